@@ -1,0 +1,214 @@
+"""SCSC's own speed: the ordinary block and its deploy form beside a straightforward transcription of the six steps.
+
+    python benchmarks/scsc.py                 # CPU: the four stages of SCSC-Swin-T, then whole networks
+    python benchmarks/scsc.py --device cuda   # on a GPU, where there is one
+
+Samples are taken in pairs in random order, as `scsc-lab latency` takes them; ratios are medians over the pairs with
+their 95 % interval. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scsc_lab import catalog
+from scsc_lab.analysis.paired import compare
+from scsc_lab.layers.fused import FusedSCSC
+from scsc_lab.layers.scsc import SCSC
+from scsc_lab.metrics import clock as clocks
+from scsc_lab.metrics.latency import interleave, warm_up
+from scsc_lab.models import build
+from scsc_lab.models.deploy import deploy
+from scsc_lab.records import machine, versions
+from scsc_lab.settings import Budget
+
+STAGES = ((96, 56, (3, 9, 13)), (192, 28, (3, 7, 11)), (384, 14, (3, 5, 7)), (768, 7, (3, 5)))
+GROUPS = 4
+
+
+class Transcription(nn.Module):
+    """The six steps as they are written down, on ``(N, C, H, W)``: copies for the layout, the shuffle and the gates."""
+
+    def __init__(self, scsc: SCSC) -> None:
+        super().__init__()
+        self.scsc = scsc
+        norm = scsc.encoder_norm
+        self.shuffled_norm = nn.BatchNorm2d(norm.num_features)
+        with torch.no_grad():  # the order after the shuffle, as the released code keeps it
+            for name, value in norm.state_dict().items():
+                if value.dim():
+                    value = value.reshape(-1, scsc.scales).t().reshape(-1)
+                self.shuffled_norm.state_dict()[name].copy_(value)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the output tokens, ``(N, H, W, C)`` to the same."""
+        part, m = self.scsc, self.scsc.scales
+        x = tokens.permute(0, 3, 1, 2).contiguous()
+        r = F.gelu(part.reduce_norm(F.conv2d(x, part.reduce.weight)))
+        weights = [scale.weight for scale in part.encoder]
+        scales = [F.conv2d(r, w, padding=w.shape[2] // 2, groups=r.shape[1]) for w in weights]
+        x = torch.cat(scales, dim=1)
+        n, channels, height, width = x.shape
+        x = x.view(n, channels // m, m, height, width).transpose(1, 2).reshape(n, channels, height, width)
+        x = F.gelu(self.shuffled_norm(x))
+        gates = torch.sigmoid(F.conv2d(r, part.embed.gates.weight))
+        slices = x.view(n, m, GROUPS, -1, height, width).permute(0, 4, 5, 2, 3, 1).contiguous()
+        gates = gates.view(n, m, GROUPS, height, width).permute(0, 3, 4, 2, 1).unsqueeze(-1)
+        embedded = torch.matmul(slices, gates).reshape(n, height, width, -1).permute(0, 3, 1, 2).contiguous()
+        y = part.recover_norm(F.conv2d(embedded, part.recover.weight))
+        y = y * torch.sigmoid(part.se.excite(F.relu(part.se.squeeze(y.mean(dim=(2, 3))))))[:, :, None, None]
+        return y.permute(0, 2, 3, 1).contiguous()
+
+
+def convolutions_alone(fused: FusedSCSC, tokens: Tensor) -> Callable[[], object]:
+    """Return a run of the fused block's convolutions on inputs that are ready: the floor."""
+    x = tokens.permute(0, 3, 1, 2)
+    r = fused.reduce(x).contiguous(memory_format=torch.channels_last)
+    gates = fused.embed.gates
+
+    def run() -> object:
+        return fused.reduce(x), [scale(r) for scale in fused.encoder], gates(r), fused.recover(r)
+
+    return run
+
+
+def on_tokens(module: nn.Module, tokens: Tensor) -> Callable[[], object]:
+    """Return a run of a block on tokens, as an SCSC-Swin block feeds it."""
+    return lambda: module(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def timed(runs: dict[str, Callable[[], object]], device: torch.device, seconds: float) -> dict[str, tuple[float, ...]]:
+    """Return samples of every run, taken side by side."""
+    clock = clocks.of(device)
+    with torch.inference_mode():
+        for run in runs.values():
+            warm_up(run, clock, seconds / 8)
+        rounds = interleave(list(runs.values()), Budget(64, 0.0, seconds), clock)
+    return dict(zip(runs, rounds.samples, strict=True))
+
+
+def line(samples: dict[str, tuple[float, ...]], baseline: str) -> tuple[list[str], dict[str, float]]:
+    """Return cells with each run's median and its gain over the baseline, and the gains."""
+    cells, gains = [], {}
+    for name, times in samples.items():
+        median = sorted(times)[len(times) // 2]
+        cell = f"{1e3 * median:.2f}"
+        if name != baseline:
+            found = compare(samples[baseline], times)
+            gains[name] = found.ratio
+            low, high = (f"{x:.2f}" if x is not None else "?" for x in (found.low, found.high))
+            cell += f" ({found.ratio:.2f}×, {low}–{high})"
+        cells.append(cell)
+    return cells, gains
+
+
+def blocks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...], threads: tuple[int, ...]) -> None:
+    """Time the block in its forms over the four stages."""
+    names = ("transcription", "ordinary", "deploy", "convolutions alone")
+    print(f"\nThe block, {str(dtype).removeprefix('torch.')}: ms (× the transcription's speed, 95 % interval)\n")
+    print(f"| stage | batch | threads | {' | '.join(names)} |\n|:--|--:|--:|{'--:|' * len(names)}")
+    logs: dict[str, list[float]] = {}
+    for count in threads:
+        torch.set_num_threads(count)
+        for batch in batches:
+            for channels, side, kernels in STAGES:
+                scsc = SCSC(channels, channels, kernels, groups=GROUPS)
+                build.initialise(scsc)
+                scsc = scsc.eval().to(device, dtype)
+                fused = FusedSCSC(scsc).to(device, dtype)
+                tokens = torch.randn(batch, side, side, channels, device=device, dtype=dtype)
+                transcribed = Transcription(scsc).eval().to(device, dtype)
+                runs = {
+                    names[0]: lambda m=transcribed, t=tokens: m(t),
+                    names[1]: on_tokens(scsc, tokens),
+                    names[2]: on_tokens(fused, tokens),
+                    names[3]: convolutions_alone(fused, tokens),
+                }
+                if dtype == torch.float32:
+                    with torch.inference_mode():
+                        expected = runs[names[0]]()
+                        for name in names[1:3]:
+                            torch.testing.assert_close(runs[name](), expected, rtol=1e-4, atol=1e-4)
+                with torch.no_grad():
+                    cells, gains = line(timed(runs, device, 6.0), names[0])
+                print(f"| {channels} × {side}² {kernels} | {batch} | {count} | {' | '.join(cells)} |", flush=True)
+                for name, gain in gains.items():
+                    logs.setdefault(name, []).append(math.log(gain))
+    means = ", ".join(f"{name} {math.exp(sum(log) / len(log)):.2f}×" for name, log in logs.items())
+    print(f"\nGeometric mean over all rows: {means}.")
+
+
+def networks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...], threads: tuple[int, ...]) -> None:
+    """Time whole networks, ordinary and deployed, beside their baselines."""
+    for baseline, scsc in (("swin_tiny", "scsc_swin_tiny"), ("resnet50", "scsc_resnet50")):
+        models = {name: build.from_spec(catalog.find(name).spec) for name in (baseline, scsc)}
+        models[f"{scsc} (deploy)"] = deploy(models[scsc])
+        models = {name: model.to(device, dtype) for name, model in models.items()}
+        print(f"\nms a batch (× the speed of {baseline}, 95 % interval)\n")
+        print(f"| batch | threads | {' | '.join(models)} |\n|--:|--:|{'--:|' * len(models)}")
+        for count in threads:
+            torch.set_num_threads(count)
+            for batch in batches:
+                x = torch.randn(batch, 3, 224, 224, device=device, dtype=dtype)
+                runs = {name: (lambda m=model: m(x)) for name, model in models.items()}
+                cells, _ = line(timed(runs, device, 60.0), baseline)
+                print(f"| {batch} | {count} | {' | '.join(cells)} |", flush=True)
+
+
+def where_time_goes(device: torch.device, batch: int) -> None:
+    """Time the parts of the deploy form, each alone on inputs that are ready."""
+    print(f"\nWhere the time of the deploy form goes, batch {batch}, one thread: ms\n")
+    print("| stage | 1×1 convolutions | depthwise | BatchNorm, GELU | gates and gated sum | SE | sum | whole |")
+    print("|:--|--:|--:|--:|--:|--:|--:|--:|")
+    torch.set_num_threads(1)
+    for channels, side, kernels in STAGES:
+        scsc = SCSC(channels, channels, kernels, groups=GROUPS)
+        build.initialise(scsc)
+        fused = FusedSCSC(scsc.eval()).to(device)
+        x = torch.randn(batch, side, side, channels, device=device).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            r = F.gelu(fused.reduce(x)).contiguous(memory_format=torch.channels_last)
+            wide = torch.cat([scale(r) for scale in fused.encoder], dim=1)
+            slices = wide.unflatten(1, (-1, fused.scales)).transpose(1, 2)
+            y = fused.recover(r)
+        runs: dict[str, Callable[[], object]] = {
+            "pointwise": lambda f=fused, x=x, r=r: (f.reduce(x), f.recover(r)),
+            "depthwise": lambda f=fused, r=r: f.encoder(r),
+            "gelu": lambda r=r, wide=wide: (F.gelu(r), F.gelu(wide)),
+            "embed": lambda f=fused, s=slices, r=r: f.embed(s, r),
+            "se": lambda f=fused, y=y: y.mul_(f.se.scale(y)),
+            "whole": lambda f=fused, x=x: f(x),
+        }
+        samples = timed(runs, device, 6.0)
+        medians = [1e3 * sorted(times)[len(times) // 2] for times in samples.values()]
+        cells = [*medians[:-1], sum(medians[:-1]), medians[-1]]
+        print(f"| {channels} × {side}² {kernels} | {' | '.join(f'{cell:.2f}' for cell in cells)} |", flush=True)
+
+
+def main() -> None:
+    """Run all parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", choices=("blocks", "networks", "parts"))
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    print(machine(), versions())
+    on_cpu = device.type == "cpu"
+    batches, threads = ((1, 8), (1, 2)) if on_cpu else ((1, 64), (1,))
+    for dtype in (torch.float32,) if on_cpu else (torch.float32, torch.bfloat16):
+        if options.only in (None, "blocks"):
+            blocks(device, dtype, batches, threads)
+        if options.only in (None, "networks"):
+            networks(device, dtype, batches, threads)
+    if options.only in (None, "parts"):
+        where_time_goes(device, 8)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Count every architecture that timm lists, at its native size, and hold the smaller ones against fvcore.
+
+    python benchmarks/timm_sweep.py            # resumes where it stopped; rows in reports/timm/rows.jsonl
+    python benchmarks/timm_sweep.py --report   # writes reports/timm/README.md from the rows
+
+An architecture is held against fvcore, which needs real tensors, if it has at most 100 G MACs and 400 M parameters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from scsc_lab import formats, store, tables, units
+from scsc_lab.errors import InputError
+from scsc_lab.metrics.crosscheck import cross_check
+from scsc_lab.models.subject import subjects
+from scsc_lab.records import run_info, versions
+from scsc_lab.studies import size
+from scsc_lab.tables import Column, Table
+
+FOLDER = Path(__file__).parents[1] / "reports" / "timm"
+ROWS = FOLDER / "rows.jsonl"
+LARGEST_MACS = 100e9
+LARGEST_PARAMS = 400e6
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Return one architecture's row: its count, and fvcore's verdict on it."""
+    started = time.perf_counter()
+    row: dict[str, Any] = {"model": name, "versions": versions()}
+    try:
+        subject = subjects([f"timm:{name}"])[0]
+        shape = (1, subject.channels, *subject.resolution)
+        counted = size.count_subject(subject, shape)
+    except InputError as error:
+        return {**row, "status": "failed", "failure": str(error)}
+    row |= {"resolution": list(subject.resolution), **counted.row(), "remark": counted.remark}
+    if counted.macs <= LARGEST_MACS and counted.params <= LARGEST_PARAMS:
+        check = cross_check(subject.make_empty("cpu"), shape, counted)
+        unexplained = [f"{o.operator}: {o.counted} for {o.predicted}" for o in check.operators if not o.explained]
+        reasons = sorted({f"{o.operator}: {o.reason}" for o in check.operators if o.counted != o.macs})
+        row |= {"fvcore_flops": check.flops, "check": check.verdict, "check_failure": check.failure}
+        row |= {"unexplained": unexplained, "differences": reasons}
+    else:
+        row |= {"fvcore_flops": None, "check": "too large", "unexplained": [], "differences": []}
+    return {**row, "seconds": round(time.perf_counter() - started, 2)}
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """Return the rows there are; a last line torn by a kill is left out."""
+    rows = {}
+    for line in ROWS.read_text().splitlines() if ROWS.exists() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        rows[row["model"]] = row
+    return rows
+
+
+def report() -> None:
+    """Write the table of all rows, and what they come to."""
+    rows = sorted(read().values(), key=lambda row: str(row["model"]))
+    statuses, checks = Counter(row["status"] for row in rows), Counter(row.get("check", "not counted") for row in rows)
+    total = len(rows)
+    lines = [
+        "# Every architecture of timm, counted",
+        "",
+        f"{total} architectures at their native size, batch 1, evaluation mode: {statuses['complete']} counted "
+        f"complete ({100 * statuses['complete'] / total:.1f} %), {statuses['partial']} partial, "
+        f"{statuses['failed']} failed.",
+        "",
+        f"fvcore counted those of at most {LARGEST_MACS / 1e9:.0f} G MACs and {LARGEST_PARAMS / 1e6:.0f} M parameters: "
+        f"{checks['explained']} explained by operator to the last operation, {checks['unexplained']} unexplained, "
+        f"{checks['impossible']} that fvcore cannot trace; {checks['too large']} were too large.",
+        "",
+        f"Versions: {', '.join(f'{name} {version}' for name, version in versions().items())}. "
+        "Made by `python benchmarks/timm_sweep.py`.",
+        "",
+        "## Not complete, or not explained",
+        "",
+    ]
+    for row in rows:
+        unknown = ", ".join(f"{name} ({calls} calls)" for name, calls in row.get("unknown_operators", {}).items())
+        why = row.get("failure") or unknown
+        if row["status"] != "complete":
+            lines.append(f"- {row['model']}: {row['status']}: {formats.markdown_text(str(why))}")
+        elif row.get("check") in ("unexplained", "impossible"):
+            why = row["check_failure"] or "; ".join(row["unexplained"])
+            lines.append(f"- {row['model']}: fvcore {row['check']}: {formats.markdown_text(str(why))}")
+    on_real = [row for row in rows if row.get("remark")]
+    lines += ["", f"## Not countable on the meta device ({len(on_real)}, counted on real tensors)", ""]
+    lines += [f"- {row['model']}: {formats.markdown_text(str(row['remark']))}" for row in on_real]
+    lines += ["", "## What explains the differences to fvcore", ""]
+    reasons = Counter(reason for row in rows for reason in row.get("differences", []) if "unexplained" not in reason)
+    lines += [f"- {formats.markdown_text(reason)} ({number} networks)" for reason, number in reasons.most_common()]
+    columns = (
+        tables.MODEL,
+        tables.INPUT,
+        tables.PARAMS,
+        tables.MACS,
+        tables.ACTIVATIONS,
+        Column("status", "status", number=False),
+        Column("fvcore_flops", "fvcore (G)", units.giga),
+        Column("check", "difference", number=False),
+    )
+    table = Table(columns, tuple(row for row in rows if row["status"] != "failed"))
+    lines += ["", "## All", "", formats.to_markdown(table, run_info())]
+    store.write(FOLDER / "README.md", "\n".join(lines))
+    print("\n".join(lines[:8]))
+
+
+def main() -> None:
+    """Measure what is missing, then write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--report", action="store_true", help="only write the report from the rows there are")
+    parser.add_argument("--only", default="*", help="pattern of names, as timm.list_models takes it")
+    options = parser.parse_args()
+    if not options.report:
+        import timm
+
+        warnings.simplefilter("ignore")
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        done = read()
+        names = [name for name in timm.list_models(options.only) if name not in done]
+        with ROWS.open("a") as file:
+            for index, name in enumerate(names, start=1):
+                row = measure(name)
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                verdict = f"{row['status']}, fvcore {row.get('check', '-')}"
+                print(f"[{index}/{len(names)}] {name}: {verdict} {row.get('unexplained') or ''}", flush=True)
+    report()
+
+
+if __name__ == "__main__":
+    main()

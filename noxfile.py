@@ -1,0 +1,30 @@
+"""``python -m nox`` runs what must pass: style, types and tests."""
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+
+CONSTRAINTS = ("-c", "constraints.txt")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*CONSTRAINTS, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    session.install(*CONSTRAINTS, ".", "mypy")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests against the installed package; with timm, so that the parity tests run."""
+    session.install(*CONSTRAINTS, ".[timm,safetensors,dask]", "pytest", "hypothesis")
+    session.run("pytest", *session.posargs)

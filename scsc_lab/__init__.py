@@ -1,0 +1,59 @@
+"""What does this module do to my backbone: in parameters, multiply-accumulates, latency and receptive field?
+
+The names below are found on first use, so that ``import scsc_lab`` imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scsc_lab.api import build, count
+    from scsc_lab.errors import InputError
+    from scsc_lab.layers.scsc import SCSC
+    from scsc_lab.models.deploy import deploy
+    from scsc_lab.models.transplant import transplant
+    from scsc_lab.records import Count
+    from scsc_lab.specs import ResNetSpec, SCSCSpec, SwinSpec, TransplantSpec
+
+__version__ = "0.1.0"
+__all__ = [
+    "SCSC",
+    "Count",
+    "InputError",
+    "ResNetSpec",
+    "SCSCSpec",
+    "SwinSpec",
+    "TransplantSpec",
+    "build",
+    "count",
+    "deploy",
+    "transplant",
+]
+
+_HOMES = {
+    "SCSC": "scsc_lab.layers.scsc",
+    "Count": "scsc_lab.records",
+    "InputError": "scsc_lab.errors",
+    "ResNetSpec": "scsc_lab.specs",
+    "SCSCSpec": "scsc_lab.specs",
+    "SwinSpec": "scsc_lab.specs",
+    "TransplantSpec": "scsc_lab.specs",
+    "build": "scsc_lab.api",
+    "count": "scsc_lab.api",
+    "deploy": "scsc_lab.models.deploy",
+    "transplant": "scsc_lab.models.transplant",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'scsc_lab' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,131 @@
+"""``scsc-lab ablate``: what each part of SCSC costs, and grids of your own."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scsc_lab import changes as spec_changes
+from scsc_lab import formats, report
+from scsc_lab.cli import options
+from scsc_lab.errors import InputError
+from scsc_lab.figures import style
+from scsc_lab.records import run_info
+from scsc_lab.store import RowStore
+from scsc_lab.tables import Table
+
+if TYPE_CHECKING:
+    from scsc_lab.catalog import Network
+    from scsc_lab.studies.ablate import Variant
+
+
+def ablate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", autocompletion=options.complete_model, help="The network.")],
+    study: Annotated[
+        list[str] | None,
+        typer.Option("--study", metavar="NAME", help="components, kernels, scales, groups, stages; default: all."),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", metavar="KEY=V1,V2", help="Study of your own; repeatable. Lists: kernels='3,5;3,5,7'."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="TOML file with a [grid] of lists, or studies = [].")
+    ] = None,
+    set_: options.Changes = None,
+    resolution: options.Resolution = None,
+    batch: options.Batch = "1",
+    with_: Annotated[
+        str, typer.Option("--with", metavar="METRICS", help="Of params,macs,activations,bytes; all by default.")
+    ] = "params,macs,activations,bytes",
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="FILE", help="Keep rows in this JSON-lines file; skip those it has."),
+    ] = None,
+    jobs: Annotated[str, typer.Option("--jobs", metavar="N", help="Processes that count.")] = "1",
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="ADDRESS", help="local, or a Dask scheduler, tcp://host:8786.")
+    ] = "local",
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="FOLDER", help="Draw each study into this folder.")
+    ] = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """Measure variants of an SCSC network, each against the full one, and draw a figure a study."""
+    size, images = options.resolution(resolution), options.whole("--batch", batch)
+    metrics, processes = options.several("--with", with_, tuple(report.ABLATION_COLUMNS)), options.whole("--jobs", jobs)
+    formats.choose(format, output)
+    studies, axes = list(study or []), list(grid or [])
+    configured = _configured(config)
+    rows_kept = RowStore(store) if store else None
+
+    from scsc_lab.studies import ablate as studying
+
+    network = studying.resolve(model, spec_changes.parse(set_ or []))
+    variants = _variants(network, [*studies, *configured["studies"]], axes, configured["grid"])
+    probe = size or network.entry.resolution
+    tasks = [studying.Task(variant, probe, images) for variant in variants]
+    if rows_kept:
+        known = {row.get("key") for row in rows_kept.rows}
+        skipped = sum(task.key in known for task in tasks)
+        repaired = "; a torn last line was cut off" if rows_kept.repaired else ""
+        typer.echo(f"{store}: {skipped} of {len(tasks)} variants are there already{repaired}", err=True)
+    with studying.executor(executor, processes) as pool, options.progress("counting variants", len(tasks)) as advance:
+        rows = list(studying.run(tasks, rows_kept, pool, advance))
+    table = report.ablation_tables(rows, metrics)
+    formats.emit(table, run_info(), format, output)
+    if figures is not None:
+        _draw(table, metrics, figures)
+
+
+def _variants(
+    network: Network, studies: Sequence[str], axes: Sequence[str], configured: Mapping[str, Sequence[object]]
+) -> list[Variant]:
+    from scsc_lab.studies import ablate as studying
+
+    found = []
+    if studies or not (axes or configured):
+        found += studying.variants(network, studies)
+    if axes or configured:
+        found += studying.grid(network, {**configured, **studying.parse_axes(network, axes)})
+    return found
+
+
+def _configured(path: Path | None) -> dict[str, Any]:
+    """Return the studies and the grid of a TOML file.
+
+    Raises:
+        InputError: if it cannot be read, or holds anything else.
+    """
+    if path is None:
+        return {"studies": [], "grid": {}}
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    known = {"studies": list, "grid": dict}
+    for key, value in content.items():
+        if key not in known or not isinstance(value, known[key]):
+            raise InputError(f"{path}: {key!r} is not known: a [grid] of lists, or studies = ['components']")
+    grid = content.get("grid", {})
+    for key, values in grid.items():
+        if not isinstance(values, list):
+            raise InputError(f"{path}: {key} = {values!r}: a list of values is needed")
+    return {"studies": content.get("studies", []), "grid": grid}
+
+
+def _draw(table: Table, metrics: Sequence[str], folder: Path) -> None:
+    from scsc_lab.figures import ablation
+
+    headings = {key: report.ABLATION_COLUMNS[key].heading.partition(" (")[0] for key in metrics}
+    for part in (table, *table.details):
+        path = folder / f"ablation_{part.rows[0]['study']}.png"
+        style.save(ablation.draw(part.rows, headings), path)
+        typer.echo(f"figure: {path}", err=True)

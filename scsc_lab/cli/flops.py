@@ -1,0 +1,211 @@
+"""``scsc-lab flops``: parameters, MACs, activations and bytes, cross-checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scsc_lab import changes as spec_changes
+from scsc_lab import formats, tables, units
+from scsc_lab.cli import options
+from scsc_lab.errors import InputError
+from scsc_lab.records import Part, Row, run_info, with_changes
+from scsc_lab.specs import TransplantSpec
+from scsc_lab.tables import Column, Table
+
+if TYPE_CHECKING:
+    from scsc_lab.studies.size import Size
+
+_BY = ("operator", "module", "stage")
+_CONVENTION = (
+    "MACs: multiply-accumulates of convolutions, matrix products and sums of products; papers print this number as "
+    "FLOPs. Activations: elements those write. One forward pass{batch}, evaluation mode."
+)
+
+
+def flops(
+    models: options.Models = None,
+    model: options.MoreModels = None,
+    set_: options.Changes = None,
+    weights: options.Weights = None,
+    resolution: options.Resolution = None,
+    batch: options.Batch = "1",
+    channels: options.Channels = None,
+    transplant: options.Transplant = False,
+    rule: options.Rules = None,
+    baseline: options.Baseline = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="WHAT", help="Break down: operator, module, stage.")] = None,
+    depth: Annotated[
+        str | None, typer.Option("--depth", metavar="N", help="With --by module: levels of modules shown. Default: 2.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Cross-check against fvcore.")] = True,
+    max_macs: Annotated[
+        str | None, typer.Option("--max-macs", metavar="4.5G", help="Exit with 1 if a network has more MACs.")
+    ] = None,
+    max_params: Annotated[
+        str | None, typer.Option("--max-params", metavar="30M", help="Exit with 1 if a network has more parameters.")
+    ] = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> int:
+    """Count parameters, MACs, activations and bytes, and cross-check them against fvcore.
+
+    Exit code 1: a count is partial or its difference to fvcore unexplained, or a network is over its budget.
+    """
+    names = options.names(models, model)
+    size = options.resolution(resolution)
+    images = options.whole("--batch", batch)
+    options.choice("--by", by, _BY)
+    levels = 2 if depth is None else options.whole("--depth", depth, 100)
+    if depth is not None and by != "module":
+        raise InputError("--depth goes with --by module")
+    budgets = {"macs": options.budget("--max-macs", max_macs), "params": options.budget("--max-params", max_params)}
+    formats.choose(format, output)
+    changes = spec_changes.parse(set_ or [])
+    rules = options.rules(transplant, rule)
+    inputs = None if channels is None else options.whole("--channels", channels, 4096)
+
+    from scsc_lab.models.subject import subjects, transplanted
+    from scsc_lab.studies.size import measure
+
+    networks = subjects(names, changes, weights or [], inputs)
+    if rules:
+        networks = [form for network in networks for form in (network, transplanted(network, rules, size))]
+    index = options.baseline_index(baseline, [network.label for network in networks])
+    sizes = [measure(network, size, images, check=check) for network in networks]
+    table = _breakdown(sizes, by, levels) if by else _totals(sizes, index)
+    if rules:
+        table = _with_changes(table, sizes[::2], rules)
+    formats.emit(table, run_info(), format, output)
+    over = _over_budget([result.row() for result in sizes], budgets)
+    for line in over:
+        typer.echo(line, err=True)
+    wrong = any(s.count.unknown or (s.check and s.check.verdict == "unexplained") for s in sizes)
+    return 1 if over or wrong else 0
+
+
+def _totals(sizes: Sequence[Size], baseline: int) -> Table:
+    rows = with_changes([size.row() for size in sizes], ("params", "macs", "activations", "bytes"), baseline)
+    measured = (tables.PARAMS, tables.MACS, tables.ACTIVATIONS)
+    compared = len(rows) > 1
+    columns = [column for measure in measured for column in (tables.changed(measure) if compared else (measure,))]
+    if not compared:
+        columns.append(tables.BYTES)
+    return Table((tables.MODEL, tables.INPUT, *columns), tuple(rows), notes=_notes(sizes))
+
+
+def _breakdown(sizes: Sequence[Size], by: str, depth: int) -> Table:
+    rows = [row for size in sizes for row in _part_rows(size, by, depth)]
+    columns = [
+        *([tables.MODEL] if len(sizes) > 1 else []),
+        Column("name", by, number=False),
+        *([Column("calls", "calls", units.integer)] if by == "operator" else [tables.PARAMS]),
+        tables.MACS,
+        Column("macs_share", "share", units.share),
+        tables.ACTIVATIONS,
+        tables.BYTES,
+    ]
+    title = ", ".join(f"{size.subject.label} at {units.size(size.probe.resolution)}" for size in sizes)
+    notes = [*_notes(sizes), *(note for size in sizes for note in _operator_notes(size) if by == "operator")]
+    return Table(tuple(columns), tuple(rows), title, tuple(notes))
+
+
+def _with_changes(table: Table, originals: Sequence[Size], rules: TransplantSpec) -> Table:
+    """Add what the transplant did to each operator: a table for people, ``changes`` in the transplanted rows."""
+    from scsc_lab.studies.size import transplant_rows
+
+    columns = (
+        Column("name", "operator", number=False),
+        Column("was", "was", number=False),
+        Column("reason", "now", number=False),
+        Column("params_difference", "Δ params (M)", units.signed_mega),
+        Column("macs_difference", "Δ MACs (G)", units.signed_giga),
+    )
+    rows, details = list(table.rows), []
+    for size in originals:
+        changes = transplant_rows(size.subject, rules, size.probe)
+        shown = [row if row.get("replaced", True) else {**row, "reason": f"stays: {row['reason']}"} for row in changes]
+        details.append(Table(columns, tuple(shown), f"{size.subject.label}: what SCSC takes the place of"))
+        for index, row in enumerate(rows):
+            if row["model"] == f"{size.subject.label} + SCSC":
+                rows[index] = {**row, "changes": changes}
+    return replace(table, rows=tuple(rows), details=tuple(details))
+
+
+def _part_rows(size: Size, by: str, depth: int) -> list[Row]:
+    from scsc_lab.models.stages import stages
+
+    count = size.count
+    total = Part("total", sum(c.calls for c in count.cells), count.params, count.macs, count.activations, count.bytes)
+    if by == "operator":
+        parts = [*count.by_operator(), total]
+    elif by == "stage":
+        parts = [*count.by_stage(stages(size.subject.make_empty("meta"))), total]
+    else:
+        parts = [total if part.name == "" else part for part in count.by_module(depth)]
+    return [
+        {
+            "model": size.subject.label,
+            "resolution": list(size.probe.resolution),
+            "batch": size.probe.batch,
+            "by": by,
+            **vars(part),
+            "macs_share": part.macs / count.macs if count.macs else None,
+            "status": count.status,
+        }
+        for part in parts
+    ]
+
+
+def _notes(sizes: Sequence[Size]) -> tuple[str, ...]:
+    batch = sizes[0].probe.batch
+    notes = [_CONVENTION.format(batch=f" of {batch} images" if batch > 1 else "")]
+    checks = [(size.subject.label, size.check) for size in sizes if size.check]
+    explained = [label for label, check in checks if check and check.verdict == "explained"]
+    if explained:
+        whose = "" if len(explained) == len(checks) else f" for {', '.join(explained)}"
+        notes.append(f"Cross-check: the difference to fvcore is explained by operator to the last operation{whose}.")
+    for label, check in checks:
+        if check and check.verdict == "unexplained":
+            wrong = "; ".join(f"{o.operator} {o.counted} for {o.predicted}" for o in check.operators if not o.explained)
+            notes.append(f"Cross-check: {label} is UNEXPLAINED: fvcore counts {wrong}.")
+        elif check and check.verdict == "impossible":
+            notes.append(f"Cross-check: fvcore cannot count {label}: {check.failure}.")
+    for size in sizes:
+        if size.count.unknown:
+            unknown = ", ".join(f"{name} ({calls} calls)" for name, calls in size.count.unknown)
+            notes.append(f"PARTIAL: {size.subject.label} has operators without a rule, not counted: {unknown}.")
+        if size.count.remark:
+            notes.append(f"{size.subject.label}: counted on {size.count.device}: {size.count.remark}.")
+    return tuple(notes)
+
+
+def _operator_notes(size: Size) -> list[str]:
+    if size.check is None or size.check.flops is None:
+        return []
+    return [
+        f"fvcore on {size.subject.label}: {units.integer(size.check.flops)} operations; by operator:",
+        *(
+            f"  {operator.operator}: {units.integer(operator.counted)} for {units.integer(operator.macs)} MACs "
+            f"({operator.reason})"
+            for operator in size.check.operators
+        ),
+    ]
+
+
+def _over_budget(rows: Sequence[Row], budgets: dict[str, int | None]) -> list[str]:
+    units_ = {"macs": ("MACs", units.giga, "G"), "params": ("parameters", units.mega, "M")}
+    lines = []
+    for row in rows:
+        for key, budget in budgets.items():
+            if budget is not None and row[key] > budget:
+                name, text, prefix = units_[key]
+                excess = units.percent(row[key] / budget - 1) if budget else "any is too many"
+                lines.append(
+                    f"scsc-lab: {row['model']} has {text(row[key])}{prefix} {name}, over the budget of "
+                    f"{text(budget)}{prefix} ({excess})"
+                )
+    return lines

@@ -1,0 +1,51 @@
+"""``scsc-lab models``: the catalog."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scsc_lab import catalog, formats, units
+from scsc_lab.cli import options
+from scsc_lab.errors import InputError, nearest
+from scsc_lab.records import run_info
+from scsc_lab.tables import Column, Table
+
+
+def models(
+    family: Annotated[
+        str | None, typer.Option("--family", metavar="NAME", help="Only one family: resnet, swin or faceresnet.")
+    ] = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """List the networks: name, native input, aliases, published accuracy, source."""
+    families = dict.fromkeys(entry.family for entry in catalog.CATALOG.values())
+    if family is not None and family not in families:
+        raise InputError(f"unknown family {family!r}: one of {', '.join(families)}{nearest(family, families)}")
+    rows = tuple(
+        {
+            "model": entry.name,
+            "family": entry.family,
+            "resolution": list(entry.resolution),
+            "aliases": ", ".join(entry.aliases),
+            "published_top1": entry.published.top1 if entry.published else None,
+            "published_source": entry.published.source if entry.published else "",
+            "source": entry.source,
+            "inferred": entry.inferred,
+        }
+        for entry in catalog.CATALOG.values()
+        if family in (None, entry.family)
+    )
+    columns = (
+        Column("model", "model", number=False),
+        Column("resolution", "input", units.size),
+        Column("published_top1", "top-1 (%)", units.plain),
+        Column("aliases", "aliases", number=False),
+    )
+    notes = (
+        "top-1: ImageNet-1k accuracy as published, not measured here; --format json has the sources.",
+        *(f"{row['model']}: inferred: {row['inferred']}." for row in rows if row["inferred"]),
+    )
+    formats.emit(Table(columns, rows, notes=notes), run_info(), format, output)

@@ -1,0 +1,213 @@
+"""What commands share: the options' types and texts, and the reading of sizes and budgets."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scsc_lab import catalog
+from scsc_lab import changes as spec_changes
+from scsc_lab.errors import InputError, nearest
+from scsc_lab.specs import TransplantSpec
+
+_LARGEST_SIDE = 16384
+_LARGEST_BATCH = 65536
+_MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names that a word may become, for the shell."""
+    return [name for name in catalog.CATALOG if name.startswith(incomplete.lower().replace("-", "_"))]
+
+
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL]...",
+        help="Networks: names of the catalog (`scsc-lab models`), timm:NAME, torchvision:NAME, FILE.py:FACTORY or "
+        "MODULE:FACTORY (runs that code); each also as 'NAME[key=value ...]'.",
+        autocompletion=complete_model,
+        show_default=False,
+    ),
+]
+MoreModels = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="The same, as an option; repeatable.", autocompletion=complete_model),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change the network, e.g. kernels=3,5,7, stage1.kernels=3,9,13, shuffle=false; repeatable.",
+    ),
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option("--weights", metavar="FILE", help="Checkpoint to load; NAME=FILE where there are several networks."),
+]
+Resolution = Annotated[
+    str | None,
+    typer.Option("--resolution", metavar="H[xW]", help="Input size in pixels, 224 or 224x320. Default: native."),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option("--channels", metavar="N", help="Input channels of a network from elsewhere. Default: its own, or 3."),
+]
+Transplant = Annotated[
+    bool, typer.Option("--transplant", help="Also with SCSC in place of the network's spatial operators.")
+]
+Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule",
+        metavar="KEY=VALUE",
+        help="Rule of the transplant, e.g. replace=depthwise, names=stages.0.*, stages=1,2, kernels=3,9; repeatable.",
+    ),
+]
+Batch = Annotated[str, typer.Option("--batch", metavar="N", help="Images in one forward pass.")]
+Baseline = Annotated[
+    str | None,
+    typer.Option("--baseline", metavar="NAME", help="Network the others are compared with. Default: the first."),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="table, markdown, csv, json or latex. Default: table."),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write to a file; its suffix chooses the format."),
+]
+
+
+def rules(transplant: bool, assignments: list[str] | None) -> TransplantSpec | None:
+    """Return the rules of the transplant, if one is asked for.
+
+    Raises:
+        InputError: if a rule is wrong, or there are rules for no transplant.
+    """
+    if assignments and not transplant:
+        raise InputError("--rule goes with --transplant")
+    return spec_changes.transplant(spec_changes.parse(assignments or [], "--rule")) if transplant else None
+
+
+def names(models: list[str] | None, more: list[str] | None) -> list[str]:
+    """Return the models named as arguments and as options.
+
+    Raises:
+        InputError: if there are none.
+    """
+    found = [*(models or []), *(more or [])]
+    if not found:
+        raise InputError("name at least one model, e.g. resnet50; `scsc-lab models` lists them")
+    for name in found:
+        if not catalog.is_external(name):
+            catalog.resolve(name)  # so that a mistyped name is answered at once, before torch is imported
+    return found
+
+
+def resolution(text: str | None) -> tuple[int, int] | None:
+    """Return height and width of ``224`` or ``224x320``.
+
+    Raises:
+        InputError: if it is not a size, or one out of bounds.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text.strip().lower())
+    if match is None:
+        raise InputError(f"--resolution {text!r}: write a side or HEIGHTxWIDTH in pixels, e.g. 224 or 224x320")
+    sides = (int(match[1]), int(match[2] or match[1]))
+    for side in sides:
+        if not 1 <= side <= _LARGEST_SIDE:
+            raise InputError(f"--resolution {text}: sides go from 1 to {_LARGEST_SIDE} pixels")
+    return sides
+
+
+def whole(option: str, text: str, largest: int = _LARGEST_BATCH) -> int:
+    """Return a whole number from 1 up.
+
+    Raises:
+        InputError: if it is not one.
+    """
+    if not re.fullmatch(r"\d{1,12}", text.strip()) or not 1 <= int(text) <= largest:
+        raise InputError(f"{option} {text!r}: a whole number from 1 to {largest}")
+    return int(text)
+
+
+def budget(option: str, text: str | None) -> int | None:
+    """Return a number such as ``4.5G`` or ``30M``.
+
+    Raises:
+        InputError: if it is not one.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)", text.strip().upper())
+    if match is None:
+        raise InputError(f"{option} {text!r}: a number, with K, M, G or T behind it if you like, e.g. 4.5G")
+    return round(float(match[1]) * _MULTIPLES[match[2]])
+
+
+def choice(option: str, text: str | None, choices: tuple[str, ...]) -> str | None:
+    """Return one of a few words.
+
+    Raises:
+        InputError: if it is another.
+    """
+    if text is not None and text not in choices:
+        raise InputError(f"{option} {text!r}: one of {', '.join(choices)}{nearest(text, choices)}")
+    return text
+
+
+def several(option: str, text: str, choices: tuple[str, ...]) -> list[str]:
+    """Return some of a few words, set apart by commas.
+
+    Raises:
+        InputError: if one is another, or there are none.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise InputError(f"{option} names nothing: some of {', '.join(choices)}")
+    for word in words:
+        choice(option, word, choices)
+    return list(dict.fromkeys(words))
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar on the terminal while something is measured; nothing where the output is piped.
+
+    Yields:
+        A function that is told the number of things done and to do, or ``None`` where there is no bar.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def baseline_index(baseline: str | None, labels: list[str]) -> int:
+    """Return which of the models is the baseline.
+
+    Raises:
+        InputError: if it is none of them.
+    """
+    if baseline is None:
+        return 0
+    known = baseline in labels or catalog.is_external(baseline)
+    wanted = baseline if known else catalog.resolve(baseline).label
+    if wanted not in labels:
+        raise InputError(f"--baseline {baseline!r} is not among the models: {', '.join(labels)}")
+    return labels.index(wanted)

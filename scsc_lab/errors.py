@@ -1,0 +1,16 @@
+"""The one exception a user's mistake raises: a single line that names the mistake and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong. The message is one line; the command line exits with code 2."""
+
+
+def nearest(word: str, known: Iterable[str], limit: int = 3) -> str:
+    """Return ``"; did you mean a, b?"`` for the known words nearest to ``word``, or an empty string."""
+    matches = difflib.get_close_matches(word, list(known), n=limit, cutoff=0.5)
+    return f"; did you mean {', '.join(matches)}?" if matches else ""

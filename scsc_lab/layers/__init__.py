@@ -1,0 +1,1 @@
+"""Layers that read like the papers they come from."""

@@ -1,0 +1,165 @@
+"""Weights from files: torchvision's ResNet, timm's and Microsoft's Swin, the released SCSC networks, and our own."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scsc_lab.errors import InputError
+from scsc_lab.layers.scsc import SCSC
+
+StateDict = dict[str, Tensor]
+
+_WRAPPERS = ("model", "state_dict")
+_REBUILT = re.compile(r"\.(relative_position_index|attn_mask)$")
+
+_RELEASED_MODULE = (
+    ("reduction_c.", "reduce."),
+    ("bn1.", "reduce_norm."),
+    ("layers.", "encoder."),
+    ("bn2.", "encoder_norm."),
+    ("routing_fc.", "embed.gates."),
+    ("recover_c.", "recover."),
+    ("bn3.", "recover_norm."),
+    ("se.fc.0.", "se.squeeze."),
+    ("se.fc.2.", "se.excite."),
+)
+"""Names of the SCSC module in the released checkpoints, and here."""
+
+
+def load(model: nn.Module, path: Path) -> None:
+    """Load a checkpoint into a network, whoever wrote it; the keys say which form it has.
+
+    Raises:
+        InputError: if the file cannot be read, wants to run code, or belongs to another network (the message has the
+            first missing, unexpected and misshapen keys).
+    """
+    state = unwrap(read(path))
+    own = model.state_dict()
+    if not state.keys() <= own.keys():
+        state = translate(state, model)
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    misshapen = [
+        f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if missing or unexpected or misshapen:
+        found = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+        details = "; ".join(f"{len(keys)} {what} (first: {keys[0]})" for what, keys in found if keys)
+        raise InputError(f"{path} holds the weights of another network: {details}")
+    model.load_state_dict(state, strict=False)
+
+
+def read(path: Path) -> Any:
+    """Return what a checkpoint file holds, without running any code in it.
+
+    Raises:
+        InputError: if there is no such file, it is damaged, or it holds pickled code.
+    """
+    if not path.is_file():
+        raise InputError(f"no weights file {str(path)!r}")
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read is an error below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
+            what = "holds objects other than tensors, which could run code"
+            raise InputError(f"{path} {what}: save its state_dict() alone and load that") from None
+        raise InputError(f"{path} is not a checkpoint of torch, or is damaged") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a checkpoint of torch, or is damaged") from None
+
+
+def unwrap(checkpoint: Any) -> StateDict:
+    """Return the state dict inside a checkpoint: under ``model`` or ``state_dict``, with or without ``module.``.
+
+    Raises:
+        InputError: if there is none.
+    """
+    for wrapper in _WRAPPERS:
+        if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(wrapper), Mapping):
+            checkpoint = checkpoint[wrapper]
+    if not isinstance(checkpoint, Mapping) or not checkpoint:
+        raise InputError(f"the checkpoint holds {type(checkpoint).__name__}, not a state dict of tensors")
+    state = {str(key): value for key, value in checkpoint.items() if isinstance(value, Tensor)}
+    if not state:
+        raise InputError("the checkpoint holds no tensors; was it saved from state_dict()?")
+    if all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return state
+
+
+def translate(state: StateDict, model: nn.Module) -> StateDict:
+    """Return a state dict under the names that our networks use; one that already has them comes back as it is."""
+    state = {key: value for key, value in state.items() if not _REBUILT.search(key)}
+    if any("reduction_c." in key for key in state):
+        return _from_released(state, model)
+    stages = [int(match[1]) for key in state if (match := re.match(r"layers\.(\d+)\.", key))]
+    if stages and any(key.startswith(f"layers.{max(stages)}.downsample.") for key in state):
+        return dict(map(_from_timm, state.items()))
+    return state
+
+
+def _from_timm(item: tuple[str, Tensor]) -> tuple[str, Tensor]:
+    """Rename timm's Swin: it merges patches at the start of a stage, Microsoft's code at the end of the one before."""
+    key, value = item
+    if match := re.match(r"layers\.(\d+)\.downsample\.(.*)", key):
+        key = f"layers.{int(match[1]) - 1}.downsample.{match[2]}"
+    return key.replace("head.fc.", "head."), value
+
+
+def _from_released(state: StateDict, model: nn.Module) -> StateDict:
+    """Rename the released SCSC networks, and bring each encoder's BatchNorm into the order of the encoder."""
+    modules = {name: module for name, module in model.named_modules() if isinstance(module, SCSC)}
+    blocks = {_released_prefix(name): name for name in modules}
+    renamed: StateDict = {}
+    for key, value in state.items():
+        block = next((released for released in blocks if key.startswith(released)), None)
+        inner = key.removeprefix(block) if block is not None else ""
+        match = next(((old, new) for old, new in _RELEASED_MODULE if inner.startswith(old)), None)
+        if block is None or match is None:
+            renamed[key] = value
+            continue
+        inner = re.sub(r"^(encoder\.\d+)\.0\.", r"\1.", inner.replace(match[0], match[1], 1))
+        scsc = modules[blocks[block]]
+        if match[1] == "encoder_norm." and scsc.shuffle and value.dim() == 1:
+            value = _unshuffled(value, scsc.scales)
+        renamed[f"{blocks[block]}.{inner}"] = value
+    return renamed
+
+
+def _released_prefix(name: str) -> str:
+    """Return where the released code keeps the SCSC module that is here called ``name``."""
+    swin = name.startswith("layers.")
+    return name.removesuffix("scsc") + ("attn2conv." if swin else "")
+
+
+def _unshuffled(values: Tensor, scales: int) -> Tensor:
+    """Bring per-channel values from the order after the channel shuffle to the order of the concatenated scales."""
+    return values.reshape(scales, -1).t().reshape(-1) if values.numel() % scales == 0 else values
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise InputError(f"{path} needs safetensors: pip install safetensors") from None
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors_rust has one exception type of its own, not exported on every version
+        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None

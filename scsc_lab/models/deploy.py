@@ -1,0 +1,103 @@
+"""The deploy form of a network: the same function for inference, with everything folded that can be."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from scsc_lab.errors import InputError
+from scsc_lab.layers.fused import FusedSCSC
+from scsc_lab.layers.scsc import SCSC
+from scsc_lab.models.swin import SCSCSwinBlock
+
+
+def deploy(model: nn.Module) -> nn.Module:
+    """Return an equivalent network for inference; it cannot be turned back, and has a ``state_dict`` of its own.
+
+    Every SCSC module is fused (see :mod:`scsc_lab.layers.fused`), and every BatchNorm behind a convolution, or before
+    an SCSC-Swin block's MLP, is folded into it. MACs stay those of the definition.
+
+    Args:
+        model: any network; it is not changed.
+
+    Raises:
+        InputError: if there is nothing to fuse.
+    """
+    deployed = copy.deepcopy(model).eval()
+    found = _fuse(deployed)
+    if isinstance(deployed, SCSC):
+        return FusedSCSC(deployed)
+    if not found:
+        raise InputError(
+            f"{type(model).__name__} has no deploy form: no SCSC module, no BatchNorm behind a convolution"
+        )
+    return deployed
+
+
+class FusedSCSCSwinBlock(nn.Module):
+    """An SCSC-Swin block for inference: SCSC's scaling joins the sum, the BatchNorm the first linear layer."""
+
+    def __init__(self, block: SCSCSwinBlock) -> None:
+        super().__init__()
+        self.scsc = FusedSCSC(block.scsc)
+        self.mlp = block.mlp
+        with torch.no_grad():
+            _fold_into_linear(block.bn, self.mlp.fc1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output map, ``(N, H, W, C)`` to the same."""
+        maps = x.permute(0, 3, 1, 2)
+        y, scale = self.scsc.before_scaling(maps)
+        maps = maps + y if scale is None else torch.addcmul(maps, y, scale)
+        x = maps.permute(0, 2, 3, 1)
+        x = x + self.mlp(x)
+        return x
+
+
+def _fuse(module: nn.Module) -> int:
+    """Fuse what is inside a module, in place; return how many things were."""
+    found = 0
+    for name, child in module.named_children():
+        if isinstance(child, SCSCSwinBlock):
+            setattr(module, name, FusedSCSCSwinBlock(child))
+        elif isinstance(child, SCSC):
+            setattr(module, name, FusedSCSC(child))
+        else:
+            found += _fuse(child)
+            continue
+        found += 1
+    return found + _fold_neighbours(module)
+
+
+def _fold_neighbours(module: nn.Module) -> int:
+    """Fold every BatchNorm into the convolution it follows, where the module's own order says that it does.
+
+    Neighbours are the items of a Sequential, and members named ``conv1``, ``bn1`` and so on, as in every ResNet here.
+    """
+    children = dict(module.named_children())
+    if isinstance(module, nn.Sequential):
+        pairs = list(itertools.pairwise(children))
+    else:
+        pairs = [(name, name.replace("conv", "bn")) for name in children if name.startswith("conv")]
+    found = 0
+    for first, second in pairs:
+        conv, norm = children.get(first), children.get(second)
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(module, first, fuse_conv_bn_eval(conv, norm))
+            setattr(module, second, nn.Identity())
+            found += 1
+    return found
+
+
+def _fold_into_linear(norm: nn.BatchNorm2d, linear: nn.Linear) -> None:
+    """Fold a BatchNorm into the linear layer behind it, in place."""
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    shift = norm.bias - norm.running_mean * scale
+    linear.bias.add_(linear.weight @ shift)
+    linear.weight.mul_(scale)

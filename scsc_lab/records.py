@@ -1,0 +1,319 @@
+"""What a measurement is: raw numbers that know their unit, scope and provenance. No torch, no formatted text."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+Row = dict[str, Any]
+"""One measured row: raw numbers by key; a key carries its unit where the number has one (``median_seconds``)."""
+
+SCHEMA = 1
+"""Version of the JSON that rows are written in."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a network is fed and where it runs.
+
+    Attributes:
+        resolution: input height and width, in pixels.
+        batch: images in one forward pass.
+        channels: input channels.
+        dtype: element type of input and weights.
+        device: device of the measurement.
+        seed: seed of everything drawn at random.
+    """
+
+    resolution: tuple[int, int]
+    batch: int = 1
+    channels: int = 3
+    dtype: str = "float32"
+    device: str = "cpu"
+    seed: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Input shape, ``(N, C, H, W)``."""
+        return (self.batch, self.channels, *self.resolution)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one operator did inside one module, over all its calls in one forward pass.
+
+    Attributes:
+        module: qualified name of the innermost module that called it (``""``: the network itself).
+        operator: its name.
+        calls: times it ran.
+        macs: multiply-accumulates.
+        activations: elements written by convolutions and matrix products (fvcore's definition).
+        bytes: bytes read and written, each operator on its own, nothing fused or cached.
+        fvcore: operations that fvcore's rules give it, so that its count can be explained operator by operator.
+        fvcore_operator: the name under which fvcore lists it; empty if fvcore has no rule for it.
+    """
+
+    module: str
+    operator: str
+    calls: int
+    macs: int
+    activations: int
+    bytes: int
+    fvcore: int = 0
+    fvcore_operator: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of a network: an operator, a module or a stage, with everything inside it counted."""
+
+    name: str
+    calls: int = 0
+    params: int = 0
+    macs: int = 0
+    activations: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Count:
+    """Parameters and operations of one network at one input, from one forward pass.
+
+    Attributes:
+        cells: every operator of every module; all totals are sums of these.
+        module_params: parameters owned by each module itself, shared ones at their first owner.
+        unknown: operators that do arithmetic and have no rule, with their calls; any makes the count partial.
+        device: where it was counted: ``meta`` (no arithmetic done) or a real device.
+        remark: why it was not counted on the meta device, if it was not.
+    """
+
+    cells: tuple[Cell, ...]
+    module_params: Mapping[str, int]
+    unknown: tuple[tuple[str, int], ...] = ()
+    device: str = "meta"
+    remark: str = ""
+
+    @property
+    def params(self) -> int:
+        """Number of parameters, shared ones once."""
+        return sum(self.module_params.values())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the forward pass."""
+        return sum(cell.macs for cell in self.cells)
+
+    @property
+    def activations(self) -> int:
+        """Elements written by convolutions and matrix products."""
+        return sum(cell.activations for cell in self.cells)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes read and written by all operators."""
+        return sum(cell.bytes for cell in self.cells)
+
+    @property
+    def status(self) -> Literal["complete", "partial"]:
+        """``partial`` if an operator that does arithmetic has no rule, so that the MACs are a lower bound."""
+        return "partial" if self.unknown else "complete"
+
+    def row(self) -> Row:
+        """Return the totals as one row."""
+        return {
+            "params": self.params,
+            "macs": self.macs,
+            "activations": self.activations,
+            "bytes": self.bytes,
+            "status": self.status,
+            "unknown_operators": dict(self.unknown),
+            "counted_on": self.device,
+        }
+
+    def by_operator(self) -> list[Part]:
+        """Return one part an operator, the largest in MACs first. Parameters belong to modules and are 0 here."""
+        return sorted(self._parts(lambda cell: cell.operator), key=lambda part: (-part.macs, -part.bytes))
+
+    def by_module(self, depth: int | None = None) -> list[Part]:
+        """Return every module down to ``depth`` levels below the network, in order; a module holds its children."""
+        names = dict.fromkeys(self.module_params)
+        parents = {name: _ancestors(name) for name in names}
+        kept = [name for name in names if depth is None or (name != "" and name.count(".") < depth) or name == ""]
+        totals: dict[str, list[Cell]] = defaultdict(list)
+        params: dict[str, int] = defaultdict(int)
+        for name, number in self.module_params.items():
+            for parent in parents[name]:
+                params[parent] += number
+        for cell in self.cells:
+            for parent in parents.get(cell.module) or _ancestors(cell.module):
+                totals[parent].append(cell)
+        return [_part(name, totals[name], params[name]) for name in kept]
+
+    def by_stage(self, stages: Mapping[str, Sequence[str]]) -> list[Part]:
+        """Return one part a stage; what belongs to none is ``other``, so that the parts sum to the whole.
+
+        Args:
+            stages: names of the modules that make up each stage.
+        """
+        owner = {module: stage for stage, modules in stages.items() for module in modules}
+
+        def stage_of(module: str) -> str:
+            return next((owner[name] for name in reversed(_ancestors(module)) if name in owner), "other")
+
+        params: dict[str, int] = defaultdict(int)
+        for module, number in self.module_params.items():
+            params[stage_of(module)] += number
+        found = {part.name: part for part in self._parts(lambda cell: stage_of(cell.module))}
+        names = [name for name in (*stages, "other") if name in found or params[name]]
+        return [replace(found.get(name, Part(name)), params=params[name]) for name in names]
+
+    def _parts(self, key: Callable[[Cell], str]) -> list[Part]:
+        groups: dict[str, list[Cell]] = defaultdict(list)
+        for cell in self.cells:
+            groups[key(cell)].append(cell)
+        return [_part(name, cells, 0) for name, cells in groups.items()]
+
+
+@dataclass(frozen=True)
+class OperatorCheck:
+    """What fvcore's rules should give one operator, and what fvcore counted."""
+
+    operator: str
+    macs: int
+    predicted: int
+    counted: int
+    reason: str
+
+    @property
+    def explained(self) -> bool:
+        """Whether fvcore counted exactly what its rules say."""
+        return self.predicted == self.counted
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """fvcore's count of the same network, and its difference to the MACs, operator by operator.
+
+    Attributes:
+        flops: fvcore's total; ``None`` if fvcore could not count the network.
+        operators: every operator that either side counts.
+        failure: why fvcore could not count, in one line.
+    """
+
+    flops: int | None
+    operators: tuple[OperatorCheck, ...] = ()
+    failure: str = ""
+
+    @property
+    def verdict(self) -> Literal["explained", "unexplained", "impossible"]:
+        """``explained`` if the difference is accounted for to the last operation."""
+        if self.flops is None:
+            return "impossible"
+        return "explained" if all(row.explained for row in self.operators) else "unexplained"
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """How a run was made: everything needed to repeat it."""
+
+    command: str
+    time: str
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    device: str = "cpu"
+    seed: int = 0
+    commit: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def row(self) -> Row:
+        """Return it as JSON has it: ``torch`` stands beside the other versions too."""
+        return {**asdict(self), "torch": self.versions.get("torch", "")}
+
+
+def run_info(device: str = "cpu", seed: int = 0, arguments: Sequence[str] | None = None) -> RunInfo:
+    """Return how this process runs: command, UTC time, versions, machine and git commit."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    return RunInfo(
+        command=shlex.join(["scsc-lab", *arguments]),
+        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        versions=versions(),
+        machine=machine(),
+        device=device,
+        seed=seed,
+        commit=_commit(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of what its numbers rest on, without importing them."""
+    found = {"python": platform.python_version()}
+    for package in ("scsc-lab", "torch", "fvcore", "numpy", "timm"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return the processor's name, the cores this process may use and the operating system."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": _processor(), "cores": cores, "system": platform.platform(terse=True)}
+
+
+def change(value: float | None, baseline: float | None) -> float | None:
+    """Return the change of ``value`` against ``baseline`` as a fraction (−0.25: a quarter less), if it is defined."""
+    if value is None or not baseline:
+        return None
+    return value / baseline - 1.0
+
+
+def with_changes(rows: Sequence[Row], keys: Iterable[str], baseline: int) -> list[Row]:
+    """Return the rows with ``<key>_change`` against row ``baseline`` for every key; ``None`` in that row itself."""
+    reference = rows[baseline]
+    return [
+        {**row, **{f"{key}_change": None if row is reference else change(row[key], reference[key]) for key in keys}}
+        for row in rows
+    ]
+
+
+def _ancestors(module: str) -> list[str]:
+    parts = module.split(".") if module else []
+    return ["", *(".".join(parts[: depth + 1]) for depth in range(len(parts)))]
+
+
+def _part(name: str, cells: Iterable[Cell], params: int) -> Part:
+    cells = list(cells)
+    sums = {key: sum(getattr(cell, key) for cell in cells) for key in ("calls", "macs", "activations", "bytes")}
+    return Part(name, params=params, **sums)
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    package = Path(__file__).resolve().parent.parent
+    if not (package / ".git").exists():
+        return ""
+    command = ["git", "-C", str(package), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,1 @@
+"""Where models meet metrics: lists of networks × metrics → rows."""

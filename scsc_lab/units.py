@@ -1,0 +1,91 @@
+"""The only place where a number becomes text: prefixes, decimals, signs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+MISSING = ""
+"""What a table shows where there is no number."""
+
+_MINUS = "−"
+
+
+def significant(value: float, digits: int = 4) -> str:
+    """Return ``value`` with ``digits`` significant digits and no exponent: ``4.089``, ``0.3190``, ``1234``."""
+    if value == 0:
+        return "0"
+    magnitude = len(str(int(abs(value)))) if abs(value) >= 1 else _leading(value)
+    text = f"{value:.{max(digits - magnitude, 0)}f}"
+    return text.replace("-", _MINUS)
+
+
+def integer(value: int | None) -> str:
+    """Return a whole number with thousands set apart: ``4,089,184,256``."""
+    return MISSING if value is None else f"{value:,}".replace("-", _MINUS)
+
+
+def mega(value: float | None) -> str:
+    """Return a number of things in millions: 25,557,032 is ``25.56``."""
+    return MISSING if value is None else significant(value / 1e6)
+
+
+def giga(value: float | None) -> str:
+    """Return a number of things in thousand millions: 4,089,184,256 is ``4.089``."""
+    return MISSING if value is None else significant(value / 1e9)
+
+
+def signed_mega(value: float | None) -> str:
+    """Return a difference in millions, with its sign: ``+1.250``."""
+    return _signed(value, mega)
+
+
+def signed_giga(value: float | None) -> str:
+    """Return a difference in thousand millions, with its sign: ``−0.1250``."""
+    return _signed(value, giga)
+
+
+def percent(fraction: float | None) -> str:
+    """Return a change as a signed percentage: 0.116 is ``+11.6%``, −0.0004 is ``−0.04%``."""
+    if fraction is None:
+        return MISSING
+    value = 100 * fraction
+    if value == 0:
+        return "0.0%"
+    return f"{value:+.{2 if abs(value) < 1 else 1}f}%".replace("-", _MINUS)
+
+
+def exact_percent(fraction: float | None) -> str:
+    """Return a change as a signed percentage to a hundredth: 0.11613 is ``+11.61%``."""
+    return MISSING if fraction is None else f"{100 * fraction:+.2f}%".replace("-", _MINUS)
+
+
+def points(fraction: float | None) -> str:
+    """Return a difference of two percentages in points: −0.044 is ``−4.40``."""
+    return MISSING if fraction is None else f"{100 * fraction:+.2f}".replace("-", _MINUS)
+
+
+def share(fraction: float | None) -> str:
+    """Return a share of a whole: 0.116 is ``11.6%``."""
+    if fraction is None:
+        return MISSING
+    return f"{100 * fraction:.{2 if 0 < abs(fraction) < 0.01 else 1}f}%".replace("-", _MINUS)
+
+
+def size(height_width: tuple[int, int] | list[int] | None) -> str:
+    """Return an input size: ``224×320``, height first."""
+    return MISSING if height_width is None else "×".join(map(str, height_width))
+
+
+def plain(value: object) -> str:
+    """Return anything else as it is; nothing for ``None``."""
+    return MISSING if value is None else str(value)
+
+
+def _signed(value: float | None, text: Callable[[float | None], str]) -> str:
+    return f"+{text(value)}" if value is not None and value > 0 else text(value)
+
+
+def _leading(value: float) -> int:
+    """Return the power of ten of the first digit of a number below 1, at most 0: 0.0319 gives −1."""
+    exponent = f"{abs(value):e}".partition("e")[2]
+    return int(exponent) + 1

@@ -1,0 +1,50 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+EXPECTED = Path(__file__).parent / "expected.csv"
+
+_TORCHVISION_OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
+
+
+def _import_torchvision() -> None:
+    """Import torchvision even where its build cannot load its compiled operators beside this torch.
+
+    Its Python code looks up the schemas of two of them; nothing that is tested here calls them.
+    """
+    try:
+        import torchvision
+    except ImportError:
+        return
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        _TORCHVISION_OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _TORCHVISION_OPERATORS.define(
+            "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        )
+        import torchvision  # noqa: F401
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    _import_torchvision()
+
+
+def expected() -> list[dict[str, str]]:
+    """Return the rows of expected.csv: the exact size of every network."""
+    with EXPECTED.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)

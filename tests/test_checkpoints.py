@@ -1,0 +1,163 @@
+"""Weights from files: other people's, our own, and what must be refused."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+
+from scsc_lab import InputError, build
+from scsc_lab.models import checkpoints
+
+timm = pytest.importorskip("timm")
+torchvision_models = pytest.importorskip("torchvision.models")
+
+
+def randomised(model: torch.nn.Module) -> torch.nn.Module:
+    for name, tensor in model.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5)
+        elif name.endswith(("running_mean", "bias")) or "bias_table" in name:
+            tensor.normal_(0, 0.1)
+    return model.eval()
+
+
+def saved(tmp_path, state, name="weights.pth"):
+    path = tmp_path / name
+    torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_resnet_loads_others_as_they_are(tmp_path, name, library):
+    other = getattr(torchvision_models, name)(weights=None) if library == "torchvision" else timm.create_model(name)
+    randomised(other)
+    model = build(name, weights=saved(tmp_path, other.state_dict()))
+    x = torch.randn(2, 3, 96, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), other(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_swin_equals_timm(tmp_path, fused):
+    other = randomised(timm.create_model("swin_tiny_patch4_window7_224"))
+    for module in other.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = fused
+    model = build("swin_tiny", weights=saved(tmp_path, other.state_dict()))
+    x = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), other(x), rtol=1e-4, atol=1e-4)
+
+
+def test_swin_loads_microsofts_keys(tmp_path):
+    """Microsoft's code merges patches at the end of a stage and stores buffers that are rebuilt here."""
+    own = randomised(build("swin_tiny"))
+    state = dict(own.state_dict())
+    state["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49)
+    state["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
+    model = build("swin_tiny", weights=saved(tmp_path, {"model": state, "optimizer": {"lr": 1.0}, "epoch": 3}))
+    assert all(torch.equal(value, own.state_dict()[key]) for key, value in model.state_dict().items())
+
+
+def released(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Rename our SCSC network to the released code's keys; encoder BatchNorm goes to the order after the shuffle."""
+    names = {
+        "reduce.": "reduction_c.",
+        "reduce_norm.": "bn1.",
+        "encoder.": "layers.",
+        "encoder_norm.": "bn2.",
+        "embed.gates.": "routing_fc.",
+        "recover.": "recover_c.",
+        "recover_norm.": "bn3.",
+        "se.squeeze.": "se.fc.0.",
+        "se.excite.": "se.fc.2.",
+    }
+    state = {}
+    for key, value in model.state_dict().items():
+        prefix, scsc, inner = key.partition("scsc.")
+        if scsc:
+            ours = next(name for name in names if inner.startswith(name))
+            if ours == "encoder_norm." and value.dim():
+                scales = model.get_submodule(f"{prefix}scsc").scales
+                value = value.reshape(-1, scales).t().reshape(-1)
+            inner = inner.replace(ours, names[ours], 1)
+            if ours == "encoder." and prefix.startswith("layer") and not prefix.startswith("layers"):
+                inner = inner.replace(".weight", ".0.weight")
+            key = prefix + ("attn2conv." if prefix.startswith("layers.") else "") + inner
+        state[key] = value
+    return state
+
+
+@pytest.mark.parametrize("name", ["scsc_swin_tiny", "scsc_resnet50"])
+def test_scsc_networks_load_the_released_keys(tmp_path, name):
+    own = randomised(build(name))
+    state = {f"module.{key}": value for key, value in released(own).items()}
+    assert any("reduction_c.weight" in key for key in state)
+    model = build(name, weights=saved(tmp_path, {"state_dict": state}))
+    assert all(torch.equal(value, own.state_dict()[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["scsc_swin_tiny", "faceresnet"])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_our_own_weights_come_back(tmp_path, name, suffix):
+    own = randomised(build(name))
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pt":
+        torch.save(own.state_dict(), path)
+    else:
+        pytest.importorskip("safetensors.torch").save_file(own.state_dict(), path)
+    model = build(name, weights=path)
+    assert all(torch.equal(value, own.state_dict()[key]) for key, value in model.state_dict().items())
+
+
+def test_another_network_is_refused_with_the_first_keys(tmp_path):
+    path = saved(tmp_path, build("resnet50").state_dict())
+    expected = r"another network: .*unexpected \(first: layer1.0.conv3.*misshapen \(first: layer1.0.conv1"
+    with pytest.raises(InputError, match=expected):
+        build("resnet18", weights=path)
+    path = saved(tmp_path, {"fc.weight": torch.zeros(1)})
+    with pytest.raises(InputError, match=r"missing \(first: conv1.weight\); 1 misshapen"):
+        build("resnet18", weights=path)
+
+
+class Harmful:
+    """A pickle that would run code."""
+
+    def __reduce__(self):
+        return (print, ("code was run",))
+
+
+def test_pickled_code_is_refused_and_not_run(tmp_path, capsys):
+    path = tmp_path / "harmful.pth"
+    torch.save({"model": Harmful()}, path)
+    with pytest.raises(InputError, match="objects other than tensors, which could run code"):
+        build("resnet18", weights=path)
+    path.write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(InputError):
+        build("resnet18", weights=path)
+    assert "code was run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_damaged_files_are_refused(tmp_path, suffix):
+    whole = saved(tmp_path, build("resnet18").state_dict(), "whole.pth").read_bytes()
+    for name, content in {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello, world"}.items():
+        path = tmp_path / f"{name}{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"damaged|not a checkpoint"):
+            build("resnet18", weights=path)
+
+
+def test_missing_files_and_folders_are_refused(tmp_path):
+    for path in (tmp_path / "none.pth", tmp_path):
+        with pytest.raises(InputError, match="no weights file"):
+            build("resnet18", weights=path)
+
+
+@pytest.mark.parametrize("checkpoint", [[1, 2], {"a": 1}, {}, torch.zeros(3)])
+def test_files_without_a_state_dict_are_refused(tmp_path, checkpoint):
+    with pytest.raises(InputError, match="the checkpoint holds"):
+        checkpoints.unwrap(checkpoints.read(saved(tmp_path, checkpoint)))

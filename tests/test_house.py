@@ -1,0 +1,123 @@
+"""The house rules that imports, files and documents must keep."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import scsc_lab
+from scsc_lab.cli import app
+
+PACKAGE = Path(scsc_lab.__file__).parent
+ROOT = Path(__file__).parents[1]
+
+FLOORS = {
+    0: ("errors", "specs", "catalog", "changes", "records", "units"),
+    1: ("layers", "analysis", "tables", "formats", "figures", "store", "report"),
+    2: ("models", "metrics"),
+    3: ("studies",),
+    4: ("api", "cli", "__main__", "__init__"),
+}
+FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
+WITHOUT_TORCH = (*FLOORS[0], "analysis", "tables", "formats", "figures", "store", "report")
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Return what a module imports, wherever in it; not what only the type checker reads."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def rooms_imported(path: Path) -> set[str]:
+    parts = (name.split(".") for name in imports(path))
+    return {part[1] for part in parts if part[0] == "scsc_lab" and len(part) > 1 and part[1] in FLOOR}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downwards(path):
+    own = room(path)
+    assert own in FLOOR, f"{own} has no floor"
+    for other in rooms_imported(path) - {own, "__version__"}:
+        same_floor_is_fine = FLOOR[own] in (0, 1, 4)
+        assert FLOOR[other] < FLOOR[own] or (FLOOR[other] == FLOOR[own] and same_floor_is_fine), f"imports {other}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_torch_stays_on_its_floors(path):
+    if room(path) in WITHOUT_TORCH:
+        assert not {name for name in imports(path) if name.partition(".")[0] in ("torch", "fvcore", "timm")}
+
+
+@pytest.mark.parametrize(
+    "code", ["import scsc_lab", "from scsc_lab import InputError, SCSCSpec", "import scsc_lab.cli"]
+)
+def test_importing_costs_no_torch(code):
+    check = f"import sys; {code}; print('torch' in sys.modules, 'pandas' in sys.modules, 'matplotlib' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["False", "False", "False"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["models"], ["flops", "--help"], ["flops", "resnet5"]]
+)
+def test_commands_that_measure_nothing_import_no_torch(arguments):
+    code = f"import sys; from scsc_lab.cli import main; main({arguments}); print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split()[-1] == "False"
+
+
+def test_every_public_name_resolves():
+    for name in scsc_lab.__all__:
+        assert getattr(scsc_lab, name).__doc__
+    assert set(scsc_lab.__all__) <= set(dir(scsc_lab))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        scsc_lab.__getattr__("nothing")
+
+
+def test_every_command_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    for command in app.registered_commands:
+        assert f"scsc-lab {command.name}" in readme
+
+
+def test_version_is_one():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == scsc_lab.__version__
+    assert f"## {scsc_lab.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_public_functions_and_modules_have_docstrings():
+    for path in modules():
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), path
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path}: {node.name}"

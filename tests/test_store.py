@@ -1,0 +1,64 @@
+"""Rows that are kept as they are measured: a kill costs at most the row being written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scsc_lab import InputError
+from scsc_lab.store import RowStore, as_lines
+
+ROWS = [{"key": "a", "macs": 1, "name": "ä\n|"}, {"key": "b", "macs": None}, {"key": "c", "nested": {"x": [1]}}]
+
+
+def filled(path):
+    store = RowStore(path)
+    for row in ROWS:
+        store.append(row)
+    return path
+
+
+def test_rows_come_back(tmp_path):
+    path = filled(tmp_path / "new" / "rows.jsonl")
+    store = RowStore(path)
+    assert store.rows == ROWS
+    assert not store.repaired
+    assert RowStore(tmp_path / "none.jsonl").rows == []
+    assert not (tmp_path / "none.jsonl").exists()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_a_torn_last_line_is_cut_off_and_nothing_else(tmp_path_factory, data):
+    path = filled(tmp_path_factory.mktemp("store") / "rows.jsonl")
+    whole = path.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    path.write_bytes(whole[:cut])
+    complete = whole[:cut].count(b"\n")
+    store = RowStore(path)
+    assert store.rows == ROWS[:complete]
+    assert store.repaired == (cut > 0 and whole[:cut][-1:] != b"\n")
+    store.append({"key": "d"})
+    assert RowStore(path).rows == [*ROWS[:complete], {"key": "d"}]
+
+
+@pytest.mark.parametrize("content", ["{}\nnonsense\n{}\n", "[1, 2]\n", "\x00\n"])
+def test_what_is_no_store_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"is no store of rows: line \d is not a JSON object"):
+        RowStore(path)
+    assert path.read_text() == content
+
+
+def test_folders_are_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot read"):
+        RowStore(tmp_path)
+
+
+def test_the_same_rows_give_the_same_lines():
+    assert as_lines(ROWS) == as_lines([dict(reversed(row.items())) for row in ROWS])
+    assert [json.loads(line) for line in as_lines(ROWS).splitlines()] == ROWS
