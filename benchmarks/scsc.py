@@ -156,7 +156,7 @@ def networks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...],
             torch.set_num_threads(count)
             for batch in batches:
                 x = torch.randn(batch, 3, 224, 224, device=device, dtype=dtype)
-                runs = {name: (lambda m=model: m(x)) for name, model in models.items()}
+                runs = {name: (lambda m=model, x=x: m(x)) for name, model in models.items()}
                 cells, _ = line(timed(runs, device, 60.0), baseline)
                 print(f"| {batch} | {count} | {' | '.join(cells)} |", flush=True)
 

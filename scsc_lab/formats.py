@@ -8,8 +8,9 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from scsc_lab import store
 from scsc_lab.errors import InputError
@@ -68,16 +69,21 @@ def print_table(table: Table, file: IO[str]) -> None:
     console = Console(file=file, highlight=False)
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
-    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for column in table.columns:
-        grid.add_column(
-            Text(column.heading),
-            justify="right" if column.number else "left",
-            overflow="fold",
-            no_wrap=column.number,
+
+    def drawn(table: Table) -> RichTable:
+        grid = RichTable(
+            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
         )
-    for cells in table.cells():
-        grid.add_row(*(Text(cell) for cell in cells))
+        for column in table.columns:
+            justify: Literal["right", "left"] = "right" if column.number else "left"
+            grid.add_column(Text(column.heading), justify=justify, overflow="fold", no_wrap=column.number)
+        for cells in table.cells():
+            grid.add_row(*(Text(cell) for cell in cells))
+        return grid
+
+    while (narrower := _without_last_optional(table)) and console.measure(drawn(table)).minimum > console.width:
+        table = narrower
+    grid = drawn(table)
     if table.title:
         console.print(Text(table.title, style="bold"))
     console.print(grid)
@@ -87,6 +93,14 @@ def print_table(table: Table, file: IO[str]) -> None:
     for detail in table.details:
         console.print()
         print_table(detail, file)
+
+
+def _without_last_optional(table: Table) -> Table | None:
+    """Return the table with one optional column less, the last, or ``None`` if it has none."""
+    last = next((column for column in reversed(table.columns) if column.optional), None)
+    if last is None:
+        return None
+    return replace(table, columns=tuple(column for column in table.columns if column is not last))
 
 
 def to_table(table: Table, run: RunInfo) -> str:

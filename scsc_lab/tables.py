@@ -15,16 +15,24 @@ class Column:
     """One column: which number, under which heading, written how.
 
     Attributes:
-        key: key of the number in a row.
+        key: key of the number in a row; several keys for a cell that several numbers make up, an interval say.
         heading: heading, with the unit.
-        text: how the number is written; from :mod:`scsc_lab.units`.
+        text: how the number, or the tuple of numbers, is written; from :mod:`scsc_lab.units`.
         number: whether it is a number, set to the right.
+        optional: whether it is left out where a terminal is too narrow for it.
     """
 
-    key: str
+    key: str | tuple[str, ...]
     heading: str
     text: Callable[[Any], str] = units.plain
     number: bool = True
+    optional: bool = False
+
+    def cell(self, row: Row) -> str:
+        """Return the text of this column's cell in a row."""
+        if isinstance(self.key, str):
+            return self.text(row.get(self.key))
+        return self.text(tuple(row.get(key) for key in self.key))
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """Return every row as text."""
-        return [[column.text(row.get(column.key)) for column in self.columns] for row in self.rows]
+        return [[column.cell(row) for column in self.columns] for row in self.rows]
 
 
 def changed(column: Column, heading: str = "Δ") -> tuple[Column, Column]:
@@ -77,4 +85,4 @@ def change_only(column: Column) -> Column:
 
 def filled(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
     """Return the columns that have something to show in at least one row."""
-    return tuple(column for column in columns if any(column.text(row.get(column.key)) for row in rows))
+    return tuple(column for column in columns if any(column.cell(row) for row in rows))

@@ -56,7 +56,7 @@ def _one(x, weights, kernels, groups, stride, shuffle, gates, se, activation):  
                         gate = 1.0
                         if gates:
                             logit = float(weights["embed.gates.weight"][j * groups + q, :, 0, 0] @ here)
-                            gate = 1.0 / (1.0 + math.exp(-logit))
+                            gate = _sigmoid(logit)
                         channel = q * (c // groups) + p
                         out[channel, row, column] += gate * slices[j * c + channel, row, column]
     # 5. recover
@@ -67,7 +67,7 @@ def _one(x, weights, kernels, groups, stride, shuffle, gates, se, activation):  
     if se:
         pooled = y.mean(axis=(1, 2))
         hidden = np.maximum(weights["se.squeeze.weight"] @ pooled, 0.0)
-        scale = 1.0 / (1.0 + np.exp(-(weights["se.excite.weight"] @ hidden)))
+        scale = _sigmoid(weights["se.excite.weight"] @ hidden)
         y = y * scale[:, None, None]
     return y
 
@@ -100,3 +100,7 @@ def _norm(x: np.ndarray, weights: Mapping[str, np.ndarray], name: str) -> np.nda
 
 def _gelu(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0)))
+
+
+def _sigmoid(x):  # type: ignore[no-untyped-def]
+    return 0.5 * (1.0 + np.tanh(0.5 * x))  # 1 / (1 + exp(-x)), without its overflow

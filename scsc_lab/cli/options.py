@@ -16,6 +16,9 @@ from scsc_lab import changes as spec_changes
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.specs import TransplantSpec
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""Devices that something can be measured on."""
+
 _LARGEST_SIDE = 16384
 _LARGEST_BATCH = 65536
 _MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -72,6 +75,8 @@ Rules = Annotated[
     ),
 ]
 Batch = Annotated[str, typer.Option("--batch", metavar="N", help="Images in one forward pass.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")]
+Seed = Annotated[str, typer.Option("--seed", metavar="N", help="Seed of everything drawn at random.")]
 Baseline = Annotated[
     str | None,
     typer.Option("--baseline", metavar="NAME", help="Network the others are compared with. Default: the first."),
@@ -139,6 +144,29 @@ def whole(option: str, text: str, largest: int = _LARGEST_BATCH) -> int:
     if not re.fullmatch(r"\d{1,12}", text.strip()) or not 1 <= int(text) <= largest:
         raise InputError(f"{option} {text!r}: a whole number from 1 to {largest}")
     return int(text)
+
+
+def seed(text: str) -> int:
+    """Return a seed: a whole number from 0 up.
+
+    Raises:
+        InputError: if it is not one.
+    """
+    if not re.fullmatch(r"\d{1,9}", text.strip()):
+        raise InputError(f"--seed {text!r}: a whole number from 0 to 999999999")
+    return int(text)
+
+
+def device(text: str) -> str:
+    """Return the name of a device, spelled as torch spells it; whether it is there is asked where it is used.
+
+    Raises:
+        InputError: if no device has such a name.
+    """
+    name = text.strip().lower()
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise InputError(f"--device {text!r}: one of auto, cpu, cuda, cuda:N, mps{nearest(name, DEVICES)}")
+    return name
 
 
 def budget(option: str, text: str | None) -> int | None:

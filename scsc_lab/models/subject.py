@@ -46,6 +46,11 @@ class Subject:
     weights: Path | None = None
     entry: catalog.Entry | None = None
 
+    @property
+    def random(self) -> bool:
+        """Whether its weights are random, as far as is known: no checkpoint was given."""
+        return self.weights is None
+
     def check_resolution(self, resolution: tuple[int, int]) -> None:
         """Raise InputError if the network does not take an input of this height and width."""
         if min(resolution) < self.smallest_side:

@@ -1,0 +1,34 @@
+"""The device that something is measured on: whether it is there, and what it is called."""
+
+from __future__ import annotations
+
+import torch
+
+from scsc_lab.errors import InputError
+from scsc_lab.records import machine
+
+
+def find(name: str) -> torch.device:
+    """Return a device by name; ``auto`` is the first there is of CUDA, MPS and the CPU.
+
+    Raises:
+        InputError: if it is not there.
+    """
+    if name == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(kind)
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {name!r}: this torch sees no CUDA device; --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {name!r}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0 up")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device {name!r}: this torch sees no MPS device; --device cpu")
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """Return what a device is called: the GPU's or the processor's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return str(machine()["processor"])
