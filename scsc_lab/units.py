@@ -71,6 +71,27 @@ def share(fraction: float | None) -> str:
     return f"{100 * fraction:.{2 if 0 < abs(fraction) < 0.01 else 1}f}%".replace("-", _MINUS)
 
 
+def milliseconds(seconds: float | None) -> str:
+    """Return a time in milliseconds: 0.01234 is ``12.34``."""
+    return MISSING if seconds is None else significant(1e3 * seconds)
+
+
+def rate(number: float | None) -> str:
+    """Return a number of things a second: ``8.290``, ``1234``."""
+    return MISSING if number is None else significant(number)
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio of times to a thousandth: ``1.402``."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def interval(bounds: tuple[float | None, float | None]) -> str:
+    """Return the two ends of an interval of a ratio: ``1.391–1.412``."""
+    low, high = bounds
+    return MISSING if low is None or high is None else f"{ratio(low)}–{ratio(high)}"
+
+
 def size(height_width: tuple[int, int] | list[int] | None) -> str:
     """Return an input size: ``224×320``, height first."""
     return MISSING if height_width is None else "×".join(map(str, height_width))
