@@ -62,6 +62,7 @@ def emit(table: Table, run: RunInfo, name: str | None = None, output: Path | Non
 def print_table(table: Table, file: IO[str]) -> None:
     """Print a table for people: to the width of a terminal, in full and plain where the output is piped."""
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -74,14 +75,21 @@ def print_table(table: Table, file: IO[str]) -> None:
         grid = RichTable(
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
         )
-        for column in table.columns:
+        rows = table.cells()
+        for index, column in enumerate(table.columns):
             justify: Literal["right", "left"] = "right" if column.number else "left"
-            grid.add_column(Text(column.heading), justify=justify, overflow="fold", no_wrap=column.number)
-        for cells in table.cells():
+            widest = max(map(cell_len, (column.heading, *(cells[index] for cells in rows)))) if column.number else None
+            grid.add_column(
+                Text(column.heading), justify=justify, overflow="fold", no_wrap=column.number, min_width=widest
+            )
+        for cells in rows:
             grid.add_row(*(Text(cell) for cell in cells))
         return grid
 
-    while (narrower := _without_last_optional(table)) and console.measure(drawn(table)).minimum > console.width:
+    unbounded = console.options.update(max_width=_PIPED_WIDTH)  # measured in the terminal's width, all fits it
+    while narrower := _without_last_optional(table):
+        if console.measure(drawn(table), options=unbounded).minimum <= console.width:
+            break
         table = narrower
     grid = drawn(table)
     if table.title:

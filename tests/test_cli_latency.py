@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 
 import pytest
 
@@ -225,3 +226,43 @@ def test_progress_is_silent_when_piped_and_says_what_is_left_on_a_terminal(monke
         tell("warming up a", 0.0, None)
         tell("timing a", 3.0, 7.0)
     assert "timing a" in capsys.readouterr().err
+
+
+def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(monkeypatch, capsys):
+    from scsc_lab import formats
+    from scsc_lab.cli.latency import _totals
+
+    measured = {"iqr_seconds": 0.001, "p90_seconds": None, "images_per_second": 95.2, "peak_memory_bytes": 10**8}
+    rows = [row(**measured, macs=10**9), row(**measured, macs=10**9, batch=60_000, status="out of memory")]
+    table = _totals(rows, Plan(batches=(1, 60_000)), False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    for width, there in (("120", True), ("78", False)):
+        monkeypatch.setenv("COLUMNS", width)
+        formats.print_table(table, sys.stdout)
+        out = capsys.readouterr().out
+        assert ("images/s" in out) is there
+        assert "out of memory" in out
+        assert "median (ms)" in out
+
+
+def test_an_interrupt_prints_what_there_is_and_exits_with_0(run, monkeypatch):
+    from scsc_lab.metrics.clock import Clock
+
+    passes = []
+
+    def interrupted(clock, run, repeats=1):
+        passes.append(1)
+        if len(passes) == 40:
+            raise KeyboardInterrupt
+        run()
+        return 0.01 + 0.001 * (len(passes) % 3)
+
+    monkeypatch.setattr(Clock, "time", interrupted)
+    code, out, _ = run(*NETWORKS, "--resolution", "32", "--pairs", "500", "--device", "cpu", "--batch-sizes", "1,2")
+    assert code == 0
+    assert "CUT SHORT: interrupted; these are the rounds that were complete." in flat(out)
+    assert "cut short" in out
+    passes[:] = [1] * 38
+    monkeypatch.setattr(Clock, "time", interrupted)
+    assert main(["latency", NETWORKS[0], "--resolution", "32", "--device", "cpu"]) == 130

@@ -44,7 +44,8 @@ _COMPARED = (
     Column(("ratio_low", "ratio_high"), "95 % interval", units.interval),
     Column("verdict", "verdict", number=False),
 )
-_STATUS = Column("status", "status", lambda status: "" if status == "complete" else str(status), number=False)
+# Set as a number is, so that a narrow terminal leaves out optional columns before it folds these words.
+_STATUS = Column("status", "status", lambda status: "" if status == "complete" else str(status))
 
 
 def latency(
@@ -138,7 +139,12 @@ def _timings(networks: Sequence[Subject], plan: Plan, baseline: int, self_test: 
         rows: list[Row] = []
         for network in networks:
             twice = (network, replace(network, label=network.label + _AGAIN))
-            timings = speed.measure(twice, plan, progress=progress)
+            try:
+                timings = speed.measure(twice, plan, progress=progress)
+            except KeyboardInterrupt:
+                if not rows:
+                    raise
+                break
             rows += [{**timing.row(), "self_test": True} for timing in timings]
             if any(row["status"] == "cut short" for row in rows):
                 break

@@ -97,6 +97,9 @@ def measure(
         clock: in place of the device's own.
         progress: told what is being done.
 
+    Returns:
+        One breakdown a network and batch size; a keyboard interrupt ends it with what has been measured so far.
+
     Raises:
         InputError: if the device is not there, a network fails, or what is asked for has no parts to watch.
     """
@@ -120,6 +123,10 @@ def measure(
                 empty = Breakdown(whole, by, {}, macs)
                 try:
                     found.append(_broken_down(model, shape, empty, divided, plan, clock, progress))
+                except KeyboardInterrupt:
+                    if not found:
+                        raise
+                    found.append(empty)
                 except Exception as error:  # whatever the network's own code raises
                     found.append(replace(empty, whole=failed(whole, error)))
                 if found[-1].whole.status == CUT_SHORT:

@@ -121,9 +121,12 @@ def _at_batch(
                 progress=functools.partial(progress, what) if progress else None,
             )
         except Exception as error:
-            index = next(index for index, run in watched.items() if run.failed)
-            found[index] = failed(found[index], error)
-            del runs[index]
+            guilty = [index for index, run in watched.items() if run.failed]
+            if not guilty:
+                raise
+            for index in guilty:
+                found[index] = failed(found[index], error)
+                del runs[index]
             continue
         for position, index in enumerate(runs):
             found[index] = _sampled(found[index], rounds, position)
