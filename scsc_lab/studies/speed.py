@@ -27,6 +27,8 @@ from scsc_lab.studies.timing import COMPLETE, CUT_SHORT, OUT_OF_MEMORY, Timing
 Progress = Callable[[str, float, float | None], None]
 """Told what is being done, the seconds it has taken and those still expected (``None``: not known)."""
 
+_MOST_NAMES = 3
+
 
 def measure(
     subjects: Sequence[Subject],
@@ -110,7 +112,9 @@ def _at_batch(
             found[index] = failed(found[index], error)
     gc.collect()
     while runs:
-        what = f"timing {', '.join(dict.fromkeys(_at(found[index]) for index in runs))}"
+        names = [found[index].model for index in runs]
+        together = ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(names)} networks"
+        what = f"timing {together} at batch {timings[0].batch}"
         watched = {index: _Watched(run) for index, run in runs.items()}
         try:
             rounds = interleave(
