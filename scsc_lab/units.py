@@ -71,6 +71,27 @@ def share(fraction: float | None) -> str:
     return f"{100 * fraction:.{2 if 0 < abs(fraction) < 0.01 else 1}f}%".replace("-", _MINUS)
 
 
+def signed(value: float | None) -> str:
+    """Return a difference with its sign, to what it was given: ``+1.2``."""
+    if value is None:
+        return MISSING
+    return f"{round(value, 6):+.6g}".replace("-", _MINUS)
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return a time in milliseconds: 0.1429 is ``142.9``."""
+    return MISSING if seconds is None else significant(1e3 * seconds)
+
+
+def ratio_interval(numbers: tuple[float | None, float | None, float | None]) -> str:
+    """Return a ratio with its interval: ``0.75 [0.74, 0.77]``."""
+    ratio, low, high = numbers
+    if ratio is None:
+        return MISSING
+    between = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+    return f"{ratio:.2f}{between}"
+
+
 def size(height_width: tuple[int, int] | list[int] | None) -> str:
     """Return an input size: ``224×320``, height first."""
     return MISSING if height_width is None else "×".join(map(str, height_width))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scsc_lab import changes as spec_changes
-from scsc_lab import formats, report
+from scsc_lab import formats
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.records import run_info
+from scsc_lab.report import ablations
 from scsc_lab.store import RowStore
 from scsc_lab.tables import Table
 
@@ -58,7 +59,10 @@ def ablate(
 ) -> None:
     """Measure variants of an SCSC network, each against the full one, and draw a figure a study."""
     size, images = options.resolution(resolution), options.whole("--batch", batch)
-    metrics, processes = options.several("--with", with_, tuple(report.ABLATION_COLUMNS)), options.whole("--jobs", jobs)
+    metrics, processes = (
+        options.several("--with", with_, tuple(ablations.ABLATION_COLUMNS)),
+        options.whole("--jobs", jobs),
+    )
     formats.choose(format, output)
     studies, axes = list(study or []), list(grid or [])
     configured = _configured(config)
@@ -77,7 +81,7 @@ def ablate(
         typer.echo(f"{store}: {skipped} of {len(tasks)} variants are there already{repaired}", err=True)
     with studying.executor(executor, processes) as pool, options.progress("counting variants", len(tasks)) as advance:
         rows = list(studying.run(tasks, rows_kept, pool, advance))
-    table = report.ablation_tables(rows, metrics)
+    table = ablations.ablation_tables(rows, metrics)
     formats.emit(table, run_info(), format, output)
     if figures is not None:
         _draw(table, metrics, figures)
@@ -124,7 +128,7 @@ def _configured(path: Path | None) -> dict[str, Any]:
 def _draw(table: Table, metrics: Sequence[str], folder: Path) -> None:
     from scsc_lab.figures import ablation
 
-    headings = {key: report.ABLATION_COLUMNS[key].heading.partition(" (")[0] for key in metrics}
+    headings = {key: ablations.ABLATION_COLUMNS[key].heading.partition(" (")[0] for key in metrics}
     for part in (table, *table.details):
         path = folder / f"ablation_{part.rows[0]['study']}.png"
         style.save(ablation.draw(part.rows, headings), path)
