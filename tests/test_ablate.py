@@ -14,7 +14,7 @@ from scsc_lab import InputError, catalog
 from scsc_lab.cli import main
 from scsc_lab.specs import SCSCSpec, SwinSpec
 from scsc_lab.store import RowStore
-from scsc_lab.studies import ablate
+from scsc_lab.studies import ablate, variants
 
 
 def closed_form(spec: SwinSpec, side: int) -> tuple[int, int]:
@@ -56,7 +56,7 @@ def _attention(spec: SwinSpec, stage: int, width: int, positions: int) -> tuple[
 
 def tasks(name: str = "scsc_swin_tiny", studies: tuple[str, ...] = ()) -> list[ablate.Task]:
     network = catalog.resolve(name)
-    return [ablate.Task(variant, network.entry.resolution, 1) for variant in ablate.variants(network, studies)]
+    return [ablate.Task(variant, network.entry.resolution, 1) for variant in variants.built_in(network, studies)]
 
 
 def test_every_study_of_swin_equals_the_closed_form_row_by_row():
@@ -69,8 +69,8 @@ def test_every_study_of_swin_equals_the_closed_form_row_by_row():
 @pytest.mark.parametrize("name", ["scsc_resnet50", "scsc_faceresnet", "scsc_swin_base"])
 def test_every_study_runs_on_every_family(name):
     given = tasks(name)
-    assert {task.variant.study for task in given} == set(ablate.STUDIES)
-    for study in ablate.STUDIES:
+    assert {task.variant.study for task in given} == set(variants.STUDIES)
+    for study in variants.STUDIES:
         own = [task.variant for task in given if task.variant.study == study]
         assert own[0].name == "full"
         assert len(own) > 3
@@ -88,8 +88,8 @@ def test_components_are_what_they_say():
 
 def test_grids():
     network = catalog.resolve("scsc_swin")
-    axes = ablate.parse_axes(network, ["groups=2,8", "kernels=3,5;3,5,7;", "stage1.se=true,false"])
-    found = ablate.grid(network, axes)
+    axes = variants.parse_axes(network, ["groups=2,8", "kernels=3,5;3,5,7;", "stage1.se=true,false"])
+    found = variants.grid(network, axes)
     assert len(found) == 1 + 2 * 2 * 2
     assert found[-1].name == "groups=8 kernels=3,5,7 stage1.se=false"
     assert found[-1].network.spec.scsc[0] == SCSCSpec((3, 5, 7), 8, se=False)
@@ -108,18 +108,18 @@ def test_grids():
 def test_bad_grids_are_refused_before_work_starts(axes, message):
     network = catalog.resolve("scsc_swin")
     with pytest.raises(InputError, match=message):
-        ablate.grid(network, ablate.parse_axes(network, axes))
+        variants.grid(network, variants.parse_axes(network, axes))
     with pytest.raises(InputError, match="the grid is empty"):
-        ablate.grid(network, {})
+        variants.grid(network, {})
 
 
 def test_unknown_studies_and_networks_without_scsc():
     with pytest.raises(InputError, match="unknown study 'kernel': one of components"):
-        ablate.variants(catalog.resolve("scsc_swin"), ["kernel"])
+        variants.built_in(catalog.resolve("scsc_swin"), ["kernel"])
     with pytest.raises(InputError, match="swin_tiny has no SCSC module to ablate; try scsc_swin_tiny"):
-        ablate.variants(catalog.resolve("swin"))
+        variants.built_in(catalog.resolve("swin"))
     with pytest.raises(InputError, match="timm:resnet18 has no spec to ablate"):
-        ablate.resolve("timm:resnet18")
+        variants.resolve("timm:resnet18")
 
 
 def test_a_store_skips_what_is_there(tmp_path):

@@ -21,7 +21,7 @@ from scsc_lab.tables import Table
 
 if TYPE_CHECKING:
     from scsc_lab.catalog import Network
-    from scsc_lab.studies.ablate import Variant
+    from scsc_lab.studies.variants import Variant
 
 
 def ablate(
@@ -41,7 +41,8 @@ def ablate(
     resolution: options.Resolution = None,
     batch: options.Batch = "1",
     with_: Annotated[
-        str, typer.Option("--with", metavar="METRICS", help="Of params,macs,activations,bytes; all by default.")
+        str,
+        typer.Option("--with", metavar="METRICS", help="Of params,macs,activations,bytes,latency,erf."),
     ] = "params,macs,activations,bytes",
     store: Annotated[
         Path | None,
@@ -52,8 +53,10 @@ def ablate(
         str, typer.Option("--executor", metavar="ADDRESS", help="local, or a Dask scheduler, tcp://host:8786.")
     ] = "local",
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="FOLDER", help="Draw each study into this folder.")
+        Path | None,
+        typer.Option("--figures", metavar="FOLDER", help="Folder of the figures. Default: ablation_MODEL."),
     ] = None,
+    draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Draw a figure a study.")] = True,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
@@ -69,34 +72,37 @@ def ablate(
     rows_kept = RowStore(store) if store else None
 
     from scsc_lab.studies import ablate as studying
+    from scsc_lab.studies import variants as studied
 
-    network = studying.resolve(model, spec_changes.parse(set_ or []))
+    network = studied.resolve(model, spec_changes.parse(set_ or []))
     variants = _variants(network, [*studies, *configured["studies"]], axes, configured["grid"])
     probe = size or network.entry.resolution
-    tasks = [studying.Task(variant, probe, images) for variant in variants]
+    plan = options.plan(batch=images, resolution=probe) if "latency" in metrics else None
+    protocol = options.protocol(resolution=probe) if "erf" in metrics else None
+    tasks = studying.tasks(variants, probe, images, plan, protocol)
     if rows_kept:
         known = {row.get("key") for row in rows_kept.rows}
         skipped = sum(task.key in known for task in tasks)
         repaired = "; a torn last line was cut off" if rows_kept.repaired else ""
-        typer.echo(f"{store}: {skipped} of {len(tasks)} variants are there already{repaired}", err=True)
-    with studying.executor(executor, processes) as pool, options.progress("counting variants", len(tasks)) as advance:
+        typer.echo(f"{store}: {skipped} of {len(tasks)} measurements are there already{repaired}", err=True)
+    with studying.executor(executor, processes) as pool, options.progress("measuring variants", len(tasks)) as advance:
         rows = list(studying.run(tasks, rows_kept, pool, advance))
     table = ablations.ablation_tables(rows, metrics)
     formats.emit(table, run_info(), format, output)
-    if figures is not None:
-        _draw(table, metrics, figures)
+    if draw:
+        _draw(table, metrics, figures or Path(f"ablation_{options.slug(network.label)}"))
 
 
 def _variants(
     network: Network, studies: Sequence[str], axes: Sequence[str], configured: Mapping[str, Sequence[object]]
 ) -> list[Variant]:
-    from scsc_lab.studies import ablate as studying
+    from scsc_lab.studies import variants as studied
 
     found = []
     if studies or not (axes or configured):
-        found += studying.variants(network, studies)
+        found += studied.built_in(network, studies)
     if axes or configured:
-        found += studying.grid(network, {**configured, **studying.parse_axes(network, axes)})
+        found += studied.grid(network, {**configured, **studied.parse_axes(network, axes)})
     return found
 
 
@@ -128,7 +134,7 @@ def _configured(path: Path | None) -> dict[str, Any]:
 def _draw(table: Table, metrics: Sequence[str], folder: Path) -> None:
     from scsc_lab.figures import ablation
 
-    headings = {key: ablations.ABLATION_COLUMNS[key].heading.partition(" (")[0] for key in metrics}
+    headings = ablations.headings(metrics)
     for part in (table, *table.details):
         path = folder / f"ablation_{part.rows[0]['study']}.png"
         style.save(ablation.draw(part.rows, headings), path)

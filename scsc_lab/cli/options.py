@@ -91,6 +91,11 @@ Output = Annotated[
 ]
 
 
+def slug(label: str) -> str:
+    """Return a network's label as part of a file's name."""
+    return re.sub(r"[^\w.=,+-]+", "_", label).strip("_")
+
+
 def rules(transplant: bool, assignments: list[str] | None) -> TransplantSpec | None:
     """Return the rules of the transplant, if one is asked for.
 
@@ -224,6 +229,25 @@ def progress(what: str, total: int) -> Iterator[Callable[[int, int], None] | Non
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+@contextlib.contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Show which of several long steps is being done, and how many are left; nothing where the output is piped.
+
+    Yields:
+        A function that is told the step, the number of steps done and to do, or ``None`` where nothing is shown.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
 
 
 def baseline_index(baseline: str | None, labels: list[str]) -> int:

@@ -131,6 +131,11 @@ class _Found:
         return _from_catalog(catalog.resolve(self.given, changes), weights)
 
 
+def of(network: catalog.Network) -> Subject:
+    """Return a network of the catalog, with changes made to its spec, at random weights."""
+    return _from_catalog(network, None)
+
+
 def _from_catalog(network: catalog.Network, weights: Path | None) -> Subject:
     entry = network.entry
     return Subject(

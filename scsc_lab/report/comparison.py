@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scsc_lab import tables, units
 from scsc_lab.errors import InputError
@@ -45,6 +46,21 @@ def comparison_table(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
     ]
     columns = (tables.MODEL, *several, *tables.filled(changes, changed))
     return Table(table.columns, table.rows, notes=(), details=(Table(columns, changed, title, table.notes),))
+
+
+def wide_table(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
+    """Return one table with every number beside its change: for a page, not a terminal.
+
+    Args:
+        rows: networks, each with the label of its ``baseline``; a network after its baseline.
+        metrics: words of :data:`MEASURES`, in order.
+    """
+    columns: list[Column] = [tables.MODEL, tables.INPUT]
+    for metric in metrics:
+        change = _change(metric)
+        columns += [MEASURES[metric], change if metric == "latency" else replace(change, heading="Δ")]
+    notes = ("Changes are against the baseline above.", *_notes(rows, metrics))
+    return Table(tables.filled(columns, rows), tuple(rows), notes=notes)
 
 
 def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:
