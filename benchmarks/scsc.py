@@ -100,7 +100,7 @@ def line(samples: dict[str, tuple[float, ...]], baseline: str) -> tuple[list[str
         median = sorted(times)[len(times) // 2]
         cell = f"{1e3 * median:.2f}"
         if name != baseline:
-            found = compare(samples[baseline], times)
+            found = compare(times, samples[baseline])  # the baseline's time divided by this one's: its gain
             gains[name] = found.ratio
             low, high = (f"{x:.2f}" if x is not None else "?" for x in (found.low, found.high))
             cell += f" ({found.ratio:.2f}×, {low}–{high})"

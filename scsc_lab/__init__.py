@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scsc_lab.api import build, count
+    from scsc_lab.api import build, count, latency
     from scsc_lab.errors import InputError
     from scsc_lab.layers.scsc import SCSC
     from scsc_lab.models.deploy import deploy
@@ -29,6 +29,7 @@ __all__ = [
     "build",
     "count",
     "deploy",
+    "latency",
     "transplant",
 ]
 
@@ -43,6 +44,7 @@ _HOMES = {
     "build": "scsc_lab.api",
     "count": "scsc_lab.api",
     "deploy": "scsc_lab.models.deploy",
+    "latency": "scsc_lab.api",
     "transplant": "scsc_lab.models.transplant",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from torch import nn
 
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import count as count_metric
-from scsc_lab.models.subject import subjects
+from scsc_lab.models.subject import Subject, subjects
 from scsc_lab.records import Count
-from scsc_lab.studies import size
+from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.studies import size, speed
+from scsc_lab.studies.timing import Timing
 
 
 def build(name: str, weights: str | Path | None = None, **changes: object) -> nn.Module:
@@ -59,3 +62,79 @@ def count(
     if input_shape is None and size_ is None:
         raise InputError("a module needs input_shape, e.g. input_shape=(1, 3, 224, 224), or resolution=224")
     return count_metric.count(model, input_shape or (batch, 3, *(size_ or ())))
+
+
+def latency(
+    *models: str | nn.Module,
+    resolution: int | tuple[int, int] | None = None,
+    batches: Sequence[int] = (1,),
+    channels: int = 3,
+    device: str = "auto",
+    dtype: str = "float32",
+    memory_format: str = "contiguous",
+    threads: int = 1,
+    compile: bool = False,
+    train: bool = False,
+    pairs: int = 64,
+    min_seconds: float = 2.0,
+    max_seconds: float = 35.0,
+    delta: float = 0.02,
+    seed: int = 0,
+    baseline: int = 0,
+) -> list[Timing]:
+    """Time networks side by side, and compare each with one of them; see :func:`scsc_lab.studies.speed.measure`.
+
+    Args:
+        models: names of the catalog or from elsewhere, and modules with one image input, which are left as they are.
+        resolution: input side, or height and width, in pixels; modules have none of their own.
+        batches: batch sizes.
+        channels: input channels of modules.
+        device: ``auto``, or a device's name.
+        dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
+        memory_format: ``contiguous`` or ``channels_last``.
+        threads: threads of one operator on the CPU.
+        compile: whether ``torch.compile`` makes them.
+        train: forward and backward in training mode, in place of forward in evaluation mode.
+        pairs: rounds wanted, in each of which every network is timed once.
+        min_seconds: measure each batch size at least this long.
+        max_seconds: measure each batch size no longer.
+        delta: relative difference of times that counts as none.
+        seed: seed of everything drawn at random.
+        baseline: which of the networks the others are compared with.
+
+    Returns:
+        One timing a batch size and network, with ``median_seconds``, ``samples``, ``comparison`` and ``row()``.
+
+    Raises:
+        InputError: if a value is wrong, or a network fails on the input.
+    """
+    if not models:
+        raise InputError("name at least one model, or give a module")
+    if not 0 <= baseline < len(models):
+        raise InputError(f"baseline {baseline}: one of the {len(models)} models, from 0")
+    size_ = (resolution, resolution) if isinstance(resolution, int) else resolution
+    if size_ is None and any(isinstance(model, nn.Module) for model in models):
+        raise InputError("a module needs a resolution, e.g. resolution=224")
+    plan = Plan(
+        Execution(device, dtype, memory_format, threads, compile, train),
+        Budget(pairs, min_seconds, max_seconds),
+        tuple(batches),
+        size_,
+        seed,
+        delta,
+    )
+    found = [
+        subjects([model])[0] if isinstance(model, str) else _own_subject(model, size_ or (1, 1), channels)
+        for model in models
+    ]
+    return speed.measure(found, plan, baseline=baseline)
+
+
+def _own_subject(model: nn.Module, resolution: tuple[int, int], channels: int) -> Subject:
+    return Subject(
+        label=type(model).__name__,
+        resolution=resolution,
+        make=lambda: copy.deepcopy(model),
+        make_empty=lambda _: count_metric.meta_copy(model),
+        channels=channels,
+    )

@@ -78,11 +78,6 @@ def signed(value: float | None) -> str:
     return f"{round(value, 6):+.6g}".replace("-", _MINUS)
 
 
-def milliseconds(seconds: float | None) -> str:
-    """Return a time in milliseconds: 0.1429 is ``142.9``."""
-    return MISSING if seconds is None else significant(1e3 * seconds)
-
-
 def ratio_interval(numbers: tuple[float | None, float | None, float | None]) -> str:
     """Return a ratio with its interval: ``0.75 [0.74, 0.77]``."""
     ratio, low, high = numbers
@@ -90,6 +85,27 @@ def ratio_interval(numbers: tuple[float | None, float | None, float | None]) -> 
         return MISSING
     between = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
     return f"{ratio:.2f}{between}"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return a time in milliseconds: 0.01234 is ``12.34``."""
+    return MISSING if seconds is None else significant(1e3 * seconds)
+
+
+def rate(number: float | None) -> str:
+    """Return a number of things a second: ``8.290``, ``1234``."""
+    return MISSING if number is None else significant(number)
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio of times to a thousandth: ``1.402``."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def interval(bounds: tuple[float | None, float | None]) -> str:
+    """Return the two ends of an interval of a ratio: ``1.391–1.412``."""
+    low, high = bounds
+    return MISSING if low is None or high is None else f"{ratio(low)}–{ratio(high)}"
 
 
 def size(height_width: tuple[int, int] | list[int] | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from scsc_lab import __version__
-from scsc_lab.cli import ablate, flops, models, paper
+from scsc_lab.cli import ablate, compare, flops, latency, models, paper, report
 from scsc_lab.errors import InputError
 
 app = typer.Typer(
@@ -25,9 +25,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("flops")(flops.flops)
+app.command("latency")(latency.latency)
+app.command("compare")(compare.compare)
 app.command("models")(models.models)
 app.command("paper")(paper.paper)
 app.command("ablate")(ablate.ablate)
+app.command("report")(report.report)
 
 _UsageError: Any = typer.BadParameter.__mro__[2]
 """The parent of all of typer's usage errors; it has no public name on every version."""

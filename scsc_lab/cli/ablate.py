@@ -11,17 +11,25 @@ import typer
 
 from scsc_lab import changes as spec_changes
 from scsc_lab import formats
+from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.records import run_info
 from scsc_lab.report import ablations
+from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore
 from scsc_lab.tables import Table
 
 if TYPE_CHECKING:
     from scsc_lab.catalog import Network
     from scsc_lab.studies.variants import Variant
+
+_BUDGET = Budget(pairs=32, min_seconds=0.0, max_seconds=15.0)
+"""How long each variant is timed against the full network, where latency is asked for."""
+
+_SAMPLES = 8
+"""Images for each variant's receptive field, where that is asked for."""
 
 
 def ablate(
@@ -77,8 +85,8 @@ def ablate(
     network = studied.resolve(model, spec_changes.parse(set_ or []))
     variants = _variants(network, [*studies, *configured["studies"]], axes, configured["grid"])
     probe = size or network.entry.resolution
-    plan = options.plan(batch=images, resolution=probe) if "latency" in metrics else None
-    protocol = options.protocol(resolution=probe) if "erf" in metrics else None
+    plan = Plan(budget=_BUDGET, batches=(images,), resolution=probe) if "latency" in metrics else None
+    protocol = Protocol(samples=_SAMPLES, resolution=probe) if "erf" in metrics else None
     tasks = studying.tasks(variants, probe, images, plan, protocol)
     if rows_kept:
         known = {row.get("key") for row in rows_kept.rows}

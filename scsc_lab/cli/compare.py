@@ -9,11 +9,13 @@ import typer
 
 from scsc_lab import accuracy, formats
 from scsc_lab import changes as spec_changes
+from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.records import Row, run_info
 from scsc_lab.report import comparison
+from scsc_lab.settings import Budget, Execution, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,8 +54,8 @@ def compare(
     rule: options.Rules = None,
     device: options.Device = "auto",
     threads: options.Threads = "1",
-    max_time: options.MaxTime = "20",
-    samples: options.Samples = None,
+    max_time: Annotated[str, typer.Option("--max-time", metavar="SECONDS", help="Time no longer than this.")] = "20",
+    samples: Annotated[str, typer.Option("--samples", metavar="N", help="Images for receptive fields.")] = "16",
     seed: options.Seed = "0",
     baseline: options.Baseline = None,
     format: options.Format = None,
@@ -74,10 +76,20 @@ def compare(
     changes = spec_changes.parse(set_ or [])
     rules = options.rules(transplant, rule)
     inputs = None if channels is None else options.whole("--channels", channels, 4096)
-    plan = options.plan(
-        device=device, threads=threads, max_time=max_time, batch=images, resolution=size, seed=options.seed(seed)
+    number = options.seed(seed)
+    plan = Plan(
+        execution=Execution(device=options.device(device), threads=options.whole("--threads", threads, 4096)),
+        budget=Budget(min_seconds=0.0, max_seconds=options.number("--max-time", max_time)),
+        batches=(images,),
+        resolution=size,
+        seed=number,
     )
-    protocol = options.protocol(device=device, samples=samples, resolution=size, seed=options.seed(seed))
+    protocol = Protocol(
+        device=plan.execution.device,
+        samples=options.whole("--samples", samples, 100_000),
+        resolution=size,
+        seed=number,
+    )
 
     from scsc_lab.models.subject import subjects, transplanted
     from scsc_lab.studies import compare as comparing
@@ -88,6 +100,9 @@ def compare(
     labels = [network.label for network in networks]
     index = options.baseline_index(baseline, labels)
     own = accuracy.read(accuracies, labels) if accuracies else {}
+    for word in axes:
+        if word not in (*metrics, *accuracy.metrics(own)):
+            raise InputError(f"--plot {plot!r}: {word!r} is none of {', '.join([*metrics, *accuracy.metrics(own)])}")
     if by:
         if len(networks) != 2:
             raise InputError(f"--by {by} lays two networks side by side; {len(networks)} are named")

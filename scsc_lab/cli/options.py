@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab import catalog
+from scsc_lab import catalog, settings
 from scsc_lab import changes as spec_changes
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.specs import TransplantSpec
@@ -76,6 +76,27 @@ Rules = Annotated[
 ]
 Batch = Annotated[str, typer.Option("--batch", metavar="N", help="Images in one forward pass.")]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")]
+BatchSizes = Annotated[str, typer.Option("--batch-sizes", metavar="N,N", help="Images in one pass; several: 1,8,32.")]
+Dtype = Annotated[
+    str, typer.Option("--dtype", metavar="NAME", help=f"Weights and input: {', '.join(settings.DTYPES)}.")
+]
+MemoryFormat = Annotated[
+    str, typer.Option("--memory-format", metavar="NAME", help=f"{' or '.join(settings.MEMORY_FORMATS)}.")
+]
+Threads = Annotated[str, typer.Option("--threads", metavar="N", help="Threads of an operator on the CPU.")]
+Compile = Annotated[bool, typer.Option("--compile", help="With torch.compile.")]
+Train = Annotated[bool, typer.Option("--train", help="Forward and backward, in training mode.")]
+Deploy = Annotated[bool, typer.Option("--deploy", help="Also in its deploy form: fused for inference.")]
+Pairs = Annotated[str, typer.Option("--pairs", metavar="N", help="Rounds wanted, each with every network once.")]
+MinTime = Annotated[
+    str | None,
+    typer.Option("--min-time", metavar="SECONDS", help="Measure a batch size at least this long. Default: 2."),
+]
+MaxTime = Annotated[
+    str | None, typer.Option("--max-time", metavar="SECONDS", help="Measure a batch size no longer. Default: 35.")
+]
+Delta = Annotated[str, typer.Option("--delta", metavar="PERCENT", help="Difference in time that counts as none.")]
+SelfTest = Annotated[bool, typer.Option("--self-test", help="Each network against itself: this machine's noise.")]
 Seed = Annotated[str, typer.Option("--seed", metavar="N", help="Seed of everything drawn at random.")]
 Baseline = Annotated[
     str | None,
@@ -149,6 +170,29 @@ def whole(option: str, text: str, largest: int = _LARGEST_BATCH) -> int:
     if not re.fullmatch(r"\d{1,12}", text.strip()) or not 1 <= int(text) <= largest:
         raise InputError(f"{option} {text!r}: a whole number from 1 to {largest}")
     return int(text)
+
+
+def batch_sizes(text: str) -> tuple[int, ...]:
+    """Return the whole numbers of ``1,8,32``, each once.
+
+    Raises:
+        InputError: if one is none, or there are none.
+    """
+    parts = [part for part in text.split(",") if part.strip()]
+    if not parts:
+        raise InputError("--batch-sizes names none: numbers with commas between, e.g. 1,8,32")
+    return tuple(dict.fromkeys(whole("--batch-sizes", part) for part in parts))
+
+
+def number(option: str, text: str, largest: float = 1e6) -> float:
+    """Return a number from 0 up.
+
+    Raises:
+        InputError: if it is not one.
+    """
+    if not re.fullmatch(r"\d{1,12}(\.\d{0,12})?|\.\d{1,12}", text.strip()) or float(text) > largest:
+        raise InputError(f"{option} {text!r}: a number from 0 to {largest:g}")
+    return float(text)
 
 
 def seed(text: str) -> int:
@@ -229,6 +273,32 @@ def progress(what: str, total: int) -> Iterator[Callable[[int, int], None] | Non
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+@contextlib.contextmanager
+def watch() -> Iterator[Callable[[str, float, float | None], None] | None]:
+    """Show on the terminal what is being measured and how long is left; nothing where the output is piped.
+
+    Yields:
+        A function that is told what, the seconds passed and the seconds left; or ``None``.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, left="")
+
+        def tell(what: str, seconds: float, left: float | None) -> None:
+            if left is None:
+                bar.reset(task, total=None, description=what, left="")
+            else:
+                bar.update(task, description=what, completed=seconds, total=seconds + left, left=f"{left:.0f} s left")
+
+        yield tell
 
 
 @contextlib.contextmanager

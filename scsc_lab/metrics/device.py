@@ -32,3 +32,15 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return str(machine()["processor"])
+
+
+def check_dtype(device: torch.device, dtype: torch.dtype) -> None:
+    """Raise InputError if a device cannot convolve and multiply matrices in a type: both are tried, once."""
+    try:
+        x = torch.ones(1, 2, 4, 4, dtype=dtype, device=device)
+        torch.nn.functional.conv2d(x, x.new_ones(2, 2, 3, 3))
+        torch.nn.functional.layer_norm(x.flatten(2) @ x.flatten(2).mT, (2,))
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        name = str(dtype).removeprefix("torch.")
+        raise InputError(f"dtype {name!r}: {device} cannot compute in it ({reason}); --dtype float32") from None

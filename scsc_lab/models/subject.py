@@ -12,6 +12,7 @@ from scsc_lab import catalog
 from scsc_lab import changes as spec_changes
 from scsc_lab.errors import InputError
 from scsc_lab.models import build, checkpoints, external
+from scsc_lab.models.deploy import deploy
 from scsc_lab.models.transplant import transplant
 from scsc_lab.specs import TransplantSpec
 
@@ -33,6 +34,7 @@ class Subject:
         smallest_side: smallest input side, in pixels, that it takes.
         weights: the checkpoint it loads, or ``None`` for random weights.
         entry: its catalog entry, if it has one.
+        form: ``ordinary``, or ``deploy`` for the fused form.
     """
 
     label: str
@@ -45,6 +47,7 @@ class Subject:
     smallest_side: int = 1
     weights: Path | None = None
     entry: catalog.Entry | None = None
+    form: str = "ordinary"
 
     @property
     def random(self) -> bool:
@@ -67,6 +70,25 @@ def transplanted(subject: Subject, rules: TransplantSpec, resolution: tuple[int,
         label=f"{subject.label} + SCSC",
         make=lambda: transplant(subject.make(), rules, input_shape=shape)[0],
         make_empty=lambda device: transplant(subject.make_empty(device), rules, input_shape=shape)[0],
+    )
+
+
+def deployed(subject: Subject) -> Subject:
+    """Return a network in its deploy form; see :mod:`scsc_lab.models.deploy`.
+
+    Raises:
+        InputError: if it has none: nothing in it can be fused.
+    """
+    try:
+        deploy(subject.make_empty("meta"))
+    except InputError as error:
+        raise InputError(f"{subject.label}: {error}") from None
+    return replace(
+        subject,
+        label=f"{subject.label} (deploy)",
+        make=lambda: deploy(subject.make()),
+        make_empty=lambda device: deploy(subject.make_empty(device)),
+        form="deploy",
     )
 
 

@@ -1,0 +1,214 @@
+"""``scsc-lab latency``: how long networks take, and how they compare, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scsc_lab import changes as spec_changes
+from scsc_lab import formats, tables, units
+from scsc_lab.cli import latency_notes, options
+from scsc_lab.errors import InputError
+from scsc_lab.figures import style
+from scsc_lab.records import Row, run_info
+from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.tables import Column, Table
+
+if TYPE_CHECKING:
+    from scsc_lab.models.subject import Subject
+
+_BY = ("module", "stage")
+_AGAIN = " (again)"
+_DEFAULT = Plan()
+
+_MEDIAN = Column("median_seconds", "median (ms)", units.milliseconds)
+_IQR = Column("iqr_seconds", "IQR", units.milliseconds)
+_BATCH = Column("batch", "batch", units.integer)
+_MEASURED = (
+    _MEDIAN,
+    _IQR,
+    Column("p90_seconds", "p90", units.milliseconds),
+    Column("images_per_second", "images/s", units.rate),
+    Column("peak_memory_bytes", "peak (MB)", units.mega),
+    Column("samples", "samples", units.integer),
+)
+_COMPARED = (
+    tables.MACS,
+    Column("macs_change", "Δ MACs", units.percent),
+    Column("time_change", "Δ time", units.percent),
+    Column("ratio", "ratio", units.ratio),
+    Column(("ratio_low", "ratio_high"), "95 % interval", units.interval),
+    Column("verdict", "verdict", number=False),
+)
+_STATUS = Column("status", "status", lambda status: "" if status == "complete" else str(status), number=False)
+
+
+def latency(
+    models: options.Models = None,
+    model: options.MoreModels = None,
+    set_: options.Changes = None,
+    weights: options.Weights = None,
+    resolution: options.Resolution = None,
+    batch_sizes: options.BatchSizes = "1",
+    channels: options.Channels = None,
+    transplant: options.Transplant = False,
+    rule: options.Rules = None,
+    deploy: options.Deploy = False,
+    baseline: options.Baseline = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+    memory_format: options.MemoryFormat = "contiguous",
+    threads: options.Threads = "1",
+    compile: options.Compile = False,
+    train: options.Train = False,
+    pairs: options.Pairs = str(_DEFAULT.budget.pairs),
+    min_time: options.MinTime = None,
+    max_time: options.MaxTime = None,
+    delta: options.Delta = f"{100 * _DEFAULT.delta:g}",
+    seed: options.Seed = "0",
+    self_test: options.SelfTest = False,
+    by: Annotated[str | None, typer.Option("--by", metavar="WHAT", help="Break down: module, stage.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the samples (.png, .pdf, .svg).")
+    ] = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> None:
+    """Time networks side by side, in pairs of random order, and compare them with 95 % intervals.
+
+    Ctrl-C ends the measurement and prints what there is. A network that runs out of memory says so in its row.
+    """
+    names = options.names(models, model)
+    plan = Plan(
+        execution=Execution(
+            device=options.device(device),
+            dtype=dtype,
+            memory_format=memory_format,
+            threads=options.whole("--threads", threads, 4096),
+            compile=compile,
+            train=train,
+        ),
+        budget=_budget(pairs, min_time, max_time),
+        batches=options.batch_sizes(batch_sizes),
+        resolution=options.resolution(resolution),
+        seed=options.seed(seed),
+        delta=options.number("--delta", delta, 99.0) / 100,
+    )
+    formats.choose(format, output)
+    options.choice("--by", by, _BY)
+    _check_together(plan, deploy=deploy, self_test=self_test, by=by, baseline=baseline, plot=plot)
+    changes = spec_changes.parse(set_ or [])
+    rules = options.rules(transplant, rule)
+    inputs = None if channels is None else options.whole("--channels", channels, 4096)
+
+    from scsc_lab.models.subject import deployed, subjects, transplanted
+
+    networks = subjects(names, changes, weights or [], inputs)
+    if rules:
+        networks = [form for network in networks for form in (network, transplanted(network, rules, plan.resolution))]
+    if deploy:
+        networks = [form for network in networks for form in (network, deployed(network))]
+    index = options.baseline_index(baseline, [network.label for network in networks])
+    if by:
+        rows = _parts(networks, plan, by)
+        table = _breakdown(rows, plan)
+    else:
+        rows = _timings(networks, plan, index, self_test)
+        table = _totals(rows, plan, self_test)
+    formats.emit(table, run_info(rows[0]["device"], plan.seed), format, output)
+    if plot is not None:
+        from scsc_lab.figures import latency as figure
+
+        style.save(figure.draw(rows), plot)
+        typer.echo(f"figure: {plot}", err=True)
+
+
+def _timings(networks: Sequence[Subject], plan: Plan, baseline: int, self_test: bool) -> list[Row]:
+    from scsc_lab.studies import speed
+
+    with options.watch() as progress:
+        if not self_test:
+            return [timing.row() for timing in speed.measure(networks, plan, baseline=baseline, progress=progress)]
+        rows: list[Row] = []
+        for network in networks:
+            twice = (network, replace(network, label=network.label + _AGAIN))
+            timings = speed.measure(twice, plan, progress=progress)
+            rows += [{**timing.row(), "self_test": True} for timing in timings]
+            if any(row["status"] == "cut short" for row in rows):
+                break
+        return rows
+
+
+def _parts(networks: Sequence[Subject], plan: Plan, by: str) -> list[Row]:
+    from scsc_lab.studies import parts
+
+    with options.watch() as progress:
+        found = parts.measure(networks, plan, by, progress=progress)
+        return [row for breakdown in found for row in breakdown.rows()]
+
+
+def _totals(rows: Sequence[Row], plan: Plan, self_test: bool) -> Table:
+    """Return what was measured and, where several are compared, a second table: MACs beside time."""
+    batches = [_BATCH] if len(plan.batches) > 1 else []
+    wrong = [_STATUS] if any(row["status"] != "complete" for row in rows) else []
+    compared = any(row["baseline"] for row in rows)
+    columns = (tables.MODEL, *batches, *_MEASURED, *([] if compared else [tables.MACS]), *wrong)
+    notes = latency_notes.notes(rows, plan, self_test=self_test)
+    if not compared:
+        return Table(columns, tuple(rows), latency_notes.title(rows), notes)
+    against = next(row["baseline"] for row in rows if row["baseline"])
+    title = "Against itself" if self_test else f"Against {against}"
+    comparison = Table((tables.MODEL, *batches, *_COMPARED), tuple(rows), title, notes)
+    return Table(columns, tuple(rows), latency_notes.title(rows), (), (comparison,))
+
+
+def _breakdown(rows: Sequence[Row], plan: Plan) -> Table:
+    several = len({row["model"] for row in rows}) > 1
+    wrong = [_STATUS] if any(row["status"] != "complete" for row in rows) else []
+    columns = (
+        *([tables.MODEL] if several else []),
+        *([_BATCH] if len(plan.batches) > 1 else []),
+        Column("name", rows[0]["by"], number=False),
+        _MEDIAN,
+        _IQR,
+        Column("time_share", "share", units.share),
+        tables.MACS,
+        Column("macs_share", "share", units.share),
+        *wrong,
+    )
+    return Table(columns, tuple(rows), latency_notes.title(rows), latency_notes.notes(rows, plan, parts=True))
+
+
+def _budget(pairs: str, min_time: str | None, max_time: str | None) -> Budget:
+    """Return the budget; of the two times, the one that is not given makes way for the one that is."""
+    number = options.whole("--pairs", pairs, 1_000_000)
+    least = None if min_time is None else options.number("--min-time", min_time)
+    most = None if max_time is None else options.number("--max-time", max_time)
+    if least is not None and most is not None and least > most:
+        raise InputError(f"--min-time {least:g} is more than --max-time {most:g}")
+    usual = _DEFAULT.budget
+    return Budget(
+        number,
+        min(usual.min_seconds, most if most is not None else usual.min_seconds) if least is None else least,
+        max(usual.max_seconds, least or 0.0) if most is None else most,
+    )
+
+
+def _check_together(
+    plan: Plan, *, deploy: bool, self_test: bool, by: str | None, baseline: str | None, plot: Path | None
+) -> None:
+    """Raise InputError if options do not go together, or the figure cannot be written, before anything is measured."""
+    if deploy and plan.execution.train:
+        raise InputError("--deploy is for inference: it does not go with --train")
+    if self_test and baseline is not None:
+        raise InputError("--self-test compares each network with itself: it takes no --baseline")
+    if by and (self_test or plot is not None or baseline is not None):
+        raise InputError("--by breaks networks down one by one: it does not go with --self-test, --baseline or --plot")
+    if by and (plan.execution.train or plan.execution.compile):
+        raise InputError("--by breaks down the forward pass as written: it does not go with --train or --compile")
+    if plot is not None:
+        style.check(plot)

@@ -1,0 +1,122 @@
+"""The lines that go with a table of latencies: settings, conventions, and what is odd about the samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scsc_lab import units
+from scsc_lab.records import Row
+from scsc_lab.settings import WARM_UP_RULE, Plan
+
+_COMPARED = (
+    "Timed side by side in rounds of random order (seed {seed}). Ratio: time / the baseline's, median over the pairs; "
+    "interval: bootstrap, {resamples:,} resamples. same: within ±{delta} of 1; faster, slower: all of the interval on "
+    "one side of 1."
+)
+_PARTS = (
+    "Parts are timed inside the pass, in turn with passes that are not watched, which give the total; unexplained: "
+    "the total less the parts."
+)
+
+
+def title(rows: Sequence[Row]) -> str:
+    """Return what all rows share: device, type, threads, mode."""
+    row = rows[0]
+    sizes = " and ".join(dict.fromkeys(units.size(row["resolution"]) for row in rows))
+    batches = ", ".join(dict.fromkeys(str(row["batch"]) for row in rows))
+    threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}" if row["device"] == "cpu" else ""
+    order = "" if row["memory_format"] == "contiguous" else f", {row['memory_format']}"
+    how = ("compiled" if row["compile"] else "eager") + (", forward and backward" if row["mode"] == "train" else "")
+    return f"{row['device']}{threads}, {row['dtype']}{order}, {how}, batch {batches}, {sizes}"
+
+
+def notes(rows: Sequence[Row], plan: Plan, *, self_test: bool = False, parts: bool = False) -> tuple[str, ...]:
+    """Return the lines below the table."""
+    found = []
+    if any(row["baseline"] for row in rows):
+        found.append(
+            _COMPARED.format(
+                seed=plan.seed, resamples=plan.resamples, delta=units.share(plan.delta).replace(".0%", " %")
+            )
+        )
+    if parts:
+        found.append(_PARTS)
+    if self_test:
+        found += _noise(rows)
+    found += _cut_short(rows)
+    found.append(_settings(rows[0]))
+    found.append(_warm_up(rows))
+    found += _oddities(rows)
+    method = next((row["peak_memory_method"] for row in rows if row["peak_memory_method"]), "")
+    if method and not parts:
+        found.append(f"Peak memory: {method}. p90 needs 64 samples. No sample is dropped.")
+    return tuple(found)
+
+
+def _settings(row: Row) -> str:
+    one = " One thread is steadier than all of a shared machine; --threads N." if row["threads"] == 1 else ""
+    threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}.{one}" if row["device"] == "cpu" else "."
+    where = row["device_name"] if row["device"] == "cpu" else f"{row['device_name']} ({row['processor']})"
+    mode = "forward and backward, training mode" if row["mode"] == "train" else "inference mode, evaluation mode"
+    return f"{where}, torch {row['versions'].get('torch', '')}, {mode}, random input, {row['clock']}{threads}"
+
+
+def _warm_up(rows: Sequence[Row]) -> str:
+    warmed = [row for row in rows if row["warm_up_runs"]]
+    if not warmed:
+        return "Nothing was warmed up."
+    each = {f"{row['model']} {row['batch']}": row for row in warmed}.values()
+    runs = [row["warm_up_runs"] for row in each]
+    seconds = sum(row["warm_up_seconds"] for row in each)
+    most = f"{min(runs)} to {max(runs)}" if min(runs) < max(runs) else str(runs[0])
+    restless = [_name(row, rows) for row in each if not row["warm_up_settled"]]
+    ended = f"; NOT SETTLED in its time: {', '.join(restless)}" if restless else ""
+    return f"Warm-up, apart from all this: {WARM_UP_RULE}; {most} passes, {seconds:.1f} s{ended}."
+
+
+def _oddities(rows: Sequence[Row]) -> list[str]:
+    timed = [row for row in rows if row["samples"] and row.get("name", "total") == "total"]
+    found = [
+        f"DRIFT: {_name(row, rows)} went from its first third to its last by {units.percent(row['drift_change'])}: "
+        "throttling, or other work on the machine. Ratios stand: pairs drift together."
+        for row in timed
+        if row["drift"]
+    ]
+    odd = [f"{len(row['outliers'])} of {row['samples']} ({_name(row, rows)})" for row in timed if row["outliers"]]
+    if odd:
+        found.append(f"Outliers, kept: {', '.join(odd)}.")
+    repeated = [f"{row['repeats']} ({_name(row, rows)})" for row in timed if row["repeats"] > 1]
+    if repeated:
+        found.append(f"Too short for the clock, so repeated inside each sample: {', '.join(repeated)}.")
+    return found
+
+
+def _noise(rows: Sequence[Row]) -> list[str]:
+    from scsc_lab.analysis.paired import Comparison, noise_floor
+
+    found = []
+    for row in rows:
+        if not row["baseline"] or row["ratio"] is None:
+            continue
+        comparison = Comparison(row["ratio"], row["ratio_low"], row["ratio_high"], row["verdict"], row["samples"])
+        floor = noise_floor(comparison)
+        what = f"±{units.share(floor)}" if floor is not None else "not known: too few pairs"
+        found.append(
+            f"Noise floor of this machine, {row['baseline']} at batch {row['batch']} against itself in "
+            f"{row['samples']} pairs: {what}. Smaller differences cannot be told from none."
+        )
+    return found
+
+
+def _cut_short(rows: Sequence[Row]) -> list[str]:
+    found = []
+    if any(row["status"] == "cut short" for row in rows):
+        found.append("CUT SHORT: interrupted; these are the rounds that were complete.")
+    if any(row["status"] == "out of memory" for row in rows):
+        found.append("Out of memory: not measured at this batch size; the other rows stand.")
+    return found
+
+
+def _name(row: Row, rows: Sequence[Row]) -> str:
+    several = len({other["batch"] for other in rows}) > 1
+    return f"{row['model']} at batch {row['batch']}" if several else str(row["model"])

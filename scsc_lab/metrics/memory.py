@@ -1,0 +1,136 @@
+"""The most memory a run holds: the allocator's peak on CUDA, the growth of the resident set on the CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+_STATUS = Path("/proc/self/status")
+_RESET = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"
+_CGROUP = Path("/sys/fs/cgroup")
+_LEFT_FREE = 0.05
+_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "cannot allocate memory")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of one network: its weights, and what one pass needs beside them.
+
+    Attributes:
+        bytes: the peak; ``None`` where the system does not tell.
+        method: how it was found, in words.
+    """
+
+    bytes: int | None
+    method: str
+
+
+def peak(run: Callable[[], object], device: torch.device, weights: int = 0) -> Memory:
+    """Run once and return the most memory it held, input and weights included.
+
+    Args:
+        run: makes the input and passes it; whatever it has allocated before is not counted.
+        device: where it runs.
+        weights: bytes of the network's parameters and buffers, which are there already.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        torch.cuda.synchronize(device)
+        return Memory(torch.cuda.max_memory_allocated(device) - before + weights, "CUDA allocator's peak")
+    if device.type != "cpu":
+        run()
+        return Memory(None, f"not measured on {device.type}")
+    _trim()
+    if not _reset_peak():
+        run()
+        return Memory(None, "not measured: this system does not tell the peak of the resident set")
+    resident = _status_bytes("VmRSS") or 0
+    run()
+    grown = (_status_bytes("VmHWM") or resident) - resident
+    return Memory(max(grown, 0) + weights, "growth of the resident set in the first pass, and the weights")
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Return the bytes of a network's parameters and buffers, shared ones once."""
+    tensors = {id(x): x for x in (*model.parameters(), *model.buffers())}
+    return sum(x.numel() * x.element_size() for x in tensors.values())
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Return whether an error says that there was not enough memory."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
+
+
+@contextlib.contextmanager
+def limited(device: torch.device, *, unless: bool = False) -> Iterator[None]:
+    """Let an allocation that the machine cannot serve fail, where Linux would promise it and kill the process later."""
+    limit = _allowed_bytes() if device.type == "cpu" and sys.platform == "linux" and not unless else None
+    if limit is None:
+        yield
+        return
+    import resource
+
+    before, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if (before != resource.RLIM_INFINITY and before <= limit) or (hard != resource.RLIM_INFINITY and hard < limit):
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (before, hard))
+
+
+def _allowed_bytes() -> int | None:
+    """Return the address space this process may have: what it has, and what is free on the machine or in its group."""
+    has = _status_bytes("VmSize")
+    free = [value for value in (_file_bytes(Path("/proc/meminfo"), "MemAvailable"), _group_free_bytes()) if value]
+    return None if has is None or not free else has + int(min(free) * (1 - _LEFT_FREE))
+
+
+def _group_free_bytes() -> int | None:
+    try:
+        most, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        cached = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())["inactive_file"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return max(int(most) - int(used) + int(cached), 1) if most.isdigit() else None
+
+
+def _status_bytes(key: str) -> int | None:
+    return _file_bytes(_STATUS, key)
+
+
+def _file_bytes(path: Path, key: str) -> int | None:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)
+
+
+def _trim() -> None:
+    """Give memory that is free inside the allocator back to the system, so that using it shows as growth."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _reset_peak() -> bool:
+    try:
+        _RESET.write_text(_RESET_PEAK)
+    except OSError:
+        return False
+    return _status_bytes("VmHWM") is not None

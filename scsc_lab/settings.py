@@ -1,0 +1,135 @@
+"""How something is timed, as data: where it runs, how long, and with which statistics. Checked where it is made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from scsc_lab.errors import InputError, nearest
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+"""Element types that networks are timed in."""
+
+MEMORY_FORMATS = ("contiguous", "channels_last")
+"""Orders of an image's elements in memory."""
+
+WARM_UP_RULE = "until three passes in a row are no longer faster, by 2 %, than the three before"
+"""When a warm-up ends, unless its time is over first."""
+
+FEWEST_RESAMPLES = 2000
+"""Resamples below which a bootstrap interval is not reported."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how a network runs.
+
+    Attributes:
+        device: ``auto`` or a device's name.
+        dtype: element type of weights and input.
+        memory_format: order of the elements of weights and input, ``contiguous`` or ``channels_last``.
+        threads: threads of one operator on the CPU; one is steadier than all of a shared machine.
+        compile: whether ``torch.compile`` makes it.
+        train: forward and backward pass in training mode, in place of a forward pass in evaluation mode.
+
+    Raises:
+        InputError: if a value is none of these.
+    """
+
+    device: str = "auto"
+    dtype: str = "float32"
+    memory_format: str = "contiguous"
+    threads: int = 1
+    compile: bool = False
+    train: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("dtype", self.dtype, DTYPES)
+        _one_of("memory format", self.memory_format, MEMORY_FORMATS)
+        _at_least("threads", self.threads, 1)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long several runs are measured side by side; at least one round is always measured.
+
+    Attributes:
+        pairs: rounds wanted, in each of which every run is timed once.
+        min_seconds: measure on until this much time has passed, even if the rounds are there.
+        max_seconds: measure no further round after this much time, even if rounds are missing.
+
+    Raises:
+        InputError: if there are no pairs, or times are negative, not finite or the wrong way round.
+    """
+
+    pairs: int = 64
+    min_seconds: float = 2.0
+    max_seconds: float = 35.0
+
+    def __post_init__(self) -> None:
+        _at_least("pairs", self.pairs, 1)
+        for name, seconds in (("least time", self.min_seconds), ("longest time", self.max_seconds)):
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise InputError(f"{name} {seconds:g}: a number of seconds from 0 up")
+        if self.min_seconds > self.max_seconds:
+            raise InputError(
+                f"the least time, {self.min_seconds:g} s, is more than the longest, {self.max_seconds:g} s"
+            )
+
+    def done(self, rounds: int, seconds: float) -> bool:
+        """Return whether to stop after this many rounds and seconds."""
+        return seconds >= self.max_seconds or (rounds >= self.pairs and seconds >= self.min_seconds)
+
+    def expected_seconds(self, round_seconds: float) -> float:
+        """Return how long measuring takes if a round takes ``round_seconds``."""
+        return min(max(self.pairs * round_seconds, self.min_seconds), max(self.max_seconds, round_seconds))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a latency measurement is told.
+
+    Attributes:
+        execution: where and how networks run.
+        budget: how long they are measured, for each batch size.
+        batches: batch sizes, each measured by itself.
+        resolution: input height and width, in pixels; native if ``None``.
+        seed: seed of inputs, random weights, order and bootstrap.
+        delta: relative difference of two times that counts as none, for the verdict ``same``.
+        resamples: resamples of the bootstrap.
+        warm_up_seconds: longest warm-up of a network at a batch size, not counting its first pass.
+
+    Raises:
+        InputError: if a value is out of bounds.
+    """
+
+    execution: Execution = field(default_factory=Execution)
+    budget: Budget = field(default_factory=Budget)
+    batches: tuple[int, ...] = (1,)
+    resolution: tuple[int, int] | None = None
+    seed: int = 0
+    delta: float = 0.02
+    resamples: int = 5000
+    warm_up_seconds: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not self.batches:
+            raise InputError("no batch sizes: name at least one")
+        for batch in self.batches:
+            _at_least("batch size", batch, 1)
+        _at_least("seed", self.seed, 0)
+        _at_least("resamples", self.resamples, FEWEST_RESAMPLES)
+        if not (math.isfinite(self.delta) and 0 <= self.delta < 1):
+            raise InputError(f"delta {self.delta:g}: a fraction from 0 to 1, e.g. 0.02")
+        if not (math.isfinite(self.warm_up_seconds) and self.warm_up_seconds >= 0):
+            raise InputError(f"warm-up {self.warm_up_seconds:g}: a number of seconds from 0 up")
+
+
+def _one_of(what: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise InputError(f"{what} {word!r}: one of {', '.join(known)}{nearest(word, known)}")
+
+
+def _at_least(what: str, number: int, least: int) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise InputError(f"{what} {number!r}: a whole number from {least} up")
