@@ -71,6 +71,17 @@ def share(fraction: float | None) -> str:
     return f"{100 * fraction:.{2 if 0 < abs(fraction) < 0.01 else 1}f}%".replace("-", _MINUS)
 
 
+def share_interval(numbers: tuple[float | None, float | None, float | None]) -> str:
+    """Return a share with its interval: ``11.6% [11.2%, 12.1%]``."""
+    value, low, high = numbers
+    return share(value) if low is None or high is None else f"{share(value)} [{share(low)}, {share(high)}]"
+
+
+def pixels(number: float | None) -> str:
+    """Return a length in pixels to a tenth: ``41.3``."""
+    return MISSING if number is None else f"{number:.1f}"
+
+
 def signed(value: float | None) -> str:
     """Return a difference with its sign, to what it was given: ``+1.2``."""
     if value is None:

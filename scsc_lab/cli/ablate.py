@@ -15,7 +15,7 @@ from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
-from scsc_lab.records import run_info
+from scsc_lab.records import file_name, run_info
 from scsc_lab.report import ablations
 from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore
@@ -98,7 +98,7 @@ def ablate(
     table = ablations.ablation_tables(rows, metrics)
     formats.emit(table, run_info(), format, output)
     if draw:
-        _draw(table, metrics, figures or Path(f"ablation_{options.slug(network.label)}"))
+        _draw(table, metrics, figures or Path(f"ablation_{file_name(network.label)}"))
 
 
 def _variants(

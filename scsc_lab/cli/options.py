@@ -112,11 +112,6 @@ Output = Annotated[
 ]
 
 
-def slug(label: str) -> str:
-    """Return a network's label as part of a file's name."""
-    return re.sub(r"[^\w.=,+-]+", "_", label).strip("_")
-
-
 def rules(transplant: bool, assignments: list[str] | None) -> TransplantSpec | None:
     """Return the rules of the transplant, if one is asked for.
 

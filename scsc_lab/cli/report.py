@@ -63,7 +63,7 @@ def report(
     groups = [subjects(names, changes, weights or [])] if names else None
     partial = RowStore(path.with_name("rows.partial.jsonl"))
     with options.steps() as told:
-        rows = studying.measure(run_info(seed=number), effort, partial, groups, told)
+        rows = studying.measure(run_info(seed=number), effort, partial, path.parent, groups, told)
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
     _written(path.parent, rows, called)

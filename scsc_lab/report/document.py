@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scsc_lab import formats, store, units
+from scsc_lab.analysis import mapfile
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.formats import markdown_text
-from scsc_lab.records import Row, RunInfo, with_changes
+from scsc_lab.records import Row, RunInfo, file_name, with_changes
 from scsc_lab.report import ablations, claims, comparison, receptive_fields
 from scsc_lab.tables import Table
 
@@ -97,7 +98,8 @@ def _figures(rows: Sequence[Row], folder: Path) -> list[tuple[str, Figure]]:
         found.append(("pareto.png", scatter.draw(timed, x, y)))
         found.append(("latency.png", latency.draw(timed)))
     if fields := _of(rows, "field"):
-        found.append(("receptive_fields.png", erf.draw(receptive_fields.drawn(fields, folder))))
+        maps = [field for row in fields for field in mapfile.load(folder / str(row["map_file"]))]
+        found.append(("receptive_fields.png", erf.draw(maps)))
     for model, study, own in _studies(_of(rows, "ablation")):
         drawn = ablation.draw(with_changes(own, _ABLATED, 0), ablations.headings(_ABLATED))
         found.append((f"ablation_{model}_{study}.png", drawn))
@@ -174,7 +176,7 @@ def _studies(rows: Sequence[Row]) -> list[tuple[str, str, list[Row]]]:
     for row in rows:
         model = str(row["model"]) if row["variant"] == "full" else model
         found.setdefault((model, str(row["study"])), []).append(row)
-    return [(_slug(model), study, own) for (model, study), own in found.items()]
+    return [(file_name(model), study, own) for (model, study), own in found.items()]
 
 
 def _of(rows: Sequence[Row], table: str) -> list[Row]:
@@ -192,7 +194,3 @@ def _image(file: str, text: str) -> str:
 def _code(text: str) -> str:
     """Return text for a code span, where nothing can end it."""
     return " ".join(text.replace("`", "'").split())
-
-
-def _slug(label: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "_-.=" else "_" for letter in label)

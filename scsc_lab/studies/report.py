@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from scsc_lab.analysis import mapfile
-from scsc_lab.analysis.mapfile import Saved
 from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.models.subject import Subject, subjects
-from scsc_lab.records import Row, RunInfo, versions
+from scsc_lab.records import Row, RunInfo, file_name, versions
 from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore
 from scsc_lab.studies import ablate, compare, fields, paper, speed, variants
@@ -57,6 +57,7 @@ def measure(
     run: RunInfo,
     effort: Effort,
     store: RowStore,
+    folder: Path,
     groups: Sequence[Sequence[Subject]] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Row]:
@@ -66,6 +67,7 @@ def measure(
         run: how the report is made; its row comes first.
         effort: how much is measured.
         store: where rows are kept as they are measured, so that an interrupted report goes on where it was.
+        folder: where the maps of receptive fields go, each in a file that its row names.
         groups: networks that are compared, the baseline first in each; without them the networks of the paper, and
             its claims too.
         progress: told what is being measured, the number of sections done and to do.
@@ -73,7 +75,7 @@ def measure(
     Raises:
         InputError: if a network does not take its input.
     """
-    sections = list(_sections(effort, groups))
+    sections = list(_sections(effort, groups, folder))
     key = _key(effort, [subject.label for group in groups or () for subject in group])
     done = {(row.get("section"), row.get("key")) for row in store.rows if row.get("table") == "done"}
     kept = [row for row in store.rows if row.get("key") == key and row.get("table") != "done"]
@@ -94,7 +96,7 @@ def measure(
     return [{"table": "run", **replace(run, settings=settings).row()}, *map(_without_bookkeeping, kept)]
 
 
-def _sections(effort: Effort, groups: Sequence[Sequence[Subject]] | None) -> Iterator[Section]:
+def _sections(effort: Effort, groups: Sequence[Sequence[Subject]] | None, folder: Path) -> Iterator[Section]:
     if groups is None:
         yield Section("claims of the paper", lambda: _in_table("claim", paper.claim_rows()))
         groups = [subjects(pair) for pair in PAIRS]
@@ -104,7 +106,7 @@ def _sections(effort: Effort, groups: Sequence[Sequence[Subject]] | None) -> Ite
     yield Section(f"noise floor, {first.label} against itself", lambda: _noise(first, effort))
     for subject in [subject for group in groups for subject in group]:
         name = f"receptive field of {subject.label}"
-        yield Section(name, lambda subject=subject: _fields(subject, effort))  # type: ignore[misc]
+        yield Section(name, lambda subject=subject: _fields(subject, effort, folder))  # type: ignore[misc]
     for subject in [subject for group in groups for subject in group]:
         if subject.entry and subject.entry.spec.scsc_stages:
             yield Section(f"ablation of {subject.label}", lambda subject=subject: _ablation(subject, effort))  # type: ignore[misc]
@@ -120,9 +122,11 @@ def _noise(subject: Subject, effort: Effort) -> list[Row]:
     return _in_table("noise", [timing.row() for timing in speed.measure([subject, again], effort.plan)])
 
 
-def _fields(subject: Subject, effort: Effort) -> list[Row]:
+def _fields(subject: Subject, effort: Effort, folder: Path) -> list[Row]:
     found = fields.measure(subject, effort.protocol)[-1]
-    return _in_table("field", [{**found.row(), "map": mapfile.pack(found)}])
+    file = f"fields/{file_name(subject.label)}.npz"
+    mapfile.save([replace(found, maps=found.map[None].astype("float32"))], folder / file)
+    return _in_table("field", [{**found.row(), "map_file": file}])
 
 
 def _ablation(subject: Subject, effort: Effort) -> list[Row]:
@@ -151,6 +155,3 @@ def _plain(value: dict[str, object]) -> dict[str, object]:
 
 def _without_bookkeeping(row: Row) -> Row:
     return {key: value for key, value in row.items() if key not in ("section", "key")}
-
-
-__all__ = ["FULL", "QUICK", "Effort", "Saved", "measure"]
