@@ -71,6 +71,26 @@ def share(fraction: float | None) -> str:
     return f"{100 * fraction:.{2 if 0 < abs(fraction) < 0.01 else 1}f}%".replace("-", _MINUS)
 
 
+def with_interval(values: tuple[float | None, ...], text: Callable[[float | None], str]) -> str:
+    """Return a value and its interval: ``3.1 [2.9, 3.4]``; the value alone where there is no interval."""
+    value, low, high = values
+    if value is None or low is None or high is None:
+        return text(value)
+    return f"{text(value)} [{text(low)}, {text(high)}]"
+
+
+def decimal(value: float | None) -> str:
+    """Return a number to a hundredth below 10, to a tenth below 1000, else whole: ``0.04``, ``46.2``."""
+    if value is None:
+        return MISSING
+    return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 999.95 else 0}f}".replace("-", _MINUS)
+
+
+def percentage(fraction: float | None) -> str:
+    """Return a share of a whole in percent, without the sign: 0.116 is ``11.6``, 0.0041 ``0.41``."""
+    return MISSING if fraction is None else decimal(100 * fraction)
+
+
 def size(height_width: tuple[int, int] | list[int] | None) -> str:
     """Return an input size: ``224×320``, height first."""
     return MISSING if height_width is None else "×".join(map(str, height_width))

@@ -50,9 +50,7 @@ def _of_sums(maps: NDArray[np.float32], centre: Centre, weights: Array) -> list[
         for chunk in np.array_split(weights[: RESAMPLES // 4], 25)
         for image in _resampled(maps, chunk)
     ]
-    return [
-        {**analysis.figures(row), "luo_pixels": sizes[index % len(sizes)]} for index, row in enumerate(sums)
-    ]
+    return [{**analysis.figures(row), "luo_pixels": sizes[index % len(sizes)]} for index, row in enumerate(sums)]
 
 
 def _of_whole_maps(maps: NDArray[np.float32], centre: Centre, weights: Array, method: str) -> list[Figures]:

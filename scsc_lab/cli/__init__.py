@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from scsc_lab import __version__
-from scsc_lab.cli import ablate, flops, models, paper
+from scsc_lab.cli import ablate, erf, flops, models, paper
 from scsc_lab.errors import InputError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("flops")(flops.flops)
 app.command("models")(models.models)
 app.command("paper")(paper.paper)
 app.command("ablate")(ablate.ablate)
+app.command("erf")(erf.erf)
 
 _UsageError: Any = typer.BadParameter.__mro__[2]
 """The parent of all of typer's usage errors; it has no public name on every version."""

@@ -67,7 +67,9 @@ def measure(subject: Subject, protocol: Protocol, progress: Callable[[int, int],
             contribution=_contribution(protocol),
             batch=protocol.batch,
             device=device,
-            progress=(lambda done, before=seed * len(drawn.pixels): progress(before + done, total)) if progress else None,
+            progress=(lambda done, before=seed * len(drawn.pixels): progress(before + done, total))
+            if progress
+            else None,
         )
         for plan, gradients, own in zip(plans, found, maps, strict=True):
             own.append(_averaged(gradients, plan, protocol))
@@ -104,7 +106,9 @@ def chosen(model: nn.Module, protocol: Protocol, label: str) -> dict[str, str]:
         return {layer: layer for layer in protocol.layers}
     known = dict(stage_maps(model))
     if not known:
-        raise InputError(f"{label} does not say what its stages are: name a module with --layer, e.g. {_example(model)}")
+        raise InputError(
+            f"{label} does not say what its stages are: name a module with --layer, e.g. {_example(model)}"
+        )
     if not protocol.stages:
         last = list(known)[-1]
         return {last: known[last]}
