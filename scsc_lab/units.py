@@ -71,15 +71,9 @@ def share(fraction: float | None) -> str:
     return f"{100 * fraction:.{2 if 0 < abs(fraction) < 0.01 else 1}f}%".replace("-", _MINUS)
 
 
-def share_interval(numbers: tuple[float | None, float | None, float | None]) -> str:
+def share_interval(values: tuple[float | None, ...]) -> str:
     """Return a share with its interval: ``11.6% [11.2%, 12.1%]``."""
-    value, low, high = numbers
-    return share(value) if low is None or high is None else f"{share(value)} [{share(low)}, {share(high)}]"
-
-
-def pixels(number: float | None) -> str:
-    """Return a length in pixels to a tenth: ``41.3``."""
-    return MISSING if number is None else f"{number:.1f}"
+    return with_interval(values, share)
 
 
 def signed(value: float | None) -> str:
@@ -89,13 +83,9 @@ def signed(value: float | None) -> str:
     return f"{round(value, 6):+.6g}".replace("-", _MINUS)
 
 
-def ratio_interval(numbers: tuple[float | None, float | None, float | None]) -> str:
-    """Return a ratio with its interval: ``0.75 [0.74, 0.77]``."""
-    ratio, low, high = numbers
-    if ratio is None:
-        return MISSING
-    between = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
-    return f"{ratio:.2f}{between}"
+def ratio_interval(values: tuple[float | None, ...]) -> str:
+    """Return a ratio with its interval: ``0.788 [0.777, 0.799]``."""
+    return with_interval(values, ratio)
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -117,6 +107,26 @@ def interval(bounds: tuple[float | None, float | None]) -> str:
     """Return the two ends of an interval of a ratio: ``1.391–1.412``."""
     low, high = bounds
     return MISSING if low is None or high is None else f"{ratio(low)}–{ratio(high)}"
+
+
+def with_interval(values: tuple[float | None, ...], text: Callable[[float | None], str]) -> str:
+    """Return a value and its interval: ``3.1 [2.9, 3.4]``; the value alone where there is no interval."""
+    value, low, high = values
+    if value is None or low is None or high is None:
+        return text(value)
+    return f"{text(value)} [{text(low)}, {text(high)}]"
+
+
+def decimal(value: float | None) -> str:
+    """Return a number to a hundredth below 10, to a tenth below 1000, else whole: ``0.04``, ``46.2``."""
+    if value is None:
+        return MISSING
+    return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 999.95 else 0}f}".replace("-", _MINUS)
+
+
+def percentage(fraction: float | None) -> str:
+    """Return a share of a whole in percent, without the sign: 0.116 is ``11.6``, 0.0041 ``0.41``."""
+    return MISSING if fraction is None else decimal(100 * fraction)
 
 
 def size(height_width: tuple[int, int] | list[int] | None) -> str:

@@ -85,7 +85,7 @@ def _label(figure: Figure, axes: Any, names: Sequence[str], points: Sequence[_Po
     obstacles = axes.transData.transform([*points, *_along(line)])
     taken: list[Any] = []
     for name, point in zip(names, points, strict=True):
-        tried = []
+        tried: list[tuple[int, int, _Point, Any]] = []
         for place in _PLACES:
             text = _write(axes, name, point, place, tie=False)
             box = text.get_window_extent()

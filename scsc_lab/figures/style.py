@@ -62,6 +62,18 @@ def new(width_inches: float, height_inches: float, **subplots: Any) -> tuple[Fig
         return figure, figure.subplots(**subplots)
 
 
+def mosaic(width_inches: float, height_inches: float, places: Any, **options: Any) -> tuple[Figure, dict[str, Any]]:
+    """Return a figure and its axes by name (as ``plt.subplot_mosaic`` does), in the house style, without a display."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width_inches, height_inches))
+        FigureCanvasAgg(figure)
+        return figure, figure.subplot_mosaic(places, **options)
+
+
 def check(path: Path) -> None:
     """Raise InputError if a figure cannot be written under this name; to be asked before anything is measured."""
     if path.suffix.lower() not in SUFFIXES:

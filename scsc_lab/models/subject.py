@@ -54,6 +54,11 @@ class Subject:
         """Whether its weights are random, as far as is known: no checkpoint was given."""
         return self.weights is None
 
+    @property
+    def weights_kind(self) -> str:
+        """What its weights are, in a word: ``random`` or ``trained``."""
+        return "random" if self.random else "trained"
+
     def check_resolution(self, resolution: tuple[int, int]) -> None:
         """Raise InputError if the network does not take an input of this height and width."""
         if min(resolution) < self.smallest_side:

@@ -74,7 +74,7 @@ def _minus(part: Part, inside: Sequence[Part], name: str) -> Part:
 
 def _aligned(first: Sequence[Part], second: Sequence[Part]) -> Iterator[tuple[Part | None, Part | None]]:
     names = [[part.name for part in parts] for parts in (first, second)]
-    for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, *names, autojunk=False).get_opcodes():
+    for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, names[0], names[1], autojunk=False).get_opcodes():
         if kind == "equal" or i2 - i1 == j2 - j1:
             yield from zip(first[i1:i2], second[j1:j2], strict=True)
             continue
