@@ -44,6 +44,26 @@ def signed_giga(value: float | None) -> str:
     return _signed(value, giga)
 
 
+def mega_aligned(value: float | None) -> str:
+    """Return a number of things in millions, to a thousandth, so that decimals stand below each other: ``25.557``."""
+    return MISSING if value is None else f"{value / 1e6:.3f}".replace("-", _MINUS)
+
+
+def giga_aligned(value: float | None) -> str:
+    """Return a number of things in thousand millions, to a thousandth: ``4.089``."""
+    return MISSING if value is None else f"{value / 1e9:.3f}".replace("-", _MINUS)
+
+
+def signed_mega_aligned(value: float | None) -> str:
+    """Return a difference in millions to a thousandth, with its sign: ``+1.250``."""
+    return _signed(value, mega_aligned)
+
+
+def signed_giga_aligned(value: float | None) -> str:
+    """Return a difference in thousand millions to a thousandth, with its sign: ``−0.125``."""
+    return _signed(value, giga_aligned)
+
+
 def percent(fraction: float | None) -> str:
     """Return a change as a signed percentage: 0.116 is ``+11.6%``, −0.0004 is ``−0.04%``."""
     if fraction is None:

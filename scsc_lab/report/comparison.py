@@ -33,19 +33,22 @@ def comparison_table(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
     """
     measures = [MEASURES[metric] for metric in metrics]
     own = [Column(f"user:{name}", name, units.plain) for name in user_metrics(rows)]
-    shown = (tables.MODEL, tables.INPUT, *tables.filled([*measures, *own], rows))
-    table = Table(shown, tuple(rows), notes=tuple(_notes(rows, metrics)))
+    sizes = dict.fromkeys(units.size(row["resolution"]) for row in rows)
+    title = f"Input {next(iter(sizes))}" if len(sizes) == 1 else ""
+    inputs = [] if title else [tables.INPUT]
+    shown = (tables.MODEL, *inputs, *tables.filled([*measures, *own], rows))
+    table = Table(shown, tuple(rows), title, notes=tuple(_notes(rows, metrics)))
     changed = tuple(row for row in rows if row["baseline"] != row["model"])
     if not changed:
         return table
     against = dict.fromkeys(str(row["baseline"]) for row in changed)
-    title = "Change against " + (next(iter(against)) if len(against) == 1 else "the baseline")
+    heading = "Change against " + (next(iter(against)) if len(against) == 1 else "the baseline")
     several = [Column("baseline", "against", number=False)] if len(against) > 1 else []
     changes = [_change(metric) for metric in metrics] + [
         Column(f"user:{name}_change", f"Δ {name}", units.signed) for name in user_metrics(rows)
     ]
     columns = (tables.MODEL, *several, *tables.filled(changes, changed))
-    return Table(table.columns, table.rows, notes=(), details=(Table(columns, changed, title, table.notes),))
+    return Table(table.columns, table.rows, title, details=(Table(columns, changed, heading, table.notes),))
 
 
 def wide_table(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
@@ -67,18 +70,20 @@ def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:
     """Return two networks side by side, from the rows of :mod:`scsc_lab.studies.align`."""
     columns = (
         Column("name", "stage" if by == "stage" else "block", number=False),
-        Column("params_first", "params (M)", units.mega),
-        Column("params_second", "→", units.mega),
-        Column("params_difference", "Δ", units.signed_mega),
-        Column("macs_first", "MACs (G)", units.giga),
-        Column("macs_second", "→", units.giga),
-        Column("macs_difference", "Δ", units.signed_giga),
+        Column("params_first", "params (M)", units.mega_aligned),
+        Column("params_second", "→", units.mega_aligned),
+        Column("params_difference", "Δ", units.signed_mega_aligned),
+        Column("macs_first", "MACs (G)", units.giga_aligned),
+        Column("macs_second", "→", units.giga_aligned),
+        Column("macs_difference", "Δ", units.signed_giga_aligned),
     )
     notes = (
         f"First {labels[0]}, then {labels[1]}; the differences sum to the total's. "
         "Parameters in millions, MACs in thousand millions.",
     )
-    return Table(columns, tuple(rows), f"{labels[0]} → {labels[1]}", notes)
+    keys = ("params_first", "params_second", "macs_first", "macs_second")
+    shown = tuple(row for row in rows if any(row[key] for key in keys))
+    return Table(columns, shown, f"{labels[0]} → {labels[1]}", notes, records=tuple(rows))
 
 
 def user_metrics(rows: Sequence[Row]) -> list[str]:
@@ -109,6 +114,8 @@ def higher_is_better(column: Column) -> bool:
 def _change(metric: str) -> Column:
     if metric == "latency":
         return Column(("ratio", "ratio_low", "ratio_high"), "time ×, 95%", units.ratio_interval)
+    if metric == "erf":
+        return Column("r50_difference", "Δ r(50%), points", units.points)
     if metric == "top1":
         return Column("published_top1_change", "Δ top-1", units.signed)
     return tables.change_only(MEASURES[metric])
@@ -119,8 +126,8 @@ def _notes(rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
     if "latency" in metrics:
         first = rows[0]
         notes.append(
-            f"Time: median of one forward pass of {first['batch']} image(s), {first['dtype']}, {first['threads']} "
-            f"thread(s), {first['device_name']}; ×: time over the baseline's, measured in random-order pairs, with its "
+            f"Time: median of one forward pass, batch {first['batch']}, {first['dtype']}, threads: {first['threads']}, "
+            f"{first['device_name']}; ×: time over the baseline's, measured in random-order pairs, with its "
             "95% interval; as by `scsc-lab latency`."
         )
         verdicts = [f"{row['model']} {row['verdict']}" for row in rows if row.get("verdict")]
@@ -130,7 +137,7 @@ def _notes(rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
         kinds = " and ".join(dict.fromkeys(str(row["image_kind"]) for row in rows if row.get("image_kind")))
         notes.append(
             "r(50%): share of the input's area in the smallest square around the last stage's central unit that holds "
-            f"half of its gradient; {weights} weights, {kinds} images; as by `scsc-lab erf`."
+            f"half of its gradient; {weights} weights, {kinds}; as by `scsc-lab erf`."
         )
     if "top1" in metrics:
         sources = dict.fromkeys(

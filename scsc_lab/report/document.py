@@ -142,7 +142,7 @@ def _method(run: Row, rows: Sequence[Row]) -> str:
             f"paired ratios with a bootstrap 95% interval ({plan['resamples']:,} resamples), “same” within "
             f"±{100 * plan['delta']:g}%; as `scsc-lab latency`.",
             f"Receptive fields: gradient of the last stage's central units with respect to the input, "
-            f"{field.get('images', 0)} {field.get('image_kind', '')} images, each map normalised before averaging; "
+            f"{field.get('images', 0)} {field.get('image_kind', '')}, each map normalised before averaging; "
             "intervals over images; as `scsc-lab erf`.",
             f"Seed {run['seed']}; weights: random unless a row says otherwise.",
             f"Machine: {markdown_text(str(machine['processor']))}, {machine['cores']} cores, "

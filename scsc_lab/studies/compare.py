@@ -39,7 +39,8 @@ def measure(
 ) -> list[Row]:
     """Return one row a network, with its change against the baseline under ``<key>_change``.
 
-    Changes are fractions (−0.25: a quarter less), those of accuracies differences in their own unit. ``ratio`` is the
+    Changes are fractions (−0.25: a quarter less), those of accuracies differences in their own unit; ``r50``, a share
+    itself, has a ``r50_difference``. ``ratio`` is the
     network's time over the baseline's, measured in random-order pairs. What is published is under ``published_top1``,
     with its source, and was not measured here; what the user brings is under ``user:<metric>``.
 
@@ -108,10 +109,12 @@ def _of(row: Row, keys: Sequence[str]) -> Row:
 
 def _changed(rows: Sequence[Row], baseline: int) -> list[Row]:
     """Return the rows with changes: as fractions, and as differences where the unit is per cent already."""
-    fractions = [key for key in (*COUNTED, "r50") if all(key in row for row in rows)]
+    fractions = [key for key in COUNTED if all(key in row for row in rows)]
     found = with_changes(rows, fractions, baseline)
     reference = found[baseline]
     for row in found:
+        if "r50" in row:
+            row["r50_difference"] = None if row is reference else row["r50"] - reference["r50"]
         for key in [key for key in row if key.startswith("user:") or key == "published_top1"]:
             known = row is not reference and row[key] is not None and reference.get(key) is not None
             row[f"{key}_change"] = row[key] - reference[key] if known else None
