@@ -49,7 +49,8 @@ def synthetic(
     Args:
         count: number of images; image ``i`` depends on the seed and ``i`` alone.
         resolution: height and width, in pixels.
-        mean, std: normalisation of each channel, for pixels from 0 to 1.
+        mean: mean of each channel, for pixels from 0 to 1.
+        std: its deviation.
         seed: seed of the draw.
     """
     height, width = resolution
@@ -76,7 +77,8 @@ def from_folder(
         folder: where to look, in all depths.
         count: number of images wanted; fewer where the folder has fewer.
         resolution: height and width, in pixels.
-        mean, std: normalisation of each channel, for pixels from 0 to 1; 1, 3 or 4 channels.
+        mean: mean of each channel, for pixels from 0 to 1; 1, 3 or 4 channels.
+        std: its deviation.
         seed: seed of the draw.
 
     Raises:

@@ -144,6 +144,11 @@ def decimal(value: float | None) -> str:
     return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 999.95 else 0}f}".replace("-", _MINUS)
 
 
+def ratio(value: float | None) -> str:
+    """Return a ratio to a thousandth: ``0.391``."""
+    return MISSING if value is None else f"{value:.3f}".replace("-", _MINUS)
+
+
 def percentage(fraction: float | None) -> str:
     """Return a share of a whole in percent, without the sign: 0.116 is ``11.6``, 0.0041 ``0.41``."""
     return MISSING if fraction is None else decimal(100 * fraction)

@@ -35,11 +35,13 @@ def intervals(
         images, np.full(images, 1 / images), RESAMPLES_OF_LOG_MAPS if whole else RESAMPLES
     )
     weights: Array = draws / images
+    whole_mean = _of_whole_maps(maps, centre, np.full((1, images), 1 / images), method)[0]
     if images == 1:
-        found = [figures_of_merit.figures(np.abs(maps[0]), centre)]
-        return dict.fromkeys(found[0], (None, None))
+        return dict.fromkeys(whole_mean, (None, None))
     found = _of_whole_maps(maps, centre, weights, method) if whole else _of_sums(maps, centre, weights)
-    return {key: figures_of_merit.interval([figures[key] for figures in found]) for key in found[0]}
+    return {
+        key: figures_of_merit.interval(value, [figures[key] for figures in found]) for key, value in whole_mean.items()
+    }
 
 
 def _of_sums(maps: NDArray[np.float32], centre: Centre, weights: Array) -> list[Figures]:

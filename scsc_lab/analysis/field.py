@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,8 @@ class Field:
         if self.setting.method == "replknet":
             return mean
         mean = np.abs(mean)
-        return mean / mean.sum()
+        normalised: Array = mean / mean.sum()
+        return normalised
 
     @property
     def drawn(self) -> Array:
@@ -142,7 +143,5 @@ class Field:
 
     def by_seed(self) -> list[Field]:
         """Return the field of each initialisation."""
-        from dataclasses import replace
-
         one = replace(self.setting, seeds=1)
         return [Field(one, maps, self.support) for maps in np.split(self.maps, self.setting.seeds)]

@@ -107,10 +107,14 @@ def replknet_figures(contributions: NDArray[np.floating]) -> Figures:
     return {**figures(image, middle), **published}
 
 
-def interval(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of resampled values; none where one of them is missing."""
-    known = [value for value in values if value is not None]
-    if len(known) < max(len(values), 1):
+def interval(value: float | None, resampled: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a figure from its resampled values; none where one of them is missing.
+
+    It lies around the figure as the resampled values lie around their median: a map of fewer different images is
+    rougher, which moves every resampled value of a size that rests on the largest pixel.
+    """
+    known = [one for one in resampled if one is not None]
+    if value is None or not known or len(known) < len(resampled):
         return None, None
-    low, high = np.quantile(known, [0.025, 0.975])
-    return float(low), float(high)
+    low, median, high = np.quantile(known, [0.025, 0.5, 0.975])
+    return max(value + float(low - median), 0.0), value + float(high - median)

@@ -71,7 +71,7 @@ def _field(index: int, values: dict[str, Any], arrays: dict[str, Any]) -> Field:
     names = {one.name for one in fields(Setting)}
     if set(values) != names:
         raise KeyError(index)
-    pairs = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    pairs: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     setting = Setting(**pairs)
     maps = arrays[f"maps{index}"]
     if maps.shape != (setting.seeds * setting.images, *setting.resolution):

@@ -66,7 +66,8 @@ class Squares:
 def distances(shape: tuple[int, int], centre: Centre) -> Array:
     """Return the distance of every pixel from a centre, ``(H, W)``, in pixels."""
     rows, columns = (np.arange(side) - middle for side, middle in zip(shape, centre, strict=True))
-    return np.hypot(rows[:, None], columns[None, :])
+    away: Array = np.hypot(rows[:, None], columns[None, :])
+    return away
 
 
 def disc_masses(image: NDArray[np.floating], away: Array) -> Array:
@@ -107,7 +108,8 @@ def radial_density(image: NDArray[np.floating], centre: Centre) -> Array:
 
 def _clipped(position: Array, side: int) -> Array:
     """Return positions as pixel edges, 0 to ``side``."""
-    return np.clip(position + 0.5, 0.0, float(side))
+    edges: Array = np.clip(position + 0.5, 0.0, float(side))
+    return edges
 
 
 def _at(integral: Array, rows: Array, columns: Array) -> Array:

@@ -23,7 +23,7 @@ def area_share(image: Array, threshold: float) -> float | None:
     height, width = image.shape
     row, column = height // 2, width // 2
     integral = np.zeros((height + 1, width + 1))
-    integral[1:, 1:] = image.cumsum(0).cumsum(1)
+    integral[1:, 1:] = image.astype(np.float64).cumsum(0).cumsum(1)
     reach = np.arange(1, row)
     top, bottom = row - reach, row + 1 + reach
     left, right = np.maximum(column - reach, 0), np.minimum(column + 1 + reach, width)
@@ -32,4 +32,5 @@ def area_share(image: Array, threshold: float) -> float | None:
     if not len(holds):
         return None
     side = 2 * int(reach[holds[0]]) + 1
-    return side / height * side / width
+    share: float = side / height * side / width
+    return share

@@ -12,7 +12,7 @@ from scsc_lab.analysis.figures_of_merit import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.tables import Column, Table
 
-_ACROSS = 3
+_ACROSS = 2
 """Fields side by side in 80 columns."""
 
 _CONVENTION = (
@@ -23,7 +23,7 @@ _CONVENTION = (
 
 
 def table(measured: Sequence[Field]) -> Table:
-    """Return the table of some fields; with several, three side by side and the others below."""
+    """Return the table of some fields; with several, two side by side and the others below."""
     rows = [field.row() for field in measured]
     parts = [_part(rows[start : start + _ACROSS]) for start in range(0, len(rows), _ACROSS)]
     first, *others = parts
@@ -65,7 +65,7 @@ _Line = Callable[[dict[str, Any]], str]
 _LINES: dict[str, _Line] = {
     **{f"r({100 * t:.0f} %), %": partial(_interval, key(t), units.percentage) for t in SHARES},
     "r(50 %) of each seed, %": _spread,
-    **{f"r/t at {100 * t:.0f} %": partial(_interval, f"{key(t)}_over_t", units.decimal) for t in SHARES},
+    **{f"r/t at {100 * t:.0f} %": partial(_interval, f"{key(t)}_over_t", units.ratio) for t in SHARES},
     "radius of 50 %, px": partial(_interval, "radius50_pixels", units.decimal),
     "radius of 95 %, px": partial(_interval, "radius95_pixels", units.decimal),
     "Luo's size, px": partial(_interval, "luo_pixels", units.decimal),

@@ -34,7 +34,7 @@ def draw(measured: Sequence[Field]) -> Figure:
     columns = min(len(measured), _PER_ROW)
     rows = math.ceil(len(measured) / _PER_ROW)
     if len(measured) == 1:
-        figure, panel = style.new(style.COLUMN_INCHES, 3.55)
+        figure, panel = style.new(style.COLUMN_INCHES, 3.3)
         shown = [panel]
         below = None
     else:
@@ -53,7 +53,9 @@ def draw(measured: Sequence[Field]) -> Figure:
         image = _panel(shown[index], field, norm, narrow=columns > 1)
         if index % columns:
             shown[index].set_ylabel("")
-    bar = figure.colorbar(image, ax=shown, shrink=0.75, aspect=30, pad=0.02, location="right")
+    tall = len(measured) == 1
+    bar = figure.colorbar(image, ax=shown, shrink=0.7 if tall else 0.75, aspect=25, pad=0.02, location="right")
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     bar.set_label(label, fontsize=7)
     bar.ax.tick_params(labelsize=6)
     _legend(figure, measured)
@@ -133,7 +135,7 @@ def _half_side(share: float, shape: tuple[int, int], centre: tuple[float, float]
     return half, half
 
 
-def _outline(panel: Any, centre: tuple[float, float], half: tuple[float, float], colour: str, line: str) -> None:
+def _outline(panel: Any, centre: tuple[float, float], half: tuple[float, float], colour: str, line: Any) -> None:
     (row, column), (down, right) = centre, half
     xs = [column - right, column + right, column + right, column - right, column - right]
     ys = [row - down, row - down, row + down, row + down, row - down]
@@ -143,14 +145,17 @@ def _outline(panel: Any, centre: tuple[float, float], half: tuple[float, float],
 def _legend(figure: Any, measured: Sequence[Field]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color="0.35", linewidth=0.8, linestyle=line, label=name) for _, line, name in _SQUARES]
+    lines: Any = [(line, name) for _, line, name in _SQUARES]
+    handles = [Line2D([], [], color="0.35", linewidth=0.8, linestyle=line, label=name) for line, name in lines]
     handles.append(
         Line2D([], [], color=_CENTRE_COLOUR, marker="+", linestyle="none", markersize=5, label="true centre")
     )
     inside = [field for field in measured if field.support is not None and not field.support.all()]
     if inside:
         handles.append(Line2D([], [], color=_THEORY_COLOUR, linewidth=0.9, linestyle=":", label="theoretical field"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=6, handlelength=1.6)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), fontsize=6, handlelength=1.6, frameon=False
+    )
 
 
 def _profiles(panel: Any, measured: Sequence[Field]) -> None:

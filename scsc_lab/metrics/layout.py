@@ -34,7 +34,8 @@ class Layout:
             return x.permute(0, 3, 1, 2)
         if self.name == "nlc":
             x = x.transpose(1, 2)
-        return x[:, :, self.prefix :].unflatten(2, self.size)
+        maps: Tensor = x[:, :, self.prefix :].unflatten(2, self.size)
+        return maps
 
 
 def find(

@@ -137,10 +137,9 @@ def _stand_in(model: nn.Module, dtype: torch.dtype, *, centre_taps: bool) -> nn.
             spatial = weight[0, 0].numel() if weight.dim() > 3 else 1
             inputs = weight[0].numel() / spatial
             if centre_taps and weight.dim() > 3:
-                middle = tuple(slice((side - 1) // 2, side // 2 + 1) for side in weight.shape[2:])
-                taps = weight[(0, 0, *middle)].numel()
-                weight.zero_()
-                weight[(slice(None), slice(None), *middle)] = 1.0 / (inputs * taps)
+                taps = torch.zeros_like(weight[0, 0])
+                taps[tuple(slice((side - 1) // 2, side // 2 + 1) for side in taps.shape)] = 1.0
+                weight.copy_((taps / (inputs * taps.sum())).expand_as(weight))
             else:  # between 1 (the sum explodes) and 1 / spatial (the corner vanishes)
                 weight.fill_(1.0 / (inputs * spatial**0.5))
     return copied

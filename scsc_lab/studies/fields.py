@@ -67,9 +67,7 @@ def measure(subject: Subject, protocol: Protocol, progress: Callable[[int, int],
             contribution=_contribution(protocol),
             batch=protocol.batch,
             device=device,
-            progress=(lambda done, before=seed * len(drawn.pixels): progress(before + done, total))
-            if progress
-            else None,
+            progress=_from(seed * len(drawn.pixels), total, progress),
         )
         for plan, gradients, own in zip(plans, found, maps, strict=True):
             own.append(_averaged(gradients, plan, protocol))
@@ -244,6 +242,11 @@ def _made(subject: Subject, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         model = subject.make()
     return getattr(model, "_orig_mod", model)
+
+
+def _from(before: int, total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None] | None:
+    """Return what is told the images done of one initialisation, and tells those of all."""
+    return None if progress is None else lambda done: progress(before + done, total)
 
 
 def _contribution(protocol: Protocol) -> str:
