@@ -66,7 +66,8 @@ class Field:
 
     Attributes:
         setting: what it was measured on.
-        maps: one map an image and initialisation, ``(seeds · images, H, W)``, the images of a seed together.
+        maps: one map an image and initialisation, ``(seeds · images, H, W)``, the images of a seed together; or their
+            mean alone, ``(1, H, W)``, which has figures but no intervals (see :meth:`condensed`).
         support: theoretical field of the unit, ``(H, W)``; ``None`` where it could not be told.
     """
 
@@ -115,10 +116,13 @@ class Field:
     @functools.cached_property
     def _row(self) -> Row:
         setting, found = self.setting, self._figures
-        per_image = self.maps.reshape(setting.seeds, setting.images, *setting.resolution).mean(axis=0)
-        intervals = bootstrap.intervals(
-            per_image, setting.centre, method=setting.method, signed=setting.contribution == "signed", seed=setting.seed
-        )
+        intervals: dict[str, tuple[float | None, float | None]] = dict.fromkeys(found, (None, None))
+        if len(self.maps) == setting.seeds * setting.images:
+            per_image = self.maps.reshape(setting.seeds, setting.images, *setting.resolution).mean(axis=0)
+            signed = setting.contribution == "signed"
+            intervals = bootstrap.intervals(
+                per_image, setting.centre, method=setting.method, signed=signed, seed=setting.seed
+            )
         row: Row = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(setting).items()}
         row["theoretical_pixels"] = row.pop("theoretical")
         for name, value in found.items():
@@ -134,12 +138,18 @@ class Field:
         for end in ("_low", "_high"):
             size = row[f"luo_pixels{end}"]
             row[f"filled{end}"] = min(size**2 / pixels, 1.0) if pixels and size is not None else None
-        row["seed_figures"] = [one.figures() for one in self.by_seed()] if setting.seeds > 1 else []
+        row["seed_figures"] = (
+            [one.figures() for one in self.by_seed()] if setting.seeds > 1 and len(self.maps) > 1 else []
+        )
         return row
 
     def row(self) -> Row:
         """Return setting and figures with their 95 % intervals over images (``_low``, ``_high``) as one row."""
         return dict(self._row)
+
+    def condensed(self) -> Field:
+        """Return the field with the mean of its maps alone: what it takes to draw it."""
+        return Field(self.setting, self.map[None].astype(np.float32), self.support)
 
     def by_seed(self) -> list[Field]:
         """Return the field of each initialisation."""

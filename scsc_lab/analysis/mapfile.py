@@ -74,6 +74,6 @@ def _field(index: int, values: dict[str, Any], arrays: dict[str, Any]) -> Field:
     pairs: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     setting = Setting(**pairs)
     maps = arrays[f"maps{index}"]
-    if maps.shape != (setting.seeds * setting.images, *setting.resolution):
+    if maps.shape[1:] != tuple(setting.resolution) or maps.shape[0] not in (1, setting.seeds * setting.images):
         raise ValueError(index)
     return Field(setting, maps, arrays.get(f"support{index}"))

@@ -125,7 +125,7 @@ def _noise(subject: Subject, effort: Effort) -> list[Row]:
 def _fields(subject: Subject, effort: Effort, folder: Path) -> list[Row]:
     found = fields.measure(subject, effort.protocol)[-1]
     file = f"fields/{file_name(subject.label)}.npz"
-    mapfile.save([replace(found, maps=found.map[None].astype("float32"))], folder / file)
+    mapfile.save([found.condensed()], folder / file)
     return _in_table("field", [{**found.row(), "map_file": file}])
 
 
