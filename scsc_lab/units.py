@@ -118,11 +118,6 @@ def rate(number: float | None) -> str:
     return MISSING if number is None else significant(number)
 
 
-def ratio(value: float | None) -> str:
-    """Return a ratio of times to a thousandth: ``1.402``."""
-    return MISSING if value is None else f"{value:.3f}"
-
-
 def interval(bounds: tuple[float | None, float | None]) -> str:
     """Return the two ends of an interval of a ratio: ``1.391–1.412``."""
     low, high = bounds

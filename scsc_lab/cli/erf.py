@@ -120,7 +120,7 @@ def erf(
         typer.echo(f"maps: {save}", err=True)
     from scsc_lab.figures import erf as figure
 
-    style.save(figure.draw(measured), path)
+    style.save(figure.draw(measured), path, palette=True)
     chosen = formats.choose(format, table)
     typer.echo(f"figure: {path}", err=chosen != "table" and table is None)
     formats.emit(erf_table.table(measured), run_info(device, measured[0].setting.seed), format, table)

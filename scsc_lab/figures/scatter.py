@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SCALES = {"(M)": 1e-6, "(G)": 1e-9, "(ms)": 1e3, "r(50%)": 1e2}
 _NEAR_POINTS = 8
+_MARKER_POINTS = 6
 _PLACES = (
     *((4, 4), (4, -4), (-4, 4), (-4, -4), (0, 8), (0, -8)),
     *((x, y) for reach in (14, 24) for x in (reach, -reach) for y in (reach, -reach, 0.7 * reach, -0.7 * reach)),
@@ -56,7 +57,7 @@ def draw(rows: Sequence[Row], x: Column, y: Column, *, higher_x: bool = False, h
             marker=style.MARKERS[index % len(style.MARKERS)],
             color=style.COLOURS[index % len(style.COLOURS)],
             markerfacecolor=None if on_front else "white",
-            markersize=6,
+            markersize=_MARKER_POINTS,
             zorder=2,
         )
     axes.margins(0.18)
@@ -84,13 +85,15 @@ def _label(figure: Figure, axes: Any, names: Sequence[str], points: Sequence[_Po
     frame = axes.get_window_extent()
     obstacles = axes.transData.transform([*points, *_along(line)])
     taken: list[Any] = []
-    for name, point in zip(names, points, strict=True):
+    for index, (name, point) in enumerate(zip(names, points, strict=True)):
+        around = [obstacle for number, obstacle in enumerate(obstacles) if number != index]
         tried: list[tuple[int, int, _Point, Any]] = []
         for place in _PLACES:
             text = _write(axes, name, point, place, tie=False)
             box = text.get_window_extent()
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            clashes = sum(box.overlaps(other) for other in taken) + sum(box.contains(*other) for other in obstacles)
+            wide = box.padded(_MARKER_POINTS / 2 * figure.dpi / 72)
+            clashes = sum(box.overlaps(other) for other in taken) + sum(wide.contains(*other) for other in around)
             tried.append((clashes + (0 if inside else 3), len(tried), place, box))
             text.remove()
             if tried[-1][0] == 0:

@@ -32,5 +32,5 @@ def fields_table(rows: Sequence[Row]) -> Table:
         "outer 5% of the sides.",
     ]
     if cut:
-        notes.append(f"The theoretical field goes on beyond the image for {', '.join(cut)}: it is given as far as it.")
+        notes.append(f"The theoretical field is cut at the image's border for {', '.join(cut)}.")
     return Table(columns, tuple(rows), notes=tuple(notes))

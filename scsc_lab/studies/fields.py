@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def measure(subject: Subject, protocol: Protocol, progress: Callable[[int, int],
     maps: list[list[NDArray[np.float32]]] = []
     total = protocol.seeds * len(drawn.pixels)
     for seed in range(protocol.seeds):
-        model = _made(subject, protocol.seed + seed).to(device)
+        model = _made(subject, protocol.seed + seed, device)
         if not plans:
             named = chosen(model, protocol, subject.label)
             seen = survey(model, list(named.values()), shape, protocol.layout, device)
@@ -75,6 +76,24 @@ def measure(subject: Subject, protocol: Protocol, progress: Callable[[int, int],
         _field(subject, protocol, drawn, plan, np.concatenate(own), resolution)
         for plan, own in zip(plans, maps, strict=True)
     ]
+
+
+def subject_of(model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> Subject:
+    """Return a module as a network to be measured, with its weights as they are; it has one input."""
+    label = type(model).__name__
+    return _Given(label, (224, 224), lambda: model, lambda device: model, len(mean), mean, std)
+
+
+class _Given(Subject):
+    """A module that somebody made: nobody knows here where its weights are from."""
+
+    @property
+    def random(self) -> bool:
+        return False
+
+    @property
+    def weights_kind(self) -> str:
+        return "as given"
 
 
 def check(protocol: Protocol) -> None:
@@ -237,11 +256,15 @@ def _images(subject: Subject, protocol: Protocol, resolution: tuple[int, int]) -
     return Images(drawn.pixels[order], drawn.kind, drawn.skipped)
 
 
-def _made(subject: Subject, seed: int) -> nn.Module:
+def _made(subject: Subject, seed: int, device: torch.device) -> nn.Module:
+    """Return the network on a device; a module that was given is copied if it is on another."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = subject.make()
-    return getattr(model, "_orig_mod", model)
+    model = getattr(model, "_orig_mod", model)
+    if isinstance(subject, _Given) and any(p.device != device for p in model.parameters()):
+        model = copy.deepcopy(model)
+    return model.to(device)
 
 
 def _from(before: int, total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None] | None:

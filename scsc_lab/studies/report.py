@@ -19,6 +19,9 @@ from scsc_lab.studies import ablate, compare, fields, paper, speed, variants
 PAIRS = (("resnet50", "scsc_resnet50"), ("swin_tiny", "scsc_swin_tiny"), ("faceresnet", "scsc_faceresnet"))
 """Each SCSC network of the default report behind its baseline."""
 
+ABLATED = ("scsc_swin_tiny",)
+"""The networks of the default report that are ablated."""
+
 METRICS = ("params", "macs", "activations", "latency", "erf", "top1")
 """What networks are compared by."""
 
@@ -38,7 +41,7 @@ class Effort:
     studies: tuple[str, ...]
 
 
-QUICK = Effort(Plan(budget=Budget(24, 0.0, 8.0)), Protocol(samples=4), ("components",))
+QUICK = Effort(Plan(budget=Budget(24, 0.0, 5.0)), Protocol(samples=4), ("components",))
 """Under two minutes on two cores."""
 
 FULL = Effort(Plan(budget=Budget(100, 0.0, 60.0)), Protocol(samples=32), tuple(variants.STUDIES))
@@ -97,9 +100,11 @@ def measure(
 
 
 def _sections(effort: Effort, groups: Sequence[Sequence[Subject]] | None, folder: Path) -> Iterator[Section]:
+    ablated = [subject for group in groups or () for subject in group]
     if groups is None:
         yield Section("claims of the paper", lambda: _in_table("claim", paper.claim_rows()))
         groups = [subjects(pair) for pair in PAIRS]
+        ablated = subjects(ABLATED)
     for group in groups:
         yield Section(f"comparison {_names(group)}", lambda group=group: _comparison(group, effort))  # type: ignore[misc]
     first = groups[0][0]
@@ -107,7 +112,7 @@ def _sections(effort: Effort, groups: Sequence[Sequence[Subject]] | None, folder
     for subject in [subject for group in groups for subject in group]:
         name = f"receptive field of {subject.label}"
         yield Section(name, lambda subject=subject: _fields(subject, effort, folder))  # type: ignore[misc]
-    for subject in [subject for group in groups for subject in group]:
+    for subject in ablated:
         if subject.entry and subject.entry.spec.scsc_stages:
             yield Section(f"ablation of {subject.label}", lambda subject=subject: _ablation(subject, effort))  # type: ignore[misc]
 
