@@ -138,7 +138,7 @@ def test_a_store_skips_what_is_there(tmp_path):
 def command(tmp_path, *more: str) -> list[str]:
     grid = ["--grid", "groups=1,2,4,8", "--grid", "kernels=3;3,5;3,5,7;3,7,11;3,9,13;5,9,13", "--grid", "se=true,false"]
     store = ["--store", str(tmp_path / "rows.jsonl"), "--format", "json"]
-    return [sys.executable, "-m", "scsc_lab", "ablate", "scsc_swin", *grid, *store, *more]
+    return [sys.executable, "-m", "scsc_lab", "ablate", "scsc_swin", "--no-draw", *grid, *store, *more]
 
 
 def test_a_kill_loses_nothing_that_was_measured(tmp_path):
@@ -154,7 +154,7 @@ def test_a_kill_loses_nothing_that_was_measured(tmp_path):
     with path.open("ab") as file:
         file.write(b'{"key": "torn')
     result = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
-    assert f"{survived} of 49 variants are there already; a torn last line was cut off" in result.stderr
+    assert f"{survived} of 49 measurements are there already; a torn last line was cut off" in result.stderr
     rows = json.loads(result.stdout)["rows"]
     assert len(rows) == 49
     assert len(RowStore(path).rows) == 49
@@ -209,7 +209,7 @@ def test_the_command_prints_a_table_a_study_and_draws_them(tmp_path, capsys):
 def test_a_toml_file(tmp_path, capsys):
     config = tmp_path / "study.toml"
     config.write_text('studies = ["groups"]\n[grid]\nkernels = [[3, 5], [3, 5, 7]]\n"stage1.shuffle" = [false]\n')
-    assert main(["ablate", "scsc_swin", "--config", str(config), "--format", "json"]) == 0
+    assert main(["ablate", "scsc_swin", "--config", str(config), "--no-draw", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {row["study"] for row in rows} == {"groups", "grid"}
     assert rows[-1]["variant"] == "kernels=3,5,7 stage1.shuffle=false"

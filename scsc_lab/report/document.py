@@ -135,7 +135,8 @@ def _noise(rows: Sequence[Row]) -> str:
         return "Not measured."
     again = rows[1]
     return (
-        f"{markdown_text(str(rows[0]['model']))} timed against itself in {len(again['samples_seconds'])} pairs: "
+        f"The network {markdown_text(str(rows[0]['model']))}, timed against itself in "
+        f"{len(again['samples_seconds'])} pairs: "
         f"{units.ratio_interval((again['ratio'], again['ratio_low'], again['ratio_high']))}, verdict "
         f"“{again['verdict']}”. Differences below this interval's width are this machine's noise."
     )
