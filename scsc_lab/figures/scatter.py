@@ -98,8 +98,8 @@ def _label(figure: Figure, axes: Any, names: Sequence[str], points: Sequence[_Po
             text.remove()
             if tried[-1][0] == 0:
                 break
-        _, _, place, box = min(tried, key=lambda attempt: attempt[:2])
-        _write(axes, name, point, place, tie=max(map(abs, place)) > _NEAR_POINTS)
+        _, _, best, box = min(tried, key=lambda attempt: attempt[:2])
+        _write(axes, name, point, best, tie=max(map(abs, best)) > _NEAR_POINTS)
         taken.append(box)
 
 
