@@ -32,7 +32,7 @@ _MEASURED = (
     _MEDIAN,
     _IQR,
     Column("p90_seconds", "p90", units.milliseconds),
-    Column("images_per_second", "images/s", units.rate),
+    Column("images_per_second", "images/s", units.rate, optional=True),
     Column("peak_memory_bytes", "peak (MB)", units.mega),
     Column("samples", "samples", units.integer),
 )
@@ -83,6 +83,7 @@ def latency(
     Ctrl-C ends the measurement and prints what there is. A network that runs out of memory says so in its row.
     """
     names = options.names(models, model)
+    budget = _budget(pairs, min_time, max_time)
     plan = Plan(
         execution=Execution(
             device=options.device(device),
@@ -92,11 +93,12 @@ def latency(
             compile=compile,
             train=train,
         ),
-        budget=_budget(pairs, min_time, max_time),
+        budget=budget,
         batches=options.batch_sizes(batch_sizes),
         resolution=options.resolution(resolution),
         seed=options.seed(seed),
         delta=options.number("--delta", delta, 99.0) / 100,
+        warm_up_seconds=min(_DEFAULT.warm_up_seconds, budget.max_seconds),
     )
     formats.choose(format, output)
     options.choice("--by", by, _BY)
@@ -156,7 +158,7 @@ def _totals(rows: Sequence[Row], plan: Plan, self_test: bool) -> Table:
     batches = [_BATCH] if len(plan.batches) > 1 else []
     wrong = [_STATUS] if any(row["status"] != "complete" for row in rows) else []
     compared = any(row["baseline"] for row in rows)
-    columns = (tables.MODEL, *batches, *_MEASURED, *([] if compared else [tables.MACS]), *wrong)
+    columns = (tables.MODEL, *batches, *_MEASURED, *([] if compared else [replace(tables.MACS, optional=True)]), *wrong)
     notes = latency_notes.notes(rows, plan, self_test=self_test)
     if not compared:
         return Table(columns, tuple(rows), latency_notes.title(rows), notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _LARGEST_SIDE = 16384
 _LARGEST_BATCH = 65536
+_REDRAW_SECONDS = 0.25
 _MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -284,14 +286,20 @@ def watch() -> Iterator[Callable[[str, float, float | None], None] | None]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # Drawn between samples, never by a thread of its own, which would take time from what is being measured.
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=None, left="")
+        drawn = 0.0
 
         def tell(what: str, seconds: float, left: float | None) -> None:
+            nonlocal drawn
             if left is None:
                 bar.reset(task, total=None, description=what, left="")
             else:
                 bar.update(task, description=what, completed=seconds, total=seconds + left, left=f"{left:.0f} s left")
+            if left is None or time.monotonic() - drawn > _REDRAW_SECONDS:
+                bar.refresh()
+                drawn = time.monotonic()
 
         yield tell
 

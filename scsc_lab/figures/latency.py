@@ -18,7 +18,7 @@ _STRIP_INCHES = 0.42
 _FRAME_INCHES = 0.55
 _JITTER = 0.16
 _TEXT_HEIGHT = 0.36
-_LONGEST_LABEL = 30
+_LONGEST_LABEL = 26
 _WIDEST_LINEAR = 8.0
 
 
@@ -47,7 +47,7 @@ def _draw_panel(axis: Any, rows: Sequence[Row], *, several: bool) -> None:
     for position, (row, values) in enumerate(zip(rows, times, strict=True)):
         colour = style.COLOURS[position % len(style.COLOURS)]
         axis.text(
-            0.0, position - _TEXT_HEIGHT, _caption(row), transform=axis.get_yaxis_transform(), fontsize=7, va="center"
+            0.0, position - _TEXT_HEIGHT, _caption(row), transform=axis.get_yaxis_transform(), fontsize=6.5, va="center"
         )
         if not len(values):
             continue

@@ -58,7 +58,7 @@ def peak(run: Callable[[], object], device: torch.device, weights: int = 0) -> M
     resident = _status_bytes("VmRSS") or 0
     run()
     grown = (_status_bytes("VmHWM") or resident) - resident
-    return Memory(max(grown, 0) + weights, "growth of the resident set in the first pass, and the weights")
+    return Memory(max(grown, 0) + weights, "growth of the resident set in one pass, and the weights")
 
 
 def weight_bytes(model: nn.Module) -> int:

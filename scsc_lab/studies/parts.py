@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from scsc_lab.analysis import samples
@@ -165,14 +164,7 @@ def _broken_down(
 ) -> Breakdown:
     whole = empty.whole
     what = f"timing the {empty.by}s of {whole.model} at batch {whole.batch}"
-    made: list[Run] = []
-
-    def first_pass() -> None:
-        made.append(one_pass(model, random_input(shape, whole.execution, plan.seed), whole.execution))
-        made[0]()
-
-    peak = memory.peak(first_pass, torch.device(whole.execution.device), memory.weight_bytes(model))
-    run = made[0]
+    run = one_pass(model, random_input(shape, whole.execution, plan.seed), whole.execution)
     watched = _Watch(model, run, divided, clock)
     warm = warm_up(run, clock, plan.warm_up_seconds)
     watched()
@@ -180,9 +172,7 @@ def _broken_down(
     tell = functools.partial(progress, what) if progress else None
     rounds = interleave([run, watched], plan.budget, clock, seed=plan.seed, progress=tell)
     status = CUT_SHORT if rounds.cut_short else COMPLETE
-    whole = replace(
-        whole, status=status, samples=rounds.samples[0], repeats=rounds.repeats[0], warm_up=warm, memory=peak
-    )
+    whole = replace(whole, status=status, samples=rounds.samples[0], repeats=rounds.repeats[0], warm_up=warm)
     parts = {name: tuple(watched.seconds[name]) for name in divided if watched.seconds[name]}
     return Breakdown(whole, empty.by, parts, {name: empty.macs[name] for name in parts})
 

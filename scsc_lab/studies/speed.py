@@ -73,7 +73,8 @@ def measure(
                 if any(timing.status == CUT_SHORT for timing in found):
                     break
         except KeyboardInterrupt:
-            found = [replace(timing, status=CUT_SHORT) for timing in found]
+            pass
+    found += [timing for timings in empty for timing in timings][len(found) :]
     if not any(timing.samples or timing.status == OUT_OF_MEMORY for timing in found):
         raise KeyboardInterrupt
     return found
@@ -131,18 +132,19 @@ def _at_batch(
 
 
 def _warmed_up(subject: Subject, model: nn.Module, timing: Timing, plan: Plan, clock: Clock) -> tuple[Run, Timing]:
-    device = torch.device(timing.execution.device)
     made: list[Run] = []
-    first: list[float] = []
 
-    def first_pass() -> None:
+    def fresh_pass() -> float:
         shape = (timing.batch, subject.channels, *timing.resolution)
-        made.append(one_pass(model, random_input(shape, timing.execution, plan.seed), timing.execution))
-        first.append(clock.time(made[0]))
+        made[:] = [one_pass(model, random_input(shape, timing.execution, plan.seed), timing.execution)]
+        return clock.time(made[0])
 
-    peak = memory.peak(first_pass, device, memory.weight_bytes(model))
+    first = fresh_pass()  # pays for what is done only once, in memory too
+    made.clear()
+    model.zero_grad(set_to_none=True)
+    peak = memory.peak(fresh_pass, torch.device(timing.execution.device), memory.weight_bytes(model))
     warm = warm_up(made[0], clock, plan.warm_up_seconds)
-    warm = replace(warm, runs=warm.runs + 1, seconds=warm.seconds + first[0], first_seconds=first[0])
+    warm = replace(warm, runs=warm.runs + 2, seconds=warm.seconds + first, first_seconds=first)
     return made[0], replace(timing, memory=peak, warm_up=warm)
 
 
