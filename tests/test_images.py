@@ -76,7 +76,8 @@ def test_synthetic_images_have_a_natural_spectrum():
     slope = np.polyfit(np.log(range(2, 40)), np.log(radial), 1)[0]
     assert slope == pytest.approx(-2.0, abs=0.2)
     assert "synthetic 1/f" in drawn.kind
-    assert (drawn.pixels.min() >= 0) and (drawn.pixels.max() <= 1)
+    assert drawn.pixels.min() >= 0
+    assert drawn.pixels.max() <= 1
 
 
 def test_a_synthetic_image_depends_on_seed_and_number_alone():
