@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 from scsc_lab import formats, store, tables, units
 from scsc_lab.errors import InputError
-from scsc_lab.metrics.crosscheck import cross_check
+from scsc_lab.metrics.crosscheck import DIFFERENCES, NO_RULE, cross_check
 from scsc_lab.models.subject import subjects
 from scsc_lab.records import run_info, versions
 from scsc_lab.studies import size
@@ -32,24 +31,23 @@ LARGEST_PARAMS = 400e6
 
 def measure(name: str) -> dict[str, Any]:
     """Return one architecture's row: its count, and fvcore's verdict on it."""
-    started = time.perf_counter()
-    row: dict[str, Any] = {"model": name, "versions": versions()}
+    row: dict[str, Any] = {"model": name, **{key: versions().get(key, "") for key in ("torch", "timm")}}
     try:
         subject = subjects([f"timm:{name}"])[0]
         shape = (1, subject.channels, *subject.resolution)
         counted = size.count_subject(subject, shape)
     except InputError as error:
         return {**row, "status": "failed", "failure": str(error)}
-    row |= {"resolution": list(subject.resolution), **counted.row(), "remark": counted.remark}
+    row |= {"resolution": list(subject.resolution), "remark": counted.remark, **counted.row()}
     if counted.macs <= LARGEST_MACS and counted.params <= LARGEST_PARAMS:
         check = cross_check(subject.make_empty("cpu"), shape, counted)
         unexplained = [f"{o.operator}: {o.counted} for {o.predicted}" for o in check.operators if not o.explained]
-        reasons = sorted({f"{o.operator}: {o.reason}" for o in check.operators if o.counted != o.macs})
+        differing = sorted({o.operator for o in check.operators if o.counted != o.macs})
         row |= {"fvcore_flops": check.flops, "check": check.verdict, "check_failure": check.failure}
-        row |= {"unexplained": unexplained, "differences": reasons}
+        row |= {"unexplained": unexplained, "differences": differing}
     else:
-        row |= {"fvcore_flops": None, "check": "too large", "unexplained": [], "differences": []}
-    return {**row, "seconds": round(time.perf_counter() - started, 2)}
+        row |= {"check": "too large"}
+    return {key: value for key, value in row.items() if value not in ("", [], {}, None)}
 
 
 def read() -> dict[str, dict[str, Any]]:
@@ -80,8 +78,8 @@ def report() -> None:
         f"{checks['explained']} explained by operator to the last operation, {checks['unexplained']} unexplained, "
         f"{checks['impossible']} that fvcore cannot trace; {checks['too large']} were too large.",
         "",
-        f"Versions: {', '.join(f'{name} {version}' for name, version in versions().items())}. "
-        "Made by `python benchmarks/timm_sweep.py`.",
+        f"torch {_among(rows, 'torch')}, timm {_among(rows, 'timm')}, fvcore {versions()['fvcore']}. "
+        "Made by `python benchmarks/timm_sweep.py`; `rows.jsonl` has the raw numbers.",
         "",
         "## Not complete, or not explained",
         "",
@@ -92,14 +90,19 @@ def report() -> None:
         if row["status"] != "complete":
             lines.append(f"- {row['model']}: {row['status']}: {formats.markdown_text(str(why))}")
         elif row.get("check") in ("unexplained", "impossible"):
-            why = row["check_failure"] or "; ".join(row["unexplained"])
+            why = row.get("check_failure") or "; ".join(row["unexplained"])
             lines.append(f"- {row['model']}: fvcore {row['check']}: {formats.markdown_text(str(why))}")
+    listed = lines[-1] != ""
     on_real = [row for row in rows if row.get("remark")]
-    lines += ["", f"## Not countable on the meta device ({len(on_real)}, counted on real tensors)", ""]
-    lines += [f"- {row['model']}: {formats.markdown_text(str(row['remark']))}" for row in on_real]
+    lines += [] if listed else ["None."]
+    lines += ["", "## Not countable on the meta device, counted on real tensors", ""]
+    lines += [f"- {row['model']}: {formats.markdown_text(str(row['remark']))}" for row in on_real] or ["None."]
     lines += ["", "## What explains the differences to fvcore", ""]
-    reasons = Counter(reason for row in rows for reason in row.get("differences", []) if "unexplained" not in reason)
-    lines += [f"- {formats.markdown_text(reason)} ({number} networks)" for reason, number in reasons.most_common()]
+    found = Counter(operator for row in rows for operator in row.get("differences", []))
+    lines += [
+        f"- {formats.markdown_text(operator)}: {DIFFERENCES.get(operator, NO_RULE)} ({number} networks)"
+        for operator, number in found.most_common()
+    ]
     columns = (
         tables.MODEL,
         tables.INPUT,
@@ -114,6 +117,10 @@ def report() -> None:
     lines += ["", "## All", "", formats.to_markdown(table, run_info())]
     store.write(FOLDER / "README.md", "\n".join(lines))
     print("\n".join(lines[:8]))
+
+
+def _among(rows: list[dict[str, Any]], key: str) -> str:
+    return " and ".join(sorted({str(row[key]) for row in rows}))
 
 
 def main() -> None:

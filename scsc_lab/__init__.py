@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scsc_lab.api import build, count, latency
+    from scsc_lab.analysis.field import Field
+    from scsc_lab.api import build, count, erf, latency
     from scsc_lab.errors import InputError
     from scsc_lab.layers.scsc import SCSC
     from scsc_lab.models.deploy import deploy
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SCSC",
     "Count",
+    "Field",
     "InputError",
     "ResNetSpec",
     "SCSCSpec",
@@ -29,6 +31,7 @@ __all__ = [
     "build",
     "count",
     "deploy",
+    "erf",
     "latency",
     "transplant",
 ]
@@ -36,6 +39,7 @@ __all__ = [
 _HOMES = {
     "SCSC": "scsc_lab.layers.scsc",
     "Count": "scsc_lab.records",
+    "Field": "scsc_lab.analysis.field",
     "InputError": "scsc_lab.errors",
     "ResNetSpec": "scsc_lab.specs",
     "SCSCSpec": "scsc_lab.specs",
@@ -44,6 +48,7 @@ _HOMES = {
     "build": "scsc_lab.api",
     "count": "scsc_lab.api",
     "deploy": "scsc_lab.models.deploy",
+    "erf": "scsc_lab.api",
     "latency": "scsc_lab.api",
     "transplant": "scsc_lab.models.transplant",
 }

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from torch import nn
 
+from scsc_lab.analysis.field import Field
+from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import count as count_metric
 from scsc_lab.models.subject import Subject, subjects
 from scsc_lab.records import Count
 from scsc_lab.settings import Budget, Execution, Plan
-from scsc_lab.studies import size, speed
+from scsc_lab.studies import fields, size, speed
 from scsc_lab.studies.timing import Timing
 
 
@@ -138,3 +140,78 @@ def _own_subject(model: nn.Module, resolution: tuple[int, int], channels: int) -
         make_empty=lambda _: count_metric.meta_copy(model),
         channels=channels,
     )
+
+
+def erf(
+    model: str | nn.Module,
+    resolution: int | tuple[int, int] | None = None,
+    *,
+    stage: str | int | Sequence[str | int] = (),
+    layer: str | Sequence[str] = (),
+    samples: int = 32,
+    images: str | Path | None = None,
+    method: str = "linear",
+    contribution: str = "abs",
+    layout: str | None = None,
+    seeds: int = 1,
+    seed: int = 0,
+    batch: int | None = None,
+    device: str | None = None,
+    weights: str | Path | None = None,
+    mean: Sequence[float] = Subject.mean,
+    std: Sequence[float] = Subject.std,
+    **changes: object,
+) -> list[Field]:
+    """Measure effective receptive fields: maps, and figures of merit that can be compared across networks.
+
+    Args:
+        model: a name of the catalog or of a network from elsewhere, or any module; a module is left as it is.
+        resolution: input side, or height and width, in pixels; a named network has a native one, a module 224.
+        stage: stages by name or number, or ``"all"``; the last without.
+        layer: modules by dotted name, in place of stages.
+        samples: images.
+        images: folder of images; synthetic ones with a natural spectrum without.
+        method: ``linear``, or ``replknet``: the published algorithm.
+        contribution: ``abs``, ``relu`` or ``signed``: what becomes of negative gradients.
+        layout: ``nchw``, ``nhwc``, ``nlc`` or ``ncl``, where a shape does not tell.
+        seeds: random initialisations to average over, of a named network.
+        seed: seed of everything drawn at random.
+        batch: images in one pass; found without.
+        device: where to run; a module on its own device, a named network on the CPU, without.
+        weights: checkpoint of a named network.
+        mean: mean of each input channel of a module, for pixels from 0 to 1; as many as it has channels.
+        std: deviation of each input channel of a module.
+        changes: changes to a named network's spec.
+
+    Returns:
+        One field a stage or layer: ``.map`` (float64, ``(H, W)``, sum 1), ``.maps`` of each image, ``.figures()`` and
+        ``.row()``, with 95 % intervals over images.
+
+    Raises:
+        InputError: if a name, stage or layer does not exist, or the network does not take this input.
+
+    Source: Luo et al., arXiv 1701.04128; ``replknet``: Ding et al., arXiv 2203.06717.
+    """
+    if device is None:
+        device = "cpu" if isinstance(model, str) else str(next((p.device for p in model.parameters()), "cpu"))
+    stages = (stage,) if isinstance(stage, (str, int)) else stage
+    protocol = Protocol(
+        method=method,
+        contribution=contribution,
+        resolution=(resolution, resolution) if isinstance(resolution, int) else resolution,
+        samples=samples,
+        seeds=seeds,
+        seed=seed,
+        stages=tuple(map(str, stages)),
+        layers=(layer,) if isinstance(layer, str) else tuple(layer),
+        layout=layout,
+        images=None if images is None else Path(images),
+        batch=batch,
+        device=device,
+    )
+    if isinstance(model, str):
+        return fields.measure(subjects([model], changes, [] if weights is None else [str(weights)])[0], protocol)
+    if changes or weights is not None:
+        what = next(iter(changes), "weights")
+        raise InputError(f"{what!r} is for named networks; a module is measured as it is")
+    return fields.measure(fields.subject_of(model, tuple(mean), tuple(std)), protocol)

@@ -22,7 +22,7 @@ SUFFIXES = {".txt": "table", ".md": "markdown", ".csv": "csv", ".json": "json", 
 
 _PIPED_WIDTH = 1000
 _LINE = 80
-_MARKDOWN_SPECIAL = re.compile(r"[\\|<>`*\[\]]|(?<![^\W_])_|_(?![^\W_])")
+_MARKDOWN_SPECIAL = re.compile(r"[\\|<>`*\[\]]|(?<![^\W_])_|_(?![^\W_])|^[#+-](?=\s)")
 
 
 def choose(name: str | None, output: Path | None) -> str:

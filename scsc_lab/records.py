@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -285,6 +286,11 @@ def with_changes(rows: Sequence[Row], keys: Iterable[str], baseline: int) -> lis
         {**row, **{f"{key}_change": None if row is reference else change(row[key], reference[key]) for key in keys}}
         for row in rows
     ]
+
+
+def file_name(label: str) -> str:
+    """Return a network's label as part of a file's name."""
+    return re.sub(r"[^\w.=,+-]+", "_", label).strip("_")
 
 
 def _ancestors(module: str) -> list[str]:

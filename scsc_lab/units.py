@@ -44,6 +44,26 @@ def signed_giga(value: float | None) -> str:
     return _signed(value, giga)
 
 
+def mega_aligned(value: float | None) -> str:
+    """Return a number of things in millions, to a thousandth, so that decimals stand below each other: ``25.557``."""
+    return MISSING if value is None else f"{value / 1e6:.3f}".replace("-", _MINUS)
+
+
+def giga_aligned(value: float | None) -> str:
+    """Return a number of things in thousand millions, to a thousandth: ``4.089``."""
+    return MISSING if value is None else f"{value / 1e9:.3f}".replace("-", _MINUS)
+
+
+def signed_mega_aligned(value: float | None) -> str:
+    """Return a difference in millions to a thousandth, with its sign: ``+1.250``."""
+    return _signed(value, mega_aligned)
+
+
+def signed_giga_aligned(value: float | None) -> str:
+    """Return a difference in thousand millions to a thousandth, with its sign: ``−0.125``."""
+    return _signed(value, giga_aligned)
+
+
 def percent(fraction: float | None) -> str:
     """Return a change as a signed percentage: 0.116 is ``+11.6%``, −0.0004 is ``−0.04%``."""
     if fraction is None:
@@ -71,6 +91,23 @@ def share(fraction: float | None) -> str:
     return f"{100 * fraction:.{2 if 0 < abs(fraction) < 0.01 else 1}f}%".replace("-", _MINUS)
 
 
+def share_interval(values: tuple[float | None, ...]) -> str:
+    """Return a share with its interval: ``11.6% [11.2%, 12.1%]``."""
+    return with_interval(values, share)
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign, to what it was given: ``+1.2``."""
+    if value is None:
+        return MISSING
+    return f"{round(value, 6):+.6g}".replace("-", _MINUS)
+
+
+def ratio_interval(values: tuple[float | None, ...]) -> str:
+    """Return a ratio with its interval: ``0.788 [0.777, 0.799]``."""
+    return with_interval(values, ratio)
+
+
 def milliseconds(seconds: float | None) -> str:
     """Return a time in milliseconds: 0.01234 is ``12.34``."""
     return MISSING if seconds is None else significant(1e3 * seconds)
@@ -81,15 +118,35 @@ def rate(number: float | None) -> str:
     return MISSING if number is None else significant(number)
 
 
-def ratio(value: float | None) -> str:
-    """Return a ratio of times to a thousandth: ``1.402``."""
-    return MISSING if value is None else f"{value:.3f}"
-
-
 def interval(bounds: tuple[float | None, float | None]) -> str:
     """Return the two ends of an interval of a ratio: ``1.391–1.412``."""
     low, high = bounds
     return MISSING if low is None or high is None else f"{ratio(low)}–{ratio(high)}"
+
+
+def with_interval(values: tuple[float | None, ...], text: Callable[[float | None], str]) -> str:
+    """Return a value and its interval: ``3.1 [2.9, 3.4]``; the value alone where there is no interval."""
+    value, low, high = values
+    if value is None or low is None or high is None:
+        return text(value)
+    return f"{text(value)} [{text(low)}, {text(high)}]"
+
+
+def decimal(value: float | None) -> str:
+    """Return a number to a hundredth below 10, to a tenth below 1000, else whole: ``0.04``, ``46.2``."""
+    if value is None:
+        return MISSING
+    return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 999.95 else 0}f}".replace("-", _MINUS)
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio to a thousandth: ``0.391``."""
+    return MISSING if value is None else f"{value:.3f}".replace("-", _MINUS)
+
+
+def percentage(fraction: float | None) -> str:
+    """Return a share of a whole in percent, without the sign: 0.116 is ``11.6``, 0.0041 ``0.41``."""
+    return MISSING if fraction is None else decimal(100 * fraction)
 
 
 def size(height_width: tuple[int, int] | list[int] | None) -> str:

@@ -14,7 +14,7 @@ from scsc_lab import InputError, catalog
 from scsc_lab.cli import main
 from scsc_lab.specs import SCSCSpec, SwinSpec
 from scsc_lab.store import RowStore
-from scsc_lab.studies import ablate
+from scsc_lab.studies import ablate, variants
 
 
 def closed_form(spec: SwinSpec, side: int) -> tuple[int, int]:
@@ -56,7 +56,7 @@ def _attention(spec: SwinSpec, stage: int, width: int, positions: int) -> tuple[
 
 def tasks(name: str = "scsc_swin_tiny", studies: tuple[str, ...] = ()) -> list[ablate.Task]:
     network = catalog.resolve(name)
-    return [ablate.Task(variant, network.entry.resolution, 1) for variant in ablate.variants(network, studies)]
+    return [ablate.Task(variant, network.entry.resolution, 1) for variant in variants.built_in(network, studies)]
 
 
 def test_every_study_of_swin_equals_the_closed_form_row_by_row():
@@ -69,8 +69,8 @@ def test_every_study_of_swin_equals_the_closed_form_row_by_row():
 @pytest.mark.parametrize("name", ["scsc_resnet50", "scsc_faceresnet", "scsc_swin_base"])
 def test_every_study_runs_on_every_family(name):
     given = tasks(name)
-    assert {task.variant.study for task in given} == set(ablate.STUDIES)
-    for study in ablate.STUDIES:
+    assert {task.variant.study for task in given} == set(variants.STUDIES)
+    for study in variants.STUDIES:
         own = [task.variant for task in given if task.variant.study == study]
         assert own[0].name == "full"
         assert len(own) > 3
@@ -88,8 +88,8 @@ def test_components_are_what_they_say():
 
 def test_grids():
     network = catalog.resolve("scsc_swin")
-    axes = ablate.parse_axes(network, ["groups=2,8", "kernels=3,5;3,5,7;", "stage1.se=true,false"])
-    found = ablate.grid(network, axes)
+    axes = variants.parse_axes(network, ["groups=2,8", "kernels=3,5;3,5,7;", "stage1.se=true,false"])
+    found = variants.grid(network, axes)
     assert len(found) == 1 + 2 * 2 * 2
     assert found[-1].name == "groups=8 kernels=3,5,7 stage1.se=false"
     assert found[-1].network.spec.scsc[0] == SCSCSpec((3, 5, 7), 8, se=False)
@@ -108,18 +108,18 @@ def test_grids():
 def test_bad_grids_are_refused_before_work_starts(axes, message):
     network = catalog.resolve("scsc_swin")
     with pytest.raises(InputError, match=message):
-        ablate.grid(network, ablate.parse_axes(network, axes))
+        variants.grid(network, variants.parse_axes(network, axes))
     with pytest.raises(InputError, match="the grid is empty"):
-        ablate.grid(network, {})
+        variants.grid(network, {})
 
 
 def test_unknown_studies_and_networks_without_scsc():
     with pytest.raises(InputError, match="unknown study 'kernel': one of components"):
-        ablate.variants(catalog.resolve("scsc_swin"), ["kernel"])
+        variants.built_in(catalog.resolve("scsc_swin"), ["kernel"])
     with pytest.raises(InputError, match="swin_tiny has no SCSC module to ablate; try scsc_swin_tiny"):
-        ablate.variants(catalog.resolve("swin"))
+        variants.built_in(catalog.resolve("swin"))
     with pytest.raises(InputError, match="timm:resnet18 has no spec to ablate"):
-        ablate.resolve("timm:resnet18")
+        variants.resolve("timm:resnet18")
 
 
 def test_a_store_skips_what_is_there(tmp_path):
@@ -138,7 +138,7 @@ def test_a_store_skips_what_is_there(tmp_path):
 def command(tmp_path, *more: str) -> list[str]:
     grid = ["--grid", "groups=1,2,4,8", "--grid", "kernels=3;3,5;3,5,7;3,7,11;3,9,13;5,9,13", "--grid", "se=true,false"]
     store = ["--store", str(tmp_path / "rows.jsonl"), "--format", "json"]
-    return [sys.executable, "-m", "scsc_lab", "ablate", "scsc_swin", *grid, *store, *more]
+    return [sys.executable, "-m", "scsc_lab", "ablate", "scsc_swin", "--no-draw", *grid, *store, *more]
 
 
 def test_a_kill_loses_nothing_that_was_measured(tmp_path):
@@ -154,7 +154,7 @@ def test_a_kill_loses_nothing_that_was_measured(tmp_path):
     with path.open("ab") as file:
         file.write(b'{"key": "torn')
     result = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
-    assert f"{survived} of 49 variants are there already; a torn last line was cut off" in result.stderr
+    assert f"{survived} of 49 measurements are there already; a torn last line was cut off" in result.stderr
     rows = json.loads(result.stdout)["rows"]
     assert len(rows) == 49
     assert len(RowStore(path).rows) == 49
@@ -209,7 +209,7 @@ def test_the_command_prints_a_table_a_study_and_draws_them(tmp_path, capsys):
 def test_a_toml_file(tmp_path, capsys):
     config = tmp_path / "study.toml"
     config.write_text('studies = ["groups"]\n[grid]\nkernels = [[3, 5], [3, 5, 7]]\n"stage1.shuffle" = [false]\n')
-    assert main(["ablate", "scsc_swin", "--config", str(config), "--format", "json"]) == 0
+    assert main(["ablate", "scsc_swin", "--config", str(config), "--no-draw", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert {row["study"] for row in rows} == {"groups", "grid"}
     assert rows[-1]["variant"] == "kernels=3,5,7 stage1.shuffle=false"

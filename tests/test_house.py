@@ -17,13 +17,13 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = {
     0: ("errors", "specs", "catalog", "changes", "records", "settings", "units"),
-    1: ("layers", "analysis", "tables", "formats", "figures", "store", "report"),
+    1: ("layers", "accuracy", "analysis", "tables", "formats", "figures", "store", "report", "images"),
     2: ("models", "metrics"),
     3: ("studies",),
     4: ("api", "cli", "__main__", "__init__"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
-WITHOUT_TORCH = (*FLOORS[0], "analysis", "tables", "formats", "figures", "store", "report")
+WITHOUT_TORCH = (*FLOORS[0], "analysis", "tables", "formats", "figures", "store", "report", "images")
 
 
 def modules() -> list[Path]:

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from scsc_lab import __version__
-from scsc_lab.cli import ablate, flops, latency, models, paper
+from scsc_lab.cli import ablate, compare, erf, flops, latency, models, paper, report
 from scsc_lab.errors import InputError
 
 app = typer.Typer(
@@ -26,9 +26,12 @@ app = typer.Typer(
 )
 app.command("flops")(flops.flops)
 app.command("latency")(latency.latency)
+app.command("erf")(erf.erf)
+app.command("compare")(compare.compare)
 app.command("models")(models.models)
 app.command("paper")(paper.paper)
 app.command("ablate")(ablate.ablate)
+app.command("report")(report.report)
 
 _UsageError: Any = typer.BadParameter.__mro__[2]
 """The parent of all of typer's usage errors; it has no public name on every version."""

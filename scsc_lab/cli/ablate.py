@@ -10,17 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scsc_lab import changes as spec_changes
-from scsc_lab import formats, report
+from scsc_lab import formats
+from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
-from scsc_lab.records import run_info
+from scsc_lab.records import file_name, run_info
+from scsc_lab.report import ablations
+from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore
 from scsc_lab.tables import Table
 
 if TYPE_CHECKING:
     from scsc_lab.catalog import Network
-    from scsc_lab.studies.ablate import Variant
+    from scsc_lab.studies.variants import Variant
+
+_BUDGET = Budget(pairs=32, min_seconds=0.0, max_seconds=15.0)
+"""How long each variant is timed against the full network, where latency is asked for."""
+
+_SAMPLES = 8
+"""Images for each variant's receptive field, where that is asked for."""
 
 
 def ablate(
@@ -40,7 +49,8 @@ def ablate(
     resolution: options.Resolution = None,
     batch: options.Batch = "1",
     with_: Annotated[
-        str, typer.Option("--with", metavar="METRICS", help="Of params,macs,activations,bytes; all by default.")
+        str,
+        typer.Option("--with", metavar="METRICS", help="Of params,macs,activations,bytes,latency,erf."),
     ] = "params,macs,activations,bytes",
     store: Annotated[
         Path | None,
@@ -51,48 +61,56 @@ def ablate(
         str, typer.Option("--executor", metavar="ADDRESS", help="local, or a Dask scheduler, tcp://host:8786.")
     ] = "local",
     figures: Annotated[
-        Path | None, typer.Option("--figures", metavar="FOLDER", help="Draw each study into this folder.")
+        Path | None,
+        typer.Option("--figures", metavar="FOLDER", help="Folder of the figures. Default: ablation_MODEL."),
     ] = None,
+    draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Draw a figure a study.")] = True,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
     """Measure variants of an SCSC network, each against the full one, and draw a figure a study."""
     size, images = options.resolution(resolution), options.whole("--batch", batch)
-    metrics, processes = options.several("--with", with_, tuple(report.ABLATION_COLUMNS)), options.whole("--jobs", jobs)
+    metrics, processes = (
+        options.several("--with", with_, tuple(ablations.ABLATION_COLUMNS)),
+        options.whole("--jobs", jobs),
+    )
     formats.choose(format, output)
     studies, axes = list(study or []), list(grid or [])
     configured = _configured(config)
     rows_kept = RowStore(store) if store else None
 
     from scsc_lab.studies import ablate as studying
+    from scsc_lab.studies import variants as studied
 
-    network = studying.resolve(model, spec_changes.parse(set_ or []))
+    network = studied.resolve(model, spec_changes.parse(set_ or []))
     variants = _variants(network, [*studies, *configured["studies"]], axes, configured["grid"])
     probe = size or network.entry.resolution
-    tasks = [studying.Task(variant, probe, images) for variant in variants]
+    plan = Plan(budget=_BUDGET, batches=(images,), resolution=probe) if "latency" in metrics else None
+    protocol = Protocol(samples=_SAMPLES, resolution=probe) if "erf" in metrics else None
+    tasks = studying.tasks(variants, probe, images, plan, protocol)
     if rows_kept:
         known = {row.get("key") for row in rows_kept.rows}
         skipped = sum(task.key in known for task in tasks)
         repaired = "; a torn last line was cut off" if rows_kept.repaired else ""
-        typer.echo(f"{store}: {skipped} of {len(tasks)} variants are there already{repaired}", err=True)
-    with studying.executor(executor, processes) as pool, options.progress("counting variants", len(tasks)) as advance:
+        typer.echo(f"{store}: {skipped} of {len(tasks)} measurements are there already{repaired}", err=True)
+    with studying.executor(executor, processes) as pool, options.progress("measuring variants", len(tasks)) as advance:
         rows = list(studying.run(tasks, rows_kept, pool, advance))
-    table = report.ablation_tables(rows, metrics)
+    table = ablations.ablation_tables(rows, metrics)
     formats.emit(table, run_info(), format, output)
-    if figures is not None:
-        _draw(table, metrics, figures)
+    if draw:
+        _draw(table, metrics, figures or Path(f"ablation_{file_name(network.label)}"))
 
 
 def _variants(
     network: Network, studies: Sequence[str], axes: Sequence[str], configured: Mapping[str, Sequence[object]]
 ) -> list[Variant]:
-    from scsc_lab.studies import ablate as studying
+    from scsc_lab.studies import variants as studied
 
     found = []
     if studies or not (axes or configured):
-        found += studying.variants(network, studies)
+        found += studied.built_in(network, studies)
     if axes or configured:
-        found += studying.grid(network, {**configured, **studying.parse_axes(network, axes)})
+        found += studied.grid(network, {**configured, **studied.parse_axes(network, axes)})
     return found
 
 
@@ -124,7 +142,7 @@ def _configured(path: Path | None) -> dict[str, Any]:
 def _draw(table: Table, metrics: Sequence[str], folder: Path) -> None:
     from scsc_lab.figures import ablation
 
-    headings = {key: report.ABLATION_COLUMNS[key].heading.partition(" (")[0] for key in metrics}
+    headings = ablations.headings(metrics)
     for part in (table, *table.details):
         path = folder / f"ablation_{part.rows[0]['study']}.png"
         style.save(ablation.draw(part.rows, headings), path)

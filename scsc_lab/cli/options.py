@@ -304,6 +304,25 @@ def watch() -> Iterator[Callable[[str, float, float | None], None] | None]:
         yield tell
 
 
+@contextlib.contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Show which of several long steps is being done, and how many are left; nothing where the output is piped.
+
+    Yields:
+        A function that is told the step, the number of steps done and to do, or ``None`` where nothing is shown.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
+
+
 def baseline_index(baseline: str | None, labels: list[str]) -> int:
     """Return which of the models is the baseline.
 

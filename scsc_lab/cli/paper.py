@@ -10,7 +10,7 @@ from scsc_lab import formats
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row, run_info
-from scsc_lab.report import claims_table
+from scsc_lab.report.claims import claims_table
 
 
 def paper(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +45,6 @@ _STYLE: Any = {
     "lines.linewidth": 1.2,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
-    "savefig.dpi": 300,
     "svg.hashsalt": "scsc-lab",
     "pdf.fonttype": 42,
     "text.parse_math": False,
@@ -62,6 +63,45 @@ def new(width_inches: float, height_inches: float, **subplots: Any) -> tuple[Fig
         return figure, figure.subplots(**subplots)
 
 
+def blank(width_inches: float, height_inches: float) -> Figure:
+    """Return a figure without axes in the house style, for those who place them themselves, without a display."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width_inches, height_inches))
+        figure.set_layout_engine("none")
+        FigureCanvasAgg(figure)
+        return figure
+
+
+def applied() -> AbstractContextManager[None]:
+    """Return a context in which what is drawn has the house style."""
+    import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
+def colours_of_map(levels: int) -> Any:
+    """Return the colour map for fields with so many colours."""
+    import matplotlib
+
+    return matplotlib.colormaps[MAP].resampled(levels)
+
+
+def plain_log(axis: Any, subs: Sequence[float] = (1.0,)) -> None:
+    """Write the ticks of a logarithmic axis as plain numbers, at these multiples of each power of ten.
+
+    matplotlib's own labels are formulas, which this style leaves as text, so that no model name becomes one.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def check(path: Path) -> None:
     """Raise InputError if a figure cannot be written under this name; to be asked before anything is measured."""
     if path.suffix.lower() not in SUFFIXES:
@@ -70,8 +110,14 @@ def check(path: Path) -> None:
         raise InputError(f"cannot write {path}: it is a folder; name a file")
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, *, palette: bool = False, dots_per_inch: int = 300) -> None:
     """Write a figure whole or not at all; the same figure gives the same bytes.
+
+    Args:
+        figure: the figure.
+        path: where to; the suffix says which kind of file.
+        palette: whether a PNG holds 256 colours at most, which makes those of rough maps three times smaller.
+        dots_per_inch: resolution, where the file is made of dots: 300 for print.
 
     Raises:
         InputError: if it cannot be written there, or the suffix is of no figure.
@@ -83,5 +129,18 @@ def save(figure: Figure, path: Path) -> None:
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
     buffer = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
-        figure.savefig(buffer, format=kind, metadata=metadata)
+        figure.savefig(buffer, format=kind, metadata=metadata, dpi=dots_per_inch)
+    if palette and kind == "png":
+        buffer = _with_palette(buffer)
     store.write(path, buffer.getvalue())
+
+
+def _with_palette(png: io.BytesIO) -> io.BytesIO:
+    from PIL import Image
+
+    smaller = io.BytesIO()
+    with Image.open(png) as picture:
+        dots = picture.info.get("dpi", (300, 300))
+        colours = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        colours.save(smaller, format="png", optimize=True, dpi=dots)
+    return smaller

@@ -21,7 +21,7 @@ from scsc_lab.records import Count, CrossCheck, OperatorCheck
 
 _ATTENTION = "scaled_dot_product_attention"
 _PADDED_BY_NAME = "conv with padding='same' or 'valid'"
-_REASONS = {
+DIFFERENCES = {
     "einsum": "fvcore takes NumPy's estimate, which counts products without a sum too, to four digits",
     "batch_norm": "outside the MACs: fvcore gives it 2 an element, 1 without weights; 5 and 4 on a batch's statistics",
     "layer_norm": "outside the MACs: fvcore gives it 5 an element, 4 without weights",
@@ -32,6 +32,9 @@ _REASONS = {
     "upsample_bilinear2d": "outside the MACs: fvcore gives it 4 an output element",
     "grid_sampler": "outside the MACs: fvcore gives it 4 an output element",
 }
+"""Why fvcore gives an operator another number than its MACs."""
+
+NO_RULE = "fvcore has no rule for it and counts 0"
 
 
 def cross_check(model: nn.Module, inputs: Sequence[int] | Tensor, count: Count) -> CrossCheck:
@@ -74,8 +77,8 @@ def _reason(operator: str, macs: int, predicted: int, counted: int) -> str:
     if macs == counted:
         return "equal"
     if macs and not counted:
-        return "fvcore has no rule for it and counts 0"
-    return _REASONS.get(operator, "outside the MACs")
+        return NO_RULE
+    return DIFFERENCES.get(operator, "outside the MACs")
 
 
 def _analysis(model: nn.Module, inputs: Sequence[int] | Tensor) -> Any:

@@ -54,6 +54,11 @@ class Subject:
         """Whether its weights are random, as far as is known: no checkpoint was given."""
         return self.weights is None
 
+    @property
+    def weights_kind(self) -> str:
+        """What its weights are, in a word: ``random`` or ``trained``."""
+        return "random" if self.random else "trained"
+
     def check_resolution(self, resolution: tuple[int, int]) -> None:
         """Raise InputError if the network does not take an input of this height and width."""
         if min(resolution) < self.smallest_side:
@@ -151,6 +156,11 @@ class _Found:
         if channels not in (None, 3):
             raise InputError(f"--channels {channels}: {self.name} takes 3 channels")
         return _from_catalog(catalog.resolve(self.given, changes), weights)
+
+
+def of(network: catalog.Network) -> Subject:
+    """Return a network of the catalog, with changes made to its spec, at random weights."""
+    return _from_catalog(network, None)
 
 
 def _from_catalog(network: catalog.Network, weights: Path | None) -> Subject:

@@ -1,45 +1,27 @@
-"""Ablations of SCSC: lists of specs, each measured in the same way and compared with the full module."""
+"""Ablations of SCSC: variants measured in the same way, here, in several processes or on a cluster."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
 
-from scsc_lab import catalog
-from scsc_lab import changes as spec_changes
-from scsc_lab.catalog import Network
+from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.errors import InputError
 from scsc_lab.metrics.count import count
 from scsc_lab.models import build
+from scsc_lab.models.subject import of
 from scsc_lab.records import Row, versions
-from scsc_lab.specs import SCSCSpec
+from scsc_lab.settings import Plan
 from scsc_lab.store import RowStore
-
-LARGEST_GRID = 10_000
-"""Variants that a study may have."""
+from scsc_lab.studies import fields, speed
+from scsc_lab.studies.variants import Variant
 
 COUNTED = ("params", "macs", "activations", "bytes")
 """Metrics that one count gives."""
-
-_LADDER = (3, 5, 7, 9)
-_GROUPS = (1, 2, 4, 8, 16)
-_KERNEL_SETS = ((3, 5), (3, 5, 7), (3, 7, 11), (3, 9, 13), (5, 9, 13))
-_STAGES = ((1,), (2,), (3,), (4,), (1, 2), (3, 4), (1, 2, 3), (2, 3, 4))
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One network of a study: what was changed, in words, and the network."""
-
-    study: str
-    name: str
-    network: Network
 
 
 @dataclass(frozen=True)
@@ -50,60 +32,58 @@ class Task:
         variant: the network.
         resolution: input height and width, in pixels.
         batch: images in the forward pass.
+        how: what is measured: a count without more, a latency by a plan, a receptive field by a protocol.
+        against: the full network, which a latency is paired with.
     """
 
     variant: Variant
     resolution: tuple[int, int]
-    batch: int
+    batch: int = 1
+    how: Plan | Protocol | None = None
+    against: Variant | None = None
 
     @property
     def key(self) -> str:
-        """What makes two measurements the same: spec, probe and versions."""
+        """What makes two measurements the same: spec, probe, way of measuring and versions."""
         spec = self.variant.network.spec
-        identity = [type(spec).__name__, asdict(spec), self.resolution, self.batch, versions()]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        identity: list[object] = [type(spec).__name__, asdict(spec), self.resolution, self.batch, versions()]
+        if self.how is not None:
+            identity += [type(self.how).__name__, asdict(self.how)]
+        if self.against is not None:
+            identity.append(asdict(self.against.network.spec))
+        return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def variants(network: Network, studies: Sequence[str] = ()) -> list[Variant]:
-    """Return the variants of built-in studies, all of them unless some are named.
-
-    Raises:
-        InputError: if a study does not exist, or the network has no SCSC module.
-    """
-    for study in studies:
-        if study not in STUDIES:
-            raise InputError(f"unknown study {study!r}: one of {', '.join(STUDIES)}")
-    if not network.spec.scsc_stages:
-        raise InputError(f"{network.label} has no SCSC module to ablate; try scsc_{network.entry.name}")
-    return [variant for study in studies or STUDIES for variant in STUDIES[study](network)]
-
-
-def grid(network: Network, axes: Mapping[str, Sequence[object]]) -> list[Variant]:
-    """Return the product of values as one study, the network itself first.
+def tasks(
+    variants: Sequence[Variant],
+    resolution: tuple[int, int],
+    batch: int = 1,
+    plan: Plan | None = None,
+    protocol: Protocol | None = None,
+) -> list[Task]:
+    """Return what there is to measure: every variant counted, and with a plan timed, with a protocol its field drawn.
 
     Args:
-        network: the network to change.
-        axes: values by key, as ``--set`` takes them.
-
-    Raises:
-        InputError: if an axis is empty, a key or value is wrong, or there are more than 10,000 variants.
+        variants: the variants of one or more studies, the full network first in each.
+        resolution: input height and width, in pixels.
+        batch: images in the forward pass that is counted.
+        plan: how to time each variant against the full network of its study.
+        protocol: how to measure receptive fields.
     """
-    size = 1
-    for key, values in axes.items():
-        if not values:
-            raise InputError(f"the grid is empty: {key} has no values")
-        size *= len(values)
-    if not axes:
-        raise InputError("the grid is empty: give at least one --grid key=v1,v2")
-    if size > LARGEST_GRID:
-        raise InputError(f"the grid has {size} variants, more than {LARGEST_GRID}: take fewer values")
-    points = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
-    return [_full("grid", network), *(_changed("grid", network, point) for point in points)]
+    found = [Task(variant, resolution, batch) for variant in variants]
+    if protocol:
+        found += [Task(variant, resolution, 1, protocol) for variant in variants]
+    if plan:
+        full: dict[str, Variant] = {}
+        for variant in variants:
+            full.setdefault(variant.study, variant)
+        found += [Task(variant, resolution, plan.batches[0], plan, full[variant.study]) for variant in variants]
+    return found
 
 
 def measure(task: Task) -> Row:
-    """Count one variant and return its row; the key says what was measured."""
-    variant, probe = task.variant, (task.batch, 3, *task.resolution)
+    """Measure one variant and return its row; the key says what was measured."""
+    variant = task.variant
     return {
         "key": task.key,
         "study": variant.study,
@@ -111,8 +91,23 @@ def measure(task: Task) -> Row:
         "model": variant.network.label,
         "resolution": list(task.resolution),
         "batch": task.batch,
-        **count(build.empty(variant.network.spec), probe).row(),
+        **_measured(task),
     }
+
+
+def _measured(task: Task) -> Row:
+    network = task.variant.network
+    if isinstance(task.how, Protocol):
+        row = fields.measure(of(network), task.how)[-1].row()
+        return {key: row[key] for key in ("r50", "r50_low", "r50_high", "image_kind", "images", "weights")}
+    if isinstance(task.how, Plan):
+        assert task.against is not None
+        itself = task.against.network.spec == network.spec
+        subjects = [of(task.against.network), *([] if itself else [of(network)])]
+        row = speed.measure(subjects, task.how)[-1].row()
+        timed = {key: row[key] for key in ("median_seconds", "ratio_low", "ratio_high", "verdict", "samples_seconds")}
+        return {**timed, "ratio": 1.0 if itself else row["ratio"], "threads": row["threads"], "device": row["device"]}
+    return count(build.empty(network.spec), (task.batch, 3, *task.resolution)).row()
 
 
 def run(
@@ -121,36 +116,39 @@ def run(
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Row]:
-    """Measure tasks and yield their rows in the order of the tasks; what the store holds is not measured again.
+    """Measure tasks and yield one row a variant, in order; what the store holds is not measured again.
 
     Args:
         tasks: what to measure; equal networks in several studies are measured once.
         store: where rows are appended as they are measured.
-        executor: any ``concurrent.futures`` executor; this process without one.
+        executor: any ``concurrent.futures`` executor for what is counted and drawn; this process without one. Latency
+            is measured in this process, after all else, one at a time.
         progress: told the number of tasks done and to do.
     """
     known = {row["key"]: row for row in store.rows if "key" in row} if store else {}
     missing = {task.key: task for task in tasks if task.key not in known}
     done = len(tasks) - len(missing)
-    for row in _measured(list(missing.values()), executor):
+    for row in _rows(list(missing.values()), executor):
         known[row["key"]] = row
         if store:
             store.append(row)
         done += 1
         if progress:
             progress(min(done, len(tasks)), len(tasks))
+    merged: dict[Variant, Row] = {}
     for task in tasks:
         names = {"study": task.variant.study, "variant": task.variant.name, "model": task.variant.network.label}
-        yield {**known[task.key], **names}
+        merged[task.variant] = {**known[task.key], **merged.get(task.variant, {}), **names}
+    yield from merged.values()
 
 
-def _measured(tasks: Sequence[Task], executor: Executor | None) -> Iterator[Row]:
-    if executor is None:
-        yield from map(measure, tasks)
-        return
-    futures = [executor.submit(measure, task) for task in tasks]
-    for future in as_completed(futures):
-        yield future.result()
+def _rows(tasks: Sequence[Task], executor: Executor | None) -> Iterator[Row]:
+    alone = [task for task in tasks if executor is None or isinstance(task.how, Plan)]
+    if executor is not None:
+        futures = [executor.submit(measure, task) for task in tasks if not isinstance(task.how, Plan)]
+        for future in as_completed(futures):
+            yield future.result()
+    yield from map(measure, alone)
 
 
 def executor(kind: str, jobs: int) -> AbstractContextManager[Executor | None]:
@@ -185,106 +183,3 @@ def _dask_executor(address: str) -> AbstractContextManager[Executor]:
         raise InputError(f"--executor {address!r}: neither local nor a Dask scheduler that answers: {reason}") from None
     found: AbstractContextManager[Executor] = client.get_executor(pure=False)
     return found
-
-
-def _full(study: str, network: Network) -> Variant:
-    return Variant(study, "full", network)
-
-
-def _changed(study: str, network: Network, changes: Mapping[str, object], name: str = "") -> Variant:
-    spec = spec_changes.apply(network.spec, changes)
-    words = " ".join(f"{key}={spec_changes.text(value)}" for key, value in changes.items())
-    label = spec_changes.label(network.label, changes) if "[" not in network.label else f"{network.label} {words}"
-    return Variant(study, name or words, replace(network, label=label, spec=spec))
-
-
-def _per_stage(study: str, network: Network, name: str, edit: Callable[[SCSCSpec], SCSCSpec]) -> Variant:
-    """Return the network with an edit made to the SCSC module of every stage."""
-    spec = replace(network.spec, scsc=tuple(map(edit, network.spec.scsc)))
-    return Variant(study, name, replace(network, label=f"{network.label} ({name})", spec=spec))
-
-
-def _components(network: Network) -> list[Variant]:
-    edits: dict[str, Callable[[SCSCSpec], SCSCSpec]] = {
-        "no shuffle": lambda module: replace(module, shuffle=False),
-        "plain sum, no gates": lambda module: replace(module, gates=False),
-        "no SE": lambda module: replace(module, se=False),
-        "largest kernel only": lambda module: replace(module, kernels=(max(module.kernels),)),
-        "smallest kernel only": lambda module: replace(module, kernels=(min(module.kernels),)),
-    }
-    return [
-        _full("components", network),
-        *(_per_stage("components", network, name, edit) for name, edit in edits.items()),
-    ]
-
-
-def _over(study: str, key: str, values: Sequence[object]) -> Callable[[Network], list[Variant]]:
-    """Return a study that sets one key to each value; a value the network cannot have is left out."""
-
-    def make(network: Network) -> list[Variant]:
-        found = [_full(study, network)]
-        for value in values:
-            try:
-                found.append(_changed(study, network, {key: value}))
-            except InputError:
-                continue
-        return found
-
-    return make
-
-
-def _stages(network: Network) -> list[Variant]:
-    total = len(network.spec.depths)
-    none = _changed("stages", network, {"scsc_stages": ()}, "SCSC in no stage")
-    return [
-        _full("stages", network),
-        none,
-        *(
-            _changed("stages", network, {"scsc_stages": chosen}, f"SCSC in {spec_changes.text(chosen)}")
-            for chosen in _STAGES
-            if max(chosen) <= total and chosen != network.spec.scsc_stages
-        ),
-    ]
-
-
-STUDIES: dict[str, Callable[[Network], list[Variant]]] = {
-    "components": _components,
-    "kernels": _over("kernels", "kernels", _KERNEL_SETS),
-    "scales": _over("scales", "kernels", [_LADDER[:number] for number in range(1, len(_LADDER) + 1)]),
-    "groups": _over("groups", "groups", _GROUPS),
-    "stages": _stages,
-}
-"""Built-in studies: each returns its variants, the full network first."""
-
-
-def parse_axes(network: Network, texts: Sequence[str]) -> dict[str, list[object]]:
-    """Return the axes of ``key=v1,v2`` texts; where a value is a list itself, ``;`` stands between values.
-
-    Raises:
-        InputError: if a text has no values, or a list key does not use ``;``.
-    """
-    axes: dict[str, list[object]] = {}
-    for key, text in spec_changes.parse(texts, "--grid").items():
-        listed = isinstance(_current(network, key), tuple)
-        if listed and ";" not in text and text:
-            raise InputError(f"--grid {key}={text}: {key} is a list; put ; between values, e.g. {key}='3,5;3,5,7'")
-        axes[key] = [part.strip() for part in text.split(";" if listed else ",") if part.strip()]
-    return axes
-
-
-def _current(network: Network, key: str) -> Any:
-    """Return a value the key has now, to know its type; an unknown key is refused when it is applied."""
-    field = key.rpartition(".")[2]
-    holder: Any = network.spec if hasattr(network.spec, key) else network.spec.scsc[0] if network.spec.scsc else None
-    return getattr(holder, field, None)
-
-
-def resolve(name: str, changes: Mapping[str, object] | None = None) -> Network:
-    """Return the network of a name; only the catalog's have a spec to ablate.
-
-    Raises:
-        InputError: if it is from elsewhere, or unknown.
-    """
-    if catalog.is_external(name):
-        raise InputError(f"{name} has no spec to ablate; only networks of the catalog have")
-    return catalog.resolve(name, changes)

@@ -1,0 +1,79 @@
+"""Files of maps: ``.npz`` with every setting, written whole and read without torch."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scsc_lab import store
+from scsc_lab.analysis.field import Field, Setting
+from scsc_lab.errors import InputError
+
+VERSION = 1
+"""Version of the files written here."""
+
+
+def check(path: Path) -> None:
+    """Raise InputError if maps cannot be written under this name; to be asked before anything is measured."""
+    if path.suffix != ".npz":
+        raise InputError(f"cannot save maps as {str(path)!r}: the suffix is .npz")
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder; name a file")
+
+
+def save(measured: Sequence[Field], path: Path) -> None:
+    """Write fields to a file.
+
+    Raises:
+        InputError: if it cannot be written there.
+    """
+    check(path)
+    arrays: dict[str, Any] = {}
+    for index, field in enumerate(measured):
+        arrays[f"maps{index}"] = field.maps
+        if field.support is not None:
+            arrays[f"support{index}"] = field.support
+    settings = {"version": VERSION, "settings": [asdict(field.setting) for field in measured]}
+    arrays["settings"] = np.array(json.dumps(settings))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    store.write(path, buffer.getvalue())
+
+
+def load(path: Path) -> list[Field]:
+    """Return the fields of a file.
+
+    Raises:
+        InputError: if it cannot be read, holds no maps, or is of another version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+        document = json.loads(str(arrays["settings"]))
+        version, settings = document["version"], document["settings"]
+        if version != VERSION:
+            raise InputError(f"{path} holds maps of version {version}; this is version {VERSION}: measure again")
+        return [_field(index, values, arrays) for index, values in enumerate(settings)]
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or 'no file of maps'}") from None
+    except (AttributeError, EOFError, KeyError, TypeError, ValueError, IndexError, zipfile.BadZipFile):
+        raise InputError(f"{path} is no file of maps: `scsc-lab erf --save` writes them") from None
+
+
+def _field(index: int, values: dict[str, Any], arrays: dict[str, Any]) -> Field:
+    names = {one.name for one in fields(Setting)}
+    if set(values) != names:
+        raise KeyError(index)
+    pairs: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    setting = Setting(**pairs)
+    maps = arrays[f"maps{index}"]
+    if maps.shape[1:] != tuple(setting.resolution) or maps.shape[0] not in (1, setting.seeds * setting.images):
+        raise ValueError(index)
+    return Field(setting, maps, arrays.get(f"support{index}"))

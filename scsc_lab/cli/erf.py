@@ -1,0 +1,160 @@
+"""``scsc-lab erf``: effective receptive fields, drawn, and figures that can be compared across networks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scsc_lab import changes as spec_changes
+from scsc_lab import formats
+from scsc_lab.analysis import mapfile
+from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
+from scsc_lab.cli import erf_table, options
+from scsc_lab.errors import InputError
+from scsc_lab.figures import style
+from scsc_lab.records import run_info
+
+if TYPE_CHECKING:
+    from scsc_lab.analysis.field import Field
+    from scsc_lab.specs import TransplantSpec
+
+_LARGEST_SAMPLE = 100_000
+
+
+def erf(
+    models: options.Models = None,
+    model: options.MoreModels = None,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="NAME", help="Stage by name or number, or all; repeatable. Default: the last."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", metavar="NAME", help="Module by dotted name, in place of a stage; repeatable."),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option("--layout", metavar="NAME", help="Order of the map's axes, if its shape is ambiguous: nchw, ..."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="FOLDER", help="Images to draw from, evenly. Default: synthetic 1/f images."),
+    ] = None,
+    samples: Annotated[str, typer.Option("--samples", metavar="N", help="Number of images.")] = "32",
+    resolution: options.Resolution = None,
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="NAME", help="linear, or replknet: the published algorithm to the letter."),
+    ] = "linear",
+    contribution: Annotated[
+        str | None,
+        typer.Option("--contribution", metavar="NAME", help="Of gradients: abs, relu, signed. Default: abs."),
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", metavar="N", help="Random initialisations to average over.")] = "1",
+    weights: options.Weights = None,
+    set_: options.Changes = None,
+    channels: options.Channels = None,
+    transplant: options.Transplant = False,
+    rule: options.Rules = None,
+    batch: Annotated[
+        str | None, typer.Option("--batch", metavar="N", help="Images in one pass. Default: found; halved as needed.")
+    ] = None,
+    device: options.Device = "cpu",
+    seed: options.Seed = "0",
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE.npz", help="Keep the maps, with all settings.")
+    ] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE.npz", help="Draw and analyse saved maps; measure nothing.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The figure: .png, .pdf or .svg. Default: erf_MODEL.png."),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", metavar="FILE", help="Write the table to a file; its suffix chooses the format."),
+    ] = None,
+    format: options.Format = None,
+) -> None:
+    """Draw effective receptive fields and print figures that can be compared across networks."""
+    formats.choose(format, table)
+    if output is not None:
+        style.check(output)
+    if save is not None:
+        mapfile.check(save)
+    if from_ is not None:
+        if models or model:
+            raise InputError("--from draws what was saved: leave the models out")
+        measured = mapfile.load(from_)
+    else:
+        protocol = Protocol(
+            method=options.choice("--method", method, METHODS) or "linear",
+            contribution=options.choice("--contribution", contribution, CONTRIBUTIONS) or "abs",
+            resolution=options.resolution(resolution),
+            samples=options.whole("--samples", samples, _LARGEST_SAMPLE),
+            seeds=options.whole("--seeds", seeds, 1000),
+            seed=options.seed(seed),
+            stages=tuple(stage or ()),
+            layers=tuple(layer or ()),
+            layout=options.choice("--layout", layout, LAYOUTS),
+            images=images,
+            batch=None if batch is None else options.whole("--batch", batch),
+            device=options.device(device),
+        )
+        if stage and layer:
+            raise InputError("--stage and --layer: take one of them")
+        if images is not None and not images.is_dir():
+            raise InputError(f"no folder {str(images)!r}")
+        measured = _measured(
+            options.names(models, model), protocol, set_ or [], weights or [], channels, options.rules(transplant, rule)
+        )
+    path = output or _default_path(measured)
+    style.check(path)
+    if save is not None:
+        mapfile.save(measured, save)
+        typer.echo(f"maps: {save}", err=True)
+    from scsc_lab.figures import erf as figure
+
+    style.save(figure.draw(measured), path, palette=True)
+    chosen = formats.choose(format, table)
+    typer.echo(f"figure: {path}", err=chosen != "table" and table is None)
+    formats.emit(erf_table.table(measured), run_info(device, measured[0].setting.seed), format, table)
+
+
+def _measured(
+    names: Sequence[str],
+    protocol: Protocol,
+    changes: Sequence[str],
+    weights: Sequence[str],
+    channels: str | None,
+    rules: TransplantSpec | None,
+) -> list[Field]:
+    parsed = spec_changes.parse(changes)
+    inputs = None if channels is None else options.whole("--channels", channels, 4096)
+
+    from scsc_lab.models.subject import subjects, transplanted
+    from scsc_lab.studies.fields import measure
+
+    networks = subjects(names, parsed, weights, inputs)
+    if rules:
+        networks = [
+            form for network in networks for form in (network, transplanted(network, rules, protocol.resolution))
+        ]
+    measured = []
+    for network in networks:
+        with options.progress(network.label, protocol.samples * protocol.seeds) as advance:
+            advancing: Callable[[int, int], None] | None = advance
+            measured += measure(network, protocol, advancing)
+    return measured
+
+
+def _default_path(measured: Sequence[Field]) -> Path:
+    """Return ``erf_MODEL.png``, with every model's name, as far as a file's name can have them."""
+    labels = list(dict.fromkeys(field.setting.model for field in measured))
+    name = re.sub(r"[^\w.-]+", "_", "_".join(labels)).strip("_")
+    return Path(f"erf_{name[:100]}.png")

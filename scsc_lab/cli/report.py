@@ -1,0 +1,74 @@
+"""``scsc-lab report``: everything measured, written as a folder that GitHub shows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scsc_lab import changes as spec_changes
+from scsc_lab import store
+from scsc_lab.cli import options
+from scsc_lab.errors import InputError
+from scsc_lab.records import run_info
+from scsc_lab.report import document
+from scsc_lab.store import RowStore
+
+
+def report(
+    models: options.Models = None,
+    model: options.MoreModels = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Folder of the report. Default: quick or full.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--folder", metavar="FOLDER", help="Where reports lie.")] = Path("reports"),
+    quick: Annotated[bool, typer.Option("--quick", help="Under two minutes on two cores: fewer samples.")] = False,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="ROWS.jsonl", help="Rewrite text and figures from rows; measure nothing."),
+    ] = None,
+    set_: options.Changes = None,
+    weights: options.Weights = None,
+    seed: options.Seed = "0",
+) -> None:
+    """Measure the paper's networks, or those named (the first is the baseline), and write a report.
+
+    What is measured is kept: a report that was interrupted goes on where it was when it is started again.
+    """
+    if from_ is not None:
+        if models or model:
+            raise InputError("--from takes its networks from the rows; leave the models out")
+        _written(from_.parent, document.read(from_), name or from_.resolve().parent.name)
+        return
+    called = name or ("quick" if quick else "full")
+    if not re.fullmatch(r"[\w.-]+", called) or set(called) <= {"."}:
+        raise InputError(f"--name {called!r}: letters, digits, '-', '_' and '.'")
+    number = options.seed(seed)
+    changes = spec_changes.parse(set_ or [])
+    names = [*(models or []), *(model or [])]
+    if names:
+        options.names(models, model)
+    elif changes or weights:
+        raise InputError("--set and --weights go with models; the default report has those of the paper")
+    path = folder / called / document.ROWS
+
+    from scsc_lab.models.subject import subjects
+    from scsc_lab.studies import report as studying
+
+    effort = studying.QUICK if quick else studying.FULL
+    effort = replace(effort, plan=replace(effort.plan, seed=number), protocol=replace(effort.protocol, seed=number))
+    groups = [subjects(names, changes, weights or [])] if names else None
+    partial = RowStore(path.with_name("rows.partial.jsonl"))
+    with options.steps() as told:
+        rows = studying.measure(run_info(seed=number), effort, partial, path.parent, groups, told)
+    store.write(path, store.as_lines(rows))
+    partial.path.unlink(missing_ok=True)
+    _written(path.parent, rows, called)
+
+
+def _written(folder: Path, rows: list[dict[str, object]], name: str) -> None:
+    for path in document.write(folder, rows, name):
+        typer.echo(path)

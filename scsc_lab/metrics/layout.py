@@ -1,0 +1,102 @@
+"""Which axes of a feature map are its height and width."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from scsc_lab.errors import InputError
+
+_MOST_PREFIX_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a module's output is read as a map.
+
+    Attributes:
+        name: ``nchw``, ``nhwc``, ``nlc`` or ``ncl``.
+        size: height and width of the map.
+        prefix: tokens before those of the map (a class token, registers).
+    """
+
+    name: str
+    size: tuple[int, int]
+    prefix: int = 0
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Return the output as ``(N, C, h, w)``, a view."""
+        if self.name == "nchw":
+            return x
+        if self.name == "nhwc":
+            return x.permute(0, 3, 1, 2)
+        if self.name == "nlc":
+            x = x.transpose(1, 2)
+        maps: Tensor = x[:, :, self.prefix :].unflatten(2, self.size)
+        return maps
+
+
+def find(
+    shape: tuple[int, ...], resolution: tuple[int, int], layer: str, given: str | None = None, prefix: int | None = None
+) -> Layout:
+    """Return how an output of this shape is a map of an image.
+
+    Args:
+        shape: shape of the output, batch first.
+        resolution: input height and width, in pixels.
+        layer: name of the module, for the message.
+        given: the order of axes, if the user says it.
+        prefix: tokens before those of the map, if the network says it.
+
+    Raises:
+        InputError: if it is no map, or could be read in two ways.
+    """
+    text = "×".join(map(str, shape))
+    found = [layout for layout in _readings(shape, resolution, prefix) if given in (None, layout.name)]
+    if not found:
+        how = f"as {given}" if given else "in any layout"
+        raise InputError(f"{layer or 'the network'} puts out {text}: no spatial map {how}; name another --layer")
+    if len(found) > 1:
+        names = " or ".join(f"--layout {layout.name}" for layout in found)
+        raise InputError(f"{layer} puts out {text}, which can be read in two ways: say {names}")
+    return found[0]
+
+
+def _readings(shape: tuple[int, ...], resolution: tuple[int, int], prefix: int | None) -> list[Layout]:
+    if len(shape) == 4:
+        sizes = {"nchw": (shape[2], shape[3]), "nhwc": (shape[1], shape[2])}
+        found = [Layout(name, size) for name, size in sizes.items() if _is_a_map(size, resolution)]
+        if len(found) == 2 and shape[2] == shape[3] == 1 != shape[1]:
+            return found[:1]
+        return found
+    if len(shape) == 3:
+        read = {"nlc": _tokens(shape[1], resolution, prefix), "ncl": _tokens(shape[2], resolution, prefix)}
+        return [Layout(name, *size) for name, size in read.items() if size is not None]
+    return []
+
+
+def _is_a_map(size: tuple[int, int], resolution: tuple[int, int]) -> bool:
+    """Return whether a map of this size has one stride in both directions, up to rounding of the sides."""
+    if not all(0 < side <= whole for side, whole in zip(size, resolution, strict=True)):
+        return False
+    if resolution[0] == resolution[1]:
+        return size[0] == size[1]
+    longer = 0 if resolution[0] > resolution[1] else 1
+    expected = size[longer] * resolution[1 - longer] / resolution[longer]
+    return abs(size[1 - longer] - expected) < 1
+
+
+def _tokens(count: int, resolution: tuple[int, int], prefix: int | None) -> tuple[tuple[int, int], int] | None:
+    """Return the size of a map of so many tokens, and the tokens before it."""
+    for before in range(_MOST_PREFIX_TOKENS + 1) if prefix is None else (prefix,):
+        tokens = count - before
+        if tokens < 1:
+            break
+        height = max(round(math.sqrt(tokens * resolution[0] / resolution[1])), 1)
+        size = (height, tokens // height)
+        divides = all(whole % side == 0 for side, whole in zip(size, resolution, strict=True))
+        if height * size[1] == tokens and divides and _is_a_map(size, resolution):
+            return size, before
+    return None

@@ -1,0 +1,55 @@
+"""The tables of ablations, from rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scsc_lab import tables, units
+from scsc_lab.records import Row, with_changes
+from scsc_lab.tables import Column, Table
+
+
+def ablation_tables(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
+    """Return one table a study, each variant with its change against the full network.
+
+    Args:
+        rows: variants of one or more studies; the first of each study is the full network.
+        metrics: words of :data:`ABLATION_COLUMNS`, in order.
+    """
+    by_study: dict[str, list[Row]] = {}
+    for row in rows:
+        by_study.setdefault(row["study"], []).append(row)
+    keys = [KEYS.get(metric, metric) for metric in metrics]
+    compared = {study: with_changes(own, keys, 0) for study, own in by_study.items()}
+    columns = [Column("variant", "variant", number=False)]
+    for metric in metrics:
+        if metric == "latency":
+            columns.append(Column(("ratio", "ratio_low", "ratio_high"), "time ×, 95%", units.ratio_interval))
+            continue
+        column = ABLATION_COLUMNS[metric]
+        whole = metric in ("params", "macs", "erf")
+        columns += tables.changed(column) if whole else [tables.change_only(column)]
+    found = [Table(tuple(columns), tuple(own), f"{own[0]['model']}: {study}") for study, own in compared.items()]
+    first = found[0]
+    records = tuple(row for own in compared.values() for row in own)
+    return Table(first.columns, first.rows, first.title, (), tuple(found[1:]), records)
+
+
+ABLATION_COLUMNS = {
+    "params": tables.PARAMS,
+    "macs": tables.MACS,
+    "activations": tables.ACTIVATIONS,
+    "bytes": tables.BYTES,
+    "latency": Column("ratio", "time ×", units.significant),
+    "erf": Column("r50", "r(50%)", units.share),
+}
+"""Columns of the metrics that ablations show, by the word that ``--with`` has for them."""
+
+KEYS = {"latency": "ratio", "erf": "r50"}
+"""Keys of the numbers that changes are taken of, where they are not the metric's own name."""
+
+
+def headings(metrics: Sequence[str]) -> dict[str, str]:
+    """Return what the metrics are called in a figure, by the key that their change is taken of."""
+    short = {metric: ABLATION_COLUMNS[metric].heading.partition(" (")[0].removesuffix(" ×") for metric in metrics}
+    return {KEYS.get(metric, metric): heading for metric, heading in short.items()}

@@ -1,0 +1,36 @@
+"""The table of receptive fields in a report, from rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scsc_lab import tables, units
+from scsc_lab.records import Row
+from scsc_lab.tables import Column, Table
+
+
+def fields_table(rows: Sequence[Row]) -> Table:
+    """Return the figures of merit of each network's last stage, ``r(50%)`` with its interval."""
+    columns = (
+        tables.MODEL,
+        tables.INPUT,
+        Column("stage", "stage", number=False),
+        Column("r20", "r(20%)", units.share),
+        Column(("r50", "r50_low", "r50_high"), "r(50%), 95%", units.share_interval),
+        Column("r95", "r(95%)", units.share),
+        Column("radius50_pixels", "radius 50% (px)", units.decimal),
+        Column("luo_pixels", "Luo (px)", units.decimal),
+        Column("theoretical_pixels", "theoretical (px)", units.size),
+        Column("filled", "filled", units.share),
+        Column("truncation", "truncated", units.share),
+    )
+    cut = [str(row["model"]) for row in rows if row.get("theoretical_reaches_border")]
+    notes = [
+        "r(t): share of the input's area in the smallest square around the unit's true centre that holds t of the "
+        "gradient's mass. Luo: root of the number of pixels above 4.55% of the largest. Theoretical: the side of the "
+        "field that the architecture allows; filled: the share of it that Luo's size covers. Truncated: mass in the "
+        "outer 5% of the sides.",
+    ]
+    if cut:
+        notes.append(f"The theoretical field is cut at the image's border for {', '.join(cut)}.")
+    return Table(columns, tuple(rows), notes=tuple(notes))

@@ -1,0 +1,121 @@
+"""Networks side by side: size, latency and receptive field of each, and the change against a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from scsc_lab.analysis.protocol import Protocol
+from scsc_lab.models.subject import Subject
+from scsc_lab.records import Row, with_changes
+from scsc_lab.settings import Plan
+from scsc_lab.studies import align, fields, size, speed
+
+METRICS = ("params", "macs", "activations", "bytes", "latency", "erf", "top1")
+"""What networks can be compared by; one word may stand for several numbers."""
+
+COUNTED = ("params", "macs", "activations", "bytes")
+"""Those of them that one count gives."""
+
+_TIMED = (
+    *("median_seconds", "iqr_seconds", "images_per_second", "samples_seconds", "ratio", "ratio_low", "ratio_high"),
+    *("verdict", "device", "device_name", "dtype", "memory_format", "threads", "compile", "mode", "seed"),
+)
+_FIELD = (
+    *("stage", "images", "image_kind", "weights", "method", "contribution", "r20", "r30", "r50", "r95", "r99"),
+    *("r50_low", "r50_high", "theoretical_pixels", "filled", "truncation"),
+)
+
+
+def measure(
+    subjects: Sequence[Subject],
+    metrics: Sequence[str],
+    *,
+    baseline: int = 0,
+    batch: int = 1,
+    plan: Plan | None = None,
+    protocol: Protocol | None = None,
+    accuracies: Mapping[str, Mapping[str, float]] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[Row]:
+    """Return one row a network, with its change against the baseline under ``<key>_change``.
+
+    Changes are fractions (−0.25: a quarter less), those of accuracies differences in their own unit; ``r50``, a share
+    itself, has a ``r50_difference``. ``ratio`` is the
+    network's time over the baseline's, measured in random-order pairs. What is published is under ``published_top1``,
+    with its source, and was not measured here; what the user brings is under ``user:<metric>``.
+
+    Args:
+        subjects: the networks.
+        metrics: words of :data:`METRICS`.
+        baseline: which network the others are compared with.
+        batch: images in the forward pass that is counted; the plan has its own for timing.
+        plan: how latency is measured; its resolution goes for the counts too.
+        protocol: how receptive fields are measured.
+        accuracies: the user's own values by metric by label.
+        progress: told what is being measured, the number of things done and to do.
+
+    Raises:
+        InputError: if a network does not take its input, or has no map to draw a receptive field from.
+    """
+    plan, protocol = plan or Plan(), protocol or Protocol()
+    steps = len(subjects) * (1 + ("erf" in metrics)) + ("latency" in metrics)
+    done = 0
+
+    def told(what: str) -> None:
+        nonlocal done
+        if progress:
+            progress(what, done, steps)
+        done += 1
+
+    rows = []
+    for subject in subjects:
+        told(f"counting {subject.label}")
+        rows.append(_sized(subject, size.measure(subject, plan.resolution, batch, check=False).row()))
+    if "latency" in metrics:
+        told("timing " + ", ".join(subject.label for subject in subjects))
+        for row, timing in zip(rows, speed.measure(subjects, plan, baseline=baseline), strict=True):
+            row |= _of(timing.row(), _TIMED)
+    if "erf" in metrics:
+        for row, subject in zip(rows, subjects, strict=True):
+            told(f"the receptive field of {subject.label}")
+            row |= _of(fields.measure(subject, protocol)[-1].row(), _FIELD)
+    for row in rows:
+        own = (accuracies or {}).get(str(row["model"]), {})
+        row |= {f"user:{metric}": value for metric, value in own.items()}
+        row["baseline"] = rows[baseline]["model"]
+    return _changed(rows, baseline)
+
+
+def side_by_side(subjects: Sequence[Subject], by: str, resolution: tuple[int, int] | None = None) -> list[Row]:
+    """Return two networks stage by stage or block by block; see :mod:`scsc_lab.studies.align`."""
+    counts = [size.measure(subject, resolution, check=False).count for subject in subjects]
+    return align.rows([subject.make_empty("meta") for subject in subjects], counts, by)
+
+
+def _sized(subject: Subject, row: Row) -> Row:
+    published = subject.entry.published if subject.entry and "[" not in subject.label else None
+    return {
+        "model": subject.label,
+        **_of(row, ("resolution", "batch", *COUNTED, "status")),
+        "published_top1": published.top1 if published else None,
+        "published_source": published.source if published else None,
+        "inferred": (subject.entry.inferred or None) if subject.entry else None,
+    }
+
+
+def _of(row: Row, keys: Sequence[str]) -> Row:
+    return {key: row[key] for key in keys if key in row}
+
+
+def _changed(rows: Sequence[Row], baseline: int) -> list[Row]:
+    """Return the rows with changes: as fractions, and as differences where the unit is per cent already."""
+    fractions = [key for key in COUNTED if all(key in row for row in rows)]
+    found = with_changes(rows, fractions, baseline)
+    reference = found[baseline]
+    for row in found:
+        if "r50" in row:
+            row["r50_difference"] = None if row is reference else row["r50"] - reference["r50"]
+        for key in [key for key in row if key.startswith("user:") or key == "published_top1"]:
+            known = row is not reference and row[key] is not None and reference.get(key) is not None
+            row[f"{key}_change"] = row[key] - reference[key] if known else None
+    return found

@@ -1,0 +1,118 @@
+"""Figures of merit: closed forms, and what must not change them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from scsc_lab.analysis import bootstrap, profiles
+from scsc_lab.analysis.figures_of_merit import SHARES, figures, interval, key
+from scsc_lab.analysis.profiles import Squares
+
+
+def gaussian(shape, centre, sigma):
+    rows, columns = (np.arange(side) - middle for side, middle in zip(shape, centre, strict=True))
+    return np.exp(-(rows[:, None] ** 2 + columns[None, :] ** 2) / (2 * sigma**2))
+
+
+@pytest.mark.parametrize("centre", [(31.5, 31.5), (32.0, 32.0), (30.25, 33.7), (3.0, 60.0)])
+@pytest.mark.parametrize("shape", [(64, 64), (65, 80)])
+def test_a_uniform_map_gives_t(shape, centre):
+    found = figures(np.full(shape, 3.0), centre)
+    for share in SHARES:
+        assert found[key(share)] == pytest.approx(share, abs=1e-9)
+
+
+def test_a_uniform_map_has_the_deviation_and_the_ring_of_its_pixels():
+    found = figures(np.ones((100, 100)), (49.5, 49.5))
+    assert found["sigma_x_pixels"] == found["sigma_y_pixels"] == pytest.approx(math.sqrt((100**2 - 1) / 12))
+    assert found["truncation"] == pytest.approx(1 - 0.9**2)
+    assert found["luo_pixels"] == 100
+
+
+@pytest.mark.parametrize("centre", [(100.0, 100.0), (99.5, 99.5), (90.3, 105.8)])
+def test_a_gaussian_has_its_radii_and_deviations(centre):
+    sigma = 12.0
+    found = figures(gaussian((201, 201), centre, sigma), centre)
+    assert found["sigma_x_pixels"] == pytest.approx(sigma, rel=1e-3)
+    assert found["sigma_y_pixels"] == pytest.approx(sigma, rel=1e-3)
+    for name, share in (("radius50_pixels", 0.5), ("radius95_pixels", 0.95)):
+        assert found[name] == pytest.approx(sigma * math.sqrt(-2 * math.log(1 - share)), rel=0.01)
+    assert found["luo_pixels"] == pytest.approx(math.sqrt(math.pi * 2 * sigma**2 * -math.log(0.0455)), rel=0.01)
+    # half the mass of a square: erf(s / (sigma sqrt 2))^2 = 1/2
+    half_side = 1.0519 * sigma * math.sqrt(0.5) * math.sqrt(2)
+    area = (2 * half_side) ** 2 / 201**2
+    assert found["r50"] == pytest.approx(area, rel=0.02)
+
+
+def test_squares_are_exact_between_pixels():
+    image = np.random.default_rng(0).random((9, 12))
+    squares = Squares.around((9, 12), (3.3, 7.9))
+    masses = squares.masses(image)
+    for half_side, area, mass in zip(squares.half_sides, squares.areas, masses, strict=True):
+        weights = []
+        for side, centre in ((9, 3.3), (12, 7.9)):
+            low, high = np.arange(side) - 0.5, np.arange(side) + 0.5
+            weights.append(np.clip(np.minimum(high, centre + half_side) - np.maximum(low, centre - half_side), 0, 1))
+        cover = weights[0][:, None] * weights[1][None, :]
+        assert mass == pytest.approx((image * cover).sum(), abs=1e-9)
+        assert area == pytest.approx(cover.sum() / (9 * 12), abs=1e-9)
+    assert masses[-1] == pytest.approx(image.sum())
+
+
+def test_the_gain_does_not_matter():
+    image = np.random.default_rng(1).random((40, 40)) ** 3
+    before = figures(image, (20.0, 19.0))
+    for gain in (1e-12, 1e-3, 1e6):
+        after = figures(gain * image, (20.0, 19.0))
+        for name, value in before.items():
+            assert after[name] == pytest.approx(value, rel=1e-6)
+
+
+def test_the_order_of_images_does_not_matter():
+    maps = np.random.default_rng(2).random((6, 20, 20)).astype(np.float32)
+    mean, shuffled = maps.mean(0, dtype=np.float64), maps[[3, 1, 5, 0, 4, 2]].mean(0, dtype=np.float64)
+    first, second = figures(mean, (10.0, 10.0)), figures(shuffled, (10.0, 10.0))
+    assert all(second[name] == pytest.approx(first[name], rel=1e-12) for name in first)
+
+
+def test_discs_and_densities():
+    image = np.zeros((21, 21))
+    image[10, 10] = 1.0
+    masses = profiles.disc_masses(image, profiles.distances((21, 21), (10.0, 10.0)))
+    assert masses[0] == 0
+    assert masses[1] == masses[-1] == pytest.approx(1.0)
+    assert profiles.radial_density(np.full((21, 21), 7.0), (10.0, 10.0))[:10] == pytest.approx(1.0)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    generator = np.random.default_rng(3)
+    truth = figures(gaussian((33, 33), (16.0, 16.0), 4.0), (16.0, 16.0))["sigma_x_pixels"]
+    inside = 0
+    for trial in range(40):
+        noise = generator.uniform(0.5, 1.5, (24, 1, 1)) * generator.uniform(0.2, 1.8, (24, 33, 33))
+        maps = (gaussian((33, 33), (16.0, 16.0), 4.0) * noise).astype(np.float32)
+        low, high = bootstrap.intervals(maps, (16.0, 16.0), seed=trial)["sigma_x_pixels"]
+        inside += low <= truth <= high
+    assert inside >= 33
+
+
+def test_every_figure_lies_in_its_interval():
+    maps = np.random.default_rng(4).random((8, 24, 24)).astype(np.float32) ** 8
+    for method in ("linear", "replknet"):
+        middle = (12.0, 12.0)
+        found = bootstrap.intervals(maps, middle, method=method)
+        values = figures(maps.mean(0, dtype=np.float64), middle) if method == "linear" else {}
+        for name, value in values.items():
+            low, high = found[name]
+            assert low <= value <= high
+            assert low < high
+    assert bootstrap.intervals(maps[:1], (12.0, 12.0))["r50"] == (None, None)
+
+
+def test_an_interval_needs_all_its_values():
+    assert interval(1.0, [1.0, None]) == (None, None)
+    assert interval(None, [1.0, 2.0]) == (None, None)
+    assert interval(2.0, [1.0, 2.0, 3.0]) == pytest.approx((1.05, 2.95))
