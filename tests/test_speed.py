@@ -313,6 +313,14 @@ def test_parts_that_cannot_be_measured(time, clock):
     assert [(row["name"], row["status"]) for row in found.rows()] == [("total", "out of memory")]
 
 
+def test_an_interrupt_keeps_the_parts_that_were_measured(time, clock):
+    found = parts.measure([subject(Layers(1, time)), interrupting(2, time)], plan(2), "module", clock=clock)
+    assert [breakdown.whole.status for breakdown in found] == ["complete", "cut short"]
+    assert [row["name"] for row in found[1].rows()] == ["total"]
+    with pytest.raises(KeyboardInterrupt):
+        parts.measure([interrupting(2, time)], plan(2), "module", clock=clock)
+
+
 def test_the_python_interface_takes_names_and_modules():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)).train()
     found = scsc_lab.latency(net, "resnet18", resolution=32, pairs=2, min_seconds=0.0, max_seconds=0.5, device="cpu")
