@@ -19,6 +19,7 @@ from scsc_lab.studies import parts, passes, speed
 
 CPU = Execution("cpu")
 SETTINGS = {"device", "dtype", "memory_format", "threads", "compile", "mode", "form", "batch", "resolution", "seed"}
+SETTINGS |= {"delta", "resamples", "pairs", "min_seconds", "max_seconds", "warm_up_max_seconds"}
 
 
 class Layers(nn.Module):

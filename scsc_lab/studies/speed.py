@@ -87,9 +87,7 @@ def blank(subject: Subject, batch: int, plan: Plan, execution: Execution, device
     resolution = plan.resolution or subject.resolution
     subject.check_resolution(resolution)
     macs = count_subject(subject, (batch, subject.channels, *resolution)).macs
-    return Timing(
-        subject.label, subject.form, resolution, batch, execution, device_name, clock, plan.seed, macs, CUT_SHORT
-    )
+    return Timing(subject.label, subject.form, resolution, batch, execution, device_name, clock, plan, macs, CUT_SHORT)
 
 
 def _at_batch(

@@ -9,7 +9,7 @@ from scsc_lab.analysis.paired import Comparison
 from scsc_lab.metrics.latency import WarmUp
 from scsc_lab.metrics.memory import Memory
 from scsc_lab.records import Row, change, machine, versions
-from scsc_lab.settings import Execution
+from scsc_lab.settings import Execution, Plan
 
 COMPLETE, CUT_SHORT, OUT_OF_MEMORY = "complete", "cut short", "out of memory"
 """What can become of a measurement."""
@@ -27,7 +27,7 @@ class Timing:
         execution: where and how it ran; the device is the one that ``auto`` stood for.
         device_name: what the device is called.
         clock: what time was measured with.
-        seed: seed of inputs, random weights, order and bootstrap.
+        plan: everything that the measurement was told.
         macs: multiply-accumulates of one forward pass.
         status: ``complete``, ``cut short`` (interrupted) or ``out of memory``.
         samples: seconds of each round, in the order in which they were taken.
@@ -46,7 +46,7 @@ class Timing:
     execution: Execution
     device_name: str
     clock: str
-    seed: int
+    plan: Plan
     macs: int
     status: str = COMPLETE
     samples: tuple[float, ...] = ()
@@ -100,7 +100,13 @@ class Timing:
             "ratio_high": against.high if against else None,
             "time_change": change(against.ratio, 1.0) if against else None,
             "verdict": against.verdict if against else None,
-            "seed": self.seed,
+            "seed": self.plan.seed,
+            "delta": self.plan.delta,
+            "resamples": self.plan.resamples,
+            "pairs": self.plan.budget.pairs,
+            "min_seconds": self.plan.budget.min_seconds,
+            "max_seconds": self.plan.budget.max_seconds,
+            "warm_up_max_seconds": self.plan.warm_up_seconds,
             "clock": self.clock,
             "device_name": self.device_name,
             "processor": machine()["processor"],
