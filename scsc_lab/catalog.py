@@ -192,17 +192,18 @@ CATALOG: Mapping[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 """Every network by its canonical name, in the order in which they are listed."""
 
 _NAMES = {name: entry for entry in _ENTRIES for name in (entry.name, *entry.aliases)}
+_BARE_NAMES = {name.replace("_", ""): entry for name, entry in _NAMES.items()}
 _CHANGED = re.compile(r"(?P<name>[^\[\]]+)\[(?P<changes>[^\[\]]*)\]")
 
 
 def find(name: str) -> Entry:
-    """Return the entry of a name or alias; case and ``-`` or ``_`` do not matter, nor does timm's ``.tag``.
+    """Return the entry of a name or alias; case, ``-`` and ``_`` do not matter, nor does timm's ``.tag``.
 
     Raises:
         InputError: if there is no such network; the message has the nearest names.
     """
     spelled = name.strip().lower().replace("-", "_")
-    entry = _NAMES.get(spelled) or _NAMES.get(spelled.partition(".")[0])
+    entry = _BARE_NAMES.get(spelled.partition(".")[0].replace("_", ""))
     if entry is None:
         hint = nearest(spelled, _NAMES) or "; `scsc-lab models` lists them"
         raise InputError(f"unknown model {name!r}{hint}")

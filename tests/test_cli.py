@@ -104,6 +104,17 @@ def test_set_changes_the_network_and_its_label(run):
     assert int(row["macs"]) != 3304838144
 
 
+def test_deploy_shows_both_forms(run):
+    code, out, _ = run("flops", "scsc_swin", "--deploy", "--format", "json")
+    ordinary, deploy = json.loads(out)["rows"]
+    assert code == 0
+    assert deploy["model"] == "scsc_swin_tiny (deploy)"
+    assert deploy["macs"] == ordinary["macs"] == 3304838144  # the definition's
+    assert deploy["params"] < ordinary["params"]  # BatchNorm is folded in
+    assert deploy["bytes"] < ordinary["bytes"]
+    assert deploy["check"] == "explained"
+
+
 def test_budgets(run):
     code, _, err = run("flops", "swin", "--no-check", "--max-macs", "4.4G", "--max-params", "28M")
     assert code == 1

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 
 from scsc_lab.analysis.protocol import Protocol
@@ -171,7 +171,8 @@ def executor(kind: str, jobs: int) -> AbstractContextManager[Executor | None]:
     return _dask_executor(kind)
 
 
-def _dask_executor(address: str) -> AbstractContextManager[Executor]:
+@contextmanager
+def _dask_executor(address: str) -> Iterator[Executor]:
     try:
         from distributed import Client
     except ImportError:
@@ -181,5 +182,5 @@ def _dask_executor(address: str) -> AbstractContextManager[Executor]:
     except (OSError, ValueError, TimeoutError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"--executor {address!r}: neither local nor a Dask scheduler that answers: {reason}") from None
-    found: AbstractContextManager[Executor] = client.get_executor(pure=False)
-    return found
+    with client, client.get_executor(pure=False) as found:
+        yield found
