@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from scsc_lab.cli import latency_notes, main, options
+from scsc_lab.cli import latency_notes, main, progress
 from scsc_lab.figures import latency as figure
 from scsc_lab.settings import Plan
 
@@ -219,10 +219,10 @@ def test_the_figure_has_a_panel_a_batch_size_and_a_caption_a_network():
 
 
 def test_progress_is_silent_when_piped_and_says_what_is_left_on_a_terminal(monkeypatch, capsys):
-    with options.watch() as tell:
+    with progress.timed() as tell:
         assert tell is None
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with options.watch() as tell:
+    with progress.timed() as tell:
         tell("warming up a", 0.0, None)
         tell("timing a", 3.0, 7.0)
     assert "timing a" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import typer
 from scsc_lab import changes as spec_changes
 from scsc_lab import formats
 from scsc_lab.analysis.protocol import Protocol
-from scsc_lab.cli import options
+from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.records import file_name, run_info
@@ -93,7 +93,7 @@ def ablate(
         skipped = sum(task.key in known for task in tasks)
         repaired = "; a torn last line was cut off" if rows_kept.repaired else ""
         typer.echo(f"{store}: {skipped} of {len(tasks)} measurements are there already{repaired}", err=True)
-    with studying.executor(executor, processes) as pool, options.progress("measuring variants", len(tasks)) as advance:
+    with studying.executor(executor, processes) as pool, progress.counted("measuring variants", len(tasks)) as advance:
         rows = list(studying.run(tasks, rows_kept, pool, advance))
     table = ablations.ablation_tables(rows, metrics)
     formats.emit(table, run_info(), format, output)

@@ -10,7 +10,7 @@ import typer
 from scsc_lab import accuracy, formats
 from scsc_lab import changes as spec_changes
 from scsc_lab.analysis.protocol import Protocol
-from scsc_lab.cli import options
+from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.records import Row, run_info
@@ -109,7 +109,7 @@ def compare(
         rows = comparing.side_by_side(networks, by, size)
         formats.emit(comparison.blocks_table(rows, labels, by), run_info(), format, output)
         return
-    with options.steps() as told:
+    with progress.stepwise() as told:
         rows = comparing.measure(
             networks,
             metrics,

@@ -13,7 +13,7 @@ from scsc_lab import changes as spec_changes
 from scsc_lab import formats
 from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
-from scsc_lab.cli import erf_table, options
+from scsc_lab.cli import erf_table, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.records import run_info
@@ -147,7 +147,7 @@ def _measured(
         ]
     measured = []
     for network in networks:
-        with options.progress(network.label, protocol.samples * protocol.seeds) as advance:
+        with progress.counted(network.label, protocol.samples * protocol.seeds) as advance:
             advancing: Callable[[int, int], None] | None = advance
             measured += measure(network, protocol, advancing)
     return measured

@@ -11,7 +11,7 @@ import typer
 
 from scsc_lab import changes as spec_changes
 from scsc_lab import formats, tables, units
-from scsc_lab.cli import latency_notes, options
+from scsc_lab.cli import latency_notes, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.records import Row, run_info
@@ -133,14 +133,14 @@ def latency(
 def _timings(networks: Sequence[Subject], plan: Plan, baseline: int, self_test: bool) -> list[Row]:
     from scsc_lab.studies import speed
 
-    with options.watch() as progress:
+    with progress.timed() as tell:
         if not self_test:
-            return [timing.row() for timing in speed.measure(networks, plan, baseline=baseline, progress=progress)]
+            return [timing.row() for timing in speed.measure(networks, plan, baseline=baseline, progress=tell)]
         rows: list[Row] = []
         for network in networks:
             twice = (network, replace(network, label=network.label + _AGAIN))
             try:
-                timings = speed.measure(twice, plan, progress=progress)
+                timings = speed.measure(twice, plan, progress=tell)
             except KeyboardInterrupt:
                 if not rows:
                     raise
@@ -154,8 +154,8 @@ def _timings(networks: Sequence[Subject], plan: Plan, baseline: int, self_test: 
 def _parts(networks: Sequence[Subject], plan: Plan, by: str) -> list[Row]:
     from scsc_lab.studies import parts
 
-    with options.watch() as progress:
-        found = parts.measure(networks, plan, by, progress=progress)
+    with progress.timed() as tell:
+        found = parts.measure(networks, plan, by, progress=tell)
         return [row for breakdown in found for row in breakdown.rows()]
 
 

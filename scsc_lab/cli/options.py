@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +18,6 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _LARGEST_SIDE = 16384
 _LARGEST_BATCH = 65536
-_REDRAW_SECONDS = 0.25
 _MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -252,75 +247,6 @@ def several(option: str, text: str, choices: tuple[str, ...]) -> list[str]:
     for word in words:
         choice(option, word, choices)
     return list(dict.fromkeys(words))
-
-
-@contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar on the terminal while something is measured; nothing where the output is piped.
-
-    Yields:
-        A function that is told the number of things done and to do, or ``None`` where there is no bar.
-    """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
-
-
-@contextlib.contextmanager
-def watch() -> Iterator[Callable[[str, float, float | None], None] | None]:
-    """Show on the terminal what is being measured and how long is left; nothing where the output is piped.
-
-    Yields:
-        A function that is told what, the seconds passed and the seconds left; or ``None``.
-    """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[left]}"))
-    # Drawn between samples, never by a thread of its own, which would take time from what is being measured.
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("", total=None, left="")
-        drawn = 0.0
-
-        def tell(what: str, seconds: float, left: float | None) -> None:
-            nonlocal drawn
-            if left is None:
-                bar.reset(task, total=None, description=what, left="")
-            else:
-                bar.update(task, description=what, completed=seconds, total=seconds + left, left=f"{left:.0f} s left")
-            if left is None or time.monotonic() - drawn > _REDRAW_SECONDS:
-                bar.refresh()
-                drawn = time.monotonic()
-
-        yield tell
-
-
-@contextlib.contextmanager
-def steps() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Show which of several long steps is being done, and how many are left; nothing where the output is piped.
-
-    Yields:
-        A function that is told the step, the number of steps done and to do, or ``None`` where nothing is shown.
-    """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("")
-        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
 
 
 def baseline_index(baseline: str | None, labels: list[str]) -> int:

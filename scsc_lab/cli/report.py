@@ -11,7 +11,7 @@ import typer
 
 from scsc_lab import changes as spec_changes
 from scsc_lab import store
-from scsc_lab.cli import options
+from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.records import run_info
 from scsc_lab.report import document
@@ -62,7 +62,7 @@ def report(
     effort = replace(effort, plan=replace(effort.plan, seed=number), protocol=replace(effort.protocol, seed=number))
     groups = [subjects(names, changes, weights or [])] if names else None
     partial = RowStore(path.with_name("rows.partial.jsonl"))
-    with options.steps() as told:
+    with progress.stepwise() as told:
         rows = studying.measure(run_info(seed=number), effort, partial, path.parent, groups, told)
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
