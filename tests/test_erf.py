@@ -14,7 +14,7 @@ from scsc_lab import InputError
 from scsc_lab.analysis import mapfile
 from scsc_lab.metrics import erf as metric
 from scsc_lab.metrics import layout
-from scsc_lab.metrics.targets import run_to
+from scsc_lab.metrics.targets import run_to, survey
 from scsc_lab.models import external
 from scsc_lab.models.subject import subjects
 from scsc_lab.studies import fields
@@ -91,8 +91,6 @@ def test_layers_together_are_as_layers_alone():
 def test_linear_maps_are_absolute_gradients_each_of_sum_one():
     model = small()
     (field,) = scsc_lab.erf(model, 52, layer="5", samples=3)
-    drawn = fields._images(fields.subject_of(model, (0.5,) * 3, (0.5,) * 3), Protocol(samples=3), (52, 52))
-    del drawn
     assert field.setting.map_size == (11, 11)
     assert field.maps.sum(axis=(1, 2)) == pytest.approx(np.ones(3), rel=1e-5)
     assert field.map.sum() == pytest.approx(1.0)
@@ -127,13 +125,13 @@ def test_stages_of_our_networks_and_their_centres():
     assert [field.setting.layer for field in found] == ["layer1", "layer2", "layer3", "layer4"]
     assert [field.setting.centre for field in found] == [(30, 30), (28, 28), (24, 24), (16, 16)]
     assert found[0].setting.theoretical == (43, 43)  # 7, pool 3, four 3×3 at stride 4
-    (patches,) = scsc_lab.erf("scsc_swin", 64, stage=4, samples=2)
+    (patches,) = scsc_lab.erf("scsc_swin", 64, stage=4, samples=2, embed_dim=24)
     assert patches.setting.centre == (31.5, 31.5)
     assert patches.setting.layout == "nhwc"
 
 
 def test_windows_are_averaged_over_one_period():
-    (field,) = scsc_lab.erf("swin", 112, stage=1, samples=4)
+    (field,) = scsc_lab.erf("swin", 112, stage=1, samples=4, embed_dim=24)
     setting = field.setting
     assert setting.window_pixels == (28, 28)
     assert setting.units == 64  # seven places a side, the two at the rim with half their weight
@@ -170,12 +168,8 @@ def test_timm_tokens_and_windows():
     assert vit.setting.centre == (111.5, 111.5)
     assert vit.setting.theoretical == (224, 224)
     model = external.find("timm:swin_tiny_patch4_window7_224").make({})
-    (swin,) = scsc_lab.erf(model, 224, stage=1, samples=1, layout="nhwc")[:1] if False else _one_unit(model)
-    assert swin.window == (28, 28)
-
-
-def _one_unit(model):
-    return fields.survey(model, ["layers.0"], (3, 224, 224), None, torch.device("cpu"))
+    (swin,) = survey(model, ["layers.0"], (3, 224, 224), None, torch.device("cpu"))
+    assert (swin.layout.name, swin.window) == ("nhwc", (28, 28))
 
 
 class Tokens(nn.Module):

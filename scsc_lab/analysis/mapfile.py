@@ -61,6 +61,8 @@ def load(path: Path) -> list[Field]:
         if version != VERSION:
             raise InputError(f"{path} holds maps of version {version}; this is version {VERSION}: measure again")
         return [_field(index, values, arrays) for index, values in enumerate(settings)]
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or 'no file of maps'}") from None
     except (AttributeError, EOFError, KeyError, TypeError, ValueError, IndexError, zipfile.BadZipFile):

@@ -92,7 +92,7 @@ def _tokens(count: int, resolution: tuple[int, int], prefix: int | None) -> tupl
     """Return the size of a map of so many tokens, and the tokens before it."""
     for before in range(_MOST_PREFIX_TOKENS + 1) if prefix is None else (prefix,):
         tokens = count - before
-        if tokens < 1:
+        if tokens < 4 * before or tokens < 1:
             break
         height = max(round(math.sqrt(tokens * resolution[0] / resolution[1])), 1)
         size = (height, tokens // height)

@@ -9,6 +9,8 @@ itself and gates are constant, so that the gradient stays on the pixels that the
 from __future__ import annotations
 
 import copy
+import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -137,12 +139,17 @@ def _stand_in(model: nn.Module, dtype: torch.dtype, *, centre_taps: bool) -> nn.
             spatial = weight[0, 0].numel() if weight.dim() > 3 else 1
             inputs = weight[0].numel() / spatial
             if centre_taps and weight.dim() > 3:
-                taps = torch.zeros_like(weight[0, 0])
-                taps[tuple(slice((side - 1) // 2, side // 2 + 1) for side in taps.shape)] = 1.0
-                weight.copy_((taps / (inputs * taps.sum())).expand_as(weight))
+                weight.copy_((_centre_taps(weight.shape[2:], dtype) / inputs).expand_as(weight))
             else:  # between 1 (the sum explodes) and 1 / spatial (the corner vanishes)
                 weight.fill_(1.0 / (inputs * spatial**0.5))
     return copied
+
+
+def _centre_taps(sides: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Return a kernel of sum 1 on its middle: one tap of an odd side, two of an even one."""
+    taps = torch.zeros(*sides, dtype=dtype)
+    taps[tuple(slice((side - 1) // 2, side // 2 + 1) for side in sides)] = 1.0
+    return taps / taps.sum()
 
 
 def _passed(x: Tensor) -> Tensor:
@@ -150,14 +157,40 @@ def _passed(x: Tensor) -> Tensor:
     return x - x.detach() + 1.0
 
 
-def _pooled(x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, *rest: Any, **options: Any) -> Tensor:
-    dilation = options.get("dilation", rest[0] if rest else 1)
-    ceil_mode = options.get("ceil_mode", rest[1] if len(rest) > 1 else False)
-    if dilation in (1, (1, 1), [1, 1]):
-        return F.avg_pool2d(x, kernel_size, stride, padding, ceil_mode=bool(ceil_mode))
-    side = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-    weight = torch.full((x.shape[1], 1, *side), 1.0 / (side[0] * side[1]), dtype=x.dtype)
-    return F.conv2d(x, weight, None, stride or kernel_size, padding, dilation, x.shape[1])
+def _pooled(
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+    *,
+    centre_taps: bool = False,
+) -> Tensor:
+    """Stand for max pooling by the mean, or by what is in the middle of each window; same shape."""
+    sides, strides, pads, dilations = (
+        (value, value) if isinstance(value, int) else tuple(value)
+        for value in (kernel_size, stride or kernel_size, padding, dilation)
+    )
+    if not centre_taps and dilations == (1, 1):
+        return F.avg_pool2d(x, sides, strides, pads, ceil_mode)
+    size = F.max_pool2d(x.detach(), sides, strides, pads, dilations, ceil_mode).shape[2:]
+    taps = _centre_taps(sides, x.dtype) if centre_taps else torch.full(sides, 1.0 / math.prod(sides), dtype=x.dtype)
+    missing = [
+        max((out - 1) * step + d * (side - 1) + 1 - whole - 2 * pad, 0)
+        for out, step, d, side, whole, pad in zip(size, strides, dilations, sides, x.shape[2:], pads, strict=True)
+    ]
+    x = F.pad(x, (pads[1], pads[1] + missing[1], pads[0], pads[0] + missing[0]))
+    return F.conv2d(x, taps.expand(x.shape[1], 1, *sides), None, strides, 0, dilations, x.shape[1])
+
+
+def _middle_of_mean(
+    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, *rest: Any, **options: Any
+) -> Tensor:
+    """Stand for average pooling by what is in the middle of each window."""
+    ceil_mode = bool(options.get("ceil_mode", rest[0] if rest else False))
+    return _pooled(x, kernel_size, stride, padding, ceil_mode=ceil_mode, centre_taps=True)
 
 
 def _spread(x: Tensor, *rest: Any, **options: Any) -> Tensor:
@@ -250,6 +283,8 @@ class _Alignment(_StandInMode):
     rules = {  # noqa: RUF012
         **_COMMON,
         **dict.fromkeys(_GATES, _constant),
+        "max_pool2d": functools.partial(_pooled, centre_taps=True),
+        "avg_pool2d": _middle_of_mean,
         "group_norm": _only(_passed),
         "instance_norm": _only(_passed),
         "softmax": _own_place,

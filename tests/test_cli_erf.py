@@ -1,0 +1,135 @@
+"""``scsc-lab erf``: its figure, its table, its files, and mistakes as one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scsc_lab.cli import main
+
+SMALL = ("--resolution", "64", "--samples", "2")
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Return a function that runs a command in an empty folder and returns its exit code, output and complaint."""
+    monkeypatch.chdir(tmp_path)
+
+    def _run(*arguments):
+        code = main(["erf", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return _run
+
+
+def test_a_figure_and_a_table(run, tmp_path):
+    code, out, err = run("resnet18", "--model", "scsc_faceresnet", *SMALL)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "figure: erf_resnet18_scsc_faceresnet.png"
+    assert max(map(len, out.splitlines())) <= 80
+    flat = " ".join(out.split())
+    for words in ("r(20 %)", "r/t at 50 %", "radius of 95 %", "Luo's size", "theoretical", "filled", "truncation"):
+        assert words in flat
+    assert "Input 64×64, 2 synthetic 1/f images, random weights; linear map, absolute gradients." in flat
+    with Image.open(tmp_path / "erf_resnet18_scsc_faceresnet.png") as picture:
+        assert picture.width == 1050  # a column of 3.5 inches
+
+
+def test_rows_carry_settings_and_intervals(run):
+    code, out, err = run("resnet18", *SMALL, "--stage", "3", "--stage", "stage4", "-o", "a.svg", "--format", "json")
+    assert (code, err) == (0, "figure: a.svg\n")
+    rows = json.loads(out)["rows"]
+    assert [row["stage"] for row in rows] == ["stage3", "stage4"]
+    for row in rows:
+        assert row["model"] == "resnet18"
+        assert row["r50_low"] <= row["r50"] <= row["r50_high"]
+        assert row["r50_over_t"] == pytest.approx(row["r50"] / 0.5)
+        assert (row["weights"], row["images"], row["image_kind"]) == ("random", 2, "synthetic 1/f images")
+        assert row["theoretical_pixels"] == [64, 64]
+        assert 0 <= row["filled"] <= 1
+
+
+def test_saved_maps_are_drawn_again_without_torch(run, tmp_path):
+    _, first, _ = run("resnet18", *SMALL, "--stage", "all", "--save", "maps.npz", "-o", "a.png")
+    code = (
+        "import sys; from scsc_lab.cli import main; main(['erf', '--from', 'maps.npz', '-o', 'b.png']); "
+        "print('torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert out.splitlines()[-1] == "False"
+    assert out.splitlines()[1:-1] == first.splitlines()[1:]
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_folder_of_images(run, tmp_path):
+    for index in range(3):
+        values = np.random.default_rng(index).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(values).save(tmp_path / "photos" / f"{index}.png")
+    (tmp_path / "photos" / "broken.jpg").write_text("broken")
+    code, out, _ = run("resnet18", "--resolution", "64", "--images", "photos", "--samples", "9", "--table", "t.md")
+    assert code == 0
+    assert out == "figure: erf_resnet18.png\n"
+    assert "3 images of photos (1 files skipped)" in (tmp_path / "t.md").read_text()
+
+
+def test_methods_and_seeds(run):
+    code, out, _ = run("resnet18", *SMALL, "--method", "replknet", "-o", "a.pdf")
+    assert code == 0
+    assert "RepLKNet's log map" in " ".join(out.split())
+    code, out, _ = run("resnet18", *SMALL, "--seeds", "2", "--contribution", "signed", "-o", "a.png")
+    assert code == 0
+    assert "random weights of 2 seeds; linear map, signed gradients" in " ".join(out.split())
+    assert "r(50 %) of each seed" in out
+
+
+def test_transplant_measures_both(run):
+    _, out, _ = run("resnet18", *SMALL, "--transplant", "--rule", "kernels=3,5", "-o", "a.png", "--format", "csv")
+    assert [line.split(",")[0] for line in out.splitlines()[1:]] == ["resnet18", "resnet18 + SCSC"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name at least one model"),
+        (("resnet5",), "resnet5"),
+        (("resnet18", "--stage", "9", *SMALL), "no stage '9': one of stage1, stage2, stage3, stage4, or all"),
+        (("resnet18", "--layer", "layer9", *SMALL), "no layer 'layer9'"),
+        (("resnet18", "--stage", "1", "--layer", "layer1"), "--stage and --layer: take one of them"),
+        (("resnet18", "--samples", "0"), "--samples '0'"),
+        (("resnet18", "--resolution", "16"), "takes sides from 32 pixels up"),
+        (("resnet18", "--images", "nowhere"), "no folder 'nowhere'"),
+        (("resnet18", "--images", ".", *SMALL), "no images in ."),
+        (("resnet18", "--layout", "hwc"), "--layout 'hwc': one of nchw, nhwc, nlc, ncl"),
+        (("resnet18", "--method", "luo"), "--method 'luo': one of linear, replknet"),
+        (("resnet18", "--contribution", "square"), "--contribution 'square'"),
+        (("resnet18", "-o", "a.txt"), "a figure's suffix is one of .png, .pdf, .svg"),
+        (("resnet18", "--save", "a.pth"), "the suffix is .npz"),
+        (("resnet18", "--table", "a.doc"), "cannot tell a format"),
+        (("resnet18", "--from", "maps.npz"), "leave the models out"),
+        (("--from", "nowhere.npz"), "cannot read nowhere.npz"),
+        (("resnet18", "--layer", "fc", *SMALL), "no spatial map"),
+        (("resnet18", "--batch", "0"), "--batch '0'"),
+        (("resnet18", "--seeds", "x"), "--seeds 'x'"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_with_2(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("scsc-lab: ")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_a_file_that_holds_no_maps(run, tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    (tmp_path / "text.npz").write_text("no maps")
+    for name in ("other.npz", "text.npz"):
+        code, _, err = run("--from", name)
+        assert (code, err) == (2, f"scsc-lab: {name} is no file of maps: `scsc-lab erf --save` writes them\n")
