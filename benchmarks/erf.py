@@ -10,14 +10,15 @@ same unit of the same network on the same images; samples alternate. Nothing is 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from scsc_lab.images import synthetic
@@ -51,7 +52,7 @@ def one_by_one(model: nn.Module, images: np.ndarray, targets: Sequence[Target]) 
 
 def ours(model: nn.Module, images: np.ndarray, targets: Sequence[Target], batch: int | None) -> list[np.ndarray]:
     """Return the same, as this package takes them."""
-    maps = gradient_maps(model, images, targets, rectified=True, contribution="relu", batch=batch)
+    maps = gradient_maps(model, images, targets, contribution="relu", batch=batch)
     return [found[:, 0].mean(axis=0) for found in maps]
 
 
@@ -60,14 +61,26 @@ def difference(maps: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> floa
     return max(float(np.abs(a - b).max() / a.max()) for a, b in zip(maps, others, strict=True))
 
 
-def open_erf(model: nn.Module, images: np.ndarray, target: Target) -> Callable[[], Any] | None:
-    """Return a call that runs `openerf` on one layer, or ``None`` where it is not importable."""
-    if importlib.util.find_spec("openerf") is None:
-        return None
-    import openerf
+def open_erf(model: nn.Module, images: np.ndarray, targets: Sequence[Target]) -> Callable[[], Any] | str:
+    """Return a call that runs `openerf` on every layer, one after another as it does, or why there is none."""
+    try:
+        import openerf
+    except (ImportError, RuntimeError) as error:
+        return f"cannot be imported: {str(error).splitlines()[0]}"
+    folder = tempfile.mkdtemp()
+    for index, image in enumerate(images):
+        spread = 255 * (image - image.min()) / (image.max() - image.min())
+        Image.fromarray(spread.astype(np.uint8).transpose(1, 2, 0)).save(f"{folder}/{index}.png")
 
-    entry = getattr(openerf, "compute_erf", None) or getattr(openerf, "erf", None)
-    return None if entry is None else lambda: entry(model, torch.from_numpy(images), target.layer)
+    def run() -> None:
+        for target in targets:
+            openerf.compute_erf(model, image_dir=folder, target_layer=target.layer, device="cpu", show_progress=False)
+
+    try:
+        run()
+    except Exception as error:
+        return f"fails on this network: {type(error).__name__}: {str(error).splitlines()[0]}"
+    return run
 
 
 def alternate(calls: Sequence[Callable[[], Any]], rounds: int) -> list[list[float]]:
@@ -93,7 +106,7 @@ def compare(name: str, resolution: int | None, count: int, rounds: int, batch: i
     targets = []
     for one in seen:
         middle = [side // 2 for side in one.layout.size]
-        targets.append(Target(one.layer, one.layout, np.tile(np.array(middle), (count, 1, 1))))
+        targets.append(Target(one.layer, one.layout, np.tile(np.array(middle), (count, 1, 1)), rectified=True))
     rough = difference(one_by_one(model, images, targets), ours(model, images, targets, batch))
     model.double()
     exact = difference(one_by_one(model, images, targets), ours(model, images, targets, batch))
@@ -108,12 +121,14 @@ def compare(name: str, resolution: int | None, count: int, rounds: int, batch: i
     print(f"  RepLKNet's way {count / statistics.median(theirs):8.2f} images a second (median of {rounds})")
     print(f"  scsc-lab       {count / statistics.median(own):8.2f} images a second")
     print(f"  ratio          {statistics.median(ratios):8.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
-    other = open_erf(model, images, targets[-1])
-    if other is None:
-        print("  openerf is not importable here")
-    else:
-        (seconds,) = alternate([other], rounds)
-        print(f"  openerf, last stage alone {count / statistics.median(seconds):8.2f} images a second")
+    other = open_erf(model, images, targets)
+    if isinstance(other, str):
+        print(f"  openerf {other}")
+        return
+    theirs, own = alternate([other, lambda: ours(model, images, targets, batch)], rounds)
+    ratios = sorted(a / b for a, b in zip(theirs, own, strict=True))
+    print(f"  openerf        {count / statistics.median(theirs):8.2f} images a second, reading its images from files")
+    print(f"  ratio          {statistics.median(ratios):8.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 def main() -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)  # small tensors gain nothing from more, and on a busy machine threads wait for each other
+
+settings.register_profile("steady", derandomize=True)  # the same examples every time; "default" draws new ones
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 EXPECTED = Path(__file__).parent / "expected.csv"
 

@@ -214,6 +214,26 @@ def test_an_ambiguous_shape_asks_for_the_layout():
     assert layout.find((1, 2048, 1, 1), (32, 32), "x").name == "nchw"
 
 
+class Normalised(nn.Module):
+    """A convolution, and a LayerNorm over its channels: their sum is the same whatever the image."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 16, 5, stride=2, padding=2)
+        self.norm = nn.LayerNorm(16)
+
+    def forward(self, x):
+        return self.norm(self.conv(x).permute(0, 2, 3, 1))
+
+
+def test_a_constant_sum_of_channels_is_taken_behind_a_relu_and_said_to_be():
+    normalised, plain = scsc_lab.erf(Normalised(), 48, layer=["norm", "conv"], samples=4)
+    assert (normalised.setting.rectified, plain.setting.rectified) == (True, False)
+    assert not normalised.map[plain.map == 0].any()
+    assert 0.2 < normalised.figures()["r50"] / plain.figures()["r50"] < 5
+
+
 def test_memory_that_runs_out_halves_the_batch(monkeypatch):
     sizes = []
 
@@ -225,7 +245,8 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch):
 
     monkeypatch.setattr(metric, "run_to", limited)
     (field,) = scsc_lab.erf(small(), 48, layer="5", samples=6, batch=6)
-    assert sizes == [6, 3, 1, 1, 1, 1, 1, 1]
+    plain_and_rectified = [1, 1]  # one image tells whether the sum of channels is constant
+    assert sizes == [*plain_and_rectified, 6, 3, 1, 1, 1, 1, 1, 1]
     assert len(field.maps) == 6
 
 

@@ -127,6 +127,8 @@ def test_moves(data):
     dim = data.draw(st.integers(-4, 3))
     if x.is_contiguous() and y.is_contiguous():
         same("cat", aten.cat.default, [x, y], dim)
+    ambiguous = torch.empty_strided((1, 1, 1, 2), (2, 1, 2, 1))
+    same("cat", aten.cat.default, [ambiguous.zero_()] * 2, 1)
     same("clone", aten.clone.default, x, memory_format=torch.contiguous_format)
     same("index", aten.index.Tensor, x, [torch.zeros(6, dtype=torch.int64)])
     same("addcmul", aten.addcmul.default, x, y, x)

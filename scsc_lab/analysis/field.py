@@ -32,6 +32,8 @@ class Setting:
         seeds: random initialisations averaged over.
         seed: the first of them, and the seed of the images.
         units: places on the feature map whose fields were averaged, each moved to the common centre.
+        rectified: whether the unit is the sum of channels behind a ReLU, not the plain sum: RepLKNet's way, and where
+            the plain sum is constant, as behind a LayerNorm.
         window_pixels: period of the attention windows averaged over, height and width; ``None`` without windows.
         layout: order of the feature map's axes.
         map_size: height and width of the feature map.
@@ -53,6 +55,7 @@ class Setting:
     seeds: int
     seed: int
     units: int
+    rectified: bool
     window_pixels: tuple[float, float] | None
     layout: str
     map_size: tuple[int, int]

@@ -88,6 +88,8 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
         name = f"{row['model']} {row['stage']}"
         if row["truncation"] > 0.05:
             notes.append(f"TRUNCATED: {name} has {units.share(row['truncation'])} of its mass in the ring.")
+        if row["rectified"] and row["method"] == "linear":
+            notes.append(f"{name}: the unit is the sum of channels behind a ReLU; without it, it is constant.")
         if row["window_pixels"]:
             period = units.size([round(side) for side in row["window_pixels"]])
             notes.append(f"{name}: mean over a period of its windows, {period} pixels: {row['units']} units.")

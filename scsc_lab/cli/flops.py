@@ -69,14 +69,14 @@ def flops(
     rules = options.rules(transplant, rule)
     inputs = None if channels is None else options.whole("--channels", channels, 4096)
 
-    from scsc_lab.models.subject import deployed, subjects, transplanted
+    from scsc_lab.models.subject import subjects, transplanted, with_deploy_forms
     from scsc_lab.studies.size import measure
 
     networks = subjects(names, changes, weights or [], inputs)
     if rules:
         networks = [form for network in networks for form in (network, transplanted(network, rules, size))]
     if deploy:
-        networks = [form for network in networks for form in (network, deployed(network))]
+        networks = with_deploy_forms(networks)
     index = options.baseline_index(baseline, [network.label for network in networks])
     sizes = [measure(network, size, images, check=check) for network in networks]
     table = _breakdown(sizes, by, levels) if by else _totals(sizes, index)

@@ -108,13 +108,13 @@ def latency(
     rules = options.rules(transplant, rule)
     inputs = None if channels is None else options.whole("--channels", channels, 4096)
 
-    from scsc_lab.models.subject import deployed, subjects, transplanted
+    from scsc_lab.models.subject import subjects, transplanted, with_deploy_forms
 
     networks = subjects(names, changes, weights or [], inputs)
     if rules:
         networks = [form for network in networks for form in (network, transplanted(network, rules, plan.resolution))]
     if deploy:
-        networks = [form for network in networks for form in (network, deployed(network))]
+        networks = with_deploy_forms(networks)
     index = options.baseline_index(baseline, [network.label for network in networks])
     if by:
         rows = _parts(networks, plan, by)

@@ -83,7 +83,9 @@ MemoryFormat = Annotated[
 Threads = Annotated[str, typer.Option("--threads", metavar="N", help="Threads of an operator on the CPU.")]
 Compile = Annotated[bool, typer.Option("--compile", help="With torch.compile.")]
 Train = Annotated[bool, typer.Option("--train", help="Forward and backward, in training mode.")]
-Deploy = Annotated[bool, typer.Option("--deploy", help="Also in its deploy form: fused for inference.")]
+Deploy = Annotated[
+    bool, typer.Option("--deploy", help="Also in the deploy form, fused for inference, of each network that has one.")
+]
 Pairs = Annotated[str, typer.Option("--pairs", metavar="N", help="Rounds wanted, each with every network once.")]
 MinTime = Annotated[
     str | None,

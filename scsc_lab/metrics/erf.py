@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from scsc_lab.metrics.targets import is_out_of_memory, run_to
 
 FIRST_BATCH = {"cpu": 4}
 _FIRST_BATCH_ELSEWHERE = 32
+_CONSTANT = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +32,13 @@ class Target:
         layer: dotted name of the module.
         layout: how its output is a map.
         places: row and column for every image and repetition, ``(images, repetitions, 2)``.
+        rectified: whether a ReLU stands before the sum of channels, as in RepLKNet's script.
     """
 
     layer: str
     layout: Layout
     places: NDArray[np.int64]
+    rectified: bool = False
 
 
 def gradient_maps(
@@ -43,7 +46,6 @@ def gradient_maps(
     images: NDArray[np.float32],
     targets: Sequence[Target],
     *,
-    rectified: bool = False,
     contribution: str = "abs",
     batch: int | None = None,
     device: torch.device | None = None,
@@ -57,7 +59,6 @@ def gradient_maps(
         model: the network, on ``device``; it is left as it is.
         images: input of the network, ``(images, C, H, W)``.
         targets: layers and places.
-        rectified: whether a ReLU stands before the sum of channels, as in RepLKNet's script.
         contribution: ``abs``, ``relu`` or ``signed``: what becomes of negative gradients.
         batch: images in one pass; found without, and halved where memory runs out.
         device: where to run; the CPU without.
@@ -79,7 +80,7 @@ def gradient_maps(
             part = slice(done, min(done + size, len(images)))
             try:
                 for target, maps, result in zip(
-                    targets, found, _of_batch(model, images[part], targets, part, rectified, device), strict=True
+                    targets, found, _of_batch(model, images[part], targets, part, device), strict=True
                 ):
                     maps[part] = _contributions(result, contribution).cpu().numpy()
                     if not np.isfinite(maps[part]).all():
@@ -95,6 +96,20 @@ def gradient_maps(
             if progress:
                 progress(done)
     return found
+
+
+def constant_sums(
+    model: nn.Module, image: NDArray[np.float32], targets: Sequence[Target], device: torch.device
+) -> list[bool]:
+    """Return for each target whether the sum of its channels is constant, whatever the image, as behind a LayerNorm.
+
+    Told from the gradient of the sum at one image, ``(1, C, H, W)``, beside that of the sum behind a ReLU.
+    """
+    masses = []
+    for rectified in (False, True):
+        first = [replace(target, places=target.places[:1, :1], rectified=rectified) for target in targets]
+        masses.append([maps.sum() for maps in gradient_maps(model, image, first, batch=1, device=device)])
+    return [bool(plain < _CONSTANT * behind) for plain, behind in zip(*masses, strict=True)]
 
 
 @contextlib.contextmanager
@@ -115,7 +130,6 @@ def _of_batch(
     images: NDArray[np.float32],
     targets: Sequence[Target],
     part: slice,
-    rectified: bool,
     device: torch.device,
 ) -> Iterator[Tensor]:
     """Yield the gradients of each target, ``(images, repetitions, C, H, W)``."""
@@ -138,7 +152,7 @@ def _of_batch(
     left = sum(target.places.shape[1] for target in targets)
     for target in targets:
         units = taken[target.layer]  # (images, repetitions, channels)
-        units = units.relu() if rectified else units
+        units = units.relu() if target.rectified else units
         grads = []
         for repetition in range(target.places.shape[1]):
             left -= 1

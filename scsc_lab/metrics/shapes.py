@@ -154,7 +154,20 @@ def _cat(xs: Sequence[Tensor], dim: int = 0) -> Any:
         return NotImplemented
     shape = list(first.shape)
     shape[dim] = sum(x.shape[dim] for x in xs)
-    return new(shape, first.dtype, _memory_format(*xs))
+    channels_last = all(map(_suggests_channels_last, xs))
+    return new(shape, first.dtype, torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def _suggests_channels_last(x: Tensor) -> bool:
+    """Return torch's own reading of strides, which tells what a tensor is that lies in both orders at once."""
+    if x.dim() != 4 or x.stride(1) == 0:
+        return False
+    least = 0
+    for dim in (1, 3, 2, 0):
+        if x.shape[dim] == 0 or x.stride(dim) < least or (dim == 0 and least == x.stride(1)):
+            return False
+        least = x.stride(dim) * max(x.shape[dim], 1)
+    return True
 
 
 def _max_pool(

@@ -97,6 +97,25 @@ def deployed(subject: Subject) -> Subject:
     )
 
 
+def with_deploy_forms(subjects: Sequence[Subject]) -> list[Subject]:
+    """Return the networks, each with its deploy form behind it if it has one.
+
+    Raises:
+        InputError: if none has.
+    """
+    found: list[Subject] = []
+    refusals = []
+    for subject in subjects:
+        found.append(subject)
+        try:
+            found.append(deployed(subject))
+        except InputError as error:
+            refusals.append(error)
+    if len(refusals) == len(subjects):
+        raise refusals[0]
+    return found
+
+
 def subjects(
     names: Sequence[str],
     changes: Mapping[str, object] | None = None,

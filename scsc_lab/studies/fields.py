@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.images import Images
 from scsc_lab.metrics import device as devices
-from scsc_lab.metrics.erf import Target, gradient_maps
+from scsc_lab.metrics.erf import Target, constant_sums, gradient_maps
 from scsc_lab.metrics.receptive_field import ReceptiveField, receptive_fields
 from scsc_lab.metrics.targets import Seen, Unit, survey, units
 from scsc_lab.models.stages import stage_maps
@@ -60,11 +60,13 @@ def measure(subject: Subject, protocol: Protocol, progress: Callable[[int, int],
             theory = receptive_fields(model, seen, shape)
             plans = [_plan(n, s, t, protocol, len(drawn.pixels)) for n, s, t in zip(named, seen, theory, strict=True)]
             maps = [[] for _ in plans]
+            if protocol.method == "linear":
+                constant = constant_sums(model, drawn.pixels[:1], [plan.target for plan in plans], device)
+                plans = [replace(plan, rectified=flag) for plan, flag in zip(plans, constant, strict=True)]
         found = gradient_maps(
             model,
             drawn.pixels,
             [plan.target for plan in plans],
-            rectified=protocol.method == "replknet",
             contribution=_contribution(protocol),
             batch=protocol.batch,
             device=device,
@@ -142,7 +144,10 @@ def chosen(model: nn.Module, protocol: Protocol, label: str) -> dict[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """One feature map: which unit each image serves, and how the maps come together."""
+    """One feature map: which unit each image serves, and how the maps come together.
+
+    The unit is the sum of its channels, behind a ReLU in RepLKNet's method, and where the plain sum is constant.
+    """
 
     stage: str
     seen: Seen
@@ -150,11 +155,12 @@ class _Plan:
     centre: tuple[float, float]
     units: tuple[Unit, ...]
     assigned: NDArray[np.int64]
+    rectified: bool
 
     @property
     def target(self) -> Target:
         places = np.array([(unit.row, unit.column) for unit in self.units], dtype=np.int64)
-        return Target(self.seen.layer, self.seen.layout, places[self.assigned])
+        return Target(self.seen.layer, self.seen.layout, places[self.assigned], self.rectified)
 
 
 def _plan(stage: str, seen: Seen, theory: ReceptiveField, protocol: Protocol, images: int) -> _Plan:
@@ -171,7 +177,7 @@ def _plan(stage: str, seen: Seen, theory: ReceptiveField, protocol: Protocol, im
     repetitions = -(-len(found) // images)
     order = np.random.default_rng(protocol.seed).permutation(len(found))
     assigned = order[np.arange(images * repetitions) % len(found)].reshape(images, repetitions)
-    return _Plan(stage, seen, theory, centre, tuple(found), assigned)
+    return _Plan(stage, seen, theory, centre, tuple(found), assigned, protocol.method == "replknet")
 
 
 def _averaged(gradients: NDArray[np.float64], plan: _Plan, protocol: Protocol) -> NDArray[np.float32]:
@@ -236,6 +242,7 @@ def _field(
         seeds=protocol.seeds,
         seed=protocol.seed,
         units=len(plan.units),
+        rectified=plan.rectified,
         window_pixels=plan.seen.window if windowed else None,
         layout=plan.seen.layout.name,
         map_size=plan.seen.layout.size,
