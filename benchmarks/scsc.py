@@ -157,7 +157,7 @@ def networks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...],
             for batch in batches:
                 x = torch.randn(batch, 3, 224, 224, device=device, dtype=dtype)
                 runs = {name: (lambda m=model, x=x: m(x)) for name, model in models.items()}
-                cells, _ = line(timed(runs, device, 60.0), baseline)
+                cells, _ = line(timed(runs, device, 30.0), baseline)
                 print(f"| {batch} | {count} | {' | '.join(cells)} |", flush=True)
 
 

@@ -144,6 +144,14 @@ def test_models_lists_the_catalog(run):
     assert "inferred" in run("models")[1]
 
 
+@pytest.mark.parametrize("command", ["flops", "latency", "erf", "compare", "models", "paper", "ablate", "report"])
+def test_every_command_has_help_within_100_columns(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"scsc-lab {command}" in out.replace("pytest", "scsc-lab") or command in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
 def test_unexplained_and_partial_counts_exit_with_1(run, monkeypatch):
     from scsc_lab.metrics import operators
 
@@ -230,6 +238,48 @@ def test_no_argument_list_makes_it_fall_over(arguments, capsys, tmp_path):
     finally:
         os.chdir(where)
     assert "Traceback" not in capsys.readouterr().err
+
+
+COMMANDS = ("flops", "latency", "erf", "compare", "models", "paper", "ablate", "report")
+all_words = st.one_of(
+    st.sampled_from(
+        "resnet18 scsc_swin resnet5 x.py:f timm: a:b[c=1 --model -m --set kernels=3,5 --weights w.pth --resolution 32 0 x "
+        "--batch --batch-sizes 1,8 1,,x --channels --transplant --rule replace=depthwise kernels=4 --deploy --baseline swin "
+        "--device cpu cuda tpu --dtype float16 int --memory-format --threads --compile --train --pairs --min-time "
+        "--max-time 5 -1 nan 1e999 --delta --seed --self-test --by stage module block --plot a.png macs,latency , "
+        "--stage all --layer conv1 --layout nchw --images /nowhere --samples --seeds --method replknet --contribution abs "
+        "--save m.npz --from none.npz --table t.md --with params,macs latency erf --accuracy none.csv --figure f.bmp "
+        "--study groups --grid groups=1 kernels= --config none.toml --store rows.jsonl --jobs --executor local "
+        "--figures out --draw --no-draw --tolerance --name --folder --quick --format json -o o.docx --help --".split()
+    ),
+    st.text(max_size=6),
+)
+
+
+class Measured(Exception):
+    """Raised where measuring would begin."""
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(command=st.sampled_from(COMMANDS), arguments=st.lists(all_words, max_size=6))
+def test_no_argument_list_gets_past_the_reading_of_any_command_but_as_input(
+    command, arguments, capsys, tmp_path, monkeypatch
+):
+    def begin(*_, **__):
+        raise Measured
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("scsc_lab.models.subject.subjects", begin)
+    monkeypatch.setattr("scsc_lab.studies.ablate.run", begin)
+    monkeypatch.setattr("scsc_lab.studies.paper.claim_rows", begin)
+    monkeypatch.setattr("scsc_lab.studies.report.measure", begin)
+    try:
+        assert main([command, *arguments]) in (0, 2)
+    except Measured:
+        return
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert captured.out or captured.err.count("\n") == 1
 
 
 def shell(*arguments, **environment):

@@ -214,6 +214,13 @@ def test_an_ambiguous_shape_asks_for_the_layout():
     assert layout.find((1, 2048, 1, 1), (32, 32), "x").name == "nchw"
 
 
+def test_the_layers_of_torch_have_their_own_order_whatever_the_shape():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, stride=4, padding=1), nn.Conv2d(16, 16, 3, padding=1))
+    (field,) = scsc_lab.erf(model, 64, layer="1", samples=1)
+    assert (field.setting.layout, field.setting.map_size) == ("nchw", (16, 16))
+
+
 class Normalised(nn.Module):
     """A convolution, and a LayerNorm over its channels: their sum is the same whatever the image."""
 

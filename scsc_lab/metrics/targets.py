@@ -102,6 +102,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
+_CHANNELS_FIRST = (
+    *(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.PixelShuffle, nn.Upsample),
+)
+_CHANNELS_LAST = (nn.LayerNorm, nn.Linear)
+
+
+def _order(module: nn.Module, output: Tensor) -> str | None:
+    """Return the order of the axes of what torch's own layers put out, which they have whatever the shape."""
+    if output.dim() != 4:
+        return None
+    return "nchw" if isinstance(module, _CHANNELS_FIRST) else "nhwc" if isinstance(module, _CHANNELS_LAST) else None
+
+
 def survey(
     model: nn.Module, layers: Sequence[str], shape: tuple[int, int, int], given: str | None, device: torch.device
 ) -> list[Seen]:
@@ -132,7 +146,8 @@ def survey(
 
     def look(layer: str) -> Callable[[Tensor], Seen]:
         def seen(output: Tensor) -> Seen:
-            found = layout.find(tuple(output.shape), resolution, layer, given, prefix)
+            told = given or _order(model.get_submodule(layer), output)
+            found = layout.find(tuple(output.shape), resolution, layer, told, prefix)
             window = (max(p[0] for p in periods), max(p[1] for p in periods)) if periods else None
             return Seen(layer, found, window)
 

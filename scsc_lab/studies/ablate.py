@@ -18,6 +18,7 @@ from scsc_lab.records import Row, versions
 from scsc_lab.settings import Plan
 from scsc_lab.store import RowStore
 from scsc_lab.studies import fields, speed
+from scsc_lab.studies.timing import CUT_SHORT
 from scsc_lab.studies.variants import Variant
 
 COUNTED = ("params", "macs", "activations", "bytes")
@@ -105,6 +106,8 @@ def _measured(task: Task) -> Row:
         itself = task.against.network.spec == network.spec
         subjects = [of(task.against.network), *([] if itself else [of(network)])]
         row = speed.measure(subjects, task.how)[-1].row()
+        if row["status"] == CUT_SHORT:
+            raise KeyboardInterrupt  # a row that is kept must be whole
         timed = {key: row[key] for key in ("median_seconds", "ratio_low", "ratio_high", "verdict", "samples_seconds")}
         return {**timed, "ratio": 1.0 if itself else row["ratio"], "threads": row["threads"], "device": row["device"]}
     return count(build.empty(network.spec), (task.batch, 3, *task.resolution)).row()

@@ -9,6 +9,7 @@ from scsc_lab.models.subject import Subject
 from scsc_lab.records import Row, with_changes
 from scsc_lab.settings import Plan
 from scsc_lab.studies import align, fields, size, speed
+from scsc_lab.studies.timing import CUT_SHORT
 
 METRICS = ("params", "macs", "activations", "bytes", "latency", "erf", "top1")
 """What networks can be compared by; one word may stand for several numbers."""
@@ -41,7 +42,8 @@ def measure(
 
     Changes are fractions (−0.25: a quarter less), those of accuracies differences in their own unit; ``r50``, a share
     itself, has a ``r50_difference``. ``ratio`` is the
-    network's time over the baseline's, measured in random-order pairs. What is published is under ``published_top1``,
+    network's time over the baseline's, measured in random-order pairs. A keyboard interrupt while they are timed ends the
+    measurement with what there is: ``latency_status`` is then ``cut short``. What is published is under ``published_top1``,
     with its source, and was not measured here; what the user brings is under ``user:<metric>``.
 
     Args:
@@ -74,8 +76,9 @@ def measure(
     if "latency" in metrics:
         told("timing " + ", ".join(subject.label for subject in subjects))
         for row, timing in zip(rows, speed.measure(subjects, plan, baseline=baseline), strict=True):
-            row |= _of(timing.row(), _TIMED)
-    if "erf" in metrics:
+            row |= {**_of(timing.row(), _TIMED), "latency_status": timing.status}
+    interrupted = any(row.get("latency_status") == CUT_SHORT for row in rows)
+    if "erf" in metrics and not interrupted:
         for row, subject in zip(rows, subjects, strict=True):
             told(f"the receptive field of {subject.label}")
             row |= _of(fields.measure(subject, protocol)[-1].row(), _FIELD)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.protocol import Protocol
+from scsc_lab.errors import InputError
 from scsc_lab.models.subject import Subject, subjects
 from scsc_lab.records import Row, RunInfo, file_name, versions
 from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore
 from scsc_lab.studies import ablate, compare, fields, paper, speed, variants
+from scsc_lab.studies.timing import CUT_SHORT
 
 PAIRS = (("resnet50", "scsc_resnet50"), ("swin_tiny", "scsc_swin_tiny"), ("faceresnet", "scsc_faceresnet"))
 """Each SCSC network of the default report behind its baseline."""
@@ -119,16 +121,23 @@ def _sections(effort: Effort, groups: Sequence[Sequence[Subject]] | None, folder
 
 def _comparison(group: Sequence[Subject], effort: Effort) -> list[Row]:
     metrics = [metric for metric in METRICS if metric != "erf"]
-    return _in_table("comparison", compare.measure(group, metrics, plan=effort.plan))
+    rows = compare.measure(group, metrics, plan=effort.plan)
+    _check_whole(str(row["latency_status"]) for row in rows)
+    return _in_table("comparison", rows)
 
 
 def _noise(subject: Subject, effort: Effort) -> list[Row]:
     again = replace(subject, label=f"{subject.label}, again")
-    return _in_table("noise", [timing.row() for timing in speed.measure([subject, again], effort.plan)])
+    timings = speed.measure([subject, again], effort.plan)
+    _check_whole(timing.status for timing in timings)
+    return _in_table("noise", [timing.row() for timing in timings])
 
 
 def _fields(subject: Subject, effort: Effort, folder: Path) -> list[Row]:
-    found = fields.measure(subject, effort.protocol)[-1]
+    try:
+        found = fields.measure(subject, effort.protocol)[-1]
+    except InputError as error:  # a network without maps has all the rest
+        return _in_table("missing", [{"model": subject.label, "what": "receptive field", "reason": str(error)}])
     file = f"fields/{file_name(subject.label)}.npz"
     mapfile.save([found.condensed()], folder / file)
     return _in_table("field", [{**found.row(), "map_file": file}])
@@ -138,6 +147,12 @@ def _ablation(subject: Subject, effort: Effort) -> list[Row]:
     network = variants.resolve(subject.label)
     tasks = ablate.tasks(variants.built_in(network, effort.studies), subject.resolution)
     return _in_table("ablation", list(ablate.run(tasks)))
+
+
+def _check_whole(statuses: Iterable[str]) -> None:
+    """Raise KeyboardInterrupt if timing was cut short, so that the section is measured again the next time."""
+    if CUT_SHORT in statuses:
+        raise KeyboardInterrupt
 
 
 def _names(group: Sequence[Subject]) -> str:
