@@ -100,7 +100,11 @@ def _setting(row: Row) -> str:
     weights = {"random": "random weights", "trained": "trained weights"}.get(row["weights"], "weights as given")
     seeds = f" of {row['seeds']} seeds" if row["seeds"] > 1 else ""
     skipped = f" ({row['skipped']} files skipped)" if row["skipped"] else ""
-    how = "RepLKNet's log map" if row["method"] == "replknet" else f"linear map, {_SIGNS[row['contribution']]}"
+    how = (
+        "RepLKNet's log map, around pixel (H // 2, W // 2)"
+        if row["method"] == "replknet"
+        else f"linear map, {_SIGNS[row['contribution']]}"
+    )
     return (
         f"Input {units.size(row['resolution'])}, {row['images']} {row['image_kind']}{skipped}, {weights}{seeds}; {how}."
     )
