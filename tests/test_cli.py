@@ -241,22 +241,23 @@ def test_no_argument_list_makes_it_fall_over(arguments, capsys, tmp_path):
 
 
 COMMANDS = ("flops", "latency", "erf", "compare", "models", "paper", "ablate", "report")
+ALL_WORDS = """
+resnet18 scsc_swin resnet5 x.py:f timm: a:b[c=1 --model -m --set kernels=3,5 --weights w.pth --resolution 32 0 x
+--batch --batch-sizes 1,8 1,,x --channels --transplant --rule replace=depthwise kernels=4 --deploy --baseline swin
+--device cpu cuda tpu --dtype float16 int --memory-format --threads --compile --train --pairs --min-time
+--max-time 5 -1 nan 1e999 --delta --seed --self-test --by stage module block --plot a.png macs,latency ,
+--stage all --layer conv1 --layout nchw --images /nowhere --samples --seeds --method replknet --contribution abs
+--save m.npz --from none.npz --table t.md --with params,macs latency erf --accuracy none.csv --figure f.bmp
+--study groups --grid groups=1 kernels= --config none.toml --store rows.jsonl --jobs --executor local
+--figures out --draw --no-draw --tolerance --name --folder --quick --format json -o o.docx --help --
+""".split()
 all_words = st.one_of(
-    st.sampled_from(
-        "resnet18 scsc_swin resnet5 x.py:f timm: a:b[c=1 --model -m --set kernels=3,5 --weights w.pth --resolution 32 0 x "
-        "--batch --batch-sizes 1,8 1,,x --channels --transplant --rule replace=depthwise kernels=4 --deploy --baseline swin "
-        "--device cpu cuda tpu --dtype float16 int --memory-format --threads --compile --train --pairs --min-time "
-        "--max-time 5 -1 nan 1e999 --delta --seed --self-test --by stage module block --plot a.png macs,latency , "
-        "--stage all --layer conv1 --layout nchw --images /nowhere --samples --seeds --method replknet --contribution abs "
-        "--save m.npz --from none.npz --table t.md --with params,macs latency erf --accuracy none.csv --figure f.bmp "
-        "--study groups --grid groups=1 kernels= --config none.toml --store rows.jsonl --jobs --executor local "
-        "--figures out --draw --no-draw --tolerance --name --folder --quick --format json -o o.docx --help --".split()
-    ),
+    st.sampled_from(ALL_WORDS),
     st.text(max_size=6),
 )
 
 
-class Measured(Exception):
+class BeginsError(Exception):
     """Raised where measuring would begin."""
 
 
@@ -266,7 +267,7 @@ def test_no_argument_list_gets_past_the_reading_of_any_command_but_as_input(
     command, arguments, capsys, tmp_path, monkeypatch
 ):
     def begin(*_, **__):
-        raise Measured
+        raise BeginsError
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("scsc_lab.models.subject.subjects", begin)
@@ -275,7 +276,7 @@ def test_no_argument_list_gets_past_the_reading_of_any_command_but_as_input(
     monkeypatch.setattr("scsc_lab.studies.report.measure", begin)
     try:
         assert main([command, *arguments]) in (0, 2)
-    except Measured:
+    except BeginsError:
         return
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err

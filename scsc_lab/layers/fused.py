@@ -1,4 +1,4 @@
-"""The SCSC module for inference: BatchNorm folded into the convolutions, 1×1 convolutions as matrix products."""
+"""The SCSC module for inference: BatchNorm folded into the convolutions, all of them channels-last on a CPU."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
+from scsc_lab.layers.gelu import gelu
 from scsc_lab.layers.scsc import SCSC, SpatialCrossScaleEncoder, channel_slices, cpu_channels_last
 from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
 
@@ -26,10 +26,10 @@ class FusedSCSC(nn.Module):
     def __init__(self, scsc: SCSC) -> None:
         super().__init__()
         scsc = scsc.eval()
-        self.reduce = Pointwise(fuse_conv_bn_eval(scsc.reduce, scsc.reduce_norm))
+        self.reduce = fuse_conv_bn_eval(scsc.reduce, scsc.reduce_norm)
         self.encoder = _fused_encoder(scsc.encoder, scsc.encoder_norm)
         self.embed = scsc.embed
-        self.recover = Pointwise(fuse_conv_bn_eval(scsc.recover, scsc.recover_norm))
+        self.recover = fuse_conv_bn_eval(scsc.recover, scsc.recover_norm)
         self.activation = scsc.activation
         self.se = scsc.se
         self.scales = scsc.scales
@@ -44,23 +44,10 @@ class FusedSCSC(nn.Module):
 
     def before_scaling(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the output before squeeze-and-excitation scales it, and the scale, ``(N, C, 1, 1)``, if it has one."""
-        r = cpu_channels_last(F.gelu(self.reduce(x)))
-        slices = channel_slices(F.gelu(self.encoder(r)), self.scales, shuffle=self.shuffle)
+        r = gelu(self.reduce(cpu_channels_last(x)))
+        slices = channel_slices(gelu(self.encoder(r)), self.scales, shuffle=self.shuffle)
         y = self.activation(self.recover(self.embed(slices, r)))
         return y, self.se.scale(y) if isinstance(self.se, SqueezeExcitation) else None
-
-
-class Pointwise(nn.Module):
-    """A 1×1 convolution as a matrix product over positions: ``(N, C, H, W)`` to ``(N, C', H, W)``, channels-last."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(conv.weight.detach().flatten(1).clone())
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output map."""
-        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
 
 
 def _fused_encoder(encoder: SpatialCrossScaleEncoder, norm: nn.BatchNorm2d) -> SpatialCrossScaleEncoder:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from scsc_lab.layers.depthwise import DepthwiseConv2d
+from scsc_lab.layers.gelu import GELU, gelu
 from scsc_lab.layers.operator import operator
 from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
 from scsc_lab.specs import SCSCSpec
@@ -60,7 +60,7 @@ class SCSC(nn.Module):
         self.embed = SpatialEmbed(reduced, scales, groups, stride) if gates else PlainSum()
         self.recover = nn.Conv2d(reduced, out_channels, 1, bias=False)
         self.recover_norm = nn.BatchNorm2d(out_channels)
-        self.activation = nn.GELU() if activation else nn.Identity()
+        self.activation = GELU() if activation else nn.Identity()
         self.se = SqueezeExcitation(out_channels) if se else nn.Identity()
         self.scales = scales
         self.shuffle = shuffle
@@ -83,12 +83,12 @@ class SCSC(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the output map; see the class for shapes."""
         # 1. Reduce: one feature r that all scales share.
-        r = cpu_channels_last(F.gelu(self.reduce_norm(self.reduce(x))))
+        r = cpu_channels_last(gelu(self.reduce_norm(self.reduce(x))))
         # 2. Spatial cross-scale encoder: the same r at every kernel size, side by side.
         scales = self.encoder(r)
         # 3. Channel shuffle, BatchNorm, GELU. The last two act on each channel alone, so they come first here: the
         #    shuffle is then a view. Hence encoder_norm keeps its channels in the order of the encoder.
-        slices = channel_slices(F.gelu(self.encoder_norm(scales)), self.scales, shuffle=self.shuffle)
+        slices = channel_slices(gelu(self.encoder_norm(scales)), self.scales, shuffle=self.shuffle)
         # 4. Spatial embed module: at each position, gates from r weight the slices and sum them.
         embedded = self.embed(slices, r)
         # 5. Recover the width.

@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from scsc_lab.errors import InputError
 from scsc_lab.layers.fused import FusedSCSC
+from scsc_lab.layers.gelu import gelu
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.models.swin import SCSCSwinBlock
 
@@ -39,22 +40,26 @@ def deploy(model: nn.Module) -> nn.Module:
 
 
 class FusedSCSCSwinBlock(nn.Module):
-    """An SCSC-Swin block for inference: SCSC's scaling joins the sum, the BatchNorm the first linear layer."""
+    """An SCSC-Swin block for inference: SCSC's scaling joins the sum, the BatchNorm the MLP's first layer.
+
+    The MLP's layers are 1×1 convolutions: with several threads a CPU is about twice as fast at those as at the same
+    product of a linear layer (torch 2.13).
+    """
 
     def __init__(self, block: SCSCSwinBlock) -> None:
         super().__init__()
         self.scsc = FusedSCSC(block.scsc)
-        self.mlp = block.mlp
         with torch.no_grad():
-            _fold_into_linear(block.bn, self.mlp.fc1)
+            _fold_into_linear(block.bn, block.mlp.fc1)
+            self.expand, self.contract = _as_convolution(block.mlp.fc1), _as_convolution(block.mlp.fc2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output map, ``(N, H, W, C)`` to the same."""
         maps = x.permute(0, 3, 1, 2)
         y, scale = self.scsc.before_scaling(maps)
         maps = maps + y if scale is None else torch.addcmul(maps, y, scale)
+        maps = maps + self.contract(gelu(self.expand(maps)))
         x = maps.permute(0, 2, 3, 1)
-        x = x + self.mlp(x)
         return x
 
 
@@ -91,6 +96,14 @@ def _fold_neighbours(module: nn.Module) -> int:
             setattr(module, second, nn.Identity())
             found += 1
     return found
+
+
+def _as_convolution(linear: nn.Linear) -> nn.Conv2d:
+    """Return the 1×1 convolution that a linear layer over the channels is."""
+    conv = nn.Conv2d(linear.in_features, linear.out_features, 1, device=linear.weight.device)
+    conv.weight = nn.Parameter(linear.weight.detach()[:, :, None, None].clone(memory_format=torch.channels_last))
+    conv.bias = nn.Parameter(linear.bias.detach().clone())
+    return conv
 
 
 def _fold_into_linear(norm: nn.BatchNorm2d, linear: nn.Linear) -> None:

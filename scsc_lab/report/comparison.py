@@ -130,9 +130,8 @@ def _notes(rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
             f"{first['device_name']}; ×: time over the baseline's, measured in random-order pairs, with its "
             "95% interval; as by `scsc-lab latency`."
         )
-        for row in rows:
-            if row.get("latency_status") not in (None, "complete"):
-                notes.append(f"{row['model']}: timing {row['latency_status']}.".upper())
+        unfinished = [row for row in rows if row.get("latency_status") not in (None, "complete")]
+        notes += [f"{row['model']}: TIMING {str(row['latency_status']).upper()}." for row in unfinished]
         verdicts = [f"{row['model']} {row['verdict']}" for row in rows if row.get("verdict")]
         notes += [f"Verdict on time: {', '.join(verdicts)}."] if verdicts else []
     if "erf" in metrics and any("r50" in row for row in rows):

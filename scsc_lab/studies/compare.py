@@ -41,10 +41,10 @@ def measure(
     """Return one row a network, with its change against the baseline under ``<key>_change``.
 
     Changes are fractions (−0.25: a quarter less), those of accuracies differences in their own unit; ``r50``, a share
-    itself, has a ``r50_difference``. ``ratio`` is the
-    network's time over the baseline's, measured in random-order pairs. A keyboard interrupt while they are timed ends the
-    measurement with what there is: ``latency_status`` is then ``cut short``. What is published is under ``published_top1``,
-    with its source, and was not measured here; what the user brings is under ``user:<metric>``.
+    itself, has a ``r50_difference``. ``ratio`` is the network's time over the baseline's, measured in random-order
+    pairs. A keyboard interrupt while they are timed ends the measurement with what there is: ``latency_status`` is then
+    ``cut short``. What is published is under ``published_top1``, with its source, and was not measured here; what the
+    user brings is under ``user:<metric>``.
 
     Args:
         subjects: the networks.
