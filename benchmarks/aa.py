@@ -24,7 +24,7 @@ from torch import nn
 import scsc_lab
 from scsc_lab.metrics import clock as clocks
 from scsc_lab.models.subject import Subject, subjects
-from scsc_lab.records import machine, versions
+from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Budget, Execution, Plan
 from scsc_lab.studies import passes, speed
 

@@ -216,7 +216,7 @@ def main() -> None:
     if options.one:
         print(quietly(TOOLS[options.one[0]], options.one[1]))
         return
-    from scsc_lab.records import machine, versions
+    from scsc_lab.provenance import machine, versions
 
     print(machine(), versions())
     processes("resnet50", options.rounds)

@@ -26,7 +26,7 @@ from scsc_lab.metrics.erf import Target, gradient_maps
 from scsc_lab.metrics.targets import survey
 from scsc_lab.models.stages import stage_maps
 from scsc_lab.models.subject import subjects
-from scsc_lab.records import machine, versions
+from scsc_lab.provenance import machine, versions
 
 
 def one_by_one(model: nn.Module, images: np.ndarray, targets: Sequence[Target]) -> list[np.ndarray]:

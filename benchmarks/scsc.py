@@ -25,7 +25,7 @@ from scsc_lab.metrics import clock as clocks
 from scsc_lab.metrics.latency import interleave, warm_up
 from scsc_lab.models import build
 from scsc_lab.models.deploy import deploy
-from scsc_lab.records import machine, versions
+from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Budget
 
 STAGES = ((96, 56, (3, 9, 13)), (192, 28, (3, 7, 11)), (384, 14, (3, 5, 7)), (768, 7, (3, 5)))

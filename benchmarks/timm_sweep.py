@@ -19,7 +19,7 @@ from scsc_lab import formats, store, tables, units
 from scsc_lab.errors import InputError
 from scsc_lab.metrics.crosscheck import DIFFERENCES, NO_RULE, cross_check
 from scsc_lab.models.subject import subjects
-from scsc_lab.records import run_info, versions
+from scsc_lab.provenance import run_info, versions
 from scsc_lab.studies import size
 from scsc_lab.tables import Column, Table
 

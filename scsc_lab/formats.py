@@ -14,7 +14,8 @@ from typing import IO, Any, Literal
 
 from scsc_lab import store
 from scsc_lab.errors import InputError
-from scsc_lab.records import SCHEMA, RunInfo
+from scsc_lab.provenance import RunInfo
+from scsc_lab.records import SCHEMA
 from scsc_lab.tables import Column, Table
 
 SUFFIXES = {".txt": "table", ".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex"}

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import os
-import platform
 import re
-import shlex
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Row = dict[str, Any]
@@ -223,55 +215,6 @@ class CrossCheck:
         return "explained" if all(row.explained for row in self.operators) else "unexplained"
 
 
-@dataclass(frozen=True)
-class RunInfo:
-    """How a run was made: everything needed to repeat it."""
-
-    command: str
-    time: str
-    versions: Mapping[str, str]
-    machine: Mapping[str, Any]
-    device: str = "cpu"
-    seed: int = 0
-    commit: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def row(self) -> Row:
-        """Return it as JSON has it: ``torch`` stands beside the other versions too."""
-        return {**asdict(self), "torch": self.versions.get("torch", "")}
-
-
-def run_info(device: str = "cpu", seed: int = 0, arguments: Sequence[str] | None = None) -> RunInfo:
-    """Return how this process runs: command, UTC time, versions, machine and git commit."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    return RunInfo(
-        command=shlex.join(["scsc-lab", *arguments]),
-        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        versions=versions(),
-        machine=machine(),
-        device=device,
-        seed=seed,
-        commit=_commit(),
-    )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python, of this package and of what its numbers rest on, without importing them."""
-    found = {"python": platform.python_version()}
-    for package in ("scsc-lab", "torch", "fvcore", "numpy", "timm"):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """Return the processor's name, the cores this process may use and the operating system."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": _processor(), "cores": cores, "system": platform.platform(terse=True)}
-
-
 def change(value: float | None, baseline: float | None) -> float | None:
     """Return the change of ``value`` against ``baseline`` as a fraction (−0.25: a quarter less), if it is defined."""
     if value is None or not baseline:
@@ -302,24 +245,3 @@ def _part(name: str, cells: Iterable[Cell], params: int) -> Part:
     cells = list(cells)
     sums = {key: sum(getattr(cell, key) for cell in cells) for key in ("calls", "macs", "activations", "bytes")}
     return Part(name, params=params, **sums)
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    package = Path(__file__).resolve().parent.parent
-    if not (package / ".git").exists():
-        return ""
-    command = ["git", "-C", str(package), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""

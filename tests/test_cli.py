@@ -158,7 +158,7 @@ def test_unexplained_and_partial_counts_exit_with_1(run, monkeypatch):
     rules = dict(operators.RULES)
     del rules["convolution"]
     monkeypatch.setattr(operators, "RULES", rules)
-    from scsc_lab.metrics.count import _kind
+    from scsc_lab.metrics.tally import _kind
 
     _kind.cache_clear()
     try:

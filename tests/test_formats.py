@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scsc_lab import InputError, formats, store, tables, units
-from scsc_lab.records import change, run_info, with_changes
+from scsc_lab.provenance import run_info
+from scsc_lab.records import change, with_changes
 from scsc_lab.tables import Column, Table
 
 RUN = run_info(arguments=["flops", "a b"])

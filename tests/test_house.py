@@ -16,7 +16,7 @@ PACKAGE = Path(scsc_lab.__file__).parent
 ROOT = Path(__file__).parents[1]
 
 FLOORS = {
-    0: ("errors", "specs", "catalog", "changes", "records", "settings", "units"),
+    0: ("errors", "specs", "catalog", "changes", "records", "provenance", "settings", "units"),
     1: ("layers", "accuracy", "analysis", "tables", "formats", "figures", "store", "report", "images"),
     2: ("models", "metrics"),
     3: ("studies",),

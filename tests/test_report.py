@@ -16,7 +16,7 @@ from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.cli import main
 from scsc_lab.errors import InputError
 from scsc_lab.models.subject import subjects
-from scsc_lab.records import run_info
+from scsc_lab.provenance import run_info
 from scsc_lab.report import document
 from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore, as_lines, write

@@ -15,7 +15,8 @@ from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
-from scsc_lab.records import file_name, run_info
+from scsc_lab.provenance import run_info
+from scsc_lab.records import file_name
 from scsc_lab.report import ablations
 from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore

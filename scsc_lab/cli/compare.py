@@ -13,7 +13,8 @@ from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
-from scsc_lab.records import Row, run_info
+from scsc_lab.provenance import run_info
+from scsc_lab.records import Row
 from scsc_lab.report import comparison
 from scsc_lab.settings import Budget, Execution, Plan
 

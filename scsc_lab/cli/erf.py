@@ -16,7 +16,7 @@ from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
 from scsc_lab.cli import erf_table, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
-from scsc_lab.records import run_info
+from scsc_lab.provenance import run_info
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field

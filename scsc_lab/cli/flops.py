@@ -12,7 +12,8 @@ from scsc_lab import changes as spec_changes
 from scsc_lab import formats, tables, units
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
-from scsc_lab.records import Part, Row, run_info, with_changes
+from scsc_lab.provenance import run_info
+from scsc_lab.records import Part, Row, with_changes
 from scsc_lab.specs import TransplantSpec
 from scsc_lab.tables import Column, Table
 

@@ -14,7 +14,8 @@ from scsc_lab import formats, tables, units
 from scsc_lab.cli import latency_notes, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
-from scsc_lab.records import Row, run_info
+from scsc_lab.provenance import run_info
+from scsc_lab.records import Row
 from scsc_lab.settings import Budget, Execution, Plan
 from scsc_lab.tables import Column, Table
 

@@ -9,7 +9,7 @@ import typer
 from scsc_lab import catalog, formats, units
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError, nearest
-from scsc_lab.records import run_info
+from scsc_lab.provenance import run_info
 from scsc_lab.tables import Column, Table
 
 

@@ -9,7 +9,8 @@ import typer
 from scsc_lab import formats
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
-from scsc_lab.records import Row, run_info
+from scsc_lab.provenance import run_info
+from scsc_lab.records import Row
 from scsc_lab.report.claims import claims_table
 
 

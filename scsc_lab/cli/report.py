@@ -13,7 +13,7 @@ from scsc_lab import changes as spec_changes
 from scsc_lab import store
 from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
-from scsc_lab.records import run_info
+from scsc_lab.provenance import run_info
 from scsc_lab.report import document
 from scsc_lab.store import RowStore
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from scsc_lab.errors import InputError
-from scsc_lab.records import machine
+from scsc_lab.provenance import machine
 
 
 def find(name: str) -> torch.device:

@@ -11,7 +11,8 @@ from scsc_lab.analysis import mapfile
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.formats import markdown_text
-from scsc_lab.records import Row, RunInfo, file_name, with_changes
+from scsc_lab.provenance import RunInfo
+from scsc_lab.records import Row, file_name, with_changes
 from scsc_lab.report import ablations, claims, comparison, receptive_fields
 from scsc_lab.tables import Table
 

@@ -14,7 +14,8 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics.count import count
 from scsc_lab.models import build
 from scsc_lab.models.subject import of
-from scsc_lab.records import Row, versions
+from scsc_lab.provenance import versions
+from scsc_lab.records import Row
 from scsc_lab.settings import Plan
 from scsc_lab.store import RowStore
 from scsc_lab.studies import fields, speed

@@ -12,7 +12,8 @@ from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.errors import InputError
 from scsc_lab.models.subject import Subject, subjects
-from scsc_lab.records import Row, RunInfo, file_name, versions
+from scsc_lab.provenance import RunInfo, versions
+from scsc_lab.records import Row, file_name
 from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore
 from scsc_lab.studies import ablate, compare, fields, paper, speed, variants

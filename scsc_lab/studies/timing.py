@@ -8,7 +8,8 @@ from scsc_lab.analysis import samples
 from scsc_lab.analysis.paired import Comparison
 from scsc_lab.metrics.latency import WarmUp
 from scsc_lab.metrics.memory import Memory
-from scsc_lab.records import Row, change, machine, versions
+from scsc_lab.provenance import machine, versions
+from scsc_lab.records import Row, change
 from scsc_lab.settings import Execution, Plan
 
 COMPLETE, CUT_SHORT, OUT_OF_MEMORY = "complete", "cut short", "out of memory"

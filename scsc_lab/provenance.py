@@ -1,0 +1,87 @@
+"""How a run was made: command, time, versions, machine and commit. No torch, nothing imported to ask its version."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scsc_lab.records import Row
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """How a run was made: everything needed to repeat it."""
+
+    command: str
+    time: str
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    device: str = "cpu"
+    seed: int = 0
+    commit: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def row(self) -> Row:
+        """Return it as JSON has it: ``torch`` stands beside the other versions too."""
+        return {**asdict(self), "torch": self.versions.get("torch", "")}
+
+
+def run_info(device: str = "cpu", seed: int = 0, arguments: Sequence[str] | None = None) -> RunInfo:
+    """Return how this process runs: command, UTC time, versions, machine and git commit."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    return RunInfo(
+        command=shlex.join(["scsc-lab", *arguments]),
+        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        versions=versions(),
+        machine=machine(),
+        device=device,
+        seed=seed,
+        commit=_commit(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of what its numbers rest on, without importing them."""
+    found = {"python": platform.python_version()}
+    for package in ("scsc-lab", "torch", "fvcore", "numpy", "timm"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return the processor's name, the cores this process may use and the operating system."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": _processor(), "cores": cores, "system": platform.platform(terse=True)}
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    package = Path(__file__).resolve().parent.parent
+    if not (package / ".git").exists():
+        return ""
+    command = ["git", "-C", str(package), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
