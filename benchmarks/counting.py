@@ -138,10 +138,13 @@ def processes(name: str, rounds: int) -> None:
         "scsc-lab models": [command, "models"],
     }
     seconds: dict[str, list[float]] = {run: [] for run in runs}
+    failed: set[str] = set()
     for number in range(rounds + 1):
         for run in random.sample(list(runs), len(runs)):
             started = time.perf_counter()
-            subprocess.run(runs[run], check=False, **QUIET)
+            code = subprocess.run(runs[run], check=False, **QUIET).returncode
+            if code:
+                failed.add(run)
             if number:  # the first round only warms the file cache
                 seconds[run].append(time.perf_counter() - started)
     floor = statistics.median(seconds["import torch (the floor)"])
@@ -149,7 +152,8 @@ def processes(name: str, rounds: int) -> None:
     print("| process | seconds | × import torch |\n|:--|--:|--:|")
     for run, times in seconds.items():
         median = statistics.median(times)
-        print(f"| {run} | {median:.2f} | {median / floor:.2f} |", flush=True)
+        cells = "fails | " if run in failed else f"{median:.2f} | {median / floor:.2f}"
+        print(f"| {run} | {cells} |", flush=True)
 
 
 def calls(name: str, rounds: int) -> None:
