@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,22 @@ def test_every_command_is_in_the_readme():
     readme = (ROOT / "README.md").read_text()
     for command in app.registered_commands:
         assert f"scsc-lab {command.name}" in readme
+
+
+def test_the_readme_shows_the_table_of_the_report():
+    lines = (ROOT / "README.md").read_text().partition("## What it finds")[2].partition("\n## ")[0].splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) > 4
+    assert "\n".join(table) in (ROOT / "reports" / "full" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "reports/full/README.md"])
+def test_links_and_images_of_documents_resolve(document):
+    path = ROOT / document
+    targets = re.findall(r"\]\(([^)#\s]+)\)", path.read_text())
+    for target in targets:
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
 
 
 def test_version_is_one():

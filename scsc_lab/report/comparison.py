@@ -21,6 +21,7 @@ MEASURES = {
 }
 """The column of every metric, by the word that ``--with`` has for it."""
 
+_SHORT = {"erf": "Δ points", "top1": "Δ points"}
 _HIGHER_IS_BETTER = ("r50", "published_top1")
 
 
@@ -61,7 +62,10 @@ def wide_table(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
     columns: list[Column] = [tables.MODEL, tables.INPUT]
     for metric in metrics:
         change = _change(metric)
-        columns += [MEASURES[metric], change if metric == "latency" else replace(change, heading="Δ")]
+        columns += [
+            MEASURES[metric],
+            change if metric == "latency" else replace(change, heading=_SHORT.get(metric, "Δ")),
+        ]
     notes = ("Changes are against the baseline above.", *_notes(rows, metrics))
     return Table(tables.filled(columns, rows), tuple(rows), notes=notes)
 
