@@ -148,7 +148,6 @@ def test_a_network_of_your_own_file(run, tmp_path):
         (["--deploy", "--train"], "--deploy is for inference"),
         (["--rule", "kernels=3"], "--rule goes with --transplant"),
         (["--resolution", "16"], "resolution 16: resnet18 takes sides from 32 pixels up"),
-        (["swin_tiny", "--deploy"], "swin_tiny: Swin has no deploy form"),
     ],
 )
 def test_mistakes_are_one_line(run, arguments, message):
@@ -156,6 +155,17 @@ def test_mistakes_are_one_line(run, arguments, message):
     assert (code, out) == (2, "")
     assert err.startswith(f"scsc-lab: {message}")
     assert err.count("\n") == 1
+
+
+def test_deploy_forms_of_those_that_have_one(run):
+    code, out, err = run("swin_tiny", "--deploy")
+    assert (code, out) == (2, "")
+    assert err.startswith("scsc-lab: swin_tiny: Swin has no deploy form")
+    shape = ["--resolution", "64", "--pairs", "6", "--min-time", "0", "--max-time", "1", "--format", "json"]
+    code, out, _ = run("swin_tiny[depths=1,1,1,1]", "resnet18", "--deploy", *shape)
+    rows = json.loads(out)["rows"]
+    assert [row["model"] for row in rows] == ["swin_tiny[depths=1,1,1,1]", "resnet18", "resnet18 (deploy)"]
+    assert [row["form"] for row in rows] == ["ordinary", "ordinary", "deploy"]
 
 
 def test_the_budget_of_the_two_times_the_one_not_given_makes_way():

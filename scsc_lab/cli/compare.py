@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scsc_lab import accuracy, formats
-from scsc_lab import changes as spec_changes
 from scsc_lab.analysis.protocol import Protocol
-from scsc_lab.cli import options, progress
+from scsc_lab.cli import networks, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.provenance import run_info
@@ -63,7 +62,7 @@ def compare(
     output: options.Output = None,
 ) -> None:
     """Compare networks: size, latency, effective receptive field, published and your own accuracy."""
-    names = options.names(models, model)
+    named = networks.read(models, model, set_, weights, channels, transplant, rule)
     metrics = options.several("--with", with_, tuple(comparison.MEASURES))
     size, images = options.resolution(resolution), options.whole("--batch", batch)
     options.choice("--by", by, _BY)
@@ -74,9 +73,6 @@ def compare(
     if axes:
         style.check(drawn)
     formats.choose(format, output)
-    changes = spec_changes.parse(set_ or [])
-    rules = options.rules(transplant, rule)
-    inputs = None if channels is None else options.whole("--channels", channels, 4096)
     number = options.seed(seed)
     plan = Plan(
         execution=Execution(device=options.device(device), threads=options.whole("--threads", threads, 4096)),
@@ -92,27 +88,24 @@ def compare(
         seed=number,
     )
 
-    from scsc_lab.models.subject import subjects, transplanted
     from scsc_lab.studies import compare as comparing
 
-    networks = subjects(names, changes, weights or [], inputs)
-    if rules:
-        networks = [form for network in networks for form in (network, transplanted(network, rules, size))]
-    labels = [network.label for network in networks]
+    subjects = named.subjects(size)
+    labels = [subject.label for subject in subjects]
     index = options.baseline_index(baseline, labels)
     own = accuracy.read(accuracies, labels) if accuracies else {}
     for word in axes:
         if word not in (*metrics, *accuracy.metrics(own)):
             raise InputError(f"--plot {plot!r}: {word!r} is none of {', '.join([*metrics, *accuracy.metrics(own)])}")
     if by:
-        if len(networks) != 2:
-            raise InputError(f"--by {by} lays two networks side by side; {len(networks)} are named")
-        rows = comparing.side_by_side(networks, by, size)
+        if len(subjects) != 2:
+            raise InputError(f"--by {by} lays two networks side by side; {len(subjects)} are named")
+        rows = comparing.side_by_side(subjects, by, size)
         formats.emit(comparison.blocks_table(rows, labels, by), run_info(), format, output)
         return
     with progress.stepwise() as told:
         rows = comparing.measure(
-            networks,
+            subjects,
             metrics,
             baseline=index,
             batch=images,

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab import changes as spec_changes
 from scsc_lab import formats
 from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
-from scsc_lab.cli import erf_table, options, progress
+from scsc_lab.cli import erf_table, networks, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.provenance import run_info
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
-    from scsc_lab.specs import TransplantSpec
+    from scsc_lab.cli.networks import Named
 
 _LARGEST_SAMPLE = 100_000
 
@@ -110,9 +109,7 @@ def erf(
             raise InputError("--stage and --layer: take one of them")
         if images is not None and not images.is_dir():
             raise InputError(f"no folder {str(images)!r}")
-        measured = _measured(
-            options.names(models, model), protocol, set_ or [], weights or [], channels, options.rules(transplant, rule)
-        )
+        measured = _measured(networks.read(models, model, set_, weights, channels, transplant, rule), protocol)
     path = output or _default_path(measured)
     style.check(path)
     if save is not None:
@@ -126,30 +123,13 @@ def erf(
     formats.emit(erf_table.table(measured), run_info(device, measured[0].setting.seed), format, table)
 
 
-def _measured(
-    names: Sequence[str],
-    protocol: Protocol,
-    changes: Sequence[str],
-    weights: Sequence[str],
-    channels: str | None,
-    rules: TransplantSpec | None,
-) -> list[Field]:
-    parsed = spec_changes.parse(changes)
-    inputs = None if channels is None else options.whole("--channels", channels, 4096)
-
-    from scsc_lab.models.subject import subjects, transplanted
+def _measured(named: Named, protocol: Protocol) -> list[Field]:
     from scsc_lab.studies.fields import measure
 
-    networks = subjects(names, parsed, weights, inputs)
-    if rules:
-        networks = [
-            form for network in networks for form in (network, transplanted(network, rules, protocol.resolution))
-        ]
     measured = []
-    for network in networks:
-        with progress.counted(network.label, protocol.samples * protocol.seeds) as advance:
-            advancing: Callable[[int, int], None] | None = advance
-            measured += measure(network, protocol, advancing)
+    for subject in named.subjects(protocol.resolution):
+        with progress.counted(subject.label, protocol.samples * protocol.seeds) as advance:
+            measured += measure(subject, protocol, advance)
     return measured
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab import changes as spec_changes
 from scsc_lab import formats, tables, units
-from scsc_lab.cli import options
+from scsc_lab.cli import networks, options
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Part, Row, with_changes
@@ -57,7 +56,7 @@ def flops(
 
     Exit code 1: a count is partial or its difference to fvcore unexplained, or a network is over its budget.
     """
-    names = options.names(models, model)
+    named = networks.read(models, model, set_, weights, channels, transplant, rule, deploy)
     size = options.resolution(resolution)
     images = options.whole("--batch", batch)
     options.choice("--by", by, _BY)
@@ -66,23 +65,17 @@ def flops(
         raise InputError("--depth goes with --by module")
     budgets = {"macs": options.budget("--max-macs", max_macs), "params": options.budget("--max-params", max_params)}
     formats.choose(format, output)
-    changes = spec_changes.parse(set_ or [])
-    rules = options.rules(transplant, rule)
-    inputs = None if channels is None else options.whole("--channels", channels, 4096)
 
-    from scsc_lab.models.subject import subjects, transplanted, with_deploy_forms
     from scsc_lab.studies.size import measure
 
-    networks = subjects(names, changes, weights or [], inputs)
-    if rules:
-        networks = [form for network in networks for form in (network, transplanted(network, rules, size))]
-    if deploy:
-        networks = with_deploy_forms(networks)
-    index = options.baseline_index(baseline, [network.label for network in networks])
-    sizes = [measure(network, size, images, check=check) for network in networks]
+    subjects = named.subjects(size)
+    index = options.baseline_index(baseline, [subject.label for subject in subjects])
+    sizes = [measure(subject, size, images, check=check) for subject in subjects]
     table = _breakdown(sizes, by, levels) if by else _totals(sizes, index)
-    if rules:
-        table = _with_changes(table, sizes[::2], rules)
+    if named.rules:
+        labels = [size.subject.label for size in sizes]
+        originals = [size for size in sizes if f"{size.subject.label} + SCSC" in labels]
+        table = _with_changes(table, originals, named.rules)
     formats.emit(table, run_info(), format, output)
     over = _over_budget([result.row() for result in sizes], budgets)
     for line in over:

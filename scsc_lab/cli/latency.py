@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab import changes as spec_changes
 from scsc_lab import formats, tables, units
-from scsc_lab.cli import latency_notes, options, progress
+from scsc_lab.cli import latency_notes, networks, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.figures import style
 from scsc_lab.provenance import run_info
@@ -84,7 +83,7 @@ def latency(
 
     Ctrl-C ends the measurement and prints what there is. A network that runs out of memory says so in its row.
     """
-    names = options.names(models, model)
+    named = networks.read(models, model, set_, weights, channels, transplant, rule, deploy)
     budget = _budget(pairs, min_time, max_time)
     plan = Plan(
         execution=Execution(
@@ -105,23 +104,13 @@ def latency(
     formats.choose(format, output)
     options.choice("--by", by, _BY)
     _check_together(plan, deploy=deploy, self_test=self_test, by=by, baseline=baseline, plot=plot)
-    changes = spec_changes.parse(set_ or [])
-    rules = options.rules(transplant, rule)
-    inputs = None if channels is None else options.whole("--channels", channels, 4096)
-
-    from scsc_lab.models.subject import subjects, transplanted, with_deploy_forms
-
-    networks = subjects(names, changes, weights or [], inputs)
-    if rules:
-        networks = [form for network in networks for form in (network, transplanted(network, rules, plan.resolution))]
-    if deploy:
-        networks = with_deploy_forms(networks)
-    index = options.baseline_index(baseline, [network.label for network in networks])
+    subjects = named.subjects(plan.resolution)
+    index = options.baseline_index(baseline, [subject.label for subject in subjects])
     if by:
-        rows = _parts(networks, plan, by)
+        rows = _parts(subjects, plan, by)
         table = _breakdown(rows, plan)
     else:
-        rows = _timings(networks, plan, index, self_test)
+        rows = _timings(subjects, plan, index, self_test)
         table = _totals(rows, plan, self_test)
     formats.emit(table, run_info(rows[0]["device"], plan.seed), format, output)
     if plot is not None:
@@ -131,15 +120,15 @@ def latency(
         typer.echo(f"figure: {plot}", err=True)
 
 
-def _timings(networks: Sequence[Subject], plan: Plan, baseline: int, self_test: bool) -> list[Row]:
+def _timings(subjects: Sequence[Subject], plan: Plan, baseline: int, self_test: bool) -> list[Row]:
     from scsc_lab.studies import speed
 
     with progress.timed() as tell:
         if not self_test:
-            return [timing.row() for timing in speed.measure(networks, plan, baseline=baseline, progress=tell)]
+            return [timing.row() for timing in speed.measure(subjects, plan, baseline=baseline, progress=tell)]
         rows: list[Row] = []
-        for network in networks:
-            twice = (network, replace(network, label=network.label + _AGAIN))
+        for subject in subjects:
+            twice = (subject, replace(subject, label=subject.label + _AGAIN))
             try:
                 timings = speed.measure(twice, plan, progress=tell)
             except KeyboardInterrupt:
@@ -152,11 +141,11 @@ def _timings(networks: Sequence[Subject], plan: Plan, baseline: int, self_test: 
         return rows
 
 
-def _parts(networks: Sequence[Subject], plan: Plan, by: str) -> list[Row]:
+def _parts(subjects: Sequence[Subject], plan: Plan, by: str) -> list[Row]:
     from scsc_lab.studies import parts
 
     with progress.timed() as tell:
-        found = parts.measure(networks, plan, by, progress=tell)
+        found = parts.measure(subjects, plan, by, progress=tell)
         return [row for breakdown in found for row in breakdown.rows()]
 
 
