@@ -16,7 +16,7 @@ from scsc_lab.settings import Budget, Plan
 from scsc_lab.studies import compare, size
 
 ALL = ("params", "macs", "activations", "bytes", "latency", "erf", "top1")
-SMALL = Plan(budget=Budget(8, 0.0, 1.0), resolution=(64, 64), warm_up_seconds=0.1)
+SMALL = Plan(budget=Budget(8, 0.0, 60.0), resolution=(64, 64), warm_up_seconds=0.1)
 
 
 @pytest.fixture(scope="module")

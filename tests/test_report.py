@@ -23,7 +23,7 @@ from scsc_lab.store import RowStore, as_lines, write
 from scsc_lab.studies import report
 
 TINY = report.Effort(
-    Plan(budget=Budget(8, 0.0, 1.0), resolution=(64, 64), warm_up_seconds=0.1),
+    Plan(budget=Budget(8, 0.0, 60.0), resolution=(64, 64), warm_up_seconds=0.1),
     Protocol(samples=2, resolution=(64, 64)),
     ("components",),
 )
