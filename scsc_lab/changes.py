@@ -56,7 +56,7 @@ def apply(spec: Spec, changes: Mapping[str, object]) -> Spec:
     if "scsc_stages" not in network and not spec.scsc_stages and modules:
         _reject(next(iter(modules)), own, "this network has no SCSC module; ")
     scsc = list(spec.scsc)
-    for key, value in modules.items():
+    for key, value in sorted(modules.items(), key=lambda change: "." in change[0]):  # one stage's own word comes last
         stages, field, kind = _scsc_field(spec, key, own)
         typed = _typed(key, value, kind)
         for stage in stages:

@@ -42,7 +42,7 @@ def write(path: Path, content: str | bytes) -> None:
 class RowStore:
     """Rows in a JSON-lines file, appended one by one, so that a kill costs at most the row being written.
 
-    A last line that a kill has torn is cut off when the store is opened; nothing else is touched.
+    Opening a store changes nothing. A last line that a kill has torn is left out, and cut off when a row is added.
 
     Args:
         path: the file; created, with its folder, when the first row is added.
@@ -59,13 +59,18 @@ class RowStore:
             content = path.read_bytes() if path.exists() else b""
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from None
-        *lines, torn = content.split(b"\n")
+        *lines, last = content.split(b"\n")
         for number, line in enumerate(lines, start=1):
             self.rows.append(self._row(line, number))
-        if torn:
-            self.repaired = True
-            with path.open("rb+") as file:
-                file.truncate(len(content) - len(torn))
+        self._whole = len(content)  # bytes to keep
+        self._ended = not last  # whether the last line kept has its newline
+        if last and (row := _object(last)) is not None:
+            self.rows.append(row)
+        elif last.startswith(b"{"):
+            self.repaired, self._ended = True, True
+            self._whole -= len(last)
+        elif last:
+            self._row(last, len(lines) + 1)
 
     def append(self, row: Row) -> None:
         """Add one row to the file, durably, and to :attr:`rows`.
@@ -76,22 +81,30 @@ class RowStore:
         line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists() and self.path.stat().st_size > self._whole:
+                os.truncate(self.path, self._whole)
             with self.path.open("ab") as file:
-                file.write(line.encode())
+                file.write(("" if self._ended else "\n").encode() + line.encode())
                 file.flush()
                 os.fsync(file.fileno())
+                self._whole, self._ended = file.tell(), True
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}") from None
         self.rows.append(json.loads(line))
 
     def _row(self, line: bytes, number: int) -> Row:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
+        row = _object(line)
+        if row is None:
             raise InputError(f"{self.path} is no store of rows: line {number} is not a JSON object")
         return row
+
+
+def _object(line: bytes) -> Row | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def as_lines(rows: Iterable[Row]) -> str:

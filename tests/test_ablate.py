@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,7 +19,7 @@ from scsc_lab.studies import ablate, variants
 
 
 def closed_form(spec: SwinSpec, side: int) -> tuple[int, int]:
-    """Return parameters and MACs of a Swin with SCSC in some stages, from SCSC.md's formulas."""
+    """Return parameters and MACs of a Swin with SCSC in some stages, from the module's closed formulas."""
     width, positions = spec.embed_dim, (side // spec.patch) ** 2
     params = 3 * spec.patch**2 * width + width + 2 * width
     macs = 3 * spec.patch**2 * width * positions
@@ -167,6 +168,22 @@ def test_processes_give_the_same_rows():
     given = tasks("scsc_faceresnet", ("components", "groups"))
     with ablate.executor("local", 2) as pool:
         assert list(ablate.run(given, None, pool)) == list(ablate.run(given))
+
+
+def test_an_interrupt_begins_nothing_more(tmp_path, monkeypatch):
+    begun = []
+    measure = ablate.measure
+    monkeypatch.setattr(ablate, "measure", lambda task: begun.append(task) or measure(task))
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    store = RowStore(tmp_path / "rows.jsonl")
+    given = tasks(studies=("kernels", "groups", "stages"))
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+        list(ablate.run(given, store, pool, stop))
+    assert len(RowStore(store.path).rows) == 1
+    assert len(begun) < len({task.key for task in given}) / 2
 
 
 def test_a_dask_cluster_loses_a_worker_and_no_row(tmp_path):

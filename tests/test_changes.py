@@ -101,3 +101,9 @@ def test_each_change_goes_to_the_networks_that_have_its_key():
     assert scsc.label == "scsc_swin_tiny[kernels=3,5 embed_dim=192]"
     with pytest.raises(InputError, match="unknown key 'kernelz'"):
         subjects(["swin", "scsc_swin"], {"kernelz": "3"})
+
+
+def test_the_word_on_one_stage_comes_last_whatever_the_order():
+    spec = catalog.find("scsc_swin").spec
+    for made in ({"stage1.groups": "8", "groups": "2"}, {"groups": "2", "stage1.groups": "8"}):
+        assert [module.groups for module in changes.apply(spec, made).scsc] == [8, 2, 2, 2]

@@ -39,7 +39,7 @@ def test_changes_are_against_the_baseline(rows):
     assert first["macs_change"] == first["macs"] / baseline["macs"] - 1
     assert first["r50_difference"] == first["r50"] - baseline["r50"]
     assert first["published_top1_change"] == pytest.approx(69.758 - 73.314)
-    assert first["user:mIoU_change"] == pytest.approx(-1.5)
+    assert first["change_of_user:mIoU"] == pytest.approx(-1.5)
     assert baseline["macs_change"] is None
     assert baseline["ratio"] is None
     assert third["published_top1"] is None
@@ -73,7 +73,7 @@ def test_the_command_prints_numbers_and_changes_within_80_columns(tmp_path, caps
     assert (tmp_path / "compare_macs_mIoU.png").read_bytes().startswith(b"\x89PNG")
     assert main([*arguments, "--format", "json"]) == 0
     row = json.loads(capsys.readouterr().out)["rows"][1]
-    assert (row["macs"], row["user:mIoU_change"]) == (3304838144, 0.5)
+    assert (row["macs"], row["change_of_user:mIoU"]) == (3304838144, 0.5)
 
 
 def test_side_by_side_in_csv_sums(capsys):

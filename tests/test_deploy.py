@@ -99,3 +99,47 @@ def test_depthwise_is_the_plain_convolution_whatever_path_it_takes(kernel, memor
     plain = torch.nn.functional.conv2d(x, layer.weight, padding=kernel // 2, groups=32)
     torch.testing.assert_close(layer(x), plain, rtol=1e-4, atol=1e-5)
     assert count(layer, x.shape).macs == x.numel() * kernel**2
+
+
+class NormThenRelu(nn.BatchNorm2d):
+    """A BatchNorm that does more, as timm's does."""
+
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+class PreActivation(nn.Module):
+    """A BatchNorm named as if it followed the convolution that it precedes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.conv1(self.bn1(x))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), NormThenRelu(4)),
+        PreActivation,
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
+    ],
+)
+def test_what_cannot_be_folded_with_certainty_is_left_alone(make):
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))  # something that can be folded
+    model = nn.Sequential(plain, make()).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.normal_()
+    x = torch.randn(2, 3, 9, 9)
+    torch.testing.assert_close(deploy(model)(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_fused_module_leaves_its_source_alone():
+    source = SCSC(8, 8, (3, 5)).train()
+    fused = FusedSCSC(source)
+    assert source.training
+    assert fused.embed is not source.embed

@@ -275,9 +275,16 @@ def test_mistakes_are_one_line(arguments, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_network_that_says_nothing_about_stages_has_one_for_each_stride():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1)]
+    found = scsc_lab.erf(nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 2)), 48, stage="all", samples=1)
+    assert [(one.setting.stage, one.setting.layer) for one in found] == [("stride2", "1"), ("stride4", "2")]
+
+
 def test_networks_without_a_map_or_a_gradient():
-    with pytest.raises(InputError, match="does not say what its stages are: name a module with --layer"):
-        scsc_lab.erf(small(), 48, samples=1)
+    with pytest.raises(InputError, match="no map of a stride that is a power of two: name a module with --layer"):
+        scsc_lab.erf(nn.Sequential(nn.Conv2d(3, 4, 5)), 48, samples=1)
     dead = small()
     nn.init.zeros_(dead[5].weight)
     with pytest.raises(InputError, match="gradient of 5 is zero"):

@@ -37,15 +37,27 @@ def test_a_torn_last_line_is_cut_off_and_nothing_else(tmp_path_factory, data):
     whole = path.read_bytes()
     cut = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:cut])
-    complete = whole[:cut].count(b"\n")
+    ended = whole[cut : cut + 1] == b"\n"  # only the newline is missing: the row is whole
+    complete = whole[: cut + ended].count(b"\n")
     store = RowStore(path)
+    assert path.read_bytes() == whole[:cut]  # opening changes nothing
     assert store.rows == ROWS[:complete]
-    assert store.repaired == (cut > 0 and whole[:cut][-1:] != b"\n")
+    assert store.repaired == (cut > 0 and whole[:cut][-1:] != b"\n" and not ended)
     store.append({"key": "d"})
-    assert RowStore(path).rows == [*ROWS[:complete], {"key": "d"}]
+    store.append({"key": "e"})
+    assert RowStore(path).rows == [*ROWS[:complete], {"key": "d"}, {"key": "e"}]
 
 
-@pytest.mark.parametrize("content", ["{}\nnonsense\n{}\n", "[1, 2]\n", "\x00\n"])
+def test_a_file_of_one_line_without_a_newline_is_kept(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}')
+    store = RowStore(path)
+    assert (store.rows, store.repaired, path.read_text()) == ([{"a": 1}], False, '{"a": 1}')
+    store.append({"b": 2})
+    assert path.read_text() == '{"a": 1}\n{"b": 2}\n'
+
+
+@pytest.mark.parametrize("content", ["{}\nnonsense\n{}\n", "[1, 2]\n", "\x00\n", "text", "{}\n[1]"])
 def test_what_is_no_store_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "rows.jsonl"
     path.write_text(content)

@@ -97,7 +97,7 @@ def ablate(
     with studying.executor(executor, processes) as pool, progress.counted("measuring variants", len(tasks)) as advance:
         rows = list(studying.run(tasks, rows_kept, pool, advance))
     table = ablations.ablation_tables(rows, metrics)
-    formats.emit(table, run_info(), format, output)
+    formats.emit(table, run_info(next((row["device"] for row in rows if "device" in row), "cpu")), format, output)
     if draw:
         _draw(table, metrics, figures or Path(f"ablation_{file_name(network.label)}"))
 

@@ -68,6 +68,8 @@ def compare(
     options.choice("--by", by, _BY)
     axes = _axes(plot)
     drawn = figure or Path(f"compare_{'_'.join(axes)}.png".replace("/", "-"))
+    if by and (axes or baseline or accuracies or with_ != _DEFAULT):
+        raise InputError("--by counts block by block: it takes no --with, --accuracy, --plot or --baseline")
     if figure is not None and not axes:
         raise InputError("--figure goes with --plot X,Y")
     if axes:
@@ -100,7 +102,7 @@ def compare(
     if by:
         if len(subjects) != 2:
             raise InputError(f"--by {by} lays two networks side by side; {len(subjects)} are named")
-        rows = comparing.side_by_side(subjects, by, size)
+        rows = comparing.side_by_side(subjects, by, size, images)
         formats.emit(comparison.blocks_table(rows, labels, by), run_info(), format, output)
         return
     with progress.stepwise() as told:
@@ -114,9 +116,14 @@ def compare(
             accuracies=own,
             progress=told,
         )
-    formats.emit(comparison.comparison_table(rows, metrics), run_info(seed=plan.seed), format, output)
+    formats.emit(comparison.comparison_table(rows, metrics), run_info(_device(rows), plan.seed), format, output)
     if axes:
         _draw(rows, axes, drawn)
+
+
+def _device(rows: Sequence[Row]) -> str:
+    """Return where the rows were timed, if they were; counts have no device."""
+    return next((str(row["device"]) for row in rows if row.get("device")), "cpu")
 
 
 def _axes(text: str | None) -> list[str]:

@@ -1,4 +1,7 @@
-"""Progress bars on the terminal, for what takes seconds; nothing where the output is piped."""
+"""Progress bars on the terminal, for what takes seconds; nothing where the output is piped.
+
+They are drawn when something is told, never by a thread of their own, which would take time from what is measured.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,22 @@ def counted(what: str, total: int) -> Iterator[Callable[[int, int], None] | None
         yield None
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+        drawn = 0.0
+
+        def tell(done: int, of: int) -> None:
+            nonlocal drawn
+            bar.update(task, completed=done, total=of)
+            if done == of or time.monotonic() - drawn > _REDRAW_SECONDS:
+                bar.refresh()
+                drawn = time.monotonic()
+
+        bar.refresh()
+        yield tell
 
 
 @contextlib.contextmanager
@@ -73,7 +87,7 @@ def stepwise() -> Iterator[Callable[[str, int, int], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         task = bar.add_task("")
-        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of, refresh=True)

@@ -66,7 +66,7 @@ def report(
         rows = studying.measure(run_info(seed=number), effort, partial, path.parent, groups, told)
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
-    _written(path.parent, rows, called)
+    _written(path.parent, document.read(path), called)
 
 
 def _written(folder: Path, rows: list[dict[str, object]], name: str) -> None:

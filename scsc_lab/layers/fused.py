@@ -25,7 +25,7 @@ class FusedSCSC(nn.Module):
 
     def __init__(self, scsc: SCSC) -> None:
         super().__init__()
-        scsc = scsc.eval()
+        scsc = copy.deepcopy(scsc).eval()
         self.reduce = fuse_conv_bn_eval(scsc.reduce, scsc.reduce_norm)
         self.encoder = _fused_encoder(scsc.encoder, scsc.encoder_norm)
         self.embed = scsc.embed

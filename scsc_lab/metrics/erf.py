@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from scsc_lab.errors import InputError
 from scsc_lab.metrics.count import evaluating
 from scsc_lab.metrics.layout import Layout
-from scsc_lab.metrics.targets import is_out_of_memory, run_to
+from scsc_lab.metrics.memory import is_exhausted
+from scsc_lab.metrics.targets import run_to
 
 FIRST_BATCH = {"cpu": 4}
 _FIRST_BATCH_ELSEWHERE = 32
@@ -86,7 +87,7 @@ def gradient_maps(
                     if not np.isfinite(maps[part]).all():
                         raise InputError(f"the gradient of {target.layer} is not finite: look at the weights")
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                if not is_exhausted(error):
                     raise
                 if size == 1:
                     raise InputError("memory does not hold one image: take a smaller --resolution") from None

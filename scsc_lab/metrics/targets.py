@@ -15,6 +15,7 @@ from scsc_lab.errors import InputError, nearest
 from scsc_lab.metrics import layout
 from scsc_lab.metrics.count import evaluating, last_line
 from scsc_lab.metrics.layout import Layout
+from scsc_lab.metrics.memory import is_exhausted
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def run_to(model: nn.Module, x: Tensor, layers: Mapping[str, Callable[[Tensor], 
     except (InputError, MemoryError):
         raise
     except Exception as error:  # whatever the network's own code raises
-        if is_out_of_memory(error):
+        if is_exhausted(error):
             raise
         size = "×".join(map(str, x.shape))
         raise InputError(f"the network fails on an input of {size}: {last_line(error)}") from error
@@ -96,10 +97,53 @@ def run_to(model: nn.Module, x: Tensor, layers: Mapping[str, Callable[[Tensor], 
     return found
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on a GPU or on the CPU."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+def stages_by_stride(model: nn.Module, shape: tuple[int, int, int], device: torch.device) -> dict[str, str]:
+    """Return the last module that puts out a map of each stride, for a network that says nothing about its stages.
+
+    Args:
+        model: the network, on ``device``.
+        shape: input of one image, ``(C, H, W)``.
+        device: where it is.
+
+    Returns:
+        dotted names of modules by ``stride4``, ``stride8`` and so on, from the finest map to the coarsest.
+
+    Raises:
+        InputError: if the network fails on this input.
+    """
+    last: dict[int, str] = {}
+
+    def look(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def seen(module: nn.Module, args: Any, output: Any) -> None:
+            stride = _stride(module, output, (shape[1], shape[2]))
+            if stride is not None:
+                last[stride] = name
+
+        return seen
+
+    handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
+    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
+    try:
+        with torch.no_grad(), evaluating(model):
+            model(torch.zeros(1, *shape, dtype=dtype, device=device))
+    except Exception as error:  # whatever the network's own code raises
+        raise InputError(f"the network fails on an input of {'×'.join(map(str, shape))}: {last_line(error)}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {f"stride{stride}": last[stride] for stride in sorted(last)}
+
+
+def _stride(module: nn.Module, output: Any, resolution: tuple[int, int]) -> int | None:
+    """Return the stride of a map, a power of two from 2 up, or ``None`` if an output is no such map."""
+    if not isinstance(output, Tensor) or output.dim() != 4:
+        return None
+    first, last = tuple(output.shape[2:]), tuple(output.shape[1:3])
+    for sides in {"nchw": (first,), "nhwc": (last,), None: (first, last)}[_order(module, output)]:
+        stride: int = 1 << max(round(math.log2(resolution[0] / sides[0])), 0)
+        if stride > 1 and min(sides) > 1 and all(-(-r // stride) == s for r, s in zip(resolution, sides, strict=True)):
+            return stride
+    return None
 
 
 _CHANNELS_FIRST = (

@@ -13,6 +13,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.layers.fused import FusedSCSC
 from scsc_lab.layers.gelu import gelu
 from scsc_lab.layers.scsc import SCSC
+from scsc_lab.models import resnet
 from scsc_lab.models.swin import SCSCSwinBlock
 
 
@@ -79,19 +80,23 @@ def _fuse(module: nn.Module) -> int:
 
 
 def _fold_neighbours(module: nn.Module) -> int:
-    """Fold every BatchNorm into the convolution it follows, where the module's own order says that it does.
+    """Fold every BatchNorm into the convolution it follows, where it is certain that it does.
 
-    Neighbours are the items of a Sequential, and members named ``conv1``, ``bn1`` and so on, as in every ResNet here.
+    Neighbours are the items of a Sequential, and in this package's ResNets members named ``conv1``, ``bn1`` and so on.
+    A subclass of BatchNorm may do more than normalise, and one without running statistics normalises by the batch's:
+    both stay as they are.
     """
     children = dict(module.named_children())
     if isinstance(module, nn.Sequential):
         pairs = list(itertools.pairwise(children))
-    else:
+    elif type(module).__module__ == resnet.__name__:
         pairs = [(name, name.replace("conv", "bn")) for name in children if name.startswith("conv")]
+    else:
+        return 0
     found = 0
     for first, second in pairs:
         conv, norm = children.get(first), children.get(second)
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.running_var is not None:
             setattr(module, first, fuse_conv_bn_eval(conv, norm))
             setattr(module, second, nn.Identity())
             found += 1

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scsc_lab import tables, units
 from scsc_lab.records import Row, with_changes
 from scsc_lab.tables import Column, Table
+
+_WIDTH = (
+    "Fewer kernels share the input's channels among fewer scales: each is wider, and the module may cost more. A value "
+    "of a built-in study that a network cannot have (more groups than channels, say) is left out."
+)
 
 
 def ablation_tables(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
@@ -32,7 +38,11 @@ def ablation_tables(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
     found = [Table(tuple(columns), tuple(own), f"{own[0]['model']}: {study}") for study, own in compared.items()]
     first = found[0]
     records = tuple(row for own in compared.values() for row in own)
-    return Table(first.columns, first.rows, first.title, (), tuple(found[1:]), records)
+    notes = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in by_study) else []
+    details = list(found[1:])
+    if details:  # what holds for all stands at the end
+        details[-1] = replace(details[-1], notes=tuple(notes))
+    return Table(first.columns, first.rows, first.title, () if details else tuple(notes), tuple(details), records)
 
 
 ABLATION_COLUMNS = {

@@ -46,7 +46,7 @@ def comparison_table(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
     heading = "Change against " + (next(iter(against)) if len(against) == 1 else "the baseline")
     several = [Column("baseline", "against", number=False)] if len(against) > 1 else []
     changes = [_change(metric) for metric in metrics] + [
-        Column(f"user:{name}_change", f"Δ {name}", units.signed) for name in user_metrics(rows)
+        Column(f"change_of_user:{name}", f"Δ {name}", units.signed) for name in user_metrics(rows)
     ]
     columns = (tables.MODEL, *several, *tables.filled(changes, changed))
     return Table(table.columns, table.rows, title, details=(Table(columns, changed, heading, table.notes),))
@@ -92,7 +92,7 @@ def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:
 
 def user_metrics(rows: Sequence[Row]) -> list[str]:
     """Return the names of the user's own metrics that any row has."""
-    keys = dict.fromkeys(key for row in rows for key in row if key.startswith("user:") and not key.endswith("_change"))
+    keys = dict.fromkeys(key for row in rows for key in row if key.startswith("user:"))
     return [key.removeprefix("user:") for key in keys]
 
 
@@ -138,6 +138,7 @@ def _notes(rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
         notes += [f"{row['model']}: TIMING {str(row['latency_status']).upper()}." for row in unfinished]
         verdicts = [f"{row['model']} {row['verdict']}" for row in rows if row.get("verdict")]
         notes += [f"Verdict on time: {', '.join(verdicts)}."] if verdicts else []
+    notes += [f"No r(50%) for {row['model']}: {row['erf_failure']}." for row in rows if row.get("erf_failure")]
     if "erf" in metrics and any("r50" in row for row in rows):
         weights = " and ".join(dict.fromkeys(str(row["weights"]) for row in rows if row.get("weights")))
         kinds = " and ".join(dict.fromkeys(str(row["image_kind"]) for row in rows if row.get("image_kind")))

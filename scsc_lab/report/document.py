@@ -148,6 +148,7 @@ def _method(run: Row, rows: Sequence[Row]) -> str:
     budget = plan["budget"]
     field = next(iter(_of(rows, "field")), {})
     machine = run["machine"]
+    on = f" ({markdown_text(str(run['device_name']))})" if str(run.get("device_name", "")) else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     return "\n".join(
         f"- {line}"
@@ -163,7 +164,7 @@ def _method(run: Row, rows: Sequence[Row]) -> str:
             "intervals over images; as `scsc-lab erf`.",
             f"Seed {run['seed']}; weights: random unless a row says otherwise.",
             f"Machine: {markdown_text(str(machine['processor']))}, {machine['cores']} cores, "
-            f"{markdown_text(str(machine['system']))}; device {run['device']}.",
+            f"{markdown_text(str(machine['system']))}; timed on {run['device']}{on}.",
             f"Versions: {versions}{', commit ' + run['commit'] if run.get('commit') else ''}; {run['time']}.",
         )
     )

@@ -5,22 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 
 from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.errors import InputError
+from scsc_lab.metrics import device as devices
 from scsc_lab.metrics.count import count
 from scsc_lab.models import build
 from scsc_lab.models.subject import of
-from scsc_lab.provenance import versions
+from scsc_lab.provenance import machine, versions
 from scsc_lab.records import Row
 from scsc_lab.settings import Plan
 from scsc_lab.store import RowStore
 from scsc_lab.studies import fields, speed
 from scsc_lab.studies.timing import CUT_SHORT
 from scsc_lab.studies.variants import Variant
+
+_TIMED = (
+    *("median_seconds", "iqr_seconds", "samples_seconds", "ratio_low", "ratio_high", "verdict", "seed"),
+    *("device", "device_name", "dtype", "memory_format", "threads", "compile", "mode"),
+)
 
 COUNTED = ("params", "macs", "activations", "bytes")
 """Metrics that one count gives."""
@@ -51,6 +57,9 @@ class Task:
         identity: list[object] = [type(spec).__name__, asdict(spec), self.resolution, self.batch, versions()]
         if self.how is not None:
             identity += [type(self.how).__name__, asdict(self.how)]
+        if isinstance(self.how, Plan):  # times of two machines are not to stand in one table
+            device = devices.find(self.how.execution.device)
+            identity += [machine(), str(device), devices.describe(device)]
         if self.against is not None:
             identity.append(asdict(self.against.network.spec))
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -109,8 +118,8 @@ def _measured(task: Task) -> Row:
         row = speed.measure(subjects, task.how)[-1].row()
         if row["status"] == CUT_SHORT:
             raise KeyboardInterrupt  # a row that is kept must be whole
-        timed = {key: row[key] for key in ("median_seconds", "ratio_low", "ratio_high", "verdict", "samples_seconds")}
-        return {**timed, "ratio": 1.0 if itself else row["ratio"], "threads": row["threads"], "device": row["device"]}
+        timed = {key: row[key] for key in _TIMED}
+        return {**timed, "latency_status": row["status"], "ratio": 1.0 if itself else row["ratio"]}
     return count(build.empty(network.spec), (task.batch, 3, *task.resolution)).row()
 
 
@@ -150,8 +159,14 @@ def _rows(tasks: Sequence[Task], executor: Executor | None) -> Iterator[Row]:
     alone = [task for task in tasks if executor is None or isinstance(task.how, Plan)]
     if executor is not None:
         futures = [executor.submit(measure, task) for task in tasks if not isinstance(task.how, Plan)]
-        for future in as_completed(futures):
-            yield future.result()
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenExecutor:
+            raise InputError("a process that counts has died; what was measured is kept: take fewer --jobs") from None
+        finally:  # whatever ends this early, what has not begun is not begun
+            for future in futures:
+                future.cancel()
     yield from map(measure, alone)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from scsc_lab.analysis.protocol import Protocol
+from scsc_lab.errors import InputError
 from scsc_lab.models.subject import Subject
 from scsc_lab.records import Row, with_changes
 from scsc_lab.settings import Plan
@@ -57,8 +58,13 @@ def measure(
         progress: told what is being measured, the number of things done and to do.
 
     Raises:
-        InputError: if a network does not take its input, or has no map to draw a receptive field from.
+        InputError: if a network does not take its input, or is named twice. One that has no map to draw a receptive
+            field from says why under ``erf_failure``.
     """
+    labels = [subject.label for subject in subjects]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"{label} is named twice: name each network once")
     plan, protocol = plan or Plan(), protocol or Protocol()
     steps = len(subjects) * (1 + ("erf" in metrics)) + ("latency" in metrics)
     done = 0
@@ -81,7 +87,13 @@ def measure(
     if "erf" in metrics and not interrupted:
         for row, subject in zip(rows, subjects, strict=True):
             told(f"the receptive field of {subject.label}")
-            row |= _of(fields.measure(subject, protocol)[-1].row(), _FIELD)
+            try:
+                row |= _of(fields.measure(subject, protocol)[-1].row(), _FIELD)
+            except InputError as error:  # a network without maps has all the rest
+                row["erf_failure"] = str(error)
+            except KeyboardInterrupt:
+                row["erf_failure"] = "interrupted"
+                break
     for row in rows:
         own = (accuracies or {}).get(str(row["model"]), {})
         row |= {f"user:{metric}": value for metric, value in own.items()}
@@ -89,9 +101,11 @@ def measure(
     return _changed(rows, baseline)
 
 
-def side_by_side(subjects: Sequence[Subject], by: str, resolution: tuple[int, int] | None = None) -> list[Row]:
+def side_by_side(
+    subjects: Sequence[Subject], by: str, resolution: tuple[int, int] | None = None, batch: int = 1
+) -> list[Row]:
     """Return two networks stage by stage or block by block; see :mod:`scsc_lab.studies.align`."""
-    counts = [size.measure(subject, resolution, check=False).count for subject in subjects]
+    counts = [size.measure(subject, resolution, batch, check=False).count for subject in subjects]
     return align.rows([subject.make_empty("meta") for subject in subjects], counts, by)
 
 
@@ -110,15 +124,22 @@ def _of(row: Row, keys: Sequence[str]) -> Row:
     return {key: row[key] for key in keys if key in row}
 
 
+def _difference(row: Row, reference: Row, key: str) -> float | None:
+    if row is reference or row[key] is None or reference.get(key) is None:
+        return None
+    difference: float = row[key] - reference[key]
+    return difference
+
+
 def _changed(rows: Sequence[Row], baseline: int) -> list[Row]:
     """Return the rows with changes: as fractions, and as differences where the unit is per cent already."""
     fractions = [key for key in COUNTED if all(key in row for row in rows)]
     found = with_changes(rows, fractions, baseline)
     reference = found[baseline]
     for row in found:
-        if "r50" in row:
-            row["r50_difference"] = None if row is reference else row["r50"] - reference["r50"]
-        for key in [key for key in row if key.startswith("user:") or key == "published_top1"]:
-            known = row is not reference and row[key] is not None and reference.get(key) is not None
-            row[f"{key}_change"] = row[key] - reference[key] if known else None
+        for key, name in [("r50", "r50_difference"), ("published_top1", "published_top1_change")]:
+            if key in row:
+                row[name] = _difference(row, reference, key)
+        for key in [key for key in row if key.startswith("user:")]:
+            row[f"change_of_{key}"] = _difference(row, reference, key)
     return found

@@ -20,7 +20,7 @@ from scsc_lab.images import Images
 from scsc_lab.metrics import device as devices
 from scsc_lab.metrics.erf import Target, constant_sums, gradient_maps
 from scsc_lab.metrics.receptive_field import ReceptiveField, receptive_fields
-from scsc_lab.metrics.targets import Seen, Unit, survey, units
+from scsc_lab.metrics.targets import Seen, Unit, stages_by_stride, survey, units
 from scsc_lab.models.stages import stage_maps
 from scsc_lab.models.subject import Subject
 
@@ -55,7 +55,7 @@ def measure(subject: Subject, protocol: Protocol, progress: Callable[[int, int],
     for seed in range(protocol.seeds):
         model = _made(subject, protocol.seed + seed, device)
         if not plans:
-            named = chosen(model, protocol, subject.label)
+            named = chosen(model, protocol, subject.label, shape, device)
             seen = survey(model, list(named.values()), shape, protocol.layout, device)
             theory = receptive_fields(model, seen, shape)
             plans = [_plan(n, s, t, protocol, len(drawn.pixels)) for n, s, t in zip(named, seen, theory, strict=True)]
@@ -115,18 +115,22 @@ def check(protocol: Protocol) -> None:
         raise InputError("method replknet drops negative gradients, as published: leave --contribution out")
 
 
-def chosen(model: nn.Module, protocol: Protocol, label: str) -> dict[str, str]:
+def chosen(
+    model: nn.Module, protocol: Protocol, label: str, shape: tuple[int, int, int], device: torch.device
+) -> dict[str, str]:
     """Return the dotted name of the module of each stage or layer asked for, in order.
+
+    A network that says nothing about its stages has one for each stride of its maps, ``stride4`` and so on.
 
     Raises:
         InputError: if the network says nothing about stages, or has no such stage.
     """
     if protocol.layers:
         return {layer: layer for layer in protocol.layers}
-    known = dict(stage_maps(model))
+    known = dict(stage_maps(model)) or stages_by_stride(model, shape, device)
     if not known:
         raise InputError(
-            f"{label} does not say what its stages are: name a module with --layer, e.g. {_example(model)}"
+            f"{label} has no map of a stride that is a power of two: name a module with --layer, e.g. {_example(model)}"
         )
     if not protocol.stages:
         last = list(known)[-1]
@@ -266,7 +270,7 @@ def _images(subject: Subject, protocol: Protocol, resolution: tuple[int, int]) -
 def _made(subject: Subject, seed: int, device: torch.device) -> nn.Module:
     """Return the network on a device; a module that was given is copied if it is on another."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model = subject.make()
     model = getattr(model, "_orig_mod", model)
     if isinstance(subject, _Given) and any(p.device != device for p in model.parameters()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -113,24 +114,27 @@ def measure(
     clock, name = clock or clocks.of(device), devices.describe(device)
     found: list[Breakdown] = []
     with using_threads(execution.threads), memory.limited(device):
-        for subject in subjects:
-            model = build(subject, execution, plan.seed)
-            divided = partition(model, by)
-            for batch in plan.batches:
+        built: Subject | None = None
+        for subject, batch in itertools.product(subjects, plan.batches):
+            empty: Breakdown | None = None
+            try:
+                if subject is not built:
+                    model, built = build(subject, execution, plan.seed), subject
+                    divided = partition(model, by)
                 whole = blank(subject, batch, plan, execution, name, clock.name)
                 shape = (batch, subject.channels, *whole.resolution)
-                macs = _macs(model, count_subject(subject, shape), divided, by)
-                empty = Breakdown(whole, by, {}, macs)
-                try:
-                    found.append(_broken_down(model, shape, empty, divided, plan, clock, progress))
-                except KeyboardInterrupt:
-                    if not found:
-                        raise
-                    found.append(empty)
-                except Exception as error:  # whatever the network's own code raises
-                    found.append(replace(empty, whole=failed(whole, error)))
-                if found[-1].whole.status == CUT_SHORT:
-                    return found
+                empty = Breakdown(whole, by, {}, _macs(model, count_subject(subject, shape), divided, by))
+                found.append(_broken_down(model, shape, empty, divided, plan, clock, progress))
+            except KeyboardInterrupt:
+                if not found:
+                    raise
+                return [*found, *([empty] if empty else [])]
+            except Exception as error:  # whatever the network's own code raises
+                if empty is None:
+                    raise
+                found.append(replace(empty, whole=failed(empty.whole, error)))
+            if found[-1].whole.status == CUT_SHORT:
+                return found
     return found
 
 
@@ -141,7 +145,8 @@ def partition(model: nn.Module, by: str) -> dict[str, tuple[str, ...]]:
     """
     if by == "stage":
         return {stage: tuple(names) for stage, names in stages(model).items()}
-    return {name: (name,) for name in _opened(model, "", _DEPTH)}
+    once = {name for name, _ in model.named_modules()}  # a module that is registered twice goes by its first name
+    return {name: (name,) for name in _opened(model, "", _DEPTH) if name in once}
 
 
 def _opened(module: nn.Module, prefix: str, depth: int) -> Iterator[str]:

@@ -17,7 +17,7 @@ def build(subject: Subject, execution: Execution, seed: int) -> nn.Module:
     """Return a network as it runs: with weights (random ones are seeded), on its device, compiled if it is to be."""
     device = torch.device(execution.device)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model = subject.make()
     order = _memory_format(execution)
     model = model.to(device, dtype_of(execution)).to(memory_format=order)  # type: ignore[call-overload]

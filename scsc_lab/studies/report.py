@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.errors import InputError
 from scsc_lab.models.subject import Subject, subjects
-from scsc_lab.provenance import RunInfo, versions
+from scsc_lab.provenance import RunInfo, machine, versions
 from scsc_lab.records import Row, file_name
 from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore
@@ -82,7 +83,7 @@ def measure(
         InputError: if a network does not take its input.
     """
     sections = list(_sections(effort, groups, folder))
-    key = _key(effort, [subject.label for group in groups or () for subject in group])
+    key = _key(effort, [subject for group in groups or () for subject in group], run.commit)
     done = {(row.get("section"), row.get("key")) for row in store.rows if row.get("table") == "done"}
     kept = [row for row in store.rows if row.get("key") == key and row.get("table") != "done"]
     for number, section in enumerate(sections):
@@ -99,7 +100,10 @@ def measure(
     order = {section.name: number for number, section in enumerate(sections)}
     kept.sort(key=lambda row: order.get(str(row["section"]), len(order)))
     settings = {"plan": asdict(effort.plan), "protocol": _plain(asdict(effort.protocol))}
-    return [{"table": "run", **replace(run, settings=settings).row()}, *map(_without_bookkeeping, kept)]
+    timed = next((row for row in kept if row["table"] == "comparison"), {})
+    run = replace(run, settings=settings, device=str(timed.get("device", run.device)))
+    device_name = {"device_name": timed["device_name"]} if "device_name" in timed else {}
+    return [{"table": "run", **run.row(), **device_name}, *map(_without_bookkeeping, kept)]
 
 
 def _sections(effort: Effort, groups: Sequence[Sequence[Subject]] | None, folder: Path) -> Iterator[Section]:
@@ -116,7 +120,7 @@ def _sections(effort: Effort, groups: Sequence[Sequence[Subject]] | None, folder
         name = f"receptive field of {subject.label}"
         yield Section(name, lambda subject=subject: _fields(subject, effort, folder))  # type: ignore[misc]
     for subject in ablated:
-        if subject.entry and subject.entry.spec.scsc_stages:
+        if subject.entry and variants.resolve(subject.label).spec.scsc_stages:
             yield Section(f"ablation of {subject.label}", lambda subject=subject: _ablation(subject, effort))  # type: ignore[misc]
 
 
@@ -139,7 +143,10 @@ def _fields(subject: Subject, effort: Effort, folder: Path) -> list[Row]:
         found = fields.measure(subject, effort.protocol)[-1]
     except InputError as error:  # a network without maps has all the rest
         return _in_table("missing", [{"model": subject.label, "what": "receptive field", "reason": str(error)}])
-    file = f"fields/{file_name(subject.label)}.npz"
+    name = file_name(subject.label)
+    if name != subject.label:  # other labels may come to the same name
+        name = f"{name}_{zlib.crc32(subject.label.encode()):08x}"
+    file = f"fields/{name}.npz"
     mapfile.save([found.condensed()], folder / file)
     return _in_table("field", [{**found.row(), "map_file": file}])
 
@@ -164,8 +171,10 @@ def _in_table(table: str, rows: Sequence[Row]) -> list[Row]:
     return [{"table": table, **row} for row in rows]
 
 
-def _key(effort: Effort, labels: Sequence[str]) -> str:
-    identity = [_plain(asdict(effort)), list(labels), versions()]
+def _key(effort: Effort, subjects: Sequence[Subject], commit: str = "") -> str:
+    """Return what makes two reports the same: effort, networks and weights, versions, machine and commit."""
+    networks = [[subject.label, subject.weights and zlib.crc32(subject.weights.read_bytes())] for subject in subjects]
+    identity = [_plain(asdict(effort)), networks, versions(), machine(), commit]
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

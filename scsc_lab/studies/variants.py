@@ -41,7 +41,9 @@ def built_in(network: Network, studies: Sequence[str] = ()) -> list[Variant]:
         if study not in STUDIES:
             raise InputError(f"unknown study {study!r}: one of {', '.join(STUDIES)}")
     if not network.spec.scsc_stages:
-        raise InputError(f"{network.label} has no SCSC module to ablate; try scsc_{network.entry.name}")
+        other = f"scsc_{network.entry.name}"
+        hint = f"; try {other}" if other in catalog.CATALOG else ""
+        raise InputError(f"{network.label} has no SCSC module to ablate{hint}")
     return [variant for study in studies or STUDIES for variant in STUDIES[study](network)]
 
 
