@@ -206,6 +206,8 @@ def find(name: str) -> Entry:
     entry = _BARE_NAMES.get(spelled.partition(".")[0].replace("_", ""))
     if entry is None:
         hint = nearest(spelled, _NAMES) or "; `scsc-lab models` lists them"
+        if spelled.endswith(".py"):
+            hint = f"; a file's network is named with its factory, {name.strip()}:make_model"
         raise InputError(f"unknown model {name!r}{hint}")
     return entry
 

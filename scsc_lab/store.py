@@ -15,6 +15,8 @@ from scsc_lab.records import Row
 def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all; its folder is created, an existing file replaced.
 
+    Behind a link it is the file linked to that is replaced; a device or a pipe is written to.
+
     Raises:
         InputError: if it cannot be written there.
     """
@@ -22,7 +24,11 @@ def write(path: Path, content: str | bytes) -> None:
     try:
         if path.is_dir():
             raise InputError(f"cannot write {path}: it is a folder; name a file")
+        path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

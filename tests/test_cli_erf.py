@@ -42,7 +42,8 @@ def test_a_figure_and_a_table(run, tmp_path):
 
 
 def test_rows_carry_settings_and_intervals(run):
-    code, out, err = run("resnet18", *SMALL, "--stage", "3", "--stage", "stage4", "-o", "a.svg", "--format", "json")
+    more = ("--stage", "3", "--stage", "stage4", "--samples", "6")
+    code, out, err = run("resnet18", *SMALL, *more, "-o", "a.svg", "--format", "json")
     assert (code, err) == (0, "figure: a.svg\n")
     rows = json.loads(out)["rows"]
     assert [row["stage"] for row in rows] == ["stage3", "stage4"]
@@ -50,7 +51,7 @@ def test_rows_carry_settings_and_intervals(run):
         assert row["model"] == "resnet18"
         assert row["r50_low"] <= row["r50"] <= row["r50_high"]
         assert row["r50_over_t"] == pytest.approx(row["r50"] / 0.5)
-        assert (row["weights"], row["images"], row["image_kind"]) == ("random", 2, "synthetic 1/f images")
+        assert (row["weights"], row["images"], row["image_kind"]) == ("random", 6, "synthetic 1/f images")
         assert row["theoretical_pixels"] == [64, 64]
         assert 0 <= row["filled"] <= 1
 
@@ -133,3 +134,9 @@ def test_a_file_that_holds_no_maps(run, tmp_path):
     for name in ("other.npz", "text.npz"):
         code, _, err = run("--from", name)
         assert (code, err) == (2, f"scsc-lab: {name} is no file of maps: `scsc-lab erf --save` writes them\n")
+
+
+def test_few_images_have_no_intervals_and_say_so(run):
+    code, out, _ = run("resnet18", *SMALL, "-o", "a.png")
+    assert code == 0
+    assert "resnet18 stage4: no intervals, which take 6 images; there are 2." in " ".join(out.split())

@@ -54,7 +54,7 @@ def test_what_is_published_has_its_source_and_is_not_called_measured(rows):
     table = comparison.comparison_table(rows, ALL)
     notes = " ".join(table.details[0].notes)
     assert "as published, not measured here: resnet18 torchvision" in notes
-    assert "mIoU: your own figures" in notes
+    assert "Yours: mIoU, from the file given." in notes
     changed, *_ = compare.measure(subjects(["resnet18[depths=1,1,1,1]"]), ("params", "top1"), plan=SMALL)
     assert changed["published_top1"] is None  # another network than the published one
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scsc_lab import InputError
-from scsc_lab.store import RowStore, as_lines
+from scsc_lab.store import RowStore, as_lines, write
 
 ROWS = [{"key": "a", "macs": 1, "name": "ä\n|"}, {"key": "b", "macs": None}, {"key": "c", "nested": {"x": [1]}}]
 
@@ -64,6 +66,23 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path, content):
     with pytest.raises(InputError, match=r"is no store of rows: line \d is not a JSON object"):
         RowStore(path)
     assert path.read_text() == content
+
+
+def test_links_pipes_and_devices_stay_what_they_are(tmp_path):
+    target, link, pipe = tmp_path / "target.csv", tmp_path / "link.csv", tmp_path / "pipe.csv"
+    target.write_text("old")
+    link.symlink_to(target)
+    write(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    read: list[str] = []
+    reader.start()
+    write(pipe, "through")
+    reader.join(10)
+    assert read == ["through"]
+    assert pipe.is_fifo()
 
 
 def test_folders_are_refused(tmp_path):

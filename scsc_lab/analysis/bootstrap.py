@@ -9,6 +9,9 @@ from scsc_lab.analysis import figures_of_merit
 from scsc_lab.analysis.figures_of_merit import Analysis, Figures
 from scsc_lab.analysis.profiles import Array, Centre
 
+FEWEST_IMAGES = 6
+"""Images below which there is no interval: of five, resampling says little and even the whole range too little."""
+
 RESAMPLES = 1000
 RESAMPLES_OF_LOG_MAPS = 100
 """Fewer where every resampled map has to be analysed as a whole."""
@@ -27,7 +30,7 @@ def intervals(
         seed: seed of the draw.
 
     Returns:
-        Low and high by key; ``None`` for a single image.
+        Low and high by key; ``None`` below :data:`FEWEST_IMAGES` images, which cannot support an interval.
     """
     images = len(maps)
     whole = method == "replknet" or signed
@@ -36,7 +39,7 @@ def intervals(
     )
     weights: Array = draws / images
     whole_mean = _of_whole_maps(maps, centre, np.full((1, images), 1 / images), method)[0]
-    if images == 1:
+    if images < FEWEST_IMAGES:
         return dict.fromkeys(whole_mean, (None, None))
     found = _of_whole_maps(maps, centre, weights, method) if whole else _of_sums(maps, centre, weights)
     return {

@@ -37,6 +37,10 @@ _UsageError: Any = typer.BadParameter.__mro__[2]
 """The parent of all of typer's usage errors; it has no public name on every version."""
 
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C has ended, also where it printed what it had."""
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"scsc-lab {__version__}")
@@ -58,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(None if arguments is None else list(arguments), standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:
+            print("scsc-lab: interrupted", file=sys.stderr)
         return code if isinstance(code, int) else 0
     except InputError as error:
         return _complain(str(error))
@@ -65,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
         print("scsc-lab: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader, head say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

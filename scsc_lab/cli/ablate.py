@@ -91,11 +91,20 @@ def ablate(
     tasks = studying.tasks(variants, probe, images, plan, protocol)
     if rows_kept:
         known = {row.get("key") for row in rows_kept.rows}
-        skipped = sum(task.key in known for task in tasks)
+        keys = {task.key for task in tasks}
+        skipped = len(keys & known)
         repaired = "; a torn last line was cut off" if rows_kept.repaired else ""
-        typer.echo(f"{store}: {skipped} of {len(tasks)} measurements are there already{repaired}", err=True)
-    with studying.executor(executor, processes) as pool, progress.counted("measuring variants", len(tasks)) as advance:
-        rows = list(studying.run(tasks, rows_kept, pool, advance))
+        typer.echo(f"{store}: {skipped} of {len(keys)} measurements are there already{repaired}", err=True)
+    try:
+        with (
+            studying.executor(executor, processes) as pool,
+            progress.counted("measuring variants", len(tasks)) as advance,
+        ):
+            rows = list(studying.run(tasks, rows_kept, pool, advance))
+    except KeyboardInterrupt:
+        if rows_kept:
+            typer.echo(f"{store}: {len(rows_kept.rows)} rows are kept; the same command goes on from there", err=True)
+        raise
     table = ablations.ablation_tables(rows, metrics)
     formats.emit(table, run_info(next((row["device"] for row in rows if "device" in row), "cpu")), format, output)
     if draw:

@@ -60,7 +60,7 @@ def compare(
     baseline: options.Baseline = None,
     format: options.Format = None,
     output: options.Output = None,
-) -> None:
+) -> int:
     """Compare networks: size, latency, effective receptive field, published and your own accuracy."""
     named = networks.read(models, model, set_, weights, channels, transplant, rule)
     metrics = options.several("--with", with_, tuple(comparison.MEASURES))
@@ -104,7 +104,7 @@ def compare(
             raise InputError(f"--by {by} lays two networks side by side; {len(subjects)} are named")
         rows = comparing.side_by_side(subjects, by, size, images)
         formats.emit(comparison.blocks_table(rows, labels, by), run_info(), format, output)
-        return
+        return 0
     with progress.stepwise() as told:
         rows = comparing.measure(
             subjects,
@@ -119,6 +119,8 @@ def compare(
     formats.emit(comparison.comparison_table(rows, metrics), run_info(_device(rows), plan.seed), format, output)
     if axes:
         _draw(rows, axes, drawn)
+    interrupted = any("cut short" in str(row.get("latency_status")) for row in rows)
+    return 130 if interrupted or any(row.get("erf_failure") == "interrupted" for row in rows) else 0
 
 
 def _device(rows: Sequence[Row]) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from scsc_lab import units
+from scsc_lab.analysis.bootstrap import FEWEST_IMAGES
 from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.figures_of_merit import SHARES, key
 from scsc_lab.records import Row
@@ -90,6 +91,8 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
             notes.append(f"TRUNCATED: {name} has {units.share(row['truncation'])} of its mass in the ring.")
         if row["rectified"] and row["method"] == "linear":
             notes.append(f"{name}: the unit is the sum of channels behind a ReLU; without it, it is constant.")
+        if row["images"] < FEWEST_IMAGES:
+            notes.append(f"{name}: no intervals, which take {FEWEST_IMAGES} images; there are {row['images']}.")
         if row["window_pixels"]:
             period = units.size([round(side) for side in row["window_pixels"]])
             notes.append(f"{name}: mean over a period of its windows, {period} pixels: {row['units']} units.")

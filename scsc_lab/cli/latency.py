@@ -78,7 +78,7 @@ def latency(
     ] = None,
     format: options.Format = None,
     output: options.Output = None,
-) -> None:
+) -> int:
     """Time networks side by side, in pairs of random order, and compare them with 95 % intervals.
 
     Ctrl-C ends the measurement and prints what there is. A network that runs out of memory says so in its row.
@@ -118,6 +118,7 @@ def latency(
 
         style.save(figure.draw(rows), plot)
         typer.echo(f"figure: {plot}", err=True)
+    return 130 if any(row["status"] == "cut short" for row in rows) else 0
 
 
 def _timings(subjects: Sequence[Subject], plan: Plan, baseline: int, self_test: bool) -> list[Row]:

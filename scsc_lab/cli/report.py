@@ -62,8 +62,13 @@ def report(
     effort = replace(effort, plan=replace(effort.plan, seed=number), protocol=replace(effort.protocol, seed=number))
     groups = [subjects(names, changes, weights or [])] if names else None
     partial = RowStore(path.with_name("rows.partial.jsonl"))
-    with progress.stepwise() as told:
-        rows = studying.measure(run_info(seed=number), effort, partial, path.parent, groups, told)
+    try:
+        with progress.stepwise() as told:
+            rows = studying.measure(run_info(seed=number), effort, partial, path.parent, groups, told)
+    except KeyboardInterrupt:
+        done = sum(row["table"] == "done" for row in partial.rows)
+        typer.echo(f"{partial.path}: {done} finished sections are kept; the same command goes on from there", err=True)
+        raise
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
     _written(path.parent, document.read(path), called)

@@ -71,7 +71,7 @@ class _Places:
     gap: float
     alike: bool
 
-    LEFT, RIGHT, TITLE, LABELS, LEGEND, PROFILES = 0.45, 0.62, 0.44, 0.34, 0.22, 1.55
+    LEFT, RIGHT, TITLE, LABELS, LEGEND, PROFILES = 0.45, 0.72, 0.44, 0.34, 0.22, 1.55
 
     @classmethod
     def of(cls, measured: Sequence[Field]) -> _Places:

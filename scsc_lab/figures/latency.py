@@ -64,7 +64,7 @@ def _draw_panel(axis: Any, rows: Sequence[Row], *, several: bool) -> None:
         axis.set_xscale("log")
         style.plain_log(axis.xaxis, (1.0, 2.0, 5.0))
     images = f", batch {rows[0]['batch']}" if several else ""
-    axis.set_xlabel(f"time of one pass (ms){images}")
+    axis.set_xlabel(f"time of one pass (ms){images}; bar: quartiles, line: median")
 
 
 def _caption(row: Row) -> str:

@@ -45,6 +45,7 @@ def draw(rows: Sequence[Row], x: Column, y: Column, *, higher_x: bool = False, h
         [ys[index] for index in best],
         color="0.6",
         linestyle="--",
+        drawstyle="steps-pre" if higher_x else "steps-post",
         linewidth=0.8,
         zorder=1,
         label="Pareto front (filled)",
@@ -61,13 +62,23 @@ def draw(rows: Sequence[Row], x: Column, y: Column, *, higher_x: bool = False, h
             zorder=2,
         )
     axes.margins(0.18)
+    axes.set_xlim(left=max(axes.get_xlim()[0], 0.0) if min(xs, default=0.0) >= 0 else None)
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0) if min(ys, default=0.0) >= 0 else None)
     axes.set_xlabel(_heading(x, higher_x))
     axes.set_ylabel(_heading(y, higher_y))
     legend = figure.legend(loc="outside upper right", handlelength=1.5, fontsize=6, frameon=False)
     legend.set_in_layout(True)
-    line = [(xs[index], ys[index]) for index in best]
+    line = _steps([(xs[index], ys[index]) for index in best], higher_x)
     _label(figure, axes, [str(row["model"]) for row in shown], list(zip(xs, ys, strict=True)), line)
     return figure
+
+
+def _steps(front: Sequence[_Point], higher_x: bool) -> list[_Point]:
+    """Return the corners of the front: between two of its points, what the worse of them attains."""
+    corners: list[_Point] = []
+    for (x1, y1), (x2, y2) in itertools.pairwise(front):
+        corners += [(x1, y1), (x1, y2) if higher_x else (x2, y1)]
+    return [*corners, *front[-1:]]
 
 
 def _scale(column: Column) -> float:

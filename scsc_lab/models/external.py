@@ -194,11 +194,16 @@ def _file(path: Path) -> ModuleType:
 
 
 def _module(name: str) -> ModuleType:
+    here = str(Path.cwd())
     try:
+        sys.path.insert(0, here)  # as `python -m` has it: packages in the working folder are found
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise InputError(f"no module {name!r}; write a file with its suffix, e.g. {name}.py:make_model") from None
+            file = f"{name.replace('.', '/')}.py"
+            raise InputError(f"no module {name!r}; write a file with its suffix, e.g. {file}:make_model") from None
         raise InputError(f"{name} does not import: {described(error)}") from error
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
         raise InputError(f"{name} does not import: {described(error)}") from error
+    finally:
+        sys.path.remove(here)

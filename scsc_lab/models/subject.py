@@ -70,11 +70,18 @@ class Subject:
 def transplanted(subject: Subject, rules: TransplantSpec, resolution: tuple[int, int] | None = None) -> Subject:
     """Return a network with SCSC in place of its spatial operators; see :mod:`scsc_lab.models.transplant`."""
     shape = (1, subject.channels, *(resolution or subject.resolution))
+
+    def grafted(model: nn.Module) -> nn.Module:
+        try:
+            return transplant(model, rules, input_shape=shape)[0]
+        except InputError as error:
+            raise InputError(f"{subject.label}: {error}") from None
+
     return replace(
         subject,
         label=f"{subject.label} + SCSC",
-        make=lambda: transplant(subject.make(), rules, input_shape=shape)[0],
-        make_empty=lambda device: transplant(subject.make_empty(device), rules, input_shape=shape)[0],
+        make=lambda: grafted(subject.make()),
+        make_empty=lambda device: grafted(subject.make_empty(device)),
     )
 
 

@@ -33,7 +33,7 @@ def comparison_table(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
         metrics: words of :data:`MEASURES`, in order.
     """
     measures = [MEASURES[metric] for metric in metrics]
-    own = [Column(f"user:{name}", name, units.plain) for name in user_metrics(rows)]
+    own = [Column(f"user:{name}", f"{name}, yours", units.plain) for name in user_metrics(rows)]
     sizes = dict.fromkeys(units.size(row["resolution"]) for row in rows)
     title = f"Input {next(iter(sizes))}" if len(sizes) == 1 else ""
     inputs = [] if title else [tables.INPUT]
@@ -46,7 +46,7 @@ def comparison_table(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
     heading = "Change against " + (next(iter(against)) if len(against) == 1 else "the baseline")
     several = [Column("baseline", "against", number=False)] if len(against) > 1 else []
     changes = [_change(metric) for metric in metrics] + [
-        Column(f"change_of_user:{name}", f"Δ {name}", units.signed) for name in user_metrics(rows)
+        Column(f"change_of_user:{name}", f"Δ {name}, yours", units.signed) for name in user_metrics(rows)
     ]
     columns = (tables.MODEL, *several, *tables.filled(changes, changed))
     return Table(table.columns, table.rows, title, details=(Table(columns, changed, heading, table.notes),))
@@ -66,7 +66,8 @@ def wide_table(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
             MEASURES[metric],
             change if metric == "latency" else replace(change, heading=_SHORT.get(metric, "Δ")),
         ]
-    notes = ("Changes are against the baseline above.", *_notes(rows, metrics))
+    several = any(row["baseline"] != row["model"] for row in rows)
+    notes = (*(["Changes are against the baseline above."] if several else []), *_notes(rows, metrics))
     return Table(tables.filled(columns, rows), tuple(rows), notes=notes)
 
 
@@ -156,6 +157,6 @@ def _notes(rows: Sequence[Row], metrics: Sequence[str]) -> list[str]:
             else "top-1: none of these has a published figure."
         )
     if user_metrics(rows):
-        notes.append(f"{', '.join(user_metrics(rows))}: your own figures.")
+        notes.append(f"Yours: {', '.join(user_metrics(rows))}, from the file given.")
     notes += [f"Inferred, {row['model']}: {row['inferred']}." for row in rows if row.get("inferred")]
     return notes

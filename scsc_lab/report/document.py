@@ -75,7 +75,7 @@ def _text(rows: Sequence[Row], name: str, figures: Sequence[str]) -> str:
         parts += ["## What the paper claims, and what is counted", _table(claims.claims_table(claimed))]
     parts += ["## Networks, side by side", _table(comparison.wide_table(networks, _COMPARED))]
     if "pareto.png" in figures:
-        parts.append(_image("pareto.png", "Time against MACs, with the Pareto front"))
+        parts.append(_image("pareto.png", f"Time against MACs at {units.size(networks[0]['resolution'])}"))
     parts += ["## Latency and its noise floor", _noise(_of(rows, "noise"))]
     if "latency.png" in figures:
         parts.append(_image("latency.png", "Every timed sample of every network"))
@@ -95,9 +95,11 @@ def _figures(rows: Sequence[Row], folder: Path) -> list[tuple[str, Figure]]:
     networks = _of(rows, "comparison")
     found: list[tuple[str, Figure]] = []
     timed = [row for row in networks if row.get("median_seconds") is not None]
-    if len(timed) > 1:
+    alike = [row for row in timed if row["resolution"] == timed[0]["resolution"]]
+    if len(alike) > 1:  # networks of other inputs have other tasks
         x, y = (comparison.MEASURES[word] for word in ("macs", "latency"))
-        found.append(("pareto.png", scatter.draw(timed, x, y)))
+        found.append(("pareto.png", scatter.draw(alike, x, y)))
+    if timed:
         found.append(("latency.png", latency.draw(timed)))
     if fields := _of(rows, "field"):
         maps = [field for row in fields for field in mapfile.load(folder / str(row["map_file"]))]
@@ -139,14 +141,14 @@ def _noise(rows: Sequence[Row]) -> str:
         f"The network {markdown_text(str(rows[0]['model']))}, timed against itself in "
         f"{len(again['samples_seconds'])} pairs: "
         f"{units.ratio_interval((again['ratio'], again['ratio_low'], again['ratio_high']))}, verdict "
-        f"“{again['verdict']}”. Differences below this interval's width are this machine's noise."
+        f"“{again['verdict']}”. Differences that this interval holds are this machine's noise, for a network of about "
+        f"this time at batch {again['batch']}. In the figure: dots samples, bar quartiles, line median."
     )
 
 
 def _method(run: Row, rows: Sequence[Row]) -> str:
     plan = run["settings"]["plan"]
     budget = plan["budget"]
-    field = next(iter(_of(rows, "field")), {})
     machine = run["machine"]
     on = f" ({markdown_text(str(run['device_name']))})" if str(run.get("device_name", "")) else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
@@ -159,15 +161,24 @@ def _method(run: Row, rows: Sequence[Row]) -> str:
             f"{budget['pairs']} rounds or {budget['max_seconds']:g} s, after a warm-up; ratios are medians of the "
             f"paired ratios with a bootstrap 95% interval ({plan['resamples']:,} resamples), “same” within "
             f"±{100 * plan['delta']:g}%; as `scsc-lab latency`.",
-            f"Receptive fields: gradient of the last stage's central units with respect to the input, "
-            f"{field.get('images', 0)} {field.get('image_kind', '')}, each map normalised before averaging; "
-            "intervals over images; as `scsc-lab erf`.",
+            *_about_fields(rows),
             f"Seed {run['seed']}; weights: random unless a row says otherwise.",
             f"Machine: {markdown_text(str(machine['processor']))}, {machine['cores']} cores, "
             f"{markdown_text(str(machine['system']))}; timed on {run['device']}{on}.",
             f"Versions: {versions}{', commit ' + run['commit'] if run.get('commit') else ''}; {run['time']}.",
         )
     )
+
+
+def _about_fields(rows: Sequence[Row]) -> list[str]:
+    fields = _of(rows, "field")
+    if not fields:
+        return []
+    return [
+        "Receptive fields: gradient of the last stage's central units with respect to the input, "
+        f"{fields[0]['images']} {fields[0]['image_kind']}, each map normalised before averaging, intervals over "
+        "images; as `scsc-lab erf`."
+    ]
 
 
 def _inferred(rows: Sequence[Row]) -> str:
@@ -186,7 +197,8 @@ def _unmeasured(rows: Sequence[Row]) -> str:
     ]
     if not any(str(row.get("device", "")).startswith("cuda") for row in _of(rows, "comparison")):
         lines.append("Latency on a GPU: all times here are of the machine named above.")
-    if all(row.get("weights") == "random" for row in _of(rows, "field")):
+    fields = _of(rows, "field")
+    if fields and all(row.get("weights") == "random" for row in fields):
         lines.append("Receptive fields of trained networks: these are at random initialisation.")
     return "\n".join(f"- {line}" for line in lines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from scsc_lab import tables, units
 from scsc_lab.records import Row
@@ -20,17 +21,19 @@ def fields_table(rows: Sequence[Row]) -> Table:
         Column("r95", "r(95%)", units.share),
         Column("radius50_pixels", "radius 50% (px)", units.decimal),
         Column("luo_pixels", "Luo (px)", units.decimal),
-        Column("theoretical_pixels", "theoretical (px)", units.size),
+        Column(("theoretical_pixels", "theoretical_reaches_border"), "theoretical (px)", _theoretical),
         Column("filled", "filled", units.share),
         Column("truncation", "truncated", units.share),
     )
-    cut = [str(row["model"]) for row in rows if row.get("theoretical_reaches_border")]
     notes = [
         "r(t): share of the input's area in the smallest square around the unit's true centre that holds t of the "
         "gradient's mass. Luo: root of the number of pixels above 4.55% of the largest. Theoretical: the side of the "
         "field that the architecture allows; filled: the share of it that Luo's size covers. Truncated: mass in the "
-        "outer 5% of the sides.",
+        "outer 5% of the sides. ≥: the theoretical field goes on beyond the image.",
     ]
-    if cut:
-        notes.append(f"The theoretical field is cut at the image's border for {', '.join(cut)}.")
     return Table(columns, tuple(rows), notes=tuple(notes))
+
+
+def _theoretical(values: tuple[Any, ...]) -> str:
+    sides, cut = values
+    return f"{'≥ ' if cut and sides else ''}{units.size(sides)}"
