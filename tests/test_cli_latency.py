@@ -256,7 +256,7 @@ def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(m
         assert "median (ms)" in out
 
 
-def test_an_interrupt_prints_what_there_is_and_exits_with_0(run, monkeypatch):
+def test_an_interrupt_prints_what_there_is_and_exits_with_130(run, monkeypatch):
     from scsc_lab.metrics.clock import Clock
 
     passes = []
@@ -270,7 +270,7 @@ def test_an_interrupt_prints_what_there_is_and_exits_with_0(run, monkeypatch):
 
     monkeypatch.setattr(Clock, "time", interrupted)
     code, out, _ = run(*NETWORKS, "--resolution", "32", "--pairs", "500", "--device", "cpu", "--batch-sizes", "1,2")
-    assert code == 0
+    assert code == 130
     assert "CUT SHORT: interrupted; these are the rounds that were complete." in flat(out)
     assert "cut short" in out
     passes[:] = [1] * 38
