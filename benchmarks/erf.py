@@ -78,7 +78,7 @@ def open_erf(model: nn.Module, images: np.ndarray, targets: Sequence[Target]) ->
 
     try:
         run()
-    except Exception as error:
+    except Exception as error:  # whatever the peer raises on a network it was not made for
         return f"fails on this network: {type(error).__name__}: {str(error).splitlines()[0]}"
     return run
 
