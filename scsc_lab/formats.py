@@ -23,6 +23,7 @@ SUFFIXES = {".txt": "table", ".md": "markdown", ".csv": "csv", ".json": "json", 
 
 _PIPED_WIDTH = 1000
 _LINE = 80
+_READABLE = 20
 _MARKDOWN_SPECIAL = re.compile(r"[\\|<>`*\[\]]|(?<![^\W_])_|_(?![^\W_])|^[#+-](?=\s)")
 
 
@@ -72,16 +73,17 @@ def print_table(table: Table, file: IO[str]) -> None:
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
 
-    def drawn(table: Table) -> RichTable:
+    def drawn(table: Table, text_width: int = 0) -> RichTable:
         grid = RichTable(
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
         )
         rows = table.cells()
         for index, column in enumerate(table.columns):
             justify: Literal["right", "left"] = "right" if column.number else "left"
-            widest = max(map(cell_len, (column.heading, *(cells[index] for cells in rows)))) if column.number else None
+            widest = max(map(cell_len, (column.heading, *(cells[index] for cells in rows))))
+            least = widest if column.number else min(widest, text_width) or None
             grid.add_column(
-                Text(column.heading), justify=justify, overflow="fold", no_wrap=column.number, min_width=widest
+                Text(column.heading), justify=justify, overflow="fold", no_wrap=column.number, min_width=least
             )
         for cells in rows:
             grid.add_row(*(Text(cell) for cell in cells))
@@ -89,7 +91,7 @@ def print_table(table: Table, file: IO[str]) -> None:
 
     unbounded = console.options.update(max_width=_PIPED_WIDTH)  # measured in the terminal's width, all fits it
     while narrower := _without_last_optional(table):
-        if console.measure(drawn(table), options=unbounded).minimum <= console.width:
+        if console.measure(drawn(table, _READABLE), options=unbounded).minimum <= console.width:
             break
         table = narrower
     grid = drawn(table)

@@ -13,6 +13,7 @@ import pytest
 
 from scsc_lab import InputError, catalog
 from scsc_lab.cli import main
+from scsc_lab.settings import Budget
 from scsc_lab.specs import SCSCSpec, SwinSpec
 from scsc_lab.store import RowStore
 from scsc_lab.studies import ablate, variants
@@ -249,3 +250,33 @@ def test_bad_toml_files(tmp_path, capsys, content, message):
     config.write_text(content)
     assert main(["ablate", "scsc_swin", "--config", str(config)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("scsc_lab.cli.ablate._BUDGET", Budget(6, 0.0, 60.0))
+    monkeypatch.setattr("scsc_lab.cli.ablate._SAMPLES", 2)
+    store = tmp_path / "rows.jsonl"
+    small = ["ablate", "scsc_swin[depths=1,1,1,1]", "--resolution", "64", "--study", "groups", "--no-draw"]
+    command_ = [*small, "--with", "params,latency,erf", "--store", str(store)]
+    assert main(command_) == 0
+    first = capsys.readouterr()
+    text = " ".join(first.out.split())
+    for told in (
+        "Time: over the full network's, median of random-order pairs",
+        "float32, threads: 1",
+        "random weights, 2",
+    ):
+        assert told in text
+    lines = len(store.read_text().splitlines())
+    assert main([*command_, "--format", "json"]) == 0
+    second = capsys.readouterr()
+    assert f"{lines} of {lines} measurements are there already" in second.err
+    assert len(store.read_text().splitlines()) == lines  # nothing measured again
+    full, *others = json.loads(second.out)["rows"]
+    assert full["ratio"] == 1.0
+    assert [row["variant"] for row in others if row["ratio_low"] is None] == ["groups=4"]  # the full network again
+    for row in others:
+        assert row["ratio_low"] is None or row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+        assert 0 < row["r50"] < 1
+        assert row["device_name"]
+        assert row["dtype"] == "float32"

@@ -12,7 +12,7 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -138,7 +138,7 @@ Rule = Callable[..., Any]
 
 
 class _StandInMode(TorchFunctionMode):
-    rules: dict[str, Rule]
+    rules: ClassVar[dict[str, Rule]]
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -166,7 +166,7 @@ _COMMON: dict[str, Rule] = {
 class Support(_StandInMode):
     """Operators that reach all that the network's own can reach: for the theoretical field."""
 
-    rules = {  # noqa: RUF012
+    rules: ClassVar[dict[str, Rule]] = {
         **_COMMON,
         **dict.fromkeys(_GATES, _only(_passed)),
         "group_norm": _spread,
@@ -180,7 +180,7 @@ class Support(_StandInMode):
 class Alignment(_StandInMode):
     """Operators that reach what lies in their middle alone: for the true centre."""
 
-    rules = {  # noqa: RUF012
+    rules: ClassVar[dict[str, Rule]] = {
         **_COMMON,
         **dict.fromkeys(_GATES, _constant),
         "max_pool2d": functools.partial(_pooled, centre_taps=True),

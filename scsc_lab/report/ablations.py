@@ -27,22 +27,44 @@ def ablation_tables(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
         by_study.setdefault(row["study"], []).append(row)
     keys = [KEYS.get(metric, metric) for metric in metrics]
     compared = {study: with_changes(own, keys, 0) for study, own in by_study.items()}
+    measured = "latency" in metrics or "erf" in metrics
     columns = [Column("variant", "variant", number=False)]
     for metric in metrics:
         if metric == "latency":
             columns.append(Column(("ratio", "ratio_low", "ratio_high"), "time ×, 95%", units.ratio_interval))
             continue
         column = ABLATION_COLUMNS[metric]
-        whole = metric in ("params", "macs", "erf")
-        columns += tables.changed(column) if whole else [tables.change_only(column)]
+        if metric == "erf" or (metric in ("params", "macs") and measured):
+            columns += [replace(column, optional=metric != "erf"), tables.change_only(column)]
+        elif metric in ("params", "macs"):
+            columns += tables.changed(column)
+        else:
+            columns.append(tables.change_only(column))
     found = [Table(tuple(columns), tuple(own), f"{own[0]['model']}: {study}") for study, own in compared.items()]
     first = found[0]
     records = tuple(row for own in compared.values() for row in own)
     notes = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in by_study) else []
+    notes += _conditions(rows[0], metrics)
     details = list(found[1:])
     if details:  # what holds for all stands at the end
         details[-1] = replace(details[-1], notes=tuple(notes))
     return Table(first.columns, first.rows, first.title, () if details else tuple(notes), tuple(details), records)
+
+
+def _conditions(row: Row, metrics: Sequence[str]) -> list[str]:
+    """Return how latency and receptive fields were measured, from any variant's row."""
+    notes = []
+    if "latency" in metrics:
+        notes.append(
+            f"Time: over the full network's, median of random-order pairs with its 95% interval; batch {row['batch']}, "
+            f"{row['dtype']}, threads: {row['threads']}, {row['device_name']}."
+        )
+    if "erf" in metrics:
+        notes.append(
+            "r(50%): share of the input's area in the smallest square around the last stage's central unit that holds "
+            f"half of its gradient; {row['weights']} weights, {row['images']} {row['image_kind']}."
+        )
+    return notes
 
 
 ABLATION_COLUMNS = {
