@@ -22,11 +22,12 @@ import torch
 from torch import nn
 
 import scsc_lab
-from scsc_lab.metrics import clock as clocks
+from scsc_lab.execution import passes
+from scsc_lab.experiments import speed
 from scsc_lab.models.subject import Subject, subjects
 from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Budget, Execution, Plan
-from scsc_lab.studies import passes, speed
+from scsc_lab.timing import clock as clocks
 
 Z = NormalDist().inv_cdf(0.975)
 

@@ -38,8 +38,8 @@ def ours(name: str) -> float:
 
 
 def ours_checked(name: str) -> float:
+    from scsc_lab.experiments.size import measure
     from scsc_lab.models.subject import subjects
-    from scsc_lab.studies.size import measure
 
     return measure(subjects([name])[0]).count.macs
 
@@ -184,8 +184,8 @@ def calls(name: str, rounds: int) -> None:
 
 def grid(size: int) -> None:
     """Count a grid of SCSC specs in one process: specs a second, and how memory grows."""
-    from scsc_lab import catalog
-    from scsc_lab.metrics.count import count
+    from scsc_lab.architectures import catalog
+    from scsc_lab.counting.count import count
     from scsc_lab.models import build
 
     spec = catalog.find("scsc_swin_tiny").spec

@@ -21,12 +21,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from scsc_lab.images import synthetic
-from scsc_lab.metrics.erf import Target, gradient_maps
-from scsc_lab.metrics.targets import survey
 from scsc_lab.models.stages import stage_maps
 from scsc_lab.models.subject import subjects
 from scsc_lab.provenance import machine, versions
+from scsc_lab.receptive_field.feature_maps import survey
+from scsc_lab.receptive_field.gradients import Target, gradient_maps
+from scsc_lab.receptive_field.images import synthetic
 
 
 def one_by_one(model: nn.Module, images: np.ndarray, targets: Sequence[Target]) -> list[np.ndarray]:

@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scsc_lab import catalog
 from scsc_lab.analysis.paired import compare
+from scsc_lab.architectures import catalog
 from scsc_lab.layers.fused import FusedSCSC
 from scsc_lab.layers.scsc import SCSC
-from scsc_lab.metrics import clock as clocks
-from scsc_lab.metrics.latency import interleave, warm_up
 from scsc_lab.models import build
 from scsc_lab.models.deploy import deploy
 from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Budget
+from scsc_lab.timing import clock as clocks
+from scsc_lab.timing.rounds import interleave, warm_up
 
 STAGES = ((96, 56, (3, 9, 13)), (192, 28, (3, 7, 11)), (384, 14, (3, 5, 7)), (768, 7, (3, 5)))
 GROUPS = 4

@@ -15,13 +15,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from scsc_lab import formats, store, tables, units
+from scsc_lab import store, units
+from scsc_lab.counting.crosscheck import DIFFERENCES, NO_RULE, cross_check
 from scsc_lab.errors import InputError
-from scsc_lab.metrics.crosscheck import DIFFERENCES, NO_RULE, cross_check
+from scsc_lab.experiments import size
 from scsc_lab.models.subject import subjects
 from scsc_lab.provenance import run_info, versions
-from scsc_lab.studies import size
-from scsc_lab.tables import Column, Table
+from scsc_lab.report import render as formats
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Column, Table
 
 FOLDER = Path(__file__).parents[1] / "reports" / "timm"
 ROWS = FOLDER / "rows.jsonl"

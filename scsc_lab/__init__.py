@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
     from scsc_lab.api import build, count, erf, latency
+    from scsc_lab.architectures.specs import ResNetSpec, SCSCSpec, SwinSpec, TransplantSpec
     from scsc_lab.errors import InputError
     from scsc_lab.layers.scsc import SCSC
     from scsc_lab.models.deploy import deploy
     from scsc_lab.models.transplant import transplant
     from scsc_lab.records import Count
-    from scsc_lab.specs import ResNetSpec, SCSCSpec, SwinSpec, TransplantSpec
 
 __version__ = "0.1.0"
 __all__ = [
@@ -41,10 +41,10 @@ _HOMES = {
     "Count": "scsc_lab.records",
     "Field": "scsc_lab.analysis.field",
     "InputError": "scsc_lab.errors",
-    "ResNetSpec": "scsc_lab.specs",
-    "SCSCSpec": "scsc_lab.specs",
-    "SwinSpec": "scsc_lab.specs",
-    "TransplantSpec": "scsc_lab.specs",
+    "ResNetSpec": "scsc_lab.architectures.specs",
+    "SCSCSpec": "scsc_lab.architectures.specs",
+    "SwinSpec": "scsc_lab.architectures.specs",
+    "TransplantSpec": "scsc_lab.architectures.specs",
     "build": "scsc_lab.api",
     "count": "scsc_lab.api",
     "deploy": "scsc_lab.models.deploy",

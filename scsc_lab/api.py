@@ -10,13 +10,13 @@ from torch import nn
 
 from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.protocol import Protocol
+from scsc_lab.counting import count as count_metric
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import count as count_metric
+from scsc_lab.experiments import fields, size, speed
 from scsc_lab.models.subject import Subject, subjects
 from scsc_lab.records import Count
 from scsc_lab.settings import Budget, Execution, Plan
-from scsc_lab.studies import fields, size, speed
-from scsc_lab.studies.timing import Timing
+from scsc_lab.timing.result import Timing
 
 
 def build(name: str, weights: str | Path | None = None, **changes: object) -> nn.Module:
@@ -84,7 +84,7 @@ def latency(
     seed: int = 0,
     baseline: int = 0,
 ) -> list[Timing]:
-    """Time networks side by side, and compare each with one of them; see :func:`scsc_lab.studies.speed.measure`.
+    """Time networks side by side, and compare each with one of them; see :func:`scsc_lab.experiments.speed.measure`.
 
     Args:
         models: names of the catalog or from elsewhere, and modules with one image input, which are left as they are.

@@ -14,3 +14,9 @@ def nearest(word: str, known: Iterable[str], limit: int = 3) -> str:
     """Return ``"; did you mean a, b?"`` for the known words nearest to ``word``, or an empty string."""
     matches = difflib.get_close_matches(word, list(dict.fromkeys(known)), n=limit, cutoff=0.5)
     return f"; did you mean {', '.join(matches)}?" if matches else ""
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error's message, with its type."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__

@@ -31,7 +31,7 @@ class Protocol:
         layout: one of :data:`LAYOUTS`, where a shape does not tell.
         images: folder of images; synthetic ones without.
         batch: images in one pass; found without, and halved where memory runs out.
-        device: where it runs, as :func:`scsc_lab.metrics.device.find` takes it.
+        device: where it runs, as :func:`scsc_lab.execution.device.find` takes it.
     """
 
     method: str = "linear"

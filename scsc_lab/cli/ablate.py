@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scsc_lab import changes as spec_changes
-from scsc_lab import formats
 from scsc_lab.analysis.protocol import Protocol
+from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
-from scsc_lab.figures import style
 from scsc_lab.provenance import run_info
 from scsc_lab.records import file_name
 from scsc_lab.report import ablations
+from scsc_lab.report import render as formats
+from scsc_lab.report.figures import style
+from scsc_lab.report.tables import Table
 from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore
-from scsc_lab.tables import Table
 
 if TYPE_CHECKING:
-    from scsc_lab.catalog import Network
-    from scsc_lab.studies.variants import Variant
+    from scsc_lab.architectures.catalog import Network
+    from scsc_lab.experiments.variants import Variant
 
 _BUDGET = Budget(pairs=32, min_seconds=0.0, max_seconds=15.0)
 """How long each variant is timed against the full network, where latency is asked for."""
@@ -80,8 +80,8 @@ def ablate(
     configured = _configured(config)
     rows_kept = RowStore(store) if store else None
 
-    from scsc_lab.studies import ablate as studying
-    from scsc_lab.studies import variants as studied
+    from scsc_lab.experiments import ablate as studying
+    from scsc_lab.experiments import variants as studied
 
     network = studied.resolve(model, spec_changes.parse(set_ or []))
     variants = _variants(network, [*studies, *configured["studies"]], axes, configured["grid"])
@@ -114,7 +114,7 @@ def ablate(
 def _variants(
     network: Network, studies: Sequence[str], axes: Sequence[str], configured: Mapping[str, Sequence[object]]
 ) -> list[Variant]:
-    from scsc_lab.studies import variants as studied
+    from scsc_lab.experiments import variants as studied
 
     found = []
     if studies or not (axes or configured):
@@ -150,7 +150,7 @@ def _configured(path: Path | None) -> dict[str, Any]:
 
 
 def _draw(table: Table, metrics: Sequence[str], folder: Path) -> None:
-    from scsc_lab.figures import ablation
+    from scsc_lab.report.figures import ablation
 
     headings = ablations.headings(metrics)
     for part in (table, *table.details):

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab import accuracy, formats
 from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.cli import networks, options, progress
 from scsc_lab.errors import InputError
-from scsc_lab.figures import style
+from scsc_lab.experiments import own_results as accuracy
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import comparison
+from scsc_lab.report import render as formats
+from scsc_lab.report.figures import style
 from scsc_lab.settings import Budget, Execution, Plan
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def compare(
         seed=number,
     )
 
-    from scsc_lab.studies import compare as comparing
+    from scsc_lab.experiments import compare as comparing
 
     subjects = named.subjects(size)
     labels = [subject.label for subject in subjects]
@@ -141,7 +142,7 @@ def _axes(text: str | None) -> list[str]:
 
 
 def _draw(rows: Sequence[Row], axes: Sequence[str], path: Path) -> None:
-    from scsc_lab.figures import scatter
+    from scsc_lab.report.figures import scatter
 
     x, y = (comparison.axis(word, rows) for word in axes)
     higher = [comparison.higher_is_better(column) for column in (x, y)]

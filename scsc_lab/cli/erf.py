@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab import formats
 from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
 from scsc_lab.cli import erf_table, networks, options, progress
 from scsc_lab.errors import InputError
-from scsc_lab.figures import style
 from scsc_lab.provenance import run_info
+from scsc_lab.report import render as formats
+from scsc_lab.report.figures import style
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
@@ -115,7 +115,7 @@ def erf(
     if save is not None:
         mapfile.save(measured, save)
         typer.echo(f"maps: {save}", err=True)
-    from scsc_lab.figures import erf as figure
+    from scsc_lab.report.figures import erf as figure
 
     style.save(figure.draw(measured), path, palette=True)
     chosen = formats.choose(format, table)
@@ -124,7 +124,7 @@ def erf(
 
 
 def _measured(named: Named, protocol: Protocol) -> list[Field]:
-    from scsc_lab.studies.fields import measure
+    from scsc_lab.experiments.fields import measure
 
     measured = []
     for subject in named.subjects(protocol.resolution):

@@ -11,7 +11,7 @@ from scsc_lab.analysis.bootstrap import FEWEST_IMAGES
 from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.figures_of_merit import SHARES, key
 from scsc_lab.records import Row
-from scsc_lab.tables import Column, Table
+from scsc_lab.report.tables import Column, Table
 
 _ACROSS = 2
 """Fields side by side in 80 columns."""

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab import formats, tables, units
+from scsc_lab import units
+from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.cli import networks, options
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Part, Row, with_changes
-from scsc_lab.specs import TransplantSpec
-from scsc_lab.tables import Column, Table
+from scsc_lab.report import render as formats
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Column, Table
 
 if TYPE_CHECKING:
-    from scsc_lab.studies.size import Size
+    from scsc_lab.experiments.size import Size
 
 _BY = ("operator", "module", "stage")
 _CONVENTION = (
@@ -66,7 +68,7 @@ def flops(
     budgets = {"macs": options.budget("--max-macs", max_macs), "params": options.budget("--max-params", max_params)}
     formats.choose(format, output)
 
-    from scsc_lab.studies.size import measure
+    from scsc_lab.experiments.size import measure
 
     subjects = named.subjects(size)
     index = options.baseline_index(baseline, [subject.label for subject in subjects])
@@ -112,7 +114,7 @@ def _breakdown(sizes: Sequence[Size], by: str, depth: int) -> Table:
 
 def _with_changes(table: Table, originals: Sequence[Size], rules: TransplantSpec) -> Table:
     """Add what the transplant did to each operator: a table for people, ``changes`` in the transplanted rows."""
-    from scsc_lab.studies.size import transplant_rows
+    from scsc_lab.experiments.size import transplant_rows
 
     columns = (
         Column("name", "operator", number=False),

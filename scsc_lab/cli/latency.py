@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab import formats, tables, units
+from scsc_lab import units
 from scsc_lab.cli import latency_notes, networks, options, progress
 from scsc_lab.errors import InputError
-from scsc_lab.figures import style
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
+from scsc_lab.report import render as formats
+from scsc_lab.report import tables
+from scsc_lab.report.figures import style
+from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Budget, Execution, Plan
-from scsc_lab.tables import Column, Table
 
 if TYPE_CHECKING:
     from scsc_lab.models.subject import Subject
@@ -114,7 +116,7 @@ def latency(
         table = _totals(rows, plan, self_test)
     formats.emit(table, run_info(rows[0]["device"], plan.seed), format, output)
     if plot is not None:
-        from scsc_lab.figures import latency as figure
+        from scsc_lab.report.figures import latency as figure
 
         style.save(figure.draw(rows), plot)
         typer.echo(f"figure: {plot}", err=True)
@@ -122,7 +124,7 @@ def latency(
 
 
 def _timings(subjects: Sequence[Subject], plan: Plan, baseline: int, self_test: bool) -> list[Row]:
-    from scsc_lab.studies import speed
+    from scsc_lab.experiments import speed
 
     with progress.timed() as tell:
         if not self_test:
@@ -143,7 +145,7 @@ def _timings(subjects: Sequence[Subject], plan: Plan, baseline: int, self_test: 
 
 
 def _parts(subjects: Sequence[Subject], plan: Plan, by: str) -> list[Row]:
-    from scsc_lab.studies import parts
+    from scsc_lab.experiments import breakdown as parts
 
     with progress.timed() as tell:
         found = parts.measure(subjects, plan, by, progress=tell)

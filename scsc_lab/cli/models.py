@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab import catalog, formats, units
+from scsc_lab import units
+from scsc_lab.architectures import catalog
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.provenance import run_info
-from scsc_lab.tables import Column, Table
+from scsc_lab.report import render as formats
+from scsc_lab.report.tables import Column, Table
 
 
 def models(

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scsc_lab import changes as spec_changes
+from scsc_lab.architectures import overrides as spec_changes
+from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.cli import options
-from scsc_lab.specs import TransplantSpec
 
 if TYPE_CHECKING:
     from scsc_lab.models.subject import Subject

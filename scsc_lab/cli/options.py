@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab import catalog, settings
-from scsc_lab import changes as spec_changes
+from scsc_lab import settings
+from scsc_lab.architectures import catalog
+from scsc_lab.architectures import overrides as spec_changes
+from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.errors import InputError, nearest
-from scsc_lab.specs import TransplantSpec
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices that something can be measured on."""

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab import formats
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
+from scsc_lab.report import render as formats
 from scsc_lab.report.claims import claims_table
 
 
@@ -29,7 +29,7 @@ def paper(
     points = _points(tolerance)
     formats.choose(format, output)
 
-    from scsc_lab.studies.paper import claim_rows, worse
+    from scsc_lab.experiments.paper import claim_rows, worse
 
     rows = claim_rows()
     formats.emit(claims_table(rows), run_info(), format, output)

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab import changes as spec_changes
 from scsc_lab import store
+from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
@@ -55,8 +55,8 @@ def report(
         raise InputError("--set and --weights go with models; the default report has those of the paper")
     path = folder / called / document.ROWS
 
+    from scsc_lab.experiments import report as studying
     from scsc_lab.models.subject import subjects
-    from scsc_lab.studies import report as studying
 
     effort = studying.QUICK if quick else studying.FULL
     effort = replace(effort, plan=replace(effort.plan, seed=number), protocol=replace(effort.protocol, seed=number))

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from scsc_lab.architectures.specs import SCSCSpec
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.gelu import GELU, gelu
 from scsc_lab.layers.operator import operator
 from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
-from scsc_lab.specs import SCSCSpec
 
 
 class SCSC(nn.Module):

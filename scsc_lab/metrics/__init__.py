@@ -1,1 +1,1 @@
-"""Measurements: each takes an ``nn.Module`` and does not know which network it is."""
+"""The metrics that networks are measured by: one file each, and their registry."""

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scsc_lab.architectures.specs import ResNetSpec, SCSCSpec
 from scsc_lab.layers.scsc import SCSC
-from scsc_lab.specs import ResNetSpec, SCSCSpec
 
 
 class ResNet(nn.Module):
-    """The network a :class:`~scsc_lab.specs.ResNetSpec` describes: images ``(N, 3, H, W)`` to ``(N, outputs)``.
+    """The network a :class:`ResNetSpec` describes: images ``(N, 3, H, W)`` to ``(N, outputs)``.
 
     Attributes:
         stages: names of the modules that make up each stage.

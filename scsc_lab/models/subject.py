@@ -8,13 +8,13 @@ from pathlib import Path
 
 from torch import nn
 
-from scsc_lab import catalog
-from scsc_lab import changes as spec_changes
+from scsc_lab.architectures import catalog
+from scsc_lab.architectures import overrides as spec_changes
+from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.errors import InputError
 from scsc_lab.models import build, checkpoints, external
 from scsc_lab.models.deploy import deploy
 from scsc_lab.models.transplant import transplant
-from scsc_lab.specs import TransplantSpec
 
 _USUAL_RESOLUTION = (224, 224)
 

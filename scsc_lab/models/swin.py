@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scsc_lab.architectures.specs import SCSCSpec, SwinSpec
 from scsc_lab.layers.drop_path import DropPath
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.layers.window_attention import WindowAttention
-from scsc_lab.specs import SCSCSpec, SwinSpec
 
 
 class Swin(nn.Module):
-    """The network a :class:`~scsc_lab.specs.SwinSpec` describes: images ``(N, 3, H, W)`` to ``(N, outputs)``.
+    """The network a :class:`SwinSpec` describes: images ``(N, 3, H, W)`` to ``(N, outputs)``.
 
     Any input size: the image is padded to whole patches, maps to whole windows and to even sides before merging.
     """

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scsc_lab.architectures.specs import SCSCSpec, SpatialOperator, TransplantSpec
 from scsc_lab.errors import InputError
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.layers.window_attention import WindowAttention
 from scsc_lab.models import build
-from scsc_lab.specs import SCSCSpec, SpatialOperator, TransplantSpec
 
 _MAP_ATTENTION = ("ShiftedWindowAttention", "ShiftedWindowAttentionV2")
 """Attention modules (torchvision's) that take and give whole maps, ``(N, H, W, C)``."""

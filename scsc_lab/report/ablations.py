@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scsc_lab import tables, units
+from scsc_lab import units
 from scsc_lab.records import Row, with_changes
-from scsc_lab.tables import Column, Table
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Column, Table
 
 _WIDTH = (
     "Fewer kernels share the input's channels among fewer scales: each is wider, and the module may cost more. A value "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scsc_lab import units
 from scsc_lab.records import Row
-from scsc_lab.tables import Column, Table
+from scsc_lab.report.tables import Column, Table
 
 _QUANTITIES = {"params": "parameters", "macs": "MACs"}
 

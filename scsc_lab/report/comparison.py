@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scsc_lab import tables, units
+from scsc_lab import units
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
-from scsc_lab.tables import Column, Table
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Column, Table
 
 MEASURES = {
     "params": tables.PARAMS,
@@ -72,7 +73,7 @@ def wide_table(rows: Sequence[Row], metrics: Sequence[str]) -> Table:
 
 
 def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:
-    """Return two networks side by side, from the rows of :mod:`scsc_lab.studies.align`."""
+    """Return two networks side by side, from the rows of :mod:`scsc_lab.experiments.diff`."""
     columns = (
         Column("name", "stage" if by == "stage" else "block", number=False),
         Column("params_first", "params (M)", units.mega_aligned),

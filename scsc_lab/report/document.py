@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scsc_lab import formats, store, units
+from scsc_lab import store, units
 from scsc_lab.analysis import mapfile
 from scsc_lab.errors import InputError
-from scsc_lab.figures import style
-from scsc_lab.formats import markdown_text
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import Row, file_name, with_changes
 from scsc_lab.report import ablations, claims, comparison, receptive_fields
-from scsc_lab.tables import Table
+from scsc_lab.report import render as formats
+from scsc_lab.report.figures import style
+from scsc_lab.report.render import markdown_text
+from scsc_lab.report.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ def write(folder: Path, rows: Sequence[Row], name: str) -> list[Path]:
 
     Args:
         folder: where they go.
-        rows: rows of :func:`scsc_lab.studies.report.measure`, the run's first.
+        rows: rows of :func:`scsc_lab.experiments.report.measure`, the run's first.
         name: what the report is called.
 
     Raises:
@@ -90,7 +91,7 @@ def _text(rows: Sequence[Row], name: str, figures: Sequence[str]) -> str:
 
 
 def _figures(rows: Sequence[Row], folder: Path) -> list[tuple[str, Figure]]:
-    from scsc_lab.figures import ablation, erf, latency, scatter
+    from scsc_lab.report.figures import ablation, erf, latency, scatter
 
     networks = _of(rows, "comparison")
     found: list[tuple[str, Figure]] = []

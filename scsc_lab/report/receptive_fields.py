@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scsc_lab import tables, units
+from scsc_lab import units
 from scsc_lab.records import Row
-from scsc_lab.tables import Column, Table
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Column, Table
 
 
 def fields_table(rows: Sequence[Row]) -> Table:

@@ -1,0 +1,241 @@
+"""The one table of all networks: name, spec, native input, aliases, source and published accuracy. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scsc_lab.architectures import overrides as spec_changes
+from scsc_lab.architectures.specs import RELEASED_KERNELS, NetworkSpec, ResNetSpec, SCSCSpec, SwinSpec
+from scsc_lab.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class Published:
+    """ImageNet-1k top-1 accuracy (percent) as its authors print it; nothing here is measured by this project."""
+
+    top1: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network of the catalog.
+
+    Attributes:
+        name: canonical name.
+        family: ``resnet``, ``swin`` or ``faceresnet``.
+        spec: the architecture.
+        resolution: native input height and width, in pixels.
+        aliases: other names, in canonical spelling (lower case, underscores).
+        source: where the architecture is described.
+        published: accuracy the authors print, if any.
+        inferred: what neither paper nor code states and was inferred, if anything.
+        mean, std: input normalisation of each channel, for pixels from 0 to 1.
+    """
+
+    name: str
+    family: str
+    spec: NetworkSpec
+    source: str
+    resolution: tuple[int, int] = (224, 224)
+    aliases: tuple[str, ...] = ()
+    published: Published | None = None
+    inferred: str = ""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A catalog entry with changes made to its spec: what a command measures."""
+
+    label: str
+    entry: Entry
+    spec: NetworkSpec
+
+
+SMALLEST_SIDE = 32
+"""Smallest input side, in pixels, that every network of the catalog takes: their total stride."""
+
+_FACE_SCALES = ((3, 9, 13), (3, 7, 11), (3, 5), (3, 5))
+_SWIN_FORM = tuple(SCSCSpec(kernels=kernels) for kernels in RELEASED_KERNELS)
+_RESNET_FORM = tuple(SCSCSpec(kernels=kernels, activation=True) for kernels in RELEASED_KERNELS)
+_FACE_FORM = tuple(SCSCSpec(kernels=kernels, activation=True) for kernels in _FACE_SCALES)
+_ALL_STAGES = (1, 2, 3, 4)
+
+_RESNET = "He et al., arXiv 1512.03385; stride on the 3×3 convolution, as torchvision has it"
+_SWIN = "Liu et al., arXiv 2103.14030"
+_SCSC = "Wang et al., arXiv 2308.07110; released code megvii-research/SCSC"
+_FACE = "Ding et al., arXiv 2105.01883, section 4.3"
+_TORCHVISION = "torchvision, IMAGENET1K_V1 weights"
+_SWIN_TABLE = "arXiv 2103.14030, table 1 (ImageNet-1k, 224×224)"
+_FACE_HEAD = "the head (global average pool, Linear 1024 → 512 without bias)"
+
+
+def _resnet(
+    name: str, depths: tuple[int, ...], top1: float, *, basic: bool = False, aliases: tuple[str, ...] = ()
+) -> Entry:
+    expansion = 1 if basic else 4
+    spec = ResNetSpec(
+        depths=depths,
+        widths=tuple(expansion * width for width in (64, 128, 256, 512)),
+        block="basic" if basic else "bottleneck",
+        scsc=_RESNET_FORM,
+    )
+    published = Published(top1, _TORCHVISION)
+    return Entry(name, "resnet", spec, _RESNET, aliases=aliases, published=published)
+
+
+def _scsc_resnet(name: str, depths: tuple[int, ...], aliases: tuple[str, ...]) -> Entry:
+    spec = ResNetSpec(
+        depths=depths,
+        widths=(288, 576, 1152, 1536),
+        bottleneck_widths=(72, 144, 288, 384),
+        strides=(2, 2, 2, 2),
+        stem="conv3",
+        stem_width=96,
+        scsc=_RESNET_FORM,
+        scsc_stages=_ALL_STAGES,
+    )
+    return Entry(name, "resnet", spec, _SCSC, aliases=aliases)
+
+
+def _swin(
+    size: str, embed_dim: int, depths: tuple[int, ...], heads: tuple[int, ...], drop_path: float, top1: float
+) -> tuple[Entry, Entry]:
+    baseline = SwinSpec(embed_dim, depths, heads, drop_path=drop_path, scsc=_SWIN_FORM)
+    scsc = SwinSpec(embed_dim, depths, heads, drop_path=0.1, scsc=_SWIN_FORM, scsc_stages=_ALL_STAGES)
+    letter = size[0]
+    first = size == "tiny"
+    return (
+        Entry(
+            f"swin_{size}",
+            "swin",
+            baseline,
+            _SWIN,
+            aliases=(f"swin_{letter}", f"swin_{size}_patch4_window7_224", *(("swin",) if first else ())),
+            published=Published(top1, _SWIN_TABLE),
+        ),
+        Entry(
+            f"scsc_swin_{size}",
+            "swin",
+            scsc,
+            _SCSC,
+            aliases=(f"scsc_swin_{letter}", *(("scsc_swin",) if first else ())),
+        ),
+    )
+
+
+_FACERESNET = ResNetSpec(
+    depths=(3, 2, 2, 2),
+    widths=(128, 256, 512, 1024),
+    bottleneck_widths=(128, 256, 512, 1024),
+    outputs=512,
+    head_bias=False,
+    scsc=_FACE_FORM,
+    scsc_replaces="spatial",
+)
+_SCSC_FACERESNET = ResNetSpec(
+    depths=(3, 2, 2, 2),
+    widths=(128, 256, 512, 1024),
+    bottleneck_widths=(128, 256, 512, 1024),
+    strides=(2, 2, 2, 2),
+    stem="conv3",
+    stem_width=128,
+    outputs=512,
+    head_bias=False,
+    scsc=_FACE_FORM,
+    scsc_stages=_ALL_STAGES,
+    scsc_replaces="spatial",
+)
+
+_SWINS = (
+    _swin("tiny", 96, (2, 2, 6, 2), (3, 6, 12, 24), 0.2, 81.3),
+    _swin("small", 96, (2, 2, 18, 2), (3, 6, 12, 24), 0.3, 83.0),
+    _swin("base", 128, (2, 2, 18, 2), (4, 8, 16, 32), 0.5, 83.5),
+)
+
+_ENTRIES = (
+    _resnet("resnet18", (2, 2, 2, 2), 69.758, basic=True),
+    _resnet("resnet34", (3, 4, 6, 3), 73.314, basic=True),
+    _resnet("resnet50", (3, 4, 6, 3), 76.130, aliases=("resnet",)),
+    _resnet("resnet101", (3, 4, 23, 3), 77.374),
+    _resnet("resnet152", (3, 8, 36, 3), 78.312),
+    _scsc_resnet("scsc_resnet50", (3, 5, 12, 3), ("scsc_resnet", "cbtnet50")),
+    _scsc_resnet("scsc_resnet101", (3, 4, 23, 3), ("cbtnet101",)),
+    _scsc_resnet("scsc_resnet152", (3, 8, 36, 3), ("cbtnet152",)),
+    *(baseline for baseline, _ in _SWINS),
+    *(scsc for _, scsc in _SWINS),
+    Entry(
+        "faceresnet",
+        "faceresnet",
+        _FACERESNET,
+        _FACE,
+        resolution=(96, 96),
+        inferred=_FACE_HEAD,
+    ),
+    Entry(
+        "scsc_faceresnet",
+        "faceresnet",
+        _SCSC_FACERESNET,
+        _SCSC,
+        resolution=(96, 96),
+        inferred="the whole network: neither text nor code is public; SCSC stands for the 3×3 and the closing 1×1 "
+        "convolutions, with the released SCSC-ResNet's stem and strides, kernels (3,9,13) (3,7,11) (3,5) (3,5); "
+        f"{_FACE_HEAD}",
+    ),
+)
+
+CATALOG: Mapping[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+"""Every network by its canonical name, in the order in which they are listed."""
+
+_NAMES = {name: entry for entry in _ENTRIES for name in (entry.name, *entry.aliases)}
+_BARE_NAMES = {name.replace("_", ""): entry for name, entry in _NAMES.items()}
+_CHANGED = re.compile(r"(?P<name>[^\[\]]+)\[(?P<changes>[^\[\]]*)\]")
+
+
+def find(name: str) -> Entry:
+    """Return the entry of a name or alias; case, ``-`` and ``_`` do not matter, nor does timm's ``.tag``.
+
+    Raises:
+        InputError: if there is no such network; the message has the nearest names.
+    """
+    spelled = name.strip().lower().replace("-", "_")
+    entry = _BARE_NAMES.get(spelled.partition(".")[0].replace("_", ""))
+    if entry is None:
+        hint = nearest(spelled, _NAMES) or "; `scsc-lab models` lists them"
+        if spelled.endswith(".py"):
+            hint = f"; a file's network is named with its factory, {name.strip()}:make_model"
+        raise InputError(f"unknown model {name!r}{hint}")
+    return entry
+
+
+def split(name: str) -> tuple[str, dict[str, object]]:
+    """Return the bare name and the changes of ``name[key=value …]``.
+
+    Raises:
+        InputError: if a change has no value.
+    """
+    match = _CHANGED.fullmatch(name.strip())
+    if match is None:
+        return name, {}
+    return match["name"], dict(spec_changes.parse(match["changes"].split()))
+
+
+def resolve(name: str, changes: Mapping[str, object] | None = None) -> Network:
+    """Return the network of a name with ``changes`` made; ``name[key=value …]`` carries changes of its own.
+
+    Raises:
+        InputError: if the name or a change is wrong.
+    """
+    name, own = split(name)
+    entry = find(name)
+    made = {**own, **(changes or {})}
+    return Network(spec_changes.label(entry.name, made), entry, spec_changes.apply(entry.spec, made))
+
+
+def is_external(name: str) -> bool:
+    """Return whether a name is one of a network outside the catalog, such as ``timm:convnext_tiny``."""
+    return ":" in name.partition("[")[0]

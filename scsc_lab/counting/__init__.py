@@ -1,0 +1,1 @@
+"""Counting: parameters, multiply-accumulates, activations and bytes of an ``nn.Module``."""

@@ -1,0 +1,1 @@
+"""What makes a module run somewhere: devices, memory, single passes."""

@@ -1,0 +1,91 @@
+"""How a module is made to run: put on its device, fed random numbers, one pass at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from scsc_lab.settings import Execution
+
+Run = Callable[[], object]
+"""One pass, or any other piece of work that is done again and again."""
+
+
+def placed(model: nn.Module, execution: Execution) -> nn.Module:
+    """Return a module as it runs: on its device, in its type and memory order, compiled if it is to be."""
+    order = _memory_format(execution)
+    model = model.to(torch.device(execution.device), dtype_of(execution)).to(memory_format=order)  # type: ignore[call-overload]
+    model = model.train() if execution.train else model.eval()
+    return torch.compile(model) if execution.compile else model  # type: ignore[return-value]
+
+
+def random_input(shape: Sequence[int], execution: Execution, seed: int) -> Tensor:
+    """Return normal random numbers, in the order and type in which they are fed; zeros could be faster."""
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return x.to(torch.device(execution.device), dtype_of(execution), memory_format=_memory_format(execution))
+
+
+def one_pass(model: nn.Module, x: Tensor, execution: Execution) -> Run:
+    """Return one pass: forward without gradients, or forward and backward."""
+    if not execution.train:
+
+        def forward() -> None:
+            with torch.inference_mode():
+                model(x)
+
+        return forward
+
+    def forward_and_backward() -> None:
+        model.zero_grad(set_to_none=True)
+        out = model(x)
+        sum(part.float().sum() for part in _tensors(out)).backward()  # type: ignore[union-attr]
+
+    return forward_and_backward
+
+
+def dtype_of(execution: Execution) -> torch.dtype:
+    """Return torch's element type."""
+    found: torch.dtype = getattr(torch, execution.dtype)
+    return found
+
+
+@contextlib.contextmanager
+def using_threads(number: int) -> Iterator[None]:
+    """Use this many threads for one operator on the CPU, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a network in evaluation mode, and every module back into its own mode afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _memory_format(execution: Execution) -> torch.memory_format:
+    return torch.channels_last if execution.memory_format == "channels_last" else torch.contiguous_format
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """Yield the tensors that gradients flow from, however the network packs what it returns."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point() and value.requires_grad:
+            yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _tensors(part)

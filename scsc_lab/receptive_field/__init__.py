@@ -1,0 +1,1 @@
+"""Receptive fields, effective and theoretical, of an ``nn.Module``."""

@@ -1,0 +1,173 @@
+"""Gradients of units with respect to the pixels, image by image: what an effective receptive field is made of.
+
+One forward pass of a batch serves all layers and places; one backward pass serves one place of every image in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from scsc_lab.errors import InputError
+from scsc_lab.execution.memory import is_exhausted
+from scsc_lab.execution.passes import evaluating
+from scsc_lab.receptive_field.feature_maps import run_to
+from scsc_lab.receptive_field.layout import Layout
+
+FIRST_BATCH = {"cpu": 4}
+_FIRST_BATCH_ELSEWHERE = 32
+_CONSTANT = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What is differentiated: places on the output of one layer.
+
+    Attributes:
+        layer: dotted name of the module.
+        layout: how its output is a map.
+        places: row and column for every image and repetition, ``(images, repetitions, 2)``.
+        rectified: whether a ReLU stands before the sum of channels, as in RepLKNet's script.
+    """
+
+    layer: str
+    layout: Layout
+    places: NDArray[np.int64]
+    rectified: bool = False
+
+
+def gradient_maps(
+    model: nn.Module,
+    images: NDArray[np.float32],
+    targets: Sequence[Target],
+    *,
+    contribution: str = "abs",
+    batch: int | None = None,
+    device: torch.device | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[NDArray[np.float64]]:
+    """Return how much each pixel contributes to units of feature maps.
+
+    The unit is the sum of its channels; the contribution of a pixel is summed over the input's channels.
+
+    Args:
+        model: the network, on ``device``; it is left as it is.
+        images: input of the network, ``(images, C, H, W)``.
+        targets: layers and places.
+        contribution: ``abs``, ``relu`` or ``signed``: what becomes of negative gradients.
+        batch: images in one pass; found without, and halved where memory runs out.
+        device: where to run; the CPU without.
+        progress: told the number of images done.
+
+    Returns:
+        One array a target, ``(images, repetitions, H, W)``.
+
+    Raises:
+        InputError: if a gradient is not finite, or memory does not hold one image.
+    """
+    device = device or torch.device("cpu")
+    size = batch or FIRST_BATCH.get(device.type, _FIRST_BATCH_ELSEWHERE)
+    shapes = [(len(images), target.places.shape[1], *images.shape[2:]) for target in targets]
+    found = [np.zeros(shape) for shape in shapes]
+    done = 0
+    with torch.enable_grad(), evaluating(model), frozen(model):
+        while done < len(images):
+            part = slice(done, min(done + size, len(images)))
+            try:
+                for target, maps, result in zip(
+                    targets, found, _of_batch(model, images[part], targets, part, device), strict=True
+                ):
+                    maps[part] = _contributions(result, contribution).cpu().numpy()
+                    if not np.isfinite(maps[part]).all():
+                        raise InputError(f"the gradient of {target.layer} is not finite: look at the weights")
+            except (RuntimeError, MemoryError) as error:
+                if not is_exhausted(error):
+                    raise
+                if size == 1:
+                    raise InputError("memory does not hold one image: take a smaller --resolution") from None
+                size //= 2
+                continue
+            done = part.stop
+            if progress:
+                progress(done)
+    return found
+
+
+def constant_sums(
+    model: nn.Module, image: NDArray[np.float32], targets: Sequence[Target], device: torch.device
+) -> list[bool]:
+    """Return for each target whether the sum of its channels is constant, whatever the image, as behind a LayerNorm.
+
+    Told from the gradient of the sum at one image, ``(1, C, H, W)``, beside that of the sum behind a ReLU.
+    """
+    masses = []
+    for rectified in (False, True):
+        first = [replace(target, places=target.places[:1, :1], rectified=rectified) for target in targets]
+        masses.append([maps.sum() for maps in gradient_maps(model, image, first, batch=1, device=device)])
+    return [bool(plain < _CONSTANT * behind) for plain, behind in zip(*masses, strict=True)]
+
+
+@contextlib.contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Keep the parameters of a network out of the gradients, and put them back afterwards."""
+    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+
+
+def _of_batch(
+    model: nn.Module,
+    images: NDArray[np.float32],
+    targets: Sequence[Target],
+    part: slice,
+    device: torch.device,
+) -> Iterator[Tensor]:
+    """Yield the gradients of each target, ``(images, repetitions, C, H, W)``."""
+    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
+    x = torch.from_numpy(images).to(device=device, dtype=dtype)
+    if device.type == "cpu":
+        x = x.contiguous(memory_format=torch.channels_last)
+    x.requires_grad_(True)
+
+    def taker(target: Target) -> Callable[[Tensor], Tensor]:
+        places = torch.from_numpy(target.places[part]).to(device)
+        rows = torch.arange(len(places), device=device).unsqueeze(1)
+
+        def take(output: Tensor) -> Tensor:
+            return target.layout.maps(output)[rows, :, places[:, :, 0], places[:, :, 1]]
+
+        return take
+
+    taken = run_to(model, x, {target.layer: taker(target) for target in targets})
+    left = sum(target.places.shape[1] for target in targets)
+    for target in targets:
+        units = taken[target.layer]  # (images, repetitions, channels)
+        units = units.relu() if target.rectified else units
+        grads = []
+        for repetition in range(target.places.shape[1]):
+            left -= 1
+            unit = units[:, repetition].sum()
+            if not unit.requires_grad:
+                raise InputError(f"the output of {target.layer} does not depend on the image by a gradient")
+            grads.append(torch.autograd.grad(unit, x, retain_graph=left > 0)[0])
+        yield torch.stack(grads, dim=1)
+
+
+def _contributions(grads: Tensor, contribution: str) -> Tensor:
+    grads = grads.double()
+    if contribution == "abs":
+        grads = grads.abs()
+    elif contribution == "relu":
+        grads = grads.relu()
+    return grads.sum(dim=2)

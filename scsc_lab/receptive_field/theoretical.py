@@ -1,0 +1,117 @@
+"""The theoretical receptive field of a unit: which pixels can reach it at all, and where its true centre is.
+
+Both come from gradients through a stand-in for the network; see :mod:`scsc_lab.receptive_field.stand_in`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from scsc_lab.receptive_field.feature_maps import Seen, run_to
+from scsc_lab.receptive_field.stand_in import Alignment, Support, stand_in
+
+
+@dataclass(frozen=True, eq=False)
+class ReceptiveField:
+    """The theoretical field of the unit in the middle of a feature map.
+
+    Attributes:
+        support: pixels that reach unit ``(h // 2, w // 2)``, ``(H, W)``; ``None`` where it could not be told.
+        centre: true centre of that unit, row and column, in pixels.
+        stride: distance of neighbouring units, in pixels.
+    """
+
+    support: NDArray[np.bool_] | None
+    centre: tuple[float, float]
+    stride: tuple[float, float]
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Height and width of the field, in pixels, as far as it is inside the image."""
+        if self.support is None:
+            return None
+        rows, columns = (np.nonzero(self.support.any(axis=axis))[0] for axis in (1, 0))
+        return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+
+    @property
+    def reaches_border(self) -> bool:
+        """Whether the field touches the border of the image, and so may go on beyond it."""
+        support = self.support
+        return support is not None and bool(
+            support[0].any() or support[-1].any() or support[:, 0].any() or support[:, -1].any()
+        )
+
+
+def receptive_fields(model: nn.Module, seen: Sequence[Seen], shape: tuple[int, int, int]) -> list[ReceptiveField]:
+    """Return the theoretical field of the middle unit of each feature map.
+
+    Args:
+        model: the network; it is left as it is.
+        seen: the feature maps; see :func:`scsc_lab.receptive_field.feature_maps.survey`.
+        shape: input channels, height and width.
+    """
+    supports = _gradients(stand_in(model, torch.float64, centre_taps=False), seen, shape, Support(), (0,))
+    aligned = _gradients(stand_in(model, torch.float32, centre_taps=True), seen, shape, Alignment(), (0, 1))
+    found = []
+    for index, one in enumerate(seen):
+        centre, stride = _alignment(aligned[index], one.layout.size, shape[1:])
+        support = supports[index][0] > 0
+        found.append(ReceptiveField(support if support.any() else None, centre, stride))
+    return found
+
+
+def _gradients(
+    model: nn.Module,
+    seen: Sequence[Seen],
+    shape: tuple[int, int, int],
+    mode: TorchFunctionMode,
+    steps: Sequence[int],
+) -> list[list[NDArray[np.float64]]]:
+    """Return absolute gradients of units ``(h // 2 − step, w // 2 − step)`` of every map, ``(H, W)`` each."""
+    dtype = next((p.dtype for p in model.parameters()), torch.float32)
+    x = torch.ones(1, *shape, dtype=dtype, requires_grad=True)
+    with torch.enable_grad(), mode:
+        outputs = run_to(model, x, {one.layer: lambda output: output for one in seen})
+        maps = [one.layout.maps(outputs[one.layer]) for one in seen]
+    found = []
+    for feature in maps:
+        height, width = feature.shape[2] // 2, feature.shape[3] // 2
+        units = [feature[0, :, max(height - step, 0), max(width - step, 0)].sum() for step in steps]
+        grads = [
+            torch.autograd.grad(unit, x, retain_graph=True)[0] if unit.requires_grad else torch.zeros_like(x)
+            for unit in units
+        ]
+        found.append([grad[0].abs().sum(0).double().numpy() for grad in grads])
+    return found
+
+
+def _alignment(
+    gradients: Sequence[NDArray[np.float64]], size: tuple[int, int], resolution: tuple[int, ...]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return centre and stride of a map's units from the gradients of two neighbours on its diagonal."""
+    centres = [_centroid(gradient) for gradient in gradients]
+    if any(centre is None for centre in centres):
+        stride = [whole / side for whole, side in zip(resolution, size, strict=True)]
+        middle = [(side // 2 + 0.5) * step - 0.5 for side, step in zip(size, stride, strict=True)]
+        return (middle[0], middle[1]), (stride[0], stride[1])
+    here, there = (np.array(centre) for centre in centres)
+    stride = [
+        float(distance) if side > 1 else float(whole)
+        for distance, side, whole in zip(here - there, size, resolution, strict=True)
+    ]
+    return (float(here[0]), float(here[1])), (stride[0], stride[1])
+
+
+def _centroid(gradient: NDArray[np.float64]) -> tuple[float, float] | None:
+    total = gradient.sum()
+    if not np.isfinite(total) or total <= 0:
+        return None
+    rows, columns = gradient.sum(1) @ np.arange(gradient.shape[0]), gradient.sum(0) @ np.arange(gradient.shape[1])
+    return round(float(rows / total), 4), round(float(columns / total), 4)

@@ -1,0 +1,137 @@
+"""The scatter of two columns: one point a network, the Pareto front marked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from scsc_lab.analysis import pareto
+from scsc_lab.records import Row
+from scsc_lab.report.figures import style
+from scsc_lab.report.tables import Column
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SCALES = {"(M)": 1e-6, "(G)": 1e-9, "(ms)": 1e3, "r(50%)": 1e2}
+_NEAR_POINTS = 8
+_MARKER_POINTS = 6
+_PLACES = (
+    *((4, 4), (4, -4), (-4, 4), (-4, -4), (0, 8), (0, -8)),
+    *((x, y) for reach in (14, 24) for x in (reach, -reach) for y in (reach, -reach, 0.7 * reach, -0.7 * reach)),
+)
+"""Where a name is tried, in points from its network's point: beside it first."""
+
+_Point: TypeAlias = tuple[float, float]
+
+
+def draw(rows: Sequence[Row], x: Column, y: Column, *, higher_x: bool = False, higher_y: bool = False) -> Figure:
+    """Return the scatter of two columns; networks that lack either are left out.
+
+    Args:
+        rows: networks, with raw numbers under the columns' keys.
+        x: the column across.
+        y: the column upwards.
+        higher_x: whether more of ``x`` is better, which is what the front goes by.
+        higher_y: the same for ``y``.
+    """
+    shown = [row for row in rows if row.get(str(x.key)) is not None and row.get(str(y.key)) is not None]
+    xs, ys = ([_scale(column) * row[str(column.key)] for row in shown] for column in (x, y))
+    figure, axes = style.new(style.COLUMN_INCHES, 2.9)
+    best = pareto.front(xs, ys, higher_x, higher_y)
+    axes.plot(
+        [xs[index] for index in best],
+        [ys[index] for index in best],
+        color="0.6",
+        linestyle="--",
+        drawstyle="steps-pre" if higher_x else "steps-post",
+        linewidth=0.8,
+        zorder=1,
+        label="Pareto front (filled)",
+    )
+    for index, (a, b) in enumerate(zip(xs, ys, strict=True)):
+        on_front = index in best
+        axes.plot(
+            a,
+            b,
+            marker=style.MARKERS[index % len(style.MARKERS)],
+            color=style.COLOURS[index % len(style.COLOURS)],
+            markerfacecolor=None if on_front else "white",
+            markersize=_MARKER_POINTS,
+            zorder=2,
+        )
+    axes.margins(0.18)
+    axes.set_xlim(left=max(axes.get_xlim()[0], 0.0) if min(xs, default=0.0) >= 0 else None)
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0) if min(ys, default=0.0) >= 0 else None)
+    axes.set_xlabel(_heading(x, higher_x))
+    axes.set_ylabel(_heading(y, higher_y))
+    legend = figure.legend(loc="outside upper right", handlelength=1.5, fontsize=6, frameon=False)
+    legend.set_in_layout(True)
+    line = _steps([(xs[index], ys[index]) for index in best], higher_x)
+    _label(figure, axes, [str(row["model"]) for row in shown], list(zip(xs, ys, strict=True)), line)
+    return figure
+
+
+def _steps(front: Sequence[_Point], higher_x: bool) -> list[_Point]:
+    """Return the corners of the front: between two of its points, what the worse of them attains."""
+    corners: list[_Point] = []
+    for (x1, y1), (x2, y2) in itertools.pairwise(front):
+        corners += [(x1, y1), (x1, y2) if higher_x else (x2, y1)]
+    return [*corners, *front[-1:]]
+
+
+def _scale(column: Column) -> float:
+    return next((scale for unit, scale in _SCALES.items() if column.heading.endswith(unit)), 1.0)
+
+
+def _heading(column: Column, higher: bool) -> str:
+    heading = {"r50": "r(50%), % of the input"}.get(str(column.key), column.heading)
+    return f"{heading}, {'more' if higher else 'less'} is better"
+
+
+def _label(figure: Figure, axes: Any, names: Sequence[str], points: Sequence[_Point], line: Sequence[_Point]) -> None:
+    """Write each name beside its point, where it covers no other name, no point, not the line and not the edge."""
+    figure.draw_without_rendering()
+    frame = axes.get_window_extent()
+    obstacles = axes.transData.transform([*points, *_along(line)])
+    taken: list[Any] = []
+    for index, (name, point) in enumerate(zip(names, points, strict=True)):
+        around = [obstacle for number, obstacle in enumerate(obstacles) if number != index]
+        tried: list[tuple[int, int, _Point, Any]] = []
+        for place in _PLACES:
+            text = _write(axes, name, point, place, tie=False)
+            box = text.get_window_extent()
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            wide = box.padded(_MARKER_POINTS / 2 * figure.dpi / 72)
+            clashes = sum(box.overlaps(other) for other in taken) + sum(wide.contains(*other) for other in around)
+            tried.append((clashes + (0 if inside else 3), len(tried), place, box))
+            text.remove()
+            if tried[-1][0] == 0:
+                break
+        _, _, best, box = min(tried, key=lambda attempt: attempt[:2])
+        _write(axes, name, point, best, tie=max(map(abs, best)) > _NEAR_POINTS)
+        taken.append(box)
+
+
+def _write(axes: Any, name: str, point: _Point, place: _Point, *, tie: bool) -> Any:
+    """Write a name at an offset from its point, tied to it by a thin line if it is far."""
+    return axes.annotate(
+        name,
+        point,
+        xytext=place,
+        textcoords="offset points",
+        ha="left" if place[0] > 0 else "right" if place[0] < 0 else "center",
+        va="bottom" if place[1] > 0 else "top",
+        fontsize=6,
+        arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "0.5", "shrinkB": 3} if tie else None,
+    )
+
+
+def _along(line: Sequence[_Point], steps: int = 12) -> list[_Point]:
+    """Return points along a line of straight pieces."""
+    return [
+        (x1 + (x2 - x1) * step / steps, y1 + (y2 - y1) * step / steps)
+        for (x1, y1), (x2, y2) in itertools.pairwise(line)
+        for step in range(steps)
+    ]

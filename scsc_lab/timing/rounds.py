@@ -1,0 +1,132 @@
+"""Times of things that run: warmed up by a stated rule, then side by side, in rounds whose order is drawn at random."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from scsc_lab.execution.passes import Run
+from scsc_lab.settings import Budget
+from scsc_lab.timing.clock import Clock
+
+Progress = Callable[[float, float], None]
+"""Told the seconds that have passed and the seconds still expected."""
+
+_WINDOW = 3
+_STILL_FASTER = 0.98
+_MOST_REPEATS = 100_000
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """What was run before anything was measured.
+
+    Attributes:
+        runs: number of passes.
+        seconds: time they took together.
+        first_seconds: time of the first, with everything that is done only once.
+        settled: whether it ended by its rule, not because its time was over.
+    """
+
+    runs: int
+    seconds: float
+    first_seconds: float
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Samples of several runs, taken side by side.
+
+    Attributes:
+        samples: for each run its seconds, one of each round.
+        orders: for each round the order in which the runs were timed.
+        repeats: for each run how often it was repeated inside a sample.
+        seconds: wall time of the whole.
+        cut_short: whether it was interrupted; the round that was being measured then is left out.
+    """
+
+    samples: tuple[tuple[float, ...], ...]
+    orders: tuple[tuple[int, ...], ...]
+    repeats: tuple[int, ...]
+    seconds: float
+    cut_short: bool
+
+
+def warm_up(run: Run, clock: Clock, max_seconds: float) -> WarmUp:
+    """Run until it settles: see :data:`scsc_lab.settings.WARM_UP_RULE`.
+
+    Args:
+        run: what is timed.
+        clock: the clock of its device.
+        max_seconds: time after which it ends in any case, not counting the first pass (which may compile).
+    """
+    times = [clock.time(run)]
+    start = clock.now()
+    while not (settled := _settled(times)) and clock.now() - start < max_seconds:
+        times.append(clock.time(run))
+    return WarmUp(len(times), sum(times), times[0], settled)
+
+
+def interleave(
+    runs: Sequence[Run], budget: Budget, clock: Clock, *, seed: int = 0, progress: Progress | None = None
+) -> Rounds:
+    """Time several runs side by side: in every round each of them once, in an order drawn at random.
+
+    Args:
+        runs: what is timed, warmed up.
+        budget: how long.
+        clock: the clock of their device.
+        seed: seed of the orders.
+        progress: told how long it has taken and will take yet.
+
+    Returns:
+        The samples; where a keyboard interrupt came in between, those of the rounds that were complete.
+    """
+    generator = random.Random(seed)
+    samples: list[list[float]] = [[] for _ in runs]
+    orders: list[tuple[int, ...]] = []
+    repeats: list[int] = []
+    start, cut_short = clock.now(), False
+    try:
+        repeats += [_repeats(run, clock) for run in runs]
+        start = clock.now()
+        seconds = 0.0
+        while not orders or not budget.done(len(orders), seconds):
+            order = tuple(generator.sample(range(len(runs)), len(runs)))
+            times = {index: clock.time(runs[index], repeats[index]) for index in order}
+            for index, time in times.items():
+                samples[index].append(time)
+            orders.append(order)
+            seconds = clock.now() - start
+            if progress:
+                progress(seconds, max(budget.expected_seconds(seconds / len(orders)) - seconds, 0.0))
+    except KeyboardInterrupt:
+        cut_short = True
+        rounds = min(map(len, samples))
+        samples, orders = [times[:rounds] for times in samples], orders[:rounds]
+    return Rounds(
+        tuple(map(tuple, samples)),
+        tuple(orders),
+        tuple(repeats) or (1,) * len(runs),
+        clock.now() - start,
+        cut_short,
+    )
+
+
+def _settled(times: Sequence[float]) -> bool:
+    if len(times) < 2 * _WINDOW:
+        return False
+    return median(times[-_WINDOW:]) >= _STILL_FASTER * median(times[-2 * _WINDOW : -_WINDOW])
+
+
+def _repeats(run: Run, clock: Clock) -> int:
+    """Return how often a run must be repeated to last as long as the clock needs: the more, the shorter it is."""
+    repeats = 1
+    while (seconds := clock.time(run, repeats) * repeats) < clock.shortest_seconds and repeats < _MOST_REPEATS:
+        factor = clock.shortest_seconds / seconds if seconds > 0 else 10.0
+        repeats = min(math.ceil(repeats * min(1.1 * factor, 10.0)), _MOST_REPEATS)
+    return repeats

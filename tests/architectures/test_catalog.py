@@ -1,0 +1,64 @@
+"""The catalog: names, aliases, and the exact size of every network in it."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import expected
+
+from scsc_lab import InputError
+from scsc_lab.architectures import catalog
+from scsc_lab.counting.count import count
+from scsc_lab.models import build
+
+NAMES = (
+    "resnet18 resnet34 resnet50 resnet101 resnet152 swin_tiny swin_small swin_base faceresnet scsc_resnet50 "
+    "scsc_resnet101 scsc_resnet152 scsc_swin_tiny scsc_swin_small scsc_swin_base scsc_faceresnet"
+).split()
+
+
+def test_every_network_is_there():
+    assert sorted(catalog.CATALOG) == sorted(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("resnet", "resnet50"),
+        ("swin", "swin_tiny"),
+        ("scsc_resnet", "scsc_resnet50"),
+        ("scsc_swin", "scsc_swin_tiny"),
+        ("swin_t", "swin_tiny"),
+        ("swin_s", "swin_small"),
+        ("SWIN-B", "swin_base"),
+        ("swin_base_patch4_window7_224.ms_in1k", "swin_base"),
+        (" Scsc-Swin-Tiny ", "scsc_swin_tiny"),
+    ],
+)
+def test_aliases_case_and_hyphens(alias, name):
+    assert catalog.find(alias).name == name
+
+
+def test_names_and_aliases_are_unique():
+    names = [name for entry in catalog.CATALOG.values() for name in (entry.name, *entry.aliases)]
+    assert len(names) == len(set(names))
+
+
+def test_an_unknown_name_has_its_nearest():
+    with pytest.raises(InputError, match=r"unknown model 'resnet5'; did you mean resnet50"):
+        catalog.find("resnet5")
+    with pytest.raises(InputError, match="scsc-lab models"):
+        catalog.find("zzzzzz")
+
+
+@pytest.mark.parametrize("row", expected(), ids=lambda row: f"{row['model']}@{row['resolution']}")
+def test_exact_size(row):
+    side = int(row["resolution"])
+    counted = count(build.empty(catalog.find(row["model"]).spec), (1, 3, side, side))
+    assert counted.status == "complete"
+    assert (counted.params, counted.macs) == (int(row["params"]), int(row["macs"]))
+    if row["fvcore_activations"]:
+        assert counted.activations == int(row["fvcore_activations"])
+
+
+def test_expected_covers_the_catalog():
+    assert {row["model"] for row in expected()} == set(catalog.CATALOG)

@@ -1,0 +1,111 @@
+"""Changes to specs: typed, checked, and told apart by network."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from scsc_lab import InputError
+from scsc_lab.architectures import catalog
+from scsc_lab.architectures import overrides as changes
+from scsc_lab.architectures.specs import SwinSpec
+from scsc_lab.models.subject import subjects
+
+SCSC_SWIN = catalog.find("scsc_swin_tiny").spec
+
+
+def test_a_key_without_a_stage_changes_every_stage():
+    spec = changes.apply(SCSC_SWIN, {"kernels": "3,5,7", "shuffle": "off"})
+    assert all(module.kernels == (3, 5, 7) and not module.shuffle for module in spec.scsc)
+
+
+def test_a_key_with_a_stage_changes_that_one():
+    spec = changes.apply(SCSC_SWIN, {"stage2.kernels": "3,9"})
+    assert [module.kernels for module in spec.scsc] == [(3, 9, 13), (3, 9), (3, 5, 7), (3, 5)]
+
+
+def test_fields_of_the_network():
+    spec = changes.apply(SCSC_SWIN, {"depths": "2,2,18,2", "drop_path": "0.3", "scsc_stages": "1,2"})
+    assert (spec.depths, spec.drop_path, spec.scsc_stages) == ((2, 2, 18, 2), 0.3, (1, 2))
+
+
+def test_values_that_are_not_texts():
+    spec = changes.apply(SCSC_SWIN, {"kernels": [3, 5], "se": False, "mlp_ratio": 2})
+    assert spec.scsc[0].kernels == (3, 5)
+    assert spec.mlp_ratio == 2.0
+    assert not spec.scsc[3].se
+
+
+def test_scsc_swin_is_swin_with_scsc_in_every_stage():
+    swin = catalog.find("swin_tiny").spec
+    assert isinstance(swin, SwinSpec)
+    assert dataclasses.replace(swin, scsc_stages=(1, 2, 3, 4), drop_path=0.1) == SCSC_SWIN
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kernel": "3"}, r"unknown key 'kernel'; did you mean kernels"),
+        ({"stage5.kernels": "3"}, "stages go from stage1 to stage4"),
+        ({"stage1.kernel": "3"}, r"unknown key 'stage1.kernel'"),
+        ({"kernels": "3,x"}, "kernels='x': a whole number is needed"),
+        ({"kernels": ""}, "kernels is empty"),
+        ({"kernels": "3,4"}, "4: a kernel size is an odd number"),
+        ({"groups": "1.5"}, "groups='1.5': a whole number"),
+        ({"groups": True}, "groups=True: a whole number"),
+        ({"groups": "64"}, "groups=64 cannot divide the 32 channels"),
+        ({"shuffle": "perhaps"}, "shuffle='perhaps': true or false"),
+        ({"depths": "2,2"}, "heads has 4 entries for the 2 stages"),
+        ({"depths": "2,0,2,2"}, "depths=2,0,2,2: numbers from 1 up"),
+        ({"depths": 2}, "depths=2: a tuple is needed"),
+        ({"drop_path": "nan"}, "not a number"),
+        ({"drop_path": "1"}, "drop_path=1.0: a probability"),
+        ({"scsc_stages": "1,7"}, "scsc_stages=1,7: different stages from 1 to 4"),
+        ({"scsc": "1"}, "unknown key 'scsc'"),
+    ],
+)
+def test_mistakes(change, message):
+    with pytest.raises(InputError, match=message):
+        changes.apply(SCSC_SWIN, change)
+
+
+def test_a_network_without_scsc_says_so():
+    with pytest.raises(InputError, match="this network has no SCSC module"):
+        changes.apply(catalog.find("swin_tiny").spec, {"kernels": "3"})
+
+
+def test_choices_are_listed():
+    with pytest.raises(InputError, match="stem=conv9: one of conv7_pool, conv3"):
+        changes.apply(catalog.find("resnet50").spec, {"stem": "conv9"})
+
+
+@pytest.mark.parametrize("text", ["kernels", "=3", ""])
+def test_assignments_need_a_key_and_a_value(text):
+    with pytest.raises(InputError, match="write key=value"):
+        changes.parse([text])
+
+
+def test_a_key_twice_is_a_mistake():
+    with pytest.raises(InputError, match="twice"):
+        changes.parse(["groups=2", "groups=4"])
+
+
+def test_a_label_is_a_name_again():
+    network = catalog.resolve("scsc_swin", {"groups": "8", "shuffle": "false"})
+    assert network.label == "scsc_swin_tiny[groups=8 shuffle=false]"
+    assert catalog.resolve(network.label) == network
+
+
+def test_each_change_goes_to_the_networks_that_have_its_key():
+    swin, scsc = subjects(["swin", "scsc_swin"], {"kernels": "3,5", "embed_dim": "192"})
+    assert swin.label == "swin_tiny[embed_dim=192]"
+    assert scsc.label == "scsc_swin_tiny[kernels=3,5 embed_dim=192]"
+    with pytest.raises(InputError, match="unknown key 'kernelz'"):
+        subjects(["swin", "scsc_swin"], {"kernelz": "3"})
+
+
+def test_the_word_on_one_stage_comes_last_whatever_the_order():
+    spec = catalog.find("scsc_swin").spec
+    for made in ({"stage1.groups": "8", "groups": "2"}, {"groups": "2", "stage1.groups": "8"}):
+        assert [module.groups for module in changes.apply(spec, made).scsc] == [8, 2, 2, 2]

@@ -1,0 +1,314 @@
+"""The command line: what it prints, what it exits with, and that no argument makes it fall over."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scsc_lab import build
+from scsc_lab.cli import main
+
+
+@pytest.fixture
+def run(capsys):
+    """Return a function that runs a command and returns its exit code, output and complaint."""
+
+    def _run(*arguments):
+        code = main(list(arguments))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return _run
+
+
+def test_flops_prints_one_table_with_changes_conventions_and_verdict(run):
+    code, out, err = run("flops", "resnet50", "scsc_resnet50", "swin", "scsc_swin")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[2:6]] == ["resnet50", "scsc_resnet50", "swin_tiny", "scsc_swin_tiny"]
+    assert lines[3].split()[1:] == ["224×224", "25.57", "+0.04%", "4.564", "+11.6%", "23.34", "+110.0%"]
+    assert max(map(len, lines)) <= 80
+    assert "papers print this number as" in " ".join(out.split())
+    assert "explained by operator to the last operation" in " ".join(out.split())
+
+
+def test_json_rows(run):
+    code, out, _ = run("flops", "-m", "resnet18", "--model", "faceresnet", "--format", "json", "--batch", "2")
+    document = json.loads(out)
+    first, second = document["rows"]
+    assert code == 0
+    assert (first["params"], first["macs"], first["resolution"], first["batch"]) == (
+        11689512,
+        2 * 1814073344,
+        [224, 224],
+        2,
+    )
+    assert first["fvcore_flops"] == 2 * 1819065856
+    assert (first["status"], first["check"]) == ("complete", "explained")
+    assert second["resolution"] == [96, 96]
+    assert second["params_change"] == pytest.approx(31379776 / 11689512 - 1)
+    assert document["run"]["versions"]["fvcore"]
+
+
+def test_baseline_by_any_of_its_names(run):
+    _, out, _ = run("flops", "resnet18", "swin", "--baseline", "SWIN-T", "--no-check", "--format", "json")
+    rows = json.loads(out)["rows"]
+    assert rows[1]["macs_change"] is None
+    assert rows[0]["macs_change"] == pytest.approx(1814073344 / 4490566656 - 1)
+    assert rows[0]["check"] == "off"
+
+
+@pytest.mark.parametrize("by", ["operator", "module", "stage"])
+def test_breakdowns_sum_to_the_total(run, by):
+    code, out, _ = run("flops", "scsc_swin", "resnet18", "--by", by, "--no-check", "--format", "csv")
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    for model, macs in (("scsc_swin_tiny", 3304838144), ("resnet18", 1814073344)):
+        own = [row for row in rows if row["model"] == model]
+        total = next(row for row in own if row["name"] == "total")
+        assert int(total["macs"]) == macs
+        if by != "module":
+            assert sum(int(row["macs"]) for row in own if row is not total) == macs
+        else:
+            assert sum(int(row["macs"]) for row in own if "." not in row["name"] and row is not total) == macs
+
+
+def test_depth_limits_modules(run):
+    _, shallow, _ = run("flops", "resnet18", "--by", "module", "--depth", "1", "--no-check")
+    _, deep, _ = run("flops", "resnet18", "--by", "module", "--depth", "3", "--no-check")
+    assert "layer1.0" not in shallow
+    assert "layer1.0.conv1" in deep
+
+
+def test_operator_breakdown_explains_fvcore(run):
+    code, out, _ = run("flops", "scsc_swin", "--by", "operator")
+    assert code == 0
+    assert "gated_sum: 0 for 1,430,016 MACs (fvcore has no rule for it and counts 0)" in out
+
+
+def test_set_changes_the_network_and_its_label(run):
+    _, out, _ = run(
+        "flops", "scsc_swin", "--set", "kernels=3,5", "--set", "stage1.groups=8", "--no-check", "--format", "csv"
+    )
+    row = next(csv.DictReader(io.StringIO(out)))
+    assert row["model"] == "scsc_swin_tiny[kernels=3,5 stage1.groups=8]"
+    assert int(row["macs"]) != 3304838144
+
+
+def test_deploy_shows_both_forms(run):
+    code, out, _ = run("flops", "scsc_swin", "--deploy", "--format", "json")
+    ordinary, deploy = json.loads(out)["rows"]
+    assert code == 0
+    assert deploy["model"] == "scsc_swin_tiny (deploy)"
+    assert deploy["macs"] == ordinary["macs"] == 3304838144  # the definition's
+    assert deploy["params"] < ordinary["params"]  # BatchNorm is folded in
+    assert deploy["bytes"] < ordinary["bytes"]
+    assert deploy["check"] == "explained"
+
+
+def test_budgets(run):
+    code, _, err = run("flops", "swin", "--no-check", "--max-macs", "4.4G", "--max-params", "28M")
+    assert code == 1
+    assert err.splitlines() == [
+        "scsc-lab: swin_tiny has 4.491G MACs, over the budget of 4.400G (+2.1%)",
+        "scsc-lab: swin_tiny has 28.29M parameters, over the budget of 28.00M (+1.0%)",
+    ]
+    assert run("flops", "swin", "--no-check", "--max-macs", "4.5G", "--max-params", "30M")[0] == 0
+
+
+def test_weights_are_loaded_and_checked(run, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(build("resnet18").state_dict(), path)
+    assert run("flops", "resnet18", "--no-check", "--weights", str(path))[0] == 0
+    assert run("flops", "resnet18", "resnet34", "--no-check", "--weights", f"resnet18={path}")[0] == 0
+    code, _, err = run("flops", "resnet50", "--no-check", "--weights", str(path))
+    assert code == 2
+    assert "weights of another network" in err
+
+
+def test_models_lists_the_catalog(run):
+    code, out, _ = run("models", "--family", "swin")
+    assert code == 0
+    assert "scsc_swin_tiny" in out
+    assert "resnet" not in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "inferred" in run("models")[1]
+
+
+@pytest.mark.parametrize("command", ["flops", "latency", "erf", "compare", "models", "paper", "ablate", "report"])
+def test_every_command_has_help_within_100_columns(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"scsc-lab {command}" in out.replace("pytest", "scsc-lab") or command in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_unexplained_and_partial_counts_exit_with_1(run, monkeypatch):
+    from scsc_lab.counting import operators
+
+    rules = dict(operators.RULES)
+    del rules["convolution"]
+    monkeypatch.setattr(operators, "RULES", rules)
+    from scsc_lab.counting.recorder import _kind
+
+    _kind.cache_clear()
+    try:
+        code, out, _ = run("flops", "resnet18")
+    finally:
+        _kind.cache_clear()
+    assert code == 1
+    assert "PARTIAL: resnet18 has operators without a rule, not counted: convolution (20 calls)" in " ".join(
+        out.split()
+    )
+    assert "UNEXPLAINED" in out
+
+
+MISTAKES = [
+    (["flops"], "name at least one model"),
+    (["flops", "resnet5"], "unknown model 'resnet5'; did you mean resnet50"),
+    (["flops", "--nonsense"], "No such option"),
+    (["flip"], "No such command 'flip'"),
+    (["flops", "resnet50", "--set", "kernels"], "write key=value"),
+    (["flops", "scsc_swin", "--set", "kernel=3"], "unknown key 'kernel'; did you mean kernels"),
+    (["flops", "scsc_swin", "--set", "kernels=4"], "kernels has 4: a kernel size is an odd number"),
+    (["flops", "scsc_swin", "--set", "kernels=-3"], "kernels has -3"),
+    (["flops", "scsc_swin", "--set", "groups=64"], "groups=64 cannot divide"),
+    (["flops", "scsc_swin", "--set", "groups=x"], "groups='x': a whole number"),
+    (["flops", "resnet50", "--resolution", "0"], "sides go from 1 to 16384"),
+    (["flops", "resnet50", "--resolution", "10"], "takes sides from 32 pixels up"),
+    (["flops", "resnet50", "--resolution", "big"], "write a side or HEIGHTxWIDTH"),
+    (["flops", "resnet50", "--resolution", "1000000000"], "sides go from 1 to 16384"),
+    (["flops", "resnet50", "--resolution", "224x"], "write a side or HEIGHTxWIDTH"),
+    (["flops", "resnet50", "--batch", "0"], "--batch '0': a whole number from 1"),
+    (["flops", "resnet50", "--batch", "many"], "--batch 'many': a whole number"),
+    (["flops", "resnet50", "--max-macs", "lots"], "--max-macs 'lots': a number"),
+    (["flops", "resnet50", "--max-params", ""], "--max-params '': a number"),
+    (["flops", "resnet50", "--weights", "none.pth"], "no weights file 'none.pth'"),
+    (["flops", "resnet50", "resnet18", "--weights", "none.pth"], "write NAME=FILE"),
+    (["flops", "resnet50", "--by", "color"], "--by 'color': one of operator, module, stage"),
+    (["flops", "resnet50", "--depth", "2"], "--depth goes with --by module"),
+    (["flops", "resnet50", "--by", "module", "--depth", "0"], "--depth '0': a whole number"),
+    (["flops", "resnet50", "--baseline", "swin"], "--baseline 'swin' is not among the models: resnet50"),
+    (["flops", "resnet50", "--format", "xml"], "unknown format 'xml'"),
+    (["flops", "resnet50", "-o", "x.docx"], "cannot tell a format from the suffix"),
+    (["flops", "resnet50", "--no-check", "-o", "/proc/nowhere/x.md"], "cannot write /proc/nowhere/x.md"),
+    (["models", "--family", "vit"], "unknown family 'vit': one of resnet, swin, faceresnet"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(given) for given, _ in MISTAKES])
+def test_mistakes_are_one_line_and_exit_with_2(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("scsc-lab: ")
+    assert message in err
+
+
+words = st.one_of(
+    st.sampled_from(
+        "flops models resnet18 swin scsc_swin faceresnet scsc_swin[groups=8] --model -m --set kernels=3,5 groups=8 "
+        "shuffle=false depths=1,1,1,1 stage1.kernels=3 scsc_stages= --resolution 32 32x64 --batch 1 2 --baseline --by "
+        "operator module stage --depth --no-check --max-macs 1G --max-params 1M --format json csv latex markdown table "
+        "--weights --family --help --version -- = , nan 1e9 -1".split()
+    ),
+    st.text(max_size=8),
+)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(arguments=st.lists(words, max_size=7))
+def test_no_argument_list_makes_it_fall_over(arguments, capsys, tmp_path):
+    if {"flops"} & set(arguments[:1]) and "--no-check" not in arguments:
+        arguments = [*arguments, "--no-check"] if "--" not in arguments else arguments[: arguments.index("--")]
+    where = os.getcwd()
+    os.chdir(tmp_path)
+    try:
+        assert main(arguments) in (0, 1, 2)
+    finally:
+        os.chdir(where)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+COMMANDS = ("flops", "latency", "erf", "compare", "models", "paper", "ablate", "report")
+ALL_WORDS = """
+resnet18 scsc_swin resnet5 x.py:f timm: a:b[c=1 --model -m --set kernels=3,5 --weights w.pth --resolution 32 0 x
+--batch --batch-sizes 1,8 1,,x --channels --transplant --rule replace=depthwise kernels=4 --deploy --baseline swin
+--device cpu cuda tpu --dtype float16 int --memory-format --threads --compile --train --pairs --min-time
+--max-time 5 -1 nan 1e999 --delta --seed --self-test --by stage module block --plot a.png macs,latency ,
+--stage all --layer conv1 --layout nchw --images /nowhere --samples --seeds --method replknet --contribution abs
+--save m.npz --from none.npz --table t.md --with params,macs latency erf --accuracy none.csv --figure f.bmp
+--study groups --grid groups=1 kernels= --config none.toml --store rows.jsonl --jobs --executor local
+--figures out --draw --no-draw --tolerance --name --folder --quick --format json -o o.docx --help --
+""".split()
+all_words = st.one_of(
+    st.sampled_from(ALL_WORDS),
+    st.text(max_size=6),
+)
+
+
+class BeginsError(Exception):
+    """Raised where measuring would begin."""
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(command=st.sampled_from(COMMANDS), arguments=st.lists(all_words, max_size=6))
+def test_no_argument_list_gets_past_the_reading_of_any_command_but_as_input(
+    command, arguments, capsys, tmp_path, monkeypatch
+):
+    def begin(*_, **__):
+        raise BeginsError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("scsc_lab.models.subject.subjects", begin)
+    monkeypatch.setattr("scsc_lab.experiments.ablate.run", begin)
+    monkeypatch.setattr("scsc_lab.experiments.paper.claim_rows", begin)
+    monkeypatch.setattr("scsc_lab.experiments.report.measure", begin)
+    try:
+        assert main([command, *arguments]) in (0, 2)
+    except BeginsError:
+        return
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert captured.out or captured.err.count("\n") == 1
+
+
+def shell(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "scsc_lab", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_a_process_exits_as_main_says():
+    assert shell("models").returncode == 0
+    assert shell("flops", "nothing").returncode == 2
+    assert "Usage" in shell().stdout
+    assert shell("--version").stdout.startswith("scsc-lab ")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m scsc_lab models | head -n 1"
+    result = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+
+
+def test_completion_offers_model_names():
+    result = shell(_SCSC_LAB_COMPLETE="complete_bash", COMP_WORDS="scsc-lab flops scsc_s", COMP_CWORD="2")
+    from scsc_lab.cli.options import complete_model
+
+    assert complete_model("SCSC-s") == ["scsc_swin_tiny", "scsc_swin_small", "scsc_swin_base"]
+    assert "Traceback" not in result.stderr

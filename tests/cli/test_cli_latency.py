@@ -1,0 +1,278 @@
+"""``scsc-lab latency``: what it prints, writes and refuses. Nothing is asserted about how long anything takes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+
+import pytest
+
+from scsc_lab.cli import latency_notes, main, progress
+from scsc_lab.report.figures import latency as figure
+from scsc_lab.settings import Plan
+
+QUICK = ("--resolution", "32", "--pairs", "6", "--min-time", "0", "--max-time", "60", "--device", "cpu")
+NETWORKS = ("resnet18[depths=1,1,1,1]", "scsc_swin[depths=1,1,1,1]")
+
+
+@pytest.fixture
+def run(capsys):
+    def _run(*arguments):
+        code = main(["latency", *arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return _run
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+def test_two_networks_give_two_tables_with_settings_below(run):
+    code, out, err = run("swin[depths=1,1,1,1]", "scsc_swin[depths=1,1,1,1]", *QUICK)
+    assert (code, err) == (0, "")
+    assert out.startswith("cpu, 1 thread, float32, eager, batch 1, 32×32\n")
+    assert "Against swin_tiny[depths=1,1,1,1]" in out
+    for words in (
+        "median (ms)", "images/s", "peak (MB)", "samples", "Δ MACs", "Δ time", "95 % interval", "verdict",
+        "bootstrap, 5,000 resamples", "within ±2 % of 1", "perf_counter_ns", "Warm-up", "torch", "p90 needs 64 samples",
+    ):  # fmt: skip
+        assert words in flat(out)
+
+
+def test_json_carries_samples_settings_and_comparison(run, tmp_path):
+    file, plot = tmp_path / "latency.json", tmp_path / "latency.png"
+    code, out, err = run(*NETWORKS, *QUICK, "--batch-sizes", "1,2", "--seed", "7", "-o", str(file), "--plot", str(plot))
+    assert (code, out, err) == (0, "", f"figure: {plot}\n")
+    document = json.loads(file.read_text())
+    rows = document["rows"]
+    assert [(row["batch"], bool(row["baseline"])) for row in rows] == [(1, False), (1, True), (2, False), (2, True)]
+    for row in rows:
+        assert row["median_seconds"] > 0
+        assert row["iqr_seconds"] >= 0
+        assert len(row["samples_seconds"]) == row["samples"] == 6
+        assert (row["seed"], row["threads"], row["dtype"], row["device"]) == (7, 1, "float32", "cpu")
+    assert rows[1]["ratio_low"] <= rows[1]["ratio"] <= rows[1]["ratio_high"]
+    assert rows[1]["verdict"] in ("faster", "slower", "same", "inconclusive")
+    assert rows[1]["macs_ratio"] == pytest.approx(rows[1]["macs"] / rows[0]["macs"])
+    assert (document["run"]["device"], document["run"]["seed"]) == ("cpu", 7)
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_csv_and_markdown_and_latex(run):
+    code, out, _ = run(NETWORKS[0], *QUICK, "--format", "csv")
+    assert code == 0
+    [row] = csv.DictReader(io.StringIO(out))
+    assert float(row["median_seconds"]) > 0
+    assert len(json.loads(row["samples_seconds"])) == 6
+    for name in ("markdown", "latex"):
+        assert "median" in run(NETWORKS[0], *QUICK, "--format", name)[1]
+
+
+def test_self_test_prints_the_noise_floor(run):
+    code, out, _ = run(NETWORKS[0], *QUICK, "--self-test")
+    assert code == 0
+    assert "(again)" in out
+    assert "Noise floor of this machine, resnet18[depths=1,1,1,1] at batch 1 against itself in 6 pairs: ±" in flat(out)
+    assert "not known: too few pairs" in flat(run(NETWORKS[0], *QUICK, "--self-test", "--pairs", "3")[1])
+
+
+@pytest.mark.parametrize("by", ["module", "stage"])
+def test_breakdown(run, by):
+    code, out, _ = run(NETWORKS[1], *QUICK, "--by", by, "--format", "json")
+    rows = {row["name"]: row for row in json.loads(out)["rows"]}
+    assert code == 0
+    assert {"unexplained", "total", "layers.0" if by == "module" else "stage1"} <= set(rows)
+    parts = [row for name, row in rows.items() if name != "total"]
+    assert sum(row["median_seconds"] for row in parts) == pytest.approx(rows["total"]["median_seconds"])
+    assert sum(row["macs"] for row in parts) == rows["total"]["macs"]
+
+
+def test_forms_of_a_network_stand_side_by_side(run):
+    code, out, _ = run(NETWORKS[1], *QUICK, "--deploy", "--format", "json")
+    rows = json.loads(out)["rows"]
+    assert code == 0
+    assert [row["form"] for row in rows] == ["ordinary", "deploy"]
+    assert rows[1]["model"] == "scsc_swin_tiny[depths=1,1,1,1] (deploy)"
+    code, out, _ = run(NETWORKS[0], *QUICK, "--transplant", "--rule", "stages=4", "--format", "json")
+    assert [row["model"] for row in json.loads(out)["rows"]] == [NETWORKS[0], f"{NETWORKS[0]} + SCSC"]
+
+
+def test_settings_reach_the_rows(run):
+    code, out, _ = run(
+        NETWORKS[0], *QUICK, "--dtype", "float64", "--memory-format", "channels_last", "--threads", "2",
+        "--train", "--batch-sizes", "2", "--resolution", "64", "--format", "json",
+    )  # fmt: skip
+    [row] = json.loads(out)["rows"]
+    assert code == 0
+    assert (row["dtype"], row["memory_format"], row["threads"], row["mode"], row["batch"], row["resolution"]) == (
+        "float64", "channels_last", 2, "train", 2, [64, 64],
+    )  # fmt: skip
+
+
+def test_a_network_of_your_own_file(run, tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text("from torch import nn\ndef net():\n    return nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU())\n")
+    code, out, _ = run(f"{file}:net", *QUICK, "--channels", "4", "--format", "json")
+    [row] = json.loads(out)["rows"]
+    assert (code, row["macs"]) == (0, 30 * 30 * 8 * 4 * 9)
+    assert row["repeats"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "tpu"], "--device 'tpu': one of auto, cpu, cuda, cuda:N, mps"),
+        (["--device", "cuda:99"], "device 'cuda:99': "),
+        (["--dtype", "float31"], "dtype 'float31': one of float32, bfloat16, float16, float64; did you mean"),
+        (["--memory-format", "nhwc"], "memory format 'nhwc': one of contiguous, channels_last"),
+        (["--min-time", "-1"], "--min-time '-1': a number from 0"),
+        (["--max-time", "-0.5"], "--max-time '-0.5': a number from 0"),
+        (["--max-time", "nan"], "--max-time 'nan': a number from 0"),
+        (["--min-time", "9", "--max-time", "3"], "--min-time 9 is more than --max-time 3"),
+        (["--pairs", "0"], "--pairs '0': a whole number from 1"),
+        (["--delta", "-2"], "--delta '-2': a number from 0 to 99"),
+        (["--batch-sizes", "1,x"], "--batch-sizes 'x': a whole number from 1"),
+        (["--batch-sizes", "0"], "--batch-sizes '0': a whole number from 1"),
+        (["--batch-sizes", ","], "--batch-sizes names none"),
+        (["--threads", "many"], "--threads 'many': a whole number from 1"),
+        (["--baseline", "resnet50"], "--baseline 'resnet50' is not among the models: resnet18"),
+        (["--plot", "samples.gif"], "cannot draw 'samples.gif': a figure's suffix is one of .png, .pdf, .svg"),
+        (["--by", "operator"], "--by 'operator': one of module, stage"),
+        (["--by", "stage", "--train"], "--by breaks down the forward pass as written"),
+        (["--by", "stage", "--self-test"], "--by breaks networks down one by one"),
+        (["--self-test", "--baseline", "resnet18"], "--self-test compares each network with itself"),
+        (["--deploy", "--train"], "--deploy is for inference"),
+        (["--rule", "kernels=3"], "--rule goes with --transplant"),
+        (["--resolution", "16"], "resolution 16: resnet18 takes sides from 32 pixels up"),
+    ],
+)
+def test_mistakes_are_one_line(run, arguments, message):
+    code, out, err = run("resnet18", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"scsc-lab: {message}")
+    assert err.count("\n") == 1
+
+
+def test_deploy_forms_of_those_that_have_one(run):
+    code, out, err = run("swin_tiny", "--deploy")
+    assert (code, out) == (2, "")
+    assert err.startswith("scsc-lab: swin_tiny: Swin has no deploy form")
+    shape = ["--resolution", "64", "--pairs", "6", "--min-time", "0", "--max-time", "60", "--format", "json"]
+    code, out, _ = run("swin_tiny[depths=1,1,1,1]", "resnet18", "--deploy", *shape)
+    rows = json.loads(out)["rows"]
+    assert [row["model"] for row in rows] == ["swin_tiny[depths=1,1,1,1]", "resnet18", "resnet18 (deploy)"]
+    assert [row["form"] for row in rows] == ["ordinary", "ordinary", "deploy"]
+
+
+def test_the_budget_of_the_two_times_the_one_not_given_makes_way():
+    from scsc_lab.cli.latency import _budget
+
+    assert _budget("3", None, "0.5").min_seconds == 0.5
+    assert _budget("3", "50", None).max_seconds == 50
+    assert _budget("64", None, None) == Plan().budget
+
+
+def row(**changes):
+    """Return a row as the study makes it, of a measurement in which much went wrong."""
+    found = {
+        "model": "a", "batch": 1, "resolution": [32, 32], "device": "cpu", "device_name": "CPU", "processor": "CPU",
+        "threads": 2, "dtype": "float32", "memory_format": "contiguous", "compile": False, "mode": "eval",
+        "clock": "perf_counter_ns", "versions": {"torch": "2"}, "status": "complete", "baseline": "", "ratio": None,
+        "ratio_low": None, "ratio_high": None, "verdict": None, "samples": 20, "drift": True, "drift_change": 0.1,
+        "samples_seconds": [0.001 * n for n in range(1, 21)], "median_seconds": 0.0105,
+        "outliers": [3], "repeats": 5, "warm_up_runs": 4, "warm_up_seconds": 1.0, "warm_up_settled": False,
+        "peak_memory_method": "",
+    }  # fmt: skip
+    return {**found, **changes}
+
+
+def test_notes_say_what_is_odd():
+    rows = [
+        row(),
+        row(model="b", status="cut short"),
+        row(model="c", status="out of memory", warm_up_runs=0, samples=0),
+    ]
+    text = " ".join(latency_notes.notes(rows, Plan()))
+    for words in (
+        "DRIFT: a went from its first third to its last by +10.0%",
+        "Outliers, kept: 1 of 20 (a), 1 of 20 (b).",
+        "repeated inside each sample: 5 (a)",
+        "NOT SETTLED in its time: a, b",
+        "CUT SHORT",
+        "Out of memory: not measured",
+    ):
+        assert words in text
+    assert "Nothing was warmed up" in " ".join(latency_notes.notes([row(warm_up_runs=0)], Plan()))
+    assert latency_notes.title([row(compile=True, mode="train", device="cuda:0")]) == (
+        "cuda:0, float32, compiled, forward and backward, batch 1, 32×32"
+    )
+
+
+def test_the_figure_has_a_panel_a_batch_size_and_a_caption_a_network():
+    rows = [row(), row(model="b" * 50, ratio=1.4, ratio_low=1.39, ratio_high=1.41)]
+    rows += [row(batch=8, samples_seconds=[], median_seconds=None, status="out of memory")]
+    drawn = figure.draw(rows)
+    captions = [[text.get_text() for text in axis.texts] for axis in drawn.axes]
+    assert captions == [
+        ["a: 10.50 ms", f"{'b' * 25}…: 10.50 ms, ×1.400 (1.390–1.410)"],
+        ["a: out of memory"],
+    ]
+    drawn.canvas.draw()
+    for axis in drawn.axes:
+        boxes = [text.get_window_extent() for text in axis.texts]
+        assert all(not a.overlaps(b) for a in boxes for b in boxes if a is not b)
+        assert all(box.x1 <= drawn.bbox.x1 for box in boxes)
+
+
+def test_progress_is_silent_when_piped_and_says_what_is_left_on_a_terminal(monkeypatch, capsys):
+    with progress.timed() as tell:
+        assert tell is None
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with progress.timed() as tell:
+        tell("warming up a", 0.0, None)
+        tell("timing a", 3.0, 7.0)
+    assert "timing a" in capsys.readouterr().err
+
+
+def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(monkeypatch, capsys):
+    from scsc_lab.cli.latency import _totals
+    from scsc_lab.report import render as formats
+
+    measured = {"iqr_seconds": 0.001, "p90_seconds": None, "images_per_second": 95.2, "peak_memory_bytes": 10**8}
+    rows = [row(**measured, macs=10**9), row(**measured, macs=10**9, batch=60_000, status="out of memory")]
+    table = _totals(rows, Plan(batches=(1, 60_000)), False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    for width, there in (("120", True), ("78", False)):
+        monkeypatch.setenv("COLUMNS", width)
+        formats.print_table(table, sys.stdout)
+        out = capsys.readouterr().out
+        assert ("images/s" in out) is there
+        assert "out of memory" in out
+        assert "median (ms)" in out
+
+
+def test_an_interrupt_prints_what_there_is_and_exits_with_130(run, monkeypatch):
+    from scsc_lab.timing.clock import Clock
+
+    passes = []
+
+    def interrupted(clock, run, repeats=1):
+        passes.append(1)
+        if len(passes) == 40:
+            raise KeyboardInterrupt
+        run()
+        return 0.01 + 0.001 * (len(passes) % 3)
+
+    monkeypatch.setattr(Clock, "time", interrupted)
+    code, out, _ = run(*NETWORKS, "--resolution", "32", "--pairs", "500", "--device", "cpu", "--batch-sizes", "1,2")
+    assert code == 130
+    assert "CUT SHORT: interrupted; these are the rounds that were complete." in flat(out)
+    assert "cut short" in out
+    passes[:] = [1] * 38
+    monkeypatch.setattr(Clock, "time", interrupted)
+    assert main(["latency", NETWORKS[0], "--resolution", "32", "--device", "cpu"]) == 130

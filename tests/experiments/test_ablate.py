@@ -1,0 +1,283 @@
+"""Ablations: closed forms row by row, grids refused before work starts, and nothing lost to a kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from scsc_lab import InputError
+from scsc_lab.architectures import catalog
+from scsc_lab.architectures.specs import SCSCSpec, SwinSpec
+from scsc_lab.cli import main
+from scsc_lab.experiments import ablate, variants
+from scsc_lab.settings import Budget
+from scsc_lab.store import RowStore
+
+
+def closed_form(spec: SwinSpec, side: int) -> tuple[int, int]:
+    """Return parameters and MACs of a Swin with SCSC in some stages, from the module's closed formulas."""
+    width, positions = spec.embed_dim, (side // spec.patch) ** 2
+    params = 3 * spec.patch**2 * width + width + 2 * width
+    macs = 3 * spec.patch**2 * width * positions
+    for stage, (depth, module) in enumerate(zip(spec.depths, spec.scsc, strict=True), start=1):
+        hidden = int(spec.mlp_ratio * width)
+        scsc = stage in spec.scsc_stages
+        mixer = _scsc(module, width, positions) if scsc else _attention(spec, stage, width, positions)
+        norms = 2 * width if scsc else 4 * width
+        mlp = 2 * width * hidden
+        params += depth * (mixer[0] + norms + mlp + hidden + width)
+        macs += depth * (mixer[1] + mlp * positions)
+        if stage < len(spec.depths):
+            params += 8 * width + 8 * width * width
+            macs += 8 * width * width * positions // 4
+            width, positions = 2 * width, positions // 4
+    return params + 2 * width + width * spec.outputs + spec.outputs, macs + width * spec.outputs
+
+
+def _scsc(module: SCSCSpec, width: int, positions: int) -> tuple[int, int]:
+    m, g, c = len(module.kernels), module.groups, module.reduced_channels(width)
+    squares, hidden = sum(k * k for k in module.kernels), max(width // 16, 32)
+    params = width * c + 2 * c + c * squares + 2 * m * c + c * width + 2 * width
+    macs = (width * c + c * squares + c * width) * positions
+    if module.gates:
+        params, macs = params + c * m * g, macs + (c * m * g + c * m) * positions
+    if module.se:
+        params, macs = params + 2 * width * hidden, macs + 2 * width * hidden
+    return params, macs
+
+
+def _attention(spec: SwinSpec, stage: int, width: int, positions: int) -> tuple[int, int]:
+    params = 4 * width * width + 4 * width + (2 * spec.window - 1) ** 2 * spec.heads[stage - 1]
+    return params, 4 * width * width * positions + 2 * positions * spec.window**2 * width
+
+
+def tasks(name: str = "scsc_swin_tiny", studies: tuple[str, ...] = ()) -> list[ablate.Task]:
+    network = catalog.resolve(name)
+    return [ablate.Task(variant, network.entry.resolution, 1) for variant in variants.built_in(network, studies)]
+
+
+def test_every_study_of_swin_equals_the_closed_form_row_by_row():
+    given = tasks()
+    for task, row in zip(given, ablate.run(given), strict=True):
+        assert (row["params"], row["macs"]) == closed_form(task.variant.network.spec, 224), row["variant"]
+        assert row["status"] == "complete"
+
+
+@pytest.mark.parametrize("name", ["scsc_resnet50", "scsc_faceresnet", "scsc_swin_base"])
+def test_every_study_runs_on_every_family(name):
+    given = tasks(name)
+    assert {task.variant.study for task in given} == set(variants.STUDIES)
+    for study in variants.STUDIES:
+        own = [task.variant for task in given if task.variant.study == study]
+        assert own[0].name == "full"
+        assert len(own) > 3
+        assert len({variant.name for variant in own}) == len(own)
+
+
+def test_components_are_what_they_say():
+    specs = {task.variant.name: task.variant.network.spec.scsc for task in tasks(studies=("components",))}
+    assert not any(module.shuffle for module in specs["no shuffle"])
+    assert not any(module.gates for module in specs["plain sum, no gates"])
+    assert not any(module.se for module in specs["no SE"])
+    assert [module.kernels for module in specs["largest kernel only"]] == [(13,), (11,), (7,), (5,)]
+    assert {module.kernels for module in specs["smallest kernel only"]} == {(3,)}
+
+
+def test_grids():
+    network = catalog.resolve("scsc_swin")
+    axes = variants.parse_axes(network, ["groups=2,8", "kernels=3,5;3,5,7;", "stage1.se=true,false"])
+    found = variants.grid(network, axes)
+    assert len(found) == 1 + 2 * 2 * 2
+    assert found[-1].name == "groups=8 kernels=3,5,7 stage1.se=false"
+    assert found[-1].network.spec.scsc[0] == SCSCSpec((3, 5, 7), 8, se=False)
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (["groups="], "the grid is empty: groups has no values"),
+        (["kernel=3"], "unknown key 'kernel'; did you mean kernels"),
+        (["kernels=3,5"], "kernels is a list; put ; between values"),
+        (["groups=x"], "groups='x': a whole number"),
+        (["groups=" + ",".join(map(str, range(1, 31))), "drop_path=" + ",".join(["0.1"] * 400)], "the grid has 12000"),
+    ],
+)
+def test_bad_grids_are_refused_before_work_starts(axes, message):
+    network = catalog.resolve("scsc_swin")
+    with pytest.raises(InputError, match=message):
+        variants.grid(network, variants.parse_axes(network, axes))
+    with pytest.raises(InputError, match="the grid is empty"):
+        variants.grid(network, {})
+
+
+def test_unknown_studies_and_networks_without_scsc():
+    with pytest.raises(InputError, match="unknown study 'kernel': one of components"):
+        variants.built_in(catalog.resolve("scsc_swin"), ["kernel"])
+    with pytest.raises(InputError, match="swin_tiny has no SCSC module to ablate; try scsc_swin_tiny"):
+        variants.built_in(catalog.resolve("swin"))
+    with pytest.raises(InputError, match="timm:resnet18 has no spec to ablate"):
+        variants.resolve("timm:resnet18")
+
+
+def test_a_store_skips_what_is_there(tmp_path):
+    given = tasks(studies=("groups",))
+    store = RowStore(tmp_path / "rows.jsonl")
+    first = list(ablate.run(given, store))
+    length = len(store.rows)
+    again = RowStore(tmp_path / "rows.jsonl")
+    assert list(ablate.run(given, again)) == first
+    assert len(again.rows) == length == len({task.key for task in given})
+    other = [ablate.Task(task.variant, (64, 64), 1) for task in given]
+    list(ablate.run(other, again))
+    assert len(again.rows) == 2 * length
+
+
+def command(tmp_path, *more: str) -> list[str]:
+    grid = ["--grid", "groups=1,2,4,8", "--grid", "kernels=3;3,5;3,5,7;3,7,11;3,9,13;5,9,13", "--grid", "se=true,false"]
+    store = ["--store", str(tmp_path / "rows.jsonl"), "--format", "json"]
+    return [sys.executable, "-m", "scsc_lab", "ablate", "scsc_swin", "--no-draw", *grid, *store, *more]
+
+
+def test_a_kill_loses_nothing_that_was_measured(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    process = subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while (not path.exists() or path.read_bytes().count(b"\n") < 5) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    survived = path.read_bytes().count(b"\n")
+    assert 5 <= survived < 49
+    with path.open("ab") as file:
+        file.write(b'{"key": "torn')
+    result = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
+    assert f"{survived} of 49 measurements are there already; a torn last line was cut off" in result.stderr
+    rows = json.loads(result.stdout)["rows"]
+    assert len(rows) == 49
+    assert len(RowStore(path).rows) == 49
+    without = [word for word in command(tmp_path) if word not in ("--store", str(path))]
+    fresh = subprocess.run(without, capture_output=True, check=True)
+    assert json.loads(fresh.stdout)["rows"] == rows
+
+
+def test_processes_give_the_same_rows():
+    given = tasks("scsc_faceresnet", ("components", "groups"))
+    with ablate.executor("local", 2) as pool:
+        assert list(ablate.run(given, None, pool)) == list(ablate.run(given))
+
+
+def test_an_interrupt_begins_nothing_more(tmp_path, monkeypatch):
+    begun = []
+    measure = ablate.measure
+    monkeypatch.setattr(ablate, "measure", lambda task: begun.append(task) or measure(task))
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    store = RowStore(tmp_path / "rows.jsonl")
+    given = tasks(studies=("kernels", "groups", "stages"))
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+        list(ablate.run(given, store, pool, stop))
+    assert len(RowStore(store.path).rows) == 1
+    assert len(begun) < len({task.key for task in given}) / 2
+
+
+def test_a_dask_cluster_loses_a_worker_and_no_row(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    given = tasks("scsc_swin_tiny", ("components", "kernels", "scales", "groups", "stages"))
+    store = RowStore(tmp_path / "rows.jsonl")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        victim = next(iter(cluster.workers.values()))
+        killed = []
+
+        def kill_once(done: int, total: int) -> None:
+            if not killed and done > 3:
+                victim.process.process.kill()
+                killed.append(done)
+
+        with ablate.executor(cluster.scheduler_address, 1) as pool:
+            rows = list(ablate.run(given, store, pool, kill_once))
+    assert killed
+    assert rows == list(ablate.run(given))
+    keys = [row["key"] for row in RowStore(tmp_path / "rows.jsonl").rows]
+    assert len(keys) == len(set(keys)) == len({task.key for task in given})
+
+
+def test_the_command_prints_a_table_a_study_and_draws_them(tmp_path, capsys):
+    code = main(
+        ["ablate", "scsc_swin", "--study", "components", "--study", "groups", "--figures", str(tmp_path / "new")]
+    )
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "scsc_swin_tiny: components" in out
+    assert "scsc_swin_tiny: groups" in out
+    assert max(map(len, out.splitlines())) <= 80
+    pictures = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert pictures == ["ablation_components.png", "ablation_groups.png"]
+    assert all((tmp_path / "new" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+
+
+def test_a_toml_file(tmp_path, capsys):
+    config = tmp_path / "study.toml"
+    config.write_text('studies = ["groups"]\n[grid]\nkernels = [[3, 5], [3, 5, 7]]\n"stage1.shuffle" = [false]\n')
+    assert main(["ablate", "scsc_swin", "--config", str(config), "--no-draw", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["study"] for row in rows} == {"groups", "grid"}
+    assert rows[-1]["variant"] == "kernels=3,5,7 stage1.shuffle=false"
+    assert rows[-1]["macs_change"] == pytest.approx(rows[-1]["macs"] / 3304838144 - 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("nonsense", "is not TOML"),
+        ("study = 1", "'study' is not known"),
+        ("[grid]\ngroups = 2", "groups = 2: a list of values is needed"),
+        ("[grid]\ngroups = []", "the grid is empty: groups has no values"),
+        ('[grid]\ngroups = ["x"]', "groups='x': a whole number"),
+        ("[grid]\ngroups = [2.5]", "groups=2.5: a whole number"),
+    ],
+)
+def test_bad_toml_files(tmp_path, capsys, content, message):
+    config = tmp_path / "study.toml"
+    config.write_text(content)
+    assert main(["ablate", "scsc_swin", "--config", str(config)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("scsc_lab.cli.ablate._BUDGET", Budget(6, 0.0, 60.0))
+    monkeypatch.setattr("scsc_lab.cli.ablate._SAMPLES", 2)
+    store = tmp_path / "rows.jsonl"
+    small = ["ablate", "scsc_swin[depths=1,1,1,1]", "--resolution", "64", "--study", "groups", "--no-draw"]
+    command_ = [*small, "--with", "params,latency,erf", "--store", str(store)]
+    assert main(command_) == 0
+    first = capsys.readouterr()
+    text = " ".join(first.out.split())
+    for told in (
+        "Time: over the full network's, median of random-order pairs",
+        "float32, threads: 1",
+        "random weights, 2",
+    ):
+        assert told in text
+    lines = len(store.read_text().splitlines())
+    assert main([*command_, "--format", "json"]) == 0
+    second = capsys.readouterr()
+    assert f"{lines} of {lines} measurements are there already" in second.err
+    assert len(store.read_text().splitlines()) == lines  # nothing measured again
+    full, *others = json.loads(second.out)["rows"]
+    assert full["ratio"] == 1.0
+    assert [row["variant"] for row in others if row["ratio_low"] is None] == ["groups=4"]  # the full network again
+    for row in others:
+        assert row["ratio_low"] is None or row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+        assert 0 < row["r50"] < 1
+        assert row["device_name"]
+        assert row["dtype"] == "float32"

@@ -1,0 +1,120 @@
+"""Comparisons: every column is the measurement of its own command, every change is against the baseline."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from scsc_lab.analysis.protocol import Protocol
+from scsc_lab.cli import main
+from scsc_lab.experiments import compare, size
+from scsc_lab.models.subject import subjects
+from scsc_lab.report import comparison
+from scsc_lab.settings import Budget, Plan
+
+ALL = ("params", "macs", "activations", "bytes", "latency", "erf", "top1")
+SMALL = Plan(budget=Budget(8, 0.0, 60.0), resolution=(64, 64), warm_up_seconds=0.1)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    networks = subjects(["resnet18", "resnet34", "scsc_resnet50"])
+    accuracies = {"resnet18": {"mIoU": 30.0}, "resnet34": {"mIoU": 31.5}}
+    protocol = Protocol(samples=2, resolution=(64, 64))
+    return compare.measure(networks, ALL, baseline=1, plan=SMALL, protocol=protocol, accuracies=accuracies)
+
+
+def test_counts_are_those_of_flops(rows):
+    for row in rows:
+        counted = size.measure(subjects([row["model"]])[0], (64, 64), check=False).count
+        assert (row["params"], row["macs"], row["activations"]) == (counted.params, counted.macs, counted.activations)
+        assert row["baseline"] == "resnet34"
+
+
+def test_changes_are_against_the_baseline(rows):
+    first, baseline, third = rows
+    assert first["macs_change"] == first["macs"] / baseline["macs"] - 1
+    assert first["r50_difference"] == first["r50"] - baseline["r50"]
+    assert first["published_top1_change"] == pytest.approx(69.758 - 73.314)
+    assert first["change_of_user:mIoU"] == pytest.approx(-1.5)
+    assert baseline["macs_change"] is None
+    assert baseline["ratio"] is None
+    assert third["published_top1"] is None
+    assert "user:mIoU" not in third
+    for row in (first, third):
+        assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+        assert row["verdict"] in ("faster", "slower", "same", "inconclusive")
+
+
+def test_what_is_published_has_its_source_and_is_not_called_measured(rows):
+    assert rows[0]["published_source"].startswith("torchvision")
+    table = comparison.comparison_table(rows, ALL)
+    notes = " ".join(table.details[0].notes)
+    assert "as published, not measured here: resnet18 torchvision" in notes
+    assert "Yours: mIoU, from the file given." in notes
+    changed, *_ = compare.measure(subjects(["resnet18[depths=1,1,1,1]"]), ("params", "top1"), plan=SMALL)
+    assert changed["published_top1"] is None  # another network than the published one
+
+
+def test_the_command_prints_numbers_and_changes_within_80_columns(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.csv").write_text("model,metric,value\nswin,mIoU,44.5\nscsc_swin,mIoU,45\n")
+    arguments = ["compare", "swin", "scsc_swin", "--with", "params,macs,activations,top1", "--accuracy", "my.csv"]
+    assert main([*arguments, "--plot", "macs,mIoU"]) == 0
+    captured = capsys.readouterr()
+    assert max(map(len, captured.out.splitlines())) <= 80
+    assert "Change against swin_tiny" in captured.out
+    assert "−26.4%" in captured.out
+    assert "+0.5" in captured.out
+    assert captured.err == "figure: compare_macs_mIoU.png\n"
+    assert (tmp_path / "compare_macs_mIoU.png").read_bytes().startswith(b"\x89PNG")
+    assert main([*arguments, "--format", "json"]) == 0
+    row = json.loads(capsys.readouterr().out)["rows"][1]
+    assert (row["macs"], row["change_of_user:mIoU"]) == (3304838144, 0.5)
+
+
+def test_side_by_side_in_csv_sums(capsys):
+    assert main(["compare", "swin", "scsc_swin", "--by", "module", "--format", "csv"]) == 0
+    *rows, total = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert total["name"] == "total"
+    assert sum(int(row["macs_difference"]) for row in rows) == int(total["macs_difference"]) == 3304838144 - 4490566656
+
+
+def test_transplant_compares_the_original_with_the_transplanted(capsys):
+    assert main(["compare", "resnet18", "--transplant", "--with", "params,macs", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["model"] for row in rows] == ["resnet18", "resnet18 + SCSC"]
+    assert rows[1]["macs_change"] < 0
+
+
+MISTAKES = [
+    (["--with", "speed"], "--with 'speed': one of params"),
+    (["--with", ""], "--with names nothing"),
+    (["--by", "block"], "--by 'block': one of stage, module"),
+    (["resnet34", "--by", "stage"], "--by stage lays two networks side by side; 3 are named"),
+    (["--plot", "macs"], "--plot 'macs': two columns"),
+    (["--plot", "macs,speed"], "'speed' is none of params"),
+    (["--with", "params,macs", "--plot", "macs,latency"], "'latency' is none of params, macs"),
+    (["--figure", "x.png"], "--figure goes with --plot"),
+    (["--plot", "macs,params", "--figure", "x.bmp"], "a figure's suffix is one of"),
+    (["--accuracy", "none.csv"], "cannot read none.csv"),
+    (["--device", "tpu"], "--device 'tpu': one of auto"),
+    (["--threads", "0"], "--threads '0'"),
+    (["--max-time", "-1"], "--max-time '-1'"),
+    (["--samples", "0"], "--samples '0'"),
+    (["--seed", "x"], "--seed 'x'"),
+    (["--baseline", "swin"], "--baseline 'swin' is not among the models"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(given) for given, _ in MISTAKES])
+def test_mistakes_are_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", "resnet18", "resnet50", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert message in captured.err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,201 @@
+"""Networks from elsewhere: found, built, counted, and refused in one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from scsc_lab import InputError, build
+from scsc_lab.cli import main
+from scsc_lab.experiments.size import count_subject
+from scsc_lab.models import external
+from scsc_lab.models.stages import stage_maps
+from scsc_lab.models.subject import subjects
+
+timm = pytest.importorskip("timm")
+pytest.importorskip("torchvision.models")
+
+MINE = """
+import neighbour
+from torch import nn
+
+def make_model(width=8, classes=10):
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.Flatten(), nn.LazyLinear(classes)) if width < 0 else nn.Sequential(
+        nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+
+def needs(width):
+    return nn.Linear(width, 1)
+
+def no_module():
+    return "a string"
+
+def fails():
+    raise RuntimeError("first line\\nthe last line")
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.scale = float(self.layer.weight.sum())
+
+    def forward(self, x):
+        return self.layer(x) if float(x.abs().sum()) >= 0 else x
+
+not_callable = 3
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "neighbour.py").write_text("")
+    (tmp_path / "wrong.py").write_text("import torch\n\nx = undefined_name\n")
+    (tmp_path / "syntax.py").write_text("def f(:\n")
+    (tmp_path / "leaves.py").write_text("raise SystemExit('bye')\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    code = main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution", "channels"),
+    [
+        ("timm:convnext_tiny", (224, 224), 3),
+        ("timm:mobilenetv3_small_100", (224, 224), 3),
+        ("timm:swinv2_tiny_window8_256", (256, 256), 3),
+        ("timm:vit_tiny_patch16_224.augreg_in21k", (224, 224), 3),
+        ("torchvision:mobilenet_v2", (224, 224), 3),
+    ],
+)
+def test_timm_and_torchvision(name, resolution, channels):
+    subject = subjects([name])[0]
+    assert (subject.label, subject.resolution, subject.channels) == (name, resolution, channels)
+    counted = count_subject(subject, (1, channels, *resolution))
+    assert counted.status == "complete"
+    assert counted.params == sum(parameter.numel() for parameter in subject.make().parameters())
+
+
+def test_timm_counts_as_our_own():
+    for own, other in (("resnet50", "timm:resnet50"), ("swin_tiny", "timm:swin_tiny_patch4_window7_224")):
+        first, second = (count_subject(subject, (1, 3, 224, 224)) for subject in subjects([own, other]))
+        assert (first.params, first.macs, first.activations) == (second.params, second.macs, second.activations)
+
+
+def test_a_file_and_its_neighbours(mine, capsys):
+    code, out, _ = run(
+        capsys, "flops", "mine.py:make_model", "--set", "width=16", "--resolution", "32", "--format", "json"
+    )
+    row = json.loads(out)["rows"][0]
+    assert code == 0
+    assert row["model"] == "mine.py:make_model[width=16]"
+    assert row["params"] == 16 * 28 + 10 * 17
+    assert row["macs"] == 16 * 27 * 30 * 30 + 160
+    assert row["check"] == "explained"
+
+
+def test_a_module_and_an_absolute_path(mine, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(mine))
+    assert run(capsys, "flops", "mine:make_model", f"{mine}/mine.py:make_model[width=4]", "--no-check")[0] == 0
+
+
+def test_mixed_with_the_catalog_each_change_goes_where_it_fits(mine):
+    own, other, timms = subjects(
+        ["scsc_swin", "mine.py:make_model", "timm:resnet18"], {"kernels": "3,5", "width": "4", "num_classes": "7"}
+    )
+    assert own.label == "scsc_swin_tiny[kernels=3,5]"
+    assert other.label == "mine.py:make_model[width=4]"
+    assert timms.label.endswith("num_classes=7]")
+
+
+def test_channels(mine, capsys):
+    subject = subjects(["timm:resnet18"], channels=5)[0]
+    assert subject.make().conv1.in_channels == subject.channels == len(subject.mean) == 5
+    assert subjects(["mine.py:make_model"], channels=1)[0].channels == 1
+    code, _, err = run(capsys, "flops", "resnet50", "--channels", "4")
+    assert (code, err) == (2, "scsc-lab: --channels 4: resnet50 takes 3 channels\n")
+
+
+def test_control_flow_on_values_is_counted_on_real_tensors(mine, capsys):
+    code, out, _ = run(capsys, "flops", "mine.py:Branches", "--resolution", "16")
+    assert code == 0
+    assert "counted on cpu: not countable on the meta device" in " ".join(out.split())
+    assert subjects(["mine.py:Branches"])[0].make().scale != 0.0
+
+
+def test_weights_of_other_networks_load_as_they_are(tmp_path, capsys):
+    path = tmp_path / "weights.pth"
+    torch.save(timm.create_model("swin_tiny_patch4_window7_224").state_dict(), path)
+    name = "timm:swin_tiny_patch4_window7_224"
+    assert run(capsys, "flops", name, "resnet18", "--no-check", "--weights", f"{name}={path}")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("timm:convnext_tinny", "timm has no architecture 'convnext_tinny'; did you mean convnext_tiny"),
+        ("timm:", "names no network"),
+        ("torchvision:resnet5", "torchvision has no network 'resnet5'; did you mean resnet50"),
+        ("none.py:make", "no file 'none.py'"),
+        (
+            "wrong.py:make",
+            r"wrong.py does not import: NameError: name 'undefined_name' is not defined (wrong.py, line 3)",
+        ),
+        ("syntax.py:make", "syntax.py does not import: SyntaxError: "),
+        ("leaves.py:make", "leaves.py does not import: SystemExit: bye"),
+        ("mine.py:make_modell", "mine.py has no factory 'make_modell'; did you mean make_model"),
+        ("mine.py:not_callable", "mine.py has no factory 'not_callable'"),
+        ("mine.py:needs", "missing a required argument: 'width'; give keyword arguments with --set key=value"),
+        ("mine.py:make_model[depth=3]", "got an unexpected keyword argument 'depth'"),
+        ("mine.py:no_module", "mine.py:no_module returned str, not an nn.Module"),
+        ("mine.py:fails", "cannot be built: RuntimeError: the last line (mine.py, line 16)"),
+        ("nowhere_to_be_found:make", "no module 'nowhere_to_be_found'"),
+        ("timm:resnet18[no_such_argument=1]", "cannot be built: TypeError: "),
+    ],
+)
+def test_mistakes_are_one_line(mine, capsys, name, message):
+    code, out, err = run(capsys, "flops", name, "--no-check")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
+def test_an_input_it_does_not_take(mine, capsys):
+    code, _, err = run(capsys, "flops", "timm:vit_tiny_patch16_224", "--resolution", "100", "--no-check")
+    assert code == 2
+    assert err.startswith("scsc-lab: the network fails on an input of 1×3×100×100: AssertionError: Input height")
+
+
+def test_without_timm_one_line_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(external.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"timm is not installed: python -m pip install 'scsc-lab\[timm\]'"):
+        external.find("timm:resnet18")
+
+
+def test_a_broken_package_is_said(monkeypatch):
+    def broken(name):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(external.importlib, "import_module", broken)
+    with pytest.raises(InputError, match="timm is installed but does not import: RuntimeError: operator"):
+        external.find("timm:resnet18")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("3", 3), ("0.5", 0.5), ("true", True), ("None", None), ("(1, 2)", (1, 2)), ("relu", "relu")]
+)
+def test_values(text, value):
+    assert external.parse_value(text) == value
+
+
+def test_stages_from_feature_information():
+    assert stage_maps(timm.create_model("convnext_tiny")) == {f"stage{i}": f"stages.{i - 1}" for i in range(1, 5)}
+    assert list(stage_maps(timm.create_model("vit_tiny_patch16_224")).values()) == ["blocks.11"]
+    assert stage_maps(nn.Linear(1, 1)) == {}
+    assert stage_maps(build("resnet18"))["stage4"] == "layer4"

@@ -1,0 +1,85 @@
+"""Images: the draw from folders, evaluation preprocessing, and the spectrum of synthetic ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scsc_lab.errors import InputError
+from scsc_lab.receptive_field.images import from_folder, synthetic
+
+PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0)
+
+
+def picture(path, value, size=(40, 30), mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, value in (("cats", 10), ("dogs", 100), ("fish", 200)):
+        for index in range(6):
+            picture(tmp_path / name / f"{index}.png", (value + index,) * 3)
+    return tmp_path
+
+
+def test_the_draw_is_even_and_seeded(folder):
+    drawn = from_folder(folder, 6, (16, 16), *PLAIN).pixels[:, 0, 0, 0] * 255
+    assert sorted(np.rint(drawn) // 50) == [0, 0, 2, 2, 4, 4]
+    assert np.array_equal(from_folder(folder, 6, (16, 16), *PLAIN).pixels[:, 0, 0, 0] * 255, drawn)
+    other = from_folder(folder, 6, (16, 16), (0.0,) * 3, (1.0,) * 3, 1).pixels[:, 0, 0, 0] * 255
+    assert not np.array_equal(other, drawn)
+
+
+def test_what_is_no_image_is_skipped_and_counted(tmp_path):
+    picture(tmp_path / "good.jpg", (255, 0, 0))
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "good.jpg").read_bytes()[:200])
+    (tmp_path / "notes.txt").write_text("words")
+    (tmp_path / ".hidden").write_text("words")
+    drawn = from_folder(tmp_path, 8, (16, 16), *PLAIN)
+    assert (len(drawn.pixels), drawn.skipped) == (1, 3)
+
+
+def test_preprocessing_resizes_crops_and_normalises(tmp_path):
+    values = np.zeros((64, 128, 3), dtype=np.uint8)
+    values[:, 32:96] = 255  # the centre of a wide picture
+    Image.fromarray(values).save(tmp_path / "wide.png")
+    (pixels,) = from_folder(tmp_path, 1, (32, 32), (0.5, 0.5, 0.5), (0.25, 0.5, 1.0), 0).pixels
+    assert pixels.shape == (3, 32, 32)
+    assert [float(channel.mean()) for channel in pixels] == pytest.approx([2.0, 1.0, 0.5], rel=1e-3)
+
+
+@pytest.mark.parametrize(("mode", "value"), [("L", 128), ("RGBA", (128, 128, 128, 255)), ("P", 3), ("CMYK", (0,) * 4)])
+def test_every_mode_becomes_the_networks_channels(tmp_path, mode, value):
+    picture(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"), value, mode=mode)
+    assert from_folder(tmp_path, 1, (8, 12), *PLAIN).pixels.shape == (1, 3, 8, 12)
+    assert from_folder(tmp_path, 1, (8, 12), (0.5,), (0.5,), 0).pixels.shape == (1, 1, 8, 12)
+
+
+def test_folders_without_images(tmp_path):
+    with pytest.raises(InputError, match="no images in"):
+        from_folder(tmp_path, 1, (8, 8), *PLAIN)
+    with pytest.raises(InputError, match="no folder"):
+        from_folder(tmp_path / "nowhere", 1, (8, 8), *PLAIN)
+    with pytest.raises(InputError, match="takes 7 channels"):
+        from_folder(tmp_path, 1, (8, 8), (0.5,) * 7, (0.5,) * 7, 0)
+
+
+def test_synthetic_images_have_a_natural_spectrum():
+    drawn = synthetic(16, (128, 128), *PLAIN)
+    power = (np.abs(np.fft.fft2(drawn.pixels[:, 0])) ** 2).mean(0)
+    frequency = np.rint(128 * np.hypot(*np.meshgrid(np.fft.fftfreq(128), np.fft.fftfreq(128))))
+    radial = [power[frequency == f].mean() for f in range(2, 40)]
+    slope = np.polyfit(np.log(range(2, 40)), np.log(radial), 1)[0]
+    assert slope == pytest.approx(-2.0, abs=0.2)
+    assert "synthetic 1/f" in drawn.kind
+    assert drawn.pixels.min() >= 0
+    assert drawn.pixels.max() <= 1
+
+
+def test_a_synthetic_image_depends_on_seed_and_number_alone():
+    assert np.array_equal(synthetic(2, (16, 16), *PLAIN).pixels, synthetic(5, (16, 16), *PLAIN).pixels[:2])
+    assert not np.array_equal(synthetic(1, (16, 16), *PLAIN[:2], 1).pixels, synthetic(1, (16, 16), *PLAIN).pixels)

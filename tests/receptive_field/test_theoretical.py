@@ -1,0 +1,143 @@
+"""Theoretical fields and true centres against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scsc_lab import SCSC
+from scsc_lab.layers.window_attention import WindowAttention
+from scsc_lab.receptive_field.feature_maps import survey, units
+from scsc_lab.receptive_field.theoretical import receptive_fields
+
+
+def field(model, layer, side=64, channels=3):
+    seen = survey(model, [layer], (channels, side, side), None, torch.device("cpu"))
+    return receptive_fields(model, seen, (channels, side, side))[0]
+
+
+def convolutions(number, kernel, **options):
+    layers = []
+    for _ in range(number):
+        layers += [
+            nn.Conv2d(3, 3, kernel, padding=options.get("dilation", 1) * (kernel // 2), **options),
+            nn.BatchNorm2d(3),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize(("number", "kernel"), [(1, 1), (3, 3), (10, 3), (4, 7), (2, 13)])
+def test_uniform_stacks(number, kernel):
+    found = field(convolutions(number, kernel), str(3 * number - 1), 65)
+    assert found.sides == (1 + number * (kernel - 1),) * 2
+    assert found.centre == (32, 32)
+    assert found.stride == (1, 1)
+    assert not found.reaches_border
+
+
+@pytest.mark.parametrize("dilation", [2, 3])
+def test_dilations(dilation):
+    found = field(convolutions(3, 3, dilation=dilation), "8")
+    assert found.sides == (1 + 3 * 2 * dilation,) * 2
+    assert np.count_nonzero(found.support) == 7**2  # only every second or third pixel
+    assert found.centre == (32, 32)
+
+
+def test_strides_add_up():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 7, 2, 3), nn.MaxPool2d(3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.GELU(), nn.Conv2d(4, 4, 5, 1, 2)
+    )
+    found = field(model, "4", 128)
+    assert found.sides == (7 + 2 * 2 + 2 * 4 + 4 * 8,) * 2
+    assert found.stride == (8, 8)
+    assert found.centre == (64, 64)  # padded strides: unit 8 of 16 stands at pixel 64, not at 67.5
+
+
+def test_patchify_stands_between_pixels():
+    found = field(nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 2, 2)), "1")
+    assert found.sides == (8, 8)
+    assert found.stride == (8, 8)
+    assert found.centre == (4 * 8 + 3.5, 4 * 8 + 3.5)
+
+
+class Branches(nn.Module):
+    """A residual sum, a concatenation of kernels, and a product."""
+
+    def __init__(self):
+        super().__init__()
+        self.small, self.large = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 9, padding=4)
+        self.gate = nn.Conv2d(3, 6, 1)
+        self.out = nn.Conv2d(6, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.cat([self.small(x), F.relu(self.large(x))], dim=1)
+        return x + self.out(y * torch.sigmoid(self.gate(x)))
+
+
+def test_branches_and_residuals():
+    model = nn.Sequential(Branches(), nn.LayerNorm([3, 65, 65]), Branches())
+    found = field(model, "2", 65)
+    assert found.sides == (1 + 2 * (8 + 2),) * 2
+    assert found.centre == (32, 32)
+
+
+def test_scsc_is_its_largest_kernel_and_everything_with_se():
+    plain = SCSC(3, 3, kernels=(3, 5, 7), groups=1, se=False)
+    assert field(nn.Sequential(plain), "0").sides == (7, 7)
+    assert field(nn.Sequential(SCSC(3, 3, kernels=(3, 5, 7), groups=1)), "0").sides == (64, 64)
+    strided = field(nn.Sequential(SCSC(3, 4, kernels=(3, 13), groups=1, stride=2, se=False)), "0")
+    assert (strided.sides, strided.centre, strided.stride) == ((13, 13), (32, 32), (2, 2))
+
+
+class Windows(nn.Module):
+    def __init__(self, shift):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 4, 4)
+        self.attention = WindowAttention(8, 2, 4, shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x).permute(0, 2, 3, 1)
+        return x + self.attention(x)
+
+
+@pytest.mark.parametrize(("shift", "first"), [(0, 32), (2, 24)])
+def test_windows_are_seen_whole_and_masked_tokens_not_at_all(shift, first):
+    found = field(Windows(shift), "attention")
+    rows = np.nonzero(found.support.any(axis=1))[0]
+    assert (rows[0], rows[-1]) == (first, first + 15)
+    assert found.centre == (33.5, 33.5)
+
+
+def test_the_model_is_left_alone():
+    model = convolutions(2, 3).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    field(model, "5")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_units_in_the_middle():
+    odd, place = units((7, 7), (32.0, 32.0), None)
+    assert [(unit.row, unit.column, unit.weight) for unit in odd] == [(3, 3, 1.0)]
+    assert place == (3, 3)
+    even, place = units((8, 7), (4.0, 4.0), None)
+    assert [(unit.row, unit.column, unit.weight, unit.shift) for unit in even] == [
+        (3, 3, 0.5, (2, 0)),
+        (4, 3, 0.5, (-2, 0)),
+    ]
+    assert place == (3.5, 3)
+
+
+@pytest.mark.parametrize(("size", "stride", "period"), [(14, 16, 112), (7, 32, 112), (56, 4, 28), (8, 8, 64)])
+def test_one_whole_period_of_windows(size, stride, period):
+    found, _ = units((size, size), (stride, stride), (period, period))
+    assert sum(unit.weight for unit in found) == pytest.approx(1.0)
+    assert sum(unit.weight * unit.shift[0] for unit in found) == pytest.approx(0.0)
+    heaviest = max(unit.weight for unit in found)
+    assert 1 / heaviest == pytest.approx((period / stride) ** 2)

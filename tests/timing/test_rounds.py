@@ -1,0 +1,218 @@
+"""Warm-up and interleaving, with a clock that only goes on when something runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+
+from scsc_lab import InputError
+from scsc_lab.execution import device as devices
+from scsc_lab.execution import memory
+from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.timing import clock as clocks
+from scsc_lab.timing.clock import Clock
+from scsc_lab.timing.rounds import interleave, warm_up
+
+
+class Time:
+    """Time that passes only where a run says so."""
+
+    def __init__(self):
+        self.seconds = 0.0
+        self.log = []
+
+    def clock(self, shortest=0.0):
+        return Clock(
+            "made up", lambda: self.seconds, lambda a, b: b - a, now=lambda: self.seconds, shortest_seconds=shortest
+        )
+
+    def run(self, name, *costs):
+        left = list(costs)
+
+        def _run():
+            self.log.append(name)
+            self.seconds += left.pop(0) if len(left) > 1 else left[0]
+
+        return _run
+
+
+def test_warm_up_ends_when_passes_no_longer_get_faster():
+    time = Time()
+    found = warm_up(time.run("a", 90.0, 5.0, 4.0, 3.0, 2.0, 1.0), time.clock(), 1000.0)
+    assert found.settled
+    assert found.first_seconds == 90.0
+    assert found.runs == 10  # the ninth still sees the window before it falling
+    assert found.seconds == time.seconds
+
+
+def test_warm_up_ends_when_its_time_is_over_not_counting_the_first_pass():
+    time = Time()
+    found = warm_up(time.run("a", 500.0, 8.0, 4.0, 2.0, 1.0), time.clock(), 10.0)
+    assert (found.settled, found.runs) == (False, 3)
+    assert warm_up(time.run("a", 1.0), time.clock(), 0.0).runs == 1
+
+
+def test_every_round_has_every_run_once_in_an_order_drawn_at_random():
+    def orders(seed):
+        time = Time()
+        rounds = interleave([time.run(n, 1.0) for n in "abc"], Budget(60, 0.0, 1e6), time.clock(), seed=seed)
+        log = time.log[3:]  # after the look at how often to repeat
+        assert ["".join("abc"[i] for i in order) for order in rounds.orders] == [
+            "".join(log[i : i + 3]) for i in range(0, len(log), 3)
+        ]
+        return rounds.orders
+
+    assert all(sorted(order) == [0, 1, 2] for order in orders(0))
+    assert len(set(orders(0))) == 6
+    assert orders(0) == orders(0)
+    assert orders(0) != orders(1)
+
+
+def test_samples_go_to_their_run():
+    time = Time()
+    rounds = interleave([time.run("a", 1.0), time.run("b", 3.0)], Budget(10, 0.0, 1e6), time.clock())
+    assert rounds.samples == ((1.0,) * 10, (3.0,) * 10)
+    assert rounds.seconds == 40.0
+    assert not rounds.cut_short
+
+
+@pytest.mark.parametrize(
+    ("budget", "rounds"),
+    [(Budget(5, 0.0, 100.0), 5), (Budget(5, 20.0, 100.0), 10), (Budget(50, 0.0, 12.0), 6), (Budget(50, 0.0, 0.0), 1)],
+)
+def test_budget(budget, rounds):
+    time = Time()
+    assert len(interleave([time.run("a", 1.0), time.run("b", 1.0)], budget, time.clock()).orders) == rounds
+
+
+def test_work_too_short_for_the_clock_is_repeated_inside_a_sample():
+    time = Time()
+    rounds = interleave([time.run("a", 0.001), time.run("b", 5.0)], Budget(3, 0.0, 1e6), time.clock(shortest=1.0))
+    assert rounds.repeats[0] >= 1000
+    assert rounds.repeats[1] == 1
+    assert rounds.samples[0] == pytest.approx((0.001,) * 3)
+
+
+def test_an_interrupt_keeps_the_rounds_that_are_complete():
+    time = Time()
+    calls = []
+
+    def interrupted():
+        calls.append(1)
+        time.seconds += 1.0
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+
+    rounds = interleave([interrupted, time.run("b", 2.0)], Budget(50, 0.0, 1e6), time.clock())
+    assert rounds.cut_short
+    assert rounds.samples == ((1.0,) * 4, (2.0,) * 4)
+    assert len(rounds.orders) == 4
+
+
+def test_progress_says_how_long_is_left():
+    time, told = Time(), []
+    interleave([time.run("a", 1.0)], Budget(4, 0.0, 100.0), time.clock(), progress=lambda *x: told.append(x))
+    assert told == [(1.0, 3.0), (2.0, 2.0), (3.0, 1.0), (4.0, 0.0)]
+    assert Budget(100, 0.0, 10.0).expected_seconds(1.0) == 10.0
+    assert Budget(100, 0.0, 10.0).expected_seconds(50.0) == 50.0
+
+
+def test_the_processors_clock_goes_forward():
+    clock = clocks.of(torch.device("cpu"))
+    marks = [clock.mark() for _ in range(5)]
+    assert all(clock.between(a, b) >= 0 for a, b in pairwise(marks))
+    assert clock.time(lambda: sum(range(10_000))) > 0
+
+
+def test_cuda_is_timed_by_events_after_a_synchronise(monkeypatch):
+    log = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self, stream):
+            log.append("record")
+
+        def elapsed_time(self, end):
+            return 8.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append("synchronise"))
+    clock = clocks.of(torch.device("cuda"))
+    assert clock.time(lambda: log.append("run"), 4) == 0.002
+    assert log == ["synchronise", "record", "run", "run", "run", "run", "record", "synchronise"]
+
+
+def test_cuda_memory_is_the_allocators_peak(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1000)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 1700)
+    assert memory.peak(lambda: None, torch.device("cuda"), weights=40) == memory.Memory(740, "CUDA allocator's peak")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of the resident set is Linux's")
+def test_memory_of_the_processor_is_the_growth_of_the_resident_set():
+    found = memory.peak(lambda: torch.ones(25_000_000), torch.device("cpu"), weights=5)
+    if found.bytes is not None:  # None where the peak cannot be reset
+        assert 90e6 < found.bytes < 130e6
+    assert "resident set" in found.method
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
+def test_what_the_machine_cannot_hold_is_an_error_and_no_kill():
+    code = """
+import torch
+from scsc_lab.metrics import memory
+with memory.limited(torch.device("cpu")):
+    try:
+        torch.ones(2**46)
+    except RuntimeError as error:
+        print(memory.is_exhausted(error))
+torch.ones(10)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["True"]
+
+
+def test_running_out_of_memory_is_told_from_other_errors():
+    assert memory.is_exhausted(MemoryError())
+    assert memory.is_exhausted(torch.cuda.OutOfMemoryError("CUDA out of memory"))
+    assert memory.is_exhausted(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert not memory.is_exhausted(RuntimeError("shapes cannot be multiplied"))
+    assert not memory.is_exhausted(ValueError("out of memory"))
+
+
+def test_a_type_that_the_device_cannot_compute_in():
+    devices.check_dtype(torch.device("cpu"), torch.float32)
+    with pytest.raises(InputError, match=r"dtype 'int8': cpu cannot compute in it .*--dtype float32"):
+        devices.check_dtype(torch.device("cpu"), torch.int8)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Execution(dtype="float31"), "dtype 'float31': one of .* did you mean float32"),
+        (lambda: Execution(memory_format="NHWC"), "memory format 'NHWC': one of contiguous, channels_last"),
+        (lambda: Execution(threads=0), "threads 0: a whole number from 1 up"),
+        (lambda: Budget(pairs=0), "pairs 0: a whole number from 1 up"),
+        (lambda: Budget(min_seconds=-1.0), "least time -1: a number of seconds from 0 up"),
+        (lambda: Budget(max_seconds=float("inf")), "longest time inf"),
+        (lambda: Budget(5, 9.0, 3.0), "the least time, 9 s, is more than the longest, 3 s"),
+        (lambda: Plan(batches=()), "no batch sizes"),
+        (lambda: Plan(batches=(1, 0)), "batch size 0"),
+        (lambda: Plan(seed=-1), "seed -1"),
+        (lambda: Plan(resamples=100), "resamples 100: a whole number from 2000 up"),
+        (lambda: Plan(delta=2.0), "delta 2: a fraction"),
+        (lambda: Plan(warm_up_seconds=-1.0), "warm-up -1"),
+    ],
+)
+def test_settings_are_checked_where_they_are_made(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
