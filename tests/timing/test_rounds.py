@@ -169,7 +169,7 @@ def test_memory_of_the_processor_is_the_growth_of_the_resident_set():
 def test_what_the_machine_cannot_hold_is_an_error_and_no_kill():
     code = """
 import torch
-from scsc_lab.metrics import memory
+from scsc_lab.execution import memory
 with memory.limited(torch.device("cpu")):
     try:
         torch.ones(2**46)
