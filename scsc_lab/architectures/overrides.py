@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import types
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, get_type_hints
 
-from scsc_lab.architectures.specs import NetworkSpec, SCSCSpec, TransplantSpec
+from scsc_lab.architectures import mixers
+from scsc_lab.architectures.specs import RULES, NetworkSpec, SCSCSpec, TransplantSpec
+from scsc_lab.architectures.values import text as text
+from scsc_lab.architectures.values import typed
 from scsc_lab.errors import InputError, nearest
 
 Spec = TypeVar("Spec", bound=NetworkSpec)
 
 _STAGE_KEY = re.compile(r"stage(\d+)\.(\w+)")
-_BOOLEANS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
 def parse(assignments: Iterable[str], option: str = "--set") -> dict[str, str]:
@@ -29,11 +29,11 @@ def parse(assignments: Iterable[str], option: str = "--set") -> dict[str, str]:
         InputError: if a text has no ``=``, no key, or a key comes twice.
     """
     changes: dict[str, str] = {}
-    for text in assignments:
-        key, equals, value = text.partition("=")
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise InputError(f"{option} {text!r}: write key=value, e.g. {option} kernels=3,5,7")
+            raise InputError(f"{option} {assignment!r}: write key=value, e.g. {option} kernels=3,5,7")
         if key in changes:
             raise InputError(f"{option} {key} is given twice")
         changes[key] = value.strip()
@@ -51,30 +51,71 @@ def apply(spec: Spec, changes: Mapping[str, object]) -> Spec:
         InputError: if a key does not exist, or a value has the wrong type or breaks a rule of the spec.
     """
     own = _fields(type(spec))
-    network = {key: _typed(key, value, own[key]) for key, value in changes.items() if key in own}
+    network = {key: typed(key, value, own[key]) for key, value in changes.items() if key in own}
     modules = {key: value for key, value in changes.items() if key not in own}
     if "scsc_stages" not in network and not spec.scsc_stages and modules:
         _reject(next(iter(modules)), own, "this network has no SCSC module; ")
     scsc = list(spec.scsc)
     for key, value in sorted(modules.items(), key=lambda change: "." in change[0]):  # one stage's own word comes last
         stages, field, kind = _scsc_field(spec, key, own)
-        typed = _typed(key, value, kind)
+        made = typed(key, value, kind)
         for stage in stages:
-            scsc[stage] = dataclasses.replace(scsc[stage], **{field: typed})
+            scsc[stage] = dataclasses.replace(scsc[stage], **{field: made})
     return dataclasses.replace(spec, **network, scsc=tuple(scsc))
 
 
-def transplant(assignments: Mapping[str, object]) -> TransplantSpec:
+def transplant(assignments: Mapping[str, object], mixer: str = "scsc") -> TransplantSpec:
     """Return the rules of a transplant with changes made, typed and checked.
+
+    Args:
+        assignments: values by key: a rule (``stages``), or a setting of the mixer (``kernels``, ``mixconv.kernels``).
+            ``mixer`` is a rule too.
+        mixer: the mixer, where no rule names one.
 
     Raises:
         InputError: if a key does not exist or a value is wrong.
     """
-    hints = get_type_hints(TransplantSpec)
+    mixer = mixers.find(str(assignments.get("mixer", mixer)))
+    own = f"{mixers.prefix(mixer)}."
+    made: dict[str, Any] = {key: value for key, value in assignments.items() if key != "mixer"}
+    for key in [key for key in made if key.startswith(own)]:
+        if key.removeprefix(own) in made:
+            raise InputError(f"{key.removeprefix(own)} is given twice, once as {key}")
+        made[key.removeprefix(own)] = made.pop(key)
+    return TransplantSpec(mixer, **made)
+
+
+def transplants(chosen: Sequence[str], assignments: Mapping[str, object]) -> list[TransplantSpec]:
+    """Return the rules of a transplant for each of several mixers; a setting goes to every mixer that has it.
+
+    Raises:
+        InputError: if a mixer does not exist, a key fits none of them, or a value is wrong.
+    """
+    found = [mixers.find(name) for name in chosen]
     for key in assignments:
-        if key not in hints:
-            raise InputError(f"unknown key {key!r}{nearest(key, hints)} (keys: {', '.join(hints)})")
-    return TransplantSpec(**{key: _typed(key, value, hints[key]) for key, value in assignments.items()})
+        if not any(_has(mixer, key) for mixer in found):
+            return [transplant(assignments, found[0])]  # says what is wrong with it
+    return [transplant({k: v for k, v in assignments.items() if _has(mixer, k)}, mixer) for mixer in found]
+
+
+def rules(spec: TransplantSpec) -> dict[str, object]:
+    """Return the rules of a transplant that are not the defaults, by key, its mixer's settings too, not its mixer.
+
+    ``transplant(rules(spec), spec.mixer) == spec``, also with every value written as :func:`text`.
+    """
+    usual = TransplantSpec(spec.mixer)
+    names = [field.name for field in dataclasses.fields(spec) if field.name not in ("mixer", "settings")]
+    made = {name: getattr(spec, name) for name in names if getattr(spec, name) != getattr(usual, name)}
+    return {**made, **dict(spec.settings)}
+
+
+def _has(mixer: str, key: str) -> bool:
+    """Return whether a key is a rule of every transplant, or a setting of this mixer."""
+    settings = mixers.settings(mixer)
+    bare = key.removeprefix(f"{mixers.prefix(mixer)}.")
+    if bare in RULES or (settings is not None and bare in settings):
+        return True
+    return settings is None and "." not in bare
 
 
 def applicable(spec: NetworkSpec, changes: Mapping[str, object]) -> dict[str, object]:
@@ -101,15 +142,6 @@ def label(name: str, changes: Mapping[str, object]) -> str:
     return f"{name}[{' '.join(f'{key}={text(value)}' for key, value in changes.items())}]"
 
 
-def text(value: object) -> str:
-    """Return a value as ``--set`` writes it: ``3,5,7``, ``false``."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (tuple, list)):
-        return ",".join(map(text, value))
-    return str(value)
-
-
 def _fields(spec_type: type[Any]) -> dict[str, Any]:
     hints = get_type_hints(spec_type)
     return {field.name: hints[field.name] for field in dataclasses.fields(spec_type) if field.name != "scsc"}
@@ -132,43 +164,3 @@ def _scsc_field(spec: NetworkSpec, key: str, own: Mapping[str, Any]) -> tuple[It
 def _reject(key: str, known: Mapping[str, Any], why: str) -> None:
     listed = ", ".join(known)
     raise InputError(f"unknown key {key!r}{nearest(key, known)} ({why}keys: {listed}; or stage1.kernels for one stage)")
-
-
-def _typed(key: str, value: object, kind: Any) -> Any:
-    parsed = _from_text(key, value.strip(), kind) if isinstance(value, str) else _from_value(key, value, kind)
-    if isinstance(parsed, float) and parsed != parsed:
-        raise InputError(f"{key}={value}: not a number")
-    return parsed
-
-
-def _from_text(key: str, value: str, kind: Any) -> Any:
-    if get_origin(kind) is tuple:
-        item = get_args(kind)[0]
-        parts = [part.strip() for part in value.split(",")] if value else []
-        return tuple(_from_text(key, part, item) for part in parts)
-    if get_origin(kind) is Literal:
-        return _choice(key, value, get_args(kind))
-    try:
-        return _BOOLEANS[value.lower()] if kind is bool else kind(value)
-    except (ValueError, KeyError):
-        raise InputError(f"{key}={value!r}: {_KINDS[kind]} is needed") from None
-
-
-def _from_value(key: str, value: object, kind: Any) -> Any:
-    if get_origin(kind) is tuple:
-        if not isinstance(value, (tuple, list)):
-            raise InputError(f"{key}={value!r}: a tuple is needed, one entry a stage or kernel")
-        return tuple(_from_value(key, item, get_args(kind)[0]) for item in value)
-    if get_origin(kind) is Literal:
-        return _choice(key, value, get_args(kind))
-    if isinstance(kind, types.GenericAlias) or not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        raise InputError(f"{key}={value!r}: {_KINDS.get(kind, str(kind))} is needed")
-    return value
-
-
-def _choice(key: str, value: object, choices: tuple[Any, ...]) -> Any:
-    if value not in choices:
-        raise InputError(f"{key}={value}: one of {', '.join(map(str, choices))}")
-    return value

@@ -5,10 +5,16 @@ Stages are numbered from 1, as papers do; per-stage tuples run in that order.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from scsc_lab.errors import InputError
+from scsc_lab.architectures import mixers
+from scsc_lab.architectures.values import typed
+from scsc_lab.errors import InputError, nearest
+
+_LARGEST_KERNEL = 1023
+_WIDEST = 64
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,7 @@ class SCSCSpec:
         gates: weight the slices by position-wise gates. Off: the plain sum over the slices.
         se: squeeze-and-excitation on the output.
         activation: GELU after the recover convolution (the ResNet form has it, the Swin form has not).
+        reduction: reduced width over the input's. 0, as released: one over the number of kernels.
     """
 
     kernels: tuple[int, ...] = (3, 5, 7)
@@ -30,17 +37,24 @@ class SCSCSpec:
     gates: bool = True
     se: bool = True
     activation: bool = False
+    reduction: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.kernels:
             raise InputError("kernels is empty: give at least one kernel size, e.g. kernels=3,5,7")
         for kernel in self.kernels:
-            if kernel < 1 or kernel % 2 == 0:
-                raise InputError(f"kernels has {kernel}: a kernel size is an odd number from 1 up, e.g. kernels=3,5,7")
+            if not 1 <= kernel <= _LARGEST_KERNEL or kernel % 2 == 0:
+                raise InputError(
+                    f"kernels has {kernel}: a kernel size is an odd number from 1 to {_LARGEST_KERNEL}, e.g. 3,5,7"
+                )
         _at_least("groups", self.groups, 1)
+        if not 0 <= self.reduction <= _WIDEST:
+            raise InputError(
+                f"reduction={self.reduction:g}: the reduced width over the input's, e.g. reduction=0.5; 0 as released"
+            )
 
     def reduced_channels(self, in_channels: int) -> int:
-        """Return the reduced width ``c``: ``in_channels // m``, rounded up to a multiple of the groups.
+        """Return the reduced width ``c``, rounded up to a multiple of the groups; ``in_channels // m`` as released.
 
         Raises:
             InputError: if there are more scales, or more groups, than channels to share out.
@@ -48,6 +62,9 @@ class SCSCSpec:
         quotient = in_channels // len(self.kernels)
         if quotient < 1:
             raise InputError(f"kernels has {len(self.kernels)} sizes, more than the {in_channels} channels they share")
+        if self.reduction:
+            reduced = max(int(in_channels * self.reduction + 1e-6), 1)
+            return -(-reduced // self.groups) * self.groups
         if self.groups > quotient:
             raise InputError(
                 f"groups={self.groups} cannot divide the {quotient} channels that {in_channels} leave to each of "
@@ -161,47 +178,103 @@ class SwinSpec:
         return tuple(self.embed_dim << stage for stage in range(len(self.depths)))
 
 
-SpatialOperator: TypeAlias = Literal["depthwise", "conv3x3", "attention"]
+Match: TypeAlias = Literal["", "macs", "params"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class TransplantSpec:
-    """Which spatial operators of any network SCSC takes the place of, and how.
+    """Which spatial operators of any network a mixer takes the place of, and how.
+
+    ``TransplantSpec("mixconv", stages=(1, 2), kernels=(3, 5, 7))``: what is not a rule is a setting of the mixer. Texts
+    are parsed (``kernels="3,5,7"``), and one value does for a tuple of one.
 
     Attributes:
+        mixer: a name of the registry (:mod:`scsc_lab.architectures.mixers`), or ``FILE.py:CLASS`` of the user's own.
         replace: kinds of operators: ``depthwise`` and ``conv3x3`` (any other square convolution of 3×3 or more), both
             with stride 1 or 2, and ``attention`` inside windows.
         names: patterns of qualified module names, as a shell matches files: ``layer1.*``; empty for all.
         stages: stages by the stride of their maps: 1 for 4, 2 for 8, 3 for 16, 4 for 32; empty for all.
-        kernels: kernel sizes; empty for those of the released networks, by stage.
-        groups: gate groups; fewer where a module has not the channels.
-        shuffle, gates, se, activation: as in :class:`SCSCSpec`.
-        shortcut: add an identity shortcut around each SCSC module that keeps its input's shape. The shortcuts that a
-            network has around its operators always stay.
+        shortcut: add an identity shortcut around each mixer that keeps its input's shape. The shortcuts that a network
+            has around its operators always stay.
+        width: channels that the mixer works on, over those it is given: it then stands between two 1×1 convolutions.
+            For SCSC, which has these, a factor of its reduced width. 0: the mixer as it is defined.
+        match: choose ``width``, one for all places, so that the network's ``macs`` or ``params`` are the original's.
+        settings: the mixer's own settings that are not its defaults.
+
+    Raises:
+        InputError: if a rule or a setting does not exist, or its value is wrong.
     """
 
-    replace: tuple[SpatialOperator, ...] = ("depthwise", "conv3x3", "attention")
-    names: tuple[str, ...] = ()
-    stages: tuple[int, ...] = ()
-    kernels: tuple[int, ...] = ()
-    groups: int = 4
-    shuffle: bool = True
-    gates: bool = True
-    se: bool = True
-    activation: bool = False
-    shortcut: bool = False
+    mixer: str
+    replace: tuple[SpatialOperator, ...]
+    names: tuple[str, ...]
+    stages: tuple[int, ...]
+    shortcut: bool
+    width: float
+    match: Match
+    settings: tuple[tuple[str, object], ...]
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        mixer: str = "scsc",
+        *,
+        replace: str | Sequence[str] = ("depthwise", "conv3x3", "attention"),
+        names: str | Sequence[str] = (),
+        stages: int | str | Sequence[int] = (),
+        shortcut: bool = False,
+        width: float = 0.0,
+        match: str = "",
+        settings: Iterable[tuple[str, object]] = (),
+        **own: object,
+    ) -> None:
+        mixer = mixers.find(mixer)
+        given: dict[str, object] = {"replace": replace, "names": names, "stages": stages}
+        given |= {"shortcut": shortcut, "width": width, "match": match}
+        made = {key: typed(key, value, RULES[key]) for key, value in given.items()}
+        made |= {"mixer": mixer, "settings": _settings(mixer, {**dict(settings), **own})}
+        for key, value in made.items():
+            object.__setattr__(self, key, value)
         if not self.replace:
             raise InputError("replace is empty: give depthwise, conv3x3, attention, or several of them")
         if any(stage < 1 for stage in self.stages):
             raise InputError(f"stages={','.join(map(str, self.stages))}: numbers from 1 up")
-        self.scsc(stage=1)
+        if not 0 <= self.width <= _WIDEST:
+            raise InputError(f"width={self.width:g}: a number from 0 (the mixer as it is defined) to {_WIDEST}")
+        if self.match and self.width:
+            raise InputError(f"width={self.width:g} and match={self.match}: match chooses the width; give one of them")
 
-    def scsc(self, stage: int) -> SCSCSpec:
-        """Return the SCSC module for a stage."""
-        kernels = self.kernels or RELEASED_KERNELS[min(max(stage, 1), len(RELEASED_KERNELS)) - 1]
-        return SCSCSpec(kernels, self.groups, self.shuffle, self.gates, self.se, self.activation)
+
+SpatialOperator: TypeAlias = Literal["depthwise", "conv3x3", "attention"]
+
+RULES: Mapping[str, Any] = {
+    "replace": tuple[SpatialOperator, ...],
+    "names": tuple[str, ...],
+    "stages": tuple[int, ...],
+    "shortcut": bool,
+    "width": float,
+    "match": Match,
+}
+"""The type of every rule of a transplant that is not a setting of its mixer."""
+
+
+def _settings(mixer: str, given: dict[str, object]) -> tuple[tuple[str, object], ...]:
+    """Return a mixer's settings, typed; an unknown one may have been meant as a rule."""
+    known = mixers.settings(mixer)
+    for key in given:
+        if known is not None and key not in known:
+            listed = ", ".join((*RULES, "mixer", *known))
+            raise InputError(f"unknown key {key!r}{nearest(key, [*RULES, *known])} (keys: {listed})")
+    made = mixers.checked(mixer, given)
+    if mixer == "scsc":
+        scsc_of(made, stage=1)
+    return made
+
+
+def scsc_of(settings: Iterable[tuple[str, object]], stage: int) -> SCSCSpec:
+    """Return the SCSC module of a transplant's settings in a stage; unless set, kernels as released."""
+    released = RELEASED_KERNELS[min(max(stage, 1), len(RELEASED_KERNELS)) - 1]
+    made: dict[str, Any] = {"kernels": released, **dict(settings)}
+    return SCSCSpec(**made)
 
 
 RELEASED_KERNELS = ((3, 9, 13), (3, 7, 11), (3, 5, 7), (3, 5))

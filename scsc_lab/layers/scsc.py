@@ -27,6 +27,7 @@ class SCSC(nn.Module):
         gates: whether the slices are weighted by gates; without, they are summed as they are.
         se: whether squeeze-and-excitation ends the module.
         activation: whether GELU follows the recover convolution (the ResNet form).
+        reduction: reduced width over ``in_channels``; 0, as released: ``1 / m``.
 
     Shapes:
         ``(N, in_channels, H, W)`` to ``(N, out_channels, ceil(H / stride), ceil(W / stride))``, any memory format.
@@ -49,9 +50,10 @@ class SCSC(nn.Module):
         gates: bool = True,
         se: bool = True,
         activation: bool = False,
+        reduction: float = 0.0,
     ) -> None:
         super().__init__()
-        spec = SCSCSpec(tuple(kernels), groups, shuffle, gates, se, activation)
+        spec = SCSCSpec(tuple(kernels), groups, shuffle, gates, se, activation, reduction)
         scales, reduced = len(spec.kernels), spec.reduced_channels(in_channels)
         self.reduce = nn.Conv2d(in_channels, reduced, 1, bias=False)
         self.reduce_norm = nn.BatchNorm2d(reduced)
@@ -78,6 +80,7 @@ class SCSC(nn.Module):
             gates=spec.gates,
             se=spec.se,
             activation=spec.activation,
+            reduction=spec.reduction,
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.architectures.specs import SCSCSpec, SpatialOperator, TransplantSpec
+from scsc_lab.architectures.specs import SCSCSpec, SpatialOperator, TransplantSpec, scsc_of
 from scsc_lab.errors import InputError
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.layers.window_attention import WindowAttention
@@ -192,7 +192,7 @@ def _scsc_for(candidate: _Candidate, image: torch.Size, rules: TransplantSpec) -
         return None, "grid attention is not local"
     if tuple(out[2:]) != tuple(math.ceil(side / stride) for side in given[2:]):
         return None, f"its padding gives {out[2]}×{out[3]} from {given[2]}×{given[3]}"
-    spec = rules.scsc(_stage(out, image))
+    spec = scsc_of(rules.settings, _stage(out, image))
     scales = len(spec.kernels)
     if given[1] < scales:
         return None, f"{given[1]} channels for {scales} kernels"

@@ -9,7 +9,7 @@ import pytest
 from scsc_lab import InputError
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures import overrides as changes
-from scsc_lab.architectures.specs import SwinSpec
+from scsc_lab.architectures.specs import SCSCSpec, SwinSpec, TransplantSpec
 from scsc_lab.models.subject import subjects
 
 SCSC_SWIN = catalog.find("scsc_swin_tiny").spec
@@ -58,7 +58,9 @@ def test_scsc_swin_is_swin_with_scsc_in_every_stage():
         ({"shuffle": "perhaps"}, "shuffle='perhaps': true or false"),
         ({"depths": "2,2"}, "heads has 4 entries for the 2 stages"),
         ({"depths": "2,0,2,2"}, "depths=2,0,2,2: numbers from 1 up"),
-        ({"depths": 2}, "depths=2: a tuple is needed"),
+        ({"depths": 2}, "heads has 4 entries for the 1 stages"),
+        ({"depths": "²"}, "depths='²': a whole number"),
+        ({"kernels": "3,5,9999999999"}, "9999999999: a kernel size is an odd number from 1 to 1023"),
         ({"drop_path": "nan"}, "not a number"),
         ({"drop_path": "1"}, "drop_path=1.0: a probability"),
         ({"scsc_stages": "1,7"}, "scsc_stages=1,7: different stages from 1 to 4"),
@@ -109,3 +111,17 @@ def test_the_word_on_one_stage_comes_last_whatever_the_order():
     spec = catalog.find("scsc_swin").spec
     for made in ({"stage1.groups": "8", "groups": "2"}, {"groups": "2", "stage1.groups": "8"}):
         assert [module.groups for module in changes.apply(spec, made).scsc] == [8, 2, 2, 2]
+
+
+def test_one_value_does_for_a_tuple():
+    assert changes.apply(SCSC_SWIN, {"kernels": 3}).scsc[0].kernels == (3,)
+    assert TransplantSpec(kernels=3) == TransplantSpec(kernels=(3,)) == TransplantSpec(kernels="3")
+    assert TransplantSpec(names="stages.0.*").names == ("stages.0.*",)
+    assert TransplantSpec(stages=2).stages == (2,)
+
+
+def test_the_reduced_width_can_be_set():
+    assert SCSCSpec((3, 9, 13)).reduced_channels(96) == SCSCSpec((13,), reduction=1 / 3).reduced_channels(96) == 32
+    assert changes.apply(SCSC_SWIN, {"reduction": "0.5"}).scsc[1].reduced_channels(192) == 96
+    with pytest.raises(InputError, match="reduction=-1: the reduced width"):
+        changes.apply(SCSC_SWIN, {"reduction": -1})

@@ -1,0 +1,169 @@
+"""The registry of mixers, without torch: every file of ``layers/mixers/`` is one, and so is any class of the user's.
+
+A mixer is made by ``Mixer(in_channels, out_channels, stride, **settings)``. Its settings are declared once, as the
+parameters behind those three, with their types and defaults; the file is read for them, not run.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from scsc_lab.architectures import values
+from scsc_lab.errors import InputError, nearest
+
+FOLDER = Path(__file__).parents[1] / "layers" / "mixers"
+"""Where the mixers are, one file each."""
+
+_PLACED = 3
+"""Parameters that say where a mixer stands: input and output channels, and the stride."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a mixer: its type, for :func:`scsc_lab.architectures.values.typed`, and its default."""
+
+    kind: Any
+    default: object
+
+
+def names() -> list[str]:
+    """Return the names of the mixers of the registry, SCSC first."""
+    found = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+    return sorted(found, key=lambda name: name != "scsc")
+
+
+def find(name: str) -> str:
+    """Return the canonical name of a mixer: one of the registry in any case, or ``FILE.py:CLASS``, ``MODULE:CLASS``.
+
+    Raises:
+        InputError: if there is no such mixer; the message has the nearest names.
+    """
+    if ":" in name:
+        return name
+    canonical = name.strip().lower().replace("-", "_")
+    if canonical not in names():
+        hint = f"; a class of your own is named with its file, {name}:Block" if name.endswith(".py") else ""
+        raise InputError(
+            f"unknown mixer {name!r}{hint or nearest(canonical, names())} "
+            f"(mixers: {', '.join(names())}; or FILE.py:CLASS of your own)"
+        )
+    return canonical
+
+
+def prefix(mixer: str) -> str:
+    """Return the word that goes before a setting that is meant for one mixer alone: ``mixconv.kernels=3,5``."""
+    return mixer.rpartition(":")[2]
+
+
+def label(mixer: str) -> str:
+    """Return a mixer's name as people write it: ``SCSC``, ``mixconv``, ``my_block.py:Block``."""
+    return "SCSC" if mixer == "scsc" else mixer
+
+
+def path_and_class(mixer: str) -> tuple[Path, str]:
+    """Return the file of a mixer, and its class there; in the registry the class is named after the file.
+
+    Raises:
+        InputError: if the file does not exist.
+    """
+    source, _, name = mixer.rpartition(":")
+    if source:
+        path = Path(source)
+        if not path.is_file():
+            raise InputError(f"no file {source!r}")
+        return path, name
+    path = FOLDER / f"{mixer}.py"
+    spelled = mixer.replace("_", "")
+    return path, next(name for name in _definitions(path) if name.lower() == spelled)
+
+
+def settings(mixer: str) -> dict[str, Setting] | None:
+    """Return the settings of a mixer, by name; ``None`` where its file does not tell: it imports the class, say.
+
+    Raises:
+        InputError: if its file does not exist or cannot be read.
+    """
+    if ":" in mixer and not mixer.rpartition(":")[0].endswith(".py"):
+        return None
+    path, name = path_and_class(mixer)
+    try:
+        definitions = _definitions(path)
+    except (SyntaxError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    definition = definitions.get(name)
+    if isinstance(definition, ast.ClassDef):
+        own = (item for item in definition.body if isinstance(item, ast.FunctionDef) and item.name == "__init__")
+        definition = next(own, None)
+        placed = _PLACED + 1  # and self
+    else:
+        placed = _PLACED
+    return None if definition is None else _parameters(definition, placed)
+
+
+@functools.lru_cache(maxsize=256)
+def _definitions_at(path: Path, changed: int) -> dict[str, ast.FunctionDef | ast.ClassDef]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+
+
+def _definitions(path: Path) -> dict[str, ast.FunctionDef | ast.ClassDef]:
+    return _definitions_at(path, path.stat().st_mtime_ns)
+
+
+def _parameters(function: ast.FunctionDef, placed: int) -> dict[str, Setting] | None:
+    """Return the parameters behind the first few, or ``None`` if any name goes."""
+    arguments = function.args
+    if arguments.kwarg is not None:
+        return None
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    pairs = [*zip(positional, [*defaults, *arguments.defaults], strict=True)][placed:]
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return {argument.arg: _setting(argument.annotation, default) for argument, default in pairs}
+
+
+def _setting(annotation: ast.expr | None, default: ast.expr | None) -> Setting:
+    try:
+        value = ast.literal_eval(default) if default is not None else None
+    except ValueError:
+        value = None
+    written = ast.unparse(annotation) if annotation is not None else type(value).__name__
+    if written.startswith("Literal["):
+        return Setting(Literal[ast.literal_eval(f"({written[8:-1]},)")], value)
+    return Setting(_KINDS.get(written, object), value)
+
+
+_KINDS: dict[str, Any] = {
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "str": str,
+    **dict.fromkeys(("tuple[int, ...]", "Sequence[int]"), tuple[int, ...]),
+    **dict.fromkeys(("tuple[float, ...]", "Sequence[float]"), tuple[float, ...]),
+}
+
+
+def checked(mixer: str, given: dict[str, object]) -> tuple[tuple[str, object], ...]:
+    """Return the settings of a mixer that differ from its defaults, typed, in the order of their declaration.
+
+    Args:
+        mixer: its canonical name.
+        given: values by setting; texts are parsed.
+
+    Raises:
+        InputError: if a setting does not exist or a value has the wrong type.
+    """
+    known = settings(mixer)
+    if known is None:
+        return tuple(sorted((key, values.typed(key, value, object)) for key, value in given.items()))
+    for key in given:
+        if key not in known:
+            raise InputError(
+                f"unknown key {key!r}{nearest(key, known)} ({label(mixer)} has {', '.join(known) or 'no settings'})"
+            )
+    made = {key: values.typed(key, given[key], known[key].kind) for key in known if key in given}
+    return tuple((key, value) for key, value in made.items() if value != known[key].default)

@@ -1,0 +1,44 @@
+"""SCSC as a mixer, arXiv 2308.07110; see :mod:`scsc_lab.layers.scsc`."""
+
+from __future__ import annotations
+
+from scsc_lab.layers import scsc
+
+
+class SCSC(scsc.SCSC):
+    """:class:`scsc_lab.layers.scsc.SCSC` between two widths, its settings by name.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the scales and of the gates.
+        kernels: kernel sizes; in a transplant, unless given, those of the released networks, by stage.
+        groups, shuffle, gates, se, activation, reduction: as in :class:`scsc_lab.layers.scsc.SCSC`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        *,
+        kernels: tuple[int, ...] = (),
+        groups: int = 4,
+        shuffle: bool = True,
+        gates: bool = True,
+        se: bool = True,
+        activation: bool = False,
+        reduction: float = 0.0,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernels or (3, 5, 7),
+            groups=groups,
+            stride=stride,
+            shuffle=shuffle,
+            gates=gates,
+            se=se,
+            activation=activation,
+            reduction=reduction,
+        )
