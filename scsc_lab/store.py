@@ -1,121 +1,306 @@
-"""Files, written whole or not at all, and rows that are kept as they are measured."""
+"""Files written whole or not at all, and rows kept as they are measured, by as many processes as like to."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import stat
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self|\d+))/fd/(\d+)")
+_MOST_LINKS = 40
+_KEY = b'{"key": "'
+"""How a line of a store begins. A last line that does not end and does not begin so is somebody else's."""
+
+
+def check_writable(path: Path) -> None:
+    """Raise InputError if a file cannot be written; to be asked before anything is measured.
+
+    Nothing is left behind: neither the file nor its folder is created. That a disk is full is not found out.
+    """
+    with _refused(path):
+        if path.is_dir():
+            raise InputError(f"cannot write {path}: it is a folder; name a file")
+        if (descriptor := _descriptor(path)) is not None:
+            os.fstat(descriptor)
+            return
+        target = Path(os.path.realpath(path))
+        if _exists(target):
+            if not os.access(target, os.W_OK):
+                raise PermissionError(0, "it is read-only")
+            if _in_place(target):
+                return
+        folder = next(folder for folder in target.parents if _exists(folder))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all; its folder is created, an existing file replaced.
+    """Write a file whole or not at all; its folder is created, an existing file replaced by one of the same mode.
 
-    Behind a link it is the file linked to that is replaced; a device or a pipe is written to.
+    Behind a link it is the file linked to that is replaced; a device, a pipe or a descriptor (``/dev/stdout``) is
+    written to as it is.
 
     Raises:
         InputError: if it cannot be written there.
     """
-    data = content.encode() if isinstance(content, str) else content
-    try:
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    with _refused(path):
         if path.is_dir():
             raise InputError(f"cannot write {path}: it is a folder; name a file")
-        path = path.resolve()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
-            path.write_bytes(data)
+        if (descriptor := _descriptor(path)) is not None:
+            if sys.stdout is not None and not sys.stdout.closed:
+                sys.stdout.flush()  # what was printed before comes before
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(data)
             return
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        target = Path(os.path.realpath(path))
+        there = _exists(target)
+        if there and _in_place(target):
+            target.write_bytes(data)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        mode = stat.S_IMODE(target.stat().st_mode) if there else 0o666 & ~_umask()
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".scsc-lab-")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
+            os.chmod(temporary, mode)
+            os.replace(temporary, target)
         except BaseException:
             os.unlink(temporary)
             raise
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"cannot write {path}: {reason or error}") from None
 
 
 class RowStore:
-    """Rows in a JSON-lines file, appended one by one, so that a kill costs at most the row being written.
+    """Rows in a JSON-lines file that any number of processes may read and add to, each killed at any time.
 
-    Opening a store changes nothing. A last line that a kill has torn is left out, and cut off when a row is added.
+    A row is added with one write at the end of the file, under a lock, so that a kill costs at most the row being
+    written. A last line that a kill has torn is left out, and cut off by the next process that adds a row; opening a
+    store changes nothing.
 
     Args:
         path: the file; created, with its folder, when the first row is added.
 
+    Attributes:
+        rows: the rows, in the file's order, those of other processes included as far as they have been read.
+        repaired: whether a torn last line was found.
+
     Raises:
-        InputError: if the file cannot be read, or a line before the last is no row.
+        InputError: if it is no plain file or cannot be read, or a line is no row.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[Row] = []
         self.repaired = False
+        self._file: tuple[int, int] | None = None  # which file it is that rows are of
+        self._read = 0  # bytes that rows are of
+        self._ended = True  # whether the last of them is a newline
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the rows that other processes have added since.
+
+        Raises:
+            InputError: as for opening.
+        """
+        self._require_plain()
         try:
-            content = path.read_bytes() if path.exists() else b""
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from None
-        *lines, last = content.split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            self.rows.append(self._row(line, number))
-        self._whole = len(content)  # bytes to keep
-        self._ended = not last  # whether the last line kept has its newline
-        if last and (row := _object(last)) is not None:
-            self.rows.append(row)
-        elif last.startswith(b"{"):
-            self.repaired, self._ended = True, True
-            self._whole -= len(last)
-        elif last:
-            self._row(last, len(lines) + 1)
+            self._fail("read", error)
+        try:
+            with contextlib.ExitStack() as held:
+                with contextlib.suppress(OSError):  # what cannot be locked, read-only media say, can be read
+                    held.enter_context(_locked(descriptor, shared=True))
+                self._take(descriptor)
+        except OSError as error:
+            self._fail("read", error)
+        finally:
+            os.close(descriptor)
 
     def append(self, row: Row) -> None:
         """Add one row to the file, durably, and to :attr:`rows`.
 
         Raises:
-            InputError: if it cannot be written.
+            InputError: if it cannot be written, or the file has become no store.
         """
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+        self._add(row, once=False)
+
+    def keep(self, row: Row) -> Row:
+        """Add a row unless one of its ``key`` is there, and return the one that is: of two processes, the first's.
+
+        Raises:
+            InputError: as for :meth:`append`.
+        """
+        return self._add(row, once=True)
+
+    def _add(self, row: Row, *, once: bool) -> Row:
+        self._require_plain()
+        if "key" in row:
+            row = {"key": row["key"], **row}
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.exists() and self.path.stat().st_size > self._whole:
-                os.truncate(self.path, self._whole)
-            with self.path.open("ab") as file:
-                file.write(("" if self._ended else "\n").encode() + line.encode())
-                file.flush()
-                os.fsync(file.fileno())
-                self._whole, self._ended = file.tell(), True
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         except OSError as error:
-            raise InputError(f"cannot write {self.path}: {error.strerror}") from None
+            self._fail("write", error)
+        try:
+            with _locked(descriptor):
+                torn = self._take(descriptor)
+                if once and (there := next((one for one in self.rows if one.get("key") == row["key"]), None)):
+                    return there
+                if torn:
+                    os.ftruncate(descriptor, self._read)
+                data = line if self._ended else b"\n" + line
+                if os.write(descriptor, data) != len(data):
+                    raise OSError(0, "the disk is full")  # the torn line is cut off by whoever writes next
+                os.fsync(descriptor)
+                self._read, self._ended = self._read + len(data), True
+        except OSError as error:
+            self._fail("write", error)
+        finally:
+            os.close(descriptor)
         self.rows.append(json.loads(line))
+        return self.rows[-1]
 
-    def _row(self, line: bytes, number: int) -> Row:
-        row = _object(line)
-        if row is None:
-            raise InputError(f"{self.path} is no store of rows: line {number} is not a JSON object")
-        return row
+    def _take(self, descriptor: int) -> bool:
+        """Read on from where the last reading ended; return whether a torn line is left at the end."""
+        status = os.fstat(descriptor)
+        if self._file != (status.st_dev, status.st_ino) or status.st_size < self._read:
+            self.rows.clear()  # another file has taken its place
+            self._file, self._read, self._ended = (status.st_dev, status.st_ino), 0, True
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            file.seek(self._read)
+            content = file.read()
+        if content and not self._ended:
+            if not content.startswith(b"\n"):
+                self._refuse(len(self.rows))
+            content, self._read, self._ended = content[1:], self._read + 1, True
+        *lines, last = content.split(b"\n")
+        for line in lines:
+            if (row := _row(line)) is None:
+                self._refuse(len(self.rows) + 1)
+            self.rows.append(row)
+            self._read += len(line) + 1
+        if not last:
+            return False
+        if (row := _row(last)) is not None:
+            self.rows.append(row)
+            self._read, self._ended = self._read + len(last), False
+            return False
+        ours = _KEY.startswith(last[: len(_KEY)])
+        if not (ours or (last.startswith(b"{") and any("key" in row for row in self.rows))):
+            self._refuse(len(self.rows) + 1)
+        self.repaired = True
+        return True
 
+    def _require_plain(self) -> None:
+        """Raise InputError for a device, a pipe or a folder: they have no end, or no rows."""
+        try:
+            plain = not self.path.exists() or self.path.is_file()
+        except (OSError, ValueError) as error:
+            self._fail("read", error)
+        if not plain:
+            what = "folder" if self.path.is_dir() else "device or pipe"
+            raise InputError(f"cannot keep rows in {self.path}: it is a {what}; name a file")
 
-def _object(line: bytes) -> Row | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) else None
+    def _fail(self, what: str, error: OSError | ValueError) -> NoReturn:
+        raise InputError(f"cannot {what} {self.path}: {_reason(error)}") from None
+
+    def _refuse(self, number: int) -> NoReturn:
+        raise InputError(f"{self.path} is no store of rows: line {number} is not a JSON object with a text as its key")
 
 
 def as_lines(rows: Iterable[Row]) -> str:
     """Return rows as JSON lines; the same rows give the same text."""
     return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False, sort_keys=True) + "\n" for row in rows)
+
+
+def _row(line: bytes) -> Row | None:
+    """Return the row of a line, or ``None`` if it is none."""
+    try:
+        row = json.loads(line, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("key", ""), str) else None
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(word)
+
+
+@contextlib.contextmanager
+def _locked(descriptor: int, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock on an open file; it ends with the process, however that ends."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        beyond = 2**40  # bytes that nobody writes: locked ones could not be read
+        os.lseek(descriptor, beyond, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+        try:
+            yield
+        finally:
+            os.lseek(descriptor, beyond, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield  # closing the file ends it
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Turn what the system says against writing a file into an InputError of one line."""
+    try:
+        yield
+    except (InputError, BrokenPipeError):
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write {path}: {_reason(error)}") from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is something; unlike ``Path.exists``, an error of the system stays one."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _in_place(target: Path) -> bool:
+    """Return whether an existing file is written to rather than replaced: it is no plain file, or cannot be renamed."""
+    return not target.is_file() or os.path.ismount(target) or not os.access(target.parent, os.W_OK)
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the open descriptor that a path such as ``/dev/stdout`` stands for, if it does."""
+    for _ in range(_MOST_LINKS):
+        if match := _DESCRIPTOR.fullmatch(os.path.abspath(path)):
+            return int(match[1])
+        if not path.is_symlink():
+            return None
+        path = path.parent / os.readlink(path)
+    return None
 
 
 def _umask() -> int:

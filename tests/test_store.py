@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import stat
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scsc_lab import InputError
-from scsc_lab.store import RowStore, as_lines, write
+from scsc_lab.store import RowStore, as_lines, check_writable, write
 
 ROWS = [{"key": "a", "macs": 1, "name": "ä\n|"}, {"key": "b", "macs": None}, {"key": "c", "nested": {"x": [1]}}]
 
@@ -59,13 +65,72 @@ def test_a_file_of_one_line_without_a_newline_is_kept(tmp_path):
     assert path.read_text() == '{"a": 1}\n{"b": 2}\n'
 
 
-@pytest.mark.parametrize("content", ["{}\nnonsense\n{}\n", "[1, 2]\n", "\x00\n", "text", "{}\n[1]"])
+FOREIGN = [
+    *("{}\nnonsense\n{}\n", "[1, 2]\n", "\x00\n", "text", "{}\n[1]", "{my notes", '{"name": "package", "', "{\n}\n"),
+    *('{"key": 3}\n', '{"key": ["x"]}\n', '{"key": "a", "macs": NaN}\n', '{"a": ' + "[" * 200_000 + "\n", "\udcff\n"),
+    *('{"key": "a"}\n{"key": "b"}tail\n', '{"level": 1}\n{"level'),
+]
+
+
+@pytest.mark.parametrize("content", FOREIGN, ids=range(len(FOREIGN)))
 def test_what_is_no_store_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "rows.jsonl"
-    path.write_text(content)
-    with pytest.raises(InputError, match=r"is no store of rows: line \d is not a JSON object"):
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=r"is no store of rows: line \d is not a JSON object") as caught:
         RowStore(path)
-    assert path.read_text() == content
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content.encode(errors="surrogateescape")
+
+
+def test_rows_that_an_older_version_has_torn_are_mended(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"study": "groups", "key": "a"}\n{"study": "gro')
+    store = RowStore(path)
+    assert store.repaired
+    store.append({"key": "b"})
+    assert path.read_text() == '{"study": "groups", "key": "a"}\n{"key": "b"}\n'
+
+
+def test_a_process_sees_what_another_has_added_and_adds_it_not_again(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    first, second = RowStore(path), RowStore(path)
+    first.append({"key": "a", "macs": 1})
+    second.refresh()
+    assert second.rows == [{"key": "a", "macs": 1}]
+    first.append({"key": "b", "macs": 2})
+    assert second.keep({"key": "b", "macs": 3}) == {"key": "b", "macs": 2}
+    assert second.keep({"macs": 4, "key": "c"}) == {"key": "c", "macs": 4}
+    first.refresh()
+    assert first.rows == second.rows == RowStore(path).rows
+    path.unlink()
+    first.append({"key": "d"})
+    assert first.rows == RowStore(path).rows == [{"key": "d"}]
+
+
+@pytest.mark.parametrize("writers", [2, 4])
+def test_writers_that_are_killed_leave_every_row_once(tmp_path, writers):
+    """Writers share out the same rows; half are killed, or tear a row; one more ends it."""
+    rows, script = 25, Path(__file__).with_name("writers.py")
+    rolled = random.Random(writers)
+
+    def start(path, first):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen([sys.executable, "-S", script, path, str(first), str(rows)], env=environment)
+
+    for trial in range(25):
+        path = tmp_path / f"{trial}.jsonl"
+        running = [start(path, rolled.randrange(rows)) for _ in range(writers)]
+        time.sleep(rolled.random() * 0.2)
+        for writer in running[::2]:
+            writer.kill()
+        for writer in running:
+            assert writer.wait(60) in (0, -9)
+        while (code := start(path, 0).wait(60)) == -9:
+            pass  # it has torn a row of its own
+        assert code == 0
+        found = [json.loads(line) for line in path.read_text().splitlines()]
+        assert sorted(int(row["key"]) for row in found) == list(range(rows))
+        assert all(row["macs"] == 7 * int(row["key"]) for row in found)
 
 
 def test_links_pipes_and_devices_stay_what_they_are(tmp_path):
@@ -85,9 +150,87 @@ def test_links_pipes_and_devices_stay_what_they_are(tmp_path):
     assert pipe.is_fifo()
 
 
-def test_folders_are_refused(tmp_path):
-    with pytest.raises(InputError, match="cannot read"):
-        RowStore(tmp_path)
+def test_only_files_can_be_stores(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, what in ((tmp_path, "folder"), (tmp_path / "pipe", "device or pipe"), (Path("/dev/full"), "device")):
+        with pytest.raises(InputError, match=f"it is a {what}.*; name a file"):
+            RowStore(path)
+
+
+def test_a_file_keeps_its_mode(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("old")
+    path.chmod(0o640)
+    write(path, "new")
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o640)
+    assert [one.name for one in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "it is a folder; name a file"),
+        ("file.csv/x.csv", "Not a directory"),
+        ("/proc/nowhere/x.csv", "No such file or directory"),
+        ("n" * 300, "File name too long"),
+        ("/dev/fd/999", "Bad file descriptor"),
+        ("a\0b", "embedded null"),
+    ],
+)
+def test_what_cannot_be_written_is_known_before(tmp_path, name, reason):
+    (tmp_path / "file.csv").write_text("")
+    for attempt in (check_writable, lambda path: write(path, "text")):
+        with pytest.raises(InputError, match=f"^cannot write .*{reason}"):
+            attempt(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="has no users")
+def test_permission_is_asked_before(tmp_path):
+    folder, file = tmp_path / "folder", tmp_path / "file.csv"
+    folder.mkdir()
+    file.write_text("")
+    file.chmod(0o444)
+    folder.chmod(0o555)
+    child = f"""
+import os, sys
+from pathlib import Path
+from scsc_lab.errors import InputError
+from scsc_lab.store import check_writable
+if os.geteuid() == 0:
+    os.setuid(65534)
+for path in {[str(folder / "new.csv"), str(folder / "deeper" / "new.csv"), str(file)]}:
+    try:
+        check_writable(Path(path))
+    except InputError as error:
+        print(error)
+"""
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o111)
+    tmp_path.chmod(0o755)
+    result = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(result.stdout.splitlines()) == 3
+
+
+def test_asking_leaves_nothing_behind(tmp_path):
+    check_writable(tmp_path / "deep" / "er" / "x.csv")
+    check_writable(tmp_path / "x.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_standard_output_by_name_is_written_as_it_is(tmp_path):
+    child = "from pathlib import Path; from scsc_lab.store import *; p = Path('/dev/stdout'); print('first')\n"
+    child += "check_writable(p); write(p, 'second\\n'); print('third')"
+    with (tmp_path / "out").open("w") as file:
+        subprocess.run([sys.executable, "-c", child], stdout=file, check=True)
+    piped = subprocess.run([sys.executable, "-c", child], stdout=subprocess.PIPE, text=True, check=True)
+    assert (tmp_path / "out").read_text() == piped.stdout == "first\nsecond\nthird\n"
+
+
+def test_a_full_device_is_one_line():
+    with pytest.raises(InputError, match=r"^cannot write /dev/full: No space left on device$"):
+        write(Path("/dev/full"), "text")
 
 
 def test_the_same_rows_give_the_same_lines():

@@ -24,8 +24,7 @@ def check(path: Path) -> None:
     """Raise InputError if maps cannot be written under this name; to be asked before anything is measured."""
     if path.suffix != ".npz":
         raise InputError(f"cannot save maps as {str(path)!r}: the suffix is .npz")
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder; name a file")
+    store.check_writable(path)
 
 
 def save(measured: Sequence[Field], path: Path) -> None:

@@ -20,7 +20,7 @@ from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Table
 from scsc_lab.settings import Budget, Plan
-from scsc_lab.store import RowStore
+from scsc_lab.store import RowStore, check_writable
 
 if TYPE_CHECKING:
     from scsc_lab.architectures.catalog import Network
@@ -78,6 +78,10 @@ def ablate(
     formats.choose(format, output)
     studies, axes = list(study or []), list(grid or [])
     configured = _configured(config)
+    if store:
+        check_writable(store)
+    if draw:
+        check_writable((figures or Path()) / "ablation.png")
     rows_kept = RowStore(store) if store else None
 
     from scsc_lab.experiments import ablate as studying

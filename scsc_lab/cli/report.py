@@ -41,6 +41,7 @@ def report(
     if from_ is not None:
         if models or model:
             raise InputError("--from takes its networks from the rows; leave the models out")
+        store.check_writable(from_.parent / "README.md")
         _written(from_.parent, document.read(from_), name or from_.resolve().parent.name)
         return
     called = name or ("quick" if quick else "full")
@@ -54,6 +55,7 @@ def report(
     elif changes or weights:
         raise InputError("--set and --weights go with models; the default report has those of the paper")
     path = folder / called / document.ROWS
+    store.check_writable(path)
 
     from scsc_lab.experiments import report as studying
     from scsc_lab.models.subject import subjects

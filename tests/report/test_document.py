@@ -149,7 +149,7 @@ def test_reports_on_other_things_measure_again(tmp_path):
     [
         (["--from", "none.jsonl"], "no file 'none.jsonl'"),
         (["--from", "bad.jsonl"], "is not the rows of a report"),
-        (["--from", "torn.jsonl"], "is not the rows of a report"),
+        (["--from", "torn.jsonl"], "torn.jsonl is no store of rows: line 1"),
         (["resnet18", "--from", "bad.jsonl"], "--from takes its networks from the rows"),
         (["--name", "../x"], "--name '../x'"),
         (["--name", ".."], "--name '..'"),

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -164,3 +165,9 @@ def test_places_where_nothing_can_be_written(tmp_path, name):
     (tmp_path / "file.txt").write_text("a file")
     with pytest.raises(InputError, match="cannot write"):
         store.write(tmp_path / name, "text")
+
+
+def test_a_table_whose_file_cannot_be_written_is_printed(capsys):
+    with pytest.raises(InputError, match=r"^cannot write /dev/full: "):
+        formats.emit(table("resnet50"), RUN, "csv", Path("/dev/full"))
+    assert "resnet50" in capsys.readouterr().out

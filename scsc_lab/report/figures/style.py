@@ -106,8 +106,7 @@ def check(path: Path) -> None:
     """Raise InputError if a figure cannot be written under this name; to be asked before anything is measured."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"cannot draw {str(path)!r}: a figure's suffix is one of {', '.join(SUFFIXES)}")
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder; name a file")
+    store.check_writable(path)
 
 
 def save(figure: Figure, path: Path, *, palette: bool = False, dots_per_inch: int = 300) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from scsc_lab import store
-from scsc_lab.errors import InputError
+from scsc_lab.errors import InputError, nearest
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import SCHEMA
 from scsc_lab.report.tables import Column, Table
@@ -28,34 +28,38 @@ _MARKDOWN_SPECIAL = re.compile(r"[\\|<>`*\[\]]|(?<![^\W_])_|_(?![^\W_])|^[#+-](?
 
 
 def choose(name: str | None, output: Path | None) -> str:
-    """Return the format asked for: by name, else by the file's suffix, else ``table``.
+    """Return the format asked for: by name, else by the file's suffix, else ``table``; to be asked before measuring.
 
     Raises:
-        InputError: if there is no such format, or a suffix says nothing.
+        InputError: if there is no such format, a suffix says nothing, or the file cannot be written.
     """
-    if name is not None:
-        if name not in FORMATS:
-            raise InputError(f"unknown format {name!r}: one of {', '.join(FORMATS)}")
-        return name
+    if name is not None and name not in FORMATS:
+        raise InputError(f"unknown format {name!r}: one of {', '.join(FORMATS)}{nearest(name, FORMATS)}")
     if output is None:
-        return "table"
-    if output.suffix not in SUFFIXES:
+        return name or "table"
+    if name is None and output.suffix not in SUFFIXES:
         raise InputError(
             f"cannot tell a format from the suffix of {str(output)!r}: use {', '.join(SUFFIXES)} or --format"
         )
-    return SUFFIXES[output.suffix]
+    store.check_writable(output)
+    return name or SUFFIXES[output.suffix]
 
 
 def emit(table: Table, run: RunInfo, name: str | None = None, output: Path | None = None) -> None:
     """Print a table in a format, or write it to a file whole or not at all.
 
     Raises:
-        InputError: if the format is unknown or the file cannot be written.
+        InputError: if the format is unknown or the file cannot be written; the table is printed then.
     """
-    chosen = choose(name, output)
-    if output is not None:
-        store.write(output, FORMATS[chosen](table, run))
-    elif chosen == "table":
+    try:
+        chosen = choose(name, output)
+        if output is not None:
+            store.write(output, FORMATS[chosen](table, run))
+            return
+    except InputError:
+        print_table(table, sys.stdout)
+        raise
+    if chosen == "table":
         print_table(table, sys.stdout)
     else:
         print(FORMATS[chosen](table, run), end="")
