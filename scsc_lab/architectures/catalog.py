@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.architectures.specs import RELEASED_KERNELS, NetworkSpec, ResNetSpec, SCSCSpec, SwinSpec
@@ -151,6 +151,43 @@ _SCSC_FACERESNET = ResNetSpec(
     scsc_replaces="spatial",
 )
 
+_PICO_RULE = (
+    "every width a quarter, window 4, heads 1 2 4 8, no stochastic depth, input 64×64, 20 outputs (faces: an embedding "
+    "of 128); depths as in full size, but that the SCSC form of the ResNets has fewer blocks, so that both changes of "
+    "a pair, in parameters and in MACs, stay within about 5 points of the full-size pair's"
+)
+
+
+def _quarter(widths: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(width // 4 for width in widths)
+
+
+def _pico_resnet(name: str, full: Entry, depths: tuple[int, ...] | None = None) -> Entry:
+    assert isinstance(full.spec, ResNetSpec)
+    spec = replace(
+        full.spec,
+        depths=depths or full.spec.depths,
+        widths=_quarter(full.spec.widths),
+        bottleneck_widths=_quarter(full.spec.bottleneck_widths),
+        stem_width=full.spec.stem_width // 4,
+        outputs=128 if full.family == "faceresnet" else 20,
+    )
+    return _pico(name, full, spec)
+
+
+def _pico_swin(name: str, full: Entry) -> Entry:
+    assert isinstance(full.spec, SwinSpec)
+    spec = replace(
+        full.spec, embed_dim=full.spec.embed_dim // 4, heads=(1, 2, 4, 8), window=4, drop_path=0.0, outputs=20
+    )
+    return _pico(name, full, spec)
+
+
+def _pico(name: str, full: Entry, spec: NetworkSpec) -> Entry:
+    inferred = "; ".join(filter(None, (full.inferred, f"scaled down for training on a CPU: {_PICO_RULE}")))
+    return Entry(name, full.family, spec, full.source, resolution=(64, 64), inferred=inferred)
+
+
 _SWINS = (
     _swin("tiny", 96, (2, 2, 6, 2), (3, 6, 12, 24), 0.2, 81.3),
     _swin("small", 96, (2, 2, 18, 2), (3, 6, 12, 24), 0.3, 83.0),
@@ -188,10 +225,20 @@ _ENTRIES = (
     ),
 )
 
-CATALOG: Mapping[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+_FULL = {entry.name: entry for entry in _ENTRIES}
+_PICOS = (
+    _pico_swin("swin_pico", _FULL["swin_tiny"]),
+    _pico_swin("scsc_swin_pico", _FULL["scsc_swin_tiny"]),
+    _pico_resnet("resnet_pico", _FULL["resnet50"]),
+    _pico_resnet("scsc_resnet_pico", _FULL["scsc_resnet50"], depths=(3, 4, 8, 3)),
+    _pico_resnet("faceresnet_pico", _FULL["faceresnet"]),
+    _pico_resnet("scsc_faceresnet_pico", _FULL["scsc_faceresnet"], depths=(2, 1, 2, 2)),
+)
+
+CATALOG: Mapping[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *_PICOS)}
 """Every network by its canonical name, in the order in which they are listed."""
 
-_NAMES = {name: entry for entry in _ENTRIES for name in (entry.name, *entry.aliases)}
+_NAMES = {name: entry for entry in CATALOG.values() for name in (entry.name, *entry.aliases)}
 _BARE_NAMES = {name.replace("_", ""): entry for name, entry in _NAMES.items()}
 _CHANGED = re.compile(r"(?P<name>[^\[\]]+)\[(?P<changes>[^\[\]]*)\]")
 

@@ -175,7 +175,8 @@ def gated_sum(slices: Tensor, gates: Tensor) -> Tensor:
     """
     slices = slices.unflatten(2, (gates.shape[2], -1))
     gates = gates.unsqueeze(3)
-    total = slices[:, 0] * gates[:, 0]
-    for j in range(1, slices.shape[1]):
-        total.addcmul_(slices[:, j], gates[:, j])
+    (first, *others), (gate, *gates_of_others) = slices.unbind(1), gates.unbind(1)  # whose backward is one stack
+    total = first * gate
+    for slice_, gate in zip(others, gates_of_others, strict=True):
+        total.addcmul_(slice_, gate)
     return total.flatten(1, 2)

@@ -12,7 +12,8 @@ from scsc_lab.models import build
 
 NAMES = (
     "resnet18 resnet34 resnet50 resnet101 resnet152 swin_tiny swin_small swin_base faceresnet scsc_resnet50 "
-    "scsc_resnet101 scsc_resnet152 scsc_swin_tiny scsc_swin_small scsc_swin_base scsc_faceresnet"
+    "scsc_resnet101 scsc_resnet152 scsc_swin_tiny scsc_swin_small scsc_swin_base scsc_faceresnet "
+    "swin_pico scsc_swin_pico resnet_pico scsc_resnet_pico faceresnet_pico scsc_faceresnet_pico"
 ).split()
 
 
@@ -62,3 +63,35 @@ def test_exact_size(row):
 
 def test_expected_covers_the_catalog():
     assert {row["model"] for row in expected()} == set(catalog.CATALOG)
+
+
+PICO_PAIRS = [
+    ("swin_pico", "scsc_swin_pico", "swin_tiny", "scsc_swin_tiny"),
+    ("resnet_pico", "scsc_resnet_pico", "resnet50", "scsc_resnet50"),
+    ("faceresnet_pico", "scsc_faceresnet_pico", "faceresnet", "scsc_faceresnet"),
+]
+
+
+@pytest.mark.parametrize(("name", "full"), [pair[i::2] for pair in PICO_PAIRS for i in (0, 1)])
+def test_a_pico_network_has_a_quarter_of_every_width_and_takes_64_pixels(name, full):
+    pico, whole = catalog.find(name), catalog.find(full)
+    assert [4 * width for width in pico.spec.widths] == list(whole.spec.widths)
+    assert pico.resolution == (64, 64)
+    assert pico.spec.scsc == whole.spec.scsc  # kernels, groups and all
+    assert "every width a quarter" in pico.inferred
+    if "scsc_" not in name or "swin" in name:
+        assert pico.spec.depths == whole.spec.depths
+
+
+def _changes(baseline, other):
+    """Return the changes in parameters and MACs, in percent, each network at its native input."""
+    one, two = (
+        count(build.empty(entry.spec), (1, 3, *entry.resolution)) for entry in map(catalog.find, (baseline, other))
+    )
+    return 100 * (two.params / one.params - 1), 100 * (two.macs / one.macs - 1)
+
+
+@pytest.mark.parametrize(("baseline", "other", "full_baseline", "full_other"), PICO_PAIRS)
+def test_a_pico_pair_changes_as_the_full_size_pair_does(baseline, other, full_baseline, full_other):
+    for pico, full in zip(_changes(baseline, other), _changes(full_baseline, full_other), strict=True):
+        assert pico == pytest.approx(full, abs=5.05)

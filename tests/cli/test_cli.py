@@ -310,5 +310,5 @@ def test_completion_offers_model_names():
     result = shell(_SCSC_LAB_COMPLETE="complete_bash", COMP_WORDS="scsc-lab flops scsc_s", COMP_CWORD="2")
     from scsc_lab.cli.options import complete_model
 
-    assert complete_model("SCSC-s") == ["scsc_swin_tiny", "scsc_swin_small", "scsc_swin_base"]
+    assert complete_model("SCSC-s") == ["scsc_swin_tiny", "scsc_swin_small", "scsc_swin_base", "scsc_swin_pico"]
     assert "Traceback" not in result.stderr
