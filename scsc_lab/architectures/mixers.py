@@ -18,6 +18,7 @@ from scsc_lab.errors import InputError, nearest
 FOLDER = Path(__file__).parents[1] / "layers" / "mixers"
 """Where the mixers are, one file each."""
 
+_LARGEST = 4096
 _PLACED = 3
 """Parameters that say where a mixer stands: input and output channels, and the stride."""
 
@@ -166,4 +167,7 @@ def checked(mixer: str, given: dict[str, object]) -> tuple[tuple[str, object], .
                 f"unknown key {key!r}{nearest(key, known)} ({label(mixer)} has {', '.join(known) or 'no settings'})"
             )
     made = {key: values.typed(key, given[key], known[key].kind) for key in known if key in given}
+    for key, value in made.items():
+        if ":" not in mixer and known[key].kind is int and not 1 <= value <= _LARGEST:
+            raise InputError(f"{key}={value}: a whole number from 1 to {_LARGEST}")
     return tuple((key, value) for key, value in made.items() if value != known[key].default)

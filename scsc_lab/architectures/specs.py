@@ -40,13 +40,7 @@ class SCSCSpec:
     reduction: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.kernels:
-            raise InputError("kernels is empty: give at least one kernel size, e.g. kernels=3,5,7")
-        for kernel in self.kernels:
-            if not 1 <= kernel <= _LARGEST_KERNEL or kernel % 2 == 0:
-                raise InputError(
-                    f"kernels has {kernel}: a kernel size is an odd number from 1 to {_LARGEST_KERNEL}, e.g. 3,5,7"
-                )
+        check_kernels("kernels", self.kernels)
         _at_least("groups", self.groups, 1)
         if not 0 <= self.reduction <= _WIDEST:
             raise InputError(
@@ -281,6 +275,17 @@ RELEASED_KERNELS = ((3, 9, 13), (3, 7, 11), (3, 5, 7), (3, 5))
 """Kernel sizes of each stage in the released networks."""
 
 NetworkSpec: TypeAlias = ResNetSpec | SwinSpec
+
+
+def check_kernels(name: str, kernels: Sequence[int], least: int = 1) -> None:
+    """Raise InputError unless there are kernels, and each is an odd side from the least up."""
+    if not kernels:
+        raise InputError(f"{name} is empty: give at least one kernel size, e.g. {name}=3,5,7")
+    for kernel in kernels:
+        if not least <= kernel <= _LARGEST_KERNEL or kernel % 2 == 0:
+            raise InputError(
+                f"{name} has {kernel}: a kernel size is an odd number from {least} to {_LARGEST_KERNEL}, e.g. 7"
+            )
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -18,10 +18,11 @@ class DepthwiseConv2d(nn.Conv2d):
         channels: channels of input and output.
         kernel: side ``k`` of the kernel, odd.
         stride: its stride.
+        bias: whether it has a bias.
     """
 
-    def __init__(self, channels: int, kernel: int, stride: int = 1) -> None:
-        super().__init__(channels, channels, kernel, stride, padding=kernel // 2, groups=channels, bias=False)
+    def __init__(self, channels: int, kernel: int, stride: int = 1, *, bias: bool = False) -> None:
+        super().__init__(channels, channels, kernel, stride, padding=kernel // 2, groups=channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, C, ceil(H / stride), ceil(W / stride))``."""

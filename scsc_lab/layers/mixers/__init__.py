@@ -1,4 +1,19 @@
 """Mixers, one file each: modules from maps to maps, ``(N, C, H, W)`` to ``(N, C', ceil(H / s), ceil(W / s))``.
 
-Each is made by ``Mixer(in_channels, out_channels, stride, **settings)``; the class is named after its file.
+Each is made by ``Mixer(in_channels, out_channels, stride, **settings)``; the class is named after its file. Its
+``tail`` names the parts whose weights scale its output: a transplant sets that scale by them.
 """
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from scsc_lab.architectures import mixers
+
+
+def load(name: str) -> Callable[..., Any]:
+    """Return the class of a mixer of the registry."""
+    found: Callable[..., Any] = getattr(importlib.import_module(f"{__name__}.{name}"), mixers.path_and_class(name)[1])
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from scsc_lab.layers import scsc
 
 
@@ -15,6 +17,8 @@ class SCSC(scsc.SCSC):
         kernels: kernel sizes; in a transplant, unless given, those of the released networks, by stage.
         groups, shuffle, gates, se, activation, reduction: as in :class:`scsc_lab.layers.scsc.SCSC`.
     """
+
+    tail: ClassVar[tuple[str, ...]] = ("recover_norm",)
 
     def __init__(
         self,
