@@ -196,7 +196,7 @@ def test_a_network_without_spatial_operators():
         ({"replace": ""}, "replace is empty"),
         ({"stages": "0"}, "stages=0: numbers from 1 up"),
         ({"kernels": "4"}, "kernels has 4: a kernel size is an odd number"),
-        ({"groups": "0"}, "groups=0: at least 1"),
+        ({"groups": "0"}, "groups=0: a whole number from 1"),
     ],
 )
 def test_wrong_rules(rule, message):
