@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -14,6 +16,15 @@ def nearest(word: str, known: Iterable[str], limit: int = 3) -> str:
     """Return ``"; did you mean a, b?"`` for the known words nearest to ``word``, or an empty string."""
     matches = difflib.get_close_matches(word, list(dict.fromkeys(known)), n=limit, cutoff=0.5)
     return f"; did you mean {', '.join(matches)}?" if matches else ""
+
+
+def located(error: BaseException) -> str:
+    """Return an error's type and last line, and the file and line that raised it, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg} ({Path(error.filename or '?').name}, line {error.lineno})"
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{last_line(error)}{where}"
 
 
 def last_line(error: BaseException) -> str:

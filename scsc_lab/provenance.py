@@ -8,18 +8,31 @@ import os
 import platform
 import shlex
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scsc_lab.records import Row
 
+_GIVEN: ContextVar[Sequence[str]] = ContextVar("_GIVEN")
+
+
+@contextmanager
+def commanded(arguments: Sequence[str]) -> Iterator[None]:
+    """Say what the command line was told: every run inside is recorded under it."""
+    token = _GIVEN.set(tuple(arguments))
+    try:
+        yield
+    finally:
+        _GIVEN.reset(token)
+
 
 @dataclass(frozen=True)
 class RunInfo:
-    """How a run was made: everything needed to repeat it."""
+    """How a run was made: everything needed to repeat it; ``command`` is empty where Python code made it."""
 
     command: str
     time: str
@@ -36,10 +49,16 @@ class RunInfo:
 
 
 def run_info(device: str = "cpu", seed: int = 0, arguments: Sequence[str] | None = None) -> RunInfo:
-    """Return how this process runs: command, UTC time, versions, machine and git commit."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Return how this process runs: command, UTC time, versions, machine and git commit.
+
+    Args:
+        device: where it runs.
+        seed: of what is drawn.
+        arguments: of the command; those that the command line was given, if it was.
+    """
+    arguments = _GIVEN.get(None) if arguments is None else arguments
     return RunInfo(
-        command=shlex.join(["scsc-lab", *arguments]),
+        command="" if arguments is None else shlex.join(["scsc-lab", *arguments]),
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         versions=versions(),
         machine=machine(),

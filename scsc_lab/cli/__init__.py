@@ -5,16 +5,20 @@ torch is imported inside the commands, so that ``--help``, ``models`` and shell 
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
 
 from scsc_lab import __version__
 from scsc_lab.cli import ablate, compare, erf, flops, latency, models, paper, report
-from scsc_lab.errors import InputError
+from scsc_lab.errors import InputError, located
+from scsc_lab.provenance import commanded
 
 app = typer.Typer(
     name="scsc-lab",
@@ -41,6 +45,9 @@ INTERRUPTED = 130
 """Exit code of a command that Ctrl-C has ended, also where it printed what it had."""
 
 
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EIO, errno.EBADF)
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"scsc-lab {__version__}")
@@ -58,10 +65,35 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 (a check failed), 2 (a mistake in what was given)."""
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: words of the command; those of this process if ``None``.
+
+    Returns:
+        0; 1 if a check failed; 2 for a mistake in what was given, code that ends the process or an output that cannot
+        be written; 130 if interrupted.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+    if sys.stdout is None or sys.stdout.closed:
+        return _complain("standard output is closed; write >/dev/null if what is printed is not wanted")
+    with commanded(given), _encodable():
+        code = _run(given)
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, head say, has seen enough
+            _discard_output()
+        except OSError as error:
+            _discard_output()
+            return _complain(f"cannot write to standard output: {error.strerror}")
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        code = app(None if arguments is None else list(arguments), standalone_mode=False)
-        sys.stdout.flush()
+        code = app(arguments, standalone_mode=False)
         if code == INTERRUPTED:
             print("scsc-lab: interrupted", file=sys.stderr)
         return code if isinstance(code, int) else 0
@@ -72,9 +104,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("scsc-lab: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader, head say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _discard_output()
         return 0
+    except SystemExit as error:
+        if any(key.endswith("_COMPLETE") for key in os.environ):
+            raise  # the shell asks for completions
+        if isinstance(error.__context__, BrokenPipeError):  # rich's way of saying so
+            _discard_output()
+            return 0
+        return _complain(f"the network's code ended the process: {located(error)}")
+    except BaseException as error:
+        if sys.flags.dev_mode:
+            raise
+        if isinstance(error, OSError) and error.filename is None and error.errno in _OUTPUT_ERRORS:
+            return _complain(f"cannot write to standard output: {error.strerror}")
+        return _complain(f"{located(error)}; `python -X dev -m scsc_lab` shows where it comes from")
+
+
+def _discard_output() -> None:
+    """Let what is still to be printed vanish, so that Python does not fail to print it at its exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+_PLAIN = dict(zip("−–×Δσ≥≤±…²·→", ("-", "-", "x", "d", "s", ">=", "<=", "+-", "...", "2", ".", "->"), strict=True))
+"""What is printed where a terminal cannot show a character."""
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("scsc_lab.plain", _in_plain_letters)
+
+
+@contextlib.contextmanager
+def _encodable() -> Iterator[None]:
+    """Print what a terminal of few characters cannot show in those it has."""
+    stream: Any = sys.stdout
+    errors = getattr(stream, "errors", None)
+    if errors != "strict" or not hasattr(stream, "reconfigure"):
+        yield
+        return
+    stream.reconfigure(errors="scsc_lab.plain")
+    try:
+        yield
+    finally:
+        if not stream.closed:
+            stream.reconfigure(errors=errors)
 
 
 def _complain(message: str) -> int:

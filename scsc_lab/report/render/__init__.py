@@ -62,7 +62,10 @@ def emit(table: Table, run: RunInfo, name: str | None = None, output: Path | Non
     if chosen == "table":
         print_table(table, sys.stdout)
     else:
-        print(FORMATS[chosen](table, run), end="")
+        text = FORMATS[chosen](table, run)
+        if chosen == "json" and not (sys.stdout.encoding or "").lower().startswith("utf"):
+            text = re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match[0])[1:-1], text)
+        print(text, end="")
 
 
 def print_table(table: Table, file: IO[str]) -> None:

@@ -1,0 +1,84 @@
+"""How a command ends: its exit code, what it prints where printing fails, and what it records of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from scsc_lab.cli import main
+
+ENDS = {
+    "sys.exit(0)": "the network's code ended the process: SystemExit: 0 (ends.py, line 7)",
+    "raise SystemExit": "the network's code ended the process: SystemExit (ends.py, line 7)",
+    "raise GeneratorExit": "GeneratorExit (ends.py, line 7)",
+    "raise asyncio.CancelledError('no')": "CancelledError: no (ends.py, line 7)",
+}
+
+
+@pytest.mark.parametrize("command", ["flops", "latency", "erf", "compare"])
+@pytest.mark.parametrize("statement", ENDS)
+def test_a_network_that_ends_the_process_is_a_mistake(command, statement, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ends.py").write_text(
+        f"import asyncio, sys\nfrom torch import nn\n\nclass Forward(nn.Conv2d):\n    def forward(self, x):\n"
+        f"        1\n        {statement}\n\ndef inside():\n    return Forward(3, 3, 1)\n"
+    )
+    assert main([command, "ends.py:inside", "--resolution", "8"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert ENDS[statement].removeprefix("the network's code ended the process: ") in captured.err
+
+
+def shell(command, **environment):
+    command = command.replace("scsc-lab", f"{sys.executable} -m scsc_lab")
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, env={**os.environ, **environment}, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "complaint"),
+    [
+        ("scsc-lab models >&-", 2, "standard output is closed"),
+        ("scsc-lab models >&- 2>&-", 2, ""),
+        ("scsc-lab models 2>&- >/dev/null", 0, ""),
+        ("scsc-lab models >/dev/full", 2, "cannot write to standard output: No space left on device"),
+        ("scsc-lab models --format json >/dev/full", 2, "cannot write to standard output: No space left on device"),
+        ("scsc-lab models | head -n 1", 0, ""),
+        ("scsc-lab models --format csv -o /dev/stdout | head -n 1", 0, ""),
+        ("scsc-lab models --format csv -o /dev/full", 2, "cannot write /dev/full: No space left on device"),
+    ],
+)
+def test_an_output_that_ends(command, code, complaint):
+    result = shell(command)
+    assert result.returncode == code
+    assert result.stderr.decode().count("\n") == bool(complaint)
+    assert complaint in result.stderr.decode()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("format", ["table", "json", "markdown", "csv", "latex"])
+def test_terminals_of_few_characters(encoding, format):
+    result = shell(f"scsc-lab models --format {format}", PYTHONIOENCODING=encoding)
+    assert (result.returncode, result.stderr) == (0, b"")
+    printed = result.stdout.decode(encoding)
+    assert "224" in printed
+    if format == "json":
+        assert any("×" in row["inferred"] for row in json.loads(printed)["rows"])
+
+
+def test_the_command_recorded_is_the_one_given(monkeypatch, capsys):
+    from scsc_lab.provenance import run_info
+
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
+    assert main(["models", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"]["command"] == "scsc-lab models --format json"
+    assert run_info().command == ""
+    monkeypatch.setattr(sys, "argv", ["scsc-lab", "models", "--format", "json"])
+    assert main() == 0
+    assert json.loads(capsys.readouterr().out)["run"]["command"] == "scsc-lab models --format json"
