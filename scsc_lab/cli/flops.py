@@ -142,7 +142,8 @@ def _part_rows(size: Size, by: str, depth: int) -> list[Row]:
     if by == "operator":
         parts = [*count.by_operator(), total]
     elif by == "stage":
-        parts = [*count.by_stage(stages(size.subject.make_empty("meta"))), total]
+        shape = (size.subject.channels, *size.probe.resolution)
+        parts = [*count.by_stage(stages(size.subject.make_empty("meta"), shape)), total]
     else:
         parts = [total if part.name == "" else part for part in count.by_module(depth)]
     return [

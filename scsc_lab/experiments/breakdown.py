@@ -118,12 +118,12 @@ def measure(
         for subject, batch in itertools.product(subjects, plan.batches):
             empty: Breakdown | None = None
             try:
-                if subject is not built:
-                    model, built = build(subject, execution, plan.seed), subject
-                    divided = partition(model, by)
                 whole = blank(subject, batch, plan, execution, name, clock.name)
                 shape = (batch, subject.channels, *whole.resolution)
-                empty = Breakdown(whole, by, {}, _macs(model, count_subject(subject, shape), divided, by))
+                if subject is not built:
+                    model, built = build(subject, execution, plan.seed), subject
+                    divided = partition(model, by, shape)
+                empty = Breakdown(whole, by, {}, _macs(count_subject(subject, shape), divided, by))
                 found.append(_broken_down(model, shape, empty, divided, plan, clock, progress))
             except KeyboardInterrupt:
                 if not found:
@@ -138,13 +138,13 @@ def measure(
     return found
 
 
-def partition(model: nn.Module, by: str) -> dict[str, tuple[str, ...]]:
+def partition(model: nn.Module, by: str, shape: Sequence[int]) -> dict[str, tuple[str, ...]]:
     """Return the names of the modules that make up each part; no module is inside another.
 
     By module these are the network's children, where those are mere containers their own.
     """
     if by == "stage":
-        return {stage: tuple(names) for stage, names in stages(model).items()}
+        return {stage: tuple(names) for stage, names in stages(model, shape).items()}
     once = {name for name, _ in model.named_modules()}  # a module that is registered twice goes by its first name
     return {name: (name,) for name in _opened(model, "", _DEPTH) if name in once}
 
@@ -157,9 +157,9 @@ def _opened(module: nn.Module, prefix: str, depth: int) -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
-def _macs(model: nn.Module, count: Count, divided: Mapping[str, tuple[str, ...]], by: str) -> dict[str, int]:
+def _macs(count: Count, divided: Mapping[str, tuple[str, ...]], by: str) -> dict[str, int]:
     if by == "stage":
-        counted = {part.name: part.macs for part in count.by_stage(stages(model))}
+        counted = {part.name: part.macs for part in count.by_stage(divided)}
         return {name: counted.get(name, 0) for name in divided}
     counted = {part.name: part.macs for part in count.by_module()}
     return {name: sum(counted[module] for module in modules) for name, modules in divided.items()}

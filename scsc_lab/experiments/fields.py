@@ -16,10 +16,10 @@ from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.execution import device as devices
-from scsc_lab.models.stages import stage_maps
+from scsc_lab.models.stages import stage_maps, stride_maps
 from scsc_lab.models.subject import Subject
 from scsc_lab.receptive_field import images as pictures
-from scsc_lab.receptive_field.feature_maps import Seen, Unit, stages_by_stride, survey, units
+from scsc_lab.receptive_field.feature_maps import Seen, Unit, survey, units
 from scsc_lab.receptive_field.gradients import Target, constant_sums, gradient_maps
 from scsc_lab.receptive_field.images import Images
 from scsc_lab.receptive_field.theoretical import ReceptiveField, receptive_fields
@@ -55,7 +55,7 @@ def measure(subject: Subject, protocol: Protocol, progress: Callable[[int, int],
     for seed in range(protocol.seeds):
         model = _made(subject, protocol.seed + seed, device)
         if not plans:
-            named = chosen(model, protocol, subject.label, shape, device)
+            named = chosen(model, protocol, subject.label, shape)
             seen = survey(model, list(named.values()), shape, protocol.layout, device)
             theory = receptive_fields(model, seen, shape)
             plans = [_plan(n, s, t, protocol, len(drawn.pixels)) for n, s, t in zip(named, seen, theory, strict=True)]
@@ -115,34 +115,31 @@ def check(protocol: Protocol) -> None:
         raise InputError("method replknet drops negative gradients, as published: leave --contribution out")
 
 
-def chosen(
-    model: nn.Module, protocol: Protocol, label: str, shape: tuple[int, int, int], device: torch.device
-) -> dict[str, str]:
+def chosen(model: nn.Module, protocol: Protocol, label: str, shape: tuple[int, int, int]) -> dict[str, str]:
     """Return the dotted name of the module of each stage or layer asked for, in order.
 
-    A network that says nothing about its stages has one for each stride of its maps, ``stride4`` and so on.
+    Stages go by number, by name (``stage2``), or by the stride of their map (``stride8``).
 
     Raises:
-        InputError: if the network says nothing about stages, or has no such stage.
+        InputError: if the network puts out no maps, or has no such stage.
     """
     if protocol.layers:
         return {layer: layer for layer in protocol.layers}
-    known = dict(stage_maps(model)) or stages_by_stride(model, shape, device)
+    known = stage_maps(model, shape)
     if not known:
-        raise InputError(
-            f"{label} has no map of a stride that is a power of two: name a module with --layer, e.g. {_example(model)}"
-        )
+        raise InputError(f"{label} shows no maps of stages: name a module with --layer, e.g. {_example(model)}")
     if not protocol.stages:
         last = list(known)[-1]
         return {last: known[last]}
     if "all" in protocol.stages:
-        return known
+        return dict(known)
     found = {}
     for stage in protocol.stages:
         name = f"stage{stage}" if stage.isdecimal() else stage
-        if name not in known:
-            raise InputError(f"{label} has no stage {stage!r}: one of {', '.join(known)}, or all{nearest(name, known)}")
-        found[name] = known[name]
+        maps = stride_maps(model, shape) if name.startswith("stride") else known
+        if name not in maps:
+            raise InputError(f"{label} has no stage {stage!r}: one of {', '.join(maps)}, or all{nearest(name, maps)}")
+        found[name] = maps[name]
     return found
 
 

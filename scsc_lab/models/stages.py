@@ -1,39 +1,250 @@
-"""Where the stages of a network are: the modules that make them up, and the modules that give their maps."""
+"""Where the stages of a network are: the modules that make them up, and the modules that give their maps.
+
+A stage is what works on maps of one stride. Our own networks say theirs; every other network shows them in one forward
+pass: containers, and modules whose insides put out maps of several strides, are opened until what is left has one
+stride, and consecutive modules of one stride are a stage. Stages count from 1 behind the stem.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from scsc_lab.errors import InputError, last_line
+from scsc_lab.execution import layout
+from scsc_lab.execution.passes import evaluating
+
+STEM, HEAD = "stem", "head"
+
+_USUAL_SHAPE = (3, 224, 224)
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_STEM_WORDS = ("stem", "embed")
 
 
-def stages(model: nn.Module) -> Mapping[str, tuple[str, ...]]:
-    """Return the names of the modules that make up each stage; a network that says nothing has its children."""
+def stages(model: nn.Module, input_shape: Sequence[int] | None = None) -> Mapping[str, tuple[str, ...]]:
+    """Return the names of the modules that make up each stage, in the order in which they run.
+
+    Args:
+        model: the network, on any device; it is left as it is.
+        input_shape: input of one image, ``(C, H, W)``, or of a batch. Default: what the network declares, else 224.
+
+    Returns:
+        ``stem`` and ``head`` where there are any, ``stage1``, ``stage2`` and so on between them. No module is inside
+        another. A network that shows no maps, or fails on this input, has its children in place of stages.
+    """
     named = getattr(model, "stages", None)
     if isinstance(named, Mapping):
         return named
-    return {name: (name,) for name, _ in model.named_children()}
+    try:
+        found = _divided(model, _trace(model, input_shape))
+    except InputError:
+        found = {}
+    return {stage: tuple(part.name for part in parts) for stage, parts in found.items()} or {
+        name: (name,) for name, _ in model.named_children()
+    }
 
 
-def stage_maps(model: nn.Module) -> Mapping[str, str]:
-    """Return the module whose output is the feature map of each stage, in order; none if the network says nothing.
+def stage_maps(model: nn.Module, input_shape: Sequence[int] | None = None) -> Mapping[str, str]:
+    """Return the module whose output is the feature map of each stage, in order; none if there are no maps.
 
-    Our own networks say it themselves, timm's in their ``feature_info``: the last module of each stride is a stage.
+    Where timm's ``feature_info`` names a module of every stage, and of no other stride, that is taken; else it is the
+    last module of the stage that puts out a map.
+
+    Args:
+        model: the network, on any device; it is left as it is.
+        input_shape: input of one image, ``(C, H, W)``, or of a batch. Default: what the network declares, else 224.
+
+    Raises:
+        InputError: if the network fails on this input.
     """
     named = getattr(model, "stage_maps", None)
     if isinstance(named, Mapping):
         return named
-    by_stride: dict[int, str] = {}
-    modules = dict(model.named_modules())
-    for entry in _feature_info(model):
-        if entry.get("module") in modules and "reduction" in entry:
-            by_stride[entry["reduction"]] = entry["module"]
-    return {f"stage{number}": module for number, module in enumerate(by_stride.values(), start=1)}
+    trace = _trace(model, input_shape)
+    divided = _divided(model, trace)
+    stem = [part.name for part in divided.pop(STEM, ())]
+    divided.pop(HEAD, None)
+    maps = {stage: [part for part in parts if part.octave is not None] for stage, parts in divided.items()}
+    told = {trace[name]: name for name in _told(model) if name in trace and name not in stem}
+    octaves = [parts[-1].octave for parts in maps.values()]
+    if len(set(octaves)) == len(octaves) and set(octaves) <= set(told):
+        return {stage: told[octave] for stage, octave in zip(maps, octaves, strict=True)}
+    return {stage: parts[-1].name for stage, parts in maps.items()}
 
 
-def _feature_info(model: nn.Module) -> Sequence[dict[str, Any]]:
+def stride_maps(model: nn.Module, input_shape: Sequence[int] | None = None) -> Mapping[str, str]:
+    """Return the last module that puts out a map of each stride, as ``stride4``, ``stride8`` and so on.
+
+    Strides are rounded to powers of two.
+
+    Raises:
+        InputError: if the network fails on this input.
+    """
+    trace = _trace(model, input_shape)
+    last = {octave: name for name, octave in trace.items() if octave is not None and name}
+    return {f"stride{2**octave}": last[octave] for octave in sorted(last)}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A module that is not opened.
+
+    Attributes:
+        name: its dotted name.
+        octave: power of two next to the stride of its map; ``None`` if it puts out none.
+        has_blocks: whether there is a block in it, or it is one: a module of the network's own around several layers.
+        weightless: whether it has no layer with weights, as a normalisation or an activation.
+    """
+
+    name: str
+    octave: int | None
+    has_blocks: bool
+    weightless: bool
+
+
+_Trace = Mapping[str, int | None]
+"""Octave of the last map of each module, in the order in which they ended; ``None`` where there is no single one."""
+
+
+def _divided(model: nn.Module, trace: _Trace) -> dict[str, list[_Part]]:
+    """Return the parts of each stage; nothing if there are no maps."""
+    parts = _opened(model, "", trace, {name: index for index, name in enumerate(trace)})
+    mapped = [i for i, part in enumerate(parts) if part.octave is not None]
+    if not mapped:
+        return {}
+    first, last = mapped[0], mapped[-1]
+    with_blocks = [i for i in mapped if parts[i].has_blocks]
+    if with_blocks:
+        first = next((i for i in with_blocks if not _is_stem(parts[i].name)), with_blocks[0])
+        while last > with_blocks[-1] and parts[last].weightless:
+            last -= 1
+    found: dict[str, list[_Part]] = {STEM: parts[:first]} if first else {}
+    in_turn = _rise_and_fall(parts[first : last + 1])
+    numbers: dict[int, int] = {}
+    number, octave = 0, None
+    for part in parts[first : last + 1]:
+        if part.octave is not None and part.octave != octave:
+            octave = part.octave
+            number = number + 1 if in_turn else numbers.setdefault(octave, len(numbers) + 1)
+        found.setdefault(f"stage{number}", []).append(part)
+    if parts[last + 1 :]:
+        found[HEAD] = parts[last + 1 :]
+    return found
+
+
+def _opened(module: nn.Module, name: str, trace: _Trace, order: Mapping[str, int]) -> list[_Part]:
+    """Return the parts of a module in the order in which they run: itself if it is of one octave, or what is inside."""
+    children = [(child, _opened(child, path, trace, order)) for child, path in _children(module, name)]
+    inside = sorted((part for _, parts in children for part in parts), key=lambda part: order[part.name])
+    if not name or name not in trace:
+        return inside
+    own = trace[name]
+    octaves = {part.octave for part in inside} | {own}
+    several = len(octaves - {None}) > 1
+    container = isinstance(module, _CONTAINERS)
+    rows = [part for child, parts in children for part in parts if isinstance(child, _CONTAINERS) and part.has_blocks]
+    if several and (container or _is_a_row_of_stages(inside, rows, own)):
+        return inside
+    weights = sum(any(p.dim() > 1 for p in m.parameters(recurse=False)) for m in module.modules())
+    block = any(part.has_blocks for part in inside) if container else bool(inside) and weights > 1
+    return [_Part(name, own, block, weights == 0)]
+
+
+def _is_a_row_of_stages(inside: Sequence[_Part], rows: Sequence[_Part], own: int | None) -> bool:
+    """Return whether a module of the network's own is to be opened: no block that changes the stride inside.
+
+    It is if it puts out no single map, has maps of more than two strides, or rows of blocks at another stride than its
+    own; not if it goes back and forth between strides, as branches side by side do.
+    """
+    octaves = {part.octave for part in inside} - {None}
+    elsewhere = any(part.octave not in (own, None) for part in rows)
+    return (own is None or len(octaves) > 2 or elsewhere) and _rise_and_fall(inside)
+
+
+def _rise_and_fall(parts: Sequence[_Part]) -> bool:
+    """Return whether the octaves of parts rise and then fall: a network that gets coarser, and perhaps finer again."""
+    octaves = [part.octave for part in parts if part.octave is not None]
+    steps = [after - before for before, after in itertools.pairwise(octaves) if after != before]
+    return all(not (before < 0 < after) for before, after in itertools.pairwise(steps))
+
+
+def _children(module: nn.Module, name: str) -> Iterator[tuple[nn.Module, str]]:
+    for child, inner in module.named_children():
+        yield inner, f"{name}.{child}" if name else child
+
+
+def _is_stem(name: str) -> bool:
+    return any(word in name.partition(".")[0].lower() for word in _STEM_WORDS)
+
+
+def _told(model: nn.Module) -> list[str]:
+    """Return the modules that timm's ``feature_info`` names, in order."""
     info = getattr(model, "feature_info", None)
     if info is not None and not isinstance(info, list):
         info = info.get_dicts() if hasattr(info, "get_dicts") else None
-    return [entry for entry in info or [] if isinstance(entry, dict)]
+    return [entry["module"] for entry in info or [] if isinstance(entry, dict) and "module" in entry]
+
+
+def _trace(model: nn.Module, input_shape: Sequence[int] | None) -> _Trace:
+    """Return what a forward pass of one image shows, on the device of the network.
+
+    Raises:
+        InputError: if the network fails on this input.
+    """
+    shape = tuple(input_shape)[-3:] if input_shape is not None else _declared_shape(model)
+    resolution = (shape[-2], shape[-1])
+    found: dict[str, int | None] = {}
+    sizes: set[tuple[int, int]] = set()
+
+    def look(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def seen(module: nn.Module, args: Any, output: Any) -> None:
+            octave = _octave(module, output, resolution, sizes)
+            mixed = name in found and found.pop(name) != octave
+            found[name] = None if mixed else octave
+
+        return seen
+
+    handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules()]
+    tensor = next(iter((*model.parameters(), *model.buffers())), torch.empty(0))
+    x = torch.zeros(1, *shape, dtype=tensor.dtype if tensor.is_floating_point() else None, device=tensor.device)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(model):
+            model(x)
+    except Exception as error:  # whatever the network's own code raises
+        raise InputError(f"the network fails on an input of {'×'.join(map(str, shape))}: {last_line(error)}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _declared_shape(model: nn.Module) -> tuple[int, ...]:
+    """Return the input shape that a network declares, or the usual one with the channels of its first convolution."""
+    config = getattr(model, "default_cfg", None)
+    told = config.get("input_size") if isinstance(config, Mapping) else getattr(model, "input_size", None)
+    if isinstance(told, (tuple, list)) and len(told) == 3:
+        return tuple(told)
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    return (first.in_channels if first else _USUAL_SHAPE[0], *_USUAL_SHAPE[1:])
+
+
+def _octave(module: nn.Module, output: Any, resolution: tuple[int, int], sizes: set[tuple[int, int]]) -> int | None:
+    """Return the power of two next to the stride of a map, or ``None`` if an output is none.
+
+    Sizes of maps that torch's own layers have put out are gathered, and known again where other modules put them out.
+    """
+    while isinstance(output, (tuple, list)) and output:
+        output = output[0]
+    if not isinstance(output, Tensor) or output.shape[:1] != (1,):
+        return None
+    size = layout.size_of_map(module, tuple(output.shape), resolution, sizes)
+    if size is None or min(size) < 2:
+        return None
+    octaves = {round(math.log2(whole / side)) for whole, side in zip(resolution, size, strict=True)}
+    return octaves.pop() if len(octaves) == 1 and min(octaves) >= 0 else None

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from scsc_lab.errors import InputError, last_line, nearest
+from scsc_lab.execution import layout
+from scsc_lab.execution.layout import Layout
 from scsc_lab.execution.memory import is_exhausted
 from scsc_lab.execution.passes import evaluating
-from scsc_lab.receptive_field import layout
-from scsc_lab.receptive_field.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -97,69 +97,6 @@ def run_to(model: nn.Module, x: Tensor, layers: Mapping[str, Callable[[Tensor], 
     return found
 
 
-def stages_by_stride(model: nn.Module, shape: tuple[int, int, int], device: torch.device) -> dict[str, str]:
-    """Return the last module that puts out a map of each stride, for a network that says nothing about its stages.
-
-    Args:
-        model: the network, on ``device``.
-        shape: input of one image, ``(C, H, W)``.
-        device: where it is.
-
-    Returns:
-        dotted names of modules by ``stride4``, ``stride8`` and so on, from the finest map to the coarsest.
-
-    Raises:
-        InputError: if the network fails on this input.
-    """
-    last: dict[int, str] = {}
-
-    def look(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def seen(module: nn.Module, args: Any, output: Any) -> None:
-            stride = _stride(module, output, (shape[1], shape[2]))
-            if stride is not None:
-                last[stride] = name
-
-        return seen
-
-    handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules() if name]
-    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
-    try:
-        with torch.no_grad(), evaluating(model):
-            model(torch.zeros(1, *shape, dtype=dtype, device=device))
-    except Exception as error:  # whatever the network's own code raises
-        raise InputError(f"the network fails on an input of {'×'.join(map(str, shape))}: {last_line(error)}") from error
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {f"stride{stride}": last[stride] for stride in sorted(last)}
-
-
-def _stride(module: nn.Module, output: Any, resolution: tuple[int, int]) -> int | None:
-    """Return the stride of a map, a power of two from 2 up, or ``None`` if an output is no such map."""
-    if not isinstance(output, Tensor) or output.dim() != 4:
-        return None
-    first, last = tuple(output.shape[2:]), tuple(output.shape[1:3])
-    for sides in {"nchw": (first,), "nhwc": (last,), None: (first, last)}[_order(module, output)]:
-        stride: int = 1 << max(round(math.log2(resolution[0] / sides[0])), 0)
-        if stride > 1 and min(sides) > 1 and all(-(-r // stride) == s for r, s in zip(resolution, sides, strict=True)):
-            return stride
-    return None
-
-
-_CHANNELS_FIRST = (
-    *(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm),
-    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.PixelShuffle, nn.Upsample),
-)
-_CHANNELS_LAST = (nn.LayerNorm, nn.Linear)
-
-
-def _order(module: nn.Module, output: Tensor) -> str | None:
-    """Return the order of the axes of what torch's own layers put out, which they have whatever the shape."""
-    if output.dim() != 4:
-        return None
-    return "nchw" if isinstance(module, _CHANNELS_FIRST) else "nhwc" if isinstance(module, _CHANNELS_LAST) else None
-
-
 def survey(
     model: nn.Module, layers: Sequence[str], shape: tuple[int, int, int], given: str | None, device: torch.device
 ) -> list[Seen]:
@@ -188,23 +125,38 @@ def survey(
         if _window(module) and not any(_window(child) for child in module.children())
     ]
 
-    def look(layer: str) -> Callable[[Tensor], Seen]:
-        def seen(output: Tensor) -> Seen:
-            told = given or _order(model.get_submodule(layer), output)
-            found = layout.find(tuple(output.shape), resolution, layer, told, prefix)
-            window = (max(p[0] for p in periods), max(p[1] for p in periods)) if periods else None
-            return Seen(layer, found, window)
+    def look(output: Tensor) -> tuple[tuple[int, ...], tuple[float, float] | None]:
+        window = (max(p[0] for p in periods), max(p[1] for p in periods)) if periods else None
+        return tuple(output.shape), window
 
-        return seen
-
-    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
     try:
-        with torch.no_grad(), evaluating(model):
-            found = run_to(model, torch.zeros(1, *shape, dtype=dtype, device=device), {n: look(n) for n in layers})
+        found = _shown(model, shape, dict.fromkeys(layers, look), device)
     finally:
         for handle in handles:
             handle.remove()
-    return [found[layer] for layer in layers]
+    orders = {name: given or layout.order(model.get_submodule(name), len(found[name][0])) for name in layers}
+    unclear = [n for n in layers if orders[n] is None and len(layout.readings(found[n][0], resolution, prefix)) > 1]
+    if unclear:
+        try:  # the axes of the map are those that grow with the image
+            step = max(round(max(resolution) / 128), 1) * 32
+            larger = (shape[0], shape[1] + step, shape[2] + step)
+            grown = _shown(model, larger, dict.fromkeys(unclear, lambda output: tuple(output.shape)), device)
+            orders |= {name: layout.order_of_grown(found[name][0], grown[name]) for name in unclear}
+        except InputError:
+            pass  # a network of one input size
+    return [
+        Seen(name, layout.find(found[name][0], resolution, name, orders[name], prefix), found[name][1])
+        for name in layers
+    ]
+
+
+def _shown(
+    model: nn.Module, shape: Sequence[int], layers: Mapping[str, Callable[[Tensor], Any]], device: torch.device
+) -> dict[str, Any]:
+    """Return what functions make of the outputs of layers for one black image."""
+    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
+    with torch.no_grad(), evaluating(model):
+        return run_to(model, torch.zeros(1, *shape, dtype=dtype, device=device), layers)
 
 
 def units(

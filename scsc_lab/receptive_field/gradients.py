@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from scsc_lab.errors import InputError
+from scsc_lab.execution.layout import Layout
 from scsc_lab.execution.memory import is_exhausted
 from scsc_lab.execution.passes import evaluating
 from scsc_lab.receptive_field.feature_maps import run_to
-from scsc_lab.receptive_field.layout import Layout
 
 FIRST_BATCH = {"cpu": 4}
 _FIRST_BATCH_ELSEWHERE = 32

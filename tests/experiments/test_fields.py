@@ -12,12 +12,12 @@ from torch import Tensor, nn
 import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.analysis import mapfile
+from scsc_lab.execution import layout
 from scsc_lab.experiments import fields
 from scsc_lab.experiments.fields import Protocol
 from scsc_lab.models import external
 from scsc_lab.models.subject import subjects
 from scsc_lab.receptive_field import gradients as metric
-from scsc_lab.receptive_field import layout
 from scsc_lab.receptive_field.feature_maps import run_to, survey
 
 GREY = {"mean": (0.5,), "std": (0.25,)}
@@ -150,7 +150,7 @@ def test_the_last_stage_is_the_default_and_seeds_are_averaged():
 @pytest.mark.parametrize(
     ("name", "side", "layers"),
     [
-        ("timm:resnet18", 64, ["act1", "layer1", "layer2", "layer3", "layer4"]),
+        ("timm:resnet18", 64, ["layer1", "layer2", "layer3", "layer4"]),
         ("timm:convnext_atto", 64, ["stages.0", "stages.1", "stages.2", "stages.3"]),
     ],
 )
@@ -204,10 +204,20 @@ def test_every_layout_gives_the_same_field(order, prefix):
     assert np.allclose(field.map, expected.map)
 
 
-def test_an_ambiguous_shape_asks_for_the_layout():
+class OneSize(Tokens):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).reshape(len(x), 8, 8, 8)
+
+
+def test_an_ambiguous_shape_asks_for_the_layout_only_where_nothing_tells():
+    for order in ("nchw", "nhwc"):  # the axes of the map are those that grow with the image
+        (field,) = scsc_lab.erf(Tokens(order, channels=8), 64, layer="out", samples=1)
+        assert (field.setting.layout, field.setting.map_size) == (order, (8, 8))
+    (field,) = scsc_lab.erf(Tokens("nlc", channels=64), 64, layer="out", samples=1)
+    assert field.setting.layout == "nlc"
     with pytest.raises(InputError, match="two ways: say --layout nchw or --layout nhwc"):
-        scsc_lab.erf(Tokens("nchw", channels=8), 64, layer="out", samples=1)
-    (field,) = scsc_lab.erf(Tokens("nchw", channels=8), 64, layer="out", samples=1, layout="nchw")
+        scsc_lab.erf(nn.Sequential(OneSize("nchw", channels=8)), 64, layer="0", samples=1)
+    (field,) = scsc_lab.erf(nn.Sequential(OneSize("nchw", channels=8)), 64, layer="0", samples=1, layout="nchw")
     assert field.setting.map_size == (8, 8)
     with pytest.raises(InputError, match="no spatial map"):
         scsc_lab.erf("resnet18", 64, layer="fc", samples=1)
@@ -278,13 +288,17 @@ def test_mistakes_are_one_line(arguments, message):
 def test_a_network_that_says_nothing_about_stages_has_one_for_each_stride():
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 1, 1), nn.Conv2d(4, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1)]
-    found = scsc_lab.erf(nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 2)), 48, stage="all", samples=1)
-    assert [(one.setting.stage, one.setting.layer) for one in found] == [("stride2", "1"), ("stride4", "2")]
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 2))
+    for asked in ("all", (1, "stage2"), ("stride2", "stride4")):
+        found = scsc_lab.erf(model, 48, stage=asked, samples=1)
+        assert [one.setting.layer for one in found] == ["1", "2"]
+    with pytest.raises(InputError, match="no stage '3': one of stage1, stage2, or all"):
+        scsc_lab.erf(model, 48, stage=3, samples=1)
 
 
 def test_networks_without_a_map_or_a_gradient():
-    with pytest.raises(InputError, match="no map of a stride that is a power of two: name a module with --layer"):
-        scsc_lab.erf(nn.Sequential(nn.Conv2d(3, 4, 5)), 48, samples=1)
+    with pytest.raises(InputError, match="shows no maps of stages: name a module with --layer"):
+        scsc_lab.erf(nn.Sequential(nn.Flatten(), nn.Linear(3 * 48**2, 4)), 48, samples=1)
     dead = small()
     nn.init.zeros_(dead[5].weight)
     with pytest.raises(InputError, match="gradient of 5 is zero"):

@@ -6,13 +6,11 @@ import json
 
 import pytest
 import torch
-from torch import nn
 
-from scsc_lab import InputError, build
+from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.experiments.size import count_subject
 from scsc_lab.models import external
-from scsc_lab.models.stages import stage_maps
 from scsc_lab.models.subject import subjects
 
 timm = pytest.importorskip("timm")
@@ -192,10 +190,3 @@ def test_a_broken_package_is_said(monkeypatch):
 )
 def test_values(text, value):
     assert external.parse_value(text) == value
-
-
-def test_stages_from_feature_information():
-    assert stage_maps(timm.create_model("convnext_tiny")) == {f"stage{i}": f"stages.{i - 1}" for i in range(1, 5)}
-    assert list(stage_maps(timm.create_model("vit_tiny_patch16_224")).values()) == ["blocks.11"]
-    assert stage_maps(nn.Linear(1, 1)) == {}
-    assert stage_maps(build("resnet18"))["stage4"] == "layer4"

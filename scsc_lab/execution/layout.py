@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from scsc_lab.errors import InputError
 
 _MOST_PREFIX_TOKENS = 8
+_CHANNELS_FIRST = (
+    *(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.PixelShuffle, nn.Upsample),
+)
+_CHANNELS_LAST = (nn.LayerNorm, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,39 @@ class Layout:
         return maps
 
 
+def order(module: nn.Module, dimensions: int = 4) -> str | None:
+    """Return the order of the axes of what torch's own layers put out, which they have whatever the shape."""
+    if dimensions == 4 and isinstance(module, _CHANNELS_FIRST):
+        return "nchw"
+    return {4: "nhwc", 3: "nlc"}.get(dimensions) if isinstance(module, _CHANNELS_LAST) else None
+
+
+def size_of_map(
+    module: nn.Module, shape: tuple[int, ...], resolution: tuple[int, int], sizes: set[tuple[int, int]]
+) -> tuple[int, int] | None:
+    """Return height and width of a module's output if it is a map of an image of this resolution.
+
+    What torch's own convolutions and pools put out is one, whatever its size, which is added to ``sizes``; other
+    outputs are if they have one of these sizes, or the image's over a whole number, rounded up or down.
+    """
+    told = order(module, len(shape))
+    if told == "nchw":
+        sizes.add((shape[2], shape[3]))
+        return shape[2], shape[3]
+    if len(shape) == 4 and told is None and (shape[2], shape[3]) in sizes:
+        return shape[2], shape[3]
+    found = [reading for reading in readings(shape, resolution, None) if told in (None, reading.name)]
+    return next((one.size for one in found if _has_whole_stride(one.size, resolution)), None)
+
+
+def _has_whole_stride(size: tuple[int, int], resolution: tuple[int, int]) -> bool:
+    strides = [
+        {s for s in (whole // side, whole // side + 1) if side in (whole // s, -(-whole // s))}
+        for whole, side in zip(resolution, size, strict=True)
+    ]
+    return bool(strides[0] & strides[1])
+
+
 def find(
     shape: tuple[int, ...], resolution: tuple[int, int], layer: str, given: str | None = None, prefix: int | None = None
 ) -> Layout:
@@ -54,7 +92,7 @@ def find(
         InputError: if it is no map, or could be read in two ways.
     """
     text = "×".join(map(str, shape))
-    found = [layout for layout in _readings(shape, resolution, prefix) if given in (None, layout.name)]
+    found = [layout for layout in readings(shape, resolution, prefix) if given in (None, layout.name)]
     if not found:
         how = f"as {given}" if given else "in any layout"
         raise InputError(f"{layer or 'the network'} puts out {text}: no spatial map {how}; name another --layer")
@@ -64,7 +102,14 @@ def find(
     return found[0]
 
 
-def _readings(shape: tuple[int, ...], resolution: tuple[int, int], prefix: int | None) -> list[Layout]:
+def order_of_grown(shape: tuple[int, ...], grown: tuple[int, ...]) -> str | None:
+    """Return the order of the axes of an output from its shape for a larger image: the axes of the map have grown."""
+    axes = tuple(axis for axis, (before, after) in enumerate(zip(shape, grown, strict=False)) if after > before)
+    return {(4, (2, 3)): "nchw", (4, (1, 2)): "nhwc", (3, (1,)): "nlc", (3, (2,)): "ncl"}.get((len(shape), axes))
+
+
+def readings(shape: tuple[int, ...], resolution: tuple[int, int], prefix: int | None) -> list[Layout]:
+    """Return every way in which an output of this shape is a map of an image; see :func:`find`."""
     if len(shape) == 4:
         sizes = {"nchw": (shape[2], shape[3]), "nhwc": (shape[1], shape[2])}
         found = [Layout(name, size) for name, size in sizes.items() if _is_a_map(size, resolution)]
