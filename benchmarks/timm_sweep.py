@@ -21,8 +21,8 @@ from scsc_lab.errors import InputError
 from scsc_lab.experiments import size
 from scsc_lab.models.subject import subjects
 from scsc_lab.provenance import run_info, versions
-from scsc_lab.report import render as formats
 from scsc_lab.report import tables
+from scsc_lab.report.render import markdown
 from scsc_lab.report.tables import Column, Table
 
 FOLDER = Path(__file__).parents[1] / "reports" / "timm"
@@ -90,19 +90,19 @@ def report() -> None:
         unknown = ", ".join(f"{name} ({calls} calls)" for name, calls in row.get("unknown_operators", {}).items())
         why = row.get("failure") or unknown
         if row["status"] != "complete":
-            lines.append(f"- {row['model']}: {row['status']}: {formats.markdown_text(str(why))}")
+            lines.append(f"- {row['model']}: {row['status']}: {markdown.text(str(why))}")
         elif row.get("check") in ("unexplained", "impossible"):
             why = row.get("check_failure") or "; ".join(row["unexplained"])
-            lines.append(f"- {row['model']}: fvcore {row['check']}: {formats.markdown_text(str(why))}")
+            lines.append(f"- {row['model']}: fvcore {row['check']}: {markdown.text(str(why))}")
     listed = lines[-1] != ""
     on_real = [row for row in rows if row.get("remark")]
     lines += [] if listed else ["None."]
     lines += ["", "## Not countable on the meta device, counted on real tensors", ""]
-    lines += [f"- {row['model']}: {formats.markdown_text(str(row['remark']))}" for row in on_real] or ["None."]
+    lines += [f"- {row['model']}: {markdown.text(str(row['remark']))}" for row in on_real] or ["None."]
     lines += ["", "## What explains the differences to fvcore", ""]
     found = Counter(operator for row in rows for operator in row.get("differences", []))
     lines += [
-        f"- {formats.markdown_text(operator)}: {DIFFERENCES.get(operator, NO_RULE)} ({number} networks)"
+        f"- {markdown.text(operator)}: {DIFFERENCES.get(operator, NO_RULE)} ({number} networks)"
         for operator, number in found.most_common()
     ]
     columns = (
@@ -116,7 +116,7 @@ def report() -> None:
         Column("check", "difference", number=False),
     )
     table = Table(columns, tuple(row for row in rows if row["status"] != "failed"))
-    lines += ["", "## All", "", formats.to_markdown(table, run_info())]
+    lines += ["", "## All", "", markdown.render(table, run_info())]
     store.write(FOLDER / "README.md", "\n".join(lines))
     print("\n".join(lines[:8]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ Row = dict[str, Any]
 
 SCHEMA = 1
 """Version of the JSON that rows are written in."""
+
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -232,8 +235,15 @@ def with_changes(rows: Sequence[Row], keys: Iterable[str], baseline: int) -> lis
 
 
 def file_name(label: str) -> str:
-    """Return a network's label as part of a file's name."""
-    return re.sub(r"[^\w.=,+-]+", "_", label).strip("_")
+    """Return a network's label, or any other text, as part of a file's name.
+
+    The name holds no separator, does not begin with a dot and is not too long for a file. Two texts have two names: one
+    that had to be altered ends in a checksum of the whole text.
+    """
+    kept = re.sub(r"[^\w.=,+-]+", "_", label, flags=re.ASCII).strip("_").lstrip(".-")[:_LONGEST_NAME]
+    if kept == label and kept:
+        return kept
+    return f"{kept or 'unnamed'}_{zlib.crc32(label.encode(errors='surrogatepass')):08x}"
 
 
 def _ancestors(module: str) -> list[str]:

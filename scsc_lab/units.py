@@ -92,7 +92,7 @@ def share(fraction: float | None) -> str:
 
 
 def share_interval(values: tuple[float | None, ...]) -> str:
-    """Return a share with its interval: ``11.6% [11.2%, 12.1%]``."""
+    """Return a share with its interval: ``11.6% (11.2%–12.1%)``."""
     return with_interval(values, share)
 
 
@@ -104,7 +104,7 @@ def signed(value: float | None) -> str:
 
 
 def ratio_interval(values: tuple[float | None, ...]) -> str:
-    """Return a ratio with its interval: ``0.788 [0.777, 0.799]``."""
+    """Return a ratio with its interval: ``0.788 (0.777–0.799)``."""
     return with_interval(values, ratio)
 
 
@@ -121,15 +121,20 @@ def rate(number: float | None) -> str:
 def interval(bounds: tuple[float | None, float | None]) -> str:
     """Return the two ends of an interval of a ratio: ``1.391–1.412``."""
     low, high = bounds
-    return MISSING if low is None or high is None else f"{ratio(low)}–{ratio(high)}"
+    return MISSING if low is None or high is None else span(ratio(low), ratio(high))
 
 
 def with_interval(values: tuple[float | None, ...], text: Callable[[float | None], str]) -> str:
-    """Return a value and its interval: ``3.1 [2.9, 3.4]``; the value alone where there is no interval."""
+    """Return a value and its interval: ``3.1 (2.9–3.4)``; the value alone where there is no interval."""
     value, low, high = values
     if value is None or low is None or high is None:
         return text(value)
-    return f"{text(value)} [{text(low)}, {text(high)}]"
+    return f"{text(value)} ({span(text(low), text(high))})"
+
+
+def span(low: str, high: str) -> str:
+    """Return what lies between two numbers: ``1.391–1.412``, and with words where a sign would be taken for a dash."""
+    return f"{low} to {high}" if _MINUS in low + high else f"{low}–{high}"
 
 
 def decimal(value: float | None) -> str:

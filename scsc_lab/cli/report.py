@@ -14,7 +14,7 @@ from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
-from scsc_lab.report import document
+from scsc_lab.report import document, evidence
 from scsc_lab.store import RowStore
 
 
@@ -38,15 +38,14 @@ def report(
 
     What is measured is kept: a report that was interrupted goes on where it was when it is started again.
     """
+    if name is not None and (not re.fullmatch(r"[\w.-]+", name) or set(name) <= {"."}):
+        raise InputError(f"--name {name!r}: letters, digits, '-', '_' and '.'")
     if from_ is not None:
         if models or model:
             raise InputError("--from takes its networks from the rows; leave the models out")
-        store.check_writable(from_.parent / "README.md")
-        _written(from_.parent, document.read(from_), name or from_.resolve().parent.name)
+        _rewritten(from_, folder, name)
         return
     called = name or ("quick" if quick else "full")
-    if not re.fullmatch(r"[\w.-]+", called) or set(called) <= {"."}:
-        raise InputError(f"--name {called!r}: letters, digits, '-', '_' and '.'")
     number = options.seed(seed)
     changes = spec_changes.parse(set_ or [])
     names = [*(models or []), *(model or [])]
@@ -54,7 +53,7 @@ def report(
         options.names(models, model)
     elif changes or weights:
         raise InputError("--set and --weights go with models; the default report has those of the paper")
-    path = folder / called / document.ROWS
+    path = folder / called / evidence.ROWS
     store.check_writable(path)
 
     from scsc_lab.experiments import report as studying
@@ -73,7 +72,25 @@ def report(
         raise
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
-    _written(path.parent, document.read(path), called)
+    _written(path.parent, evidence.read(path), called)
+
+
+def _rewritten(source: Path, folder: Path, name: str | None) -> None:
+    """Write text and figures from rows: beside them, or with another name into a folder of their own."""
+    rows = evidence.read(source)
+    home = source.resolve().parent
+    target = source.parent if name is None or (folder / name).resolve() == home else folder / name
+    store.check_writable(target / "README.md")
+    if target is not source.parent:
+        kept = target / evidence.ROWS
+        if kept.exists() and kept.read_bytes() != source.read_bytes():
+            raise InputError(f"{target} is another report: give another --name")
+        store.write(kept, source.read_bytes())
+        for row in rows:
+            if "map_file" in row:
+                found = evidence.inside(source.parent, str(row["map_file"]))
+                store.write(evidence.inside(target, str(row["map_file"])), found.read_bytes())
+    _written(target, rows, name or home.name)
 
 
 def _written(folder: Path, rows: list[dict[str, object]], name: str) -> None:

@@ -15,7 +15,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate, compare, fields, paper, speed, variants
 from scsc_lab.models.subject import Subject, subjects
 from scsc_lab.provenance import RunInfo, machine, versions
-from scsc_lab.records import Row, file_name
+from scsc_lab.records import SCHEMA, Row, file_name
 from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore
 from scsc_lab.timing.result import CUT_SHORT
@@ -103,7 +103,7 @@ def measure(
     timed = next((row for row in kept if row["table"] == "comparison"), {})
     run = replace(run, settings=settings, device=str(timed.get("device", run.device)))
     device_name = {"device_name": timed["device_name"]} if "device_name" in timed else {}
-    return [{"table": "run", **run.row(), **device_name}, *map(_without_bookkeeping, kept)]
+    return [{"table": "run", "schema": SCHEMA, **run.row(), **device_name}, *map(_without_bookkeeping, kept)]
 
 
 def _sections(effort: Effort, groups: Sequence[Sequence[Subject]] | None, folder: Path) -> Iterator[Section]:
@@ -143,10 +143,7 @@ def _fields(subject: Subject, effort: Effort, folder: Path) -> list[Row]:
         found = fields.measure(subject, effort.protocol)[-1]
     except InputError as error:  # a network without maps has all the rest
         return _in_table("missing", [{"model": subject.label, "what": "receptive field", "reason": str(error)}])
-    name = file_name(subject.label)
-    if name != subject.label:  # other labels may come to the same name
-        name = f"{name}_{zlib.crc32(subject.label.encode()):08x}"
-    file = f"fields/{name}.npz"
+    file = f"fields/{file_name(subject.label)}.npz"
     mapfile.save([found.condensed()], folder / file)
     return _in_table("field", [{**found.row(), "map_file": file}])
 

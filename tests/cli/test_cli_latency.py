@@ -240,7 +240,7 @@ def test_progress_is_silent_when_piped_and_says_what_is_left_on_a_terminal(monke
 
 def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(monkeypatch, capsys):
     from scsc_lab.cli.latency import _totals
-    from scsc_lab.report import render as formats
+    from scsc_lab.report.render import terminal
 
     measured = {"iqr_seconds": 0.001, "p90_seconds": None, "images_per_second": 95.2, "peak_memory_bytes": 10**8}
     rows = [row(**measured, macs=10**9), row(**measured, macs=10**9, batch=60_000, status="out of memory")]
@@ -249,7 +249,7 @@ def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(m
     monkeypatch.setenv("TERM", "xterm")
     for width, there in (("120", True), ("78", False)):
         monkeypatch.setenv("COLUMNS", width)
-        formats.print_table(table, sys.stdout)
+        terminal.print_table(table, sys.stdout)
         out = capsys.readouterr().out
         assert ("images/s" in out) is there
         assert "out of memory" in out

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +20,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.experiments import report
 from scsc_lab.models.subject import subjects
 from scsc_lab.provenance import run_info
-from scsc_lab.report import document
+from scsc_lab.report import document, evidence
 from scsc_lab.settings import Budget, Plan
 from scsc_lab.store import RowStore, as_lines, write
 
@@ -42,8 +44,8 @@ def folder(tmp_path_factory):
     claim |= {"published": -0.68, "measured": -0.681, "difference": -0.001, "verdict": "reproduced", "nearest": None}
     claim |= {"nearest_change": None, "published_text": "", "inferred": catalog.find("scsc_faceresnet").inferred}
     rows.insert(1, {"table": "claim", **claim})
-    write(folder / document.ROWS, as_lines(rows))
-    document.write(folder, document.read(folder / document.ROWS), "tiny")
+    write(folder / evidence.ROWS, as_lines(rows))
+    document.write(folder, evidence.read(folder / evidence.ROWS), "tiny")
     return folder
 
 
@@ -72,7 +74,7 @@ def test_the_same_rows_give_the_same_bytes_without_torch(folder, tmp_path):
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     code = (
         "import sys; from scsc_lab.cli import main; "
-        f"code = main(['report', '--from', {str(folder / document.ROWS)!r}]); print(code, 'torch' in sys.modules)"
+        f"code = main(['report', '--from', {str(folder / evidence.ROWS)!r}]); print(code, 'torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "0 False"
@@ -80,7 +82,7 @@ def test_the_same_rows_give_the_same_bytes_without_torch(folder, tmp_path):
 
 
 def test_main_numbers_stand_in_the_text(folder):
-    rows = document.read(folder / document.ROWS)
+    rows = evidence.read(folder / evidence.ROWS)
     text = (folder / "README.md").read_text()
     networks = [row for row in rows if row["table"] == "comparison"]
     assert len(networks) == 2
@@ -91,23 +93,115 @@ def test_main_numbers_stand_in_the_text(folder):
 
 @pytest.mark.parametrize("name", ["a|b", "a<b>c", "a`b`c", "a\nb", "![x](y)", "*a*_b_", "# a", "a | b\n\n## c"])
 def test_no_model_name_breaks_the_page(folder, name, tmp_path):
-    rows = document.read(folder / document.ROWS)
+    rows = evidence.read(folder / evidence.ROWS)
     original = next(row["model"] for row in rows if row["table"] == "comparison")
     renamed = [json.loads(json.dumps(row).replace(json.dumps(original)[1:-1], json.dumps(name)[1:-1])) for row in rows]
-    for row in renamed:
-        if "map_file" in row:
-            row["map_file"] = str(folder / next(r["map_file"] for r in rows if r["table"] == "field"))
-    document.write(tmp_path, renamed, name)
+    for row, usual in zip(renamed, rows, strict=True):
+        row.update({"map_file": usual["map_file"]} if "map_file" in usual else {})
+    document.write(tmp_path, renamed, name, folder)
     text = (tmp_path / "README.md").read_text()
     plain = (folder / "README.md").read_text()
     lines, expected = text.splitlines(), plain.splitlines()
     assert len(lines) == len(expected)
     for line, usual in zip(lines, expected, strict=True):
-        pipes = [len(re.findall(r"(?<!\\)\|", one)) for one in (line, usual)]
+        pipes = [len(re.findall(r"(?<!\\)\|", one.replace(r"\\", ""))) for one in (line, usual)]
         assert pipes[0] == pipes[1], line
         assert line.startswith("#") == usual.startswith("#")
         assert not re.search(r"(?<!\\)<", line)
-    assert text.count("![") == plain.count("![")
+    assert len(pictures(text)) == len(pictures(plain))
+
+
+def pictures(text):
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    return [child for token in tokens for child in token.children or () if child.type in ("image", "html_inline")]
+
+
+def elsewhere(rows, change):
+    """Return rows with every text of every row, at any depth, changed; what tells tables apart stays."""
+
+    def changed(key, value):
+        if isinstance(value, str):
+            return value if key in ("table", "map_file", "variant", "quantity") else change(value)
+        if isinstance(value, dict):
+            return {name: changed(name, one) for name, one in value.items()}
+        return [changed(key, one) for one in value] if isinstance(value, list) else value
+
+    return [changed("", row) for row in rows]
+
+
+def test_a_page_with_all_fields_hostile_has_no_heading_tag_or_picture_more(folder, tmp_path):
+    rows = evidence.read(folder / evidence.ROWS)
+    evil = "\n\n# injected\n\n<script>x</script> ![x](y) | \x1b[31m"
+    document.write(tmp_path, elsewhere(rows, lambda text: text + evil), f"name{evil}", folder)
+    text, usual = (tmp_path / "README.md").read_text(), (folder / "README.md").read_text()
+    headings = [[line for line in page.splitlines() if line.startswith("#")] for page in (text, usual)]
+    assert len(headings[0]) == len(headings[1])
+    assert headings[0][1:] == headings[1][1:]
+    assert "<script" not in re.sub(r"`[^`]*`", "", text)
+    assert "\x1b" not in text
+    assert len(pictures(text)) == len(pictures(usual))
+
+
+@pytest.mark.parametrize("name", ["../outside.npz", "/etc/passwd", "fields/../../outside.npz", "", ".", "a\0b"])
+def test_maps_elsewhere_are_refused(folder, name, tmp_path):
+    rows = evidence.read(folder / evidence.ROWS)
+    rows = [{**row, "map_file": name} if "map_file" in row else row for row in rows]
+    with pytest.raises(InputError, match="not in the report's folder"):
+        document.write(tmp_path, rows, "x", folder)
+
+
+def test_figures_stay_in_the_folder_whatever_the_study_is_called(folder, tmp_path):
+    rows = evidence.read(folder / evidence.ROWS)
+    target = tmp_path / "a" / "b" / "c"
+    rows = [{**row, "study": "x/../../../P"} if "study" in row else row for row in rows]
+    written = document.write(target, rows, "x", folder)
+    assert {path.parent for path in written} == {target}
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(written)
+
+
+@pytest.mark.parametrize("schema", [2, "1", None, [1]])
+def test_rows_of_another_schema_are_refused(folder, schema, tmp_path, capsys):
+    lines = (folder / evidence.ROWS).read_text().splitlines()
+    first = json.loads(lines[0])
+    assert first["schema"] == 1
+    (tmp_path / "rows.jsonl").write_text("\n".join([json.dumps({**first, "schema": schema}), *lines[1:], ""]))
+    assert main(["report", "--from", str(tmp_path / "rows.jsonl")]) == 2
+    assert "holds rows of schema" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_are_none_are_refused(folder, value, tmp_path):
+    text = (folder / evidence.ROWS).read_text()
+    broken = re.sub(r'"median_seconds": [\d.e-]+', f'"median_seconds": {value}', text, count=1)
+    (tmp_path / "rows.jsonl").write_text(broken)
+    with pytest.raises(InputError, match="is no store of rows"):
+        evidence.read(tmp_path / "rows.jsonl")
+
+
+def test_texts_in_place_of_numbers_are_one_line_or_text(folder, tmp_path):
+    rows = evidence.read(folder / evidence.ROWS)
+    for key in ("median_seconds", "params", "resolution", "samples_seconds", "r50", "settings", "machine"):
+        broken = [{**row, key: "<b>"} if key in row else row for row in rows]
+        with contextlib.suppress(InputError):
+            document.write(tmp_path, broken, "x", folder)
+
+
+def test_a_report_from_rows_under_another_name_leaves_the_first_alone(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "reports" / "first"
+    shutil.copytree(folder, source)
+    before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    rows = str(source / "rows.jsonl")
+    assert main(["report", "--from", rows, "--name", "second"]) == 0
+    assert {path: path.read_bytes() for path in source.rglob("*") if path.is_file()} == before
+    second = tmp_path / "reports" / "second"
+    assert (second / "rows.jsonl").read_bytes() == (source / "rows.jsonl").read_bytes()
+    assert main(["report", "--from", str(second / "rows.jsonl")]) == 0
+    (second / "rows.jsonl").write_text((source / "rows.jsonl").read_text() + "\n".join(["{}", ""]))
+    assert main(["report", "--from", rows, "--name", "second"]) == 2
+    assert "is another report" in capsys.readouterr().err
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path, monkeypatch):
@@ -153,6 +247,8 @@ def test_reports_on_other_things_measure_again(tmp_path):
         (["resnet18", "--from", "bad.jsonl"], "--from takes its networks from the rows"),
         (["--name", "../x"], "--name '../x'"),
         (["--name", ".."], "--name '..'"),
+        (["--name", ""], "--name ''"),
+        (["--from", "bad.jsonl", "--name", ""], "--name ''"),
         (["--set", "groups=2"], "--set and --weights go with models"),
         (["--seed", "-1"], "--seed '-1'"),
         (["resnet5"], "unknown model 'resnet5'"),
@@ -169,6 +265,6 @@ def test_mistakes_are_one_line(arguments, message, capsys, tmp_path, monkeypatch
 
 
 def test_rows_that_lack_something_are_refused(folder):
-    rows = document.read(folder / document.ROWS)
+    rows = evidence.read(folder / evidence.ROWS)
     with pytest.raises(InputError, match="not those of a report"):
         document.write(folder, [{"table": "run"}, *rows[1:]], "x")

@@ -6,7 +6,10 @@ import csv
 import io
 import json
 import os
+import re
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,13 @@ from hypothesis import strategies as st
 
 from scsc_lab import InputError, store, units
 from scsc_lab.provenance import run_info
-from scsc_lab.records import change, with_changes
+from scsc_lab.records import change, file_name, with_changes
 from scsc_lab.report import render as formats
 from scsc_lab.report import tables
+from scsc_lab.report.render import csv as csv_format
+from scsc_lab.report.render import json as json_format
+from scsc_lab.report.render import latex, markdown
+from scsc_lab.report.render.text import one_line
 from scsc_lab.report.tables import Column, Table
 
 RUN = run_info(arguments=["flops", "a b"])
@@ -72,7 +79,7 @@ def test_changes():
 
 
 def test_json_has_schema_run_and_raw_numbers():
-    document = json.loads(formats.to_json(table("resnet50"), RUN))
+    document = json.loads(json_format.render(table("resnet50"), RUN))
     assert document["schema"] == 1
     assert document["rows"][0]["macs"] == 4089184256
     run = document["run"]
@@ -82,7 +89,7 @@ def test_json_has_schema_run_and_raw_numbers():
 
 
 def test_csv_has_raw_numbers():
-    row = next(csv.DictReader(io.StringIO(formats.to_csv(table("a,b"), RUN))))
+    row = next(csv.DictReader(io.StringIO(csv_format.render(table("a,b"), RUN))))
     assert row["model"] == "a,b"
     assert row["macs"] == "4089184256"
     assert row["resolution"] == "224x320"
@@ -90,28 +97,177 @@ def test_csv_has_raw_numbers():
     assert json.loads(row["nested"]) == {"x": 1}
 
 
-def test_latex_carries_raw_numbers_in_comments():
-    text = formats.to_latex(table("a_b & c"), RUN)
-    assert r"a\_b \& c" in text
-    assert r"224$\times$320" in text
-    assert '"macs": 4089184256' in text
-    assert r"\toprule" in text
+def test_a_list_is_not_taken_for_a_size():
+    rows = ({"model": "a", "outliers": [3, 17], "resolution": [224, 224]},)
+    row = next(csv.DictReader(io.StringIO(csv_format.render(Table((tables.MODEL,), rows), RUN))))
+    assert row["outliers"] == "[3, 17]"
+    assert row["resolution"] == "224x224"
 
 
-def test_markdown_is_one_table_whatever_the_name():
-    lines = formats.to_markdown(table("resnet50", EVIL), RUN).splitlines()
-    grid = [line for line in lines if line.startswith("|")]
-    assert len(grid) == 4
-    assert {line.replace(r"\|", "").count("|") for line in grid} == {4}
-    assert "<c>" not in grid[3]
-    assert r"\`d\`" in grid[3]
+def test_intervals_need_no_escape():
+    shown = units.ratio_interval((0.805, 0.803, 0.807))
+    assert shown == "0.805 (0.803–0.807)"
+    assert markdown.text(shown) == shown
+    assert units.with_interval((0.1, -0.2, 0.4), units.ratio) == "0.100 (−0.200 to 0.400)"
+    assert units.interval((1.391, 1.412)) == "1.391–1.412"
 
 
-@given(st.text(max_size=30))
-def test_markdown_cells_stay_cells(name):
-    grid = [line for line in formats.to_markdown(table(name), RUN).split("\n") if line.startswith("|")]
-    assert len(grid) == 3
-    assert len({line.replace("\\\\", "").replace(r"\|", "").count("|") for line in grid}) == 1
+@pytest.mark.parametrize(
+    "plain",
+    ["swin_tiny[kernels=3,9,13]", "r(50%), 95%", "a < b", "R&D", "5 * 3", "≥ 224×224", "scsc_resnet50", "1.5 x"],
+)
+def test_what_needs_no_escape_is_left_alone(plain):
+    assert markdown.text(plain) == plain
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "a\n\n# heading\n\nb",
+    "a|b||c",
+    "`code` and ` one",
+    "[x](javascript:alert(1)) ![x](y.png)",
+    "\\input{/etc/passwd}\n\\input{/etc/passwd}",
+    "50 % of $x_1^2$ & {c} ~ #3",
+    "σ ≥ 0.5 – … “é” ő 日本 😀 \U0001d54f",
+    "\x1b[31mred\x1b]0;title\x07 \x9b2J \x00 \x85 \u2028 \u202e",
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-- --- ?` [opt] *star",
+    "@SUM(A1)",
+    "&lt;b&gt; &amp;",
+    "* a",
+    "1. a",
+    "- [ ] task",
+    "~~gone~~ *soft* __loud__",
+    "\ud800 half",
+    "",
+    " ",
+]
+
+
+def hostile(text: str) -> Table:
+    """Return a table in which every text, of columns, cells, title and notes, is this one."""
+    columns = (Column("model", text, number=False), Column("other", f"Δ {text}"), Column("third", f"Δ {text}"))
+    row = {"model": text, "other": text, "third": 1.0, text: text, "listed": [text], "nested": {text: [text]}}
+    detail = Table(columns, (row,), text, (text,))
+    return Table(columns, (row, row), text, (text, f"As by `scsc-lab`: {text}."), (detail,))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_hostile_text_reaches_no_terminal_and_no_file_raw(name, text):
+    written = formats.FORMATS[name](hostile(text), RUN)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", written)
+    assert written.encode()
+
+
+def markdown_pages(text: str) -> list[list[str]]:
+    """Return what a reader of Markdown sees, as pairs of the kind of each piece and its text."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    tokens = parser.parse(text)
+    return [[child.type, child.content] for token in tokens for child in token.children or ()]
+
+
+@given(
+    st.one_of(
+        st.sampled_from(HOSTILE), st.text("<>&;|`*_[]()!#-+=~$\\ 1.ab:\n\t\x85é", max_size=25), st.text(max_size=25)
+    )
+)
+def test_a_reader_of_markdown_sees_the_text_itself(text):
+    shown = one_line(text)
+    expected = [["text", shown]] if shown else []
+    assert joined(markdown_pages(markdown.text(text))) == expected
+    cells = joined(markdown_pages(markdown.render(Table((Column("a", "h"),), ({"a": text},)), RUN)))
+    assert cells == [["text", f"h{shown}"]]
+
+
+def joined(pieces: list[list[str]]) -> list[list[str]]:
+    if all(kind in ("text", "text_special") for kind, _ in pieces):
+        whole = "".join(content for _, content in pieces)
+        return [["text", whole]] if whole else []
+    return pieces
+
+
+@given(st.text("`ab|\\<&* \n", max_size=20), st.text(max_size=20))
+def test_code_in_notes_is_code_and_the_rest_is_text(one, other):
+    pieces = markdown_pages(markdown.prose(f"As by `scsc-lab flops`: {one} {other}"))
+    assert pieces[1] == ["code_inline", "scsc-lab flops"]
+    assert {kind for kind, _ in pieces} <= {"text", "text_special", "code_inline"}
+
+
+@given(st.text("a[]()!\\<", max_size=20))
+def test_a_picture_is_one_whatever_its_text(text):
+    from markdown_it import MarkdownIt
+
+    (_, inline, _) = MarkdownIt("commonmark").parse(f"x {markdown.picture('a.png', text)}")
+    assert [child.type for child in inline.children] == ["text", "image"]
+    assert "".join(child.content for child in inline.children[1].children or ()) == one_line(text)
+
+
+def test_latex_has_caption_label_and_headings_that_differ():
+    columns = (tables.MODEL, *tables.changed(tables.PARAMS), *tables.changed(tables.MACS))
+    rows = ({"model": "a_b & c", "params": 25_000_000, "params_change": -0.5, "macs": 4089184256, "macs_change": 0.25},)
+    text = latex.render(Table(columns, rows, "Counted: 50 %", ("As by `scsc-lab flops`.",)), RUN)
+    for part in (
+        r"\caption{Counted: 50 \%}",
+        r"\label{tab:counted-50}",
+        r"model & params (M) & $\Delta$ params & MACs (G) & $\Delta$ MACs \\",
+        r"a\_b \& c & 25.00 & $-$50.0\% & 4.089 & +25.0\% \\",
+        r"\texttt{scsc-lab flops}",
+        r"\toprule",
+    ):
+        assert part in text
+    assert "4089184256" not in text
+
+
+def test_latex_of_hostile_text_is_no_command():
+    for text in HOSTILE:
+        written = latex.render(hostile(text), RUN)
+        assert not re.search(r"(?<!\\)\\input|\\write", written.replace(r"\textbackslash{}", ""))
+        assert written.isascii()
+
+
+def test_every_table_goes_through_pdflatex_as_it_is(tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex here")
+    body = "".join(latex.render(hostile(text), RUN) for text in HOSTILE)
+    body += latex.render(table("resnet50", EVIL), RUN) + latex.render(Table((tables.MODEL, tables.MACS), ()), RUN)
+    (tmp_path / "tables.tex").write_text(body)
+    classes = r"\documentclass{article}" + latex.PREAMBLE + r"\extrafloats{100}"
+    (tmp_path / "paper.tex").write_text(classes + r"\begin{document}\input{tables}\clearpage\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 1000
+    assert "Missing character" not in (tmp_path / "paper.log").read_text(errors="replace")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "＝1"])
+def test_no_cell_of_a_csv_is_a_formula(text):
+    rows = list(csv.reader(io.StringIO(csv_format.render(hostile(text), RUN))))
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "＝"))]
+    negative = csv_format.render(Table((tables.MODEL,), ({"change": -0.5},)), RUN)
+    assert negative == "change\n-0.5\n"
+
+
+def test_json_reads_back_whatever_the_text():
+    for text in HOSTILE:
+        assert json.loads(json_format.render(hostile(text), RUN))["rows"][0]["model"] == text
+
+
+@given(st.text(max_size=300))
+def test_every_text_has_a_file_name_of_its_own(text):
+    name = file_name(text)
+    assert re.fullmatch(r"(?![.-])[A-Za-z0-9_.=,+-]{1,130}", name)
+    assert file_name(f"{text}/") != name
+
+
+def test_names_that_need_no_change_are_kept():
+    assert file_name("scsc_swin_tiny") == "scsc_swin_tiny"
+    assert "/" not in file_name("x/../../../P")
+    assert not file_name("../../etc/passwd").startswith(".")
 
 
 def test_terminal_table_is_plain_when_piped(capsys):
@@ -128,7 +284,9 @@ def test_an_empty_table_can_be_written_in_every_format():
         assert write(empty, RUN)
 
 
-@pytest.mark.parametrize(("suffix", "start"), [(".md", "**Title**"), (".csv", "model"), (".json", "{"), (".tex", "\\")])
+@pytest.mark.parametrize(
+    ("suffix", "start"), [(".md", "**Title**"), (".csv", "model"), (".json", "{"), (".tex", "% in the preamble")]
+)
 def test_the_suffix_chooses_the_format(tmp_path, suffix, start):
     path = tmp_path / "new" / "folder" / f"table{suffix}"
     formats.emit(table("resnet50"), RUN, output=path)

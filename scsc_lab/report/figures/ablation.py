@@ -36,9 +36,9 @@ def draw(rows: Sequence[Row], metrics: dict[str, str]) -> Figure:
         panel.tick_params(left=False)
         panel.set_xlabel(f"{heading}, change (%)")
         _write_values(panel, shown, changes)
-    axes[0][0].set_yticks(list(positions), [str(row["variant"]) for row in variants])
+    axes[0][0].set_yticks(list(positions), [style.name(row["variant"]) for row in variants])
     axes[0][0].invert_yaxis()
-    figure.suptitle(f"{rows[0]['model']}: {rows[0]['study']}", fontsize=8)
+    figure.suptitle(style.name(f"{rows[0]['model']}: {rows[0]['study']}"), fontsize=8)
     return figure
 
 

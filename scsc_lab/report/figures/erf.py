@@ -174,7 +174,7 @@ def _title(field: Field, width: int) -> str:
         f"{units.size(setting.resolution)}, {weights}{seeds}",
         field.images_as_text,
     ]
-    return "\n".join(part for line in lines for part in textwrap.wrap(line, width))
+    return "\n".join(part for line in lines for part in textwrap.wrap(style.name(line, 200), width))
 
 
 def _theoretical(field: Field) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -231,7 +231,7 @@ def _profiles(panel: Any, measured: Sequence[Field]) -> None:
         setting = field.setting
         density = radial_density(field.drawn, setting.centre)
         reach = min(setting.resolution) // 2
-        name = f"{setting.model} {setting.stage}" if _several_stages(measured) else setting.model
+        name = style.name(f"{setting.model} {setting.stage}" if _several_stages(measured) else setting.model)
         panel.plot(
             np.arange(reach),
             density[:reach],

@@ -68,9 +68,7 @@ def _draw_panel(axis: Any, rows: Sequence[Row], *, several: bool) -> None:
 
 
 def _caption(row: Row) -> str:
-    name = row["model"]
-    if len(name) > _LONGEST_LABEL:
-        name = f"{name[: _LONGEST_LABEL - 1]}…"
+    name = style.name(row["model"], _LONGEST_LABEL)
     if row["median_seconds"] is None:
         return f"{name}: {row['status']}"
     text = f"{name}: {units.milliseconds(row['median_seconds'])} ms"

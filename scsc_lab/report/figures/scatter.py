@@ -69,7 +69,7 @@ def draw(rows: Sequence[Row], x: Column, y: Column, *, higher_x: bool = False, h
     legend = figure.legend(loc="outside upper right", handlelength=1.5, fontsize=6, frameon=False)
     legend.set_in_layout(True)
     line = _steps([(xs[index], ys[index]) for index in best], higher_x)
-    _label(figure, axes, [str(row["model"]) for row in shown], list(zip(xs, ys, strict=True)), line)
+    _label(figure, axes, [style.name(row["model"]) for row in shown], list(zip(xs, ys, strict=True)), line)
     return figure
 
 

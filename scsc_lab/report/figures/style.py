@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scsc_lab import store
 from scsc_lab.errors import InputError
+from scsc_lab.report.render.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,6 +30,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 MAP = "magma"
 """Perceptually uniform colour map for fields."""
+
+LONGEST_NAME = 40
+"""Characters of a network's name that a figure has room for."""
 
 SUFFIXES = (".png", ".pdf", ".svg")
 """Kinds of file a figure can be written to."""
@@ -83,6 +88,12 @@ def applied() -> AbstractContextManager[None]:
     return matplotlib.rc_context(_STYLE)
 
 
+def name(text: object, longest: int = LONGEST_NAME) -> str:
+    """Return a name as a figure has it: one line, its middle left out where it is too long."""
+    line = one_line(str(text))
+    return line if len(line) <= longest else f"{line[: (longest - 1) * 2 // 3]}…{line[-(longest - 1) // 3 :]}"
+
+
 def colours_of_map(levels: int) -> Any:
     """Return the colour map for fields with so many colours."""
     import matplotlib
@@ -127,7 +138,8 @@ def save(figure: Figure, path: Path, *, palette: bool = False, dots_per_inch: in
     kind = path.suffix.lower().removeprefix(".")
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks is drawn as boxes
         figure.savefig(buffer, format=kind, metadata=metadata, dpi=dots_per_inch)
     if palette and kind == "png":
         buffer = _with_palette(buffer)

@@ -1,0 +1,63 @@
+"""The rows that a report rests on, and the files that they name: read from a folder, taken as data from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scsc_lab import store
+from scsc_lab.analysis import mapfile
+from scsc_lab.analysis.field import Field
+from scsc_lab.errors import InputError
+from scsc_lab.records import SCHEMA, Row
+
+ROWS = "rows.jsonl"
+"""The evidence: every raw number of a report, one row a line."""
+
+
+def read(path: Path) -> list[Row]:
+    """Return the rows of a report.
+
+    Raises:
+        InputError: if the file is not there, holds no rows of a report, or rows of another schema.
+    """
+    if not path.is_file():
+        raise InputError(f"no file {str(path)!r}: name the rows.jsonl of a report")
+    rows = store.RowStore(path).rows
+    if not rows or rows[0].get("table") != "run":
+        raise InputError(f"{path} is not the rows of a report: its first row does not say how they were measured")
+    schema = rows[0].get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise InputError(f"{path} holds rows of schema {schema!r}; this version reads {SCHEMA}: measure again")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row.get("table"), str):
+            raise InputError(f"{path}, line {number}: the row does not say of which table it is")
+    return rows
+
+
+def fields(folder: Path, rows: Sequence[Row]) -> list[Field]:
+    """Return the receptive fields whose maps rows name.
+
+    Args:
+        folder: the report's folder, in which the files lie.
+        rows: rows with ``map_file``, a path in that folder.
+
+    Raises:
+        InputError: if a file lies elsewhere, or cannot be read.
+    """
+    return [field for row in rows for field in mapfile.load(inside(folder, str(row["map_file"])))]
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a file in a folder or below it, from a name that comes from elsewhere.
+
+    Raises:
+        InputError: if the name leads out of the folder.
+    """
+    try:
+        path = (folder / name).resolve()
+        if not Path(name).is_absolute() and path.is_relative_to(folder.resolve()) and path != folder.resolve():
+            return path
+    except (OSError, ValueError, RuntimeError):
+        pass
+    raise InputError(f"the rows name the file {name!r}, which is not in the report's folder")

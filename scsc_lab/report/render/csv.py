@@ -1,0 +1,37 @@
+"""CSV: the rows with raw numbers, one column for every key that any row has; no cell that a spreadsheet runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from scsc_lab.provenance import RunInfo
+from scsc_lab.report.render.text import visible
+from scsc_lab.report.tables import Table
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def render(table: Table, run: RunInfo) -> str:
+    """Return the rows as CSV: numbers raw, the input size as ``224x320``, lists and mappings as JSON.
+
+    Text that a spreadsheet would take for a formula begins with an apostrophe, which keeps it text.
+    """
+    import pandas
+
+    rows = [{_text(key): _scalar(key, value) for key, value in row.items()} for row in table.raw]
+    return str(pandas.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
+
+
+def _scalar(key: str, value: Any) -> Any:
+    if key == "resolution" and isinstance(value, (list, tuple)):
+        return _text("x".join(map(str, value)))
+    if isinstance(value, (dict, list, tuple)):
+        return _text(json.dumps(value, ensure_ascii=False))
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(value: str) -> str:
+    guarded = f"'{value}" if value.startswith(_FORMULA) else value
+    return "\n".join(map(visible, guarded.split("\n")))

@@ -1,0 +1,135 @@
+"""LaTeX for a paper: a booktabs table with caption and label that pdflatex sets as it is."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import replace
+
+from scsc_lab.provenance import RunInfo
+from scsc_lab.report.render.text import one_line, spans
+from scsc_lab.report.tables import Column, Table
+
+PREAMBLE = r"\usepackage{booktabs}"
+"""What a document needs to take these tables in."""
+
+_WIDE = 8
+"""Columns from which a table spans both columns of a paper."""
+
+# fmt: off
+_SYMBOLS = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "`": r"\textasciigrave{}", '"': "''", "[": "{[}", "]": "{]}", "*": "{*}",
+    "×": r"$\times$", "−": r"$-$", "±": r"$\pm$", "≥": r"$\geq$", "≤": r"$\leq$", "≈": r"$\approx$", "≠": r"$\neq$",
+    "→": r"$\to$", "←": r"$\leftarrow$", "·": r"$\cdot$", "∞": r"$\infty$", "²": "$^2$", "³": "$^3$", "°": r"$^\circ$",
+    "–": "\0", "—": "\0-", "…": r"\ldots{}", "“": "``", "”": "''", "‘": "`", "’": "'", "½": "1/2", "√": r"$\surd$",
+    "§": r"\S{}", "†": r"\dag{}", "•": r"$\bullet$", "µ": r"$\mu$", "ß": r"\ss{}", "ø": r"\o{}", "Ø": r"\O{}",
+    "æ": r"\ae{}", "Æ": r"\AE{}", "ł": r"\l{}", "Ł": r"\L{}", "ı": r"\i{}", "\u00a0": "~", "\u202f": "~",
+}
+# fmt: on
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξπρςστυφχψωΓΔΘΛΞΠΣΥΦΨΩ",
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho varsigma sigma tau upsilon "
+        "phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split(),
+        strict=True,
+    )
+)
+_ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030a": "r", "\u0327": "c"}
+_ACCENTS |= {"\u030c": "v", "\u0304": "=", "\u0307": ".", "\u0306": "u", "\u030b": "H", "\u0328": "k"}
+
+
+def render(table: Table, run: RunInfo) -> str:
+    r"""Return a booktabs table with caption, label and notes, and one such table for each detail.
+
+    A document that takes it in needs :data:`PREAMBLE`. Headings that are the same are told apart by the column before.
+    """
+    titled = table if table.title else replace(table, title=f"Measured by `{run.command}`")
+    return "% in the preamble: " + PREAMBLE + "\n" + "\n".join(_floats(titled, set()))
+
+
+def _floats(table: Table, labels: set[str]) -> list[str]:
+    label = base = _label(table.title)
+    number = 1
+    while label in labels:
+        number += 1
+        label = f"{base}-{number}"
+    labels.add(label)
+    kind = "table*" if len(table.columns) > _WIDE else "table"
+    notes = [rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {prose(note)}}}" for note in table.notes]
+    lines = [
+        rf"\begin{{{kind}}}[t]",
+        r"\centering\small",
+        rf"\caption{{{prose(table.title)}}}",
+        rf"\label{{{label}}}",
+        r"\setlength{\tabcolsep}{4pt}",
+        *tabular(table),
+        *notes,
+        rf"\end{{{kind}}}",
+        "",
+    ]
+    found = ["\n".join(lines)]
+    for detail in table.details:
+        found += _floats(detail, labels)
+    return found
+
+
+def tabular(table: Table) -> list[str]:
+    """Return the lines of the table's grid."""
+    columns = "".join("r" if column.number else "l" for column in table.columns)
+    rows = [" & ".join(map(text, cells)) + r" \\" for cells in table.cells()]
+    heads = " & ".join(map(text, headings(table.columns))) + r" \\"
+    return [
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        heads,
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def headings(columns: tuple[Column, ...]) -> list[str]:
+    """Return the columns' headings, none twice: a Δ or an arrow that recurs says of what, from the column before."""
+    plain = [column.heading for column in columns]
+    found: list[str] = []
+    subject = ""
+    for heading in plain:
+        if plain.count(heading) > 1 and subject:
+            found.append(f"{heading} {subject}")
+        else:
+            subject = heading.partition(" (")[0]
+            found.append(heading)
+    return found
+
+
+def text(value: str) -> str:
+    """Return text that LaTeX sets as it is; a character that pdflatex has no sign for is given by its number."""
+    return re.sub("-(?=-)", "-{}", "".join(map(_character, one_line(value)))).replace("\0", "--")
+
+
+def prose(value: str) -> str:
+    """Return a note or a paragraph, in which what stands between two backticks is code."""
+    return "".join(rf"\texttt{{{text(piece)}}}" if is_code else text(piece) for piece, is_code in spans(value))
+
+
+def _label(title: str) -> str:
+    return "tab:" + (re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:60] or "scsc-lab")
+
+
+def _character(character: str) -> str:
+    if character in _SYMBOLS:
+        return _SYMBOLS[character]
+    if character.isascii():
+        return character
+    if character in _GREEK:
+        return rf"$\{_GREEK[character]}$"
+    base, *marks = list(unicodedata.normalize("NFKD", character))
+    if base.isascii() and base.isprintable():
+        if len(marks) == 1 and marks[0] in _ACCENTS:
+            return rf"\{_ACCENTS[marks[0]]}{{{base}}}"
+        if all(mark.isascii() and mark.isprintable() for mark in marks):
+            return "".join(map(_character, (base, *marks)))
+    return f"(U+{ord(character):04X})"

@@ -1,0 +1,81 @@
+"""Markdown as GitHub shows it: what is data is shown as it is, and nothing is escaped that needs no escape."""
+
+from __future__ import annotations
+
+import re
+
+from scsc_lab.provenance import RunInfo
+from scsc_lab.report.render.text import one_line, spans
+from scsc_lab.report.tables import Column, Table
+
+_SPECIAL = re.compile(
+    r"""[\\|`$]                              # escapes, cells, code and formulas, wherever they stand
+    | [*~](?=\S) | (?<=\S)[*~]               # emphasis and deletions
+    | (?<![^\W_])_ | _(?![^\W_])             # emphasis by underscores, which does not happen inside words
+    | \](?=[\[(:])                           # the end of a link's text
+    | ^\[ | ^\#(?=\#{0,5}(\s|$))             # tasks and headings, at the start of a line
+    | ^[*+-](?=\s|$) | ^-(?=[\s-]*$)          # lists and rules""",
+    re.VERBOSE,
+)
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])|^>")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+_BRACKET = re.compile(r"(\\.)|([\[\]])")
+_ESCAPED = r"\\\g<0>"
+_ENTITIES = {"<": "&lt;", ">": "&gt;"}
+
+
+def render(table: Table, run: RunInfo) -> str:
+    """Return a GitHub table, its notes below; nothing in a cell can break it."""
+    from tabulate import tabulate
+
+    lines = [f"**{text(table.title)}**\n"] if table.title else []
+    lines.append(
+        tabulate(
+            [[text(cell) for cell in cells] for cells in table.cells()],
+            headers=[text(column.heading) for column in table.columns],
+            tablefmt="github",
+            colalign=alignments(table.columns) if table.rows else None,
+            disable_numparse=True,
+        )
+    )
+    lines += [f"\n{prose(note)}" for note in table.notes]
+    lines += [f"\n{render(detail, run)}" for detail in table.details]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def text(value: str) -> str:
+    """Return text that Markdown shows as it is, inside a table's cell too."""
+    return _escaped(one_line(value))
+
+
+def prose(value: str) -> str:
+    """Return a note or a paragraph, in which what stands between two backticks is code."""
+    pieces = enumerate(spans(value))
+    return "".join(code(piece) if is_code else _escaped(piece, start=not index) for index, (piece, is_code) in pieces)
+
+
+def code(value: str) -> str:
+    """Return a code span that nothing in the text can end, inside a table's cell too."""
+    shown = one_line(value).replace("|", r"\|")
+    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    inner = f" {shown} " if longest else shown
+    return f"{fence}{inner}{fence}"
+
+
+def picture(file: str, value: str) -> str:
+    """Return a picture with its text, in which no bracket ends the text before its end."""
+    return f"![{_BRACKET.sub(lambda found: found[1] or f'{chr(92)}{found[2]}', text(value))}]({file})"
+
+
+def alignments(columns: tuple[Column, ...]) -> list[str]:
+    """Return where the cells of each column stand, as tabulate has it."""
+    return ["right" if column.number else "left" for column in columns]
+
+
+def _escaped(line: str, *, start: bool = True) -> str:
+    if not start:  # what is special at the start of a line only is not special here
+        return _escaped(f"x{line}")[1:]
+    line = _NUMBERED.sub(r"\1\\\2", _SPECIAL.sub(_ESCAPED, _ENTITY.sub("&amp;", line)))
+    return _TAG.sub(lambda match: _ENTITIES[match[0]], line)
