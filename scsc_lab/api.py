@@ -73,7 +73,7 @@ def latency(
     channels: int = 3,
     device: str = "auto",
     dtype: str = "float32",
-    memory_format: str = "contiguous",
+    memory_format: str = "auto",
     threads: int = 1,
     compile: bool = False,
     train: bool = False,
@@ -93,7 +93,7 @@ def latency(
         channels: input channels of modules.
         device: ``auto``, or a device's name.
         dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
-        memory_format: ``contiguous`` or ``channels_last``.
+        memory_format: ``contiguous``, ``channels_last``, or ``auto``: the one in which each is faster.
         threads: threads of one operator on the CPU.
         compile: whether ``torch.compile`` makes them.
         train: forward and backward in training mode, in place of forward in evaluation mode.

@@ -10,8 +10,11 @@ from scsc_lab.errors import InputError, nearest
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 """Element types that networks are timed in."""
 
-MEMORY_FORMATS = ("contiguous", "channels_last")
-"""Orders of an image's elements in memory."""
+MEMORY_FORMATS = ("auto", "contiguous", "channels_last")
+"""Orders of an image's elements in memory; ``auto``: the one in which a network is faster, by :data:`LAYOUT_RULE`."""
+
+LAYOUT_RULE = "by the fastest warm pass in each, tried in turn; channels-last only if it is faster by over 2 %"
+"""How the order of elements is chosen where it is not given."""
 
 WARM_UP_RULE = "until three passes in a row are no longer faster, by 2 %, than the three before"
 """When a warm-up ends, unless its time is over first."""
@@ -27,7 +30,8 @@ class Execution:
     Attributes:
         device: ``auto`` or a device's name.
         dtype: element type of weights and input.
-        memory_format: order of the elements of weights and input, ``contiguous`` or ``channels_last``.
+        memory_format: order of the elements of weights and input: ``contiguous``, ``channels_last``, or ``auto``, the
+            one in which each network is faster.
         threads: threads of one operator on the CPU; one is steadier than all of a shared machine.
         compile: whether ``torch.compile`` makes it.
         train: forward and backward pass in training mode, in place of a forward pass in evaluation mode.
@@ -38,7 +42,7 @@ class Execution:
 
     device: str = "auto"
     dtype: str = "float32"
-    memory_format: str = "contiguous"
+    memory_format: str = "auto"
     threads: int = 1
     compile: bool = False
     train: bool = False
@@ -98,6 +102,7 @@ class Plan:
         delta: relative difference of two times that counts as none, for the verdict ``same``.
         resamples: resamples of the bootstrap.
         warm_up_seconds: longest warm-up of a network at a batch size, not counting its first pass.
+        noise: whether the baseline is timed twice in every round, for a noise floor under the same conditions.
 
     Raises:
         InputError: if a value is out of bounds.
@@ -111,6 +116,7 @@ class Plan:
     delta: float = 0.02
     resamples: int = 5000
     warm_up_seconds: float = 3.0
+    noise: bool = False
 
     def __post_init__(self) -> None:
         if not self.batches:

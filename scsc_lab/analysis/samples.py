@@ -18,6 +18,9 @@ FEWEST_FOR_SPREAD = 4
 FEWEST_FOR_DRIFT = 12
 """Samples below which drift cannot be told from noise."""
 
+RESTLESS = 1.2
+"""Spread above which something else ran on the machine for at least half of the samples."""
+
 _FENCE = 1.5
 _DRIFT_DEVIATIONS = 3.0
 _DRIFT_CHANGE = 0.02
@@ -47,6 +50,11 @@ def interquartile_range(times: Sequence[float]) -> float | None:
         return None
     low, high = np.percentile(times, (25, 75))
     return float(high - low)
+
+
+def spread(times: Sequence[float]) -> float | None:
+    """Return the median over the fastest sample, 1 of a quiet machine; ``None`` of nothing."""
+    return float(np.median(times) / min(times)) if len(times) and min(times) > 0 else None
 
 
 def percentile(times: Sequence[float], percent: int) -> float | None:

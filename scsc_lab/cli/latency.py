@@ -46,6 +46,11 @@ _COMPARED = (
     Column(("ratio_low", "ratio_high"), "95 % interval", units.interval),
     Column("verdict", "verdict", number=False),
 )
+_LAYOUT = Column("memory_format", "layout", lambda layout: latency_notes.LAYOUTS.get(layout, ""), optional=True)
+_OWN_FORM = (
+    Column("ordinary_ratio", "to ordinary", units.ratio),
+    Column(("ordinary_ratio_low", "ordinary_ratio_high"), "95 % interval", units.interval),
+)
 # Set as a number is, so that a narrow terminal leaves out optional columns before it folds these words.
 _STATUS = Column("status", "status", lambda status: "" if status == "complete" else str(status))
 
@@ -64,7 +69,7 @@ def latency(
     baseline: options.Baseline = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
-    memory_format: options.MemoryFormat = "contiguous",
+    memory_format: options.MemoryFormat = "auto",
     threads: options.Threads = "1",
     compile: options.Compile = False,
     train: options.Train = False,
@@ -145,10 +150,10 @@ def _timings(subjects: Sequence[Subject], plan: Plan, baseline: int, self_test: 
 
 
 def _parts(subjects: Sequence[Subject], plan: Plan, by: str) -> list[Row]:
-    from scsc_lab.experiments import breakdown as parts
+    from scsc_lab.experiments import speed
 
     with progress.timed() as tell:
-        found = parts.measure(subjects, plan, by, progress=tell)
+        found = speed.broken_down(subjects, plan, by, progress=tell)
         return [row for breakdown in found for row in breakdown.rows()]
 
 
@@ -157,13 +162,23 @@ def _totals(rows: Sequence[Row], plan: Plan, self_test: bool) -> Table:
     batches = [_BATCH] if len(plan.batches) > 1 else []
     wrong = [_STATUS] if any(row["status"] != "complete" for row in rows) else []
     compared = any(row["baseline"] for row in rows)
-    columns = (tables.MODEL, *batches, *_MEASURED, *([] if compared else [replace(tables.MACS, optional=True)]), *wrong)
+    layout = [_LAYOUT] if plan.execution.memory_format == "auto" else []
+    columns = (
+        tables.MODEL,
+        *batches,
+        *layout,
+        *_MEASURED,
+        *([] if compared else [replace(tables.MACS, optional=True)]),
+        *wrong,
+    )
     notes = latency_notes.notes(rows, plan, self_test=self_test)
     if not compared:
         return Table(columns, tuple(rows), latency_notes.title(rows), notes)
     against = next(row["baseline"] for row in rows if row["baseline"])
     title = "Against itself" if self_test else f"Against {against}"
-    comparison = Table((tables.MODEL, *batches, *_COMPARED), tuple(rows), title, notes)
+    own_forms = any(row["ordinary"] != row["baseline"] for row in rows if row["ordinary"])
+    columns_ = (tables.MODEL, *batches, *_COMPARED, *(_OWN_FORM if own_forms else ()))
+    comparison = Table(columns_, tuple(rows), title, notes)
     return Table(columns, tuple(rows), latency_notes.title(rows), (), (comparison,))
 
 

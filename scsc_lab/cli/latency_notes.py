@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scsc_lab import units
+from scsc_lab.analysis import samples
+from scsc_lab.analysis.paired import Comparison, noise_floor
 from scsc_lab.records import Row
-from scsc_lab.settings import WARM_UP_RULE, Plan
+from scsc_lab.settings import LAYOUT_RULE, WARM_UP_RULE, Plan
 
 _COMPARED = (
     "Timed side by side in rounds of random order (seed {seed}). Ratio: time / the baseline's, median over the pairs; "
     "interval: bootstrap, {resamples:,} resamples. same: within ±{delta} of 1; faster, slower: all of the interval on "
     "one side of 1."
 )
+LAYOUTS = {"contiguous": "contiguous", "channels_last": "channels-last"}
+"""What the orders of an image's elements are called."""
+
 _PARTS = (
-    "Parts are timed inside the pass, in turn with passes that are not watched, which give the total; unexplained: "
-    "the total less the parts."
+    "Parts are timed inside the pass, in turn with passes that are not watched, which give the total: each has its "
+    "median share of a watched pass; unexplained: the total less the parts."
 )
 
 
@@ -25,7 +30,8 @@ def title(rows: Sequence[Row]) -> str:
     sizes = " and ".join(dict.fromkeys(units.size(row["resolution"]) for row in rows))
     batches = ", ".join(dict.fromkeys(str(row["batch"]) for row in rows))
     threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}" if row["device"] == "cpu" else ""
-    order = "" if row["memory_format"] == "contiguous" else f", {row['memory_format']}"
+    asked = row["memory_format_asked"]
+    order = f", {LAYOUTS[asked]}" if asked == "channels_last" else ""
     how = ("compiled" if row["compile"] else "eager") + (", forward and backward" if row["mode"] == "train" else "")
     return f"{row['device']}{threads}, {row['dtype']}{order}, {how}, batch {batches}, {sizes}"
 
@@ -43,9 +49,11 @@ def notes(rows: Sequence[Row], plan: Plan, *, self_test: bool = False, parts: bo
         found.append(_PARTS)
     if self_test:
         found += _noise(rows)
+    found += _floor(rows)
     found += _cut_short(rows)
     found.append(_settings(rows[0]))
     found.append(_warm_up(rows))
+    found += _layouts(rows)
     found += _oddities(rows)
     method = next((row["peak_memory_method"] for row in rows if row["peak_memory_method"]), "")
     if method and not parts:
@@ -59,6 +67,18 @@ def _settings(row: Row) -> str:
     where = row["device_name"] if row["device"] == "cpu" else f"{row['device_name']} ({row['processor']})"
     mode = "forward and backward, training mode" if row["mode"] == "train" else "inference mode, evaluation mode"
     return f"{where}, torch {row['versions'].get('torch', '')}, {mode}, random input, {row['clock']}{threads}"
+
+
+def _layouts(rows: Sequence[Row]) -> list[str]:
+    """Return which layout each network ran in, where it was looked for."""
+    in_layout: dict[str, list[str]] = {}
+    for row in rows:
+        if row["memory_format_asked"] == "auto" and row["memory_format"]:
+            in_layout.setdefault(LAYOUTS[row["memory_format"]], []).append(_name(row, rows))
+    if not in_layout:
+        return []
+    which = "; ".join(f"{layout} {', '.join(dict.fromkeys(names))}" for layout, names in in_layout.items())
+    return [f"Layout of weights and input, {LAYOUT_RULE}: {which}. A layer may change it inside, as SCSC's on a CPU."]
 
 
 def _warm_up(rows: Sequence[Row]) -> str:
@@ -85,15 +105,36 @@ def _oddities(rows: Sequence[Row]) -> list[str]:
     odd = [f"{len(row['outliers'])} of {row['samples']} ({_name(row, rows)})" for row in timed if row["outliers"]]
     if odd:
         found.append(f"Outliers, kept: {', '.join(odd)}.")
-    repeated = [f"{row['repeats']} ({_name(row, rows)})" for row in timed if row["repeats"] > 1]
-    if repeated:
-        found.append(f"Too short for the clock, so repeated inside each sample: {', '.join(repeated)}.")
-    return found
+    repeats = {row["batch"]: row["repeats"] for row in timed if row["repeats"] > 1}
+    if repeats:
+        times = ", ".join(f"{number} times at batch {batch}" for batch, number in repeats.items())
+        found.append(f"The shortest is too short for the clock, so all are repeated inside each sample: {times}.")
+    return found + _busy(timed) + _restless_parts(rows)
+
+
+def _busy(timed: Sequence[Row]) -> list[str]:
+    """Return a line where other work on the machine shows."""
+    signs = []
+    spread = max((row["spread"] or 1.0 for row in timed), default=1.0)
+    if spread > samples.RESTLESS:
+        signs.append(f"a median is {spread:.2f} times the fastest sample")
+    busy = max((row for row in timed if row["load"] is not None), key=lambda row: row["load"], default=None)
+    if busy and busy["load"] > busy["cores"]:
+        signs.append(f"the load is {busy['load']:.1f} on {busy['cores']} cores")
+    return [f"BUSY MACHINE: {' and '.join(signs)}. Times are too long, and ratios drawn towards 1."] if signs else []
+
+
+def _restless_parts(rows: Sequence[Row]) -> list[str]:
+    restless = [
+        f"{row['name']} ({_name(row, rows)})"
+        for row in rows
+        if row.get("name", "total") != "total" and (row["iqr_seconds"] or 0.0) > row["median_seconds"] > 0
+    ]
+    what = "parts whose quartiles lie further apart than their median is long"
+    return [f"NOT STEADY: {what}: {', '.join(restless)}. Their times are those of other work."] if restless else []
 
 
 def _noise(rows: Sequence[Row]) -> list[str]:
-    from scsc_lab.analysis.paired import Comparison, noise_floor
-
     found = []
     for row in rows:
         if not row["baseline"] or row["ratio"] is None:
@@ -106,6 +147,16 @@ def _noise(rows: Sequence[Row]) -> list[str]:
             f"{row['samples']} pairs: {what}. Smaller differences cannot be told from none."
         )
     return found
+
+
+def _floor(rows: Sequence[Row]) -> list[str]:
+    """Return the noise floors that were measured in the same rounds, one a batch size."""
+    floors = {row["batch"]: (row["baseline"], row["noise_floor"]) for row in rows if row["baseline"]}
+    return [
+        f"Noise floor, {baseline} at batch {batch} against itself in the same rounds: ±{units.share(floor)}."
+        for batch, (baseline, floor) in floors.items()
+        if floor is not None
+    ]
 
 
 def _cut_short(rows: Sequence[Row]) -> list[str]:

@@ -79,7 +79,7 @@ Dtype = Annotated[
     str, typer.Option("--dtype", metavar="NAME", help=f"Weights and input: {', '.join(settings.DTYPES)}.")
 ]
 MemoryFormat = Annotated[
-    str, typer.Option("--memory-format", metavar="NAME", help=f"{' or '.join(settings.MEMORY_FORMATS)}.")
+    str, typer.Option("--memory-format", metavar="NAME", help=f"{', '.join(settings.MEMORY_FORMATS)}: the faster one.")
 ]
 Threads = Annotated[str, typer.Option("--threads", metavar="N", help="Threads of an operator on the CPU.")]
 Compile = Annotated[bool, typer.Option("--compile", help="With torch.compile.")]

@@ -10,22 +10,29 @@ from torch import Tensor, nn
 
 from scsc_lab.settings import Execution
 
+_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
 Run = Callable[[], object]
 """One pass, or any other piece of work that is done again and again."""
 
 
 def placed(model: nn.Module, execution: Execution) -> nn.Module:
-    """Return a module as it runs: on its device, in its type and memory order, compiled if it is to be."""
-    order = _memory_format(execution)
-    model = model.to(torch.device(execution.device), dtype_of(execution)).to(memory_format=order)  # type: ignore[call-overload]
+    """Return a module as it runs: on its device, in its type and mode, compiled if it is to be; its layout is apart."""
+    model = model.to(torch.device(execution.device), dtype_of(execution))
     model = model.train() if execution.train else model.eval()
     return torch.compile(model) if execution.compile else model  # type: ignore[return-value]
+
+
+def lay_out(model: nn.Module, memory_format: str) -> None:
+    """Put a module's weights into an order of their elements, in place."""
+    model.to(memory_format=_FORMATS[memory_format])  # type: ignore[call-overload]
 
 
 def random_input(shape: Sequence[int], execution: Execution, seed: int) -> Tensor:
     """Return normal random numbers, in the order and type in which they are fed; zeros could be faster."""
     x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-    return x.to(torch.device(execution.device), dtype_of(execution), memory_format=_memory_format(execution))
+    order = _FORMATS[execution.memory_format]
+    return x.to(torch.device(execution.device), dtype_of(execution), memory_format=order)
 
 
 def one_pass(model: nn.Module, x: Tensor, execution: Execution) -> Run:
@@ -73,10 +80,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _memory_format(execution: Execution) -> torch.memory_format:
-    return torch.channels_last if execution.memory_format == "channels_last" else torch.contiguous_format
 
 
 def _tensors(value: object) -> Iterator[Tensor]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
-from scsc_lab.analysis import samples
+from scsc_lab.analysis import paired, samples
 from scsc_lab.analysis.paired import Comparison
+from scsc_lab.execution.load import Load
 from scsc_lab.execution.memory import Memory
 from scsc_lab.provenance import machine, versions
 from scsc_lab.records import Row, change
@@ -25,19 +27,24 @@ class Timing:
         form: ``ordinary`` or ``deploy``.
         resolution: input height and width, in pixels.
         batch: images in one pass.
-        execution: where and how it ran; the device is the one that ``auto`` stood for.
+        execution: where and how it ran; device and memory format are those that ``auto`` stood for.
         device_name: what the device is called.
         clock: what time was measured with.
         plan: everything that the measurement was told.
-        macs: multiply-accumulates of one forward pass.
         status: ``complete``, ``cut short`` (interrupted) or ``out of memory``.
         samples: seconds of each round, in the order in which they were taken.
-        repeats: how often the pass was repeated inside each sample.
+        repeats: how often the pass was repeated inside each sample, as that of all it is compared with.
+        tried: seconds of its fastest pass in each layout, where the faster one was looked for.
         warm_up: what was run before; ``None`` if it did not come to that.
         memory: its peak memory; likewise.
+        load: how busy the machine was; ``None`` if it did not come to that.
         baseline: name of the network it is compared with; empty for the baseline itself.
-        macs_ratio: its MACs, divided by the baseline's.
         comparison: its time, divided by the baseline's; ``None`` for the baseline, or if either was not timed.
+        ordinary: name of the ordinary form that a deploy form is compared with too.
+        against_ordinary: its time, divided by that one's.
+        noise: the baseline's time, divided by its own in the same rounds, where that was asked for.
+        macs: multiply-accumulates of one forward pass; ``None`` where nobody counted.
+        macs_ratio: its MACs, divided by the baseline's.
     """
 
     model: str
@@ -48,15 +55,20 @@ class Timing:
     device_name: str
     clock: str
     plan: Plan
-    macs: int
     status: str = COMPLETE
     samples: tuple[float, ...] = ()
     repeats: int = 1
+    tried: Mapping[str, float] = field(default_factory=dict)
     warm_up: WarmUp | None = None
     memory: Memory | None = None
+    load: Load | None = None
     baseline: str = ""
-    macs_ratio: float | None = None
     comparison: Comparison | None = None
+    ordinary: str = ""
+    against_ordinary: Comparison | None = None
+    noise: Comparison | None = None
+    macs: int | None = None
+    macs_ratio: float | None = None
 
     @property
     def median_seconds(self) -> float | None:
@@ -67,13 +79,17 @@ class Timing:
         """Return it as one row of raw numbers, with every sample and every setting."""
         middle, drift = self.median_seconds, samples.drift(self.samples)
         settings = {key: value for key, value in asdict(self.execution).items() if key != "train"}
-        against, warm, peak = self.comparison, self.warm_up, self.memory
+        warm, peak = self.warm_up, self.memory
+        asked = self.plan.execution.memory_format
         return {
             "model": self.model,
             "form": self.form,
             "resolution": list(self.resolution),
             "batch": self.batch,
             **settings,
+            "memory_format": None if settings["memory_format"] == "auto" else settings["memory_format"],
+            "memory_format_asked": asked,
+            "memory_format_seconds": dict(self.tried),
             "mode": "train" if self.execution.train else "eval",
             "status": self.status,
             "median_seconds": middle,
@@ -85,6 +101,7 @@ class Timing:
             "samples": len(self.samples),
             "samples_seconds": list(self.samples),
             "repeats": self.repeats,
+            "spread": samples.spread(self.samples),
             "outliers": list(samples.outliers(self.samples)),
             "drift": drift.flagged,
             "drift_change": drift.change,
@@ -96,15 +113,22 @@ class Timing:
             "macs_ratio": self.macs_ratio,
             "macs_change": change(self.macs_ratio, 1.0),
             "baseline": self.baseline,
-            "ratio": against.ratio if against else None,
-            "ratio_low": against.low if against else None,
-            "ratio_high": against.high if against else None,
-            "time_change": change(against.ratio, 1.0) if against else None,
-            "verdict": against.verdict if against else None,
+            **_compared("", self.comparison),
+            "ordinary": self.ordinary,
+            **_compared("ordinary_", self.against_ordinary),
+            "noise_floor": paired.noise_floor(self.noise) if self.noise else None,
+            "noise_ratio": self.noise.ratio if self.noise else None,
+            "noise_ratio_low": self.noise.low if self.noise else None,
+            "noise_ratio_high": self.noise.high if self.noise else None,
+            "load": self.load.most if self.load else None,
+            "load_before": self.load.before if self.load else None,
+            "load_after": self.load.after if self.load else None,
+            "cores": self.load.cores if self.load else None,
             "seed": self.plan.seed,
             "delta": self.plan.delta,
             "resamples": self.plan.resamples,
             "pairs": self.plan.budget.pairs,
+            "pairs_used": self.comparison.pairs if self.comparison else None,
             "min_seconds": self.plan.budget.min_seconds,
             "max_seconds": self.plan.budget.max_seconds,
             "warm_up_max_seconds": self.plan.warm_up_seconds,
@@ -113,3 +137,13 @@ class Timing:
             "processor": machine()["processor"],
             "versions": versions(),
         }
+
+
+def _compared(prefix: str, against: Comparison | None) -> Row:
+    return {
+        f"{prefix}ratio": against.ratio if against else None,
+        f"{prefix}ratio_low": against.low if against else None,
+        f"{prefix}ratio_high": against.high if against else None,
+        f"{prefix}time_change": change(against.ratio, 1.0) if against else None,
+        f"{prefix}verdict": against.verdict if against else None,
+    }

@@ -18,6 +18,8 @@ Progress = Callable[[float, float], None]
 _WINDOW = 3
 _STILL_FASTER = 0.98
 _MOST_REPEATS = 100_000
+_LOOKS = 5
+_LONG = 10
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,14 @@ class Rounds:
     Attributes:
         samples: for each run its seconds, one of each round.
         orders: for each round the order in which the runs were timed.
-        repeats: for each run how often it was repeated inside a sample.
+        repeats: how often each run was repeated inside a sample.
         seconds: wall time of the whole.
         cut_short: whether it was interrupted; the round that was being measured then is left out.
     """
 
     samples: tuple[tuple[float, ...], ...]
     orders: tuple[tuple[int, ...], ...]
-    repeats: tuple[int, ...]
+    repeats: int
     seconds: float
     cut_short: bool
 
@@ -89,15 +91,15 @@ def interleave(
     generator = random.Random(seed)
     samples: list[list[float]] = [[] for _ in runs]
     orders: list[tuple[int, ...]] = []
-    repeats: list[int] = []
+    repeats = 1
     start, cut_short = clock.now(), False
     try:
-        repeats += [_repeats(run, clock) for run in runs]
+        repeats = common_repeats(runs, clock)
         start = clock.now()
         seconds = 0.0
         while not orders or not budget.done(len(orders), seconds):
             order = tuple(generator.sample(range(len(runs)), len(runs)))
-            times = {index: clock.time(runs[index], repeats[index]) for index in order}
+            times = {index: clock.time(runs[index], repeats) for index in order}
             for index, time in times.items():
                 samples[index].append(time)
             orders.append(order)
@@ -108,13 +110,27 @@ def interleave(
         cut_short = True
         rounds = min(map(len, samples))
         samples, orders = [times[:rounds] for times in samples], orders[:rounds]
-    return Rounds(
-        tuple(map(tuple, samples)),
-        tuple(orders),
-        tuple(repeats) or (1,) * len(runs),
-        clock.now() - start,
-        cut_short,
-    )
+    return Rounds(tuple(map(tuple, samples)), tuple(orders), repeats, clock.now() - start, cut_short)
+
+
+def common_repeats(runs: Sequence[Run], clock: Clock) -> int:
+    """Return how often each of several warm runs is repeated inside a sample: one number for all that are compared.
+
+    The first pass after another network finds the caches cold; what is repeated once and what is repeated twice do not
+    compare. The shortest run decides, by the fastest of several samples, so that its samples are as long as the clock
+    needs; but a sample of the longest is not drawn out beyond ten times that.
+    """
+    repeats, most = 1, _MOST_REPEATS
+    while repeats < most:
+        samples = [_fastest(run, clock, repeats) for run in runs]
+        shortest, longest = min(samples), max(samples)
+        if shortest >= clock.shortest_seconds:
+            break
+        if longest > 0:
+            most = max(min(most, int(_LONG * clock.shortest_seconds * repeats / longest)), 1)
+        factor = clock.shortest_seconds / shortest if shortest > 0 else 10.0
+        repeats = min(math.ceil(repeats * min(1.1 * factor, 10.0)), most)
+    return repeats
 
 
 def _settled(times: Sequence[float]) -> bool:
@@ -123,10 +139,11 @@ def _settled(times: Sequence[float]) -> bool:
     return median(times[-_WINDOW:]) >= _STILL_FASTER * median(times[-2 * _WINDOW : -_WINDOW])
 
 
-def _repeats(run: Run, clock: Clock) -> int:
-    """Return how often a run must be repeated to last as long as the clock needs: the more, the shorter it is."""
-    repeats = 1
-    while (seconds := clock.time(run, repeats) * repeats) < clock.shortest_seconds and repeats < _MOST_REPEATS:
-        factor = clock.shortest_seconds / seconds if seconds > 0 else 10.0
-        repeats = min(math.ceil(repeats * min(1.1 * factor, 10.0)), _MOST_REPEATS)
-    return repeats
+def _fastest(run: Run, clock: Clock, repeats: int) -> float:
+    """Return the seconds of a sample, the fastest of several; of one where it is far longer than the clock needs."""
+    fastest = clock.time(run, repeats) * repeats
+    for _ in range(_LOOKS - 1):
+        if fastest >= _LONG * clock.shortest_seconds:
+            break
+        fastest = min(fastest, clock.time(run, repeats) * repeats)
+    return fastest

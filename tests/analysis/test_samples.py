@@ -44,3 +44,9 @@ def test_drift_is_flagged_and_noise_is_not():
     assert samples.drift(noise * np.linspace(1, 0.8, 60)).flagged
     assert samples.drift([1.0] * 5 + [2.0] * 5).change is None
     assert samples.drift([1.0] * 50) == samples.Drift(0.0, False)
+
+
+def test_spread_is_the_median_over_the_fastest():
+    assert samples.spread([2.0, 3.0, 9.0]) == 1.5
+    assert samples.spread([]) is None
+    assert samples.spread([0.0, 1.0]) is None

@@ -128,7 +128,7 @@ def test_a_network_of_your_own_file(run, tmp_path):
         (["--device", "tpu"], "--device 'tpu': one of auto, cpu, cuda, cuda:N, mps"),
         (["--device", "cuda:99"], "device 'cuda:99': "),
         (["--dtype", "float31"], "dtype 'float31': one of float32, bfloat16, float16, float64; did you mean"),
-        (["--memory-format", "nhwc"], "memory format 'nhwc': one of contiguous, channels_last"),
+        (["--memory-format", "nhwc"], "memory format 'nhwc': one of auto, contiguous, channels_last"),
         (["--min-time", "-1"], "--min-time '-1': a number from 0"),
         (["--max-time", "-0.5"], "--max-time '-0.5': a number from 0"),
         (["--max-time", "nan"], "--max-time 'nan': a number from 0"),
@@ -168,6 +168,19 @@ def test_deploy_forms_of_those_that_have_one(run):
     assert [row["form"] for row in rows] == ["ordinary", "ordinary", "deploy"]
 
 
+def test_each_deploy_form_is_compared_with_its_own_ordinary_form(run):
+    code, out, _ = run("resnet18[depths=1,1,1,1]", NETWORKS[1], *QUICK, "--deploy")
+    assert code == 0
+    assert "to ordinary" in out
+    code, out, _ = run("resnet18[depths=1,1,1,1]", NETWORKS[1], *QUICK, "--deploy", "--format", "json")
+    rows = json.loads(out)["rows"]
+    assert [row["ordinary"] for row in rows] == ["", rows[0]["model"], "", rows[2]["model"]]
+    assert rows[3]["ordinary_ratio_low"] <= rows[3]["ordinary_ratio"] <= rows[3]["ordinary_ratio_high"]
+    assert rows[1]["ordinary_ratio"] == rows[1]["ratio"]
+    assert {row["memory_format_asked"] for row in rows} == {"auto"}
+    assert {row["memory_format"] for row in rows} <= {"contiguous", "channels_last"}
+
+
 def test_the_budget_of_the_two_times_the_one_not_given_makes_way():
     from scsc_lab.cli.latency import _budget
 
@@ -185,7 +198,8 @@ def row(**changes):
         "ratio_low": None, "ratio_high": None, "verdict": None, "samples": 20, "drift": True, "drift_change": 0.1,
         "samples_seconds": [0.001 * n for n in range(1, 21)], "median_seconds": 0.0105,
         "outliers": [3], "repeats": 5, "warm_up_runs": 4, "warm_up_seconds": 1.0, "warm_up_settled": False,
-        "peak_memory_method": "",
+        "peak_memory_method": "", "spread": 1.1, "load": 0.5, "cores": 2, "noise_floor": None, "ordinary": "",
+        "memory_format_asked": "contiguous",
     }  # fmt: skip
     return {**found, **changes}
 
@@ -200,16 +214,48 @@ def test_notes_say_what_is_odd():
     for words in (
         "DRIFT: a went from its first third to its last by +10.0%",
         "Outliers, kept: 1 of 20 (a), 1 of 20 (b).",
-        "repeated inside each sample: 5 (a)",
+        "repeated inside each sample: 5 times at batch 1.",
         "NOT SETTLED in its time: a, b",
         "CUT SHORT",
         "Out of memory: not measured",
     ):
         assert words in text
+    assert "BUSY" not in text
+    assert "Layout" not in text
     assert "Nothing was warmed up" in " ".join(latency_notes.notes([row(warm_up_runs=0)], Plan()))
     assert latency_notes.title([row(compile=True, mode="train", device="cuda:0")]) == (
         "cuda:0, float32, compiled, forward and backward, batch 1, 32×32"
     )
+
+
+def test_notes_say_when_the_machine_is_busy():
+    for changes, words in [
+        ({"spread": 1.25}, "BUSY MACHINE: a median is 1.25 times the fastest sample. Times"),
+        ({"load": 3.17}, "BUSY MACHINE: the load is 3.2 on 2 cores. Times"),
+        ({"spread": 1.5, "load": 9.0}, "BUSY MACHINE: a median is 1.50 times the fastest sample and the load is 9.0"),
+    ]:
+        assert words in " ".join(latency_notes.notes([row(), row(**changes)], Plan()))
+    quiet = " ".join(latency_notes.notes([row(spread=None, load=None)], Plan()))
+    assert "BUSY" not in quiet
+
+
+def test_notes_say_which_layout_each_network_ran_in():
+    rows = [row(memory_format_asked="auto"), row(model="b", memory_format_asked="auto", memory_format="channels_last")]
+    text = " ".join(latency_notes.notes(rows, Plan()))
+    assert "only if it is faster by over 2 %: contiguous a; channels-last b." in text
+
+
+def test_notes_say_which_parts_are_not_steady():
+    parts = [row(name="stage1", iqr_seconds=0.3, median_seconds=0.2), row(name="stage2", iqr_seconds=0.1)]
+    parts[1]["median_seconds"] = 0.2
+    parts += [row(name="unexplained", iqr_seconds=None, median_seconds=-0.1), row(name="total", iqr_seconds=9.0)]
+    text = " ".join(latency_notes.notes(parts, Plan(), parts=True))
+    assert "NOT STEADY: parts whose quartiles lie further apart than their median is long: stage1 (a). Their" in text
+
+
+def test_notes_give_the_floor_of_the_same_rounds():
+    text = " ".join(latency_notes.notes([row(noise_floor=0.01), row(baseline="a", noise_floor=0.01)], Plan()))
+    assert "Noise floor, a at batch 1 against itself in the same rounds: ±1.0%." in text
 
 
 def test_the_figure_has_a_panel_a_batch_size_and_a_caption_a_network():
@@ -269,10 +315,11 @@ def test_an_interrupt_prints_what_there_is_and_exits_with_130(run, monkeypatch):
         return 0.01 + 0.001 * (len(passes) % 3)
 
     monkeypatch.setattr(Clock, "time", interrupted)
-    code, out, _ = run(*NETWORKS, "--resolution", "32", "--pairs", "500", "--device", "cpu", "--batch-sizes", "1,2")
+    given = ("--resolution", "32", "--device", "cpu", "--memory-format", "contiguous")
+    code, out, _ = run(*NETWORKS, *given, "--pairs", "500", "--batch-sizes", "1,2")
     assert code == 130
     assert "CUT SHORT: interrupted; these are the rounds that were complete." in flat(out)
     assert "cut short" in out
     passes[:] = [1] * 38
     monkeypatch.setattr(Clock, "time", interrupted)
-    assert main(["latency", NETWORKS[0], "--resolution", "32", "--device", "cpu"]) == 130
+    assert main(["latency", NETWORKS[0], *given]) == 130

@@ -1,0 +1,239 @@
+"""Where the time of a module goes: its parts timed inside the pass, reconciled with the whole pass."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import nn
+
+from scsc_lab.analysis import samples
+from scsc_lab.errors import InputError
+from scsc_lab.execution import load, memory
+from scsc_lab.execution.passes import Run, using_threads
+from scsc_lab.records import Row
+from scsc_lab.settings import Plan
+from scsc_lab.timing import clock as clocks
+from scsc_lab.timing.clock import Clock
+from scsc_lab.timing.latency import Candidate, Progress, blank, failed, made, settled, warmed_up
+from scsc_lab.timing.result import COMPLETE, CUT_SHORT, Timing
+from scsc_lab.timing.rounds import interleave
+
+UNEXPLAINED = "unexplained"
+"""The share of the whole that no part accounts for: what runs between the parts, less what watching them costs."""
+
+_DEPTH = 2
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_NEVER_CALLED = (nn.ModuleList, nn.ModuleDict)
+
+Parts = Mapping[str, Sequence[str]]
+"""The names of the modules that make up each part; no module is inside another."""
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """One module at one batch size, and the time of its parts.
+
+    Attributes:
+        whole: the module, timed without watching its parts.
+        by: what its parts are, in a word: ``module`` or ``stage``.
+        parts: for each part its seconds in every watched pass; those alternate with passes that are not, at random.
+        passes: seconds of every watched pass.
+        macs: multiply-accumulates of each part, where somebody counted.
+    """
+
+    whole: Timing
+    by: str
+    parts: Mapping[str, tuple[float, ...]]
+    passes: tuple[float, ...] = ()
+    macs: Mapping[str, int] = field(default_factory=dict)
+
+    def rows(self) -> list[Row]:
+        """Return a row a part, one of what is unexplained and one of the whole, which they sum to.
+
+        A part's time is its share of a watched pass, the median over those, of the median time of the passes that are
+        not watched: what else the machine does slows a pass and its parts alike.
+        """
+        total = self.whole.median_seconds
+        seconds = {name: self._share(times) * (total or 0.0) for name, times in self.parts.items()}
+        macs: dict[str, int | None] = {name: self.macs.get(name) for name in self.parts}
+        counted = self.whole.macs if self.macs else None
+        if total is not None:
+            seconds[UNEXPLAINED] = total - sum(seconds.values())
+            macs[UNEXPLAINED] = None if counted is None else counted - sum(value or 0 for value in macs.values())
+        whole = self.whole.row()
+        rows = [
+            {
+                **whole,
+                "by": self.by,
+                "name": name,
+                "median_seconds": value,
+                "iqr_seconds": samples.interquartile_range(self.parts.get(name, ())),
+                "spread": samples.spread(self.parts.get(name, ())),
+                "time_share": value / total if total else None,
+                "macs": macs[name],
+                "macs_share": macs[name] / counted if counted and macs[name] is not None else None,  # type: ignore[operator]
+                "samples": len(self.parts.get(name, ())),
+                "samples_seconds": list(self.parts.get(name, ())),
+            }
+            for name, value in seconds.items()
+        ]
+        shares = {"time_share": 1.0 if total else None, "macs_share": 1.0 if counted else None}
+        return [*rows, {**whole, "by": self.by, "name": "total", **shares}]
+
+    def _share(self, times: Sequence[float]) -> float:
+        shares = [part / whole for part, whole in zip(times, self.passes, strict=True) if whole > 0]
+        return samples.median(shares) or 0.0
+
+
+def measure(
+    candidates: Sequence[Candidate],
+    plan: Plan,
+    by: str,
+    stages: Sequence[Parts] = (),
+    *,
+    clock: Clock | None = None,
+    progress: Progress | None = None,
+) -> list[Breakdown]:
+    """Time the parts of modules, at each batch size.
+
+    Args:
+        candidates: the modules, one after the other.
+        plan: what to measure; the budget holds for each module and batch size.
+        by: ``stage``, or ``module``: children of the module, containers opened.
+        stages: for each candidate the modules of its stages, where they are asked for.
+        clock: in place of the device's own.
+        progress: told what is being done.
+
+    Returns:
+        One breakdown a candidate and batch size; a keyboard interrupt ends it with what has been measured so far.
+
+    Raises:
+        InputError: if the device is not there, a module fails, or what is asked for has no parts to watch.
+    """
+    if plan.execution.train or plan.execution.compile:
+        raise InputError("a breakdown is of the forward pass as it is written: without training, without compiling")
+    device, execution = settled(plan.execution)
+    clock = clock or clocks.of(device)
+    found: list[Breakdown] = []
+    with using_threads(execution.threads), memory.limited(device):
+        built: int | None = None
+        for index, batch in itertools.product(range(len(candidates)), plan.batches):
+            candidate = candidates[index]
+            empty = Breakdown(blank(candidate, batch, plan, execution, clock), by, {})
+            try:
+                if index != built:
+                    model, built = made(candidate, execution, plan.seed), index
+                    parts = opened(model, stages[index]) if stages else partition(model)
+                shape = (batch, candidate.channels, *candidate.resolution)
+                found.append(_broken_down(model, shape, empty, parts, clock, progress))
+            except KeyboardInterrupt:
+                if not found:
+                    raise
+                return [*found, empty]
+            except BaseException as error:  # whatever the network's own code raises, an exit too
+                found.append(replace(empty, whole=failed(empty.whole, error)))
+            if found[-1].whole.status == CUT_SHORT:
+                return found
+    return found
+
+
+def partition(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return a module's children as parts, where those are mere containers their own."""
+    once = {name for name, _ in model.named_modules()}  # a module that is registered twice goes by its first name
+    return opened(model, {name: (name,) for name in _children(model, "", _DEPTH) if name in once})
+
+
+def opened(model: nn.Module, parts: Parts) -> dict[str, tuple[str, ...]]:
+    """Return parts with the items of a ModuleList or ModuleDict in place of it: it is never called itself."""
+
+    def called(name: str) -> Iterator[str]:
+        module = model.get_submodule(name)
+        if isinstance(module, _NEVER_CALLED) and type(module).forward is nn.Module.forward:
+            for child, _ in module.named_children():
+                yield from called(f"{name}.{child}")
+        else:
+            yield name
+
+    return {part: tuple(inner for name in names for inner in called(name)) for part, names in parts.items()}
+
+
+def _children(module: nn.Module, prefix: str, depth: int) -> Iterator[str]:
+    for name, child in module.named_children():
+        if isinstance(child, _CONTAINERS) and depth > 1:
+            yield from _children(child, f"{prefix}{name}.", depth - 1)
+        else:
+            yield f"{prefix}{name}"
+
+
+def _broken_down(
+    model: nn.Module,
+    shape: Sequence[int],
+    empty: Breakdown,
+    parts: Parts,
+    clock: Clock,
+    progress: Progress | None,
+) -> Breakdown:
+    what = f"timing the {empty.by}s of {empty.whole.model} at batch {empty.whole.batch}"
+    plan = empty.whole.plan
+    run, whole = warmed_up(model, shape, empty.whole, plan, clock)
+    watched = _Watch(model, run, parts, clock)
+    tell = functools.partial(progress, what) if progress else None
+    before = load.average()
+    rounds = interleave([run, watched], plan.budget, clock, seed=plan.seed, progress=tell)
+    whole = replace(
+        whole,
+        status=CUT_SHORT if rounds.cut_short else COMPLETE,
+        samples=rounds.samples[0],
+        repeats=rounds.repeats,
+        load=load.Load(before, load.average(), load.cores()),
+    )
+    if not rounds.orders:
+        return replace(empty, whole=whole)
+    last = slice(-len(rounds.orders) * rounds.repeats, None)  # what was run before, to find the repeats, is left out
+    seconds = {name: tuple(watched.seconds[name][last]) for name in parts if any(watched.seconds[name])}
+    return replace(empty, whole=whole, parts=seconds, passes=tuple(watched.passes[last]))
+
+
+class _Watch:
+    """A pass that notes when each part begins and ends."""
+
+    def __init__(self, model: nn.Module, run: Run, parts: Parts, clock: Clock) -> None:
+        self.model, self.run, self.clock = model, run, clock
+        self.owner = {module: part for part, modules in parts.items() for module in modules}
+        self.seconds: dict[str, list[float]] = {part: [] for part in parts}
+        self.passes: list[float] = []
+
+    def __call__(self) -> None:
+        begun: dict[str, Any] = {}
+        spans: list[tuple[str, Any, Any]] = []
+
+        def enter(part: str, *_: Any) -> None:
+            begun[part] = self.clock.mark()
+
+        def leave(part: str, *_: Any) -> None:
+            spans.append((part, begun[part], self.clock.mark()))
+
+        hooks = []
+        for name, part in self.owner.items():
+            module = self.model.get_submodule(name)
+            hooks.append(module.register_forward_pre_hook(functools.partial(enter, part)))
+            hooks.append(module.register_forward_hook(functools.partial(leave, part)))
+        try:
+            start = self.clock.mark()
+            self.run()
+            end = self.clock.mark()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self.clock.synchronize()
+        sums: dict[str, float] = defaultdict(float)
+        for part, entered, left in spans:
+            sums[part] += self.clock.between(entered, left)
+        for part, seconds in self.seconds.items():
+            seconds.append(sums[part])
+        self.passes.append(self.clock.between(start, end))
