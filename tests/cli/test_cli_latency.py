@@ -264,7 +264,7 @@ def test_the_figure_has_a_panel_a_batch_size_and_a_caption_a_network():
     drawn = figure.draw(rows)
     captions = [[text.get_text() for text in axis.texts] for axis in drawn.axes]
     assert captions == [
-        ["a: 10.50 ms", f"{'b' * 25}…: 10.50 ms, ×1.400 (1.390–1.410)"],
+        ["a: 10.50 ms", f"{'b' * 16}…{'b' * 9}: 10.50 ms, ×1.400 (1.390–1.410)"],
         ["a: out of memory"],
     ]
     drawn.canvas.draw()
