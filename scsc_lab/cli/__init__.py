@@ -45,6 +45,9 @@ INTERRUPTED = 130
 """Exit code of a command that Ctrl-C has ended, also where it printed what it had."""
 
 
+_LONGEST = 1000
+"""Letters of a complaint."""
+
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
@@ -158,5 +161,8 @@ def _encodable() -> Iterator[None]:
 
 
 def _complain(message: str) -> int:
-    print(f"scsc-lab: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if len(line) > _LONGEST:  # somebody's word of thousands of letters
+        line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    print(f"scsc-lab: {line}", file=sys.stderr)
     return 2

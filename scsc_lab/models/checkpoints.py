@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,9 @@ from scsc_lab.errors import InputError
 from scsc_lab.layers.scsc import SCSC
 
 StateDict = dict[str, Tensor]
+
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Element types that weights are read from; those of one byte go with scales, which no state dict has."""
 
 _WRAPPERS = ("model", "state_dict")
 _REBUILT = re.compile(r"\.(relative_position_index|attn_mask)$")
@@ -44,6 +46,9 @@ def load(model: nn.Module, path: Path) -> None:
     """
     state = unwrap(read(path))
     own = model.state_dict()
+    unknown = next((key for key, value in own.items() if torch.nn.parameter.is_lazy(value)), None)
+    if unknown is not None:
+        raise InputError(f"{path} cannot be loaded: the network's {unknown} has no shape before its first pass")
     if not state.keys() <= own.keys():
         state = translate(state, model)
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
@@ -51,13 +56,27 @@ def load(model: nn.Module, path: Path) -> None:
     misshapen = [
         f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
         for key in own
-        if key in state and state[key].shape != own[key].shape
+        if key in state and not state[key].is_nested and state[key].shape != own[key].shape
     ]
     if missing or unexpected or misshapen:
         found = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
         details = "; ".join(f"{len(keys)} {what} (first: {keys[0]})" for what, keys in found if keys)
         raise InputError(f"{path} holds the weights of another network: {details}")
+    for key, value in own.items():
+        if key in state and (what := _unfit(state[key], value)):
+            raise InputError(f"{path} cannot be loaded: {key} is {what}; save it as float32")
     model.load_state_dict(state, strict=False)
+
+
+def _unfit(value: Tensor, own: Tensor) -> str:
+    """Return what a tensor of a file is that cannot become a weight as it stands, or an empty text."""
+    if value.is_meta:
+        return "without values (on the meta device)"
+    if value.is_nested or value.layout is not torch.strided or value.is_quantized:
+        return "sparse, nested or quantized"
+    if value.is_complex() or (own.is_floating_point() and value.dtype not in _FLOATS):
+        return f"{str(value.dtype).removeprefix('torch.')} for {str(own.dtype).removeprefix('torch.')}"
+    return ""
 
 
 def read(path: Path) -> Any:
@@ -79,9 +98,9 @@ def read(path: Path) -> Any:
             what = "holds objects other than tensors, which could run code"
             raise InputError(f"{path} {what}: save its state_dict() alone and load that") from None
         raise InputError(f"{path} is not a checkpoint of torch, or is damaged") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception:  # torch's readers of old formats raise whatever the bytes lead them to
         raise InputError(f"{path} is not a checkpoint of torch, or is damaged") from None
 
 

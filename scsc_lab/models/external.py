@@ -5,12 +5,12 @@ Naming a file or a module runs its code; nothing else here does. Nothing is down
 
 from __future__ import annotations
 
-import ast
+import contextlib
+import functools
 import importlib
 import importlib.util
 import inspect
-import sys
-import traceback
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from scsc_lab.errors import InputError, nearest
+from scsc_lab.errors import InputError, located, nearest
+from scsc_lab.models import arguments
 from scsc_lab.models.build import uninitialised
+from scsc_lab.models.folders import Folder
 
 Factory = Callable[..., Any]
-
-_WORDS = {"true": True, "false": False, "none": None}
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class External:
         resolution: native input height and width, in pixels, where it is known.
         channels: native input channels, where they are known.
         mean, std: native input normalisation, where it is known.
+        folder: where its code lies, if that is the user's.
+        module: where its factory is defined, if that is the user's.
     """
 
     name: str
@@ -46,21 +48,43 @@ class External:
     channels: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    folder: Folder | None = None
+    module: ModuleType | None = None
 
-    def accepts(self, key: str) -> bool:
-        """Return whether the factory takes a keyword argument of this name."""
-        try:
-            parameters = inspect.signature(self.factory).parameters.values()
-        except (TypeError, ValueError):
+    def keys(self) -> list[str]:
+        """Return the keyword arguments that the factory names."""
+        return [p.name for p in self._parameters() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+    def accepts(self, key: str, value: object = None) -> bool:
+        """Return whether the factory takes a keyword argument; one that takes any is called to find out."""
+        if key in self.keys():
             return True
-        return any(p.kind is p.VAR_KEYWORD or (p.name == key and p.kind is not p.POSITIONAL_ONLY) for p in parameters)
+        if not self._takes_any():
+            return False
+        try:
+            self.make_empty({key: self.value(key, value)}, "meta")
+        except InputError as error:
+            return not isinstance(error.__cause__, TypeError) or repr(key) not in str(error)
+        return True
+
+    def value(self, key: str, given: object) -> object:
+        """Return the value of an argument given as text, as the factory's annotation and default want it.
+
+        Raises:
+            InputError: if it is of another type.
+        """
+        return arguments.value(key, given, self._annotation(key), self._default(key))
 
     def make(self, arguments: Mapping[str, object]) -> nn.Module:
         """Return the network, built by its own code, in evaluation mode.
 
         Raises:
-            InputError: if the factory wants other arguments, fails, or returns no module.
+            InputError: if the factory wants other arguments, fails, or returns no module that can be measured.
         """
+        unknown = next((key for key in arguments if key not in self.keys()), None)
+        if unknown is not None and not self._takes_any():
+            listed = f"its arguments are {', '.join(self.keys())}" if self.keys() else "it takes none"
+            raise InputError(f"{self.name} has no argument {unknown!r}{nearest(unknown, self.keys())} ({listed})")
         try:
             inspect.signature(self.factory).bind(**arguments)
         except TypeError as error:
@@ -68,12 +92,19 @@ class External:
         except ValueError:
             pass  # a factory without a signature, written in C say: calling it will tell
         try:
-            model = self.factory(**arguments)
-        except Exception as error:  # whatever the network's own code raises
-            raise InputError(f"{self.name} cannot be built: {described(error)}") from error
+            with self.folder.running() if self.folder else contextlib.nullcontext():
+                model = self.factory(**arguments)
+            if isinstance(model, nn.Module):
+                _check(model)
+                model.eval()
+        except (Exception, SystemExit) as error:  # whatever the network's own code raises
+            raise InputError(f"{self.name} cannot be built: {located(error)}") from error
         if not isinstance(model, nn.Module):
             raise InputError(f"{self.name} returned {type(model).__name__}, not an nn.Module")
-        return model.eval()
+        if self.folder and self.module and self.folder.imports_late(self.module):
+            folder = self.folder
+            model.register_forward_pre_hook(lambda *_: folder.enter())
+        return model
 
     def make_empty(self, arguments: Mapping[str, object], device: str) -> nn.Module:
         """Return the network with weights that do not matter: on ``meta`` if its code can do without values."""
@@ -84,6 +115,99 @@ class External:
             except InputError:
                 pass  # its constructor reads values; counting makes a meta copy of the real network
         return self.make(arguments)
+
+    def declared(self, arguments: Mapping[str, object]) -> Declared:
+        """Return what the network says of its input: ``input_size``, ``default_cfg`` or ``pretrained_cfg``.
+
+        They are looked for on the factory, then on the network itself. An ``input_size`` is a side, ``(height, width)``
+        or ``(channels, height, width)``.
+
+        Raises:
+            InputError: if it cannot be built.
+        """
+        known = Declared(self.resolution, self.channels, self.mean, self.std)
+        if known.resolution is None:
+            known = declared(self.factory) or known
+        if known.resolution is None and self.folder is not None:
+            known = declared(self.make_empty(arguments, "meta")) or known
+        return known
+
+    def _parameters(self) -> list[inspect.Parameter]:
+        try:
+            return [*inspect.signature(self.factory).parameters.values()]
+        except (TypeError, ValueError):
+            return [inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)]
+
+    def _takes_any(self) -> bool:
+        return any(parameter.kind is parameter.VAR_KEYWORD for parameter in self._parameters())
+
+    def _default(self, key: str) -> object:
+        return next((p.default for p in self._parameters() if p.name == key and p.default is not p.empty), None)
+
+    def _annotation(self, key: str) -> object:
+        code = self.factory.__init__ if inspect.isclass(self.factory) else self.factory
+        try:
+            return typing.get_type_hints(code).get(key)
+        except Exception:  # annotations may be any text
+            return None
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a network says of its input: size in pixels, channels and normalisation, as far as it does."""
+
+    resolution: tuple[int, int] | None = None
+    channels: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+def declared(source: object) -> Declared | None:
+    """Return what a factory or a module says of its input, or ``None`` if that is nothing that can be understood."""
+    for config in (getattr(source, name, None) for name in ("pretrained_cfg", "default_cfg")):
+        get = config.get if isinstance(config, Mapping) else functools.partial(getattr, config)
+        if config is not None and (size := _size(get("input_size", None))):
+            return Declared(size[1:], size[0], _floats(get("mean", None)), _floats(get("std", None)))
+    size = _size(getattr(source, "input_size", None))
+    return Declared(size[1:], size[0]) if size else None
+
+
+def _size(given: object) -> tuple[int | None, int, int] | None:
+    """Return channels, height and width of a size as networks write it."""
+    numbers = [given, given] if isinstance(given, int) else list(given) if isinstance(given, (list, tuple)) else []
+    if len(numbers) not in (2, 3) or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
+        return None
+    channels = numbers[0] if len(numbers) == 3 else None
+    return channels, numbers[-2], numbers[-1]
+
+
+def _floats(given: object) -> tuple[float, ...] | None:
+    return tuple(map(float, given)) if isinstance(given, (list, tuple)) else None
+
+
+def _check(model: nn.Module) -> None:
+    """Raise an error if a module cannot be measured as it was built.
+
+    Raises:
+        RuntimeError: if it contains itself, or has tensors that inference mode has made.
+    """
+    inside: set[int] = set()
+    seen: set[int] = set()
+
+    def visit(module: nn.Module, name: str) -> None:
+        if id(module) in inside:
+            raise RuntimeError(f"its module {name!r} contains itself")
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+        inside.add(id(module))
+        for child, inner in module.named_children():
+            visit(inner, f"{name}.{child}" if name else child)
+        inside.remove(id(module))
+
+    visit(model, "")
+    if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
+        raise RuntimeError("its weights were made in torch.inference_mode(): build it outside")
 
 
 def find(name: str) -> External:
@@ -99,36 +223,13 @@ def find(name: str) -> External:
         return _from_timm(name, rest)
     if source == "torchvision":
         return _from_torchvision(name, rest)
-    module = _file(Path(source)) if source.endswith(".py") else _module(source)
+    folder = Folder.of(Path(source).parent if source.endswith(".py") else Path.cwd())
+    module = _file(Path(source), folder) if source.endswith(".py") else _module(source, folder)
     factory = getattr(module, rest, None)
     if not callable(factory):
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise InputError(f"{source} has no factory {rest!r}{nearest(rest, public)}")
-    return External(name, factory)
-
-
-def parse_value(text: object) -> object:
-    """Return the value of a ``--set`` text for a factory: a Python literal, a word such as ``true``, or the text."""
-    if not isinstance(text, str):
-        return text
-    if text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def described(error: BaseException) -> str:
-    """Return an error's type and last line, and the file and line that raised it, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, SyntaxError):
-        where = f" ({Path(error.filename or '?').name}, line {error.lineno})"
-        lines = [error.msg]
-    else:
-        where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}{': ' + lines[-1] if lines else ''}{where}"
+    return External(name, factory, folder=folder, module=module)
 
 
 def _from_timm(name: str, rest: str) -> External:
@@ -160,6 +261,9 @@ def _from_torchvision(name: str, rest: str) -> External:
         model: nn.Module = models.get_model(rest, weights=None, **arguments)
         return model
 
+    with contextlib.suppress(Exception):  # weights without these words say nothing of the input
+        side = models.get_model_weights(rest).DEFAULT.transforms.keywords["crop_size"]
+        return External(name, create, (side, side), 3)
     return External(name, create)
 
 
@@ -170,40 +274,28 @@ def _installed(name: str, command: str) -> Any:
     try:
         return importlib.import_module(name)
     except Exception as error:  # a package that is installed and broken raises what it likes
-        raise InputError(f"{package} is installed but does not import: {described(error)}") from error
+        raise InputError(f"{package} is installed but does not import: {located(error)}") from error
 
 
-def _file(path: Path) -> ModuleType:
+def _file(path: Path, folder: Folder) -> ModuleType:
     """Run a file as a module, with its folder importable, as ``python FILE`` would."""
     if not path.is_file():
         raise InputError(f"no file {str(path)!r}")
-    spec = importlib.util.spec_from_file_location(f"_scsc_lab_{path.stem}", path.resolve())
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
+        return folder.run(path)
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
-        raise InputError(f"{path} does not import: {described(error)}") from error
-    finally:
-        sys.path.remove(folder)
-    return module
+        raise InputError(f"{path} does not import: {located(error)}") from error
 
 
-def _module(name: str) -> ModuleType:
-    here = str(Path.cwd())
+def _module(name: str, folder: Folder) -> ModuleType:
+    """Import a module; those in the working folder are found, as ``python -m`` has it."""
     try:
-        sys.path.insert(0, here)  # as `python -m` has it: packages in the working folder are found
-        return importlib.import_module(name)
+        with folder.running():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             file = f"{name.replace('.', '/')}.py"
             raise InputError(f"no module {name!r}; write a file with its suffix, e.g. {file}:make_model") from None
-        raise InputError(f"{name} does not import: {described(error)}") from error
+        raise InputError(f"{name} does not import: {located(error)}") from error
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
-        raise InputError(f"{name} does not import: {described(error)}") from error
-    finally:
-        sys.path.remove(here)
+        raise InputError(f"{name} does not import: {located(error)}") from error

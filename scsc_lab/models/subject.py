@@ -173,7 +173,7 @@ class _Found:
     def fitting(self, changes: Mapping[str, object]) -> Mapping[str, object]:
         """Return the changes whose keys this network has."""
         if self.external is not None:
-            return {key: value for key, value in changes.items() if self.external.accepts(key)}
+            return {key: value for key, value in changes.items() if self.external.accepts(key, value)}
         return spec_changes.applicable(catalog.resolve(self.given).spec, changes)
 
     def subject(self, changes: Mapping[str, object], weights: Path | None, channels: int | None) -> Subject:
@@ -207,7 +207,7 @@ def _from_catalog(network: catalog.Network, weights: Path | None) -> Subject:
 def _from_elsewhere(
     network: external.External, changes: Mapping[str, object], weights: Path | None, channels: int | None
 ) -> Subject:
-    arguments = {key: external.parse_value(value) for key, value in changes.items()}
+    arguments = {key: network.value(key, value) for key, value in changes.items()}
     if channels is not None and network.channels not in (None, channels):
         arguments.setdefault("in_chans", channels)  # timm's word; only its networks tell their own channels
 

@@ -161,3 +161,40 @@ def test_missing_files_and_folders_are_refused(tmp_path):
 def test_files_without_a_state_dict_are_refused(tmp_path, checkpoint):
     with pytest.raises(InputError, match="the checkpoint holds"):
         checkpoints.unwrap(checkpoints.read(saved(tmp_path, checkpoint)))
+
+
+def test_a_text_file_is_no_checkpoint(tmp_path):
+    path = tmp_path / "passwd"
+    path.write_text("root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n")
+    with pytest.raises(InputError, match=r"passwd is not a checkpoint of torch, or is damaged"):
+        checkpoints.read(path)
+
+
+UNFIT = {
+    "sparse": lambda x: x.to_sparse(),
+    "sparse, nested": lambda x: x.to_sparse_csr() if x.dim() == 2 else x,
+    "quantized": lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8) if x.dim() == 2 else x,
+    "without values": lambda x: x.to("meta"),
+    "int8 for float32": lambda x: x.to(torch.int8),
+    "bool for float32": lambda x: x > 0,
+    "complex64 for float32": lambda x: x.to(torch.complex64),
+    "float8_e4m3fn for float32": lambda x: x.to(torch.float8_e4m3fn),
+}
+
+
+@pytest.mark.parametrize("what", UNFIT)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_are_no_weights_are_refused(tmp_path, what):
+    state = build("resnet18").state_dict()
+    bad = {key: UNFIT[what](value) if value.is_floating_point() else value for key, value in state.items()}
+    path = saved(tmp_path, bad)
+    with pytest.raises(InputError, match=rf"cannot be loaded: \S+ is .*{what}.*; save it as float32$") as caught:
+        build("resnet18", weights=path)
+    assert "\n" not in str(caught.value)
+    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    assert torch.equal(build("resnet18", weights=saved(tmp_path, half)).fc.weight, state["fc.weight"].half().float())
+
+
+def test_a_network_without_shapes_takes_no_weights(tmp_path):
+    with pytest.raises(InputError, match=r"the network's weight has no shape before its first pass"):
+        checkpoints.load(torch.nn.LazyLinear(3), saved(tmp_path, {"weight": torch.zeros(3, 3)}))

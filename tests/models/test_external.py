@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.experiments.size import count_subject
-from scsc_lab.models import external
+from scsc_lab.models import arguments, external
 from scsc_lab.models.subject import subjects
 
 timm = pytest.importorskip("timm")
@@ -99,9 +100,13 @@ def test_a_file_and_its_neighbours(mine, capsys):
     assert row["check"] == "explained"
 
 
-def test_a_module_and_an_absolute_path(mine, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(mine))
-    assert run(capsys, "flops", "mine:make_model", f"{mine}/mine.py:make_model[width=4]", "--no-check")[0] == 0
+def test_a_module_of_the_working_folder_and_an_absolute_path(mine, capsys):
+    names = ["mine:make_model", f"{mine}/mine.py:make_model[width=4]"]
+    code, out, _ = run(capsys, "flops", *names, "--no-check", "--format", "json")
+    rows = json.loads(out)["rows"]
+    assert code == 0
+    assert [(row["model"], row["params"]) for row in rows] == [(names[0], 8 * 28 + 90), (names[1], 4 * 28 + 50)]
+    assert str(mine) not in sys.path[:1]
 
 
 def test_mixed_with_the_catalog_each_change_goes_where_it_fits(mine):
@@ -151,7 +156,7 @@ def test_weights_of_other_networks_load_as_they_are(tmp_path, capsys):
         ("mine.py:make_modell", "mine.py has no factory 'make_modell'; did you mean make_model"),
         ("mine.py:not_callable", "mine.py has no factory 'not_callable'"),
         ("mine.py:needs", "missing a required argument: 'width'; give keyword arguments with --set key=value"),
-        ("mine.py:make_model[depth=3]", "got an unexpected keyword argument 'depth'"),
+        ("mine.py:make_model[depth=3]", "has no argument 'depth'; did you mean width? (its arguments are"),
         ("mine.py:no_module", "mine.py:no_module returned str, not an nn.Module"),
         ("mine.py:fails", "cannot be built: RuntimeError: the last line (mine.py, line 16)"),
         ("nowhere_to_be_found:make", "no module 'nowhere_to_be_found'"),
@@ -189,4 +194,4 @@ def test_a_broken_package_is_said(monkeypatch):
     ("text", "value"), [("3", 3), ("0.5", 0.5), ("true", True), ("None", None), ("(1, 2)", (1, 2)), ("relu", "relu")]
 )
 def test_values(text, value):
-    assert external.parse_value(text) == value
+    assert arguments.parse_value(text) == value
