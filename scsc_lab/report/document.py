@@ -88,7 +88,7 @@ def _figures(rows: Sequence[Row], folder: Path) -> list[tuple[str, Figure]]:
     if timed:
         found.append(("latency.png", latency.draw(timed)))
     if fields := _of(rows, "field"):
-        found.append(("receptive_fields.png", erf.draw(evidence.fields(folder, fields))))
+        found.append(("receptive_fields.png", erf.draw(evidence.fields(folder, fields), rows=fields)))
     for model, study, own in _studies(_of(rows, "ablation")):
         drawn = ablation.draw(with_changes(own, _ABLATED, 0), ablations.headings(_ABLATED))
         found.append((f"ablation_{model}_{study}.png", drawn))

@@ -258,15 +258,15 @@ def test_notes_give_the_floor_of_the_same_rounds():
     assert "Noise floor, a at batch 1 against itself in the same rounds: ±1.0%." in text
 
 
-def test_the_figure_has_a_panel_a_batch_size_and_a_caption_a_network():
-    rows = [row(), row(model="b" * 50, ratio=1.4, ratio_low=1.39, ratio_high=1.41)]
+def test_the_figure_has_a_strip_a_network_and_batch_size_with_a_caption():
+    rows = [row(), row(model="b" * 50, ratio=1.4, ratio_low=1.39, ratio_high=1.41, baseline="a")]
     rows += [row(batch=8, samples_seconds=[], median_seconds=None, status="out of memory")]
     drawn = figure.draw(rows)
-    captions = [[text.get_text() for text in axis.texts] for axis in drawn.axes]
-    assert captions == [
-        ["a: 10.50 ms", f"{'b' * 16}…{'b' * 9}: 10.50 ms, ×1.400 (1.390–1.410)"],
-        ["a: out of memory"],
-    ]
+    (axis,) = drawn.axes
+    captions = [text.get_text() for text in axis.texts]
+    assert captions == ["10.50 ms", "10.50 ms: 1.400 × a (1.390–1.410)", "out of memory"]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert [name.splitlines()[-1] for name in names] == ["batch 1", "batch 1", "batch 8"]
     drawn.canvas.draw()
     for axis in drawn.axes:
         boxes = [text.get_window_extent() for text in axis.texts]

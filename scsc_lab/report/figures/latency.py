@@ -10,69 +10,96 @@ import numpy as np
 from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
+from scsc_lab.report.figures.style import FigureOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STRIP_INCHES = 0.42
-_FRAME_INCHES = 0.55
-_JITTER = 0.16
-_TEXT_HEIGHT = 0.36
-_LONGEST_LABEL = 26
+_FRAME_INCHES = 0.5
+_JITTER = 0.1
+_CAPTION, _SAMPLES, _BOX = -0.34, -0.02, 0.27
+"""Where caption, samples and box of a strip stand, in strips from its middle, downwards."""
+
+_LONGEST_LABEL = 18
 _WIDEST_LINEAR = 8.0
 
 
-def draw(rows: Sequence[Row]) -> Figure:
-    """Return a figure one column wide: a panel a batch size, in it a strip a network with all its samples.
+def draw(rows: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figure:
+    """Return a figure with a panel an input size, in it a strip a network and batch size with all its samples.
 
-    A strip shows each sample as a dot, its height at random so that dots do not hide each other, the quartiles as a
-    bar and the median as a line; above it the network, its median, and its ratio of times with interval.
+    A strip shows each sample as a dot, its height at random so that dots do not hide each other; below them the
+    quartiles as a bar and the median as a line; above them the median, and the ratio of times with its interval and
+    the network that it is against.
 
     Args:
         rows: rows of :meth:`scsc_lab.timing.result.Timing.row`.
+        options: width and titles.
     """
-    panels = [[row for row in rows if row["batch"] == batch] for batch in dict.fromkeys(row["batch"] for row in rows)]
+    sizes = dict.fromkeys(units.size(row.get("resolution")) for row in rows)
+    panels = [[row for row in rows if units.size(row.get("resolution")) == size] for size in sizes]
     heights = [_FRAME_INCHES + _STRIP_INCHES * len(panel) for panel in panels]
+    width = options.width or style.COLUMN_INCHES
     figure, axes = style.new(
-        style.COLUMN_INCHES, sum(heights), nrows=len(panels), squeeze=False, gridspec_kw={"height_ratios": heights}
+        width, sum(heights), nrows=len(panels), squeeze=False, gridspec_kw={"height_ratios": heights}
     )
-    for axis, panel in zip(axes[:, 0], panels, strict=True):
-        _draw_panel(axis, panel, several=len(panels) > 1)
+    batches = len({row["batch"] for row in rows}) > 1
+    with style.applied():
+        for axis, panel, size in zip(axes[:, 0], panels, sizes, strict=True):
+            _draw_panel(axis, panel, batches=batches)
+            said = [f"input {size}"] if size and (len(panels) > 1 or options.titles) else []
+            said += [] if batches or not options.titles else [f"batch {panel[0]['batch']}"]
+            axis.set_title(", ".join(said), fontsize=style.POINTS, loc="left", pad=3)
+        axes[-1, 0].set_xlabel("one pass (ms); bar: quartiles, line: median")
     return figure
 
 
-def _draw_panel(axis: Any, rows: Sequence[Row], *, several: bool) -> None:
+def _draw_panel(axis: Any, rows: Sequence[Row], *, batches: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     generator = np.random.default_rng(0)
-    times = [1e3 * np.asarray(row["samples_seconds"]) for row in rows]
+    times = [1e3 * np.asarray(row["samples_seconds"], dtype=float) for row in rows]
+    models = list(dict.fromkeys(row["model"] for row in rows))
     for position, (row, values) in enumerate(zip(rows, times, strict=True)):
-        colour = style.COLOURS[position % len(style.COLOURS)]
-        axis.text(
-            0.0, position - _TEXT_HEIGHT, _caption(row), transform=axis.get_yaxis_transform(), fontsize=6.5, va="center"
-        )
+        colour = style.COLOURS[models.index(row["model"]) % len(style.COLOURS)]
+        place = axis.get_yaxis_transform()
+        axis.text(0.0, position + _CAPTION, _caption(row), transform=place, va="center", fontsize=style.POINTS)
         if not len(values):
             continue
-        heights = position + generator.uniform(-_JITTER, _JITTER, len(values))
-        axis.scatter(values, heights, s=5, color=colour, alpha=0.5, linewidths=0)
+        heights = position + _SAMPLES + generator.uniform(-_JITTER, _JITTER, len(values))
+        axis.scatter(values, heights, s=5, color=colour, alpha=0.6, linewidths=0)
         low, middle, high = np.percentile(values, (25, 50, 75))
-        axis.plot([low, high], [position, position], color="black", linewidth=2.2, solid_capstyle="butt")
-        axis.plot([middle, middle], [position - 0.22, position + 0.22], color="black", linewidth=1.2)
-    axis.set_ylim(len(rows) - 0.7, -0.55)
-    axis.set_yticks([])
+        box = position + _BOX
+        axis.plot([low, high], [box, box], color="0.45", linewidth=3.0, solid_capstyle="butt")
+        axis.plot([middle, middle], [box - 0.1, box + 0.1], color="black", linewidth=1.4)
+    axis.set_ylim(len(rows) - 0.55, -0.5)
+    axis.set_yticks(range(len(rows)), [_name(row, batches=batches) for row in rows])
+    axis.tick_params(left=False)
     axis.spines["left"].set_visible(False)
     shown = np.concatenate(times)
     if shown.size and shown.max() > _WIDEST_LINEAR * shown.min():
         axis.set_xscale("log")
         style.plain_log(axis.xaxis, (1.0, 2.0, 5.0))
-    images = f", batch {rows[0]['batch']}" if several else ""
-    axis.set_xlabel(f"time of one pass (ms){images}; bar: quartiles, line: median")
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))  # a label at the end would be cut off
+
+
+def _name(row: Row, *, batches: bool) -> str:
+    """Return a strip's name in two lines at most, broken where a word ends."""
+    name = style.name(row["model"], 2 * _LONGEST_LABEL)
+    if len(name) > _LONGEST_LABEL:
+        breaks = [index + 1 for index, letter in enumerate(name[: _LONGEST_LABEL + 1]) if letter in "_-[ +:.,"]
+        at = max(breaks, default=_LONGEST_LABEL)
+        name = f"{name[:at]}\n{name[at:].strip()}"
+    return f"{name}\nbatch {row['batch']}" if batches else name
 
 
 def _caption(row: Row) -> str:
-    name = style.name(row["model"], _LONGEST_LABEL)
     if row["median_seconds"] is None:
-        return f"{name}: {row['status']}"
-    text = f"{name}: {units.milliseconds(row['median_seconds'])} ms"
+        return style.name(row["status"])
+    text = f"{units.milliseconds(row['median_seconds'])} ms"
     if row["ratio"] is None:
         return text
     interval = units.interval((row["ratio_low"], row["ratio_high"]))
-    return f"{text}, ×{units.ratio(row['ratio'])}" + (f" ({interval})" if interval else "")
+    against = style.name(row.get("baseline") or "the baseline", _LONGEST_LABEL)
+    return f"{text}: {units.ratio(row['ratio'])} × {against}" + (f" ({interval})" if interval else "")

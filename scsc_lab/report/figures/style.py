@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from scsc_lab import store
 from scsc_lab.errors import InputError
@@ -16,11 +20,20 @@ from scsc_lab.report.render.text import one_line
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMN_INCHES = 3.5
+COLUMN_INCHES = 3.3
 """Width of one column of a two-column paper, in inches."""
 
-PAGE_INCHES = 7.16
+PAGE_INCHES = 6.9
 """Width of both columns of a two-column paper, in inches."""
+
+SMALLEST_INCHES, LARGEST_INCHES = 2.0, 20.0
+"""Widths that a figure may have."""
+
+POINTS = 7.0
+"""Size of the smallest letters, in points, at the width that a figure is drawn for."""
+
+LEVELS = 64
+"""Colours of a map's scale: enough for the eye, few enough for small files."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Colours that colour-blind readers can tell apart (Okabe and Ito)."""
@@ -38,15 +51,18 @@ SUFFIXES = (".png", ".pdf", ".svg")
 """Kinds of file a figure can be written to."""
 
 _STYLE: Any = {
-    "font.size": 8,
+    "font.size": POINTS,
     "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
+    "axes.labelsize": POINTS,
+    "xtick.labelsize": POINTS,
+    "ytick.labelsize": POINTS,
+    "legend.fontsize": POINTS,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
+    "axes.labelpad": 2,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
     "lines.linewidth": 1.2,
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
@@ -54,6 +70,43 @@ _STYLE: Any = {
     "pdf.fonttype": 42,
     "text.parse_math": False,
 }
+
+
+@dataclass(frozen=True)
+class FigureOptions:
+    """How a figure is wanted.
+
+    Attributes:
+        width: in inches; ``None``: one column of a paper, or both where there is much to show.
+        titles: whether what a caption may say stands above the figure too.
+        panels: of receptive fields: the ``maps``, the ``profiles``, or ``both``.
+    """
+
+    width: float | None = None
+    titles: bool = True
+    panels: Literal["maps", "profiles", "both"] = "both"
+
+
+PLAIN = FigureOptions()
+"""A figure as it is where nothing is said."""
+
+
+def width(text: str) -> float:
+    """Return a width in inches: ``column``, ``page`` or a number with its unit, as in ``3.3in`` or ``84mm``.
+
+    Raises:
+        InputError: if it is none, or out of bounds.
+    """
+    named = {"column": COLUMN_INCHES, "page": PAGE_INCHES}
+    if text in named:
+        return named[text]
+    found = re.fullmatch(r"(\d{1,4}(?:\.\d{1,4})?)\s*(in|cm|mm|pt)", text.strip())
+    if found is None:
+        raise InputError(f"--width {text!r}: column, page, or a width with its unit, as in 3.3in or 84mm")
+    inches = float(found[1]) / {"in": 1.0, "cm": 2.54, "mm": 25.4, "pt": 72.27}[found[2]]
+    if not SMALLEST_INCHES <= inches <= LARGEST_INCHES:
+        raise InputError(f"--width {text}: from {SMALLEST_INCHES:g} to {LARGEST_INCHES:g} inches")
+    return inches
 
 
 def new(width_inches: float, height_inches: float, **subplots: Any) -> tuple[Figure, Any]:
@@ -94,11 +147,18 @@ def name(text: object, longest: int = LONGEST_NAME) -> str:
     return line if len(line) <= longest else f"{line[: (longest - 1) * 2 // 3]}…{line[-(longest - 1) // 3 :]}"
 
 
-def colours_of_map(levels: int) -> Any:
-    """Return the colour map for fields with so many colours."""
+def colours_of_map() -> Any:
+    """Return the colour map for fields, of :data:`LEVELS` colours; what is clipped has the colours of the ends."""
     import matplotlib
 
-    return matplotlib.colormaps[MAP].resampled(levels)
+    return matplotlib.colormaps[MAP].resampled(LEVELS)
+
+
+def halo(points: float = 2.0) -> list[Any]:
+    """Return the effects that set a light line or letter off from any ground: a dark rim of so many points."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=points, foreground="black")]
 
 
 def plain_log(axis: Any, subs: Sequence[float] = (1.0,)) -> None:
@@ -147,11 +207,23 @@ def save(figure: Figure, path: Path, *, palette: bool = False, dots_per_inch: in
 
 
 def _with_palette(png: io.BytesIO) -> io.BytesIO:
+    """Return a PNG of 256 colours, among them those of the scale of maps, so that no two of its steps become one."""
     from PIL import Image
 
-    smaller = io.BytesIO()
     with Image.open(png) as picture:
         dots = picture.info.get("dpi", (300, 300))
-        colours = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        colours.save(smaller, format="png", optimize=True, dpi=dots)
+        shown = picture.convert("RGB")
+    steps = np.rint(255 * colours_of_map()(np.arange(LEVELS))[:, :3]).astype(np.int64)
+    others = np.asarray(shown.quantize(256 - LEVELS, dither=Image.Dither.NONE).getpalette(), np.int64).reshape(-1, 3)
+    palette = np.concatenate([steps, others])[:256]
+    pixels = np.asarray(shown, np.int64) @ (65536, 256, 1)
+    colours, where = np.unique(pixels, return_inverse=True)
+    apart = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
+    nearest = np.argmin(
+        (apart**2).sum(1)[:, None] - 2 * apart @ palette.T + (palette**2).sum(1)[None, :], axis=1
+    ).astype(np.uint8)
+    reduced = Image.fromarray(nearest[where.reshape(pixels.shape)], mode="P")
+    reduced.putpalette(palette.astype(np.uint8).tobytes())
+    smaller = io.BytesIO()
+    reduced.save(smaller, format="png", optimize=True, dpi=dots)
     return smaller

@@ -1,0 +1,177 @@
+"""Figures: at the width of a paper's column all is legible, inside the picture and apart from its neighbours."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scsc_lab import InputError
+from scsc_lab.analysis.field import Field, Setting
+from scsc_lab.report.figures import erf, latency, style
+from scsc_lab.report.figures.style import FigureOptions
+
+NAMES = ("resnet50", "scsc_resnet50", "swin_tiny", "scsc_swin_tiny", "faceresnet", "scsc_faceresnet[kernels=3,9]")
+
+
+def field(model: str, side: int = 32, images: int = 4, *, reach: float = 5.0, support: int | None = 8) -> Field:
+    generator = np.random.default_rng(len(model))
+    rows, columns = np.mgrid[:side, :side] - side / 2
+    maps = np.exp(-np.hypot(rows, columns) / reach) * generator.uniform(0.5, 1.5, (images, side, side))
+    maps = (maps / maps.sum((1, 2), keepdims=True)).astype(np.float32)
+    allowed = np.maximum(abs(rows), abs(columns)) <= support if support is not None else None
+    setting = Setting(
+        model, "stage4", "layer4", (side, side), (side / 2, side / 2), "linear", "abs", images, "synthetic 1/f images",
+        0, "random", 1, 0, 1, False, None, "nchw", (7, 7), None, False,
+    )  # fmt: skip
+    return Field(setting, maps, allowed)
+
+
+def timed(model: str, batch: int = 1, baseline: str = "", side: int = 224) -> dict[str, object]:
+    samples = np.random.default_rng(batch).lognormal(-2, 0.1, 30) * batch
+    ratio = {"ratio": 1.798, "ratio_low": 1.781, "ratio_high": 1.806} if baseline else {"ratio": None}
+    row = {"model": model, "batch": batch, "resolution": [side, side], "status": "complete", "baseline": baseline}
+    row |= {"samples_seconds": samples.tolist(), "median_seconds": float(np.median(samples))}
+    return {"ratio_low": None, "ratio_high": None, **row, **ratio}
+
+
+def texts(figure):
+    figure.draw_without_rendering()
+    found = [text for text in figure.findobj(lambda one: hasattr(one, "get_fontsize")) if text.get_visible()]
+    return [text for text in found if text.get_text().strip()]
+
+
+FIELDS = [field(name) for name in NAMES]
+ROWS = [timed(name, batch, "resnet50") for name in NAMES for batch in (1, 8)]
+OPTIONS = (FigureOptions(width=3.3), FigureOptions(width=6.9), FigureOptions(), FigureOptions(titles=False))
+FIGURES = [
+    (draw, shown, replace(options, panels=panels))
+    for options in OPTIONS
+    for draw, shown, kinds in (
+        (erf.draw, FIELDS[:1], ("both",)),
+        (erf.draw, FIELDS[:2], ("maps", "both")),
+        (erf.draw, FIELDS[:4], ("maps", "profiles")),
+        (erf.draw, FIELDS, ("both",)),
+        (erf.draw, [*FIELDS[:2], field(NAMES[4], 24)], ("both",)),
+        (latency.draw, ROWS[:2], ("both",)),
+        (latency.draw, [*ROWS[:4], timed("faceresnet", 1, "resnet50", 96)], ("both",)),
+    )
+    for panels in kinds
+]
+
+
+@pytest.mark.parametrize(("draw", "given", "options"), FIGURES)
+def test_letters_are_large_enough_and_inside_the_picture(draw, given, options):
+    figure = draw(given, options)
+    shown = texts(figure)
+    assert shown
+    assert min(text.get_fontsize() for text in shown) >= 7
+    box = figure.get_tightbbox()  # of all that is drawn, in inches
+    assert min(box.x0, box.y0) >= -0.01
+    assert box.x1 <= figure.get_figwidth() + 0.01
+    assert box.y1 <= figure.get_figheight() + 0.01
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "columns"), [(1, 3.3, 1), (2, 3.3, 2), (4, 3.3, 2), (4, 6.9, 4), (6, 6.9, 3), (3, 6.9, 3)]
+)
+def test_panels_stand_in_one_row_two_by_two_or_three_by_two(count, width, columns):
+    assert erf.columns_of(count, width) == columns
+    figure = erf.draw([field(name) for name in NAMES[:count]], FigureOptions(width=width, panels="maps"))
+    lefts = {round(axis.get_position().x0, 3) for axis in figure.axes[:count]}
+    assert len(lefts) == columns
+    assert figure.get_figwidth() == width
+
+
+def test_what_panels_share_is_said_once_and_titles_can_go():
+    fields = [field(name) for name in NAMES[:4]]
+    shown = [text.get_text() for text in texts(erf.draw(fields))]
+    assert sum("random weights" in text for text in shown) == 1
+    assert [text for text in shown if text in NAMES[:4] and text == NAMES[1]]
+    bare = [text.get_text() for text in texts(erf.draw(fields, FigureOptions(titles=False)))]
+    assert not [text for text in bare if "random weights" in text]
+
+
+def test_the_scale_is_that_of_the_data_and_says_where_it_clips():
+    norm, _, extend = erf._scale([field("a"), field("b", reach=1.0)])
+    pixels = np.concatenate([field("a").drawn.ravel(), field("b", reach=1.0).drawn.ravel()])
+    assert pixels.min() < norm.vmin < np.quantile(pixels, 0.02) or norm.vmax / norm.vmin == pytest.approx(1e5)
+    assert norm.vmax <= pixels.max()
+    assert extend == "both"
+    uniform = Field(field("a").setting, np.full((4, 32, 32), 1 / 1024, np.float32))
+    assert erf._scale([uniform])[2] == "neither"
+    assert erf.draw([uniform, field("b")])
+
+
+def test_the_theoretical_field_is_drawn_where_it_does_not_cover_the_image():
+    def named(one):
+        return [text.get_text() for text in texts(erf.draw([one, one]))]
+
+    assert "theoretical field" in named(field("a", support=8))
+    assert "theoretical field" not in named(field("a", support=99))
+    assert "theoretical field" not in named(field("a", support=None))
+
+
+def test_a_palette_keeps_every_step_of_the_scale(tmp_path):
+    style.save(erf.draw([field(name) for name in NAMES]), tmp_path / "a.png", palette=True)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.mode == "P"
+        colours = {tuple(colour) for colour in np.asarray(picture.convert("RGB")).reshape(-1, 3).tolist()}
+    steps = np.rint(255 * style.colours_of_map()(np.arange(style.LEVELS))[:, :3]).astype(int)
+    assert len({tuple(step) for step in steps.tolist()} & colours) == style.LEVELS
+
+
+def test_profiles_rise_to_the_whole_with_a_band_around_them():
+    figure = erf.draw([field("a"), field("b", 24)], FigureOptions(panels="profiles"))
+    (axis,) = figure.axes
+    assert "sides of the input" in axis.get_xlabel()
+    for line in axis.lines:
+        assert line.get_ydata()[-1] == pytest.approx(100)
+        assert (np.diff(line.get_ydata()) >= -1e-9).all()
+    assert len(axis.collections) == 2
+
+
+def test_rows_give_intervals_to_maps_that_carry_none():
+    condensed = [field(name).condensed() for name in NAMES[:2]]
+    rows = [{"model": NAMES[0], "r50_low": 0.2, "r50_high": 0.3}]
+    (axis,) = erf.draw(condensed, FigureOptions(panels="profiles"), rows).axes
+    assert len(axis.lines) == 3
+
+
+def test_latency_has_names_at_the_axis_ratios_against_something_and_a_panel_an_input_size():
+    rows = [timed("a"), timed("b", 1, "a"), timed("a", 8), timed("c", 1, "", 96)]
+    figure = latency.draw(rows)
+    assert len(figure.axes) == 2
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "a\nbatch 1",
+        "b\nbatch 1",
+        "a\nbatch 8",
+    ]
+    assert any("1.798 × a (1.781–1.806)" in text.get_text() for text in figure.axes[0].texts)
+    samples = [points.get_offsets()[:, 1] for points in figure.axes[0].collections]
+    boxes = [line.get_ydata()[0] for line in figure.axes[0].lines if line.get_linewidth() == 3.0]
+    for heights, box in zip(samples, boxes, strict=True):
+        assert heights.max() < box - 0.1
+
+
+@pytest.mark.parametrize(("text", "inches"), [("column", 3.3), ("page", 6.9), ("3.3in", 3.3), ("8.4cm", 8.4 / 2.54)])
+def test_widths(text, inches):
+    assert style.width(text) == pytest.approx(inches)
+
+
+@pytest.mark.parametrize("text", ["", "3.3", "0in", "999in", "-3in", "wide", "3e5in"])
+def test_widths_that_are_none(text):
+    with pytest.raises(InputError, match="--width"):
+        style.width(text)
+
+
+@pytest.mark.parametrize("suffix", style.SUFFIXES)
+def test_the_same_figure_gives_the_same_bytes(tmp_path, suffix):
+    paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
+    for path in paths:
+        style.save(latency.draw([timed("a"), timed("b", 1, "a")]), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert io.BytesIO(paths[0].read_bytes()).read(4)
