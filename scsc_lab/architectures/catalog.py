@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from scsc_lab.architectures import elsewhere
 from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.architectures.specs import RELEASED_KERNELS, NetworkSpec, ResNetSpec, SCSCSpec, SwinSpec
 from scsc_lab.errors import InputError, nearest
@@ -255,6 +256,8 @@ def find(name: str) -> Entry:
         hint = nearest(spelled, _NAMES) or "; `scsc-lab models` lists them"
         if spelled.endswith(".py"):
             hint = f"; a file's network is named with its factory, {name.strip()}:make_model"
+        elif others := elsewhere.names(spelled):
+            hint = f"; did you mean {' or '.join(others)}?"
         raise InputError(f"unknown model {name!r}{hint}")
     return entry
 

@@ -101,7 +101,7 @@ class ResNetSpec:
     scsc_replaces: Literal["block", "spatial"] = "block"
 
     def __post_init__(self) -> None:
-        _positive("depths", self.depths)
+        _positive("depths", self.depths, _MOST_BLOCKS)
         _per_stage(self.depths, widths=self.widths, bottleneck_widths=self.bottleneck_widths, strides=self.strides)
         for name in ("stem_width", "outputs"):
             _at_least(name, getattr(self, name), 1)
@@ -147,11 +147,11 @@ class SwinSpec:
     scsc_stages: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        _positive("depths", self.depths)
+        _positive("depths", self.depths, _MOST_BLOCKS)
         _per_stage(self.depths, heads=self.heads)
         for name in ("embed_dim", "patch", "outputs"):
             _at_least(name, getattr(self, name), 1)
-        _at_least("window", self.window, 2)
+        _at_least("window", self.window, 2, _WINDOW)
         if not 0.0 <= self.drop_path < 1.0:
             raise InputError(f"drop_path={self.drop_path}: a probability from 0 up to but not including 1")
         if not self.mlp_ratio > 0.0 or self.mlp_ratio * self.embed_dim < 1.0 or self.mlp_ratio > 1024:
@@ -288,15 +288,22 @@ def check_kernels(name: str, kernels: Sequence[int], least: int = 1) -> None:
             )
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"{name}={value}: at least {least}")
+_MOST_STAGES = 8
+_MOST_BLOCKS = 1000
+_WINDOW = 128  # a window's table of positions has the fourth power of its side
+_LARGEST = 10**6
+"""Bounds within which a network can be built in seconds; channels, heads and outputs go up to the last."""
 
 
-def _positive(name: str, values: tuple[int, ...]) -> None:
-    if not values or min(values) < 1:
+def _at_least(name: str, value: int, least: int, most: int = _LARGEST) -> None:
+    if not least <= value <= most:
+        raise InputError(f"{name}={value}: at least {least}" if value < least else f"{name}={value}: at most {most}")
+
+
+def _positive(name: str, values: tuple[int, ...], most: int = _LARGEST) -> None:
+    if not 1 <= len(values) <= _MOST_STAGES or not all(1 <= value <= most for value in values):
         listed = ",".join(map(str, values))
-        raise InputError(f"{name}={listed}: numbers from 1 up, one for each stage")
+        raise InputError(f"{name}={listed}: numbers from 1 up to {most}, one for each of at most {_MOST_STAGES} stages")
 
 
 def _per_stage(depths: tuple[int, ...], **fields: tuple[int, ...]) -> None:

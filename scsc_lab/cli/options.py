@@ -19,6 +19,9 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _LARGEST_SIDE = 16384
 _LARGEST_BATCH = 65536
+_FEW = 1000
+"""Budgets below which a letter has been forgotten."""
+
 _MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -146,7 +149,7 @@ def resolution(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,12})(?:[x×](\d{1,12}))?", text.strip().lower())
     if match is None:
         raise InputError(f"--resolution {text!r}: write a side or HEIGHTxWIDTH in pixels, e.g. 224 or 224x320")
     sides = (int(match[1]), int(match[2] or match[1]))
@@ -221,10 +224,13 @@ def budget(option: str, text: str | None) -> int | None:
     """
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGT]?)", text.strip().upper())
+    match = re.fullmatch(r"(\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:E\+?(\d{1,2})|\s*([KMGT]))?", text.strip().upper())
     if match is None:
         raise InputError(f"{option} {text!r}: a number, with K, M, G or T behind it if you like, e.g. 4.5G")
-    return round(float(match[1]) * _MULTIPLES[match[2]])
+    number = float(match[1])
+    if not (match[2] or match[3]) and 0 < number < _FEW:
+        raise InputError(f"{option} {text}: is {text}G meant, or {text}M? With nothing behind it counts single ones")
+    return round(number * 10.0 ** int(match[2] or 0) * _MULTIPLES[match[3] or ""])
 
 
 def choice(option: str, text: str | None, choices: tuple[str, ...]) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 from conftest import expected
 
 from scsc_lab import InputError
-from scsc_lab.architectures import catalog
+from scsc_lab.architectures import catalog, elsewhere
 from scsc_lab.counting.count import count
 from scsc_lab.models import build
 
@@ -95,3 +95,16 @@ def _changes(baseline, other):
 def test_a_pico_pair_changes_as_the_full_size_pair_does(baseline, other, full_baseline, full_other):
     for pico, full in zip(_changes(baseline, other), _changes(full_baseline, full_other), strict=True):
         assert pico == pytest.approx(full, abs=5.05)
+
+
+def test_a_name_of_another_package_is_said_to_be_there():
+    pytest.importorskip("timm")
+    with pytest.raises(InputError, match=r"unknown model 'convnext_tiny'; did you mean timm:convnext_tiny or "):
+        catalog.find("convnext_tiny")
+    with pytest.raises(InputError, match=r"unknown model 'resnet5'; did you mean resnet50"):
+        catalog.find("resnet5")
+
+
+def test_every_network_of_timm_is_known_without_importing_it():
+    timm = pytest.importorskip("timm")
+    assert elsewhere._registered("timm") == set(timm.list_models())

@@ -125,3 +125,22 @@ def test_the_reduced_width_can_be_set():
     assert changes.apply(SCSC_SWIN, {"reduction": "0.5"}).scsc[1].reduced_channels(192) == 96
     with pytest.raises(InputError, match="reduction=-1: the reduced width"):
         changes.apply(SCSC_SWIN, {"reduction": -1})
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("scsc_swin_tiny", {"kernels": "3,5,9999999999"}),
+        ("swin_tiny", {"depths": "1000000,1,1,1"}),
+        ("resnet50", {"depths": "1,1,1,1000000"}),
+        ("resnet50", {"widths": "64,64,64,99999999999"}),
+        ("swin_tiny", {"depths": ",".join("1" * 64), "heads": ",".join("1" * 64)}),
+        ("swin_tiny", {"embed_dim": "9" * 20}),
+        ("swin_tiny", {"window": "100000"}),
+        ("swin_tiny", {"outputs": "9" * 5000}),
+        ("swin_tiny", {"patch": "-1"}),
+    ],
+)
+def test_numbers_out_of_bounds_are_one_line(name, given):
+    with pytest.raises(InputError, match=rf"^{next(iter(given))}(=| has )"):
+        changes.apply(catalog.find(name).spec, given)

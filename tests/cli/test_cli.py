@@ -11,11 +11,12 @@ import sys
 
 import pytest
 import torch
+import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scsc_lab import build
-from scsc_lab.cli import main
+from scsc_lab.cli import app, main
 
 
 @pytest.fixture
@@ -123,6 +124,8 @@ def test_budgets(run):
         "scsc-lab: swin_tiny has 28.29M parameters, over the budget of 28.00M (+1.0%)",
     ]
     assert run("flops", "swin", "--no-check", "--max-macs", "4.5G", "--max-params", "30M")[0] == 0
+    assert run("flops", "swin", "--no-check", "--max-macs", "4.5e9", "--max-params", "30e+6")[0] == 0
+    assert run("flops", "swin", "--no-check", "--max-macs", "4e9")[0] == 1
 
 
 def test_weights_are_loaded_and_checked(run, tmp_path):
@@ -148,7 +151,12 @@ def test_models_lists_the_catalog(run):
 def test_every_command_has_help_within_100_columns(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0
-    assert f"scsc-lab {command}" in out.replace("pytest", "scsc-lab") or command in out
+    usage, *described = out.splitlines()
+    assert f" {command} [OPTIONS]" in usage
+    shown = {word.strip(",") for line in described for word in line.replace("/", " ").split()[:4]}
+    for parameter in typer.main.get_command(app).commands[command].params:
+        assert parameter.help
+        assert {name for name in parameter.opts if name.startswith("--")} <= shown
     assert max(map(len, out.splitlines())) <= 100
 
 
@@ -191,6 +199,14 @@ MISTAKES = [
     (["flops", "resnet50", "--batch", "0"], "--batch '0': a whole number from 1"),
     (["flops", "resnet50", "--batch", "many"], "--batch 'many': a whole number"),
     (["flops", "resnet50", "--max-macs", "lots"], "--max-macs 'lots': a number"),
+    (["flops", "resnet50", "--max-macs", "4.5"], "--max-macs 4.5: is 4.5G meant, or 4.5M?"),
+    (["flops", "resnet50", "--max-macs", "9" * 5000], "a number, with K, M, G or T behind it"),
+    (["flops", "resnet50", "--resolution", "9" * 5000], "write a side or HEIGHTxWIDTH"),
+    (["flops", "resnet50", "--batch", "9" * 5000], "a whole number from 1"),
+    (["flops", "swin", "--set", "depths=1000000,1,1,1"], "depths=1000000,1,1,1: numbers from 1 up to 1000"),
+    (["flops", "scsc_swin", "--set", "kernels=3,5,9999999999"], "kernels has 9999999999"),
+    (["flops", "swin", "--set", f"window={'9' * 5000}"], "a whole number is needed"),
+    (["flops", "convnext_tiny"], "did you mean timm:convnext_tiny or torchvision:convnext_tiny?"),
     (["flops", "resnet50", "--max-params", ""], "--max-params '': a number"),
     (["flops", "resnet50", "--weights", "none.pth"], "no weights file 'none.pth'"),
     (["flops", "resnet50", "resnet18", "--weights", "none.pth"], "write NAME=FILE"),
