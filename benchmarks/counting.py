@@ -186,7 +186,7 @@ def grid(size: int) -> None:
     """Count a grid of SCSC specs in one process: specs a second, and how memory grows."""
     from scsc_lab.architectures import catalog
     from scsc_lab.counting.count import count
-    from scsc_lab.models import build
+    from scsc_lab.models import construct
 
     spec = catalog.find("scsc_swin_tiny").spec
     kernels = [(3,), (3, 5), (3, 7), (3, 5, 7), (3, 9, 13)]
@@ -198,10 +198,10 @@ def grid(size: int) -> None:
         for s in (True, False)
         for d in (0.0, 0.1, 0.2, 0.3, 0.4)
     ][:size]
-    count(build.empty(spec), SHAPE)
+    count(construct.empty(spec), SHAPE)
     marks, started = [], time.perf_counter()
     for number, one in enumerate(made, start=1):
-        count(build.empty(one), SHAPE)
+        count(construct.empty(one), SHAPE)
         if number % (size // 5) == 0:
             gc.collect()
             resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -21,7 +21,7 @@ from scsc_lab.analysis.paired import compare
 from scsc_lab.architectures import catalog
 from scsc_lab.layers.fused import FusedSCSC
 from scsc_lab.layers.scsc import SCSC
-from scsc_lab.models import build
+from scsc_lab.models import construct
 from scsc_lab.models.deploy import deploy
 from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Budget
@@ -119,7 +119,7 @@ def blocks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...], t
         for batch in batches:
             for channels, side, kernels in STAGES:
                 scsc = SCSC(channels, channels, kernels, groups=GROUPS)
-                build.initialise(scsc)
+                construct.initialise(scsc)
                 scsc = scsc.eval().to(device, dtype)
                 fused = FusedSCSC(scsc).to(device, dtype)
                 tokens = torch.randn(batch, side, side, channels, device=device, dtype=dtype)
@@ -147,7 +147,7 @@ def blocks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...], t
 def networks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...], threads: tuple[int, ...]) -> None:
     """Time whole networks, ordinary and deployed, beside their baselines."""
     for baseline, scsc in (("swin_tiny", "scsc_swin_tiny"), ("resnet50", "scsc_resnet50")):
-        models = {name: build.from_spec(catalog.find(name).spec) for name in (baseline, scsc)}
+        models = {name: construct.from_spec(catalog.find(name).spec) for name in (baseline, scsc)}
         models[f"{scsc} (deploy)"] = deploy(models[scsc])
         models = {name: model.to(device, dtype) for name, model in models.items()}
         print(f"\nms a batch (× the speed of {baseline}, 95 % interval)\n")
@@ -169,7 +169,7 @@ def where_time_goes(device: torch.device, batch: int) -> None:
     torch.set_num_threads(1)
     for channels, side, kernels in STAGES:
         scsc = SCSC(channels, channels, kernels, groups=GROUPS)
-        build.initialise(scsc)
+        construct.initialise(scsc)
         fused = FusedSCSC(scsc.eval()).to(device)
         x = torch.randn(batch, side, side, channels, device=device).permute(0, 3, 1, 2)
         with torch.inference_mode():

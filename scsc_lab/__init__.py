@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
-    from scsc_lab.api import build, count, erf, latency
+    from scsc_lab.api import ablate, build, compare, count, erf, latency, list_models, network
+    from scsc_lab.architectures.network import Network
     from scsc_lab.architectures.specs import ResNetSpec, SCSCSpec, SwinSpec, TransplantSpec
     from scsc_lab.errors import InputError
     from scsc_lab.layers.scsc import SCSC
     from scsc_lab.models.deploy import deploy
     from scsc_lab.models.transplant import transplant
     from scsc_lab.records import Count
+    from scsc_lab.settings import Request
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,15 +26,21 @@ __all__ = [
     "Count",
     "Field",
     "InputError",
+    "Network",
+    "Request",
     "ResNetSpec",
     "SCSCSpec",
     "SwinSpec",
     "TransplantSpec",
+    "ablate",
     "build",
+    "compare",
     "count",
     "deploy",
     "erf",
     "latency",
+    "list_models",
+    "network",
     "transplant",
 ]
 
@@ -45,7 +53,13 @@ _HOMES = {
     "SCSCSpec": "scsc_lab.architectures.specs",
     "SwinSpec": "scsc_lab.architectures.specs",
     "TransplantSpec": "scsc_lab.architectures.specs",
+    "ablate": "scsc_lab.api",
     "build": "scsc_lab.api",
+    "compare": "scsc_lab.api",
+    "list_models": "scsc_lab.api",
+    "network": "scsc_lab.api",
+    "Network": "scsc_lab.architectures.network",
+    "Request": "scsc_lab.settings",
     "count": "scsc_lab.api",
     "deploy": "scsc_lab.models.deploy",
     "erf": "scsc_lab.api",

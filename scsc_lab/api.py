@@ -2,21 +2,136 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from scsc_lab import metrics as registry
 from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.protocol import Protocol
-from scsc_lab.counting import count as count_metric
+from scsc_lab.architectures import catalog
+from scsc_lab.architectures.network import Network
+from scsc_lab.counting import count as counting
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import fields, size, speed
-from scsc_lab.models.subject import Subject, subjects
+from scsc_lab.experiments import ablate as ablating
+from scsc_lab.experiments import compare as comparing
+from scsc_lab.experiments import fields, runner, size, speed, variants
+from scsc_lab.models import build as building
+from scsc_lab.models.subject import Subject, of
 from scsc_lab.records import Count
-from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.settings import Budget, Execution, Plan, Request
+from scsc_lab.store import RowStore
 from scsc_lab.timing.result import Timing
+
+if TYPE_CHECKING:
+    import pandas
+
+Resolution = int | tuple[int, int] | None
+
+
+def list_models(family: str | None = None) -> list[str]:
+    """Return the names of the catalog's networks, or of one family: ``resnet``, ``swin`` or ``faceresnet``.
+
+    Raises:
+        InputError: if there is no such family.
+    """
+    families = dict.fromkeys(entry.family for entry in catalog.CATALOG.values())
+    if family is not None and family not in families:
+        raise InputError(f"unknown family {family!r}: one of {', '.join(families)}")
+    return [name for name, entry in catalog.CATALOG.items() if family in (None, entry.family)]
+
+
+def network(model: str | nn.Module | Network, resolution: Resolution = None, **changes: object) -> Network:
+    """Return a network as data: what is measured, compared, ablated and kept.
+
+    Args:
+        model: a name of the catalog or from elsewhere, a whole text form, or a module in hand, which is left as it is.
+        resolution: input side, or height and width, in pixels; its own without.
+        changes: changes to a named network's spec, or arguments of its factory.
+
+    Raises:
+        InputError: if the name or a change is wrong.
+    """
+    if isinstance(model, Network):
+        found = model.changed(changes) if changes else model
+    elif isinstance(model, nn.Module):
+        found = Network(type(model).__name__, module=model).changed(changes)
+    else:
+        found = Network.of(model, changes)
+    return replace(found, resolution=_size(resolution) or found.resolution)
+
+
+def compare(
+    *models: str | nn.Module | Network,
+    metrics: Sequence[str] | None = None,
+    resolution: Resolution = None,
+    baseline: int = 0,
+    request: Request | None = None,
+) -> pandas.DataFrame:
+    """Return networks side by side as a table, a row a network, with changes against one of them.
+
+    Args:
+        models: names, networks or modules.
+        metrics: what they are compared by, e.g. ``["params", "macs", "latency"]``; the usual ones without.
+        resolution: input side, or height and width, in pixels; their own without.
+        baseline: which of them the others are compared with.
+        request: how much is measured, and where: see :class:`scsc_lab.settings.Request`.
+
+    Raises:
+        InputError: if a name is wrong, or a network does not take its input.
+    """
+    found = _distinct([network(model, resolution) for model in models])
+    if not 0 <= baseline < len(found):
+        raise InputError(f"baseline {baseline}: one of the {len(found)} models, from 0")
+    measured = comparing.measure(found, _words(metrics), request, baseline=baseline)
+    return frame(measured.rows)
+
+
+def ablate(
+    model: str | nn.Module | Network,
+    grid: Mapping[str, Sequence[object]] | None = None,
+    *,
+    studies: Sequence[str] = (),
+    metrics: Sequence[str] = ("params", "macs", "activations", "bytes"),
+    resolution: Resolution = None,
+    store: str | Path | None = None,
+    jobs: int = 1,
+    request: Request | None = None,
+) -> pandas.DataFrame:
+    """Return variants of a network as a table, a row a variant, each with its changes against the full network.
+
+    Args:
+        model: a name or a network; ``swin_tiny + SCSC`` is one with a transplant.
+        grid: values by key of ``--set``, or by ``rule.KEY`` of the transplant, e.g. ``{"rule.kernels": [(3, 5)]}``.
+        studies: built-in studies; all of them where there is no grid.
+        metrics: what the variants are compared by.
+        resolution: input side, or height and width, in pixels; its own without.
+        store: file that rows are kept in as they are measured; what it has is not measured again.
+        jobs: processes that count.
+        request: how much is measured, and where.
+
+    Raises:
+        InputError: if a name, key, value or study is wrong.
+    """
+    full = network(model, resolution)
+    found = variants.built_in(full, studies) if studies or not grid else []
+    found += variants.grid(full, grid) if grid else []
+    with runner.executor("local", jobs) as pool:
+        kept = RowStore(Path(store)) if store is not None else None
+        rows, measured = ablating.run(found, metrics, request or Request(pairs=32, samples=8), kept, pool)
+    if measured.interrupted:
+        raise KeyboardInterrupt
+    return frame(ablating.with_changes(rows, metrics))
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
+    """Return rows as a pandas DataFrame: raw numbers, one column a key."""
+    import pandas
+
+    return pandas.DataFrame([dict(row) for row in rows])
 
 
 def build(name: str, weights: str | Path | None = None, **changes: object) -> nn.Module:
@@ -30,8 +145,8 @@ def build(name: str, weights: str | Path | None = None, **changes: object) -> nn
     Raises:
         InputError: if the name or a change is wrong, or the file holds other weights.
     """
-    files = [] if weights is None else [str(weights)]
-    return subjects([name], changes, files)[0].make()
+    found = Network.of(name, changes)
+    return building.build(found if weights is None else replace(found, weights=str(weights)))
 
 
 def count(
@@ -58,12 +173,12 @@ def count(
     if isinstance(model, str):
         if input_shape is not None:
             raise InputError("input_shape is for modules; a named network takes resolution and batch")
-        return size.measure(subjects([model], changes)[0], size_, batch, check=False).count
+        return size.measure(of(Network.of(model, changes)), size_, batch, check=False).count
     if changes:
         raise InputError(f"{next(iter(changes))!r} changes a named network's spec; a module has none")
     if input_shape is None and size_ is None:
         raise InputError("a module needs input_shape, e.g. input_shape=(1, 3, 224, 224), or resolution=224")
-    return count_metric.count(model, input_shape or (batch, 3, *(size_ or ())))
+    return counting.count(model, input_shape or (batch, 3, *(size_ or ())))
 
 
 def latency(
@@ -125,21 +240,14 @@ def latency(
         seed,
         delta,
     )
-    found = [
-        subjects([model])[0] if isinstance(model, str) else _own_subject(model, size_ or (1, 1), channels)
-        for model in models
-    ]
+    found = [_timed(model, size_, channels) for model in models]
     return speed.measure(found, plan, baseline=baseline)
 
 
-def _own_subject(model: nn.Module, resolution: tuple[int, int], channels: int) -> Subject:
-    return Subject(
-        label=type(model).__name__,
-        resolution=resolution,
-        make=lambda: copy.deepcopy(model),
-        make_empty=lambda _: count_metric.meta_copy(model),
-        channels=channels,
-    )
+def _timed(model: str | nn.Module, resolution: tuple[int, int] | None, channels: int) -> Subject:
+    if isinstance(model, str):
+        return of(network(model))
+    return of(replace(network(model, resolution), channels=channels))
 
 
 def erf(
@@ -210,8 +318,27 @@ def erf(
         device=device,
     )
     if isinstance(model, str):
-        return fields.measure(subjects([model], changes, [] if weights is None else [str(weights)])[0], protocol)
+        named = Network.of(model, changes)
+        return fields.measure(of(named if weights is None else replace(named, weights=str(weights))), protocol)
     if changes or weights is not None:
         what = next(iter(changes), "weights")
         raise InputError(f"{what!r} is for named networks; a module is measured as it is")
     return fields.measure(fields.subject_of(model, tuple(mean), tuple(std)), protocol)
+
+
+def _size(resolution: Resolution) -> tuple[int, int] | None:
+    return (resolution, resolution) if isinstance(resolution, int) else resolution
+
+
+def _words(given: Sequence[str] | None) -> list[str]:
+    return registry.words(usual=True) if given is None else [given] if isinstance(given, str) else list(given)
+
+
+def _distinct(networks: Sequence[Network]) -> list[Network]:
+    """Return networks with a number behind the names of modules of one class, so that each has a name of its own."""
+    names = [str(found) for found in networks]
+    found = []
+    for index, (one, name) in enumerate(zip(networks, names, strict=True)):
+        again = one.module is not None and names.count(name) > 1
+        found.append(replace(one, label=f"{name} {names[: index + 1].count(name)}") if again else one)
+    return found

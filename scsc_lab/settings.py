@@ -131,6 +131,33 @@ class Plan:
             raise InputError(f"warm-up {self.warm_up_seconds:g}: a number of seconds from 0 up")
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a command was told about measuring; each metric takes from it what concerns it.
+
+    Attributes:
+        batch: images in one pass.
+        device: ``auto`` or a device's name.
+        threads: threads of one operator on the CPU.
+        max_seconds: longest time that networks are timed side by side.
+        pairs: rounds wanted when networks are timed.
+        samples: images for each receptive field.
+        seed: seed of everything drawn at random.
+        seeds: random initialisations, or training runs, of each network; the metric's own number if ``None``.
+        options: further words of the user's, by key.
+    """
+
+    batch: int = 1
+    device: str = "auto"
+    threads: int = 1
+    max_seconds: float = 20.0
+    pairs: int = 64
+    samples: int = 16
+    seed: int = 0
+    seeds: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+
 def _one_of(what: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
         raise InputError(f"{what} {word!r}: one of {', '.join(known)}{nearest(word, known)}")

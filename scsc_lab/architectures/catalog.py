@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from scsc_lab.architectures import elsewhere
-from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.architectures.specs import RELEASED_KERNELS, NetworkSpec, ResNetSpec, SCSCSpec, SwinSpec
 from scsc_lab.errors import InputError, nearest
 
@@ -46,15 +44,6 @@ class Entry:
     inferred: str = ""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A catalog entry with changes made to its spec: what a command measures."""
-
-    label: str
-    entry: Entry
-    spec: NetworkSpec
 
 
 SMALLEST_SIDE = 32
@@ -241,7 +230,6 @@ CATALOG: Mapping[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *_PIC
 
 _NAMES = {name: entry for entry in CATALOG.values() for name in (entry.name, *entry.aliases)}
 _BARE_NAMES = {name.replace("_", ""): entry for name, entry in _NAMES.items()}
-_CHANGED = re.compile(r"(?P<name>[^\[\]]+)\[(?P<changes>[^\[\]]*)\]")
 
 
 def find(name: str) -> Entry:
@@ -260,30 +248,6 @@ def find(name: str) -> Entry:
             hint = f"; did you mean {' or '.join(others)}?"
         raise InputError(f"unknown model {name!r}{hint}")
     return entry
-
-
-def split(name: str) -> tuple[str, dict[str, object]]:
-    """Return the bare name and the changes of ``name[key=value …]``.
-
-    Raises:
-        InputError: if a change has no value.
-    """
-    match = _CHANGED.fullmatch(name.strip())
-    if match is None:
-        return name, {}
-    return match["name"], dict(spec_changes.parse(match["changes"].split()))
-
-
-def resolve(name: str, changes: Mapping[str, object] | None = None) -> Network:
-    """Return the network of a name with ``changes`` made; ``name[key=value …]`` carries changes of its own.
-
-    Raises:
-        InputError: if the name or a change is wrong.
-    """
-    name, own = split(name)
-    entry = find(name)
-    made = {**own, **(changes or {})}
-    return Network(spec_changes.label(entry.name, made), entry, spec_changes.apply(entry.spec, made))
 
 
 def is_external(name: str) -> bool:

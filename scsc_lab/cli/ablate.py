@@ -9,35 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scsc_lab.analysis.protocol import Protocol
-from scsc_lab.architectures import overrides as spec_changes
-from scsc_lab.cli import options, progress
+from scsc_lab import metrics
+from scsc_lab.cli import networks, options, progress
 from scsc_lab.errors import InputError
+from scsc_lab.experiments import variants as studied
 from scsc_lab.provenance import run_info
 from scsc_lab.records import file_name
 from scsc_lab.report import ablations
 from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
-from scsc_lab.report.tables import Table
-from scsc_lab.settings import Budget, Plan
+from scsc_lab.report.tables import Column, Table
+from scsc_lab.settings import Request
 from scsc_lab.store import RowStore, check_writable
 
 if TYPE_CHECKING:
-    from scsc_lab.architectures.catalog import Network
+    from scsc_lab.architectures.network import Network
     from scsc_lab.experiments.variants import Variant
 
-_BUDGET = Budget(pairs=32, min_seconds=0.0, max_seconds=15.0)
-"""How long each variant is timed against the full network, where latency is asked for."""
-
-_SAMPLES = 8
-"""Images for each variant's receptive field, where that is asked for."""
+_DEFAULT = "params,macs,activations,bytes"
 
 
 def ablate(
     model: Annotated[str, typer.Argument(metavar="MODEL", autocompletion=options.complete_model, help="The network.")],
     study: Annotated[
         list[str] | None,
-        typer.Option("--study", metavar="NAME", help="components, kernels, scales, groups, stages; default: all."),
+        typer.Option("--study", metavar="NAME", help=f"{', '.join(studied.STUDIES)}; default: all."),
     ] = None,
     grid: Annotated[
         list[str] | None,
@@ -47,12 +43,24 @@ def ablate(
         Path | None, typer.Option("--config", metavar="FILE", help="TOML file with a [grid] of lists, or studies = [].")
     ] = None,
     set_: options.Changes = None,
+    weights: options.Weights = None,
+    label: options.Labels = None,
+    channels: options.Channels = None,
+    transplant: options.Transplant = False,
+    mixer: options.Mixers = None,
+    rule: options.Rules = None,
+    device: options.Device = "auto",
+    threads: options.Threads = "1",
+    pairs: options.Pairs = "32",
+    max_time: Annotated[str, typer.Option("--max-time", metavar="SECONDS", help="Time no longer than this.")] = "15",
+    samples: Annotated[str, typer.Option("--samples", metavar="N", help="Images for receptive fields.")] = "8",
+    seed: options.Seed = "0",
     resolution: options.Resolution = None,
     batch: options.Batch = "1",
     with_: Annotated[
         str,
-        typer.Option("--with", metavar="METRICS", help="Of params,macs,activations,bytes,latency,erf."),
-    ] = "params,macs,activations,bytes",
+        typer.Option("--with", metavar="COLUMNS", help=f"Of {', '.join(metrics.words())}."),
+    ] = _DEFAULT,
     store: Annotated[
         Path | None,
         typer.Option("--store", metavar="FILE", help="Keep rows in this JSON-lines file; skip those it has."),
@@ -69,11 +77,31 @@ def ablate(
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
-    """Measure variants of an SCSC network, each against the full one, and draw a figure a study."""
-    size, images = options.resolution(resolution), options.whole("--batch", batch)
-    metrics, processes = (
-        options.several("--with", with_, tuple(ablations.ABLATION_COLUMNS)),
-        options.whole("--jobs", jobs),
+    """Measure variants of a network, each against the full one, and draw a figure a study.
+
+    A key of --grid is one of --set, or rule.KEY for a rule of --transplant.
+    """
+    named = networks.read(
+        [model],
+        changes=set_,
+        weights=weights,
+        channels=channels,
+        resolution=resolution,
+        transplant=transplant,
+        mixers=mixer,
+        rules=rule,
+        labels=label,
+    )
+    words = options.several("--with", with_, tuple(metrics.words()))
+    processes = options.whole("--jobs", jobs)
+    request = Request(
+        batch=options.whole("--batch", batch),
+        device=options.device(device),
+        threads=options.whole("--threads", threads, 4096),
+        max_seconds=options.number("--max-time", max_time),
+        pairs=options.whole("--pairs", pairs),
+        samples=options.whole("--samples", samples, 100_000),
+        seed=options.seed(seed),
     )
     formats.choose(format, output)
     studies, axes = list(study or []), list(grid or [])
@@ -85,41 +113,39 @@ def ablate(
     rows_kept = RowStore(store) if store else None
 
     from scsc_lab.experiments import ablate as studying
-    from scsc_lab.experiments import variants as studied
+    from scsc_lab.experiments import runner
 
-    network = studied.resolve(model, spec_changes.parse(set_ or []))
+    network = named.networks()[-1]
     variants = _variants(network, [*studies, *configured["studies"]], axes, configured["grid"])
-    probe = size or network.entry.resolution
-    plan = Plan(budget=_BUDGET, batches=(images,), resolution=probe) if "latency" in metrics else None
-    protocol = Protocol(samples=_SAMPLES, resolution=probe) if "erf" in metrics else None
-    tasks = studying.tasks(variants, probe, images, plan, protocol)
+    tasks = studying.tasks(variants, words, request)
     if rows_kept:
-        known = {row.get("key") for row in rows_kept.rows}
+        known = runner.stored(rows_kept)
         keys = {task.key for task in tasks}
-        skipped = len(keys & known)
         repaired = "; a torn last line was cut off" if rows_kept.repaired else ""
-        typer.echo(f"{store}: {skipped} of {len(keys)} measurements are there already{repaired}", err=True)
-    try:
-        with (
-            studying.executor(executor, processes) as pool,
-            progress.counted("measuring variants", len(tasks)) as advance,
-        ):
-            rows = list(studying.run(tasks, rows_kept, pool, advance))
-    except KeyboardInterrupt:
+        typer.echo(
+            f"{store}: {len(keys & known.keys())} of {len(keys)} measurements are there already{repaired}", err=True
+        )
+    with (
+        runner.executor(executor, processes) as pool,
+        progress.stepwise() as advance,
+    ):
+        rows, measured = studying.run(variants, words, request, rows_kept, pool, advance)
+    if measured.interrupted:
         if rows_kept:
             typer.echo(f"{store}: {len(rows_kept.rows)} rows are kept; the same command goes on from there", err=True)
-        raise
-    table = ablations.ablation_tables(rows, metrics)
-    formats.emit(table, run_info(next((row["device"] for row in rows if "device" in row), "cpu")), format, output)
+        raise KeyboardInterrupt
+    columns = [metrics.columns()[word] for word in words]
+    notes = [*metrics.notes(rows, words), *named.notes]
+    table = ablations.ablation_tables(rows, columns, notes)
+    device = next((str(row["device"]) for row in rows if row.get("device")), "cpu")
+    formats.emit(table, run_info(device, request.seed), format, output)
     if draw:
-        _draw(table, metrics, figures or Path(f"ablation_{file_name(network.label)}"))
+        _draw(table, columns, figures or Path(f"ablation_{file_name(str(network))}"))
 
 
 def _variants(
     network: Network, studies: Sequence[str], axes: Sequence[str], configured: Mapping[str, Sequence[object]]
 ) -> list[Variant]:
-    from scsc_lab.experiments import variants as studied
-
     found = []
     if studies or not (axes or configured):
         found += studied.built_in(network, studies)
@@ -153,11 +179,10 @@ def _configured(path: Path | None) -> dict[str, Any]:
     return {"studies": content.get("studies", []), "grid": grid}
 
 
-def _draw(table: Table, metrics: Sequence[str], folder: Path) -> None:
+def _draw(table: Table, columns: Sequence[Column], folder: Path) -> None:
     from scsc_lab.report.figures import ablation
 
-    headings = ablations.headings(metrics)
     for part in (table, *table.details):
-        path = folder / f"ablation_{part.rows[0]['study']}.png"
-        style.save(ablation.draw(part.rows, headings), path)
+        path = folder / f"ablation_{file_name(str(part.rows[0]['study']))}.png"
+        style.save(ablation.draw(part.rows, columns), path)
         typer.echo(f"figure: {path}", err=True)

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from scsc_lab.analysis.protocol import Protocol
+from scsc_lab import metrics
 from scsc_lab.cli import networks, options, progress
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import own_results as accuracy
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import comparison
 from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
-from scsc_lab.settings import Budget, Execution, Plan
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from scsc_lab.report.tables import Column
+from scsc_lab.settings import Request
 
 _BY = ("stage", "module")
-_DEFAULT = "params,macs,activations,latency,erf,top1"
+_DEFAULT = ",".join(metrics.words(usual=True))
 
 
 def compare(
     models: options.Models = None,
     model: options.MoreModels = None,
     with_: Annotated[
-        str,
-        typer.Option("--with", metavar="COLUMNS", help="Of params,macs,activations,bytes,latency,erf,top1."),
+        str, typer.Option("--with", metavar="COLUMNS", help=f"Of {', '.join(metrics.words())}.")
     ] = _DEFAULT,
     accuracies: Annotated[
         Path | None,
@@ -48,10 +45,12 @@ def compare(
     ] = None,
     set_: options.Changes = None,
     weights: options.Weights = None,
+    label: options.Labels = None,
     resolution: options.Resolution = None,
     batch: options.Batch = "1",
     channels: options.Channels = None,
     transplant: options.Transplant = False,
+    mixer: options.Mixers = None,
     rule: options.Rules = None,
     device: options.Device = "auto",
     threads: options.Threads = "1",
@@ -63,9 +62,20 @@ def compare(
     output: options.Output = None,
 ) -> int:
     """Compare networks: size, latency, effective receptive field, published and your own accuracy."""
-    named = networks.read(models, model, set_, weights, channels, transplant, rule)
-    metrics = options.several("--with", with_, tuple(comparison.MEASURES))
-    size, images = options.resolution(resolution), options.whole("--batch", batch)
+    named = networks.read(
+        models,
+        model,
+        changes=set_,
+        weights=weights,
+        channels=channels,
+        resolution=resolution,
+        transplant=transplant,
+        mixers=mixer,
+        rules=rule,
+        labels=label,
+    )
+    words = options.several("--with", with_, tuple(metrics.words()))
+    images = options.whole("--batch", batch)
     options.choice("--by", by, _BY)
     axes = _axes(plot)
     drawn = figure or Path(f"compare_{'_'.join(axes)}.png".replace("/", "-"))
@@ -76,52 +86,39 @@ def compare(
     if axes:
         style.check(drawn)
     formats.choose(format, output)
-    number = options.seed(seed)
-    plan = Plan(
-        execution=Execution(device=options.device(device), threads=options.whole("--threads", threads, 4096)),
-        budget=Budget(min_seconds=0.0, max_seconds=options.number("--max-time", max_time)),
-        batches=(images,),
-        resolution=size,
-        seed=number,
-    )
-    protocol = Protocol(
-        device=plan.execution.device,
+    request = Request(
+        batch=images,
+        device=options.device(device),
+        threads=options.whole("--threads", threads, 4096),
+        max_seconds=options.number("--max-time", max_time),
         samples=options.whole("--samples", samples, 100_000),
-        resolution=size,
-        seed=number,
+        seed=options.seed(seed),
     )
 
     from scsc_lab.experiments import compare as comparing
+    from scsc_lab.experiments import own_results
 
-    subjects = named.subjects(size)
-    labels = [subject.label for subject in subjects]
-    index = options.baseline_index(baseline, labels)
-    own = accuracy.read(accuracies, labels) if accuracies else {}
+    found = named.networks()
+    labels = [str(network) for network in found]
+    index = networks.baseline(baseline, found)
+    own = own_results.read(accuracies, labels) if accuracies else {}
     for word in axes:
-        if word not in (*metrics, *accuracy.metrics(own)):
-            raise InputError(f"--plot {plot!r}: {word!r} is none of {', '.join([*metrics, *accuracy.metrics(own)])}")
+        if word not in (*words, *own_results.metrics(own)):
+            raise InputError(f"--plot {plot!r}: {word!r} is none of {', '.join([*words, *own_results.metrics(own)])}")
     if by:
-        if len(subjects) != 2:
-            raise InputError(f"--by {by} lays two networks side by side; {len(subjects)} are named")
-        rows = comparing.side_by_side(subjects, by, size, images)
+        if len(found) != 2:
+            raise InputError(f"--by {by} lays two networks side by side; {len(found)} are named")
+        rows = comparing.side_by_side(found, by, images)
         formats.emit(comparison.blocks_table(rows, labels, by), run_info(), format, output)
         return 0
     with progress.stepwise() as told:
-        rows = comparing.measure(
-            subjects,
-            metrics,
-            baseline=index,
-            batch=images,
-            plan=plan,
-            protocol=protocol,
-            accuracies=own,
-            progress=told,
-        )
-    formats.emit(comparison.comparison_table(rows, metrics), run_info(_device(rows), plan.seed), format, output)
+        measured = comparing.measure(found, words, request, baseline=index, own=own, progress=told)
+    notes = (*measured.notes, *named.notes)
+    table = comparison.comparison_table(measured.rows, measured.columns, notes)
+    formats.emit(table, run_info(_device(measured.rows), request.seed), format, output)
     if axes:
-        _draw(rows, axes, drawn)
-    interrupted = any("cut short" in str(row.get("latency_status")) for row in rows)
-    return 130 if interrupted or any(row.get("erf_failure") == "interrupted" for row in rows) else 0
+        _draw(measured.rows, measured.columns, axes, drawn)
+    return 130 if measured.interrupted else 0
 
 
 def _device(rows: Sequence[Row]) -> str:
@@ -133,18 +130,17 @@ def _axes(text: str | None) -> list[str]:
     """Return the two columns of ``--plot``.
 
     Raises:
-        InputError: if there are not two.
+        InputError: if they are not two.
     """
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     if text is not None and len(words) != 2:
-        raise InputError(f"--plot {text!r}: two columns, e.g. macs,latency")
+        raise InputError(f"--plot {text!r}: two columns with a comma between, e.g. --plot macs,latency")
     return words
 
 
-def _draw(rows: Sequence[Row], axes: Sequence[str], path: Path) -> None:
+def _draw(rows: Sequence[Row], columns: Sequence[Column], axes: Sequence[str], path: Path) -> None:
     from scsc_lab.report.figures import scatter
 
-    x, y = (comparison.axis(word, rows) for word in axes)
-    higher = [comparison.higher_is_better(column) for column in (x, y)]
-    style.save(scatter.draw(rows, x, y, higher_x=higher[0], higher_y=higher[1]), path)
+    x, y = (comparison.axis(word, columns, rows) for word in axes)
+    style.save(scatter.draw(rows, x, y), path)
     typer.echo(f"figure: {path}", err=True)

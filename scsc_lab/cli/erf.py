@@ -55,9 +55,11 @@ def erf(
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", metavar="N", help="Random initialisations to average over.")] = "1",
     weights: options.Weights = None,
+    label: options.Labels = None,
     set_: options.Changes = None,
     channels: options.Channels = None,
     transplant: options.Transplant = False,
+    mixer: options.Mixers = None,
     rule: options.Rules = None,
     batch: Annotated[
         str | None, typer.Option("--batch", metavar="N", help="Images in one pass. Default: found; halved as needed.")
@@ -109,7 +111,21 @@ def erf(
             raise InputError("--stage and --layer: take one of them")
         if images is not None and not images.is_dir():
             raise InputError(f"no folder {str(images)!r}")
-        measured = _measured(networks.read(models, model, set_, weights, channels, transplant, rule), protocol)
+        measured = _measured(
+            networks.read(
+                models,
+                model,
+                changes=set_,
+                weights=weights,
+                channels=channels,
+                resolution=resolution,
+                transplant=transplant,
+                mixers=mixer,
+                rules=rule,
+                labels=label,
+            ),
+            protocol,
+        )
     path = output or _default_path(measured)
     style.check(path)
     if save is not None:
@@ -127,7 +143,7 @@ def _measured(named: Named, protocol: Protocol) -> list[Field]:
     from scsc_lab.experiments.fields import measure
 
     measured = []
-    for subject in named.subjects(protocol.resolution):
+    for subject in named.subjects():
         with progress.counted(subject.label, protocol.samples * protocol.seeds) as advance:
             measured += measure(subject, protocol, advance)
     return measured

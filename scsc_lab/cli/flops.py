@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scsc_lab import units
-from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.cli import networks, options
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
@@ -33,10 +33,12 @@ def flops(
     model: options.MoreModels = None,
     set_: options.Changes = None,
     weights: options.Weights = None,
+    label: options.Labels = None,
     resolution: options.Resolution = None,
     batch: options.Batch = "1",
     channels: options.Channels = None,
     transplant: options.Transplant = False,
+    mixer: options.Mixers = None,
     rule: options.Rules = None,
     deploy: options.Deploy = False,
     baseline: options.Baseline = None,
@@ -58,7 +60,19 @@ def flops(
 
     Exit code 1: a count is partial or its difference to fvcore unexplained, or a network is over its budget.
     """
-    named = networks.read(models, model, set_, weights, channels, transplant, rule, deploy)
+    named = networks.read(
+        models,
+        model,
+        changes=set_,
+        weights=weights,
+        channels=channels,
+        resolution=resolution,
+        transplant=transplant,
+        mixers=mixer,
+        rules=rule,
+        deploy=deploy,
+        labels=label,
+    )
     size = options.resolution(resolution)
     images = options.whole("--batch", batch)
     options.choice("--by", by, _BY)
@@ -70,14 +84,12 @@ def flops(
 
     from scsc_lab.experiments.size import measure
 
-    subjects = named.subjects(size)
-    index = options.baseline_index(baseline, [subject.label for subject in subjects])
+    subjects = named.subjects()
+    index = networks.baseline(baseline, [subject.network for subject in subjects if subject.network])
     sizes = [measure(subject, size, images, check=check) for subject in subjects]
     table = _breakdown(sizes, by, levels) if by else _totals(sizes, index)
-    if named.rules:
-        labels = [size.subject.label for size in sizes]
-        originals = [size for size in sizes if f"{size.subject.label} + SCSC" in labels]
-        table = _with_changes(table, originals, named.rules)
+    if named.transplants:
+        table = _with_changes(table, sizes)
     formats.emit(table, run_info(), format, output)
     over = _over_budget([result.row() for result in sizes], budgets)
     for line in over:
@@ -112,9 +124,10 @@ def _breakdown(sizes: Sequence[Size], by: str, depth: int) -> Table:
     return Table(tuple(columns), tuple(rows), title, tuple(notes))
 
 
-def _with_changes(table: Table, originals: Sequence[Size], rules: TransplantSpec) -> Table:
+def _with_changes(table: Table, sizes: Sequence[Size]) -> Table:
     """Add what the transplant did to each operator: a table for people, ``changes`` in the transplanted rows."""
     from scsc_lab.experiments.size import transplant_rows
+    from scsc_lab.models.subject import of
 
     columns = (
         Column("name", "operator", number=False),
@@ -124,12 +137,16 @@ def _with_changes(table: Table, originals: Sequence[Size], rules: TransplantSpec
         Column("macs_difference", "Δ MACs (G)", units.signed_giga),
     )
     rows, details = list(table.rows), []
-    for size in originals:
-        changes = transplant_rows(size.subject, rules, size.probe)
+    for size in sizes:
+        network = size.subject.network
+        if network is None or network.transplant is None:
+            continue
+        original = of(dataclasses.replace(network, transplant=None, label=""))
+        changes = transplant_rows(original, network.transplant, size.probe)
         shown = [row if row.get("replaced", True) else {**row, "reason": f"stays: {row['reason']}"} for row in changes]
-        details.append(Table(columns, tuple(shown), f"{size.subject.label}: what SCSC takes the place of"))
+        details.append(Table(columns, tuple(shown), f"{size.subject.label}: what takes the place of what"))
         for index, row in enumerate(rows):
-            if row["model"] == f"{size.subject.label} + SCSC":
+            if row["model"] == size.subject.label:
                 rows[index] = {**row, "changes": changes}
     return replace(table, rows=tuple(rows), details=tuple(details))
 

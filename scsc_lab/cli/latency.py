@@ -60,10 +60,12 @@ def latency(
     model: options.MoreModels = None,
     set_: options.Changes = None,
     weights: options.Weights = None,
+    label: options.Labels = None,
     resolution: options.Resolution = None,
     batch_sizes: options.BatchSizes = "1",
     channels: options.Channels = None,
     transplant: options.Transplant = False,
+    mixer: options.Mixers = None,
     rule: options.Rules = None,
     deploy: options.Deploy = False,
     baseline: options.Baseline = None,
@@ -90,7 +92,19 @@ def latency(
 
     Ctrl-C ends the measurement and prints what there is. A network that runs out of memory says so in its row.
     """
-    named = networks.read(models, model, set_, weights, channels, transplant, rule, deploy)
+    named = networks.read(
+        models,
+        model,
+        changes=set_,
+        weights=weights,
+        channels=channels,
+        resolution=resolution,
+        transplant=transplant,
+        mixers=mixer,
+        rules=rule,
+        deploy=deploy,
+        labels=label,
+    )
     budget = _budget(pairs, min_time, max_time)
     plan = Plan(
         execution=Execution(
@@ -111,8 +125,8 @@ def latency(
     formats.choose(format, output)
     options.choice("--by", by, _BY)
     _check_together(plan, deploy=deploy, self_test=self_test, by=by, baseline=baseline, plot=plot)
-    subjects = named.subjects(plan.resolution)
-    index = options.baseline_index(baseline, [subject.label for subject in subjects])
+    subjects = named.subjects()
+    index = networks.baseline(baseline, [subject.network for subject in subjects if subject.network])
     if by:
         rows = _parts(subjects, plan, by)
         table = _breakdown(rows, plan)

@@ -1,14 +1,16 @@
-"""The networks that a command measures: named by its arguments, made when torch is wanted."""
+"""The networks that a command measures: named by its arguments, found when torch is wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from scsc_lab.architectures import overrides as spec_changes
+from scsc_lab.architectures import catalog, overrides
+from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.cli import options
+from scsc_lab.errors import InputError
 
 if TYPE_CHECKING:
     from scsc_lab.models.subject import Subject
@@ -25,40 +27,64 @@ class Named:
         changes: changes to their specs, or arguments of their factories.
         weights: checkpoint files, as given.
         channels: input channels of networks that have none of their own.
-        rules: rules of the transplant, if each is wanted with SCSC too.
+        resolution: input height and width, in pixels; their own if ``None``.
+        transplants: what each is wanted with too, in the place of its spatial operators.
         deploy: whether each is wanted in its deploy form too.
+        labels: what the user calls them.
+        notes: what became of networks that a transplant does not fit; filled by :meth:`networks`.
     """
 
     names: Sequence[str]
-    changes: Mapping[str, object]
+    changes: dict[str, str]
     weights: Sequence[str]
     channels: int | None
-    rules: TransplantSpec | None
+    resolution: tuple[int, int] | None
+    transplants: Sequence[TransplantSpec] = ()
     deploy: bool = False
+    labels: Sequence[str] = ()
+    notes: list[str] = field(default_factory=list)
 
-    def subjects(self, resolution: tuple[int, int] | None) -> list[Subject]:
-        """Return the networks in all forms wanted; ``resolution`` is the input's, for the transplant.
+    def networks(self) -> list[Network]:
+        """Return the networks in all forms wanted.
 
         Raises:
             InputError: if a name, a change or a file is wrong, or a form does not exist.
         """
-        from scsc_lab.models.subject import subjects, transplanted, with_deploy_forms
+        from scsc_lab.models import names
 
-        found = subjects(self.names, self.changes, self.weights, self.channels)
-        if self.rules:
-            found = [form for one in found for form in (one, transplanted(one, self.rules, resolution))]
-        return with_deploy_forms(found) if self.deploy else found
+        found = names.networks(
+            self.names,
+            self.changes,
+            self.weights,
+            channels=self.channels,
+            resolution=self.resolution,
+            labels=self.labels,
+        )
+        if self.transplants:
+            found, notes = names.with_transplants(found, self.transplants)
+            self.notes.extend(notes)
+        return names.with_deploy_forms(found) if self.deploy else found
+
+    def subjects(self) -> list[Subject]:
+        """Return the networks of :meth:`networks` with their facts."""
+        from scsc_lab.models.subject import of
+
+        return [of(network) for network in self.networks()]
 
 
 def read(
     models: list[str] | None,
-    more: list[str] | None,
-    changes: list[str] | None,
-    weights: list[str] | None,
-    channels: str | None,
-    transplant: bool,
-    rules: list[str] | None,
+    more: list[str] | None = None,
+    *,
+    changes: list[str] | None = None,
+    weights: list[str] | None = None,
+    channels: str | None = None,
+    resolution: str | None = None,
+    transplant: bool = False,
+    mixers: list[str] | None = None,
+    rules: list[str] | None = None,
     deploy: bool = False,
+    labels: list[str] | None = None,
 ) -> Named:
     """Return the networks that the options of a command name.
 
@@ -67,9 +93,43 @@ def read(
     """
     return Named(
         options.names(models, more),
-        spec_changes.parse(changes or []),
+        overrides.parse(changes or []),
         weights or [],
         None if channels is None else options.whole("--channels", channels, _MOST_CHANNELS),
-        options.rules(transplant, rules),
+        options.resolution(resolution),
+        transplants(transplant, mixers, rules),
         deploy,
+        labels or [],
     )
+
+
+def transplants(transplant: bool, mixers: Sequence[str] | None, rules: Sequence[str] | None) -> list[TransplantSpec]:
+    """Return what is to be put in: SCSC with ``--transplant``, each ``--mixer``, all by the same rules.
+
+    Raises:
+        InputError: if a rule or a mixer is wrong, or there are rules for no transplant.
+    """
+    wanted = list(dict.fromkeys(mixers or (["scsc"] if transplant else [])))
+    if rules and not wanted:
+        raise InputError("--rule goes with --transplant or --mixer NAME")
+    return overrides.transplants(wanted, overrides.parse(rules or [], "--rule")) if wanted else []
+
+
+def baseline(name: str | None, networks: Sequence[Network]) -> int:
+    """Return which of the networks is the baseline: the first unless one is named.
+
+    Raises:
+        InputError: if it is none of them.
+    """
+    if name is None:
+        return 0
+    labels = [str(network) for network in networks]
+    if name in labels:
+        return labels.index(name)
+    wanted = Network.read(name)
+    for index, network in enumerate(networks):
+        if wanted.text in (network.text, network.name) or name == network.text:
+            return index
+    if not catalog.is_external(name):
+        catalog.find(name.partition("[")[0].partition(" ")[0])
+    raise InputError(f"--baseline {name!r} is not among the models: {', '.join(labels)}")

@@ -10,8 +10,7 @@ import typer
 
 from scsc_lab import settings
 from scsc_lab.architectures import catalog
-from scsc_lab.architectures import overrides as spec_changes
-from scsc_lab.architectures.specs import TransplantSpec
+from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -75,6 +74,18 @@ Rules = Annotated[
         help="Rule of the transplant, e.g. replace=depthwise, names=stages.0.*, stages=1,2, kernels=3,9; repeatable.",
     ),
 ]
+Mixers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mixer",
+        metavar="NAME",
+        help="The same with another spatial mixer than SCSC, or with FILE.py:CLASS; repeatable.",
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="LABEL=MODEL", help="What tables and figures call a network; repeatable."),
+]
 Batch = Annotated[str, typer.Option("--batch", metavar="N", help="Images in one forward pass.")]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")]
 BatchSizes = Annotated[str, typer.Option("--batch-sizes", metavar="N,N", help="Images in one pass; several: 1,8,32.")]
@@ -115,17 +126,6 @@ Output = Annotated[
 ]
 
 
-def rules(transplant: bool, assignments: list[str] | None) -> TransplantSpec | None:
-    """Return the rules of the transplant, if one is asked for.
-
-    Raises:
-        InputError: if a rule is wrong, or there are rules for no transplant.
-    """
-    if assignments and not transplant:
-        raise InputError("--rule goes with --transplant")
-    return spec_changes.transplant(spec_changes.parse(assignments or [], "--rule")) if transplant else None
-
-
 def names(models: list[str] | None, more: list[str] | None) -> list[str]:
     """Return the models named as arguments and as options.
 
@@ -136,8 +136,7 @@ def names(models: list[str] | None, more: list[str] | None) -> list[str]:
     if not found:
         raise InputError("name at least one model, e.g. resnet50; `scsc-lab models` lists them")
     for name in found:
-        if not catalog.is_external(name):
-            catalog.resolve(name)  # so that a mistyped name is answered at once, before torch is imported
+        Network.read(name)  # so that a mistyped name is answered at once, before torch is imported
     return found
 
 
@@ -256,18 +255,3 @@ def several(option: str, text: str, choices: tuple[str, ...]) -> list[str]:
     for word in words:
         choice(option, word, choices)
     return list(dict.fromkeys(words))
-
-
-def baseline_index(baseline: str | None, labels: list[str]) -> int:
-    """Return which of the models is the baseline.
-
-    Raises:
-        InputError: if it is none of them.
-    """
-    if baseline is None:
-        return 0
-    known = baseline in labels or catalog.is_external(baseline)
-    wanted = baseline if known else catalog.resolve(baseline).label
-    if wanted not in labels:
-        raise InputError(f"--baseline {baseline!r} is not among the models: {', '.join(labels)}")
-    return labels.index(wanted)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab import store
+from scsc_lab import metrics, store
 from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
@@ -57,18 +57,17 @@ def report(
     store.check_writable(path)
 
     from scsc_lab.experiments import report as studying
-    from scsc_lab.models.subject import subjects
+    from scsc_lab.models import names as networks
 
     effort = studying.QUICK if quick else studying.FULL
-    effort = replace(effort, plan=replace(effort.plan, seed=number), protocol=replace(effort.protocol, seed=number))
-    groups = [subjects(names, changes, weights or [])] if names else None
+    effort = replace(effort, request=replace(effort.request, seed=number))
+    groups = [networks.networks(names, changes, weights or [])] if names else None
     partial = RowStore(path.with_name("rows.partial.jsonl"))
     try:
         with progress.stepwise() as told:
             rows = studying.measure(run_info(seed=number), effort, partial, path.parent, groups, told)
     except KeyboardInterrupt:
-        done = sum(row["table"] == "done" for row in partial.rows)
-        typer.echo(f"{partial.path}: {done} finished sections are kept; the same command goes on from there", err=True)
+        typer.echo(f"{partial.path}: {len(partial.rows)} rows are kept; the same command goes on from there", err=True)
         raise
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
@@ -94,5 +93,5 @@ def _rewritten(source: Path, folder: Path, name: str | None) -> None:
 
 
 def _written(folder: Path, rows: list[dict[str, object]], name: str) -> None:
-    for path in document.write(folder, rows, name):
+    for path in document.write(folder, rows, name, metrics.columns(), metrics.notes):
         typer.echo(path)

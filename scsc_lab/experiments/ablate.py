@@ -1,205 +1,82 @@
-"""Ablations of SCSC: variants measured in the same way, here, in several processes or on a cluster."""
+"""Ablations: variants of a network, each measured in the same way and held against the full one."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, as_completed
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from concurrent.futures import Executor
 
-from scsc_lab.analysis.protocol import Protocol
-from scsc_lab.counting.count import count
-from scsc_lab.errors import InputError
-from scsc_lab.execution import device as devices
-from scsc_lab.experiments import fields, speed
+from scsc_lab import metrics
+from scsc_lab.architectures.network import Network
+from scsc_lab.experiments import runner
+from scsc_lab.experiments.runner import Measured, Progress, Task
 from scsc_lab.experiments.variants import Variant
-from scsc_lab.models import build
-from scsc_lab.models.subject import of
-from scsc_lab.provenance import machine, versions
 from scsc_lab.records import Row
-from scsc_lab.settings import Plan
+from scsc_lab.report import tables
+from scsc_lab.report.ablations import by_study
+from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
-from scsc_lab.timing.result import CUT_SHORT
-
-_TIMED = (
-    *("median_seconds", "iqr_seconds", "samples_seconds", "ratio_low", "ratio_high", "verdict", "seed"),
-    *("device", "device_name", "dtype", "memory_format", "threads", "compile", "mode"),
-)
-
-COUNTED = ("params", "macs", "activations", "bytes")
-"""Metrics that one count gives."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """One measurement of one variant, as data: it may run in another process or on another machine.
-
-    Attributes:
-        variant: the network.
-        resolution: input height and width, in pixels.
-        batch: images in the forward pass.
-        how: what is measured: a count without more, a latency by a plan, a receptive field by a protocol.
-        against: the full network, which a latency is paired with.
-    """
-
-    variant: Variant
-    resolution: tuple[int, int]
-    batch: int = 1
-    how: Plan | Protocol | None = None
-    against: Variant | None = None
-
-    @property
-    def key(self) -> str:
-        """What makes two measurements the same: spec, probe, way of measuring and versions."""
-        spec = self.variant.network.spec
-        identity: list[object] = [type(spec).__name__, asdict(spec), self.resolution, self.batch, versions()]
-        if self.how is not None:
-            identity += [type(self.how).__name__, asdict(self.how)]
-        if isinstance(self.how, Plan):  # times of two machines are not to stand in one table
-            device = devices.find(self.how.execution.device)
-            identity += [machine(), str(device), devices.describe(device)]
-        if self.against is not None:
-            identity.append(asdict(self.against.network.spec))
-        return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def tasks(
-    variants: Sequence[Variant],
-    resolution: tuple[int, int],
-    batch: int = 1,
-    plan: Plan | None = None,
-    protocol: Protocol | None = None,
-) -> list[Task]:
-    """Return what there is to measure: every variant counted, and with a plan timed, with a protocol its field drawn.
+def tasks(variants: Sequence[Variant], words: Sequence[str], request: Request) -> list[Task]:
+    """Return what there is to measure: each variant by each metric, beside the full network where that is wanted.
 
     Args:
         variants: the variants of one or more studies, the full network first in each.
-        resolution: input height and width, in pixels.
-        batch: images in the forward pass that is counted.
-        plan: how to time each variant against the full network of its study.
-        protocol: how to measure receptive fields.
+        words: what they are compared by: words of :func:`scsc_lab.metrics.words`.
+        request: what is said about measuring.
     """
-    found = [Task(variant, resolution, batch) for variant in variants]
-    if protocol:
-        found += [Task(variant, resolution, 1, protocol) for variant in variants]
-    if plan:
-        full: dict[str, Variant] = {}
-        for variant in variants:
-            full.setdefault(variant.study, variant)
-        found += [Task(variant, resolution, plan.batches[0], plan, full[variant.study]) for variant in variants]
-    return found
-
-
-def measure(task: Task) -> Row:
-    """Measure one variant and return its row; the key says what was measured."""
-    variant = task.variant
-    return {
-        "key": task.key,
-        "study": variant.study,
-        "variant": variant.name,
-        "model": variant.network.label,
-        "resolution": list(task.resolution),
-        "batch": task.batch,
-        **_measured(task),
-    }
-
-
-def _measured(task: Task) -> Row:
-    network = task.variant.network
-    if isinstance(task.how, Protocol):
-        row = fields.measure(of(network), task.how)[-1].row()
-        return {key: row[key] for key in ("r50", "r50_low", "r50_high", "image_kind", "images", "weights")}
-    if isinstance(task.how, Plan):
-        assert task.against is not None
-        itself = task.against.network.spec == network.spec
-        subjects = [of(task.against.network), *([] if itself else [of(network)])]
-        row = speed.measure(subjects, task.how)[-1].row()
-        if row["status"] == CUT_SHORT:
-            raise KeyboardInterrupt  # a row that is kept must be whole
-        timed = {key: row[key] for key in _TIMED}
-        return {**timed, "latency_status": row["status"], "ratio": 1.0 if itself else row["ratio"]}
-    return count(build.empty(network.spec), (task.batch, 3, *task.resolution)).row()
+    return [task for variant, own in _tasks(variants, words, request) for task in own]
 
 
 def run(
-    tasks: Sequence[Task],
+    variants: Sequence[Variant],
+    words: Sequence[str],
+    request: Request,
     store: RowStore | None = None,
     executor: Executor | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Row]:
-    """Measure tasks and yield one row a variant, in order; what the store holds is not measured again.
+    progress: Progress | None = None,
+) -> tuple[list[Row], Measured]:
+    """Measure variants and return one row a variant, in order, and what became of the tasks.
 
-    Args:
-        tasks: what to measure; equal networks in several studies are measured once.
-        store: where rows are appended as they are measured.
-        executor: any ``concurrent.futures`` executor for what is counted and drawn; this process without one. Latency
-            is measured in this process, after all else, one at a time.
-        progress: told the number of tasks done and to do.
-    """
-    known = {row["key"]: row for row in store.rows if "key" in row} if store else {}
-    missing = {task.key: task for task in tasks if task.key not in known}
-    done = len(tasks) - len(missing)
-    for row in _rows(list(missing.values()), executor):
-        known[row["key"]] = row
-        if store:
-            store.append(row)
-        done += 1
-        if progress:
-            progress(min(done, len(tasks)), len(tasks))
-    merged: dict[Variant, Row] = {}
-    for task in tasks:
-        names = {"study": task.variant.study, "variant": task.variant.name, "model": task.variant.network.label}
-        merged[task.variant] = {**known[task.key], **merged.get(task.variant, {}), **names}
-    yield from merged.values()
-
-
-def _rows(tasks: Sequence[Task], executor: Executor | None) -> Iterator[Row]:
-    alone = [task for task in tasks if executor is None or isinstance(task.how, Plan)]
-    if executor is not None:
-        futures = [executor.submit(measure, task) for task in tasks if not isinstance(task.how, Plan)]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenExecutor:
-            raise InputError("a process that counts has died; what was measured is kept: take fewer --jobs") from None
-        finally:  # whatever ends this early, what has not begun is not begun
-            for future in futures:
-                future.cancel()
-    yield from map(measure, alone)
-
-
-def executor(kind: str, jobs: int) -> AbstractContextManager[Executor | None]:
-    """Return where tasks run: this process, ``jobs`` processes, or an existing Dask cluster.
-
-    Args:
-        kind: ``local``, or the address of a Dask scheduler, ``tcp://host:8786``.
-        jobs: processes, where it is local.
+    A variant that an interrupt left without its numbers has a row without them.
 
     Raises:
-        InputError: if Dask is not installed, or no scheduler answers.
+        InputError: if a variant does not take its input.
     """
-    if kind == "local":
-        if jobs == 1:
-            return nullcontext(None)
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
+    measured = runner.run(tasks(variants, words, request), store, executor, progress)
+    rows = []
+    for variant, own in _tasks(variants, words, request):
+        (row,) = runner.merged({}, [variant.network], request)
+        for task in own:
+            if task in measured.rows:  # the variant's own row is the last of its task
+                row |= measured.rows[task][-1]
+        rows.append({"study": variant.study, "variant": variant.name, **row})
+    return rows, measured
 
-        return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
-    return _dask_executor(kind)
+
+def with_changes(rows: Sequence[Row], words: Sequence[str]) -> list[Row]:
+    """Return the rows of studies with their changes against the full network, the first of each study."""
+    columns = [metrics.columns()[word] for word in words]
+    return [row for own in by_study(rows).values() for row in tables.with_changes(own, columns, 0)]
 
 
-@contextmanager
-def _dask_executor(address: str) -> Iterator[Executor]:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError("Dask is not installed: python -m pip install 'scsc-lab[dask]'") from None
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, ValueError, TimeoutError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"--executor {address!r}: neither local nor a Dask scheduler that answers: {reason}") from None
-    with client, client.get_executor(pure=False) as found:
-        yield found
+def _tasks(variants: Sequence[Variant], words: Sequence[str], request: Request) -> list[tuple[Variant, list[Task]]]:
+    full: dict[str, Variant] = {}
+    for variant in variants:
+        full.setdefault(variant.study, variant)
+    settings = {metric: metric.configure(request) for metric in metrics.chosen(words)}
+    found = []
+    for variant in variants:
+        against = full[variant.study].network
+        beside = () if against == variant.network or _equal(against, variant.network) else (against,)
+        own = [
+            Task(metric.name, (*(beside if metric.together else ()), variant.network), how)
+            for metric, how in settings.items()
+        ]
+        found.append((variant, own))
+    return found
+
+
+def _equal(one: Network, other: Network) -> bool:
+    """Return whether two networks are the same under different names."""
+    return one.module is None and other.module is None and one.identity() == other.identity()

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scsc_lab.architectures import catalog
+from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
 
 _COLUMNS = ("model", "metric", "value")
@@ -69,7 +70,7 @@ def _label(row: Mapping[str, str | None], labels: Sequence[str], where: str) -> 
     if catalog.is_external(name):
         return None
     try:
-        label = catalog.resolve(name).label
+        label = Network.read(name).text
     except InputError:
         raise InputError(f"{where}: unknown model {name!r}{nearest(name, [*labels, *catalog.CATALOG])}") from None
     return label if label in labels else None

@@ -11,7 +11,7 @@ from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.architectures.specs import NetworkSpec
 from scsc_lab.counting.count import count
 from scsc_lab.experiments.size import measure
-from scsc_lab.models import build
+from scsc_lab.models import construct
 from scsc_lab.models.stages import stages
 from scsc_lab.models.subject import subjects
 from scsc_lab.records import Count, Row, change
@@ -82,7 +82,7 @@ def nearest(claim: Claim) -> tuple[str, float]:
     costs = []
     for index, choices in enumerate(options):
         costs.append([_stage_cost(entry.spec, index, kernels, shape, claim.quantity) for kernels in choices])
-    whole = getattr(count(build.empty(entry.spec), shape), claim.quantity)
+    whole = getattr(count(construct.empty(entry.spec), shape), claim.quantity)
     fixed = whole - sum(cost[-1] for cost in costs)  # the last choice is the stage's own set, whole
     best = min(
         itertools.product(*(range(len(choices)) for choices in options)),
@@ -94,7 +94,7 @@ def nearest(claim: Claim) -> tuple[str, float]:
         if pick != len(options[index]) - 1
     }
     spec = spec_changes.apply(entry.spec, chosen)
-    measured = getattr(count(build.empty(spec), shape), claim.quantity)
+    measured = getattr(count(construct.empty(spec), shape), claim.quantity)
     return spec_changes.label(entry.name, chosen), measured / reference - 1
 
 
@@ -138,6 +138,6 @@ def _subsets(kernels: tuple[int, ...]) -> list[tuple[int, ...]]:
 def _stage_cost(spec: NetworkSpec, index: int, kernels: tuple[int, ...], shape: tuple[int, ...], quantity: str) -> int:
     scsc = list(spec.scsc)
     scsc[index] = replace(scsc[index], kernels=kernels)
-    model = build.empty(replace(spec, scsc=tuple(scsc)))
+    model = construct.empty(replace(spec, scsc=tuple(scsc)))
     parts = {part.name: part for part in count(model, shape).by_stage(stages(model))}
     return int(getattr(parts[f"stage{index + 1}"], quantity))

@@ -1,4 +1,7 @@
-"""What an ablation varies: the variants of built-in studies and of grids, all made with ``dataclasses.replace``."""
+"""What an ablation varies: the variants of built-in studies and of grids, each a network like any other.
+
+A key is one of ``--set`` (a field of the spec, an argument of a factory), or ``rule.`` and a rule of the transplant.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scsc_lab.architectures import catalog
-from scsc_lab.architectures import overrides as spec_changes
-from scsc_lab.architectures.catalog import Network
-from scsc_lab.architectures.specs import SCSCSpec
-from scsc_lab.errors import InputError
+from scsc_lab.architectures import catalog, mixers, overrides
+from scsc_lab.architectures.network import Network
+from scsc_lab.architectures.specs import TransplantSpec, scsc_of
+from scsc_lab.errors import InputError, nearest
 
 LARGEST_GRID = 10_000
 """Variants that a study may have."""
@@ -20,6 +22,7 @@ _LADDER = (3, 5, 7, 9)
 _GROUPS = (1, 2, 4, 8, 16)
 _KERNEL_SETS = ((3, 5), (3, 5, 7), (3, 7, 11), (3, 9, 13), (5, 9, 13))
 _STAGES = ((1,), (2,), (3,), (4,), (1, 2), (3, 4), (1, 2, 3), (2, 3, 4))
+_RULE = "rule."
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,12 @@ def built_in(network: Network, studies: Sequence[str] = ()) -> list[Variant]:
     """
     for study in studies:
         if study not in STUDIES:
-            raise InputError(f"unknown study {study!r}: one of {', '.join(STUDIES)}")
-    if not network.spec.scsc_stages:
-        other = f"scsc_{network.entry.name}"
-        hint = f"; try {other}" if other in catalog.CATALOG else ""
-        raise InputError(f"{network.label} has no SCSC module to ablate{hint}")
+            raise InputError(f"unknown study {study!r}: one of {', '.join(STUDIES)}{nearest(study, STUDIES)}")
+    if not has_scsc(network):
+        hint = "; put it in with --transplant"
+        if network.entry is not None and f"scsc_{network.entry.name}" in catalog.CATALOG:
+            hint = f"; try scsc_{network.entry.name}, or --transplant"
+        raise InputError(f"{network} has no SCSC module to ablate{hint}")
     return [variant for study in studies or STUDIES for variant in STUDIES[study](network)]
 
 
@@ -52,7 +56,7 @@ def grid(network: Network, axes: Mapping[str, Sequence[object]]) -> list[Variant
 
     Args:
         network: the network to change.
-        axes: values by key, as ``--set`` takes them.
+        axes: values by key.
 
     Raises:
         InputError: if an axis is empty, a key or value is wrong, or there are more than 10,000 variants.
@@ -70,35 +74,74 @@ def grid(network: Network, axes: Mapping[str, Sequence[object]]) -> list[Variant
     return [_full("grid", network), *(_changed("grid", network, point) for point in points)]
 
 
+def parse_axes(network: Network, texts: Sequence[str]) -> dict[str, list[object]]:
+    """Return the axes of ``key=v1,v2`` texts; where a value is a list itself, ``;`` stands between values.
+
+    Raises:
+        InputError: if a text has no values, or a list key does not use ``;``.
+    """
+    axes: dict[str, list[object]] = {}
+    for key, text in overrides.parse(texts, "--grid").items():
+        listed = isinstance(_current(network, key), tuple)
+        if listed and ";" not in text and text:
+            raise InputError(f"--grid {key}={text}: {key} is a list; put ; between values, e.g. {key}='3,5;3,5,7'")
+        axes[key] = [part.strip() for part in text.split(";" if listed or ";" in text else ",") if part.strip()]
+    return axes
+
+
+def has_scsc(network: Network) -> bool:
+    """Return whether there is an SCSC module in a network."""
+    own = network.spec is not None and bool(network.spec.scsc_stages)
+    return own or (network.transplant is not None and network.transplant.mixer == "scsc")
+
+
 def _full(study: str, network: Network) -> Variant:
     return Variant(study, "full", network)
 
 
 def _changed(study: str, network: Network, changes: Mapping[str, object], name: str = "") -> Variant:
-    spec = spec_changes.apply(network.spec, changes)
-    words = " ".join(f"{key}={spec_changes.text(value)}" for key, value in changes.items())
-    label = spec_changes.label(network.label, changes) if "[" not in network.label else f"{network.label} {words}"
-    return Variant(study, name or words, replace(network, label=label, spec=spec))
+    rules = {key.removeprefix(_RULE): value for key, value in changes.items() if key.startswith(_RULE)}
+    found = network.changed({key: value for key, value in changes.items() if not key.startswith(_RULE)})
+    if rules:
+        if network.transplant is None:
+            raise InputError(f"{_RULE}{next(iter(rules))} is a rule of a transplant: add --transplant or --mixer NAME")
+        kept = overrides.rules(network.transplant)
+        found = replace(found, transplant=overrides.transplant({**kept, **rules}, network.transplant.mixer))
+    words = " ".join(f"{key}={overrides.text(value)}" for key, value in changes.items())
+    return Variant(study, name or words, found)
 
 
-def _per_stage(study: str, network: Network, name: str, edit: Callable[[SCSCSpec], SCSCSpec]) -> Variant:
-    """Return the network with an edit made to the SCSC module of every stage."""
-    spec = replace(network.spec, scsc=tuple(map(edit, network.spec.scsc)))
-    return Variant(study, name, replace(network, label=f"{network.label} ({name})", spec=spec))
+def _edited(study: str, network: Network, name: str, edit: Callable[[Any], Mapping[str, object]]) -> Variant | None:
+    """Return the network with an edit made to its SCSC modules, each from its own settings; none if it has none."""
+    if network.transplant is not None:
+        rules = edit(scsc_of(network.transplant.settings, stage=1))
+        if "kernels" in rules and "kernels" not in dict(network.transplant.settings):
+            return None  # the kernels of each stage are its own, and one rule goes for all
+        changes = {f"{_RULE}{key}": value for key, value in rules.items()}
+    else:
+        assert network.spec is not None
+        edits = [edit(module) for module in network.spec.scsc]
+        if all(own == edits[0] for own in edits):
+            changes = dict(edits[0])
+        else:
+            changes = {f"stage{at}.{key}": v for at, own in enumerate(edits, start=1) for key, v in own.items()}
+    return _changed(study, network, changes, name) if changes else None
+
+
+def _one_kernel(pick: Callable[[Sequence[int]], int]) -> Callable[[Any], Mapping[str, object]]:
+    return lambda module: {"kernels": (pick(module.kernels),)} if module.kernels else {}
 
 
 def _components(network: Network) -> list[Variant]:
-    edits: dict[str, Callable[[SCSCSpec], SCSCSpec]] = {
-        "no shuffle": lambda module: replace(module, shuffle=False),
-        "plain sum, no gates": lambda module: replace(module, gates=False),
-        "no SE": lambda module: replace(module, se=False),
-        "largest kernel only": lambda module: replace(module, kernels=(max(module.kernels),)),
-        "smallest kernel only": lambda module: replace(module, kernels=(min(module.kernels),)),
+    edits: dict[str, Callable[[Any], Mapping[str, object]]] = {
+        "no shuffle": lambda module: {"shuffle": False},
+        "plain sum, no gates": lambda module: {"gates": False},
+        "no SE": lambda module: {"se": False},
+        "largest kernel only": _one_kernel(max),
+        "smallest kernel only": _one_kernel(min),
     }
-    return [
-        _full("components", network),
-        *(_per_stage("components", network, name, edit) for name, edit in edits.items()),
-    ]
+    found = (_edited("components", network, name, edit) for name, edit in edits.items())
+    return [_full("components", network), *(variant for variant in found if variant is not None)]
 
 
 def _over(study: str, key: str, values: Sequence[object]) -> Callable[[Network], list[Variant]]:
@@ -106,9 +149,11 @@ def _over(study: str, key: str, values: Sequence[object]) -> Callable[[Network],
 
     def make(network: Network) -> list[Variant]:
         found = [_full(study, network)]
+        prefix = _RULE if network.transplant is not None else ""
         for value in values:
             try:
-                found.append(_changed(study, network, {key: value}))
+                words = f"{key}={overrides.text(value)}"
+                found.append(_changed(study, network, {f"{prefix}{key}": value}, words))
             except InputError:
                 continue
         return found
@@ -117,13 +162,19 @@ def _over(study: str, key: str, values: Sequence[object]) -> Callable[[Network],
 
 
 def _stages(network: Network) -> list[Variant]:
+    if network.transplant is not None:
+        chosen = [(stages, {f"{_RULE}stages": stages}) for stages in _STAGES]
+        return [_full("stages", network), Variant("stages", "SCSC in no stage", replace(network, transplant=None))] + [
+            _changed("stages", network, changes, f"SCSC in {overrides.text(stages)}") for stages, changes in chosen
+        ]
+    assert network.spec is not None
     total = len(network.spec.depths)
     none = _changed("stages", network, {"scsc_stages": ()}, "SCSC in no stage")
     return [
         _full("stages", network),
         none,
         *(
-            _changed("stages", network, {"scsc_stages": chosen}, f"SCSC in {spec_changes.text(chosen)}")
+            _changed("stages", network, {"scsc_stages": chosen}, f"SCSC in {overrides.text(chosen)}")
             for chosen in _STAGES
             if max(chosen) <= total and chosen != network.spec.scsc_stages
         ),
@@ -140,34 +191,21 @@ STUDIES: dict[str, Callable[[Network], list[Variant]]] = {
 """Built-in studies: each returns its variants, the full network first."""
 
 
-def parse_axes(network: Network, texts: Sequence[str]) -> dict[str, list[object]]:
-    """Return the axes of ``key=v1,v2`` texts; where a value is a list itself, ``;`` stands between values.
-
-    Raises:
-        InputError: if a text has no values, or a list key does not use ``;``.
-    """
-    axes: dict[str, list[object]] = {}
-    for key, text in spec_changes.parse(texts, "--grid").items():
-        listed = isinstance(_current(network, key), tuple)
-        if listed and ";" not in text and text:
-            raise InputError(f"--grid {key}={text}: {key} is a list; put ; between values, e.g. {key}='3,5;3,5,7'")
-        axes[key] = [part.strip() for part in text.split(";" if listed else ",") if part.strip()]
-    return axes
-
-
 def _current(network: Network, key: str) -> Any:
     """Return a value the key has now, to know its type; an unknown key is refused when it is applied."""
-    field = key.rpartition(".")[2]
-    holder: Any = network.spec if hasattr(network.spec, key) else network.spec.scsc[0] if network.spec.scsc else None
-    return getattr(holder, field, None)
+    if key.startswith(_RULE):
+        return _rule(network.transplant or TransplantSpec(), key.removeprefix(_RULE))
+    spec, name = network.spec, key.rpartition(".")[2]
+    if spec is None:
+        return None
+    holder: Any = spec if hasattr(spec, key) else spec.scsc[0] if spec.scsc else None
+    return getattr(holder, name, None)
 
 
-def resolve(name: str, changes: Mapping[str, object] | None = None) -> Network:
-    """Return the network of a name; only the catalog's have a spec to ablate.
-
-    Raises:
-        InputError: if it is from elsewhere, or unknown.
-    """
-    if catalog.is_external(name):
-        raise InputError(f"{name} has no spec to ablate; only networks of the catalog have")
-    return catalog.resolve(name, changes)
+def _rule(transplant: TransplantSpec, key: str) -> Any:
+    """Return the value of a rule of a transplant, or of a setting of its mixer."""
+    bare = key.removeprefix(f"{mixers.prefix(transplant.mixer)}.")
+    known = mixers.settings(transplant.mixer) or {}
+    if bare in known:
+        return dict(transplant.settings).get(bare, known[bare].default)
+    return getattr(transplant, bare, None)

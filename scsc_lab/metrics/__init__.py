@@ -1,1 +1,94 @@
-"""The metrics that networks are measured by: one file each, and their registry."""
+"""The metrics that networks are measured by: one file each in this folder, and the registry that finds them.
+
+A file of this folder that sets ``METRIC`` is a metric: comparisons, ablations, reports, plots, ``--with`` and its help
+read it here and name none. Its mechanism is imported inside ``measure``: columns, notes and help need no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from scsc_lab.architectures.network import Network
+from scsc_lab.errors import InputError, nearest
+from scsc_lab.records import Row
+from scsc_lab.report.tables import Column
+from scsc_lab.settings import Request
+
+Tell = Callable[[str], None]
+"""Told what is being done."""
+
+
+def no_notes(rows: Sequence[Row]) -> list[str]:
+    """Return no notes."""
+    return []
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way of measuring networks.
+
+    Attributes:
+        name: what it is called in rows and keys.
+        columns: the numbers it gives; each has a ``word`` that ``--with`` and ``--plot`` take.
+        measure: takes networks, the settings and what to tell; returns one row a network, in order. Where the
+            networks are measured together the first is the baseline.
+        configure: returns the settings, frozen data, from what a command was told.
+        notes: returns what must be known to read its columns, from rows.
+        where: ``anywhere``; ``alone``: nothing else may run on the machine; ``accelerator``.
+        together: whether networks are measured side by side, in one go.
+        kept: whether a store keeps its rows; what costs nothing need not be kept.
+        usual: whether a comparison shows it unless told otherwise.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    measure: Callable[[Sequence[Network], Any, Tell], list[Row]]
+    configure: Callable[[Request], Any]
+    notes: Callable[[Sequence[Row]], list[str]] = no_notes
+    where: Literal["anywhere", "alone", "accelerator"] = "anywhere"
+    together: bool = False
+    kept: bool = True
+    usual: bool = True
+
+
+@functools.cache
+def registry() -> dict[str, Metric]:
+    """Return every metric by name: those of the modules of this folder that set ``METRIC``, in their ``ORDER``."""
+    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    metrics = [module for module in modules if isinstance(getattr(module, "METRIC", None), Metric)]
+    metrics.sort(key=lambda module: getattr(module, "ORDER", 100))
+    return {module.METRIC.name: module.METRIC for module in metrics}
+
+
+def columns() -> dict[str, Column]:
+    """Return every column by its word."""
+    return {column.word: column for metric in registry().values() for column in metric.columns}
+
+
+def words(usual: bool = False) -> list[str]:
+    """Return the words of all columns, or of those that a comparison shows unless told otherwise."""
+    return [column.word for metric in registry().values() if metric.usual or not usual for column in metric.columns]
+
+
+def chosen(given: Iterable[str]) -> list[Metric]:
+    """Return the metrics that give the columns of some words, each once, in their order.
+
+    Raises:
+        InputError: if a word is none.
+    """
+    wanted = set()
+    for word in given:
+        if word not in columns():
+            raise InputError(f"unknown column {word!r}: one of {', '.join(columns())}{nearest(word, columns())}")
+        wanted.add(word)
+    return [metric for metric in registry().values() if wanted & {column.word for column in metric.columns}]
+
+
+def notes(rows: Sequence[Row], given: Sequence[str]) -> list[str]:
+    """Return what must be known to read the columns of some words, from rows."""
+    return [note for metric in chosen(given) for note in metric.notes(rows)]

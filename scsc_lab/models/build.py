@@ -1,102 +1,204 @@
-"""From a spec to a network: initialised at random, loaded from a file, or empty for counting."""
+"""From a network as data to a module: found, built, weights loaded, transplanted, fused."""
 
 from __future__ import annotations
 
-import math
+import copy
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
-from scsc_lab.architectures.specs import NetworkSpec, ResNetSpec
-from scsc_lab.models import checkpoints
-from scsc_lab.models.resnet import ResNet
-from scsc_lab.models.swin import Swin
+from scsc_lab.architectures import catalog
+from scsc_lab.architectures.network import Network
+from scsc_lab.errors import InputError, last_line
+from scsc_lab.models import checkpoints, construct, external
+from scsc_lab.models.deploy import deploy
+from scsc_lab.models.transplant import transplant
+
+_USUAL_RESOLUTION = (224, 224)
+
+Whose = Literal["random", "file", "own", "mixed"]
+"""Whose weights a network has: drawn from the seed, a file's, its own code's, or some of these with new parts."""
 
 
-def from_spec(spec: NetworkSpec, weights: str | Path | None = None) -> ResNet | Swin:
-    """Return the network of a spec in evaluation mode, with weights from a file or at random.
+@dataclass(frozen=True)
+class Facts:
+    """What a network says about itself, or what is assumed where it says nothing.
 
-    Random weights come from torch's global generator: Kaiming normal for ResNet and SCSC convolutions (fan out, as
-    torchvision; fan in for depthwise ones), normal with deviation 0.02 for Swin's linear layers.
+    Attributes:
+        resolution: input height and width, in pixels.
+        resolution_assumed: whether nothing says the resolution, so that 224×224 was taken.
+        channels: input channels.
+        mean, std: input normalisation of each channel, for pixels from 0 to 1.
+        smallest_side: smallest input side, in pixels, that it takes.
+    """
+
+    resolution: tuple[int, int] = _USUAL_RESOLUTION
+    resolution_assumed: bool = False
+    channels: int = 3
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    smallest_side: int = 1
+
+
+def facts(network: Network) -> Facts:
+    """Return what a network says about itself; one from elsewhere is looked for.
 
     Raises:
-        InputError: if the weights cannot be read or belong to another network.
+        InputError: if it is not there, or does not take the resolution it is to be measured at.
     """
-    with uninitialised():
-        model = _construct(spec)
-    if weights is None:
-        initialise(model)
+    entry = network.entry
+    if entry is not None:
+        found = Facts(network.resolution or entry.resolution, False, 3, entry.mean, entry.std, catalog.SMALLEST_SIDE)
+    elif network.module is not None:
+        found = _facts(network, external.External(network.name, type(network.module)))
     else:
-        fill(model, 0.0)
-        checkpoints.load(model, Path(weights))
-    return model.eval()
+        found = _facts(network, origin(network))
+    if min(found.resolution) < found.smallest_side:
+        raise InputError(
+            f"resolution {min(found.resolution)}: {network} takes sides from {found.smallest_side} pixels up"
+        )
+    return found
 
 
-def empty(spec: NetworkSpec, device: str = "meta") -> ResNet | Swin:
-    """Return the network of a spec in evaluation mode with no weights: on ``meta`` no memory, elsewhere zeros."""
-    with torch.device("meta"), uninitialised():
-        model = _construct(spec)
-    if device != "meta":
-        fill(model.to_empty(device=device), 0.0)
-    return model.eval()
+def build(network: Network, seed: int | None = None) -> nn.Module:
+    """Return a network as a module in evaluation mode, with its weights.
 
+    Args:
+        network: the network.
+        seed: seed of random weights; without one they come from torch's global generator.
 
-def initialise(model: nn.Module) -> None:
-    """Fill a network with random weights from torch's global generator; see :func:`from_spec` for the distributions."""
-    transformer = isinstance(model, Swin)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            fan_in = module.groups > 1 or transformer
-            nn.init.kaiming_normal_(module.weight, mode="fan_in" if fan_in else "fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.Linear) and transformer:
-            nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
-        elif isinstance(module, nn.Linear):
-            bound = 1.0 / math.sqrt(module.in_features)
-            nn.init.uniform_(module.weight, -bound, bound)
-        elif isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
-            nn.init.ones_(module.weight)
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-        bias = getattr(module, "bias", None)
-        if isinstance(bias, torch.Tensor):
-            nn.init.zeros_(bias)
-        table = getattr(module, "relative_position_bias_table", None)
-        if isinstance(table, torch.Tensor):
-            nn.init.trunc_normal_(table, std=0.02, a=-0.04, b=0.04)
-
-
-def fill(model: nn.Module, value: float) -> None:
-    """Set every parameter and buffer of a network to one value."""
-    with torch.no_grad():
-        for tensor in (*model.parameters(), *model.buffers()):
-            tensor.fill_(value)
-
-
-def _construct(spec: NetworkSpec) -> ResNet | Swin:
-    return ResNet(spec) if isinstance(spec, ResNetSpec) else Swin(spec)
-
-
-_FILLS = frozenset({"uniform_", "normal_", "kaiming_uniform_", "trunc_normal_", "ones_", "zeros_", "fill_", "zero_"})
-
-
-def uninitialised() -> TorchFunctionMode:
-    """Return a context in which modules are constructed without drawing weights."""
-    return _Uninitialised()
-
-
-class _Uninitialised(TorchFunctionMode):
-    """Construct modules without drawing weights: they are drawn, loaded or never needed afterwards.
-
-    On the meta device this also spares torch's decompositions of the random fills, whose first use takes a second.
+    Raises:
+        InputError: if it cannot be found or built, its weights are wrong, or it has no such form.
     """
+    with _seeded(seed):
+        return _formed(_original(network), network)
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in _FILLS:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
+
+def empty(network: Network, device: str = "meta") -> nn.Module:
+    """Return a network with weights that do not matter, for counting: on ``meta`` without memory.
+
+    Raises:
+        InputError: as :func:`build`.
+    """
+    if network.spec is not None:
+        model: nn.Module = construct.empty(network.spec, device)
+    elif network.module is not None:
+        model = _original(network)
+    else:
+        model = origin(network).make_empty(_arguments(network), device)
+    return _formed(model, network)
+
+
+@functools.lru_cache(maxsize=256)
+def whose_weights(network: Network) -> Whose:
+    """Return whose weights a network has.
+
+    A factory of the user's own is built twice from different seeds: what comes out the same was not drawn.
+
+    Raises:
+        InputError: as :func:`build`.
+    """
+    if network.weights:
+        whose: Whose = "file"
+    elif network.module is not None:
+        whose = "own"
+    elif network.in_catalog:
+        whose = "random"
+    else:
+        whose = _drawn(network)
+    return "mixed" if network.transplant is not None and whose != "random" else whose
+
+
+def _drawn(network: Network) -> Whose:
+    first, second = ({**dict(build(_plain(network), seed).named_parameters())} for seed in (0, 1))
+    telling = [name for name, value in first.items() if value.numel() > 1 and bool((value != value.flatten()[0]).any())]
+    same = [name for name in telling if torch.equal(first[name], second[name])]
+    return "random" if not same else "own" if len(same) == len(telling) else "mixed"
+
+
+def _plain(network: Network) -> Network:
+    """Return what a network's own code makes: nothing put in, nothing fused."""
+    return Network(network.name, network.overrides, channels=network.channels, resolution=network.resolution)
+
+
+def _original(network: Network) -> nn.Module:
+    """Return the network with its weights, before anything is put in or fused."""
+    if network.spec is not None:
+        return construct.from_spec(network.spec, network.weights or None)
+    if network.module is not None:
+        assert isinstance(network.module, nn.Module)
+        given = getattr(network.module, "_orig_mod", network.module)
+        try:
+            return copy.deepcopy(given)
+        except Exception as error:  # a lock or an open file inside it, say
+            raise InputError(f"{network} cannot be copied, so that it stays as it is: {last_line(error)}") from error
+    model = origin(network).make(_arguments(network))
+    if network.weights:
+        checkpoints.load(model, Path(network.weights))
+    return model
+
+
+def _formed(model: nn.Module, network: Network) -> nn.Module:
+    """Return a module with what is put in, in the form wanted."""
+    try:
+        if network.transplant is not None:
+            known = facts(network)
+            shape = (1, known.channels, *known.resolution)
+            model = transplant(model, network.transplant, input_shape=shape)[0]
+        return deploy(model) if network.form == "deploy" else model
+    except InputError as error:
+        raise InputError(f"{network}: {error}") from None
+
+
+def origin(network: Network) -> external.External:
+    """Return where a network from elsewhere comes from; its file is run again only if it has changed."""
+    path = Path(network.name.partition(":")[0])
+    changed = path.stat().st_mtime_ns if path.suffix == ".py" and path.is_file() else 0
+    return _found_once(network.name, changed, Path.cwd())
+
+
+@functools.lru_cache(maxsize=64)
+def _found_once(name: str, changed_ns: int, folder: Path) -> external.External:
+    return external.find(name)
+
+
+def _arguments(network: Network) -> dict[str, object]:
+    found = origin(network)
+    arguments: dict[str, object] = {key: found.value(key, value) for key, value in network.overrides}
+    if network.channels is not None and found.channels not in (None, network.channels):
+        arguments.setdefault("in_chans", network.channels)  # timm's word; only its networks tell their own channels
+    return arguments
+
+
+def _facts(network: Network, found: external.External) -> Facts:
+    channels = network.channels or found.channels or 3
+    resolution = network.resolution or found.resolution
+    return Facts(
+        resolution or _USUAL_RESOLUTION,
+        resolution is None,
+        channels,
+        _per_channel(found.mean, Facts.mean, channels),
+        _per_channel(found.std, Facts.std, channels),
+    )
+
+
+def _per_channel(own: tuple[float, ...] | None, usual: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    values = own or usual
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Draw random weights from a seed, and leave torch's global generator as it was."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

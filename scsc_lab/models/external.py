@@ -22,7 +22,7 @@ from torch import nn
 
 from scsc_lab.errors import InputError, located, nearest
 from scsc_lab.models import arguments
-from scsc_lab.models.build import uninitialised
+from scsc_lab.models.construct import uninitialised
 from scsc_lab.models.folders import Folder
 
 Factory = Callable[..., Any]

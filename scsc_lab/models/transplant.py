@@ -17,7 +17,7 @@ from scsc_lab.architectures.specs import SCSCSpec, SpatialOperator, TransplantSp
 from scsc_lab.errors import InputError
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.layers.window_attention import WindowAttention
-from scsc_lab.models import build
+from scsc_lab.models import construct
 
 _MAP_ATTENTION = ("ShiftedWindowAttention", "ShiftedWindowAttentionV2")
 """Attention modules (torchvision's) that take and give whole maps, ``(N, H, W, C)``."""
@@ -205,10 +205,10 @@ def _like(spec: SCSCSpec, old: nn.Module, in_channels: int, out_channels: int, s
     """Return an SCSC module with random weights on the device and in the type of the module it stands in for."""
     reference = next(old.parameters())
     on_meta = reference.device.type == "meta"
-    with torch.device(reference.device), build.uninitialised():
+    with torch.device(reference.device), construct.uninitialised():
         scsc = SCSC.from_spec(spec, in_channels, out_channels, stride)
     if not on_meta:
-        build.initialise(scsc)
+        construct.initialise(scsc)
     return scsc.to(reference.dtype).eval()
 
 

@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scsc_lab import store, units
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.provenance import RunInfo
-from scsc_lab.records import Row, file_name, with_changes
+from scsc_lab.records import Row, file_name
 from scsc_lab.report import ablations, claims, comparison, evidence, receptive_fields
 from scsc_lab.report.figures import style
 from scsc_lab.report.render import markdown
 from scsc_lab.report.render.text import one_line
-from scsc_lab.report.tables import Table
+from scsc_lab.report.tables import Column, Table, with_changes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
+"""Returns what must be known to read rows of the columns of some words."""
 
 _DOTS_PER_INCH = 200
 _COMPARED = ("params", "macs", "activations", "latency", "erf", "top1")
 _ABLATED = ("params", "macs", "activations", "bytes")
 
 
-def write(folder: Path, rows: Sequence[Row], name: str, source: Path | None = None) -> list[Path]:
+def write(
+    folder: Path,
+    rows: Sequence[Row],
+    name: str,
+    columns: Mapping[str, Column],
+    notes: Notes,
+    source: Path | None = None,
+) -> list[Path]:
     """Write README.md and the figures of a report into a folder, each whole or not at all; return their paths.
 
     Args:
         folder: where they go.
         rows: rows of :func:`scsc_lab.experiments.report.measure`, the run's first.
         name: what the report is called.
+        columns: the columns of every metric, by word.
+        notes: returns what must be known to read rows of some columns, from the rows and the columns' words.
         source: folder of the rows and of the maps that they name. Default: ``folder``.
 
     Raises:
         InputError: if a file cannot be written, or a row lacks something.
     """
     try:
-        figures = dict(_figures(rows, source or folder))
-        text = _text(rows, name, list(figures))
+        figures = dict(_figures(rows, source or folder, columns))
+        text = _text(rows, name, list(figures), columns, notes)
     except InputError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -49,7 +61,7 @@ def write(folder: Path, rows: Sequence[Row], name: str, source: Path | None = No
     return [folder / "README.md", *(folder / file for file in figures)]
 
 
-def _text(rows: Sequence[Row], name: str, figures: Sequence[str]) -> str:
+def _text(rows: Sequence[Row], name: str, figures: Sequence[str], columns: Mapping[str, Column], notes: Notes) -> str:
     run = rows[0]
     networks = _with_fields(_of(rows, "comparison"), _of(rows, "field"))
     parts = [
@@ -59,7 +71,10 @@ def _text(rows: Sequence[Row], name: str, figures: Sequence[str]) -> str:
     ]
     if claimed := _of(rows, "claim"):
         parts += ["## What the paper claims, and what is counted", _table(claims.claims_table(claimed))]
-    parts += ["## Networks, side by side", _table(comparison.wide_table(networks, _COMPARED))]
+    parts += [
+        "## Networks, side by side",
+        _table(comparison.wide_table(networks, [columns[word] for word in _COMPARED], notes(networks, _COMPARED))),
+    ]
     if "pareto.png" in figures:
         parts.append(_image("pareto.png", f"Time against MACs at {units.size(networks[0]['resolution'])}"))
     parts += ["## Latency and its noise floor", _noise(_of(rows, "noise"))]
@@ -69,13 +84,13 @@ def _text(rows: Sequence[Row], name: str, figures: Sequence[str]) -> str:
         parts += ["## Effective receptive fields", _image("receptive_fields.png", "Effective receptive fields")]
         parts.append(_table(receptive_fields.fields_table(fields)))
     if ablated := _of(rows, "ablation"):
-        parts += ["## What each part of SCSC costs", *_ablations(ablated, figures)]
+        parts += ["## What each part of SCSC costs", *_ablations(ablated, figures, columns, notes)]
     parts += ["## How the numbers were obtained", _method(run, rows)]
     parts += ["## What is inferred", _inferred(rows), "## What was not measured", _unmeasured(rows)]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _figures(rows: Sequence[Row], folder: Path) -> list[tuple[str, Figure]]:
+def _figures(rows: Sequence[Row], folder: Path, columns: Mapping[str, Column]) -> list[tuple[str, Figure]]:
     from scsc_lab.report.figures import ablation, erf, latency, scatter
 
     networks = _of(rows, "comparison")
@@ -83,14 +98,15 @@ def _figures(rows: Sequence[Row], folder: Path) -> list[tuple[str, Figure]]:
     timed = [row for row in networks if row.get("median_seconds") is not None]
     alike = [row for row in timed if row["resolution"] == timed[0]["resolution"]]
     if len(alike) > 1:  # networks of other inputs have other tasks
-        x, y = (comparison.MEASURES[word] for word in ("macs", "latency"))
+        x, y = (columns[word] for word in ("macs", "latency"))
         found.append(("pareto.png", scatter.draw(alike, x, y)))
     if timed:
         found.append(("latency.png", latency.draw(timed)))
     if fields := _of(rows, "field"):
         found.append(("receptive_fields.png", erf.draw(evidence.fields(folder, fields), rows=fields)))
     for model, study, own in _studies(_of(rows, "ablation")):
-        drawn = ablation.draw(with_changes(own, _ABLATED, 0), ablations.headings(_ABLATED))
+        shown = [columns[word] for word in _ABLATED]
+        drawn = ablation.draw(with_changes(own, shown, 0), shown)
         found.append((f"ablation_{model}_{study}.png", drawn))
     return found
 
@@ -109,10 +125,10 @@ def _with_fields(networks: Sequence[Row], fields: Sequence[Row]) -> list[Row]:
     return joined
 
 
-def _ablations(rows: Sequence[Row], figures: Sequence[str]) -> list[str]:
+def _ablations(rows: Sequence[Row], figures: Sequence[str], columns: Mapping[str, Column], notes: Notes) -> list[str]:
     parts = []
     for model, study, own in _studies(rows):
-        parts.append(_table(ablations.ablation_tables(own, _ABLATED)))
+        parts.append(_table(ablations.ablation_tables(own, [columns[word] for word in _ABLATED], notes(own, _ABLATED))))
         if (file := f"ablation_{model}_{study}.png") in figures:
             parts.append(_image(file, f"{own[0]['model']}: {study}"))
     return parts

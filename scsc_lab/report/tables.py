@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from scsc_lab import units
-from scsc_lab.records import Row
+from scsc_lab.records import Row, change
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: which number, under which heading, written how.
+    """One column: which number, under which heading, written how, and how two of them compare.
 
     Attributes:
         key: key of the number in a row; several keys for a cell that several numbers make up, an interval say.
@@ -20,6 +20,11 @@ class Column:
         text: how the number, or the tuple of numbers, is written; from :mod:`scsc_lab.units`.
         number: whether it is a number, set to the right.
         optional: whether it is left out where a terminal is too narrow for it.
+        word: what ``--with`` and ``--plot`` call it; empty where nothing chooses it.
+        name: what an axis calls it, with the unit; empty: the heading.
+        scale: what a number is multiplied with to have the heading's unit.
+        better: whether less or more of it is wanted: ``lower``, ``higher`` or neither.
+        change: how its change against a baseline is had and shown, if it is.
     """
 
     key: str | tuple[str, ...]
@@ -27,12 +32,63 @@ class Column:
     text: Callable[[Any], str] = units.plain
     number: bool = True
     optional: bool = False
+    word: str = ""
+    name: str = ""
+    scale: float = 1.0
+    better: Literal["lower", "higher", ""] = ""
+    change: Change | None = None
 
     def cell(self, row: Row) -> str:
         """Return the text of this column's cell in a row."""
         if isinstance(self.key, str):
             return self.text(row.get(self.key))
         return self.text(tuple(row.get(key) for key in self.key))
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a number's change against a baseline is had and shown.
+
+    Attributes:
+        column: the column that shows it.
+        how: ``ratio``: a fraction of the baseline's (−0.25: a quarter less); ``difference``: in the number's own unit;
+            ``measured``: the metric gives it itself, with its interval.
+        beside: heading where it stands beside the number itself.
+    """
+
+    column: Column
+    how: Literal["ratio", "difference", "measured"] = "ratio"
+    beside: str = "Δ"
+
+    @property
+    def key(self) -> str:
+        """Key of the number that says how much it changes."""
+        return self.column.key if isinstance(self.column.key, str) else self.column.key[0]
+
+
+def measured(
+    key: str, heading: str, text: Callable[[Any], str], word: str, scale: float, better: Literal["lower", "higher"]
+) -> Column:
+    """Return the column of a number whose change is a fraction of the baseline's, under ``<key>_change``."""
+    change = Change(Column(f"{key}_change", f"Δ {heading.partition(' (')[0]}", units.percent))
+    return Column(key, heading, text, word=word, scale=scale, better=better, change=change)
+
+
+def with_changes(rows: Sequence[Row], columns: Sequence[Column], baseline: int) -> list[Row]:
+    """Return the rows with every column's change against row ``baseline``; ``None`` in that row itself."""
+    reference = rows[baseline]
+    found = []
+    for row in rows:
+        added: Row = {}
+        for column in columns:
+            if column.change is not None and column.change.how != "measured":
+                value, against = row.get(str(column.key)), reference.get(str(column.key))
+                added[column.change.key] = None
+                if row is not reference and value is not None and against is not None:
+                    by_ratio = column.change.how == "ratio"
+                    added[column.change.key] = change(value, against) if by_ratio else value - against
+        found.append({**row, **added})
+    return found
 
 
 @dataclass(frozen=True)
@@ -72,10 +128,10 @@ def changed(column: Column, heading: str = "Δ") -> tuple[Column, Column]:
 
 MODEL = Column("model", "model", number=False)
 INPUT = Column("resolution", "input", units.size)
-PARAMS = Column("params", "params (M)", units.mega)
-MACS = Column("macs", "MACs (G)", units.giga)
-ACTIVATIONS = Column("activations", "acts (M)", units.mega)
-BYTES = Column("bytes", "bytes (M)", units.mega)
+PARAMS = measured("params", "params (M)", units.mega, "params", 1e-6, "lower")
+MACS = measured("macs", "MACs (G)", units.giga, "macs", 1e-9, "lower")
+ACTIVATIONS = measured("activations", "acts (M)", units.mega, "activations", 1e-6, "lower")
+BYTES = measured("bytes", "bytes (M)", units.mega, "bytes", 1e-6, "lower")
 
 
 def change_only(column: Column) -> Column:

@@ -8,7 +8,7 @@ from conftest import expected
 from scsc_lab import InputError
 from scsc_lab.architectures import catalog, elsewhere
 from scsc_lab.counting.count import count
-from scsc_lab.models import build
+from scsc_lab.models import construct
 
 NAMES = (
     "resnet18 resnet34 resnet50 resnet101 resnet152 swin_tiny swin_small swin_base faceresnet scsc_resnet50 "
@@ -54,7 +54,7 @@ def test_an_unknown_name_has_its_nearest():
 @pytest.mark.parametrize("row", expected(), ids=lambda row: f"{row['model']}@{row['resolution']}")
 def test_exact_size(row):
     side = int(row["resolution"])
-    counted = count(build.empty(catalog.find(row["model"]).spec), (1, 3, side, side))
+    counted = count(construct.empty(catalog.find(row["model"]).spec), (1, 3, side, side))
     assert counted.status == "complete"
     assert (counted.params, counted.macs) == (int(row["params"]), int(row["macs"]))
     if row["fvcore_activations"]:
@@ -86,7 +86,7 @@ def test_a_pico_network_has_a_quarter_of_every_width_and_takes_64_pixels(name, f
 def _changes(baseline, other):
     """Return the changes in parameters and MACs, in percent, each network at its native input."""
     one, two = (
-        count(build.empty(entry.spec), (1, 3, *entry.resolution)) for entry in map(catalog.find, (baseline, other))
+        count(construct.empty(entry.spec), (1, 3, *entry.resolution)) for entry in map(catalog.find, (baseline, other))
     )
     return 100 * (two.params / one.params - 1), 100 * (two.macs / one.macs - 1)
 

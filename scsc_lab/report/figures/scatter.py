@@ -14,7 +14,6 @@ from scsc_lab.report.tables import Column
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SCALES = {"(M)": 1e-6, "(G)": 1e-9, "(ms)": 1e3, "r(50%)": 1e2}
 _NEAR_POINTS = 8
 _MARKER_POINTS = 6
 _PLACES = (
@@ -26,18 +25,17 @@ _PLACES = (
 _Point: TypeAlias = tuple[float, float]
 
 
-def draw(rows: Sequence[Row], x: Column, y: Column, *, higher_x: bool = False, higher_y: bool = False) -> Figure:
+def draw(rows: Sequence[Row], x: Column, y: Column) -> Figure:
     """Return the scatter of two columns; networks that lack either are left out.
 
     Args:
         rows: networks, with raw numbers under the columns' keys.
-        x: the column across.
+        x: the column across; which way is better, which the front goes by, is the column's to say.
         y: the column upwards.
-        higher_x: whether more of ``x`` is better, which is what the front goes by.
-        higher_y: the same for ``y``.
     """
+    higher_x, higher_y = x.better == "higher", y.better == "higher"
     shown = [row for row in rows if row.get(str(x.key)) is not None and row.get(str(y.key)) is not None]
-    xs, ys = ([_scale(column) * row[str(column.key)] for row in shown] for column in (x, y))
+    xs, ys = ([column.scale * row[str(column.key)] for row in shown] for column in (x, y))
     figure, axes = style.new(style.COLUMN_INCHES, 2.9)
     best = pareto.front(xs, ys, higher_x, higher_y)
     axes.plot(
@@ -64,8 +62,8 @@ def draw(rows: Sequence[Row], x: Column, y: Column, *, higher_x: bool = False, h
     axes.margins(0.18)
     axes.set_xlim(left=max(axes.get_xlim()[0], 0.0) if min(xs, default=0.0) >= 0 else None)
     axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0) if min(ys, default=0.0) >= 0 else None)
-    axes.set_xlabel(_heading(x, higher_x))
-    axes.set_ylabel(_heading(y, higher_y))
+    axes.set_xlabel(_heading(x))
+    axes.set_ylabel(_heading(y))
     legend = figure.legend(loc="outside upper right", handlelength=1.5, fontsize=6, frameon=False)
     legend.set_in_layout(True)
     line = _steps([(xs[index], ys[index]) for index in best], higher_x)
@@ -81,13 +79,9 @@ def _steps(front: Sequence[_Point], higher_x: bool) -> list[_Point]:
     return [*corners, *front[-1:]]
 
 
-def _scale(column: Column) -> float:
-    return next((scale for unit, scale in _SCALES.items() if column.heading.endswith(unit)), 1.0)
-
-
-def _heading(column: Column, higher: bool) -> str:
-    heading = {"r50": "r(50%), % of the input"}.get(str(column.key), column.heading)
-    return f"{heading}, {'more' if higher else 'less'} is better"
+def _heading(column: Column) -> str:
+    wanted = {"higher": ", more is better", "lower": ", less is better"}.get(column.better, "")
+    return f"{column.name or column.heading}{wanted}"
 
 
 def _label(figure: Figure, axes: Any, names: Sequence[str], points: Sequence[_Point], line: Sequence[_Point]) -> None:

@@ -1,0 +1,242 @@
+"""The one noun for what is measured: a network as data, with one text form that reads back."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from scsc_lab.architectures import catalog, mixers, overrides
+from scsc_lab.architectures.catalog import Entry
+from scsc_lab.architectures.specs import NetworkSpec, TransplantSpec
+from scsc_lab.errors import InputError
+
+Form = Literal["ordinary", "deploy"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is measured: where a network comes from, what is changed, what is put in, which form, whose weights.
+
+    The same data give the same network: it can be hashed, pickled, written as :attr:`text` and read back, so whatever
+    has a name can be counted, timed, drawn, ablated, stored, resumed and sent to another process.
+
+    Attributes:
+        name: a name of the catalog, ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FACTORY``,
+            ``PACKAGE.MODULE:FACTORY`` or the class of a module in hand.
+        overrides: changes to the catalog's spec, or arguments of the factory, as text by key, in order.
+        transplant: what is put in place of its spatial operators, if anything is.
+        form: ``ordinary``, or ``deploy`` for the fused form of inference.
+        weights: the checkpoint file it loads; empty: its own code's, or random ones.
+        channels: input channels, where they are not its own.
+        resolution: input height and width, in pixels, that it is measured at, where they are not its own.
+        label: what the user calls it; two networks that differ in this alone are equal.
+        module: a module in hand; it has no text form that reads back.
+    """
+
+    name: str
+    overrides: tuple[tuple[str, str], ...] = ()
+    transplant: TransplantSpec | None = None
+    form: Form = "ordinary"
+    weights: str = ""
+    channels: int | None = None
+    resolution: tuple[int, int] | None = None
+    label: str = field(default="", compare=False)
+    module: object = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.in_catalog and self.channels not in (None, 3):
+            raise InputError(f"--channels {self.channels}: {self.name} takes 3 channels")
+
+    @classmethod
+    def of(cls, name: str, changes: Mapping[str, object] | None = None) -> Network:
+        """Return the network of a name of the catalog or from elsewhere, with changes made and checked.
+
+        Args:
+            name: a name, or a whole text form.
+            changes: changes to its spec, or arguments of its factory; those of a text form come first.
+
+        Raises:
+            InputError: if a name of the catalog or a change to its spec is wrong; what is elsewhere is not looked for.
+        """
+        found = cls.read(name)
+        return found.changed(changes) if changes else found
+
+    @classmethod
+    def read(cls, text: str) -> Network:
+        """Return the network of a text form, such as ``swin_tiny[window=8] + SCSC[kernels=3,5] (deploy)``.
+
+        Raises:
+            InputError: if it is not one, or a name of the catalog or a change to its spec is wrong.
+        """
+        rest, _, weights = text.strip().partition(" @ ")
+        bare = rest.removesuffix(" (deploy)")
+        bare, mixer, rules = _split_transplant(bare)
+        name, changes = _split_brackets(bare)
+        if not catalog.is_external(name):
+            name = catalog.find(name).name
+        network = cls(
+            name,
+            transplant=overrides.transplant({"mixer": mixer, **rules}) if mixer else None,
+            form="deploy" if bare != rest and rest.endswith(" (deploy)") else "ordinary",
+            weights=weights,
+        )
+        return network.changed(changes)
+
+    @property
+    def in_catalog(self) -> bool:
+        """Whether it is a network of the catalog, with a spec."""
+        return self.module is None and not catalog.is_external(self.name)
+
+    @property
+    def entry(self) -> Entry | None:
+        """Its entry in the catalog, if it has one."""
+        return catalog.find(self.name) if self.in_catalog else None
+
+    @functools.cached_property
+    def spec(self) -> NetworkSpec | None:
+        """Its spec with the changes made, if it is of the catalog."""
+        return overrides.apply(self.entry.spec, dict(self.overrides)) if self.entry else None
+
+    @property
+    def text(self) -> str:
+        """Everything that makes it, as one text; :meth:`read` reads it back."""
+        text = self.base
+        if self.transplant is not None:
+            text += f" + {transplant_text(self.transplant)}"
+        if self.form == "deploy":
+            text += " (deploy)"
+        return f"{text} @ {self.weights}" if self.weights else text
+
+    @property
+    def base(self) -> str:
+        """Its name and what is changed, as text, without what is put in and without its form."""
+        return overrides.label(self.name, dict(self.overrides))
+
+    def __str__(self) -> str:
+        """Return what tables call it: the user's label, or its text without the weights' file."""
+        return self.label or replace(self, weights="").text
+
+    def changed(self, changes: Mapping[str, object]) -> Network:
+        """Return the network with further changes to its spec, or arguments of its factory.
+
+        Raises:
+            InputError: if it is of the catalog and a key or value is wrong.
+        """
+        if self.module is not None and changes:
+            raise InputError(f"{next(iter(changes))!r} changes a named network; a module is measured as it is")
+        added = {key: self._as_text(value) for key, value in changes.items()}
+        network = replace(self, overrides=tuple({**dict(self.overrides), **added}.items()))
+        _ = network.spec  # a wrong key or value is found here
+        return network
+
+    def _as_text(self, value: object) -> str:
+        """Return a value as it is written behind ``key=``, so that the same text comes back from :attr:`text`."""
+        if isinstance(value, str):
+            return value.strip()
+        nested = isinstance(value, (list, tuple)) and any(isinstance(item, (list, tuple, str)) for item in value)
+        return repr(value) if nested or isinstance(value, dict) else overrides.text(value)
+
+    def with_transplant(self, transplant: TransplantSpec) -> Network:
+        """Return the network with something in place of its spatial operators."""
+        return replace(
+            self, transplant=transplant, label=self.label and f"{self.label} + {transplant_text(transplant)}"
+        )
+
+    def deployed(self) -> Network:
+        """Return the network in its deploy form."""
+        return replace(self, form="deploy", label=self.label and f"{self.label} (deploy)")
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides every number measured of it, as plain data: spec or source, files' contents, form.
+
+        Two names of one network have one identity.
+
+        Raises:
+            InputError: if it is a module in hand, or a file is not there.
+        """
+        if self.module is not None:
+            raise InputError(f"{self.name} is a module in hand: only a network with a name can be kept or sent away")
+        found: dict[str, object] = {
+            "form": self.form,
+            "transplant": dataclasses.asdict(self.transplant) if self.transplant else None,
+            "mixer": _source(self.transplant.mixer) if self.transplant else "",
+            "weights": _digest(Path(self.weights)) if self.weights else "",
+            "channels": self.channels,
+            "resolution": self.resolution,
+        }
+        if self.spec is not None and self.entry is not None:
+            resolution = self.resolution or self.entry.resolution
+            return {
+                "spec": [type(self.spec).__name__, dataclasses.asdict(self.spec)],
+                **found,
+                "resolution": resolution,
+            }
+        return {"name": self.name, "overrides": self.overrides, "source": _source(self.name), **found}
+
+
+def transplant_text(transplant: TransplantSpec) -> str:
+    """Return a transplant as text: the mixer, and the rules that are not the usual ones."""
+    return overrides.label(mixers.label(transplant.mixer), overrides.rules(transplant))
+
+
+def _split_transplant(text: str) -> tuple[str, str, dict[str, object]]:
+    """Return what stands before `` + MIXER[rules]``, the mixer and its rules; both empty without."""
+    match = re.fullmatch(r"(?P<bare>.+) \+ (?P<mixer>[^\s\[\]]+)(?:\[(?P<rules>.*)\])?", text, re.DOTALL)
+    if match is None:
+        return text, "", {}
+    return match["bare"], mixers.find(match["mixer"]), dict(overrides.parse(_words(match["rules"] or ""), "--rule"))
+
+
+def _split_brackets(text: str) -> tuple[str, dict[str, object]]:
+    match = re.fullmatch(r"(?P<name>[^\[\]]+)\[(?P<changes>.*)\]", text.strip(), re.DOTALL)
+    if match is None:
+        return text.strip(), {}
+    return match["name"], dict(overrides.parse(_words(match["changes"])))
+
+
+def _words(text: str) -> list[str]:
+    """Return words set apart by spaces; inside brackets and quotes a space sets nothing apart."""
+    found, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "[({":
+            depth += 1
+        elif letter in "])}":
+            depth -= 1
+        if letter.isspace() and not quote and depth <= 0:
+            found.append("")
+        else:
+            found[-1] += letter
+    return [word for word in found if word]
+
+
+@functools.lru_cache(maxsize=64)
+def _digest_at(path: Path, size: int, changed_ns: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _digest(path: Path) -> str:
+    """Return a digest of a file's content."""
+    try:
+        status = path.stat()
+        return _digest_at(path.resolve(), status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _source(name: str) -> object:
+    """Return what the code of a network from elsewhere is: digests of a file and of its neighbours."""
+    origin = name.partition(":")[0]
+    if not origin.endswith(".py"):
+        return origin
+    path = Path(origin)
+    return {neighbour.name: _digest(neighbour) for neighbour in sorted(path.resolve().parent.glob("*.py"))}

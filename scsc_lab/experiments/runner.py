@@ -1,0 +1,265 @@
+"""The one runner: networks × metrics → rows, for every command. Keys by content, one store, resume, executors.
+
+A task that a store has is not measured again; what a metric could not finish is not kept. Metrics that must be alone
+run in this process after all else, one task at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, as_completed
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from scsc_lab import metrics
+from scsc_lab.architectures.network import Network
+from scsc_lab.errors import InputError
+from scsc_lab.metrics import Metric, Tell
+from scsc_lab.provenance import machine, versions
+from scsc_lab.records import Row
+from scsc_lab.settings import Request
+from scsc_lab.store import RowStore
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being measured, the number of tasks done and to do."""
+
+CUT_SHORT = "cut short"
+"""What a metric says, under ``<metric>_status``, of a row that an interrupt ended: it is shown and not kept."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One measurement, as data: it may run in another process or on another machine.
+
+    Attributes:
+        metric: name of the metric.
+        networks: one network; or several that are measured side by side, the baseline first.
+        settings: the metric's settings.
+    """
+
+    metric: str
+    networks: tuple[Network, ...]
+    settings: Any
+
+    @functools.cached_property
+    def key(self) -> str:
+        """What makes two measurements the same: networks, files, settings, versions, and the machine of times.
+
+        Raises:
+            InputError: if a network is a module in hand.
+        """
+        settings = dataclasses.asdict(self.settings) if self.settings is not None else None
+        identity = [self.metric, [network.identity() for network in self.networks], settings, _versions()]
+        if metrics.registry()[self.metric].where == "alone":  # times of two machines are not to stand in one table
+            identity.append(_machine())
+        return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    @property
+    def named(self) -> bool:
+        """Whether every network has a name, so that the task has a key."""
+        return all(network.module is None for network in self.networks)
+
+    def measure(self, tell: Tell) -> list[Row]:
+        """Return one row a network, in order."""
+        metric = metrics.registry()[self.metric]
+        return metric.measure(self.networks, self.settings, tell)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What became of tasks.
+
+    Attributes:
+        rows: the rows of each task that was measured, one a network.
+        interrupted: whether a keyboard interrupt ended it before all were.
+    """
+
+    rows: Mapping[Task, list[Row]]
+    interrupted: bool = False
+
+
+def tasks(wanted: Sequence[Metric], networks: Sequence[Network], request: Request, baseline: int = 0) -> list[Task]:
+    """Return the tasks of a comparison: each network measured by each metric, side by side where the metric wants it.
+
+    Args:
+        wanted: the metrics.
+        networks: the networks.
+        request: what was said about measuring.
+        baseline: which network the others are compared with.
+    """
+    first = [networks[baseline], *networks[:baseline], *networks[baseline + 1 :]]
+    found = []
+    for metric in wanted:
+        settings = metric.configure(request)
+        groups = [tuple(first)] if metric.together else [(network,) for network in networks]
+        found += [Task(metric.name, group, settings) for group in groups]
+    return found
+
+
+def run(
+    given: Sequence[Task],
+    store: RowStore | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Measured:
+    """Measure tasks; what the store holds is not measured again, and equal tasks are measured once.
+
+    Args:
+        given: what to measure.
+        store: where rows are added as they are measured.
+        executor: any ``concurrent.futures`` executor, for what may run anywhere; this process without one.
+        progress: told what is being done.
+
+    Returns:
+        The rows of each task. A keyboard interrupt ends it: a metric that can, gives what it has, with its status
+        ``cut short``, and the tasks behind it are missing.
+
+    Raises:
+        InputError: if a network does not fit, or a process that measures has died; what was measured is kept.
+        KeyboardInterrupt: if nothing is there to show.
+    """
+    kept = store is not None or executor is not None
+    keys = {task: task.key if kept or task.named else f"task {index}" for index, task in enumerate(given)}
+    known = stored(store)
+    missing = {keys[task]: task for task in given if keys[task] not in known}
+    done, interrupted = len(given) - len(missing), False
+
+    def tell(what: str) -> None:
+        if progress:
+            progress(what, min(done, len(given)), len(given))
+
+    try:
+        for task, rows in _measured(list(missing.values()), executor, tell):
+            known[keys[task]] = rows
+            done += 1
+            interrupted = any(row.get(f"{task.metric}_status") == CUT_SHORT for row in rows)
+            if interrupted:
+                break
+            if store is not None and metrics.registry()[task.metric].kept:
+                _keep(store, task, keys[task], rows)
+            tell(f"{task.metric} of {task.networks[-1]}")
+    except KeyboardInterrupt:
+        if not known:
+            raise
+        interrupted = True
+    return Measured({task: known[keys[task]] for task in given if keys[task] in known}, interrupted)
+
+
+def merged(measured: Mapping[Task, Sequence[Row]], networks: Sequence[Network], request: Request) -> list[Row]:
+    """Return one row a network, with what every task found out about it."""
+    rows: list[Row] = [_named(network, request) for network in networks]
+    for task, found in measured.items():
+        for network, values in zip(task.networks, found, strict=True):
+            for row, own in zip(rows, networks, strict=True):
+                if own is network or own == network:
+                    row |= values
+    return rows
+
+
+_versions, _machine = functools.cache(versions), functools.cache(machine)
+
+
+def resolution(network: Network) -> tuple[int, int]:
+    """Return the input height and width, in pixels, that a network is measured at."""
+    if network.resolution or network.entry:
+        return network.resolution or network.entry.resolution  # type: ignore[union-attr]
+    from scsc_lab.models.build import facts
+
+    return facts(network).resolution
+
+
+def _named(network: Network, request: Request) -> Row:
+    own = {"network": network.text} if network.label else {}
+    return {"model": str(network), **own, "resolution": list(resolution(network)), "batch": request.batch}
+
+
+def stored(store: RowStore | None) -> dict[str, list[Row]]:
+    """Return the rows of every task that the store has whole, by its key."""
+    found: dict[str, dict[int, Row]] = {}
+    for row in store.rows if store else ():
+        if {"key", "metric", "position", "of"} <= row.keys():
+            found.setdefault(str(row["key"]), {})[int(row["position"])] = row
+    bookkeeping = ("key", "metric", "position", "of", "model", "network", "resolution")
+    return {
+        key: [{k: v for k, v in rows[at].items() if k not in bookkeeping} for at in sorted(rows)]
+        for key, rows in found.items()
+        if len(rows) == next(iter(rows.values()))["of"]
+    }
+
+
+def _keep(store: RowStore, task: Task, key: str, rows: Sequence[Row]) -> None:
+    for position, (network, row) in enumerate(zip(task.networks, rows, strict=True)):
+        head = {"key": key, "metric": task.metric, "position": position, "of": len(rows), "model": str(network)}
+        store.append({**head, "network": network.text, "resolution": list(resolution(network)), **row})
+
+
+def _measured(given: Sequence[Task], executor: Executor | None, tell: Tell) -> Iterator[tuple[Task, list[Row]]]:
+    def alone(task: Task) -> bool:
+        return executor is None or metrics.registry()[task.metric].where == "alone"
+
+    if executor is not None:
+        futures = {executor.submit(measure_elsewhere, task): task for task in given if not alone(task)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenExecutor:
+            raise InputError("a process that measures has died; what was measured is kept: take fewer --jobs") from None
+        finally:  # whatever ends this early, what has not begun is not begun
+            for future in futures:
+                future.cancel()
+    last = "alone" if executor is not None else ""
+    ordered = sorted(filter(alone, given), key=lambda task: metrics.registry()[task.metric].where == last)
+    for task in ordered:
+        yield task, task.measure(tell)
+
+
+def measure_elsewhere(task: Task) -> list[Row]:
+    """Measure a task in a process that has nobody to tell."""
+    return task.measure(lambda what: None)
+
+
+def executor(kind: str, jobs: int) -> AbstractContextManager[Executor | None]:
+    """Return where tasks run: this process, ``jobs`` processes, or an existing Dask cluster.
+
+    Args:
+        kind: ``local``, or the address of a Dask scheduler, ``tcp://host:8786``.
+        jobs: processes, where it is local.
+
+    Raises:
+        InputError: if Dask is not installed, or no scheduler answers.
+    """
+    if kind == "local":
+        if jobs == 1:
+            return nullcontext(None)
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_deaf)
+    return _dask_executor(kind)
+
+
+def _deaf() -> None:
+    """Leave Ctrl-C to the process that asked: the workers end when it does, without a word."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _dask_executor(address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError("Dask is not installed: python -m pip install 'scsc-lab[dask]'") from None
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError, TimeoutError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--executor {address!r}: neither local nor a Dask scheduler that answers: {reason}") from None
+    with client, client.get_executor(pure=False) as found:
+        yield found

@@ -1,0 +1,58 @@
+"""Published accuracy: what the authors of a network print. Nothing here is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scsc_lab import units
+from scsc_lab.architectures.network import Network
+from scsc_lab.metrics import Metric, Tell
+from scsc_lab.records import Row
+from scsc_lab.report.tables import Change, Column
+
+
+def measure(networks: Sequence[Network], settings: None, tell: Tell) -> list[Row]:
+    """Return the published figure and its source of each network that is as it was published."""
+    return [_row(network) for network in networks]
+
+
+def _row(network: Network) -> Row:
+    entry = network.entry
+    as_published = not (network.overrides or network.transplant or network.weights)
+    published = entry.published if entry is not None and as_published else None
+    return {
+        "published_top1": published.top1 if published else None,
+        "published_source": published.source if published else None,
+        "inferred": (entry.inferred or None) if entry else None,
+    }
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """Return where the figures are from."""
+    sources = dict.fromkeys(f"{row['model']} {row['published_source']}" for row in rows if row.get("published_source"))
+    found = [
+        f"top-1: ImageNet-1k, as published, not measured here: {'; '.join(sources)}."
+        if sources
+        else "top-1: none of these has a published figure."
+    ]
+    return found + [f"Inferred, {row['model']}: {row['inferred']}." for row in rows if row.get("inferred")]
+
+
+METRIC = Metric(
+    name="published",
+    columns=(
+        Column(
+            "published_top1",
+            "top-1 (%)",
+            units.plain,
+            word="top1",
+            better="higher",
+            change=Change(Column("published_top1_change", "Δ top-1, points", units.signed), "difference", "Δ points"),
+        ),
+    ),
+    measure=measure,
+    configure=lambda request: None,
+    notes=notes,
+    kept=False,
+)
+ORDER = 9
