@@ -118,7 +118,7 @@ def _with_fields(networks: Sequence[Row], fields: Sequence[Row]) -> list[Row]:
     for row in networks:
         own, against = found.get(row["model"]), found.get(row["baseline"])
         if own is not None:
-            row = {**row, **{key: own[key] for key in ("r50", "weights", "image_kind")}}
+            row = {**row, **{key: own[key] for key in ("r50", "weights", "image_kind", "images")}}
             if against is not None and own is not against:
                 row["r50_difference"] = own["r50"] - against["r50"]
         joined.append(row)

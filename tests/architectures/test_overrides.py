@@ -9,6 +9,7 @@ import pytest
 from scsc_lab import InputError
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures import overrides as changes
+from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import SCSCSpec, SwinSpec, TransplantSpec
 from scsc_lab.models.subject import subjects
 
@@ -94,9 +95,9 @@ def test_a_key_twice_is_a_mistake():
 
 
 def test_a_label_is_a_name_again():
-    network = catalog.resolve("scsc_swin", {"groups": "8", "shuffle": "false"})
-    assert network.label == "scsc_swin_tiny[groups=8 shuffle=false]"
-    assert catalog.resolve(network.label) == network
+    network = Network.of("scsc_swin", {"groups": "8", "shuffle": "false"})
+    assert str(network) == "scsc_swin_tiny[groups=8 shuffle=false]"
+    assert Network.read(network.text) == network
 
 
 def test_each_change_goes_to_the_networks_that_have_its_key():

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from scsc_lab import InputError
-from scsc_lab.architectures import catalog
+from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import SCSCSpec, SwinSpec
 from scsc_lab.cli import main
-from scsc_lab.experiments import ablate, variants
-from scsc_lab.settings import Budget
+from scsc_lab.experiments import ablate, runner, variants
+from scsc_lab.experiments.variants import Variant
+from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
 
 
@@ -57,31 +59,42 @@ def _attention(spec: SwinSpec, stage: int, width: int, positions: int) -> tuple[
     return params, 4 * width * width * positions + 2 * positions * spec.window**2 * width
 
 
-def tasks(name: str = "scsc_swin_tiny", studies: tuple[str, ...] = ()) -> list[ablate.Task]:
-    network = catalog.resolve(name)
-    return [ablate.Task(variant, network.entry.resolution, 1) for variant in variants.built_in(network, studies)]
+COUNTED = ("params", "macs", "activations", "bytes")
+
+
+def given(name: str = "scsc_swin_tiny", studies: tuple[str, ...] = (), side: int | None = None) -> list[Variant]:
+    network = replace(Network.read(name), resolution=side and (side, side))
+    return variants.built_in(network, studies)
+
+
+def measured(variants, *more):
+    return ablate.run(variants, COUNTED, Request(), *more)[0]
+
+
+def keys(variants) -> set[str]:
+    return {task.key for task in ablate.tasks(variants, COUNTED, Request())}
 
 
 def test_every_study_of_swin_equals_the_closed_form_row_by_row():
-    given = tasks()
-    for task, row in zip(given, ablate.run(given), strict=True):
-        assert (row["params"], row["macs"]) == closed_form(task.variant.network.spec, 224), row["variant"]
+    found = given()
+    for variant, row in zip(found, measured(found), strict=True):
+        assert (row["params"], row["macs"]) == closed_form(variant.network.spec, 224), row["variant"]
         assert row["status"] == "complete"
 
 
 @pytest.mark.parametrize("name", ["scsc_resnet50", "scsc_faceresnet", "scsc_swin_base"])
 def test_every_study_runs_on_every_family(name):
-    given = tasks(name)
-    assert {task.variant.study for task in given} == set(variants.STUDIES)
+    found = given(name)
+    assert {variant.study for variant in found} == set(variants.STUDIES)
     for study in variants.STUDIES:
-        own = [task.variant for task in given if task.variant.study == study]
+        own = [variant for variant in found if variant.study == study]
         assert own[0].name == "full"
         assert len(own) > 3
         assert len({variant.name for variant in own}) == len(own)
 
 
 def test_components_are_what_they_say():
-    specs = {task.variant.name: task.variant.network.spec.scsc for task in tasks(studies=("components",))}
+    specs = {variant.name: variant.network.spec.scsc for variant in given(studies=("components",))}
     assert not any(module.shuffle for module in specs["no shuffle"])
     assert not any(module.gates for module in specs["plain sum, no gates"])
     assert not any(module.se for module in specs["no SE"])
@@ -90,7 +103,7 @@ def test_components_are_what_they_say():
 
 
 def test_grids():
-    network = catalog.resolve("scsc_swin")
+    network = Network.read("scsc_swin")
     axes = variants.parse_axes(network, ["groups=2,8", "kernels=3,5;3,5,7;", "stage1.se=true,false"])
     found = variants.grid(network, axes)
     assert len(found) == 1 + 2 * 2 * 2
@@ -109,7 +122,7 @@ def test_grids():
     ],
 )
 def test_bad_grids_are_refused_before_work_starts(axes, message):
-    network = catalog.resolve("scsc_swin")
+    network = Network.read("scsc_swin")
     with pytest.raises(InputError, match=message):
         variants.grid(network, variants.parse_axes(network, axes))
     with pytest.raises(InputError, match="the grid is empty"):
@@ -118,23 +131,22 @@ def test_bad_grids_are_refused_before_work_starts(axes, message):
 
 def test_unknown_studies_and_networks_without_scsc():
     with pytest.raises(InputError, match="unknown study 'kernel': one of components"):
-        variants.built_in(catalog.resolve("scsc_swin"), ["kernel"])
-    with pytest.raises(InputError, match="swin_tiny has no SCSC module to ablate; try scsc_swin_tiny"):
-        variants.built_in(catalog.resolve("swin"))
-    with pytest.raises(InputError, match="timm:resnet18 has no spec to ablate"):
-        variants.resolve("timm:resnet18")
+        variants.built_in(Network.read("scsc_swin"), ["kernel"])
+    with pytest.raises(InputError, match="swin_tiny has no SCSC module to ablate; try scsc_swin_tiny, or --transplant"):
+        variants.built_in(Network.read("swin"))
+    with pytest.raises(InputError, match="timm:resnet18 has no SCSC module to ablate; put it in with --transplant"):
+        variants.built_in(Network.read("timm:resnet18"))
 
 
 def test_a_store_skips_what_is_there(tmp_path):
-    given = tasks(studies=("groups",))
+    found = given(studies=("groups",))
     store = RowStore(tmp_path / "rows.jsonl")
-    first = list(ablate.run(given, store))
+    first = measured(found, store)
     length = len(store.rows)
     again = RowStore(tmp_path / "rows.jsonl")
-    assert list(ablate.run(given, again)) == first
-    assert len(again.rows) == length == len({task.key for task in given})
-    other = [ablate.Task(task.variant, (64, 64), 1) for task in given]
-    list(ablate.run(other, again))
+    assert measured(found, again) == first
+    assert len(again.rows) == length == len(keys(found))
+    measured(given(studies=("groups",), side=64), again)
     assert len(again.rows) == 2 * length
 
 
@@ -167,30 +179,32 @@ def test_a_kill_loses_nothing_that_was_measured(tmp_path):
 
 
 def test_processes_give_the_same_rows():
-    given = tasks("scsc_faceresnet", ("components", "groups"))
-    with ablate.executor("local", 2) as pool:
-        assert list(ablate.run(given, None, pool)) == list(ablate.run(given))
+    found = given("scsc_faceresnet", ("components", "groups"))
+    with runner.executor("local", 2) as pool:
+        assert measured(found, None, pool) == measured(found)
 
 
 def test_an_interrupt_begins_nothing_more(tmp_path, monkeypatch):
     begun = []
-    measure = ablate.measure
-    monkeypatch.setattr(ablate, "measure", lambda task: begun.append(task) or measure(task))
+    measure = runner.measure_elsewhere
+    monkeypatch.setattr(runner, "measure_elsewhere", lambda task: begun.append(task) or measure(task))
 
-    def stop(done: int, total: int) -> None:
+    def stop(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     store = RowStore(tmp_path / "rows.jsonl")
-    given = tasks(studies=("kernels", "groups", "stages"))
-    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
-        list(ablate.run(given, store, pool, stop))
+    found = given(studies=("kernels", "groups", "stages"))
+    with ThreadPoolExecutor(1) as pool:
+        rows, done = ablate.run(found, COUNTED, Request(), store, pool, stop)
+    assert done.interrupted
     assert len(RowStore(store.path).rows) == 1
-    assert len(begun) < len({task.key for task in given}) / 2
+    assert sum("macs" in row for row in rows) < len(rows)
+    assert len(begun) < len(keys(found)) / 2
 
 
 def test_a_dask_cluster_loses_a_worker_and_no_row(tmp_path):
     distributed = pytest.importorskip("distributed")
-    given = tasks("scsc_swin_tiny", ("components", "kernels", "scales", "groups", "stages"))
+    found = given("scsc_swin_tiny")
     store = RowStore(tmp_path / "rows.jsonl")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
@@ -198,17 +212,17 @@ def test_a_dask_cluster_loses_a_worker_and_no_row(tmp_path):
         victim = next(iter(cluster.workers.values()))
         killed = []
 
-        def kill_once(done: int, total: int) -> None:
+        def kill_once(what: str, done: int, total: int) -> None:
             if not killed and done > 3:
                 victim.process.process.kill()
                 killed.append(done)
 
-        with ablate.executor(cluster.scheduler_address, 1) as pool:
-            rows = list(ablate.run(given, store, pool, kill_once))
+        with runner.executor(cluster.scheduler_address, 1) as pool:
+            rows = measured(found, store, pool, kill_once)
     assert killed
-    assert rows == list(ablate.run(given))
-    keys = [row["key"] for row in RowStore(tmp_path / "rows.jsonl").rows]
-    assert len(keys) == len(set(keys)) == len({task.key for task in given})
+    assert rows == measured(found)
+    stored = [row["key"] for row in RowStore(tmp_path / "rows.jsonl").rows]
+    assert len(stored) == len(set(stored)) == len(keys(found))
 
 
 def test_the_command_prints_a_table_a_study_and_draws_them(tmp_path, capsys):
@@ -243,7 +257,7 @@ def test_a_toml_file(tmp_path, capsys):
         ("[grid]\ngroups = 2", "groups = 2: a list of values is needed"),
         ("[grid]\ngroups = []", "the grid is empty: groups has no values"),
         ('[grid]\ngroups = ["x"]', "groups='x': a whole number"),
-        ("[grid]\ngroups = [2.5]", "groups=2.5: a whole number"),
+        ("[grid]\ngroups = [2.5]", "groups='2.5': a whole number"),
     ],
 )
 def test_bad_toml_files(tmp_path, capsys, content, message):
@@ -253,17 +267,16 @@ def test_bad_toml_files(tmp_path, capsys, content, message):
     assert message in capsys.readouterr().err
 
 
-def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("scsc_lab.cli.ablate._BUDGET", Budget(6, 0.0, 60.0))
-    monkeypatch.setattr("scsc_lab.cli.ablate._SAMPLES", 2)
+def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(tmp_path, capsys):
     store = tmp_path / "rows.jsonl"
     small = ["ablate", "scsc_swin[depths=1,1,1,1]", "--resolution", "64", "--study", "groups", "--no-draw"]
+    small += ["--pairs", "6", "--max-time", "60", "--samples", "2"]
     command_ = [*small, "--with", "params,latency,erf", "--store", str(store)]
     assert main(command_) == 0
     first = capsys.readouterr()
     text = " ".join(first.out.split())
     for told in (
-        "Time: over the full network's, median of random-order pairs",
+        "×: time over the baseline's, measured in random-order pairs",
         "float32, threads: 1",
         "random weights, 2",
     ):
@@ -271,10 +284,10 @@ def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(t
     lines = len(store.read_text().splitlines())
     assert main([*command_, "--format", "json"]) == 0
     second = capsys.readouterr()
-    assert f"{lines} of {lines} measurements are there already" in second.err
+    assert "15 of 15 measurements are there already" in second.err  # of five networks by three metrics
     assert len(store.read_text().splitlines()) == lines  # nothing measured again
     full, *others = json.loads(second.out)["rows"]
-    assert full["ratio"] == 1.0
+    assert full["ratio"] is None
     assert [row["variant"] for row in others if row["ratio_low"] is None] == ["groups=4"]  # the full network again
     for row in others:
         assert row["ratio_low"] is None or row["ratio_low"] <= row["ratio"] <= row["ratio_high"]

@@ -5,31 +5,39 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
-from scsc_lab.analysis.protocol import Protocol
+from scsc_lab import count
+from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
-from scsc_lab.experiments import compare, size
-from scsc_lab.models.subject import subjects
+from scsc_lab.experiments import compare
 from scsc_lab.report import comparison
-from scsc_lab.settings import Budget, Plan
+from scsc_lab.settings import Request
 
 ALL = ("params", "macs", "activations", "bytes", "latency", "erf", "top1")
-SMALL = Plan(budget=Budget(8, 0.0, 60.0), resolution=(64, 64), warm_up_seconds=0.1)
+SMALL = Request(pairs=8, max_seconds=60.0, samples=2)
+
+
+def networks(*names: str) -> list[Network]:
+    return [replace(Network.read(name), resolution=(64, 64)) for name in names]
 
 
 @pytest.fixture(scope="module")
-def rows():
-    networks = subjects(["resnet18", "resnet34", "scsc_resnet50"])
-    accuracies = {"resnet18": {"mIoU": 30.0}, "resnet34": {"mIoU": 31.5}}
-    protocol = Protocol(samples=2, resolution=(64, 64))
-    return compare.measure(networks, ALL, baseline=1, plan=SMALL, protocol=protocol, accuracies=accuracies)
+def measured():
+    own = {"resnet18": {"mIoU": 30.0}, "resnet34": {"mIoU": 31.5}}
+    return compare.measure(networks("resnet18", "resnet34", "scsc_resnet50"), ALL, SMALL, baseline=1, own=own)
+
+
+@pytest.fixture(scope="module")
+def rows(measured):
+    return measured.rows
 
 
 def test_counts_are_those_of_flops(rows):
     for row in rows:
-        counted = size.measure(subjects([row["model"]])[0], (64, 64), check=False).count
+        counted = count(row["model"], 64)
         assert (row["params"], row["macs"], row["activations"]) == (counted.params, counted.macs, counted.activations)
         assert row["baseline"] == "resnet34"
 
@@ -49,14 +57,17 @@ def test_changes_are_against_the_baseline(rows):
         assert row["verdict"] in ("faster", "slower", "same", "inconclusive")
 
 
-def test_what_is_published_has_its_source_and_is_not_called_measured(rows):
+def test_what_is_published_has_its_source_and_is_not_called_measured(rows, measured):
     assert rows[0]["published_source"].startswith("torchvision")
-    table = comparison.comparison_table(rows, ALL)
+    table = comparison.comparison_table(rows, measured.columns, measured.notes)
     notes = " ".join(table.details[0].notes)
     assert "as published, not measured here: resnet18 torchvision" in notes
     assert "Yours: mIoU, from the file given." in notes
-    changed, *_ = compare.measure(subjects(["resnet18[depths=1,1,1,1]"]), ("params", "top1"), plan=SMALL)
+    others = networks("resnet18[depths=1,1,1,1]", "resnet18 + SCSC", "resnet18 (deploy)")
+    changed, transplanted, deployed = compare.measure(others, ("top1",)).rows
     assert changed["published_top1"] is None  # another network than the published one
+    assert transplanted["published_top1"] is None
+    assert deployed["published_top1"] == 69.758  # the same function
 
 
 def test_the_command_prints_numbers_and_changes_within_80_columns(tmp_path, capsys, monkeypatch):

@@ -83,7 +83,7 @@ def test_differences_sum_to_the_total(capsys):
 def test_the_list_is_shown(capsys):
     assert main(["flops", "timm:resnet18", "--transplant", "--rule", "names=layer4.*", "--no-check"]) == 0
     out = capsys.readouterr().out
-    assert "timm:resnet18: what SCSC takes the place of" in out
+    assert "timm:resnet18 + SCSC[names=layer4.*]: what takes the place of what" in out
     assert out.count("SCSC 3,5 groups 4") == 4
     assert "total" in out
 
@@ -206,4 +206,4 @@ def test_wrong_rules(rule, message):
 
 def test_rules_without_a_transplant_are_a_mistake(capsys):
     assert main(["flops", "resnet18", "--rule", "groups=2"]) == 2
-    assert capsys.readouterr().err == "scsc-lab: --rule goes with --transplant\n"
+    assert capsys.readouterr().err == "scsc-lab: --rule goes with --transplant or --mixer NAME\n"

@@ -13,27 +13,27 @@ from pathlib import Path
 
 import pytest
 
-from scsc_lab.analysis.protocol import Protocol
+from scsc_lab import metrics
 from scsc_lab.architectures import catalog
+from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import report
-from scsc_lab.models.subject import subjects
 from scsc_lab.provenance import run_info
 from scsc_lab.report import document, evidence
-from scsc_lab.settings import Budget, Plan
+from scsc_lab.settings import Request
 from scsc_lab.store import RowStore, as_lines, write
 
-TINY = report.Effort(
-    Plan(budget=Budget(8, 0.0, 60.0), resolution=(64, 64), warm_up_seconds=0.1),
-    Protocol(samples=2, resolution=(64, 64)),
-    ("components",),
-)
+TINY = report.Effort(Request(pairs=8, max_seconds=60.0, samples=2), ("components",))
 SCSC = "scsc_swin_tiny[depths=1,1,1,1]"
 
 
 def groups():
-    return [subjects(["swin_tiny[depths=1,1,1,1]", SCSC])]
+    return [[replace(Network.read(name), resolution=(64, 64)) for name in ("swin_tiny[depths=1,1,1,1]", SCSC)]]
+
+
+def written(folder: Path, rows: list[dict[str, object]], name: str, source: Path | None = None) -> list[Path]:
+    return document.write(folder, rows, name, metrics.columns(), metrics.notes, source)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
     claim |= {"nearest_change": None, "published_text": "", "inferred": catalog.find("scsc_faceresnet").inferred}
     rows.insert(1, {"table": "claim", **claim})
     write(folder / evidence.ROWS, as_lines(rows))
-    document.write(folder, evidence.read(folder / evidence.ROWS), "tiny")
+    written(folder, evidence.read(folder / evidence.ROWS), "tiny")
     return folder
 
 
@@ -98,7 +98,7 @@ def test_no_model_name_breaks_the_page(folder, name, tmp_path):
     renamed = [json.loads(json.dumps(row).replace(json.dumps(original)[1:-1], json.dumps(name)[1:-1])) for row in rows]
     for row, usual in zip(renamed, rows, strict=True):
         row.update({"map_file": usual["map_file"]} if "map_file" in usual else {})
-    document.write(tmp_path, renamed, name, folder)
+    written(tmp_path, renamed, name, folder)
     text = (tmp_path / "README.md").read_text()
     plain = (folder / "README.md").read_text()
     lines, expected = text.splitlines(), plain.splitlines()
@@ -134,7 +134,7 @@ def elsewhere(rows, change):
 def test_a_page_with_all_fields_hostile_has_no_heading_tag_or_picture_more(folder, tmp_path):
     rows = evidence.read(folder / evidence.ROWS)
     evil = "\n\n# injected\n\n<script>x</script> ![x](y) | \x1b[31m"
-    document.write(tmp_path, elsewhere(rows, lambda text: text + evil), f"name{evil}", folder)
+    written(tmp_path, elsewhere(rows, lambda text: text + evil), f"name{evil}", folder)
     text, usual = (tmp_path / "README.md").read_text(), (folder / "README.md").read_text()
     headings = [[line for line in page.splitlines() if line.startswith("#")] for page in (text, usual)]
     assert len(headings[0]) == len(headings[1])
@@ -149,16 +149,16 @@ def test_maps_elsewhere_are_refused(folder, name, tmp_path):
     rows = evidence.read(folder / evidence.ROWS)
     rows = [{**row, "map_file": name} if "map_file" in row else row for row in rows]
     with pytest.raises(InputError, match="not in the report's folder"):
-        document.write(tmp_path, rows, "x", folder)
+        written(tmp_path, rows, "x", folder)
 
 
 def test_figures_stay_in_the_folder_whatever_the_study_is_called(folder, tmp_path):
     rows = evidence.read(folder / evidence.ROWS)
     target = tmp_path / "a" / "b" / "c"
     rows = [{**row, "study": "x/../../../P"} if "study" in row else row for row in rows]
-    written = document.write(target, rows, "x", folder)
-    assert {path.parent for path in written} == {target}
-    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(written)
+    found = written(target, rows, "x", folder)
+    assert {path.parent for path in found} == {target}
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(found)
 
 
 @pytest.mark.parametrize("schema", [2, "1", None, [1]])
@@ -185,7 +185,7 @@ def test_texts_in_place_of_numbers_are_one_line_or_text(folder, tmp_path):
     for key in ("median_seconds", "params", "resolution", "samples_seconds", "r50", "settings", "machine"):
         broken = [{**row, key: "<b>"} if key in row else row for row in rows]
         with contextlib.suppress(InputError):
-            document.write(tmp_path, broken, "x", folder)
+            written(tmp_path, broken, "x", folder)
 
 
 def test_a_report_from_rows_under_another_name_leaves_the_first_alone(folder, tmp_path, capsys, monkeypatch):
@@ -204,38 +204,21 @@ def test_a_report_from_rows_under_another_name_leaves_the_first_alone(folder, tm
     assert "is another report" in capsys.readouterr().err
 
 
-def test_what_was_measured_is_not_measured_again(tmp_path, monkeypatch):
+def test_what_was_measured_is_not_measured_again(tmp_path):
     store = RowStore(tmp_path / "part.jsonl")
-    told = []
 
     def stop(what, done, of):
-        told.append(what)
-        if done == 2:
+        if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         report.measure(run_info(arguments=[]), TINY, store, tmp_path, groups(), stop)
-    first = list(told)
-    told.clear()
-    rows = report.measure(
-        run_info(arguments=[]), TINY, RowStore(store.path), tmp_path, groups(), lambda what, *_: told.append(what)
-    )
-    assert told[0] == first[2]
-    assert len(first[:2]) + len(told) == len(dict.fromkeys([*first, *told]))
+    kept = len(RowStore(store.path).rows)
+    assert kept == 3
+    rows = report.measure(run_info(arguments=[]), TINY, RowStore(store.path), tmp_path, groups())
+    stored = [(row["key"], row["position"]) for row in RowStore(store.path).rows]
+    assert len(stored) == len(set(stored)) > kept
     assert [row["table"] for row in rows][:3] == ["run", "comparison", "comparison"]
-
-
-def test_reports_on_other_things_measure_again(tmp_path):
-    networks = groups()[0]
-    key = report._key(TINY, networks)
-    assert key == report._key(TINY, groups()[0])
-    assert key != report._key(replace(TINY, studies=("groups",)), networks)
-    assert key != report._key(TINY, networks, commit="another")
-    for content in (b"1", b"2"):
-        (tmp_path / "weights.pth").write_bytes(content)
-        weighted = report._key(TINY, [replace(one, weights=tmp_path / "weights.pth") for one in networks])
-        assert weighted != key
-        key = weighted
 
 
 @pytest.mark.parametrize(
@@ -267,4 +250,4 @@ def test_mistakes_are_one_line(arguments, message, capsys, tmp_path, monkeypatch
 def test_rows_that_lack_something_are_refused(folder):
     rows = evidence.read(folder / evidence.ROWS)
     with pytest.raises(InputError, match="not those of a report"):
-        document.write(folder, [{"table": "run"}, *rows[1:]], "x")
+        written(folder, [{"table": "run"}, *rows[1:]], "x")
