@@ -239,4 +239,5 @@ def _source(name: str) -> object:
     if not origin.endswith(".py"):
         return origin
     path = Path(origin)
-    return {neighbour.name: _digest(neighbour) for neighbour in sorted(path.resolve().parent.glob("*.py"))}
+    neighbours = sorted(path.resolve().parent.glob("*.py"))
+    return [_digest(path), *((neighbour.name, _digest(neighbour)) for neighbour in neighbours)]

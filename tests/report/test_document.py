@@ -214,7 +214,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         report.measure(run_info(arguments=[]), TINY, store, tmp_path, groups(), stop)
     kept = len(RowStore(store.path).rows)
-    assert kept == 3
+    assert kept > 0
     rows = report.measure(run_info(arguments=[]), TINY, RowStore(store.path), tmp_path, groups())
     stored = [(row["key"], row["position"]) for row in RowStore(store.path).rows]
     assert len(stored) == len(set(stored)) > kept
