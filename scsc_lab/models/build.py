@@ -56,9 +56,9 @@ def facts(network: Network) -> Facts:
     if entry is not None:
         found = Facts(network.resolution or entry.resolution, False, 3, entry.mean, entry.std, catalog.SMALLEST_SIDE)
     elif network.module is not None:
-        found = _facts(network, external.External(network.name, type(network.module)))
+        found = _facts(network, external.declared(network.module) or external.Declared())
     else:
-        found = _facts(network, origin(network))
+        found = _facts(network, _declared(network))
     if min(found.resolution) < found.smallest_side:
         raise InputError(
             f"resolution {min(found.resolution)}: {network} takes sides from {found.smallest_side} pixels up"
@@ -176,7 +176,12 @@ def _arguments(network: Network) -> dict[str, object]:
     return arguments
 
 
-def _facts(network: Network, found: external.External) -> Facts:
+@functools.lru_cache(maxsize=256)
+def _declared(network: Network) -> external.Declared:
+    return origin(network).declared(_arguments(network))
+
+
+def _facts(network: Network, found: external.Declared) -> Facts:
     channels = network.channels or found.channels or 3
     resolution = network.resolution or found.resolution
     return Facts(

@@ -92,7 +92,7 @@ def test_methods_and_seeds(run):
 
 def test_transplant_measures_both(run):
     _, out, _ = run("resnet18", *SMALL, "--transplant", "--rule", "kernels=3,5", "-o", "a.png", "--format", "csv")
-    assert [line.split(",")[0] for line in out.splitlines()[1:]] == ["resnet18", "resnet18 + SCSC"]
+    assert [line.split(",")[0] for line in out.splitlines()[1:]] == ["resnet18", '"resnet18 + SCSC[kernels=3']
 
 
 @pytest.mark.parametrize(
