@@ -20,9 +20,10 @@ FLOORS = {
     0: ("errors", "records", "provenance", "settings", "units", "store"),
     1: ("architectures", "analysis", "report"),
     2: ("layers", "execution"),
-    3: ("models", "counting", "timing", "receptive_field"),
-    4: ("metrics", "experiments"),
-    5: ("api", "cli", "__main__", "__init__"),
+    3: ("counting", "timing", "receptive_field"),
+    4: ("models",),  # a transplant counts itself to find the width at which it costs what the original costs
+    5: ("metrics", "experiments"),
+    6: ("api", "cli", "__main__", "__init__"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 WITHOUT_TORCH = (*FLOORS[0], *FLOORS[1])
@@ -66,7 +67,7 @@ def test_imports_go_downwards(path):
     own = room(path)
     assert own in FLOOR, f"{own} has no floor"
     for other in rooms_imported(path) - {own, "__version__"}:
-        same_floor_is_fine = FLOOR[own] in (0, 1, 4, 5)
+        same_floor_is_fine = FLOOR[own] in (0, 1, 5, 6)
         assert FLOOR[other] < FLOOR[own] or (FLOOR[other] == FLOOR[own] and same_floor_is_fine), f"imports {other}"
 
 

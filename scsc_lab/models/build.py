@@ -147,11 +147,13 @@ def _original(network: Network) -> nn.Module:
 def _formed(model: nn.Module, network: Network) -> nn.Module:
     """Return a module with what is put in, in the form wanted."""
     try:
+        if network.transplant is None and network.form == "ordinary":
+            return model
+        known = facts(network)
+        shape = (1, known.channels, *known.resolution)
         if network.transplant is not None:
-            known = facts(network)
-            shape = (1, known.channels, *known.resolution)
             model = transplant(model, network.transplant, input_shape=shape)[0]
-        return deploy(model) if network.form == "deploy" else model
+        return deploy(model, shape) if network.form == "deploy" else model
     except InputError as error:
         raise InputError(f"{network}: {error}") from None
 

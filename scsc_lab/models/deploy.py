@@ -3,41 +3,83 @@
 from __future__ import annotations
 
 import copy
-import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from scsc_lab.errors import InputError
+from scsc_lab.errors import InputError, last_line
 from scsc_lab.layers.fused import FusedSCSC
 from scsc_lab.layers.gelu import gelu
+from scsc_lab.layers.mixers.dilated_reparam import DilatedReparam
 from scsc_lab.layers.scsc import SCSC
-from scsc_lab.models import resnet
+from scsc_lab.models import adjacent
 from scsc_lab.models.swin import SCSCSwinBlock
 
 
-def deploy(model: nn.Module) -> nn.Module:
+def deploy(model: nn.Module, input_shape: Sequence[int] | None = None) -> nn.Module:
     """Return an equivalent network for inference; it cannot be turned back, and has a ``state_dict`` of its own.
 
-    Every SCSC module is fused (see :mod:`scsc_lab.layers.fused`), and every BatchNorm behind a convolution, or before
-    an SCSC-Swin block's MLP, is folded into it. MACs stay those of the definition.
+    Every SCSC module is fused (see :mod:`scsc_lab.layers.fused`), the branches of every dilated reparametrised
+    convolution are merged into one, and every BatchNorm is folded that a forward pass shows to follow one convolution
+    (see :mod:`scsc_lab.models.adjacent`), or that stands before an SCSC-Swin block's MLP.
 
     Args:
         model: any network; it is not changed.
+        input_shape: an input it takes, ``(N, C, H, W)``. Default: found by trying usual sizes.
 
     Raises:
-        InputError: if there is nothing to fuse.
+        InputError: if there is nothing to fuse, or the network cannot be copied.
     """
-    deployed = copy.deepcopy(model).eval()
-    found = _fuse(deployed)
+    deployed = copied(model).eval()
     if isinstance(deployed, SCSC):
         return FusedSCSC(deployed)
-    if not found:
+    if isinstance(deployed, DilatedReparam):
+        return deployed.merged()
+    folded = _fold(deployed, input_shape)
+    if not _fuse(deployed) + folded:
         raise InputError(
             f"{type(model).__name__} has no deploy form: no SCSC module, no BatchNorm behind a convolution"
         )
     return deployed
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a copy of a network.
+
+    Raises:
+        InputError: if it cannot be copied, as with the hooks of the old ``weight_norm`` and ``spectral_norm``.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # whatever the network holds
+        if any(isinstance(getattr(one, "weight_g", None), nn.Parameter) for one in model.modules()):
+            raise InputError(
+                f"{type(model).__name__} cannot be copied: it has the old weight_norm; "
+                "use torch.nn.utils.parametrizations.weight_norm"
+            ) from None
+        raise InputError(f"{type(model).__name__} cannot be copied: {last_line(error)}") from error
+
+
+def _fold(model: nn.Module, input_shape: Sequence[int] | None) -> int:
+    """Fold, in place, every BatchNorm that a pass shows to follow one convolution; return how many there were."""
+    wholes = (SCSC, SCSCSwinBlock, DilatedReparam)  # they are fused as wholes
+    fused = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, wholes))
+    for x in adjacent.example(model, input_shape):
+        try:
+            found = adjacent.pairs(model, x)
+        except Exception:  # it does not take this input: another size is tried
+            continue
+        found = [pair for pair in found if not pair[0].startswith(fused)]
+        for first, second in found:
+            conv, norm = model.get_submodule(first), model.get_submodule(second)
+            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            model.set_submodule(first, fuse_conv_bn_eval(conv, norm))
+            model.set_submodule(second, nn.Identity())
+        return len(found)
+    return 0
 
 
 class FusedSCSCSwinBlock(nn.Module):
@@ -72,34 +114,12 @@ def _fuse(module: nn.Module) -> int:
             setattr(module, name, FusedSCSCSwinBlock(child))
         elif isinstance(child, SCSC):
             setattr(module, name, FusedSCSC(child))
+        elif isinstance(child, DilatedReparam):
+            setattr(module, name, child.merged())
         else:
             found += _fuse(child)
             continue
         found += 1
-    return found + _fold_neighbours(module)
-
-
-def _fold_neighbours(module: nn.Module) -> int:
-    """Fold every BatchNorm into the convolution it follows, where it is certain that it does.
-
-    Neighbours are the items of a Sequential, and in this package's ResNets members named ``conv1``, ``bn1`` and so on.
-    A subclass of BatchNorm may do more than normalise, and one without running statistics normalises by the batch's:
-    both stay as they are.
-    """
-    children = dict(module.named_children())
-    if isinstance(module, nn.Sequential):
-        pairs = list(itertools.pairwise(children))
-    elif type(module).__module__ == resnet.__name__:
-        pairs = [(name, name.replace("conv", "bn")) for name in children if name.startswith("conv")]
-    else:
-        return 0
-    found = 0
-    for first, second in pairs:
-        conv, norm = children.get(first), children.get(second)
-        if type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.running_var is not None:
-            setattr(module, first, fuse_conv_bn_eval(conv, norm))
-            setattr(module, second, nn.Identity())
-            found += 1
     return found
 
 

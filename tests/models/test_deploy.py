@@ -108,34 +108,154 @@ class NormThenRelu(nn.BatchNorm2d):
         return super().forward(x).relu()
 
 
-class PreActivation(nn.Module):
-    """A BatchNorm named as if it followed the convolution that it precedes."""
+class Pair(nn.Module):
+    """A convolution and a BatchNorm, used in some way that names and order do not tell."""
 
-    def __init__(self):
+    def __init__(self, forward):
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+        self.conv1, self.bn1 = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+        self.run = forward
 
     def forward(self, x):
-        return self.conv1(self.bn1(x))
+        return self.run(self, x)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), NormThenRelu(4)),
-        PreActivation,
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
-    ],
-)
-def test_what_cannot_be_folded_with_certainty_is_left_alone(make):
-    torch.manual_seed(0)
+class Backwards(nn.Sequential):
+    """A Sequential with a forward of its own."""
+
+    def forward(self, x):
+        return self[0](self[1](x))
+
+
+def shared_relu():
+    relu = nn.ReLU()
+    return nn.Sequential(relu, nn.Conv2d(3, 3, 3), relu, nn.BatchNorm2d(3))
+
+
+def one_by_one():
+    items = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3))
+    pair = Pair(lambda self, x: self.items[1](self.items[0](x).relu()))
+    pair.items = items
+    return pair
+
+
+def hooked():
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))
+    model[0].register_forward_hook(lambda module, args, out: out.relu())
+    return model
+
+
+def hooked_before():
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))
+    model[1].register_forward_pre_hook(lambda module, args: (args[0].relu(),))
+    return model
+
+
+def tied():
+    model = Pair(lambda self, x: self.bn1(self.conv1(x)) + self.other(x))
+    model.other = nn.Conv2d(3, 3, 3, padding=1)
+    model.other.weight = model.conv1.weight
+    return model
+
+
+def two_norms():
+    model = Pair(lambda self, x: self.bn1(y := self.conv1(x)) + self.bn2(y))
+    model.bn2 = nn.BatchNorm2d(3)
+    return model
+
+
+LEFT_ALONE = {
+    "a norm that does more": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), NormThenRelu(4)),
+    "a norm before": lambda: Pair(lambda self, x: self.conv1(self.bn1(x))),
+    "no statistics": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)),
+    "a shared ReLU between": shared_relu,
+    "a forward of its own": lambda: Backwards(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)),
+    "items used one by one": one_by_one,
+    "a hook on the convolution": hooked,
+    "a hook before the norm": hooked_before,
+    "tied weights": tied,
+    "two norms of one map": two_norms,
+    "its output goes elsewhere too": lambda: Pair(lambda self, x: self.bn1(y := self.conv1(x)) + y),
+    "its output changed in place": lambda: Pair(lambda self, x: self.bn1(self.conv1(x).relu_())),
+    "its output is returned too": lambda: Pair(lambda self, x: (y := self.conv1(x), self.bn1(y))),
+    "used twice": lambda: Pair(lambda self, x: self.bn1(self.conv1(self.bn1(self.conv1(x))))),
+    "the convolution used again": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) + self.conv1(x.relu())),
+    "the norm used again": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) + self.bn1(x)),
+    "its weights read": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) * self.conv1.weight.sum()),
+    "its statistics read": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) * self.bn1.running_mean.sum()),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_ALONE)
+def test_what_cannot_be_folded_with_certainty_is_left_alone(case):
     plain = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))  # something that can be folded
-    model = nn.Sequential(plain, make()).eval()
+    model = with_statistics_of_any(nn.Sequential(plain, LEFT_ALONE[case]()).eval())
+    x = torch.randn(2, 3, 9, 9)
+    deployed = deploy(model)
+    for out, expected in zip(as_tuple(deployed(x)), as_tuple(model(x)), strict=True):
+        torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
+    assert isinstance(deployed[0][1], nn.Identity)
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in deployed[1].modules()) > 0
+
+
+def as_tuple(out):
+    return out if isinstance(out, tuple) else (out,)
+
+
+def with_statistics_of_any(model):
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.normal_()
-    x = torch.randn(2, 3, 9, 9)
-    torch.testing.assert_close(deploy(model)(x), model(x), rtol=1e-4, atol=1e-4)
+            module.running_var.uniform_(0.25, 4.0)
+    return model
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda self, x: self.bn1(self.conv1(x)),
+        lambda self, x: self.bn1(self.conv1(x)) + x,
+        lambda self, x: self.bn1(self.conv1(x.relu_())).relu_() if x.shape[2] > 0 else x,
+    ],
+)
+def test_what_a_pass_shows_is_folded_whatever_its_names(forward):
+    model = with_statistics_of_any(Pair(forward).eval())
+    x = torch.rand(2, 3, 9, 9)
+    deployed = deploy(model, (1, 3, 9, 9))
+    assert isinstance(deployed.bn1, nn.Identity)
+    torch.testing.assert_close(deployed(x.clone()), model(x.clone()), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_norms_of_old_that_cannot_be_copied_are_one_line():
+    model = nn.Sequential(torch.nn.utils.weight_norm(nn.Conv2d(3, 3, 3)), nn.BatchNorm2d(3))
+    with pytest.raises(InputError, match="Sequential cannot be copied: it has the old weight_norm; use torch"):
+        deploy(model)
+    model = nn.Sequential(torch.nn.utils.spectral_norm(nn.Conv2d(3, 3, 3)), nn.BatchNorm2d(3))
+    model(torch.randn(1, 3, 9, 9))
+    with pytest.raises(InputError, match=r"Sequential cannot be copied|no deploy form"):
+        deploy(model)
+
+
+def test_norms_of_today_are_left_alone():
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3)), nn.BatchNorm2d(3))
+    with pytest.raises(InputError, match="no deploy form"):
+        deploy(model)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "densenet121", "regnetx_002", "repvgg_a0"])
+def test_timms_networks(name):
+    timm = pytest.importorskip("timm")
+    model = with_statistics(timm.create_model(name).eval())
+    try:
+        deployed = deploy(model)
+    except InputError:
+        assert name in ("mobilenetv3_small_050", "regnetx_002", "densenet121", "repvgg_a0")  # timm's own BatchNormAct2d
+        return
+    x = torch.randn(2, 3, 96, 64)
+    with torch.no_grad():
+        expected = model(x)
+        torch.testing.assert_close(deployed(x), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 def test_a_fused_module_leaves_its_source_alone():

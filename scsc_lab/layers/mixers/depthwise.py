@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from scsc_lab.architectures.specs import check_kernels
 from scsc_lab.layers.depthwise import DepthwiseConv2d
-from scsc_lab.layers.pointwise import pointwise
+from scsc_lab.layers.pointwise import pointwise, zero_biases
 
 
 class Depthwise(nn.Module):
@@ -33,6 +33,7 @@ class Depthwise(nn.Module):
         check_kernels("kernel", (kernel,))
         self.conv = DepthwiseConv2d(in_channels, kernel, stride, bias=bias)
         self.project = pointwise(in_channels, out_channels)
+        zero_biases(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, out_channels, ceil(H / stride), ceil(W / stride))``."""

@@ -11,7 +11,7 @@ from scsc_lab.architectures.specs import check_kernels
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.gelu import GELU, gelu
 from scsc_lab.layers.operator import operator
-from scsc_lab.layers.pointwise import at_stride
+from scsc_lab.layers.pointwise import at_stride, zero_biases
 
 
 class Focal(nn.Module):
@@ -43,6 +43,8 @@ class Focal(nn.Module):
         )
         self.modulate = nn.Conv2d(in_channels, in_channels, 1)
         self.project = nn.Conv2d(in_channels, out_channels, 1)
+        zero_biases(self)
+        nn.init.ones_(self.modulate.bias)  # type: ignore[arg-type]  # it starts close to linear: a query times about 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, out_channels, ceil(H / stride), ceil(W / stride))``."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from scsc_lab.architectures.specs import check_kernels
 from scsc_lab.errors import InputError
-from scsc_lab.layers.pointwise import at_stride, pointwise
+from scsc_lab.layers.pointwise import at_stride, pointwise, zero_biases
 
 
 class Inception(nn.Module):
@@ -50,6 +50,7 @@ class Inception(nn.Module):
             for sides in ((square, square), (1, band), (band, 1))
         )
         self.project = pointwise(in_channels, out_channels)
+        zero_biases(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, out_channels, ceil(H / stride), ceil(W / stride))``."""

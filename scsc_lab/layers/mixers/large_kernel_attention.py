@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from scsc_lab.architectures.specs import check_kernels
 from scsc_lab.layers.depthwise import DepthwiseConv2d
-from scsc_lab.layers.pointwise import at_stride, pointwise
+from scsc_lab.layers.pointwise import at_stride, pointwise, zero_biases
 
 
 class LargeKernelAttention(nn.Module):
@@ -45,6 +45,8 @@ class LargeKernelAttention(nn.Module):
         self.wide = nn.Conv2d(in_channels, in_channels, dilated, 1, reach, dilation, groups=in_channels)
         self.mix = nn.Conv2d(in_channels, in_channels, 1)
         self.project = pointwise(in_channels, out_channels)
+        zero_biases(self)
+        nn.init.ones_(self.mix.bias)  # type: ignore[arg-type]  # it starts close to linear: the map times about 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, out_channels, ceil(H / stride), ceil(W / stride))``."""

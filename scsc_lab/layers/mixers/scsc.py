@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import nn
+
 from scsc_lab.layers import scsc
 
 
@@ -46,3 +48,7 @@ class SCSC(scsc.SCSC):
             activation=activation,
             reduction=reduction,
         )
+        # In a network that was not made for it SCSC starts where GELU is close to linear. Each BatchNorm and GELU of
+        # unit deviation makes gradients larger against the signal, a whole module 1.4 times, which 16 of them make 300.
+        for norm in (self.reduce_norm, self.encoder_norm):
+            nn.init.constant_(norm.weight, 0.1)

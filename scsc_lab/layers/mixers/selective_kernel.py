@@ -52,6 +52,7 @@ class SelectiveKernel(nn.Module):
         self.squeeze = nn.Conv2d(out_channels, hidden, 1, bias=False)
         self.squeeze_norm = nn.BatchNorm2d(hidden)
         self.select = nn.Conv2d(hidden, out_channels * len(kernels), 1, bias=False)
+        nn.init.zeros_(self.select.weight)  # it starts with even gates, whatever the scale of its input
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, out_channels, ceil(H / stride), ceil(W / stride))``."""
