@@ -261,7 +261,7 @@ def erf(
     method: str = "linear",
     contribution: str = "abs",
     layout: str | None = None,
-    seeds: int = 1,
+    seeds: int | None = None,
     seed: int = 0,
     batch: int | None = None,
     device: str | None = None,
@@ -282,7 +282,7 @@ def erf(
         method: ``linear``, or ``replknet``: the published algorithm.
         contribution: ``abs``, ``relu`` or ``signed``: what becomes of negative gradients.
         layout: ``nchw``, ``nhwc``, ``nlc`` or ``ncl``, where a shape does not tell.
-        seeds: random initialisations to average over, of a named network.
+        seeds: random initialisations to average over, of a named network. Default: 3 where its weights are random.
         seed: seed of everything drawn at random.
         batch: images in one pass; found without.
         device: where to run; a module on its own device, a named network on the CPU, without.

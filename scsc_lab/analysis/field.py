@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scsc_lab.analysis import bootstrap, figures_of_merit, replknet
+from scsc_lab.analysis import figures_of_merit, jackknife, replknet
 from scsc_lab.analysis.figures_of_merit import SHARES, Figures
 from scsc_lab.analysis.profiles import Array, Centre
 from scsc_lab.records import Row
+
+COMPARED = (*map(figures_of_merit.key, SHARES), "radius50_pixels", "radius95_pixels")
+"""Figures whose difference between two networks has an interval; see :func:`difference`."""
+
+_OF_SINGLE_MAPS = ("luo_pixels", "filled")
 
 
 @dataclass(frozen=True)
@@ -26,11 +34,13 @@ class Setting:
         centre: row and column of the unit's true centre, in pixels.
         method, contribution: as in :class:`scsc_lab.analysis.protocol.Protocol`.
         images: number of images.
+        images_id: what tells images apart: two fields with the same one were measured on the same images.
         image_kind: what they are, in words.
-        skipped: files in the folder that are no images or broken.
+        skipped: files in the folder that are no images, broken, or of a kind that is not read.
         weights: ``random``, ``trained`` or ``as given``.
         seeds: random initialisations averaged over.
         seed: the first of them, and the seed of the images.
+        dead: gradients that are zero everywhere, of units that an image or an initialisation does not reach; left out.
         units: places on the feature map whose fields were averaged, each moved to the common centre.
         rectified: whether the unit is the sum of channels behind a ReLU, not the plain sum: RepLKNet's way, and where
             the plain sum is constant, as behind a LayerNorm.
@@ -61,6 +71,8 @@ class Setting:
     map_size: tuple[int, int]
     theoretical: tuple[int, int] | None
     theoretical_reaches_border: bool
+    images_id: str = ""
+    dead: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +83,8 @@ class Field:
         setting: what it was measured on.
         maps: one map an image and initialisation, ``(seeds · images, H, W)``, the images of a seed together; or their
             mean alone, ``(1, H, W)``, which has figures but no intervals (see :meth:`condensed`).
-        support: theoretical field of the unit, ``(H, W)``; ``None`` where it could not be told.
+        support: the theoretical field, ``(H, W)``: which pixels reach the unit at all, around the same centre as the
+            maps; ``None`` where it could not be told.
     """
 
     setting: Setting
@@ -101,53 +114,69 @@ class Field:
     @functools.cached_property
     def _figures(self) -> Figures:
         if self.setting.method == "replknet":
-            return figures_of_merit.replknet_figures(self.map)
-        return figures_of_merit.figures(self.map, self.setting.centre)
-
-    def figures(self) -> Figures:
-        """Return the figures of merit of the mean map; see :func:`scsc_lab.analysis.figures_of_merit.figures`."""
-        return dict(self._figures)
+            return {**figures_of_merit.replknet_figures(self.map), **dict.fromkeys(_OF_SINGLE_MAPS)}
+        return {**figures_of_merit.figures(self.map, self.setting.centre), **self._of_single_maps}
 
     @functools.cached_property
-    def filled(self) -> float | None:
-        """Share of the theoretical field that the effective one fills: its pixels by Luo's level, over all of it."""
-        size = self._figures["luo_pixels"]
-        if self.support is None or size is None or not self.support.any():
+    def _of_single_maps(self) -> Figures:
+        """The figures that are taken of each map by itself, as means; none from the mean of several maps."""
+        found: Figures = dict.fromkeys(_OF_SINGLE_MAPS)
+        if self._by_image is not None:
+            for key, values in jackknife.single_maps(self._by_image, self.support).items():
+                found[key] = float(np.nanmean(values))
+        return found
+
+    @property
+    def _by_image(self) -> NDArray[np.float32] | None:
+        """The maps as ``(seeds, images, H, W)``, if they are all there."""
+        setting = self.setting
+        if len(self.maps) != setting.seeds * setting.images:
             return None
-        return min(size**2 / int(np.count_nonzero(self.support)), 1.0)
+        return self.maps.reshape(setting.seeds, setting.images, *setting.resolution)
+
+    def figures(self) -> Figures:
+        """Return the figures of merit.
+
+        Those of the mean map are of :func:`scsc_lab.analysis.figures_of_merit.figures`; ``luo_pixels`` and ``filled``
+        are means over the single maps, of :func:`scsc_lab.analysis.jackknife.single_maps`.
+        """
+        return dict(self._figures)
 
     @functools.cached_property
     def _row(self) -> Row:
         setting, found = self.setting, self._figures
-        intervals: dict[str, tuple[float | None, float | None]] = dict.fromkeys(found, (None, None))
-        if len(self.maps) == setting.seeds * setting.images:
-            per_image = self.maps.reshape(setting.seeds, setting.images, *setting.resolution).mean(axis=0)
-            signed = setting.contribution == "signed"
-            intervals = bootstrap.intervals(
-                per_image, setting.centre, method=setting.method, signed=signed, seed=setting.seed
-            )
         row: Row = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(setting).items()}
         row["theoretical_pixels"] = row.pop("theoretical")
+        without = None
+        if self._by_image is not None and setting.images >= jackknife.FEWEST_IMAGES:
+            signed = setting.contribution == "signed"
+            without = jackknife.left_out(
+                self._by_image, setting.centre, method=setting.method, signed=signed, support=self.support
+            )
+        row["left_out"] = {}
         for name, value in found.items():
-            low, high = intervals[name]
-            row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+            row |= {name: value, f"{name}_low": None, f"{name}_high": None}
+            if without is not None and value is not None:
+                largest = math.inf if name.endswith("_pixels") else 1.0
+                row[f"{name}_low"], row[f"{name}_high"] = jackknife.interval(value, without.of(name), largest)
+                if name in COMPARED:
+                    row["left_out"][name] = without.of(name)
         for share in SHARES:
             name = figures_of_merit.key(share)
             for end in ("", "_low", "_high"):
                 value = row[f"{name}{end}"]
                 row[f"{name}_over_t{end}"] = None if value is None else value / share
-        pixels = int(np.count_nonzero(self.support)) if self.support is not None else 0
-        row["filled"] = self.filled
-        for end in ("_low", "_high"):
-            size = row[f"luo_pixels{end}"]
-            row[f"filled{end}"] = min(size**2 / pixels, 1.0) if pixels and size is not None else None
         row["seed_figures"] = (
             [one.figures() for one in self.by_seed()] if setting.seeds > 1 and len(self.maps) > 1 else []
         )
         return row
 
     def row(self) -> Row:
-        """Return setting and figures with their 95 % intervals over images (``_low``, ``_high``) as one row."""
+        """Return setting and figures with their 95 % intervals (``_low``, ``_high``) as one row.
+
+        Intervals are over images, and over initialisations where there are several. ``left_out`` has what the interval
+        of a difference takes; see :func:`difference`.
+        """
         return dict(self._row)
 
     def condensed(self) -> Field:
@@ -155,6 +184,27 @@ class Field:
         return Field(self.setting, self.map[None].astype(np.float32), self.support)
 
     def by_seed(self) -> list[Field]:
-        """Return the field of each initialisation."""
+        """Return the field of each initialisation, without those in which every unit was dead."""
         one = replace(self.setting, seeds=1)
-        return [Field(one, maps, self.support) for maps in np.split(self.maps, self.setting.seeds)]
+        return [Field(one, maps, self.support) for maps in np.split(self.maps, self.setting.seeds) if maps.any()]
+
+
+def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> tuple[float | None, ...]:
+    """Return the difference of a figure between the rows of two fields, and its 95 % interval: value, low, high.
+
+    Images are left out of both at once where both saw the same images, initialisations wherever their number is the
+    same.
+
+    Args:
+        ours: a row of :meth:`Field.row`.
+        theirs: the row it is compared with.
+        key: one of :data:`COMPARED`.
+    """
+    none: dict[str, list[float | None]] = {"images": [], "seeds": []}
+    return jackknife.difference(
+        ours[key],
+        theirs[key],
+        ours.get("left_out", {}).get(key, none),
+        theirs.get("left_out", {}).get(key, none),
+        same_images=bool(ours.get("images_id")) and ours.get("images_id") == theirs.get("images_id"),
+    )

@@ -5,8 +5,6 @@ All are of the mass of a map that is nowhere negative, and none changes when the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,7 +57,7 @@ class Analysis:
         )
 
     def figures(self, sums: Array) -> Figures:
-        """Return the figures that follow from :meth:`sums`: all but Luo's size."""
+        """Return the figures that follow from :meth:`sums`."""
         moment_x, moment_y, ring = sums[:3]
         squares, discs = np.split(sums[3:], [len(self.squares.half_sides)])
         total = squares[-1]
@@ -73,13 +71,14 @@ class Analysis:
         }
 
 
-def luo_pixels(image: NDArray[np.floating]) -> float:
-    """Return Luo's size: the root of the number of pixels above 1 − 95.45 % of the largest (arXiv 1701.04128)."""
-    return float(np.sqrt(np.count_nonzero(image > _LUO_LEVEL * image.max())))
+def above_luos_level(image: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return which pixels are above 1 − 95.45 % of the largest, ``(H, W)`` (arXiv 1701.04128)."""
+    above: NDArray[np.bool_] = image > _LUO_LEVEL * image.max()
+    return above
 
 
 def figures(image: NDArray[np.floating], centre: Centre) -> Figures:
-    """Return all figures of a map around its true centre.
+    """Return the figures of a mean of maps around its true centre.
 
     Args:
         image: ``(H, W)``, nowhere negative.
@@ -87,12 +86,12 @@ def figures(image: NDArray[np.floating], centre: Centre) -> Figures:
 
     Returns:
         ``r20 r30 r50 r95 r99``: share of the image's area that the smallest centred square with that much of the mass
-        covers (``t`` itself for a uniform map); ``radius50_pixels`` and ``radius95_pixels``; ``luo_pixels``;
-        ``sigma_x_pixels`` and ``sigma_y_pixels``, deviations from the true centre; ``truncation``, the share of mass in
-        the ring of 5 % of the side along the border.
+        covers (``t`` itself for a uniform map); ``radius50_pixels`` and ``radius95_pixels``; ``sigma_x_pixels`` and
+        ``sigma_y_pixels``, deviations from the true centre; ``truncation``, the share of mass in the ring of 5 % of the
+        side along the border.
     """
     analysis = Analysis((image.shape[0], image.shape[1]), centre)
-    return {**analysis.figures(analysis.sums(image)), "luo_pixels": luo_pixels(image)}
+    return analysis.figures(analysis.sums(image))
 
 
 def replknet_figures(contributions: NDArray[np.floating]) -> Figures:
@@ -105,16 +104,3 @@ def replknet_figures(contributions: NDArray[np.floating]) -> Figures:
     middle = (image.shape[0] // 2, image.shape[1] // 2)
     published: Figures = {key(share): replknet.area_share(image, share) for share in SHARES}
     return {**figures(image, middle), **published}
-
-
-def interval(value: float | None, resampled: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of a figure from its resampled values; none where one of them is missing.
-
-    It lies around the figure as the resampled values lie around their median: a map of fewer different images is
-    rougher, which moves every resampled value of a size that rests on the largest pixel.
-    """
-    known = [one for one in resampled if one is not None]
-    if value is None or not known or len(known) < len(resampled):
-        return None, None
-    low, median, high = np.quantile(known, [0.025, 0.5, 0.975])
-    return max(value + float(low - median), 0.0), value + float(high - median)

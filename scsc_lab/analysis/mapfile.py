@@ -1,4 +1,13 @@
-"""Files of maps: ``.npz`` with every setting, written whole and read without torch."""
+"""Files of maps: ``.npz`` with every setting, written whole and read without torch.
+
+``numpy.load(file)`` has these keys, with fields counted from 0:
+
+- ``settings``: JSON text, ``{"version": 2, "settings": [...]}``, with the attributes of
+  :class:`scsc_lab.analysis.field.Setting` for each field;
+- ``maps0``, ``maps1``, …: float32, ``(seeds · images, H, W)``, the images of a seed together, each of sum 1 and all
+  zero where the unit was dead (``replknet``: contributions as they are); or their mean alone, ``(1, H, W)``;
+- ``support0``, …: bool, ``(H, W)``: the theoretical field; missing where it could not be told.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +15,7 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +25,8 @@ from scsc_lab import store
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.errors import InputError
 
-VERSION = 1
-"""Version of the files written here."""
+VERSION = 2
+"""Version of the files written here; those of version 1 are read, which did not know which images they are of."""
 
 
 def check(path: Path) -> None:
@@ -57,7 +66,7 @@ def load(path: Path) -> list[Field]:
             arrays = {name: content[name] for name in content.files}
         document = json.loads(str(arrays["settings"]))
         version, settings = document["version"], document["settings"]
-        if version != VERSION:
+        if version not in (1, VERSION):
             raise InputError(f"{path} holds maps of version {version}; this is version {VERSION}: measure again")
         return [_field(index, values, arrays) for index, values in enumerate(settings)]
     except InputError:
@@ -69,8 +78,9 @@ def load(path: Path) -> list[Field]:
 
 
 def _field(index: int, values: dict[str, Any], arrays: dict[str, Any]) -> Field:
-    names = {one.name for one in fields(Setting)}
-    if set(values) != names:
+    names = {one.name: one.default for one in fields(Setting)}
+    due = {name for name, default in names.items() if default is MISSING}
+    if not due <= set(values) <= set(names):
         raise KeyError(index)
     pairs: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     setting = Setting(**pairs)

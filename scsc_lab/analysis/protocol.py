@@ -24,7 +24,7 @@ class Protocol:
         contribution: one of :data:`CONTRIBUTIONS`; ``replknet`` has its own, ``relu``.
         resolution: input height and width, in pixels; the network's own without.
         samples: images.
-        seeds: random initialisations to average over.
+        seeds: random initialisations to average over; ``None`` for three with random weights, else one.
         seed: seed of the images drawn, of the first initialisation and of the places of units in a window.
         stages: names or numbers of stages, ``("all",)``, or none for the last.
         layers: dotted names of modules, in place of stages.
@@ -39,7 +39,7 @@ class Protocol:
     contribution: str = "abs"
     resolution: tuple[int, int] | None = None
     samples: int = 32
-    seeds: int = 1
+    seeds: int | None = None
     seed: int = 0
     stages: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()

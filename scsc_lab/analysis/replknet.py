@@ -18,19 +18,20 @@ def log_map(contributions: NDArray[np.floating]) -> Array:
 def area_share(image: Array, threshold: float) -> float | None:
     """Return the area share of the smallest square around pixel ``(H // 2, W // 2)`` with more than a share of the sum.
 
-    Sides are 3, 5, 7, … pixels, up to the image's; ``None`` where none of them holds enough, as the script has it.
+    Sides are 3, 5, 7, … pixels, up to the image's; ``None`` where none of them holds enough, as the script has it. The
+    script is for square inputs; on others a square is cut off where the image ends.
     """
     height, width = image.shape
     row, column = height // 2, width // 2
     integral = np.zeros((height + 1, width + 1))
     integral[1:, 1:] = image.astype(np.float64).cumsum(0).cumsum(1)
-    reach = np.arange(1, row)
-    top, bottom = row - reach, row + 1 + reach
+    reach = np.arange(1, max(row, column))
+    top, bottom = np.maximum(row - reach, 0), np.minimum(row + 1 + reach, height)
     left, right = np.maximum(column - reach, 0), np.minimum(column + 1 + reach, width)
     sums = integral[bottom, right] - integral[top, right] - integral[bottom, left] + integral[top, left]
     holds = np.nonzero(sums / integral[-1, -1] > threshold)[0]
     if not len(holds):
         return None
-    side = 2 * int(reach[holds[0]]) + 1
-    share: float = side / height * side / width
+    first = holds[0]
+    share: float = (bottom[first] - top[first]) / height * ((right[first] - left[first]) / width)
     return share

@@ -25,6 +25,7 @@ _LARGEST_SAMPLE = 100_000
 
 
 def erf(
+    context: typer.Context,
     models: options.Models = None,
     model: options.MoreModels = None,
     stage: Annotated[
@@ -53,7 +54,10 @@ def erf(
         str | None,
         typer.Option("--contribution", metavar="NAME", help="Of gradients: abs, relu, signed. Default: abs."),
     ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", metavar="N", help="Random initialisations to average over.")] = "1",
+    seeds: Annotated[
+        str | None,
+        typer.Option("--seeds", metavar="N", help="Random initialisations to average. Default: 3, or 1 if trained."),
+    ] = None,
     weights: options.Weights = None,
     label: options.Labels = None,
     set_: options.Changes = None,
@@ -89,16 +93,17 @@ def erf(
     if save is not None:
         mapfile.check(save)
     if from_ is not None:
-        if models or model:
-            raise InputError("--from draws what was saved: leave the models out")
+        _refuse_what_measures(context)
         measured = mapfile.load(from_)
     else:
+        if method == "replknet" and contribution not in (None, "relu"):
+            raise InputError("--method replknet drops negative gradients, as published: leave --contribution out")
         protocol = Protocol(
             method=options.choice("--method", method, METHODS) or "linear",
             contribution=options.choice("--contribution", contribution, CONTRIBUTIONS) or "abs",
             resolution=options.resolution(resolution),
             samples=options.whole("--samples", samples, _LARGEST_SAMPLE),
-            seeds=options.whole("--seeds", seeds, 1000),
+            seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
             seed=options.seed(seed),
             stages=tuple(stage or ()),
             layers=tuple(layer or ()),
@@ -139,12 +144,25 @@ def erf(
     formats.emit(erf_table.table(measured), run_info(device, measured[0].setting.seed), format, table)
 
 
+_DRAWING = ("from_", "output", "table", "format")
+"""Parameters that mean something where nothing is measured."""
+
+
+def _refuse_what_measures(context: typer.Context) -> None:
+    """Raise InputError if an option was given that maps which are measured already cannot follow."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name not in _DRAWING and source is not None and source.name == "COMMANDLINE":
+            what = "the models" if parameter.param_type_name == "argument" else max(parameter.opts, key=len)
+            raise InputError(f"--from draws what was saved: leave {what} out")
+
+
 def _measured(named: Named, protocol: Protocol) -> list[Field]:
     from scsc_lab.experiments.fields import measure
 
     measured = []
     for subject in named.subjects():
-        with progress.counted(subject.label, protocol.samples * protocol.seeds) as advance:
+        with progress.counted(subject.label, protocol.samples * (protocol.seeds or 1)) as advance:
             measured += measure(subject, protocol, advance)
     return measured
 

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from scsc_lab import units
-from scsc_lab.analysis.bootstrap import FEWEST_IMAGES
 from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.figures_of_merit import SHARES, key
+from scsc_lab.analysis.jackknife import FEWEST_IMAGES
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Column, Table
 
@@ -18,8 +18,10 @@ _ACROSS = 2
 
 _CONVENTION = (
     "r(t): share of the image's area in the smallest square around the true centre that holds t of the mass; r/t is 1 "
-    "for a uniform field. Luo's size: root of the pixels above 4.55 % of the largest; filled: those pixels over the "
-    "theoretical field. Truncation: mass in the ring of 5 % of the side along the border. [95 % interval over images]"
+    "for a uniform field. Luo's size: root of the pixels above 4.55 % of the largest; filled: the part of the "
+    "theoretical field that they are; both of one image's map, in the mean, since those of a mean of maps grow with "
+    "their number. Truncation: mass in the ring of 5 % of the side along the border. [95 % interval over images, and "
+    "over initialisations where there are several]"
 )
 
 
@@ -91,6 +93,9 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
             notes.append(f"TRUNCATED: {name} has {units.share(row['truncation'])} of its mass in the ring.")
         if row["rectified"] and row["method"] == "linear":
             notes.append(f"{name}: the unit is the sum of channels behind a ReLU; without it, it is constant.")
+        if row["dead"]:
+            of = f"{row['dead']} of the {row['images'] * row['seeds']} maps"
+            notes.append(f"{name}: left out, {of}, in which the unit has no gradient.")
         if row["images"] < FEWEST_IMAGES:
             notes.append(f"{name}: no intervals, which take {FEWEST_IMAGES} images; there are {row['images']}.")
         if row["window_pixels"]:

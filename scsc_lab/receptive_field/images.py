@@ -5,6 +5,7 @@ Arrays are ``(images, C, H, W)``, float32, normalised as the network's evaluatio
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,48 @@ class Images:
         pixels: ``(images, C, H, W)``, normalised.
         kind: what they are, in words.
         skipped: files that were passed over: no images, or broken.
+        codes: checksum of each image as it was before normalisation.
     """
 
     pixels: NDArray[np.float32]
     kind: str
     skipped: int = 0
+    codes: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What tells these images from others of the same size; the same for every normalisation."""
+        return f"{zlib.crc32(np.array(self.codes, dtype='<u4').tobytes()):08x}" if self.codes else ""
+
+
+def drawn(
+    folder: Path | None,
+    count: int,
+    resolution: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int,
+) -> Images:
+    """Return images of :func:`from_folder`, or of :func:`synthetic`, in an order that depends on what they show alone.
+
+    Args:
+        folder: where to look; ``None`` for synthetic images.
+        count: number of images.
+        resolution: height and width, in pixels.
+        mean: mean of each channel.
+        std: its deviation.
+        seed: seed of the draw.
+
+    Raises:
+        InputError: as :func:`from_folder`.
+    """
+    found = (
+        synthetic(count, resolution, mean, std, seed)
+        if folder is None
+        else from_folder(folder, count, resolution, mean, std, seed)
+    )
+    order = sorted(range(len(found.pixels)), key=lambda index: found.codes[index])
+    return Images(found.pixels[order], found.kind, found.skipped, tuple(found.codes[index] for index in order))
 
 
 def synthetic(
@@ -63,7 +101,7 @@ def synthetic(
         waves = waves[:-1] + 2 * waves[-1]  # the channels of photographs have most of their light in common
         spread = waves.std(axis=(1, 2), keepdims=True)
         pixels[index] = np.clip(0.5 + 0.2 * waves / np.where(spread > 0, spread, 1.0), 0.0, 1.0)
-    return Images(_normalised(pixels, mean, std), SYNTHETIC)
+    return Images(_normalised(pixels, mean, std), SYNTHETIC, codes=_codes(pixels))
 
 
 def from_folder(
@@ -71,7 +109,7 @@ def from_folder(
 ) -> Images:
     """Return images drawn from a folder, evenly from its subfolders, prepared as for evaluation.
 
-    The shorter side is resized to 1/0.875 of the input's, then the centre is cut out.
+    The centre is cut out and resized: as if the shorter side were resized to 1/0.875 of the input's, then cut.
 
     Args:
         folder: where to look, in all depths.
@@ -82,7 +120,7 @@ def from_folder(
         seed: seed of the draw.
 
     Raises:
-        InputError: if there is no such folder, or no image in it.
+        InputError: if there is no such folder, no image in it, or one whose pixels have no known range.
     """
     if len(mean) not in _MODES:
         raise InputError(f"--images: the network takes {len(mean)} channels; files hold 1, 3 or 4")
@@ -98,7 +136,8 @@ def from_folder(
             found.append(picture)
     if not found:
         raise InputError(f"no images in {folder}: {', '.join(SUFFIXES)}")
-    return Images(_normalised(np.stack(found), mean, std), f"images of {folder.name or folder}", skipped)
+    pixels = np.stack(found)
+    return Images(_normalised(pixels, mean, std), f"images of {folder.name or folder}", skipped, _codes(pixels))
 
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -120,27 +159,49 @@ def _drawn(folder: Path, seed: int) -> list[Path]:
 
 
 def _read(path: Path, resolution: tuple[int, int], mode: str) -> NDArray[np.float32] | None:
-    """Return an image, ``(C, H, W)`` from 0 to 1, or ``None`` for a file that is none."""
+    """Return an image, ``(C, H, W)`` from 0 to 1, or ``None`` for a file that is none.
+
+    Raises:
+        InputError: if its pixels have no known range, as floating-point numbers.
+    """
     from PIL import Image
 
     try:
         with Image.open(path) as file:
-            picture = _prepared(file.convert(mode), resolution)
+            picture = _prepared(_of_8_bits(file, path).convert(mode), resolution)
+    except InputError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what broken files make pillow raise
         return None
     values = np.asarray(picture, dtype=np.float32) / 255.0
     return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
 
 
+def _of_8_bits(picture: Image, path: Path) -> Image:
+    """Return an image whose pixels go to 255: those of 16 bits are scaled, which pillow's own conversion cuts off."""
+    from PIL import Image
+
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
+        return Image.fromarray(np.rint(np.asarray(picture, dtype=np.float32) / 257.0).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        kind = {"I": "integers of 32 bits", "F": "floating-point numbers"}[picture.mode]
+        raise InputError(f"{path} holds {kind}, whose black and white nobody knows: save it with 8 or 16 bits")
+    return picture
+
+
 def _prepared(picture: Image, resolution: tuple[int, int]) -> Image:
+    """Return the middle of an image at the size of the input; what is cut off is never resized."""
     from PIL import Image
 
     height, width = resolution
     scale = max(height / picture.height, width / picture.width) / _CROP
-    size = (max(round(picture.width * scale), width), max(round(picture.height * scale), height))
-    resized = picture.resize(size, Image.Resampling.BICUBIC)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return resized.crop((left, top, left + width, top + height))
+    left, top = (picture.width - width / scale) / 2, (picture.height - height / scale) / 2
+    box = (left, top, left + width / scale, top + height / scale)
+    return picture.resize((width, height), Image.Resampling.BICUBIC, box)
+
+
+def _codes(pixels: NDArray[np.float32]) -> tuple[int, ...]:
+    return tuple(zlib.crc32(np.ascontiguousarray(image).tobytes()) for image in pixels)
 
 
 def _normalised(pixels: NDArray[np.float32], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:

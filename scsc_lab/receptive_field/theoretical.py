@@ -103,7 +103,7 @@ def _alignment(
         return (middle[0], middle[1]), (stride[0], stride[1])
     here, there = (np.array(centre) for centre in centres)
     stride = [
-        float(distance) if side > 1 else float(whole)
+        float(distance) if side > 1 and distance > 0 else whole / side  # units may share a centre, as behind a pool
         for distance, side, whole in zip(here - there, size, resolution, strict=True)
     ]
     return (float(here[0]), float(here[1])), (stride[0], stride[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from scsc_lab.cli import main
 
-SMALL = ("--resolution", "64", "--samples", "2")
+SMALL = ("--resolution", "64", "--samples", "2", "--seeds", "1")
 
 
 @pytest.fixture
@@ -80,6 +81,21 @@ def test_a_folder_of_images(run, tmp_path):
     assert "3 images of photos (1 files skipped)" in (tmp_path / "t.md").read_text()
 
 
+def test_the_backend_of_a_notebook_is_not_needed(tmp_path):
+    code = "from scsc_lab.cli import main; raise SystemExit(main('erf resnet18 --resolution 32 --samples 1'.split()))"
+    backend = {**os.environ, "MPLBACKEND": "module://no_such_package.backend_inline"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=backend, capture_output=True)
+    assert (tmp_path / "erf_resnet18.png").exists()
+
+
+def test_random_weights_are_those_of_three_seeds_unless_told(run):
+    code, out, _ = run("resnet18", "--resolution", "32", "--samples", "6", "-o", "a.png")
+    assert code == 0
+    flat = " ".join(out.split())
+    assert "random weights of 3 seeds" in flat
+    assert "95 % interval over images, and over initialisations" in flat
+
+
 def test_methods_and_seeds(run):
     code, out, _ = run("resnet18", *SMALL, "--method", "replknet", "-o", "a.pdf")
     assert code == 0
@@ -114,6 +130,9 @@ def test_transplant_measures_both(run):
         (("resnet18", "--save", "a.pth"), "the suffix is .npz"),
         (("resnet18", "--table", "a.doc"), "cannot tell a format"),
         (("resnet18", "--from", "maps.npz"), "leave the models out"),
+        (("--from", "maps.npz", "--stage", "2"), "--from draws what was saved: leave --stage out"),
+        (("--from", "maps.npz", "--samples", "32"), "--from draws what was saved: leave --samples out"),
+        (("resnet18", "--method", "replknet", "--contribution", "signed"), "leave --contribution out"),
         (("--from", "nowhere.npz"), "cannot read nowhere.npz"),
         (("resnet18", "--layer", "fc", *SMALL), "no spatial map"),
         (("resnet18", "--batch", "0"), "--batch '0'"),

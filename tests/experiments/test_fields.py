@@ -12,12 +12,14 @@ from torch import Tensor, nn
 import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.analysis import mapfile
+from scsc_lab.analysis.field import difference
 from scsc_lab.execution import layout
 from scsc_lab.experiments import fields
 from scsc_lab.experiments.fields import Protocol
 from scsc_lab.models import external
 from scsc_lab.models.subject import subjects
 from scsc_lab.receptive_field import gradients as metric
+from scsc_lab.receptive_field import images
 from scsc_lab.receptive_field.feature_maps import run_to, survey
 
 GREY = {"mean": (0.5,), "std": (0.25,)}
@@ -69,13 +71,13 @@ def test_batches_do_not_matter():
 
 def test_the_order_of_images_does_not_matter(monkeypatch):
     (before,) = scsc_lab.erf(small(), 48, layer="2", samples=6)
-    original = fields.pictures.synthetic
+    original = images.synthetic
 
     def turned(*arguments):
         drawn = original(*arguments)
-        return fields.Images(drawn.pixels[::-1], drawn.kind)
+        return images.Images(drawn.pixels[::-1], drawn.kind, codes=drawn.codes[::-1])
 
-    monkeypatch.setattr(fields.pictures, "synthetic", turned)
+    monkeypatch.setattr(images, "synthetic", turned)
     (after,) = scsc_lab.erf(small(), 48, layer="2", samples=6)
     assert np.array_equal(before.map, after.map)
     assert before.row() == after.row()
@@ -120,18 +122,18 @@ def test_the_model_is_left_as_it_was():
 
 
 def test_stages_of_our_networks_and_their_centres():
-    found = scsc_lab.erf("resnet18", 64, stage="all", samples=2)
+    found = scsc_lab.erf("resnet18", 64, seeds=1, stage="all", samples=2)
     assert [field.setting.stage for field in found] == ["stage1", "stage2", "stage3", "stage4"]
     assert [field.setting.layer for field in found] == ["layer1", "layer2", "layer3", "layer4"]
     assert [field.setting.centre for field in found] == [(30, 30), (28, 28), (24, 24), (16, 16)]
     assert found[0].setting.theoretical == (43, 43)  # 7, pool 3, four 3×3 at stride 4
-    (patches,) = scsc_lab.erf("scsc_swin", 64, stage=4, samples=2, embed_dim=24)
+    (patches,) = scsc_lab.erf("scsc_swin", 64, seeds=1, stage=4, samples=2, embed_dim=24)
     assert patches.setting.centre == (31.5, 31.5)
     assert patches.setting.layout == "nhwc"
 
 
 def test_windows_are_averaged_over_one_period():
-    (field,) = scsc_lab.erf("swin", 112, stage=1, samples=4, embed_dim=24)
+    (field,) = scsc_lab.erf("swin", 112, seeds=1, stage=1, samples=4, embed_dim=24)
     setting = field.setting
     assert setting.window_pixels == (28, 28)
     assert setting.units == 64  # seven places a side, the two at the rim with half their weight
@@ -143,7 +145,9 @@ def test_the_last_stage_is_the_default_and_seeds_are_averaged():
     row = field.row()
     assert (row["stage"], row["seeds"], row["images"], len(field.maps)) == ("stage4", 3, 2, 6)
     assert len({figures["r50"] for figures in row["seed_figures"]}) == 3
-    (first,) = scsc_lab.erf("resnet18", 64, samples=2)
+    (default,) = scsc_lab.erf("resnet18", 64, samples=2)
+    assert default.row() == row
+    (first,) = scsc_lab.erf("resnet18", 64, seeds=1, samples=2)
     assert first.figures()["r50"] == pytest.approx(row["seed_figures"][0]["r50"], rel=1e-4)
 
 
@@ -156,14 +160,14 @@ def test_the_last_stage_is_the_default_and_seeds_are_averaged():
 )
 def test_timm_tells_its_stages(name, side, layers):
     pytest.importorskip("timm")
-    found = fields.measure(subjects([name])[0], Protocol(resolution=(side, side), samples=1, stages=("all",)))
+    found = fields.measure(subjects([name])[0], Protocol(resolution=(side, side), samples=1, seeds=1, stages=("all",)))
     assert [field.setting.layer for field in found] == layers
     assert all(field.map.sum() == pytest.approx(1) for field in found)
 
 
 def test_timm_tokens_and_windows():
     pytest.importorskip("timm")
-    (vit,) = fields.measure(subjects(["timm:vit_tiny_patch16_224"])[0], Protocol(samples=1))
+    (vit,) = fields.measure(subjects(["timm:vit_tiny_patch16_224"])[0], Protocol(samples=1, seeds=1))
     assert (vit.setting.layout, vit.setting.map_size, vit.setting.units) == ("nlc", (14, 14), 4)
     assert vit.setting.centre == (111.5, 111.5)
     assert vit.setting.theoretical == (224, 224)
@@ -220,7 +224,7 @@ def test_an_ambiguous_shape_asks_for_the_layout_only_where_nothing_tells():
     (field,) = scsc_lab.erf(nn.Sequential(OneSize("nchw", channels=8)), 64, layer="0", samples=1, layout="nchw")
     assert field.setting.map_size == (8, 8)
     with pytest.raises(InputError, match="no spatial map"):
-        scsc_lab.erf("resnet18", 64, layer="fc", samples=1)
+        scsc_lab.erf("resnet18", 64, seeds=1, layer="fc", samples=1)
     assert layout.find((1, 2048, 1, 1), (32, 32), "x").name == "nchw"
 
 
@@ -301,7 +305,7 @@ def test_networks_without_a_map_or_a_gradient():
         scsc_lab.erf(nn.Sequential(nn.Flatten(), nn.Linear(3 * 48**2, 4)), 48, samples=1)
     dead = small()
     nn.init.zeros_(dead[5].weight)
-    with pytest.raises(InputError, match="gradient of 5 is zero"):
+    with pytest.raises(InputError, match="gradient of 5 is zero for every image"):
         scsc_lab.erf(dead, 48, layer="5", samples=1)
     nn.init.constant_(dead[5].weight, math.nan)
     with pytest.raises(InputError, match="not finite"):
@@ -316,8 +320,76 @@ class Unused(Tokens):
         self.unused = nn.Identity()
 
 
+class Dead(nn.Module):
+    """A unit that dark images do not reach."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x) * (x[:, :1, :1, :1] > 0)
+
+
+def test_dead_units_are_left_out_and_counted():
+    drawn = images.drawn(None, 12, (32, 32), (0.5,) * 3, (0.25,) * 3, 0)
+    alive = int((drawn.pixels[:, 0, 0, 0] > 0).sum())
+    assert 0 < alive < 12
+    torch.manual_seed(0)
+    (field,) = scsc_lab.erf(nn.Sequential(Dead()), 32, layer="0", samples=12, mean=(0.5,) * 3, std=(0.25,) * 3)
+    assert field.setting.dead == 12 - alive
+    assert field.map.sum() == pytest.approx(1)
+    assert np.allclose(field.map, field.maps[field.maps.any(axis=(1, 2))].mean(0), atol=1e-7)
+    assert 0 < field.row()["r50_low"] < field.row()["r50"] < field.row()["r50_high"]
+
+
+def test_units_that_share_a_centre_have_a_field():
+    layers = [nn.Conv2d(3, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Upsample(size=(8, 8)), nn.Conv2d(4, 4, 1)]
+    model = nn.Sequential(*layers)
+    (field,) = scsc_lab.erf(model, 64, layer="3", samples=2)
+    assert field.setting.units == 4
+    assert 0.4 < field.figures()["r50"] < 0.6  # every pixel the same: uniform, but for the padding
+
+
+@pytest.mark.parametrize("side", [33, 64])
+@pytest.mark.parametrize("layers", [3, 40])
+def test_the_theoretical_field_is_a_mask_around_the_centre(side, layers):
+    (field,) = scsc_lab.erf(uniform_stack(layers, 3), side, layer=str(layers - 1), samples=1, **GREY)
+    centre = (side - 1) / 2
+    assert field.setting.centre == (centre, centre)
+    places = np.abs(np.arange(side) - centre) <= layers + (0.5 if side % 2 == 0 else 0)
+    assert np.array_equal(field.support, places[:, None] & places[None, :])
+
+
+def test_a_field_that_is_cut_on_one_side_has_its_mask_where_it_is():
+    model = nn.Sequential(nn.Conv2d(1, 1, 9, stride=8), nn.Conv2d(1, 1, 3, padding=1))  # no padding: not centred
+    (field,) = scsc_lab.erf(model, 41, layer="1", samples=2, **GREY)
+    assert field.setting.map_size == (5, 5)
+    assert field.setting.centre == (20, 20)
+    (one,) = scsc_lab.erf(nn.Sequential(nn.Conv2d(1, 1, 9, stride=8)), (41, 44), layer="0", samples=2, **GREY)
+    rows, columns = np.nonzero(one.support)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (16, 24, 16, 24)
+    assert one.setting.centre == (20, 20)
+
+
+def test_taller_inputs_have_areas_within_the_image():
+    for shape in ((64, 32), (32, 64)):
+        (field,) = scsc_lab.erf(small(), shape, layer="2", samples=2, method="replknet")
+        assert all(value is None or value <= 1 for key, value in field.figures().items() if key.startswith("r9"))
+
+
+def test_the_difference_of_two_networks_is_paired_by_image():
+    rows = [scsc_lab.erf(name, 64, samples=6, seeds=2, stage=1)[0].row() for name in ("resnet18", "faceresnet")]
+    assert rows[0]["images_id"] == rows[1]["images_id"] != ""  # whatever the normalisation
+    value, low, high = difference(*rows, "r50")
+    assert value == rows[0]["r50"] - rows[1]["r50"]
+    assert low < value < high
+    other = scsc_lab.erf("resnet18", 64, samples=6, seeds=2, stage=1, seed=7)[0].row()
+    assert other["images_id"] != rows[0]["images_id"]
+
+
 def test_a_file_of_maps_keeps_everything(tmp_path):
-    measured = scsc_lab.erf("resnet18", 64, stage="all", samples=3)
+    measured = scsc_lab.erf("resnet18", 64, seeds=1, stage="all", samples=3)
     mapfile.save(measured, tmp_path / "maps.npz")
     loaded = mapfile.load(tmp_path / "maps.npz")
     assert [field.row() for field in loaded] == [field.row() for field in measured]
@@ -325,11 +397,11 @@ def test_a_file_of_maps_keeps_everything(tmp_path):
 
 
 def test_a_file_of_another_version_or_kind(tmp_path, monkeypatch):
-    (field,) = scsc_lab.erf("resnet18", 64, samples=1)
+    (field,) = scsc_lab.erf("resnet18", 64, seeds=1, samples=1)
     monkeypatch.setattr(mapfile, "VERSION", 99)
     mapfile.save([field], tmp_path / "maps.npz")
     monkeypatch.undo()
-    with pytest.raises(InputError, match="version 99; this is version 1"):
+    with pytest.raises(InputError, match="version 99; this is version 2"):
         mapfile.load(tmp_path / "maps.npz")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     (tmp_path / "text.npz").write_text("no maps")

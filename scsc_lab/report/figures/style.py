@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -111,7 +113,7 @@ def width(text: str) -> float:
 
 def new(width_inches: float, height_inches: float, **subplots: Any) -> tuple[Figure, Any]:
     """Return a figure and its axes (as ``plt.subplots`` does), in the house style, without a display."""
-    import matplotlib
+    matplotlib = _without_display()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -123,7 +125,7 @@ def new(width_inches: float, height_inches: float, **subplots: Any) -> tuple[Fig
 
 def blank(width_inches: float, height_inches: float) -> Figure:
     """Return a figure without axes in the house style, for those who place them themselves, without a display."""
-    import matplotlib
+    matplotlib = _without_display()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -132,6 +134,15 @@ def blank(width_inches: float, height_inches: float) -> Figure:
         figure.set_layout_engine("none")
         FigureCanvasAgg(figure)
         return figure
+
+
+def _without_display() -> Any:
+    """Return matplotlib, imported with no display: a notebook's shell may name a backend that is not installed here."""
+    if "matplotlib" not in sys.modules and "MPLBACKEND" in os.environ:
+        os.environ["MPLBACKEND"] = "agg"
+    import matplotlib
+
+    return matplotlib
 
 
 def applied() -> AbstractContextManager[None]:

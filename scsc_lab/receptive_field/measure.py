@@ -1,0 +1,257 @@
+"""Effective receptive fields of modules: places chosen, gradients taken, maps averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from scsc_lab.analysis.field import Field, Setting
+from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
+from scsc_lab.errors import InputError, nearest
+from scsc_lab.receptive_field.feature_maps import Seen, Unit, survey, units
+from scsc_lab.receptive_field.gradients import Target, constant_sums, gradient_maps
+from scsc_lab.receptive_field.images import Images
+from scsc_lab.receptive_field.theoretical import ReceptiveField, receptive_fields
+
+_OFF_SUPPORT = 1e-3
+"""Share of the mass outside the theoretical field from which that is not believed."""
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Whose fields are measured, for the maps' settings.
+
+    Attributes:
+        label: name of the network.
+        weights: ``random``, ``trained`` or ``as given``.
+        seeds: random initialisations.
+    """
+
+    label: str
+    weights: str
+    seeds: int = 1
+
+
+def measure(
+    make: Callable[[int], nn.Module],
+    layers: Callable[[nn.Module], Mapping[str, str]],
+    drawn: Images,
+    protocol: Protocol,
+    whose: Whose,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Field]:
+    """Return the effective receptive field of each feature map, over images and initialisations.
+
+    Args:
+        make: returns the network of a seed, on ``device``.
+        layers: returns the dotted name of the module of each stage or layer, by the name it is to have.
+        drawn: the images, which every initialisation sees.
+        protocol: how to measure.
+        whose: whose fields they are.
+        device: where the networks run.
+        progress: told the number of images done and to do.
+
+    Raises:
+        InputError: if a layer does not exist or is no map, or no unit has a gradient.
+    """
+    check(protocol)
+    images = drawn.pixels
+    shape = (images.shape[1], images.shape[2], images.shape[3])
+    plans: list[_Plan] = []
+    maps: list[list[NDArray[np.float32]]] = []
+    dead: list[int] = []
+    for seed in range(whose.seeds):
+        model = make(protocol.seed + seed)
+        if not plans:
+            named = layers(model)
+            seen = survey(model, list(named.values()), shape, protocol.layout, device)
+            theory = receptive_fields(model, seen, shape)
+            plans = [_plan(n, s, t, protocol, len(images)) for n, s, t in zip(named, seen, theory, strict=True)]
+            maps, dead = [[] for _ in plans], [0] * len(plans)
+            if protocol.method == "linear":
+                constant = constant_sums(model, images[:1], [plan.target for plan in plans], device)
+                plans = [replace(plan, rectified=flag) for plan, flag in zip(plans, constant, strict=True)]
+        found = gradient_maps(
+            model,
+            images,
+            [plan.target for plan in plans],
+            contribution=_contribution(protocol),
+            batch=protocol.batch,
+            device=device,
+            progress=_from(seed * len(images), whose.seeds * len(images), progress),
+        )
+        for index, (plan, gradients) in enumerate(zip(plans, found, strict=True)):
+            averaged, without = _averaged(gradients, plan, protocol)
+            maps[index].append(averaged)
+            dead[index] += without
+    return [
+        _field(whose, protocol, drawn, plan, np.concatenate(own), without)
+        for plan, own, without in zip(plans, maps, dead, strict=True)
+    ]
+
+
+def check(protocol: Protocol) -> None:
+    """Raise InputError if a protocol asks for what there is not."""
+    for what, value, known in (
+        ("method", protocol.method, METHODS),
+        ("contribution", protocol.contribution, CONTRIBUTIONS),
+        ("layout", protocol.layout, (None, *LAYOUTS)),
+    ):
+        if value not in known:
+            words = [word for word in known if word]
+            raise InputError(f"{what} {value!r}: one of {', '.join(words)}{nearest(str(value), words)}")
+    numbers = (("samples", protocol.samples), ("seeds", protocol.seeds or 1), ("batch", protocol.batch or 1))
+    for what, number in numbers:
+        if number < 1:
+            raise InputError(f"{what} {number}: at least 1 is needed")
+    if protocol.method == "replknet" and protocol.contribution not in ("abs", "relu"):
+        raise InputError("method replknet drops negative gradients, as published: leave --contribution out")
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """One feature map: which unit each image serves, and how the maps come together.
+
+    The unit is the sum of its channels, behind a ReLU in RepLKNet's method, and where the plain sum is constant.
+    """
+
+    stage: str
+    seen: Seen
+    theory: ReceptiveField
+    centre: tuple[float, float]
+    units: tuple[Unit, ...]
+    assigned: NDArray[np.int64]
+    rectified: bool
+
+    @property
+    def target(self) -> Target:
+        places = np.array([(unit.row, unit.column) for unit in self.units], dtype=np.int64)
+        return Target(self.seen.layer, self.seen.layout, places[self.assigned], self.rectified)
+
+
+def _plan(stage: str, seen: Seen, theory: ReceptiveField, protocol: Protocol, images: int) -> _Plan:
+    size = seen.layout.size
+    if protocol.method == "replknet":
+        middle = (size[0] // 2, size[1] // 2)
+        found, centre = [Unit(*middle, weight=1.0)], theory.centre
+    else:
+        found, place = units(size, theory.stride, seen.window)
+        centre = (
+            theory.centre[0] + (place[0] - size[0] // 2) * theory.stride[0],
+            theory.centre[1] + (place[1] - size[1] // 2) * theory.stride[1],
+        )
+    repetitions = -(-len(found) // images)
+    order = np.random.default_rng(protocol.seed).permutation(len(found))
+    assigned = order[np.arange(images * repetitions) % len(found)].reshape(images, repetitions)
+    return _Plan(stage, seen, theory, centre, tuple(found), assigned, protocol.method == "replknet")
+
+
+def _averaged(gradients: NDArray[np.float64], plan: _Plan, protocol: Protocol) -> tuple[NDArray[np.float32], int]:
+    """Return one map an image, whose mean over the images is the field, ``(images, H, W)``, and the number of the dead.
+
+    Each gradient map is normalised, moved so that its unit's centre is the common one, and weighted; a pixel that some
+    units cannot see, because it is moved in from beyond the image, is the mean over the units that do. A unit that has
+    no gradient at all is dead, and left out; the map of an image all of whose units are is zero.
+    """
+    masses = np.abs(gradients).sum(axis=(2, 3))
+    dead = int(np.count_nonzero(masses == 0))
+    if protocol.method == "replknet":
+        return gradients[:, 0].astype(np.float32), dead
+    times = np.bincount(plan.assigned[masses > 0], minlength=len(plan.units))
+    shape = gradients.shape[2:]
+    maps, coverage = np.zeros((len(gradients), *shape)), np.zeros(shape)
+    for image, repetition in np.argwhere(masses > 0):
+        place = plan.assigned[image, repetition]
+        unit = plan.units[place]
+        weight = unit.weight / times[place]
+        onto, of = _moved(shape, unit.shift)
+        maps[image][onto] += weight * gradients[image, repetition][of] / masses[image, repetition]
+        coverage[onto] += weight
+    maps /= np.where(coverage > 0, coverage, 1.0)
+    sums = np.abs(maps).sum(axis=(1, 2))
+    alive = np.count_nonzero(sums)
+    return (maps * (alive / max(float(sums.sum()), np.finfo(float).tiny))).astype(np.float32), dead
+
+
+def _moved(shape: tuple[int, ...], shift: tuple[int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return where a map that is moved lands inside the image, and which part of it does."""
+    onto = tuple(slice(max(move, 0), side + min(move, 0)) for side, move in zip(shape, shift, strict=True))
+    of = tuple(slice(max(-move, 0), side + min(-move, 0)) for side, move in zip(shape, shift, strict=True))
+    return onto, of
+
+
+def _moved_support(plan: _Plan) -> NDArray[np.bool_] | None:
+    """Return the theoretical field of all units together, each moved to the common centre as its map is.
+
+    Units see the same around them: theirs is that of the middle one, moved. What is moved in from beyond the image is
+    as its rim is.
+    """
+    support = plan.theory.support
+    if support is None:
+        return None
+    middle = [side // 2 for side in plan.seen.layout.size]
+    whole = np.zeros_like(support)
+    for move in {
+        tuple(
+            round((place - centre) * stride) + shift
+            for place, centre, stride, shift in zip(
+                (unit.row, unit.column), middle, plan.theory.stride, unit.shift, strict=True
+            )
+        )
+        for unit in plan.units
+    }:
+        pads = [(max(step, 0), max(-step, 0)) for step in move]
+        wider = np.pad(support, pads, mode="edge")
+        whole |= wider[pads[0][1] : pads[0][1] + support.shape[0], pads[1][1] : pads[1][1] + support.shape[1]]
+    return whole
+
+
+def _field(whose: Whose, protocol: Protocol, drawn: Images, plan: _Plan, maps: NDArray[np.float32], dead: int) -> Field:
+    if not maps.any():
+        raise InputError(f"the gradient of {plan.seen.layer} is zero for every image: nothing reaches the pixels")
+    support = _moved_support(plan)
+    windowed = len(plan.units) > 1 and plan.seen.window is not None
+    if support is not None and not windowed:
+        mass = np.abs(maps).mean(axis=0, dtype=np.float64)
+        if mass[~support].sum() > _OFF_SUPPORT * mass.sum():
+            support = None  # the network does something that the theoretical field does not follow
+    setting = Setting(
+        model=whose.label,
+        stage=plan.stage,
+        layer=plan.seen.layer,
+        resolution=(maps.shape[1], maps.shape[2]),
+        centre=plan.centre,
+        method=protocol.method,
+        contribution=_contribution(protocol),
+        images=len(drawn.pixels),
+        image_kind=drawn.kind,
+        skipped=drawn.skipped,
+        weights=whose.weights,
+        seeds=whose.seeds,
+        seed=protocol.seed,
+        units=len(plan.units),
+        rectified=plan.rectified,
+        window_pixels=plan.seen.window if windowed else None,
+        layout=plan.seen.layout.name,
+        map_size=plan.seen.layout.size,
+        theoretical=plan.theory.sides if support is not None else None,
+        theoretical_reaches_border=plan.theory.reaches_border,
+        images_id=drawn.key,
+        dead=dead,
+    )
+    return Field(setting, maps, support)
+
+
+def _from(before: int, total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None] | None:
+    """Return what is told the images done of one initialisation, and tells those of all."""
+    return None if progress is None else lambda done: progress(before + done, total)
+
+
+def _contribution(protocol: Protocol) -> str:
+    return "relu" if protocol.method == "replknet" else protocol.contribution
