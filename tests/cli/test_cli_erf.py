@@ -39,7 +39,7 @@ def test_a_figure_and_a_table(run, tmp_path):
         assert words in flat
     assert "Input 64×64, 2 synthetic 1/f images, random weights; linear map, absolute gradients." in flat
     with Image.open(tmp_path / "erf_resnet18_scsc_faceresnet.png") as picture:
-        assert picture.width == 1050  # a column of 3.5 inches
+        assert picture.width == 990  # a column of 3.3 inches
 
 
 def test_rows_carry_settings_and_intervals(run):
