@@ -1,0 +1,144 @@
+"""How two networks compare that were trained with the same seeds: a difference, its 95 % interval, p and a verdict.
+
+Arrays in, no torch. Intervals are Student's, over the pairs' differences: resampling a handful of seeds does not hold
+95 %.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from scsc_lab.errors import InputError
+
+Verdict = Literal["better", "worse", "same", "inconclusive", ""]
+"""What an interval of a difference says; empty: too few seeds to say anything."""
+
+FEWEST_SEEDS = 6
+"""Seeds below which there is no verdict: of five, a sign-flip test cannot get below 2 / 2⁵ = 6 %."""
+
+MOST_FLIPPED = 16
+"""Pairs up to which every pattern of signs is tried; beyond, the test takes scipy's random ones."""
+
+CONFIDENCE = 0.95
+"""Share of all intervals that hold the true difference."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference in accuracy over seeds.
+
+    Attributes:
+        mean: mean of the differences, in points.
+        low, high: paired t interval; ``None`` for a single pair.
+        p_value: two-sided sign-flip test of no difference.
+        correlation: Pearson's of the pairs; ``None`` where it is not defined.
+        seeds: number of pairs.
+        verdict: see :func:`verdict`.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    p_value: float
+    correlation: float | None
+    seeds: int
+    verdict: Verdict
+
+
+def compare(baseline: Sequence[float], other: Sequence[float], *, delta: float = 0.5) -> Difference:
+    """Compare two networks by their accuracies with the same seeds, in the same order.
+
+    Args:
+        baseline: accuracy of the baseline with each seed, in percent.
+        other: accuracy of the other with the same seeds.
+        delta: difference in points that counts as none.
+
+    Raises:
+        InputError: if there are no pairs, the lengths differ, or a value is not finite.
+    """
+    if len(baseline) != len(other) or not len(other):
+        raise InputError(f"{len(baseline)} and {len(other)} accuracies make no pairs")
+    both = np.asarray([baseline, other], dtype=np.float64)
+    if not np.isfinite(both).all():
+        raise InputError("accuracies must be finite numbers")
+    differences = both[1] - both[0]
+    mean, low, high = float(differences.mean()), None, None
+    if differences.size > 1:
+        error = float(differences.std(ddof=1)) / math.sqrt(differences.size)
+        reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, differences.size - 1))
+        low, high = mean - reach, mean + reach
+    varies = differences.size > 1 and np.ptp(both, axis=1).min() > 0
+    correlation = float(stats.pearsonr(both[0], both[1]).statistic) if varies else None
+    p_value = sign_flip_p(differences.tolist())
+    return Difference(
+        mean, low, high, p_value, correlation, differences.size, verdict(low, high, differences.size, delta)
+    )
+
+
+def verdict(low: float | None, high: float | None, seeds: int, delta: float) -> Verdict:
+    """Return ``same`` if all of an interval lies within delta of 0, ``better`` or ``worse`` if beside 0.
+
+    Else ``inconclusive``; below six seeds nothing.
+    """
+    if low is None or high is None or seeds < FEWEST_SEEDS:
+        return ""
+    if -delta <= low and high <= delta:
+        return "same"
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "inconclusive"
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """Return the two-sided p of no difference: the share of sign patterns whose mean is as far from 0 as the one seen.
+
+    All ``2ⁿ`` patterns for up to 16 pairs, 100,000 random ones beyond.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if values.size <= MOST_FLIPPED:
+        sums = np.abs(_signs(values.size) @ values)
+        return float(np.mean(sums >= sums[0] * (1 - 1e-12)))
+    result = stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=100_000, rng=np.random.default_rng(0)
+    )
+    return float(result.pvalue)
+
+
+@functools.lru_cache(maxsize=MOST_FLIPPED)
+def _signs(pairs: int) -> npt.NDArray[np.float64]:
+    """Return every pattern of signs, ``(2ⁿ, n)``; the first is all plus."""
+    return np.array(list(itertools.product((1.0, -1.0), repeat=pairs)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values adjusted for their number by Holm's step-down method, in their order."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def share_interval(right: int, images: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share, such as top-1 on a test set, in percent."""
+    interval = stats.binomtest(right, images).proportion_ci(CONFIDENCE, method="wilson")
+    return 100 * float(interval.low), 100 * float(interval.high)
+
+
+def mcnemar_p(right: Sequence[bool], other_right: Sequence[bool]) -> float:
+    """Return the exact two-sided p of McNemar's test: whether two networks err equally often on the same images."""
+    one, two = np.asarray(right, dtype=bool), np.asarray(other_right, dtype=bool)
+    only_one, only_two = int((one & ~two).sum()), int((two & ~one).sum())
+    if not only_one + only_two:
+        return 1.0
+    return float(stats.binomtest(only_one, only_one + only_two, 0.5).pvalue)

@@ -1,0 +1,114 @@
+"""From an image of a split to what a network trains on: cropped, mirrored, mixed, each draw keyed by the image."""
+
+from __future__ import annotations
+
+import random as python_random
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pillow
+
+from scsc_lab.errors import InputError
+from scsc_lab.training.data import Image
+from scsc_lab.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How an image becomes a network's input.
+
+    Attributes:
+        size: height and width of the input, in pixels.
+        mean, std: normalisation of each channel, for pixels from 0 to 1.
+        crop_share: side of the centre that is kept over the shorter side of the image, in evaluation; an image that
+            has the input's size already is kept whole.
+        interpolation: Pillow's name of the filter that resizes.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_share: float = 0.875
+    interpolation: str = "bicubic"
+
+
+def centred(image: Image, preparation: Preparation) -> Image:
+    """Return an image, ``(C, H, W)``, resized and cropped at its centre to the input's size, for evaluation."""
+    height, width = preparation.size
+    if image.shape[1:] == (height, width):
+        return image
+    share = preparation.crop_share
+    scale = max(height / image.shape[1], width / image.shape[2]) / share
+    sides = (max(round(image.shape[2] * scale), width), max(round(image.shape[1] * scale), height))
+    resized = _array(_picture(image).resize(sides, Pillow.Resampling[preparation.interpolation.upper()]))
+    top, left = (resized.shape[1] - height) // 2, (resized.shape[2] - width) // 2
+    return resized[:, top : top + height, left : left + width]
+
+
+def augment(image: Image, recipe: Recipe, preparation: Preparation, random: np.random.Generator) -> Image:
+    """Return an image, ``(C, H, W)``, at the input's size, as the recipe changes it for training."""
+    resized = recipe.crop == "resized"
+    image = _resized_crop(image, preparation.size, random) if resized else centred(image, preparation)
+    if recipe.crop == "shift" and recipe.shift:
+        margin = recipe.shift
+        padded = np.pad(image, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
+        top, left = random.integers(0, 2 * margin + 1, size=2)
+        image = padded[:, top : top + image.shape[1], left : left + image.shape[2]]
+    if recipe.flip and random.random() < 0.5:
+        image = image[:, :, ::-1]
+    if recipe.randaugment:
+        image = _randaugmented(image, recipe.randaugment, random)
+    if recipe.erase and random.random() < recipe.erase:
+        image = _erased(image, random)
+    return image
+
+
+def _resized_crop(image: Image, size: tuple[int, int], random: np.random.Generator) -> Image:
+    height, width = image.shape[1:]
+    for _ in range(10):
+        area = height * width * random.uniform(0.08, 1.0)
+        ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
+        w, h = round(float(np.sqrt(area * ratio))), round(float(np.sqrt(area / ratio)))
+        if 0 < w <= width and 0 < h <= height:
+            top, left = int(random.integers(height - h + 1)), int(random.integers(width - w + 1))
+            box = (left, top, left + w, top + h)
+            return _array(_picture(image).resize(size[::-1], Pillow.Resampling.BICUBIC, box=box))
+    return _array(_picture(image).resize(size[::-1], Pillow.Resampling.BICUBIC))
+
+
+def _randaugmented(image: Image, policy: str, random: np.random.Generator) -> Image:
+    """Apply timm's RandAugment, whose draws come from the global generators: those are set and put back."""
+    try:
+        from timm.data.auto_augment import rand_augment_transform
+    except ImportError:
+        raise InputError("randaugment needs timm: pip install 'scsc-lab[timm]'") from None
+    transform = rand_augment_transform(policy, {"translate_const": int(image.shape[2] * 0.45)})
+    before, before_numpy = python_random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        python_random.seed(int(random.integers(2**63)))
+        np.random.seed(int(random.integers(2**32)))  # noqa: NPY002
+        return _array(transform(_picture(image)))
+    finally:
+        python_random.setstate(before)
+        np.random.set_state(before_numpy)  # noqa: NPY002
+
+
+def _erased(image: Image, random: np.random.Generator) -> Image:
+    """Fill a rectangle of 2 to 33 % of the area with noise (random erasing, arXiv 1708.04896)."""
+    height, width = image.shape[1:]
+    area = height * width * random.uniform(0.02, 0.33)
+    ratio = np.exp(random.uniform(np.log(0.3), np.log(1 / 0.3)))
+    h, w = min(round(float(np.sqrt(area * ratio))), height), min(round(float(np.sqrt(area / ratio))), width)
+    top, left = int(random.integers(height - h + 1)), int(random.integers(width - w + 1))
+    image = image.copy()
+    image[:, top : top + h, left : left + w] = random.integers(0, 256, (image.shape[0], h, w))
+    return image
+
+
+def _picture(image: Image) -> Pillow.Image:
+    return Pillow.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+
+
+def _array(picture: Pillow.Image) -> npt.NDArray[np.uint8]:
+    return np.asarray(picture.convert("RGB")).transpose(2, 0, 1)

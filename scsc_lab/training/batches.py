@@ -1,0 +1,110 @@
+"""Batches in the order of a seed and an epoch: what a step sees depends on nothing else, workers or resuming."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from scsc_lab.errors import InputError
+from scsc_lab.training.augmentation import Preparation, augment, centred
+from scsc_lab.training.data import Data, Split
+from scsc_lab.training.draws import Purpose, generator
+from scsc_lab.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of every batch this process takes: the images ``rank, rank + world, …`` of it."""
+
+    rank: int = 0
+    world: int = 1
+
+
+WHOLE = Shard()
+"""All of every batch."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of a data set for one run.
+
+    Attributes:
+        data: the data set.
+        recipe: batch size and augmentation.
+        preparation: how an image becomes an input.
+        seed: seed of the run.
+        workers: processes that read and augment images; 0: this one.
+        shard: which part of every batch.
+    """
+
+    data: Data
+    recipe: Recipe
+    preparation: Preparation
+    seed: int
+    workers: int = 0
+    shard: Shard = WHOLE
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(
+                f"{len(self.data.train.labels)} training images make no batch of {self.recipe.batch_size}: "
+                "lower --batch-size"
+            )
+        if self.recipe.batch_size % self.shard.world:
+            raise InputError(f"--batch-size {self.recipe.batch_size} cannot be shared by {self.shard.world} processes")
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch: whole batches only."""
+        return len(self.data.train.labels) // self.recipe.batch_size
+
+    def training(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images, ``(N, C, H, W)`` with values 0 to 255, and labels of every step of an epoch."""
+        order = generator(self.seed, Purpose.ORDER, epoch).permutation(len(self.data.train.labels))
+        size = self.recipe.batch_size
+        steps = [order[i * size : (i + 1) * size][self.shard.rank :: self.shard.world] for i in range(self.steps)]
+        return self._loaded(_Prepared(self, self.data.train, epoch), steps)
+
+    def test(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images and labels of the test split, in its order; every process sees all of them."""
+        count, size = len(self.data.test.labels), self.recipe.batch_size
+        steps = np.array_split(np.arange(count), math.ceil(count / size))
+        return self._loaded(_Prepared(self, self.data.test, None), steps)
+
+    def _loaded(self, images: _Prepared, steps: list[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+        # A generator of its own, so that a loader's seed is not drawn from the one that the network draws from.
+        return iter(
+            DataLoader(
+                images,
+                batch_sampler=[step.tolist() for step in steps],
+                num_workers=self.workers,
+                generator=torch.Generator().manual_seed(0),
+                multiprocessing_context="spawn" if self.workers else None,
+            )
+        )
+
+
+class _Prepared(Dataset[tuple[Tensor, Tensor]]):
+    """Images by index, as inputs; in training (``epoch`` given) augmented by a draw of seed, epoch and index."""
+
+    def __init__(self, batches: Batches, split: Split, epoch: int | None) -> None:
+        self.recipe = batches.recipe
+        self.preparation = batches.preparation
+        self.seed = batches.seed
+        self.split = split
+        self.epoch = epoch
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image = self.split.image(index)
+        if self.epoch is None:
+            image = centred(image, self.preparation)
+        else:
+            random = generator(self.seed, Purpose.AUGMENTATION, self.epoch, index)
+            image = augment(image, self.recipe, self.preparation, random)
+        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(self.split.labels[index])

@@ -1,0 +1,95 @@
+"""Data sets, one file each, and what they all are: images by index, with labels, in a train and a test split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+"""One image, ``(C, H, W)``, values 0 to 255."""
+
+Labels = npt.NDArray[np.int64]
+"""The labels of a split, ``(images, tasks)``."""
+
+
+class Split(Protocol):
+    """The images of a split and their labels."""
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of all images, ``(images, tasks)``."""
+
+    def image(self, index: int) -> Image:
+        """Return one image."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to tell about an image.
+
+    Attributes:
+        name: its name; empty if the data has one task only.
+        classes: the names of the classes, in the order of their labels.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set.
+
+    Attributes:
+        name: as ``--data`` takes it.
+        tasks: what is told about each image. Outputs of a network stand in this order, all classes of each task.
+        train: the images to learn from.
+        test: the images to be judged on.
+        size: height and width of every image, in pixels; none: they differ.
+        mean, std: normalisation of each channel for pixels from 0 to 1; none: the network's own.
+        open_set: whether the classes of the test images are other classes: identities to be verified.
+        notes: what should be said about it: unreadable files, say.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    train: Split
+    test: Split
+    size: tuple[int, int] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    open_set: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Outputs that a network needs: the classes of all tasks."""
+        return sum(len(task.classes) for task in self.tasks)
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A small split, kept in memory.
+
+    Attributes:
+        images: ``(images, C, H, W)``, values 0 to 255.
+        labels: ``(images, tasks)``.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: Labels
+
+    @classmethod
+    def of(cls, drawn: Sequence[tuple[Image, tuple[int, ...]]]) -> InMemory:
+        """Return a split of drawn images and their labels."""
+        images, labels = zip(*drawn, strict=True)
+        return cls(np.stack(images), np.array(labels, dtype=np.int64))
+
+    def image(self, index: int) -> Image:
+        """Return one image."""
+        image: Image = self.images[index]
+        return image

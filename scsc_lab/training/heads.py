@@ -1,0 +1,69 @@
+"""Heads of the size that data needs: a linear head of another size is replaced, which is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from scsc_lab.errors import InputError
+
+
+def fitted(network: nn.Module, outputs: int, size: tuple[int, int], channels: int = 3) -> str:
+    """Give a network a head of as many outputs as the data needs; return what was done, empty if nothing.
+
+    timm's networks do it themselves; else the last linear layer (or 1×1 convolution) that the network defines is
+    replaced by a new one, with torch's random weights.
+
+    Args:
+        network: changed in place.
+        outputs: outputs needed.
+        size: height and width of an input, in pixels.
+        channels: channels of an input.
+
+    Raises:
+        InputError: if the network's output cannot be made ``(N, outputs)``.
+    """
+    found = _outputs(network, size, channels)
+    if found == (outputs,):
+        return ""
+    reset: Any = getattr(network, "reset_classifier", None)
+    if callable(reset):
+        reset(outputs)
+    else:
+        _replace_last(network, outputs)
+    if _outputs(network, size, channels) != (outputs,):
+        shape = "×".join(map(str, found))
+        raise InputError(f"the head gives {shape}, not the {outputs} outputs that are needed, and cannot be replaced")
+    return f"its head of {'×'.join(map(str, found))} outputs was replaced by a new one of {outputs}"
+
+
+def _outputs(network: nn.Module, size: tuple[int, int], channels: int) -> tuple[int, ...]:
+    """Return the shape of the network's output for one image, without the batch."""
+    training = network.training
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        found = network.eval()(torch.zeros(1, channels, *size, device=device))
+    network.train(training)
+    if not isinstance(found, torch.Tensor):
+        raise InputError(f"the network returns a {type(found).__name__}, not one tensor of outputs")
+    return tuple(found.shape[1:])
+
+
+def _replace_last(network: nn.Module, outputs: int) -> None:
+    heads = [
+        (name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1))
+    ]
+    if not heads:
+        raise InputError("the network has no linear head to replace")
+    name, last = heads[-1]
+    new: nn.Module
+    if isinstance(last, nn.Linear):
+        new = nn.Linear(last.in_features, outputs, bias=last.bias is not None)
+    else:
+        new = nn.Conv2d(last.in_channels, outputs, 1, bias=last.bias is not None)
+    parent, _, own = name.rpartition(".")
+    setattr(network.get_submodule(parent), own, new.to(next(last.parameters()).device))

@@ -1,0 +1,186 @@
+"""One training run: a network, a data set, a recipe and a seed to a row of raw numbers. Networks come as modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from scsc_lab.records import Row
+from scsc_lab.training.augmentation import Preparation
+from scsc_lab.training.batches import WHOLE, Batches, Shard
+from scsc_lab.training.data import registry
+from scsc_lab.training.draws import Purpose, torch_seed
+from scsc_lab.training.heads import fitted
+from scsc_lab.training.loop import Report, Trained, train
+from scsc_lab.training.recipes import Recipe
+from scsc_lab.training.tasks import goal
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs of a comparison share: whatever stands here makes another experiment.
+
+    Attributes:
+        data: name of the data set, as ``--data`` takes it.
+        recipe: the recipe, with what was overridden.
+        task: ``classification`` or ``verification``.
+        recipe_name: what the recipe is called.
+        train_images, test_images: images of each split; 0: the data's own number.
+        size: height and width of an input, in pixels; none: the data's own, or the network's.
+        split: for data in one folder, the share of its images that is the test; 0: it has splits of its own.
+        skip_unreadable: go on without the files that cannot be read.
+    """
+
+    data: str
+    recipe: Recipe
+    task: str = "classification"
+    recipe_name: str = ""
+    train_images: int = 0
+    test_images: int = 0
+    size: tuple[int, int] | None = None
+    split: float = 0.0
+    skip_unreadable: bool = False
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a network says of its own input: used where plan and data do not decide.
+
+    Attributes:
+        size: height and width, in pixels.
+        mean, std: normalisation of each channel, for pixels from 0 to 1.
+        crop_share: share of the shorter side that is kept in evaluation.
+        interpolation: Pillow's name of the filter that resizes.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    crop_share: float = 0.875
+    interpolation: str = "bicubic"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how a run is made; nothing here changes its numbers, but for rounding.
+
+    Attributes:
+        device: device to train on.
+        workers: processes that read images.
+        checkpoint: file rewritten after every epoch and gone on from.
+        shard: this process's part of every batch.
+        report: called after every step.
+    """
+
+    device: str = "cpu"
+    workers: int = 0
+    checkpoint: Path | None = None
+    shard: Shard = WHOLE
+    report: Report | None = None
+
+
+HERE = Place()
+"""This process, on its CPU."""
+
+
+def run(
+    make: Callable[[], nn.Module], own: Input, plan: Plan, seed: int, place: Place = HERE
+) -> tuple[Trained, nn.Module, Row]:
+    """Train one network with one seed.
+
+    Args:
+        make: returns the network with its first weights, drawn from torch's global generator, which is set for it.
+        own: what the network says of its input.
+        plan: data, recipe and budget.
+        seed: seed of data, order, augmentation and first weights.
+        place: where to train.
+
+    Returns:
+        The run, the trained network in evaluation mode, and its row: ``data, recipe, task, seed, epochs, batch_size,
+        train_images, test_images, accuracy`` and the other accuracies in percent (of the last epoch), ``curve, seconds,
+        images_per_second, waiting, status, head``. A diverged run's accuracies are ``None``.
+
+    Raises:
+        InputError: if data, recipe and network do not go together; nothing is trained then.
+    """
+    batches = prepared(plan, own, seed, place)
+    chosen = goal(plan.task, batches.data, plan.recipe, seed)
+    torch.manual_seed(torch_seed(seed, Purpose.NETWORK))
+    network = make()
+    channels = len(batches.preparation.mean)
+    head = fitted(network, chosen.outputs, batches.preparation.size, channels) if chosen.outputs else ""
+    length = chosen.outputs or _length(network, batches)
+    trained = train(
+        network,
+        chosen.objective(length),
+        batches,
+        chosen.judge,
+        device=place.device,
+        checkpoint=place.checkpoint,
+        report=place.report,
+    )
+    accuracies = trained.curve[-1].accuracy if trained.curve else {"accuracy": None}
+    if trained.status == "diverged":
+        accuracies = dict.fromkeys(accuracies)
+    row: Row = {
+        "data": plan.data,
+        "recipe": plan.recipe_name,
+        "task": plan.task,
+        "seed": seed,
+        "epochs": plan.recipe.epochs,
+        "batch_size": plan.recipe.batch_size,
+        "train_images": len(batches.data.train.labels),
+        "test_images": len(batches.data.test.labels),
+        **accuracies,
+        "curve": [asdict(epoch) for epoch in trained.curve],
+        "seconds": trained.seconds,
+        "images_per_second": trained.images_per_second,
+        "waiting": max((epoch.waiting for epoch in trained.curve), default=0.0),
+        "status": trained.status,
+        "head": head,
+    }
+    return trained, network, row
+
+
+def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE) -> Batches:
+    """Return the batches of a run: its data loaded and checked, its inputs' size and normalisation decided.
+
+    Raises:
+        InputError: if the data cannot be had, or makes no batch.
+    """
+    data = registry.load(
+        plan.data,
+        seed,
+        train_images=plan.train_images,
+        test_images=plan.test_images,
+        split=plan.split,
+        skip_unreadable=plan.skip_unreadable,
+    )
+    preparation = Preparation(
+        plan.size or data.size or own.size,
+        data.mean or own.mean,
+        data.std or own.std,
+        own.crop_share,
+        own.interpolation,
+    )
+    return Batches(data, plan.recipe, preparation, seed, place.workers, place.shard)
+
+
+def planned(plan: Plan, **overrides: object) -> Plan:
+    """Return a plan whose recipe has other values.
+
+    Raises:
+        InputError: if a value breaks a rule of the recipe.
+    """
+    return replace(plan, recipe=replace(plan.recipe, **overrides))  # type: ignore[arg-type]
+
+
+def _length(network: nn.Module, batches: Batches) -> int:
+    """Return the length of the network's embedding."""
+    with torch.no_grad():
+        images = torch.zeros(1, len(batches.preparation.mean), *batches.preparation.size)
+        return int(network.eval()(images).flatten(1).shape[1])

@@ -1,0 +1,99 @@
+"""What a network is trained and judged for: classification of images, or verification of identities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from scsc_lab.analysis import verification
+from scsc_lab.errors import InputError
+from scsc_lab.training.data import Data
+from scsc_lab.training.draws import Purpose, generator
+from scsc_lab.training.objectives import MarginLoss, SummedCrossEntropy
+from scsc_lab.training.recipes import Recipe
+
+Outputs = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A task made ready for a data set.
+
+    Attributes:
+        objective: the loss.
+        judge: returns accuracies in percent by name, from the outputs for all test images; ``accuracy`` is the first.
+        outputs: outputs that a network needs; none: whatever embedding it has.
+    """
+
+    objective: Callable[[int], nn.Module]
+    judge: Callable[[Outputs], dict[str, float]]
+    outputs: int | None
+
+
+def goal(task: str, data: Data, recipe: Recipe, seed: int) -> Goal:
+    """Return a task made ready: ``classification`` or ``verification``.
+
+    Raises:
+        InputError: if the data is not for the task.
+    """
+    if (task == "verification") != data.open_set:
+        other = "verification" if data.open_set else "classification"
+        raise InputError(f"--task {task}: {data.name} is data for {other}")
+    return TASKS[task](data, recipe, seed)
+
+
+def classification(data: Data, recipe: Recipe, seed: int) -> Goal:
+    """Return summed cross-entropy; top-1 of each task, and ``accuracy``: all tasks right on an image."""
+    del seed
+    classes = [len(task.classes) for task in data.tasks]
+
+    def judge(outputs: Outputs) -> dict[str, float]:
+        right = correct(outputs, data)
+        found = {"accuracy": 100 * float(right.all(axis=1).mean())}
+        for index, task in enumerate(data.tasks):
+            if task.name:
+                found[f"{task.name}_accuracy"] = 100 * float(right[:, index].mean())
+        return found
+
+    return Goal(lambda outputs: SummedCrossEntropy(classes, recipe.label_smoothing), judge, sum(classes))
+
+
+def verification_of_pairs(data: Data, recipe: Recipe, seed: int) -> Goal:
+    """Return a margin loss over the training identities; ten-fold accuracy and equal error rate on drawn pairs."""
+    del recipe
+    identities = data.test.labels[:, 0]
+    pairs = verification.draw_pairs(identities, generator(seed, Purpose.PAIRS))
+    count = len(data.tasks[0].classes)
+
+    def judge(outputs: Outputs) -> dict[str, float]:
+        if not np.isfinite(outputs).all():
+            return {"accuracy": 50.0, "equal_error_rate": 50.0}
+        found = verification.scores(outputs, pairs)
+        return {
+            "accuracy": verification.accuracy(found, pairs),
+            "equal_error_rate": verification.roc(found, pairs.same).equal_error_rate,
+        }
+
+    return Goal(lambda length: MarginLoss(length, count, scale=32.0, margin=0.3), judge, None)
+
+
+TASKS: Mapping[str, Callable[[Data, Recipe, int], Goal]] = {
+    "classification": classification,
+    "verification": verification_of_pairs,
+}
+"""Every task by its name."""
+
+
+def correct(outputs: Outputs, data: Data, top: int = 1) -> npt.NDArray[np.bool_]:
+    """Return whether each task's label is among the ``top`` highest outputs, ``(images, tasks)``."""
+    found, start = [], 0
+    for index, task in enumerate(data.tasks):
+        part = outputs[:, start : start + len(task.classes)]
+        own = np.take_along_axis(part, data.test.labels[:, index : index + 1], axis=1)
+        found.append((part > own).sum(axis=1) < top)
+        start += len(task.classes)
+    return np.stack(found, axis=1) & np.isfinite(outputs).all(axis=1, keepdims=True)

@@ -1,0 +1,101 @@
+"""Verification: closed forms, folds, rates that pairs cannot resolve, and identities resampled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scsc_lab import InputError
+from scsc_lab.analysis.verification import Pairs, accuracy, draw_pairs, interval, read_pairs, roc, scores
+
+IDENTITIES = np.repeat(np.arange(30), 6)
+
+
+def pairs() -> Pairs:
+    return draw_pairs(IDENTITIES, np.random.default_rng(0))
+
+
+def test_pairs_are_balanced_and_stay_in_their_fold():
+    drawn = pairs()
+    same = IDENTITIES[drawn.first] == IDENTITIES[drawn.second]
+    assert np.array_equal(same, drawn.same)
+    assert (drawn.first != drawn.second).all()
+    folds_of = {}
+    for index, fold in zip(np.concatenate([drawn.first, drawn.second]), np.tile(drawn.fold, 2), strict=True):
+        assert folds_of.setdefault(IDENTITIES[index], fold) == fold
+    for fold in range(10):
+        assert drawn.same[drawn.fold == fold].mean() == 0.5
+
+
+def test_perfect_and_useless_embeddings():
+    drawn, random = pairs(), np.random.default_rng(1)
+    perfect = scores(np.eye(30, dtype=np.float32)[IDENTITIES], drawn)
+    assert accuracy(perfect, drawn) == 100
+    assert roc(perfect, drawn.same).equal_error_rate == 0
+    useless = scores(random.normal(size=(180, 16)).astype(np.float32), drawn)
+    assert accuracy(useless, drawn) == pytest.approx(50, abs=8)
+    assert roc(useless, drawn.same).equal_error_rate == pytest.approx(50, abs=8)
+
+
+def test_the_roc_of_normal_scores_has_its_closed_form():
+    from scipy import stats
+
+    random, count = np.random.default_rng(0), 200_000
+    same = np.arange(2 * count) < count
+    curve = roc(random.normal(size=2 * count) + 2 * same, same)
+    assert curve.equal_error_rate == pytest.approx(100 * stats.norm.cdf(-1), abs=0.2)
+    assert curve.tar_at(0.01) == pytest.approx(100 * stats.norm.sf(stats.norm.isf(0.01) - 2), abs=0.7)
+
+
+def test_equal_scores_are_accepted_together():
+    curve = roc(np.zeros(10), np.arange(10) < 5)
+    assert curve.far.tolist() == curve.tar.tolist() == [0, 1]
+
+
+def test_a_far_that_the_pairs_cannot_resolve_is_refused():
+    curve = roc(np.random.default_rng(0).normal(size=2000), np.arange(2000) < 1000)
+    curve.tar_at(0.01)
+    with pytest.raises(InputError, match=r"a FAR of 0\.001 needs more than 1000 impostor pairs: from 0\.01 up"):
+        curve.tar_at(0.001)
+
+
+def test_each_fold_is_judged_at_the_others_threshold():
+    same = np.tile([True, False], 20)
+    fold = np.repeat(np.arange(10), 4)
+    found = np.where(same, 0.8, 0.2)
+    found[fold == 0] -= 0.5  # a fold whose own best threshold is another
+    drawn = Pairs(np.zeros(40, int), np.zeros(40, int), same, fold)
+    assert accuracy(found, drawn) == pytest.approx((9 * 100 + 50) / 10)
+
+
+def test_the_interval_resamples_identities():
+    drawn = pairs()
+    random = np.random.default_rng(0)
+    hard = random.random(30) < 0.4  # identities all of whose pairs go wrong together
+    found = np.where(drawn.same, 0.9, 0.1) - 0.85 * (drawn.same & hard[IDENTITIES[drawn.first]])
+    low, high = interval(found, drawn, IDENTITIES)
+    right = np.mean((found >= 0.5) == drawn.same)
+    of_pairs = 1.96 * 100 * np.sqrt(right * (1 - right) / len(found))
+    assert low < 100 * right < high
+    assert high - low > 2 * of_pairs
+
+
+def test_pairs_in_lfws_format(tmp_path):
+    index_of = {(name, number): 10 * i + number for i, name in enumerate(("Ann", "Bob")) for number in (1, 2)}
+    path = tmp_path / "pairs.txt"
+    path.write_text("2\t1\nAnn\t1\t2\nAnn\t1\tBob\t2\nBob\t1\t2\nBob\t1\tAnn\t1\n")
+    read = read_pairs(path, index_of)
+    assert read.same.tolist() == [True, False, True, False]
+    assert read.fold.tolist() == [0, 0, 1, 1]
+    assert (read.first[1], read.second[1]) == (1, 12)
+    path.write_text("1\t1\nAnn\t1\t2\nAnn\t1\tEve\t2\n")
+    with pytest.raises(InputError, match="line 3: no such images: Ann 1 Eve 2"):
+        read_pairs(path, index_of)
+    path.write_text("10 300\nAnn 1 2\n")
+    with pytest.raises(InputError, match="1 pairs for 10 folds"):
+        read_pairs(path, index_of)
+
+
+def test_too_few_identities():
+    with pytest.raises(InputError, match="at least 20 identities"):
+        draw_pairs(np.repeat(np.arange(5), 4), np.random.default_rng(0))

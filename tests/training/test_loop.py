@@ -1,0 +1,193 @@
+"""The loop: deterministic, resumed to the bit, one loss whatever the processes, and diverged where it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import RECIPE, batches, built, data
+from torch import nn
+
+from scsc_lab import InputError
+from scsc_lab.training.batches import Shard
+from scsc_lab.training.loop import Trained, learning_rate, make_optimizer, train
+from scsc_lab.training.recipes import Recipe
+from scsc_lab.training.tasks import classification
+
+
+def trained(recipe: Recipe = RECIPE, model: nn.Module | None = None, seed: int = 0, **options) -> Trained:
+    goal = classification(data(), recipe, seed)
+    return train(model or built(seed), goal.objective(2), batches(recipe, seed), goal.judge, **options)
+
+
+def numbers(run: Trained) -> list[tuple[float, dict[str, float]]]:
+    return [(epoch.loss, epoch.accuracy) for epoch in run.curve]
+
+
+def test_it_learns_and_is_repeated_to_the_bit():
+    one, two = trained(dataclasses.replace(RECIPE, epochs=8)), trained(dataclasses.replace(RECIPE, epochs=8))
+    assert one.status == "complete"
+    assert one.curve[-1].accuracy["accuracy"] > 90
+    assert one.curve[-1].loss < one.curve[0].loss
+    assert numbers(one) == numbers(two)
+    assert np.array_equal(one.outputs, two.outputs)
+    assert numbers(trained(seed=1)) != numbers(trained(seed=0))
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_a_resumed_run_ends_with_the_same_numbers(stop_after, tmp_path):
+    whole_model, checkpoint = built(), tmp_path / "run.pth"
+    whole = trained(model=whole_model)
+
+    class StopError(Exception):
+        pass
+
+    def report(step, *others):
+        if step == stop_after * 5:  # five steps an epoch: after its last step, before it is evaluated and kept
+            raise StopError
+
+    with pytest.raises(StopError):
+        trained(checkpoint=checkpoint, report=report)
+    torch.manual_seed(123)  # whatever was drawn meanwhile
+    model = built(seed=9)
+    resumed = trained(model=model, checkpoint=checkpoint) if stop_after > 1 else trained(checkpoint=checkpoint)
+    assert numbers(resumed) == numbers(whole)
+    if stop_after > 1:
+        for own, others in zip(model.state_dict().values(), whole_model.state_dict().values(), strict=True):
+            assert torch.equal(own, others)
+
+
+def test_a_finished_run_is_not_repeated(tmp_path):
+    checkpoint = tmp_path / "run.pth"
+    first = trained(checkpoint=checkpoint)
+    steps = []
+    again = trained(checkpoint=checkpoint, report=lambda *args: steps.append(args))
+    assert steps == []
+    assert numbers(again) == numbers(first)
+    assert np.array_equal(again.outputs, first.outputs)
+
+
+def test_another_runs_checkpoint_is_refused(tmp_path):
+    checkpoint = tmp_path / "run.pth"
+    trained(checkpoint=checkpoint)
+    with pytest.raises(InputError, match="no checkpoint of this run"):
+        trained(model=nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), checkpoint=checkpoint)
+    checkpoint.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="no checkpoint of this run"):
+        trained(checkpoint=checkpoint)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import time
+import torch
+torch.set_num_threads(1)
+from small import built
+from test_loop import trained
+def report(step, *others):
+    print(step, flush=True)
+    time.sleep(0.02)
+run = trained(model=built(), checkpoint=Path(sys.argv[1]), report=report)
+print("END", [epoch.loss for epoch in run.curve])
+"""
+
+
+@pytest.mark.parametrize("moment", [2, 7, 12])
+def test_a_killed_run_goes_on(moment, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run.pth")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.strip() == str(moment):
+                process.send_signal(signal.SIGKILL)
+                break
+    whole = trained(model=built())
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == f"END {[epoch.loss for epoch in whole.curve]}"
+    assert int(out.splitlines()[0]) == 1 + 5 * ((moment - 1) // 5)  # from the last finished epoch on
+
+
+def test_workers_and_the_layout_of_batches_change_no_image():
+    recipe = dataclasses.replace(RECIPE, erase=0.5)
+
+    def images(**options) -> list[bytes]:
+        steps = batches(**options).training(1)
+        return sorted(image.numpy().tobytes() for raw, _ in steps for image in raw)
+
+    one = images(recipe=recipe)
+    assert one == images(recipe=recipe, workers=2)
+    assert one == images(recipe=dataclasses.replace(recipe, batch_size=20))
+    halves = [batches(recipe, shard=Shard(rank, 2)).training(1) for rank in (0, 1)]
+    assert one == sorted(image.numpy().tobytes() for half in halves for raw, _ in half for image in raw)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_its_curve():
+    class Breaking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.steps = built(), 0
+
+        def forward(self, x):
+            self.steps += self.training
+            return self.model(x) * (math.inf if self.steps > 7 else 1)
+
+    run = trained(model=Breaking())
+    assert (run.status, len(run.curve)) == ("diverged", 1)
+
+
+def test_the_learning_rate_warms_up_and_falls():
+    cosine = dataclasses.replace(RECIPE, epochs=10, warmup_epochs=2, lr=1.0)
+    rates = [learning_rate(cosine, step, 10) for step in range(100)]
+    assert rates[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
+    assert rates[60] == pytest.approx(0.5)
+    assert 0 < rates[99] < 0.01
+    steps = dataclasses.replace(RECIPE, epochs=90, schedule="step", lr=0.1)
+    assert [learning_rate(steps, 10 * epoch, 10) for epoch in (0, 29, 30, 60, 89)] == pytest.approx(
+        [0.1, 0.1, 0.01, 0.001, 0.001]
+    )
+
+
+def test_norms_and_biases_do_not_decay_unless_told():
+    def decays(recipe):
+        groups = make_optimizer(built(), nn.Identity(), recipe).param_groups
+        return [(len(group["params"]), group["weight_decay"]) for group in groups]
+
+    recipe = dataclasses.replace(RECIPE, weight_decay=0.1)
+    assert decays(recipe) == [(2, 0.1), (4, 0.0)]
+    assert decays(dataclasses.replace(recipe, decay_norms=True)) == [(6, 0.1)]
+    pytest.importorskip("timm")
+    assert (
+        type(make_optimizer(built(), nn.Identity(), dataclasses.replace(recipe, optimizer="lamb"))).__name__ == "Lamb"
+    )
+
+
+def test_the_share_of_time_spent_waiting_is_told(monkeypatch):
+    import small
+
+    class Slow:
+        labels = data().train.labels
+
+        def image(self, index):
+            time.sleep(0.01)
+            return data().train.images[index]
+
+    slow = dataclasses.replace(data(), train=Slow())
+    monkeypatch.setattr(small, "data", lambda: slow)
+    goal = classification(slow, RECIPE, 0)
+    run = train(built(), goal.objective(2), batches(of=slow), goal.judge)
+    assert all(0.5 < epoch.waiting < 1 for epoch in run.curve)
+
+
+def test_too_few_images_for_a_batch():
+    with pytest.raises(InputError, match="lower --batch-size"):
+        batches(dataclasses.replace(RECIPE, batch_size=64))

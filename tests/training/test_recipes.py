@@ -1,0 +1,88 @@
+"""Recipes are checked data, and each step of augmentation does what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import random as python_random
+
+import numpy as np
+import pytest
+from small import RECIPE, batches, data
+
+from scsc_lab import InputError
+from scsc_lab.training.augmentation import Preparation, augment, centred
+from scsc_lab.training.draws import Purpose, generator
+from scsc_lab.training.mixing import Mixing
+from scsc_lab.training.recipes import RECIPES
+
+PREPARATION = Preparation((16, 16), (0.5,) * 3, (0.25,) * 3)
+IMAGE = np.random.default_rng(0).integers(0, 256, (3, 16, 16), dtype=np.uint8)
+
+
+def draw(index: int = 0) -> np.random.Generator:
+    return generator(0, Purpose.AUGMENTATION, 0, index)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_a_source_and_changes_images_by_the_draw_alone(name):
+    recipe = RECIPES[name]
+    assert recipe.source
+    if recipe.randaugment:
+        pytest.importorskip("timm")
+    one, two = (augment(IMAGE, recipe, PREPARATION, draw()) for _ in range(2))
+    assert np.array_equal(one, two)
+    assert one.shape == IMAGE.shape
+    others = [augment(IMAGE, recipe, PREPARATION, draw(index)) for index in range(1, 6)]
+    assert any(not np.array_equal(one, other) for other in others) == (recipe.crop != "none" or recipe.flip)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs=0"),
+        ({"lr": 0.0}, "lr=0.0: a number above 0"),
+        ({"lr": float("nan")}, "lr=nan"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
+        ({"weight_decay": -1.0}, "weight_decay=-1.0"),
+        ({"warmup_epochs": 3.0}, "fewer than the 3 epochs"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(RECIPE, **change)
+
+
+def test_images_are_resized_and_cropped_at_their_centre_for_evaluation():
+    assert centred(IMAGE, PREPARATION) is IMAGE
+    image = np.zeros((3, 40, 60), dtype=np.uint8)
+    image[:, 10:30, 20:40] = 200
+    found = centred(image, dataclasses.replace(PREPARATION, crop_share=0.5))
+    assert found.shape == (3, 16, 16)
+    assert found.mean() > 190
+    assert centred(image, PREPARATION).mean() < 150
+
+
+def test_randaugment_leaves_the_global_generators_as_they_were():
+    pytest.importorskip("timm")
+    before = python_random.getstate()
+    recipe = dataclasses.replace(RECIPE, randaugment="rand-m9-mstd0.5-inc1")
+    found = [augment(IMAGE, recipe, PREPARATION, draw(index)) for index in range(8)]
+    assert python_random.getstate() == before
+    assert any(not np.array_equal(image, found[0]) for image in found)
+
+
+def test_mixing_is_keyed_and_needs_one_class():
+    pytest.importorskip("timm")
+    import torch
+
+    recipe = dataclasses.replace(RECIPE, mixup=0.8, cutmix=1.0, label_smoothing=0.1)
+    images, labels = torch.rand(8, 3, 8, 8), torch.randint(2, (8, 1))
+    mix = Mixing.of(recipe, batches(recipe))
+    one, two, other = (mix(images.clone(), labels, epoch, 3) for epoch in (0, 0, 1))
+    assert torch.equal(one[0], two[0])
+    assert not torch.equal(one[0], other[0])
+    assert one[1].shape == (8, 1, 2)
+    torch.testing.assert_close(one[1].sum(dim=2), torch.ones(8, 1))
+    several = dataclasses.replace(data(), tasks=data().tasks * 2)
+    with pytest.raises(InputError, match="one class an image"):
+        Mixing.of(recipe, batches(recipe, of=several))

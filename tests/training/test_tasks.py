@@ -1,0 +1,79 @@
+"""Tasks: what is judged, and heads that are replaced."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small import RECIPE, built, data
+from torch import nn
+
+from scsc_lab import InputError
+from scsc_lab.training.data import Data, InMemory, Task
+from scsc_lab.training.heads import fitted
+from scsc_lab.training.run import Input, Plan, run
+from scsc_lab.training.tasks import correct, goal
+
+
+def test_all_tasks_must_be_right_for_an_image_to_be_right():
+    labels = np.array([[0, 1], [1, 0], [0, 2], [1, 2]])
+    split = InMemory(np.zeros((4, 3, 8, 8), np.uint8), labels)
+    both = Data("both", (Task("one", ("a", "b")), Task("two", ("c", "d", "e"))), split, split)
+    outputs = np.zeros((4, 5), dtype=np.float32)
+    outputs[np.arange(4), labels[:, 0]] = 1
+    outputs[np.arange(4), 2 + labels[:, 1]] = 1
+    outputs[0, :2] = (0, 1)
+    outputs[1, 4] = 2
+    found = goal("classification", both, RECIPE, 0).judge(outputs)
+    assert found == {"accuracy": 50.0, "one_accuracy": 75.0, "two_accuracy": 75.0}
+    assert correct(outputs, both, top=2)[:, 0].all()
+    assert not correct(np.full((4, 5), np.nan, dtype=np.float32), both).any()
+
+
+def test_a_task_needs_its_data():
+    with pytest.raises(InputError, match="--task verification: halves is data for classification"):
+        goal("verification", data(), RECIPE, 0)
+    with pytest.raises(InputError, match="--task classification: faces is data for verification"):
+        goal("classification", _open(), RECIPE, 0)
+
+
+def _open() -> Data:
+    return Data("faces", data().tasks, data().train, data().test, open_set=True)
+
+
+@pytest.mark.parametrize("outputs", [2, 3])
+def test_a_head_of_another_size_is_replaced_and_said(outputs):
+    model = built()
+    said = fitted(model, outputs, (8, 8))
+    assert bool(said) == (outputs != 2)
+    assert model(torch.zeros(1, 3, 8, 8)).shape == (1, outputs)
+    if said:
+        assert said == "its head of 2 outputs was replaced by a new one of 3"
+
+
+def test_timms_heads_are_replaced_by_timm():
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("resnet10t", pretrained=False)
+    fitted(model, 7, (32, 32))
+    assert model.num_classes == 7
+
+
+def test_a_network_without_a_head():
+    with pytest.raises(InputError, match="no linear head"):
+        fitted(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 2, (8, 8))
+    with pytest.raises(InputError, match="cannot be replaced"):
+        fitted(nn.Conv2d(3, 4, 1), 2, (8, 8))
+
+
+@pytest.mark.parametrize(("name", "task"), [("navon", "classification"), ("faces", "verification")])
+def test_a_run_gives_a_row(name, task):
+    model = nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 16))
+    recipe = RECIPE
+    plan = Plan(name, recipe, task=task, recipe_name="test", train_images=40, test_images=200)
+    _, trained, row = run(lambda: model, Input((64, 64)), plan, seed=3)
+    assert (row["seed"], row["epochs"], row["train_images"], row["status"]) == (3, 3, 40, "complete")
+    assert 0 <= row["accuracy"] <= 100
+    assert len(row["curve"]) == 3
+    assert row["curve"][-1]["accuracy"]["accuracy"] == row["accuracy"]
+    assert ("local_accuracy" in row) == (name == "navon")
+    assert not trained.training
