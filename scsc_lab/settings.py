@@ -13,7 +13,7 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 MEMORY_FORMATS = ("auto", "contiguous", "channels_last")
 """Orders of an image's elements in memory; ``auto``: the one in which a network is faster, by :data:`LAYOUT_RULE`."""
 
-LAYOUT_RULE = "by the fastest warm pass in each, tried in turn; channels-last only if it is faster by over 2 %"
+LAYOUT_RULE = "the faster of the two by the median ratio of warm passes in both, tried by turns"
 """How the order of elements is chosen where it is not given."""
 
 WARM_UP_RULE = "until three passes in a row are no longer faster, by 2 %, than the three before"

@@ -9,7 +9,7 @@ from torch import nn
 
 from scsc_lab import InputError
 from scsc_lab.settings import Execution
-from scsc_lab.timing import latency
+from scsc_lab.timing import latency, layouts
 
 AUTO = Execution("cpu")
 
@@ -33,7 +33,7 @@ class Particular(nn.Module):
 
 @pytest.mark.parametrize(
     ("contiguous", "channels_last", "chosen"),
-    [(1.0, 0.5, "channels_last"), (0.5, 1.0, "contiguous"), (1.0, 1.0, "contiguous"), (1.0, 0.985, "contiguous")],
+    [(1.0, 0.5, "channels_last"), (0.5, 1.0, "contiguous"), (1.0, 1.0, "contiguous"), (1.0, 0.985, "channels_last")],
 )
 def test_each_network_runs_in_the_layout_it_is_faster_in(contiguous, channels_last, chosen):
     time = Time()
@@ -70,6 +70,30 @@ def test_noise_does_not_hide_the_faster_layout():
             [candidate(Particular(time, 1.0, 0.6))], plan(1, execution=AUTO, seed=seed), clock=time.clock()
         )
         assert found.execution.memory_format == "channels_last"
+
+
+def test_equal_networks_whose_layouts_are_close_run_in_the_same_one():
+    """One network in a layout that is 3 % slower than the other's would be a difference that is none."""
+    chosen = set()
+    for seed in range(20):
+        time = Time(0.05, seed=seed)
+        net = Particular(time, 1.0, 0.97)
+
+        def run_in(layout, net=net, time=time):
+            return lambda: time.spend(net.seconds[layout == "channels_last"])
+
+        chosen.add(layouts.compare(run_in, time.clock(), 1e9).faster)
+    assert chosen == {"channels_last"}
+
+
+def test_turns_end_when_one_layout_is_clearly_faster():
+    time = Time()
+    found = layouts.compare(lambda layout: lambda: time.spend(len(layout)), time.clock(), 1e9)
+    assert (found.faster, len(found.ratios)) == ("contiguous", 3)
+    close = layouts.compare(lambda layout: lambda: time.spend(100 + len(layout)), time.clock(), 1e9)
+    assert (close.faster, len(close.ratios)) == ("contiguous", 15)
+    still = layouts.compare(lambda layout: lambda: None, time.clock(), 0.0)
+    assert (still.faster, still.ratios) == ("contiguous", [])
 
 
 class Viewing(nn.Module):
