@@ -18,7 +18,8 @@ from scsc_lab.counting import count as counting
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate as ablating
 from scsc_lab.experiments import compare as comparing
-from scsc_lab.experiments import fields, runner, size, speed, variants
+from scsc_lab.experiments import fields, runner, size, variants
+from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.models import build as building
 from scsc_lab.models.subject import Subject, of
 from scsc_lab.records import Count
@@ -199,7 +200,7 @@ def latency(
     seed: int = 0,
     baseline: int = 0,
 ) -> list[Timing]:
-    """Time networks side by side, and compare each with one of them; see :func:`scsc_lab.experiments.speed.measure`.
+    """Time networks side by side, and compare each with one of them; see :func:`scsc_lab.metrics.latency.timings`.
 
     Args:
         models: names of the catalog or from elsewhere, and modules with one image input, which are left as they are.
@@ -236,18 +237,17 @@ def latency(
         Execution(device, dtype, memory_format, threads, compile, train),
         Budget(pairs, min_seconds, max_seconds),
         tuple(batches),
-        size_,
         seed,
         delta,
     )
     found = [_timed(model, size_, channels) for model in models]
-    return speed.measure(found, plan, baseline=baseline)
+    return latency_metric.timings(found, plan, baseline=baseline)
 
 
-def _timed(model: str | nn.Module, resolution: tuple[int, int] | None, channels: int) -> Subject:
+def _timed(model: str | nn.Module, resolution: tuple[int, int] | None, channels: int) -> Network:
     if isinstance(model, str):
-        return of(network(model))
-    return of(replace(network(model, resolution), channels=channels))
+        return network(model, resolution)
+    return replace(network(model, resolution), channels=channels)
 
 
 def erf(

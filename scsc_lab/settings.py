@@ -97,7 +97,6 @@ class Plan:
         execution: where and how networks run.
         budget: how long they are measured, for each batch size.
         batches: batch sizes, each measured by itself.
-        resolution: input height and width, in pixels; native if ``None``.
         seed: seed of inputs, random weights, order and bootstrap.
         delta: relative difference of two times that counts as none, for the verdict ``same``.
         resamples: resamples of the bootstrap.
@@ -111,7 +110,6 @@ class Plan:
     execution: Execution = field(default_factory=Execution)
     budget: Budget = field(default_factory=Budget)
     batches: tuple[int, ...] = (1,)
-    resolution: tuple[int, int] | None = None
     seed: int = 0
     delta: float = 0.02
     resamples: int = 5000

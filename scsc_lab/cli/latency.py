@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from scsc_lab import units
+from scsc_lab.architectures.network import Network
 from scsc_lab.cli import latency_notes, networks, options, progress
 from scsc_lab.errors import InputError
+from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import render as formats
@@ -20,10 +22,6 @@ from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Budget, Execution, Plan
 
-if TYPE_CHECKING:
-    from scsc_lab.models.subject import Subject
-
-_BY = ("module", "stage")
 _AGAIN = " (again)"
 _DEFAULT = Plan()
 
@@ -117,21 +115,20 @@ def latency(
         ),
         budget=budget,
         batches=options.batch_sizes(batch_sizes),
-        resolution=options.resolution(resolution),
         seed=options.seed(seed),
         delta=options.number("--delta", delta, 99.0) / 100,
         warm_up_seconds=min(_DEFAULT.warm_up_seconds, budget.max_seconds),
     )
     formats.choose(format, output)
-    options.choice("--by", by, _BY)
+    options.choice("--by", by, latency_metric.BY)
     _check_together(plan, deploy=deploy, self_test=self_test, by=by, baseline=baseline, plot=plot)
-    subjects = named.subjects()
-    index = networks.baseline(baseline, [subject.network for subject in subjects if subject.network])
+    found = named.networks()
+    index = networks.baseline(baseline, found)
     if by:
-        rows = _parts(subjects, plan, by)
+        rows = _parts(found, plan, by)
         table = _breakdown(rows, plan)
     else:
-        rows = _timings(subjects, plan, index, self_test)
+        rows = _timings(found, plan, index, self_test)
         table = _totals(rows, plan, self_test)
     formats.emit(table, run_info(rows[0]["device"], plan.seed), format, output)
     if plot is not None:
@@ -142,17 +139,15 @@ def latency(
     return 130 if any(row["status"] == "cut short" for row in rows) else 0
 
 
-def _timings(subjects: Sequence[Subject], plan: Plan, baseline: int, self_test: bool) -> list[Row]:
-    from scsc_lab.experiments import speed
-
+def _timings(found: Sequence[Network], plan: Plan, baseline: int, self_test: bool) -> list[Row]:
     with progress.timed() as tell:
         if not self_test:
-            return [timing.row() for timing in speed.measure(subjects, plan, baseline=baseline, progress=tell)]
+            return [timing.row() for timing in latency_metric.timings(found, plan, baseline=baseline, progress=tell)]
         rows: list[Row] = []
-        for subject in subjects:
-            twice = (subject, replace(subject, label=subject.label + _AGAIN))
+        for network in found:
+            twice = (network, replace(network, label=str(network) + _AGAIN))
             try:
-                timings = speed.measure(twice, plan, progress=tell)
+                timings = latency_metric.timings(twice, plan, progress=tell)
             except KeyboardInterrupt:
                 if not rows:
                     raise
@@ -163,12 +158,10 @@ def _timings(subjects: Sequence[Subject], plan: Plan, baseline: int, self_test: 
         return rows
 
 
-def _parts(subjects: Sequence[Subject], plan: Plan, by: str) -> list[Row]:
-    from scsc_lab.experiments import speed
-
+def _parts(found: Sequence[Network], plan: Plan, by: str) -> list[Row]:
     with progress.timed() as tell:
-        found = speed.broken_down(subjects, plan, by, progress=tell)
-        return [row for breakdown in found for row in breakdown.rows()]
+        broken_down = latency_metric.breakdowns(found, plan, by, progress=tell)
+        return [row for breakdown in broken_down for row in breakdown.rows()]
 
 
 def _totals(rows: Sequence[Row], plan: Plan, self_test: bool) -> Table:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scsc_lab import units
-from scsc_lab.analysis import samples
 from scsc_lab.analysis.paired import Comparison, noise_floor
+from scsc_lab.metrics.latency import machine_notes
 from scsc_lab.records import Row
 from scsc_lab.settings import LAYOUT_RULE, WARM_UP_RULE, Plan
 
@@ -109,19 +109,7 @@ def _oddities(rows: Sequence[Row]) -> list[str]:
     if repeats:
         times = ", ".join(f"{number} times at batch {batch}" for batch, number in repeats.items())
         found.append(f"The shortest is too short for the clock, so all are repeated inside each sample: {times}.")
-    return found + _busy(timed) + _restless_parts(rows)
-
-
-def _busy(timed: Sequence[Row]) -> list[str]:
-    """Return a line where other work on the machine shows."""
-    signs = []
-    spread = max((row["spread"] or 1.0 for row in timed), default=1.0)
-    if spread > samples.RESTLESS:
-        signs.append(f"a median is {spread:.2f} times the fastest sample")
-    busy = max((row for row in timed if row["load"] is not None), key=lambda row: row["load"], default=None)
-    if busy and busy["load"] > busy["cores"]:
-        signs.append(f"the load is {busy['load']:.1f} on {busy['cores']} cores")
-    return [f"BUSY MACHINE: {' and '.join(signs)}. Times are too long, and ratios drawn towards 1."] if signs else []
+    return found + machine_notes(timed) + _restless_parts(rows)
 
 
 def _restless_parts(rows: Sequence[Row]) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from scsc_lab import units
 from scsc_lab.architectures.network import Network
@@ -11,37 +14,111 @@ from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.settings import Budget, Execution, Plan, Request
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from scsc_lab.records import Count
+    from scsc_lab.timing.breakdown import Breakdown
+    from scsc_lab.timing.clock import Clock
+    from scsc_lab.timing.latency import Candidate, Progress
+    from scsc_lab.timing.result import Timing
+
+BY = ("module", "stage")
+"""What a network's time can be broken down by."""
+
 _KEPT = (
     *("median_seconds", "iqr_seconds", "images_per_second", "samples_seconds", "ratio", "ratio_low", "ratio_high"),
-    *("verdict", "device", "device_name", "dtype", "memory_format", "threads", "compile", "mode", "seed"),
+    *("verdict", "pairs", "pairs_used", "repeats", "spread", "outliers", "drift", "drift_change", "noise_floor"),
+    *("ordinary", "ordinary_ratio", "ordinary_ratio_low", "ordinary_ratio_high", "ordinary_verdict"),
+    *("device", "device_name", "processor", "cores", "load", "load_before", "load_after", "dtype", "memory_format"),
+    *("memory_format_asked", "threads", "compile", "mode", "seed"),
 )
 
 
 def configure(request: Request) -> Plan:
-    """Return how networks are timed."""
+    """Return how networks are timed; with ``noise`` among the options the baseline against itself too."""
     return Plan(
         execution=Execution(device=request.device, threads=request.threads),
         budget=Budget(request.pairs, 0.0, request.max_seconds),
         batches=(request.batch,),
         seed=request.seed,
+        noise="noise" in dict(request.options),
     )
 
 
 def measure(networks: Sequence[Network], settings: Plan, tell: Tell) -> list[Row]:
     """Return one row a network, all timed side by side; the first is the baseline of the ratios."""
-    from scsc_lab.experiments import speed
-    from scsc_lab.models.subject import of
-
     tell("timing " + ", ".join(map(str, networks)))
-    timings = speed.measure([of(network) for network in networks], settings)
+    rows = [timing.row() for timing in timings(networks, settings)]
+    return [{**{key: row[key] for key in _KEPT}, "latency_status": row["status"]} for row in rows]
+
+
+def timings(
+    networks: Sequence[Network],
+    plan: Plan,
+    *,
+    baseline: int = 0,
+    clock: Clock | None = None,
+    progress: Progress | None = None,
+) -> list[Timing]:
+    """Return timings of networks beside what was counted, one a batch size and network.
+
+    Args:
+        networks: the networks; equal ones are one module, timed against itself.
+        plan: what to measure.
+        baseline: which of them the others are compared with.
+        clock: in place of the device's own.
+        progress: told what is being done.
+
+    Raises:
+        InputError: if a network does not take its input, or does not run.
+    """
+    from scsc_lab.timing import latency
+
+    candidates = _candidates(networks)
+    counts = [[_count(network, batch).macs for network in networks] for batch in plan.batches]
+    found = latency.measure(candidates, plan, baseline=baseline, clock=clock, progress=progress)
+    macs = [(own, row[baseline]) for row in counts for own in row]
     return [
-        {**{key: row[key] for key in _KEPT}, "latency_status": row["status"]}
-        for row in (timing.row() for timing in timings)
+        replace(timing, macs=own, macs_ratio=own / reference if timing.baseline and reference else None)
+        for timing, (own, reference) in zip(found, macs, strict=True)
     ]
 
 
+def breakdowns(
+    networks: Sequence[Network],
+    plan: Plan,
+    by: str,
+    *,
+    clock: Clock | None = None,
+    progress: Progress | None = None,
+) -> list[Breakdown]:
+    """Return where the time of networks goes, by ``stage`` or ``module``, one breakdown a network and batch size.
+
+    Raises:
+        InputError: as :func:`timings`, or if the plan is one of training or compiling.
+    """
+    from scsc_lab.models import build
+    from scsc_lab.models.stages import stages
+    from scsc_lab.timing import breakdown
+
+    candidates = _candidates(networks)
+    counts = [_count(network, batch) for network in networks for batch in plan.batches]
+    divided = []
+    if by == "stage":
+        for network, candidate in zip(networks, candidates, strict=True):
+            divided.append(stages(build.empty(network), (candidate.channels, *candidate.resolution)))
+    found = []
+    timed = breakdown.measure(candidates, plan, by, divided, clock=clock, progress=progress)
+    for index, (one, count) in enumerate(zip(timed, counts, strict=False)):
+        parts = count.by_stage(divided[index // len(plan.batches)]) if by == "stage" else count.by_module()
+        macs = {part.name: part.macs for part in parts}
+        found.append(replace(one, whole=replace(one.whole, macs=count.macs), macs=macs))
+    return found
+
+
 def notes(rows: Sequence[Row]) -> list[str]:
-    """Return how the times were taken, which are not whole, and the verdicts."""
+    """Return how the times were taken, which are not whole, the layouts, the verdicts and what was odd."""
     timed = [row for row in rows if row.get("latency_status")]
     if not timed:
         return []
@@ -54,7 +131,55 @@ def notes(rows: Sequence[Row]) -> list[str]:
     unfinished = [row for row in timed if row["latency_status"] != "complete"]
     found += [f"{row['model']}: TIMING {str(row['latency_status']).upper()}." for row in unfinished]
     verdicts = [f"{row['model']} {row['verdict']}" for row in timed if row.get("verdict")]
-    return found + ([f"Verdict on time: {', '.join(verdicts)}."] if verdicts else [])
+    found += [f"Verdict on time: {', '.join(verdicts)}."] if verdicts else []
+    last = [str(row["model"]) for row in timed if row.get("memory_format") == "channels_last"]
+    found += [f"In channels-last layout, in which they are faster: {', '.join(last)}."] if last else []
+    return found + machine_notes(timed)
+
+
+def machine_notes(rows: Sequence[Row]) -> list[str]:
+    """Return a line where other work on the machine shows in the rows, or nothing."""
+    from scsc_lab.analysis.samples import RESTLESS
+
+    signs = []
+    spread = max((row.get("spread") or 1.0 for row in rows), default=1.0)
+    if spread > RESTLESS:
+        signs.append(f"a median is {spread:.2f} times the fastest sample")
+    busy = max((row for row in rows if row.get("load") is not None), key=lambda row: row["load"], default=None)
+    if busy and busy["load"] > busy["cores"]:
+        signs.append(f"the load is {busy['load']:.1f} on {busy['cores']} cores")
+    return [f"BUSY MACHINE: {' and '.join(signs)}. Times are too long, and ratios drawn towards 1."] if signs else []
+
+
+def _candidates(networks: Sequence[Network]) -> list[Candidate]:
+    from scsc_lab.models import build
+    from scsc_lab.timing.latency import Candidate
+
+    makes: dict[Network, Callable[[], nn.Module]] = {}
+    found = []
+    for network in networks:
+        known = build.facts(network)
+        make = makes.setdefault(network, functools.partial(build.build, network))
+        own = replace(network, form="ordinary")
+        ordinary = networks.index(own) if network.form == "deploy" and own in networks else None
+        found.append(Candidate(str(network), make, known.resolution, known.channels, network.form, ordinary))
+    return found
+
+
+def _count(network: Network, batch: int) -> Count:
+    """Return the count, which also finds an input that a network does not take, before any time is spent."""
+    from scsc_lab.counting.count import count
+    from scsc_lab.errors import InputError
+    from scsc_lab.models import build
+
+    known = build.facts(network)
+    shape = (batch, known.channels, *known.resolution)
+    try:
+        return count(build.empty(network), shape)
+    except InputError:
+        if network.in_catalog:
+            raise
+        return count(build.build(network), shape)  # it cannot run without values
 
 
 METRIC = Metric(

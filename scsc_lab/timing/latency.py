@@ -68,7 +68,7 @@ def measure(
 
     Args:
         candidates: the modules; those with an equal ``make`` and input are one module, timed against itself.
-        plan: what to measure; its resolution is not looked at.
+        plan: what to measure.
         baseline: which of them the others are compared with.
         clock: in place of the device's own.
         progress: told what is being done.

@@ -98,7 +98,7 @@ def test_forms_of_a_network_stand_side_by_side(run):
     assert [row["form"] for row in rows] == ["ordinary", "deploy"]
     assert rows[1]["model"] == "scsc_swin_tiny[depths=1,1,1,1] (deploy)"
     code, out, _ = run(NETWORKS[0], *QUICK, "--transplant", "--rule", "stages=4", "--format", "json")
-    assert [row["model"] for row in json.loads(out)["rows"]] == [NETWORKS[0], f"{NETWORKS[0]} + SCSC"]
+    assert [row["model"] for row in json.loads(out)["rows"]] == [NETWORKS[0], f"{NETWORKS[0]} + SCSC[stages=4]"]
 
 
 def test_settings_reach_the_rows(run):
@@ -160,7 +160,7 @@ def test_mistakes_are_one_line(run, arguments, message):
 def test_deploy_forms_of_those_that_have_one(run):
     code, out, err = run("swin_tiny", "--deploy")
     assert (code, out) == (2, "")
-    assert err.startswith("scsc-lab: swin_tiny: Swin has no deploy form")
+    assert err.startswith("scsc-lab: swin_tiny (deploy): Swin has no deploy form")
     shape = ["--resolution", "64", "--pairs", "6", "--min-time", "0", "--max-time", "60", "--format", "json"]
     code, out, _ = run("swin_tiny[depths=1,1,1,1]", "resnet18", "--deploy", *shape)
     rows = json.loads(out)["rows"]

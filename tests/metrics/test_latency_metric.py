@@ -1,0 +1,119 @@
+"""Networks meet the clock: what is counted stands beside what is timed, in the rows of every command."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+import scsc_lab
+from scsc_lab import InputError
+from scsc_lab.architectures.network import Network
+from scsc_lab.metrics import latency
+from scsc_lab.settings import Budget, Execution, Plan, Request
+
+QUICK = Plan(Execution("cpu"), Budget(2, 0.0, 60.0), warm_up_seconds=0.0)
+SMALL = replace(Network.read("scsc_swin_tiny[depths=1,1,1,1]"), resolution=(64, 64))
+
+
+def test_a_deploy_form_counts_the_same_and_is_compared_with_its_ordinary_form():
+    other = replace(Network.read("resnet18[depths=1,1,1,1]"), resolution=(64, 64))
+    networks = [other, replace(SMALL, label="ours"), replace(SMALL, form="deploy")]
+    rows = [timing.row() for timing in latency.timings(networks, QUICK)]
+    assert [row["form"] for row in rows] == ["ordinary", "ordinary", "deploy"]
+    assert [row["ordinary"] for row in rows] == ["", "", "ours"]
+    assert rows[1]["macs"] == rows[2]["macs"]
+    assert rows[1]["macs_ratio"] == rows[1]["macs"] / rows[0]["macs"]
+    assert rows[0]["macs_change"] is None
+
+
+def test_equal_networks_are_one_module(monkeypatch):
+    from scsc_lab.models import build
+
+    built, original = [], build.build
+    monkeypatch.setattr(build, "build", lambda network: built.append(network) or original(network))
+    found = latency.timings([SMALL, replace(SMALL, label="again")], QUICK)
+    assert [timing.model for timing in found] == [str(SMALL), "again"]
+    assert built == [SMALL]
+
+
+@pytest.mark.parametrize(("by", "some"), [("stage", "stage3"), ("module", "layers.2")])
+def test_parts_of_a_real_network_sum_up(by, some):
+    [found] = latency.breakdowns([SMALL], QUICK, by)
+    rows = {row["name"]: row for row in found.rows()}
+    assert rows[some]["median_seconds"] > 0
+    own = [row for name, row in rows.items() if name != "total"]
+    assert math.fsum(row["median_seconds"] for row in own) == pytest.approx(rows["total"]["median_seconds"])
+    assert sum(row["macs"] for row in own) == rows["total"]["macs"]
+    assert math.fsum(row["macs_share"] for row in own) == pytest.approx(1)
+
+
+class Staged(nn.Module):
+    """A network whose stages are a list that is never called itself."""
+
+    def __init__(self):
+        super().__init__()
+        widths = (16, 32, 64)
+        self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(b, b, 3, padding=1))
+            for a, b in zip((widths[0], *widths), widths, strict=False)
+        )
+
+    def forward(self, x):
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+def test_the_stages_of_a_module_list_explain_its_time():
+    network = Network("Staged", module=Staged(), resolution=(64, 64))
+    [found] = latency.breakdowns([network], replace(QUICK, budget=Budget(24, 0.0, 60.0)), "stage")
+    shares = {row["name"]: row["time_share"] for row in found.rows()}
+    assert {"stage1", "stage2", "stage3", "unexplained", "total"} <= set(shares)
+    assert abs(shares["unexplained"]) < 0.3  # 0.95 before; about 0.03 on a quiet machine
+
+
+def test_rows_of_the_metric_carry_what_reports_print():
+    settings = latency.configure(Request(device="cpu", pairs=6, max_seconds=60.0, options=(("noise", "true"),)))
+    rows = latency.measure([SMALL, replace(SMALL, form="deploy")], replace(settings, warm_up_seconds=0.0), print)
+    assert rows[1]["ratio_low"] <= rows[1]["ratio"] <= rows[1]["ratio_high"]
+    for row in rows:
+        assert row["noise_floor"] >= 0
+        assert row["latency_status"] == "complete"
+        for key in ("processor", "cores", "load_before", "load_after", "spread", "drift", "outliers"):
+            assert row[key] is not None
+        assert (row["memory_format_asked"], len(row["samples_seconds"])) == ("auto", 6)
+    json.dumps(rows, allow_nan=False)
+    assert latency.configure(Request()).noise is False
+
+
+def test_notes_say_when_the_machine_is_busy_and_which_run_channels_last():
+    row = {
+        "model": "a", "latency_status": "complete", "batch": 1, "dtype": "float32", "threads": 1, "device_name": "CPU",
+        "spread": 1.1, "load": 0.5, "cores": 2, "memory_format": "channels_last",
+    }  # fmt: skip
+    quiet = " ".join(latency.notes([row]))
+    assert "BUSY" not in quiet
+    assert "In channels-last layout, in which they are faster: a." in quiet
+    assert "BUSY MACHINE: the load is 2.5 on 2 cores." in " ".join(latency.notes([row, {**row, "load": 2.5}]))
+    assert latency.notes([{"model": "a"}]) == []
+
+
+def test_the_python_interface_takes_names_and_modules():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)).train()
+    found = scsc_lab.latency(net, "resnet18", resolution=32, pairs=2, min_seconds=0.0, max_seconds=0.5, device="cpu")
+    assert [timing.model for timing in found] == ["Sequential", "resnet18"]
+    assert found[1].comparison.ratio > 1
+    assert [timing.resolution for timing in found] == [(32, 32), (32, 32)]
+    assert net.training
+    with pytest.raises(InputError, match="at least one model"):
+        scsc_lab.latency()
+    with pytest.raises(InputError, match="needs a resolution"):
+        scsc_lab.latency(net)
+    with pytest.raises(InputError, match="baseline 1"):
+        scsc_lab.latency(net, resolution=32, baseline=1)
