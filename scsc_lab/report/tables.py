@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scsc_lab import units
@@ -128,9 +128,11 @@ def changed(column: Column, heading: str = "Δ") -> tuple[Column, Column]:
 
 MODEL = Column("model", "model", number=False)
 INPUT = Column("resolution", "input", units.size)
-PARAMS = measured("params", "params (M)", units.mega, "params", 1e-6, "lower")
+PARAMS = replace(measured("params", "params (M)", units.mega, "params", 1e-6, "lower"), name="parameters (M)")
 MACS = measured("macs", "MACs (G)", units.giga, "macs", 1e-9, "lower")
-ACTIVATIONS = measured("activations", "acts (M)", units.mega, "activations", 1e-6, "lower")
+ACTIVATIONS = replace(
+    measured("activations", "acts (M)", units.mega, "activations", 1e-6, "lower"), name="activations (M)"
+)
 BYTES = measured("bytes", "bytes (M)", units.mega, "bytes", 1e-6, "lower")
 
 

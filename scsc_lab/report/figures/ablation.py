@@ -2,67 +2,145 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
-from scsc_lab.report.tables import Column
+from scsc_lab.report.figures.style import FigureOptions
+from scsc_lab.report.tables import Change, Column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ROW_INCHES = 0.19
+_ROW_INCHES = 0.165
+_FRAME_INCHES = 0.55
+_PANEL_INCHES = 1.15
+_VALUE_INCHES = 0.47
+"""Room for a written value beside its dot."""
+
+_SAVED, _SPENT, _NEITHER = style.COLOURS[0], style.COLOURS[1], "0.35"
 
 
-def draw(rows: Sequence[Row], columns: Sequence[Column]) -> Figure:
-    """Return a figure with one panel a metric and one bar a variant: its change against the full network.
+def draw(
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    options: FigureOptions = style.PLAIN,
+    alongside: Sequence[Row] = (),
+) -> Figure:
+    """Return a figure with one panel a metric, in it one dot a variant: its change against the full network.
+
+    A dot has its interval where there is one. Blue is better, orange worse, grey neither. Several studies stand below
+    each other on one scale.
 
     Args:
-        rows: variants of one study with the changes of the columns; the first is the full network.
+        rows: variants of one or more studies with the changes of the columns; the first of each is the full network.
         columns: what is drawn; those without a change are left out.
+        options: width and titles.
+        alongside: variants in other figures, which the scale is to be the same as.
     """
-    variants = list(rows[1:])
-    height = 0.75 + _ROW_INCHES * len(variants)
     changing = [(column, column.change) for column in columns if column.change is not None]
-    figure, axes = style.new(style.PAGE_INCHES, height, ncols=len(changing), sharey=True, squeeze=False)
-    positions = range(len(variants))
-    for panel, (column, change) in zip(axes[0], changing, strict=True):
-        changes = [_fraction(row.get(change.key), change.how) for row in variants]
-        shown = [100 * value if value is not None else 0.0 for value in changes]
-        colours = [style.COLOURS[0] if value <= 0 else style.COLOURS[1] for value in shown]
-        panel.barh(positions, shown, color=colours, height=0.7)
-        panel.axvline(0, color="black", linewidth=0.6)
-        panel.spines["left"].set_visible(False)
-        panel.tick_params(left=False)
-        unit = "points" if change.how == "difference" else "%"
-        panel.set_xlabel(f"{column.heading.partition(' (')[0]}, change ({unit})")
-        _write_values(panel, shown, changes)
-    axes[0][0].set_yticks(list(positions), [style.name(row["variant"]) for row in variants])
-    axes[0][0].invert_yaxis()
-    figure.suptitle(style.name(f"{rows[0]['model']}: {rows[0]['study']}"), fontsize=8)
+    lines = _lines(rows)
+    width = options.width or style.PAGE_INCHES
+    names = max((len(name) for name, _ in lines), default=0) * style.POINTS * 0.55 / 72
+    side_by_side = max(1, min(len(changing), int((width - names) / _PANEL_INCHES)))
+    bands = max(1, math.ceil(len(changing) / side_by_side))
+    height = bands * (_FRAME_INCHES + _ROW_INCHES * len(lines)) + (0.15 if options.titles else 0.0)
+    figure, axes = style.new(width, height, nrows=bands, ncols=side_by_side, sharey=True, squeeze=False)
+    room = (width - names) / side_by_side - 0.15  # inches of a panel, roughly
+    with style.applied():
+        for panel in axes.flat[len(changing) :]:
+            panel.set_axis_off()
+        for panel, (column, change) in zip(axes.flat, changing, strict=False):
+            _draw_panel(panel, lines, column, change, room, [*rows, *alongside])
+        for first in axes[:, 0]:
+            first.set_yticks(range(len(lines)), [name for name, _ in lines])
+            for label, (_, row) in zip(first.get_yticklabels(), lines, strict=True):
+                label.set_fontweight("bold" if row is None else "normal")
+            first.set_ylim(len(lines) - 0.4, -0.6)
+        if options.titles and rows:
+            studies = dict.fromkeys(str(row["study"]) for row in rows)
+            said = [str(rows[0]["model"]), *(studies if len(studies) == 1 else ())]
+            figure.suptitle(style.name(": ".join(said), 80), fontsize=8)
     return figure
 
 
-def _fraction(value: float | None, how: str) -> float | None:
-    """Return a change as a fraction; a measured ratio of 1.1 is a change of 0.1."""
-    return value - 1.0 if value is not None and how == "measured" else value
+def _lines(rows: Sequence[Row]) -> list[tuple[str, Row | None]]:
+    """Return name and row of every line; a study's name, where there are several, has no row."""
+    studies = list(dict.fromkeys(str(row["study"]) for row in rows))
+    found: list[tuple[str, Row | None]] = []
+    for study in studies:
+        own = [row for row in rows if str(row["study"]) == study]
+        found += [(style.name(study), None)] if len(studies) > 1 else []
+        found += [(style.name(row["variant"]), row) for row in own[1:]]
+    return found
 
 
-def _write_values(panel: Any, shown: Sequence[float], changes: Sequence[float | None]) -> None:
-    """Write each bar's value at its end, and make room for it."""
-    largest = max((abs(value) for value in shown), default=0.0) or 1.0
-    low, high = min(0.0, *shown), max(0.0, *shown)
-    margin = 0.5 * (high - low) or largest
-    panel.set_xlim(low - (margin if low < 0 else 0.0), high + margin)
-    for position, (value, change) in enumerate(zip(shown, changes, strict=True)):
+def _draw_panel(
+    panel: Any,
+    lines: Sequence[tuple[str, Row | None]],
+    column: Column,
+    change: Change,
+    room: float,
+    all_: Sequence[Row],
+) -> None:
+    for position, (_, row) in enumerate(lines):
+        value, low, high = _change(row or {}, change)
+        if value is None:
+            continue
+        better = (value < 0) == (column.better == "lower")
+        colour = _NEITHER if not column.better or not value else _SAVED if better else _SPENT
+        if low is None or high is None:
+            panel.plot([0, value], [position, position], color=colour, linewidth=0.8)
+        else:
+            panel.plot([low, high], [position, position], color=colour, linewidth=1.6)
+        panel.plot(value, position, "o", color=colour, markersize=3.5)
+        beyond = max((one for one in (value, high) if one is not None), key=abs) if value >= 0 else min(value, low or 0)
         panel.annotate(
-            units.percent(change),
-            (value, position),
-            xytext=(2 if value >= 0 else -2, 0),
+            _written(value, change),
+            (beyond, position),
+            xytext=(4 if value >= 0 else -4, 0),
             textcoords="offset points",
             ha="left" if value >= 0 else "right",
             va="center",
-            fontsize=6,
+            fontsize=style.POINTS,
         )
+    panel.axvline(0, color="black", linewidth=0.6)
+    panel.spines["left"].set_visible(False)
+    panel.tick_params(left=False)
+    panel.locator_params(axis="x", nbins=3)
+    panel.set_xlim(*_limits([_change(row, change) for row in all_], room))
+    panel.set_xlabel(f"{(column.name or column.heading).partition(' (')[0]}\n({_unit(change)})", linespacing=1.0)
+
+
+def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[float, float]:
+    """Return the ends of a scale that holds all changes, and their values as text beside them."""
+    ends = [end for one in changes for end in one if end is not None]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    span = (high - low) or 1.0
+    share = min(_VALUE_INCHES / max(room, 0.1), 0.42)
+    sides = (low < 0) + (high > 0) or 1
+    margin = span * share / max(1 - sides * share, 0.1)
+    return (
+        low - margin if low < 0 else low - 0.03 * span,
+        high + margin if high > 0 or low == 0 else high + 0.03 * span,
+    )
+
+
+def _change(row: Row, change: Change) -> tuple[float | None, float | None, float | None]:
+    """Return a change and the ends of its interval, in percent or points; a measured ratio of 1.1 is +10 %."""
+    keys = (change.column.key,) if isinstance(change.column.key, str) else change.column.key
+    values = [row.get(key) for key in keys]
+    values = [None if value is None else 100 * (value - (change.how == "measured")) for value in values]
+    value, low, high = (*values, None, None)[:3]
+    return value, low, high
+
+
+def _written(value: float, change: Change) -> str:
+    return units.points(value / 100) if change.how == "difference" else units.percent(value / 100)
+
+
+def _unit(change: Change) -> str:
+    return "change in points" if change.how == "difference" else "change in %"

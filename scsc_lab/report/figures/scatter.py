@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from scsc_lab.analysis import pareto
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
+from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
 
 if TYPE_CHECKING:
@@ -25,50 +26,71 @@ _PLACES = (
 _Point: TypeAlias = tuple[float, float]
 
 
-def draw(rows: Sequence[Row], x: Column, y: Column) -> Figure:
+def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = style.PLAIN) -> Figure:
     """Return the scatter of two columns; networks that lack either are left out.
 
+    An arrow goes from each network's baseline to it. Filled points are those of the Pareto front: no other is better in
+    both. Where only one is, there is no front to draw.
+
     Args:
-        rows: networks, with raw numbers under the columns' keys.
+        rows: networks, with raw numbers under the columns' keys, each with the label of its ``baseline`` if it has one.
         x: the column across; which way is better, which the front goes by, is the column's to say.
         y: the column upwards.
+        options: width.
     """
     higher_x, higher_y = x.better == "higher", y.better == "higher"
     shown = [row for row in rows if row.get(str(x.key)) is not None and row.get(str(y.key)) is not None]
     xs, ys = ([column.scale * row[str(column.key)] for row in shown] for column in (x, y))
-    figure, axes = style.new(style.COLUMN_INCHES, 2.9)
+    width = options.width or style.COLUMN_INCHES
+    figure, axes = style.new(width, 0.83 * width)
     best = pareto.front(xs, ys, higher_x, higher_y)
-    axes.plot(
-        [xs[index] for index in best],
-        [ys[index] for index in best],
-        color="0.6",
-        linestyle="--",
-        drawstyle="steps-pre" if higher_x else "steps-post",
-        linewidth=0.8,
-        zorder=1,
-        label="Pareto front (filled)",
-    )
-    for index, (a, b) in enumerate(zip(xs, ys, strict=True)):
-        on_front = index in best
-        axes.plot(
-            a,
-            b,
-            marker=style.MARKERS[index % len(style.MARKERS)],
-            color=style.COLOURS[index % len(style.COLOURS)],
-            markerfacecolor=None if on_front else "white",
-            markersize=_MARKER_POINTS,
-            zorder=2,
-        )
-    axes.margins(0.18)
-    axes.set_xlim(left=max(axes.get_xlim()[0], 0.0) if min(xs, default=0.0) >= 0 else None)
-    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0) if min(ys, default=0.0) >= 0 else None)
-    axes.set_xlabel(_heading(x))
-    axes.set_ylabel(_heading(y))
-    legend = figure.legend(loc="outside upper right", handlelength=1.5, fontsize=6, frameon=False)
-    legend.set_in_layout(True)
-    line = _steps([(xs[index], ys[index]) for index in best], higher_x)
-    _label(figure, axes, [style.name(row["model"]) for row in shown], list(zip(xs, ys, strict=True)), line)
+    with style.applied():
+        if len(best) > 1:
+            axes.plot(
+                [xs[index] for index in best],
+                [ys[index] for index in best],
+                color="0.6",
+                linestyle="--",
+                drawstyle="steps-pre" if higher_x else "steps-post",
+                linewidth=0.8,
+                zorder=1,
+                label="Pareto front (filled)",
+            )
+            legend = figure.legend(loc="outside upper right", handlelength=1.5)
+            legend.set_in_layout(True)
+        for index, (a, b) in enumerate(zip(xs, ys, strict=True)):
+            axes.plot(
+                a,
+                b,
+                marker=style.MARKERS[index % len(style.MARKERS)],
+                color=style.COLOURS[index % len(style.COLOURS)],
+                markerfacecolor=None if index in best else "white",
+                markersize=_MARKER_POINTS,
+                zorder=2,
+            )
+        arrows = _arrows(axes, shown, list(zip(xs, ys, strict=True)))
+        axes.margins(0.18)
+        axes.set_xlim(left=max(axes.get_xlim()[0], 0.0) if min(xs, default=0.0) >= 0 else None)
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0) if min(ys, default=0.0) >= 0 else None)
+        axes.set_xlabel(_heading(x))
+        axes.set_ylabel(_heading(y))
+        line = _steps([(xs[index], ys[index]) for index in best], higher_x) if len(best) > 1 else []
+        names = [style.name(row["model"]) for row in shown]
+        _label(figure, axes, names, list(zip(xs, ys, strict=True)), [line, *arrows])
     return figure
+
+
+def _arrows(axes: Any, rows: Sequence[Row], points: Sequence[_Point]) -> list[list[_Point]]:
+    """Draw an arrow from each network's baseline to it; return where they run."""
+    places = {str(row["model"]): point for row, point in zip(rows, points, strict=True)}
+    found = []
+    for row, point in zip(rows, points, strict=True):
+        start = places.get(str(row.get("baseline")))
+        if start is not None and start != point:
+            arrow = {"arrowstyle": "-|>", "color": "0.45", "linewidth": 0.8, "shrinkA": 4, "shrinkB": 4}
+            axes.annotate("", point, xytext=start, arrowprops={**arrow, "mutation_scale": 7}, zorder=1)
+            found.append([start, point])
+    return found
 
 
 def _steps(front: Sequence[_Point], higher_x: bool) -> list[_Point]:
@@ -84,11 +106,13 @@ def _heading(column: Column) -> str:
     return f"{column.name or column.heading}{wanted}"
 
 
-def _label(figure: Figure, axes: Any, names: Sequence[str], points: Sequence[_Point], line: Sequence[_Point]) -> None:
-    """Write each name beside its point, where it covers no other name, no point, not the line and not the edge."""
+def _label(
+    figure: Figure, axes: Any, names: Sequence[str], points: Sequence[_Point], lines: Sequence[Sequence[_Point]]
+) -> None:
+    """Write each name beside its point, where it covers no other name, no point, no line and not the edge."""
     figure.draw_without_rendering()
     frame = axes.get_window_extent()
-    obstacles = axes.transData.transform([*points, *_along(line)])
+    obstacles = axes.transData.transform([*points, *(place for line in lines for place in _along(line))])
     taken: list[Any] = []
     for index, (name, point) in enumerate(zip(names, points, strict=True)):
         around = [obstacle for number, obstacle in enumerate(obstacles) if number != index]
@@ -117,7 +141,7 @@ def _write(axes: Any, name: str, point: _Point, place: _Point, *, tie: bool) -> 
         textcoords="offset points",
         ha="left" if place[0] > 0 else "right" if place[0] < 0 else "center",
         va="bottom" if place[1] > 0 else "top",
-        fontsize=6,
+        fontsize=style.POINTS,
         arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "0.5", "shrinkB": 3} if tie else None,
     )
 
