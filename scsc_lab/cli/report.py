@@ -14,7 +14,7 @@ from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
-from scsc_lab.report import document, evidence
+from scsc_lab.report import evidence, publish
 from scsc_lab.store import RowStore
 
 
@@ -93,5 +93,5 @@ def _rewritten(source: Path, folder: Path, name: str | None) -> None:
 
 
 def _written(folder: Path, rows: list[dict[str, object]], name: str) -> None:
-    for path in document.write(folder, rows, name, metrics.columns(), metrics.notes):
+    for path in publish.write(folder, rows, name, metrics.columns(), metrics.notes):
         typer.echo(path)

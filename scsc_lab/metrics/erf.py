@@ -69,6 +69,7 @@ METRIC = Metric(
             name="r(50%), % of the input",
             scale=1e2,
             better="higher",
+            question="Does it see wider?",
             change=Change(Column("r50_difference", "Δ r(50%), points", units.points), "difference", "Δ points"),
         ),
     ),

@@ -192,6 +192,7 @@ METRIC = Metric(
             word="latency",
             scale=1e3,
             better="lower",
+            question="Is it faster?",
             change=Change(
                 Column(("ratio", "ratio_low", "ratio_high"), "time ×, 95%", units.ratio_interval),
                 "measured",

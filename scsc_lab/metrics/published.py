@@ -47,6 +47,7 @@ METRIC = Metric(
             units.plain,
             word="top1",
             better="higher",
+            question="Is it more accurate, as published?",
             change=Change(Column("published_top1_change", "Δ top-1, points", units.signed), "difference", "Δ points"),
         ),
     ),

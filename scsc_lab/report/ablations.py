@@ -44,6 +44,22 @@ def ablation_tables(rows: Sequence[Row], columns: Sequence[Column], notes: Seque
     return Table(first.columns, first.rows, first.title, own_notes, tuple(details), records)
 
 
+def changes_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:
+    """Return one table of all studies of a network: each variant with its changes against the full network alone.
+
+    Args:
+        rows: variants of one or more studies; the first of each study is the full network.
+        columns: those whose change is shown, in order.
+        notes: what must be known to read them.
+    """
+    compared = {study: tables.with_changes(own, columns, 0)[1:] for study, own in by_study(rows).items()}
+    shown = [Column("study", "study", number=False), Column("variant", "variant", number=False)]
+    shown += [column.change.column for column in columns if column.change is not None]
+    said = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in compared) else []
+    variants = tuple(row for own in compared.values() for row in own)
+    return Table(tuple(shown), variants, f"{rows[0]['model']}: change by each variant", (*said, *notes))
+
+
 def by_study(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return the rows of each study, in order."""
     found: dict[str, list[Row]] = {}

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
+from scsc_lab.report import findings
 from scsc_lab.report.tables import Column, Table
 
 _QUANTITIES = {"params": "parameters", "macs": "MACs"}
+
+
+def _verdict(values: tuple[Any, ...]) -> str:
+    return findings.verdict(dict(zip(("verdict", "published", "measured"), values, strict=True)))
 
 
 def claims_table(rows: Sequence[Row]) -> Table:
@@ -18,7 +24,7 @@ def claims_table(rows: Sequence[Row]) -> Table:
         Column("published", "paper", units.percent),
         Column("measured", "ours", units.exact_percent),
         Column("difference", "points", units.points),
-        Column("verdict", "verdict", number=False),
+        Column(("verdict", "published", "measured"), "verdict", _verdict, number=False),
     )
     notes = [
         "Changes of the SCSC network against its baseline, counted as by `scsc-lab flops`; the paper's FLOPs are MACs. "

@@ -17,20 +17,17 @@ def fields_table(rows: Sequence[Row]) -> Table:
         tables.MODEL,
         tables.INPUT,
         Column("stage", "stage", number=False),
-        Column("r20", "r(20%)", units.share),
+        Column(("r20", "r20_low", "r20_high"), "r(20%), 95%", units.share_interval),
         Column(("r50", "r50_low", "r50_high"), "r(50%), 95%", units.share_interval),
-        Column("r95", "r(95%)", units.share),
+        Column(("r95", "r95_low", "r95_high"), "r(95%), 95%", units.share_interval),
         Column("radius50_pixels", "radius 50% (px)", units.decimal),
-        Column("luo_pixels", "Luo (px)", units.decimal),
         Column(("theoretical_pixels", "theoretical_reaches_border"), "theoretical (px)", _theoretical),
-        Column("filled", "filled", units.share),
         Column("truncation", "truncated", units.share),
     )
     notes = [
         "r(t): share of the input's area in the smallest square around the unit's true centre that holds t of the "
-        "gradient's mass. Luo: root of the number of pixels above 4.55% of the largest. Theoretical: the side of the "
-        "field that the architecture allows; filled: the share of it that Luo's size covers. Truncated: mass in the "
-        "outer 5% of the sides. ≥: the theoretical field goes on beyond the image.",
+        "gradient's mass, with its 95% interval. Theoretical: the side of the field that the architecture allows; ≥: "
+        "it goes on beyond the image. Truncated: mass in the outer 5% of the sides.",
     ]
     return Table(columns, tuple(rows), notes=tuple(notes))
 

@@ -25,6 +25,7 @@ class Column:
         scale: what a number is multiplied with to have the heading's unit.
         better: whether less or more of it is wanted: ``lower``, ``higher`` or neither.
         change: how its change against a baseline is had and shown, if it is.
+        question: what is asked of a network against its baseline, answered with yes where it is better.
     """
 
     key: str | tuple[str, ...]
@@ -37,6 +38,7 @@ class Column:
     scale: float = 1.0
     better: Literal["lower", "higher", ""] = ""
     change: Change | None = None
+    question: str = ""
 
     def cell(self, row: Row) -> str:
         """Return the text of this column's cell in a row."""
@@ -128,12 +130,20 @@ def changed(column: Column, heading: str = "Δ") -> tuple[Column, Column]:
 
 MODEL = Column("model", "model", number=False)
 INPUT = Column("resolution", "input", units.size)
-PARAMS = replace(measured("params", "params (M)", units.mega, "params", 1e-6, "lower"), name="parameters (M)")
-MACS = measured("macs", "MACs (G)", units.giga, "macs", 1e-9, "lower")
-ACTIVATIONS = replace(
-    measured("activations", "acts (M)", units.mega, "activations", 1e-6, "lower"), name="activations (M)"
+PARAMS = replace(
+    measured("params", "params (M)", units.mega, "params", 1e-6, "lower"),
+    name="parameters (M)",
+    question="Has it fewer parameters?",
 )
-BYTES = measured("bytes", "bytes (M)", units.mega, "bytes", 1e-6, "lower")
+MACS = replace(measured("macs", "MACs (G)", units.giga, "macs", 1e-9, "lower"), question="Does it cost fewer MACs?")
+ACTIVATIONS = replace(
+    measured("activations", "acts (M)", units.mega, "activations", 1e-6, "lower"),
+    name="activations (M)",
+    question="Does it write fewer activations?",
+)
+BYTES = replace(
+    measured("bytes", "bytes (M)", units.mega, "bytes", 1e-6, "lower"), question="Does it move fewer bytes?"
+)
 
 
 def change_only(column: Column) -> Column:

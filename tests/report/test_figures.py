@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scsc_lab import InputError
+from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
-from scsc_lab.report.figures import erf, latency, style
+from scsc_lab.report import tables
+from scsc_lab.report.figures import ablation, erf, latency, scatter, style
 from scsc_lab.report.figures.style import FigureOptions
+from scsc_lab.report.tables import Column
 
 NAMES = ("resnet50", "scsc_resnet50", "swin_tiny", "scsc_swin_tiny", "faceresnet", "scsc_faceresnet[kernels=3,9]")
 
@@ -175,3 +177,53 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path, suffix):
         style.save(latency.draw([timed("a"), timed("b", 1, "a")]), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert io.BytesIO(paths[0].read_bytes()).read(4)
+
+
+def variant(study: str, name: str, change: float, **more: float) -> dict[str, object]:
+    return {"model": "net", "study": study, "variant": name, "macs_change": change, "params_change": -change, **more}
+
+
+STUDIES = [
+    *(variant("groups", name, value) for name, value in (("full", 0.0), ("groups=1", 0.0024), ("groups=2", -0.01))),
+    *(variant("stages", name, value) for name, value in (("full", 0.0), ("SCSC in no stage", 0.289))),
+]
+
+
+@pytest.mark.parametrize("width", [3.3, 6.9])
+def test_studies_stand_on_one_scale_with_room_for_their_values(width):
+    figure = ablation.draw(STUDIES, [tables.PARAMS, tables.MACS], FigureOptions(width=width))
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    assert box.x0 >= -0.01
+    assert box.x1 <= width + 0.01
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        *("groups", "groups=1", "groups=2", "stages", "SCSC in no stage"),
+    ]
+    assert figure.axes[0].get_xlabel().startswith("parameters")
+    alone = ablation.draw(STUDIES[:3], [tables.PARAMS, tables.MACS], FigureOptions(width=width), STUDIES)
+    for one, other in zip(alone.axes, figure.axes, strict=True):
+        assert one.get_xlim() == pytest.approx(other.get_xlim())
+
+
+def test_an_ablation_shows_an_interval_where_there_is_one():
+    rows = [dict(row, ratio=1.1, ratio_low=1.05, ratio_high=1.2) for row in STUDIES[:3]]
+    (axis,) = ablation.draw(rows, [metrics.columns()["latency"]]).axes
+    spans = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 1.6]
+    assert spans
+    assert spans[0] == pytest.approx([5, 20])
+
+
+def test_trade_offs_are_arrows_and_a_front_of_one_point_has_no_legend():
+    rows = [
+        {"model": "a", "baseline": "a", "macs": 4e9, "user": 5.0},
+        {"model": "b", "baseline": "a", "macs": 3e9, "user": 4.0},
+    ]
+    own = Column("user", "phone (ms)", scale=2.0, better="lower")
+    figure = scatter.draw(rows, tables.MACS, own)
+    (axis,) = figure.axes
+    assert not figure.legends
+    assert [text for text in axis.texts if text.arrow_patch is not None and not text.get_text()]
+    assert axis.lines[0].get_ydata() == pytest.approx([10.0])
+    assert axis.get_ylabel() == "phone (ms), less is better"
+    wanted = scatter.draw(rows, tables.MACS, replace(own, better="higher"))
+    assert len(wanted.legends) == 1

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ROW_INCHES = 0.165
 _FRAME_INCHES = 0.55
+_LONGEST_NAME = 26
 _PANEL_INCHES = 1.15
 _VALUE_INCHES = 0.47
 """Room for a written value beside its dot."""
@@ -44,7 +45,7 @@ def draw(
     changing = [(column, column.change) for column in columns if column.change is not None]
     lines = _lines(rows)
     width = options.width or style.PAGE_INCHES
-    names = max((len(name) for name, _ in lines), default=0) * style.POINTS * 0.55 / 72
+    names = max((len(name) for name, _ in _lines([*rows, *alongside])), default=0) * style.POINTS * 0.55 / 72
     side_by_side = max(1, min(len(changing), int((width - names) / _PANEL_INCHES)))
     bands = max(1, math.ceil(len(changing) / side_by_side))
     height = bands * (_FRAME_INCHES + _ROW_INCHES * len(lines)) + (0.15 if options.titles else 0.0)
@@ -73,8 +74,8 @@ def _lines(rows: Sequence[Row]) -> list[tuple[str, Row | None]]:
     found: list[tuple[str, Row | None]] = []
     for study in studies:
         own = [row for row in rows if str(row["study"]) == study]
-        found += [(style.name(study), None)] if len(studies) > 1 else []
-        found += [(style.name(row["variant"]), row) for row in own[1:]]
+        found += [(style.name(study, _LONGEST_NAME), None)] if len(studies) > 1 else []
+        found += [(style.name(row["variant"], _LONGEST_NAME), row) for row in own[1:]]
     return found
 
 
@@ -120,7 +121,7 @@ def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[f
     ends = [end for one in changes for end in one if end is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     span = (high - low) or 1.0
-    share = min(_VALUE_INCHES / max(room, 0.1), 0.42)
+    share = min(_VALUE_INCHES / max(room, 0.1), 0.3)
     sides = (low < 0) + (high > 0) or 1
     margin = span * share / max(1 - sides * share, 0.1)
     return (

@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import replace
 
 from scsc_lab.provenance import RunInfo
+from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture
 from scsc_lab.report.render.text import one_line, spans
 from scsc_lab.report.tables import Column, Table
 
@@ -103,6 +104,38 @@ def headings(columns: tuple[Column, ...]) -> list[str]:
             subject = heading.partition(" (")[0]
             found.append(heading)
     return found
+
+
+def document(page: Document) -> str:
+    """Return a document that pdflatex sets as it is; its figures are PDF files beside it."""
+    preamble = [r"\documentclass{article}", PREAMBLE, r"\usepackage{graphicx}", r"\usepackage[margin=2cm]{geometry}"]
+    body = [rf"\title{{{text(page.title)}}}", r"\date{}", r"\maketitle", prose(page.lead.text)]
+    labels: set[str] = set()
+    for section in page.sections:
+        body.append(rf"\section{{{text(section.title)}}}")
+        body += [part for block in section.blocks for part in _block(block, labels)]
+    return "\n\n".join(["\n".join(preamble), r"\begin{document}", *body, r"\end{document}"]) + "\n"
+
+
+def _block(block: Block, labels: set[str]) -> list[str]:
+    match block:
+        case Paragraph():
+            return [prose(block.text)]
+        case Bullets():
+            items = "\n".join(rf"\item {prose(item)}" for item in block.items)
+            return [f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"]
+        case Grid():
+            titled = block.table if block.table.title else replace(block.table, title=block.name.replace("_", " "))
+            return [*_floats(titled, labels), r"\clearpage"]
+        case Picture():
+            width = r"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]"
+            return [
+                f"\\begin{{figure}}[t]\n\\centering\n{width}{{{block.name}.pdf}}\n"
+                f"\\caption{{{prose(block.caption)}}}\n\\label{{fig:{block.name}}}\n\\end{{figure}}"
+            ]
+        case Details():
+            inner = [part for one in block.blocks for part in _block(one, labels)]
+            return [rf"\subsection{{{text(block.summary)}}}", *inner]
 
 
 def text(value: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 from scsc_lab.provenance import RunInfo
+from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture
 from scsc_lab.report.render.text import one_line, spans
 from scsc_lab.report.tables import Column, Table
 
@@ -27,6 +29,10 @@ _ENTITIES = {"<": "&lt;", ">": "&gt;"}
 
 def render(table: Table, run: RunInfo) -> str:
     """Return a GitHub table, its notes below; nothing in a cell can break it."""
+    return _table(table)
+
+
+def _table(table: Table) -> str:
     from tabulate import tabulate
 
     lines = [f"**{text(table.title)}**\n"] if table.title else []
@@ -40,8 +46,31 @@ def render(table: Table, run: RunInfo) -> str:
         )
     )
     lines += [f"\n{prose(note)}" for note in table.notes]
-    lines += [f"\n{render(detail, run)}" for detail in table.details]
+    lines += [f"\n{_table(detail)}" for detail in table.details]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def document(page: Document) -> str:
+    """Return a document as GitHub shows it; its pictures are PNG files beside it."""
+    parts = [f"# {text(page.title)}", prose(page.lead.text)]
+    for section in page.sections:
+        parts += [f"## {text(section.title)}", *map(_block, section.blocks)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Paragraph():
+            return prose(block.text)
+        case Bullets():
+            return "\n".join(f"- {prose(item)}" for item in block.items)
+        case Grid():
+            return _table(block.table).rstrip("\n")
+        case Picture():
+            return picture(f"{block.name}.png", block.caption)
+        case Details():
+            inner = "\n\n".join(map(_block, block.blocks))
+            return f"<details>\n<summary>{html.escape(one_line(block.summary))}</summary>\n\n{inner}\n\n</details>"
 
 
 def text(value: str) -> str:

@@ -20,7 +20,9 @@ from scsc_lab.cli import main
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import report
 from scsc_lab.provenance import run_info
-from scsc_lab.report import document, evidence
+from scsc_lab.report import compose, evidence, publish
+from scsc_lab.report.document import Details, Grid, Picture
+from scsc_lab.report.render import latex
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore, as_lines, write
 
@@ -33,7 +35,7 @@ def groups():
 
 
 def written(folder: Path, rows: list[dict[str, object]], name: str, source: Path | None = None) -> list[Path]:
-    return document.write(folder, rows, name, metrics.columns(), metrics.notes, source)
+    return publish.write(folder, rows, name, metrics.columns(), metrics.notes, source)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,7 @@ def folder(tmp_path_factory):
 def test_it_has_every_part_and_its_images_and_links_resolve(folder):
     text = (folder / "README.md").read_text()
     for heading in (
+        "Findings",
         "What the paper claims",
         "Networks, side by side",
         "Latency and its noise floor",
@@ -157,7 +160,7 @@ def test_figures_stay_in_the_folder_whatever_the_study_is_called(folder, tmp_pat
     target = tmp_path / "a" / "b" / "c"
     rows = [{**row, "study": "x/../../../P"} if "study" in row else row for row in rows]
     found = written(target, rows, "x", folder)
-    assert {path.parent for path in found} == {target}
+    assert {path.parent for path in found} == {target, target / "tables"}
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(found)
 
 
@@ -251,3 +254,73 @@ def test_rows_that_lack_something_are_refused(folder):
     rows = evidence.read(folder / evidence.ROWS)
     with pytest.raises(InputError, match="not those of a report"):
         written(folder, [{"table": "run"}, *rows[1:]], "x")
+
+
+def composed(folder, rows):
+    return compose.document(rows, "tiny", metrics.columns(), metrics.notes, folder)
+
+
+def test_a_report_opens_with_findings_that_rows_alone_decide(folder):
+    rows = evidence.read(folder / evidence.ROWS)
+    table = composed(folder, rows).sections[0].blocks[0].table
+    found = {row["question"]: row for row in table.rows}
+    assert found["Face: FLOPs"]["answer"] == "reproduced"
+    pair = next(row for row in rows if row["table"] == "comparison" and row["baseline"] != row["model"])
+    assert found[f"{pair['model']}: does it cost fewer MACs?"]["answer"] == "yes"
+    slower = [{**row, "ratio": 1.8, "ratio_low": 1.7, "ratio_high": 1.9, "verdict": "slower"} for row in rows]
+    unclear = [{**row, "ratio": 1.0, "ratio_low": 0.9, "ratio_high": 1.1, "verdict": "same"} for row in rows]
+    for changed, answer, figure in ((slower, "no", "1.800 × (1.700–1.900)"), (unclear, "no difference", "1.000 ×")):
+        rows_ = [
+            one if row["table"] == "comparison" and row["model"] == pair["model"] else row
+            for row, one in zip(rows, changed, strict=True)
+        ]
+        asked = {row["question"]: row for row in composed(folder, rows_).sections[0].blocks[0].table.rows}
+        assert asked[f"{pair['model']}: is it faster?"]["answer"] == answer
+        assert figure in asked[f"{pair['model']}: is it faster?"]["figure"]
+
+
+def test_every_table_is_a_file_for_latex_and_every_figure_a_pdf(folder):
+    blocks = list(composed(folder, evidence.read(folder / evidence.ROWS)).blocks())
+    for block in blocks:
+        if isinstance(block, Grid):
+            text = (folder / "tables" / f"{block.name}.tex").read_text()
+            assert r"\caption{" in text
+            assert r"\label{" in text
+        if isinstance(block, Picture):
+            assert (folder / f"{block.name}.pdf").read_bytes().startswith(b"%PDF")
+    names = [block.name for block in blocks if isinstance(block, (Grid, Picture))]
+    assert len(names) > len(set(names)) / 2
+
+
+def test_studies_of_other_networks_are_folded_away(folder, tmp_path):
+    rows = evidence.read(folder / evidence.ROWS)
+    again = [{**row, "model": f"other {row['model']}"} for row in rows if row["table"] == "ablation"]
+    details = [block for block in composed(folder, [*rows, *again]).blocks() if isinstance(block, Details)]
+    assert len(details) == 1
+    written(tmp_path, [*rows, *again], "two", folder)
+    text = (tmp_path / "README.md").read_text()
+    assert text.count("<details>") == text.count("</details>") == 1
+
+
+def test_what_no_row_supports_is_not_said(folder):
+    rows = evidence.read(folder / evidence.ROWS)
+    bare = [row for row in rows if row["table"] in ("run", "comparison")]
+    bare = [{key: value for key, value in row.items() if "ratio" not in key and "seconds" not in key} for row in bare]
+    titles = [section.title for section in composed(folder, bare).sections]
+    assert "Latency and its noise floor" not in titles
+    assert "Effective receptive fields" not in titles
+    said = " ".join(item for block in composed(folder, bare).blocks() for item in getattr(block, "items", ()))
+    assert "Latency: all networks" not in said
+    assert "Receptive fields:" not in said
+    assert "fvcore's count" not in said
+
+
+def test_the_whole_document_goes_through_pdflatex(folder, tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex here")
+    rows = evidence.read(folder / evidence.ROWS)
+    shutil.copytree(folder, tmp_path / "paper")
+    (tmp_path / "paper" / "report.tex").write_text(latex.document(composed(folder, rows)))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "report.tex"]
+    done = subprocess.run(command, cwd=tmp_path / "paper", capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]

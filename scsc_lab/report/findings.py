@@ -1,0 +1,110 @@
+"""What a report finds: each claim and each question with its answer, its figure and where the evidence is, by rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scsc_lab import units
+from scsc_lab.records import Row
+from scsc_lab.report.tables import Change, Column, Table
+
+_SAME = 0.001
+"""A change of an exact number below which two networks are the same in it."""
+
+CLAIMS = "What the paper claims, and what is counted"
+NETWORKS = "Networks, side by side"
+FIELDS = "Effective receptive fields"
+"""Headings under which the evidence stands."""
+
+NOTES = (
+    "Yes or no where the difference is clear of its interval, or of rounding where the number is exact; the figure "
+    "gives the change, its interval where there is one, and both numbers.",
+)
+COLUMNS = (
+    Column("question", "question", number=False),
+    Column("answer", "answer", number=False),
+    Column("figure", "figure", number=False),
+    Column("evidence", "evidence", number=False),
+)
+
+
+def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequence[Column]) -> Table:
+    """Return a table of claims and questions, each with answer, figure and evidence.
+
+    Args:
+        claims: rows of the paper's claims; those that are not measured are left out.
+        networks: networks with the changes of the columns, each with the label of its ``baseline``.
+        columns: what is asked about: those that have a change and a better direction.
+    """
+    rows = [_claim(row) for row in claims if row.get("measured") is not None]
+    pairs = [row for row in networks if row.get("baseline") not in (None, row["model"])]
+    for row in pairs:
+        against = next((one for one in networks if one["model"] == row["baseline"]), {})
+        for column in columns:
+            if column.better and column.change is not None:
+                rows += _answers(row, against, column, column.change)
+    return Table(COLUMNS, tuple(rows))
+
+
+def verdict(row: Row) -> str:
+    """Return a claim's verdict with its direction: "saves more than claimed", "costs more than claimed"."""
+    if row.get("verdict") != "differs" or row.get("measured") is None:
+        return str(row.get("verdict") or "")
+    claimed = row.get("published") or 0.0
+    more = row["measured"] < claimed
+    if claimed < 0:
+        return "saves more than claimed" if more else "saves less than claimed"
+    return "costs less than claimed" if more else "costs more than claimed"
+
+
+def _claim(row: Row) -> Row:
+    published = row.get("published")
+    claimed = "similar" if published is None else units.percent(published)
+    figure = f"{units.exact_percent(row['measured'])}, claimed {claimed}"
+    return {"question": str(row["claim"]), "answer": verdict(row), "figure": figure, "evidence": CLAIMS}
+
+
+def _answers(row: Row, against: Row, column: Column, change: Change) -> list[Row]:
+    text = change.column.cell(row)
+    if not text:
+        return []
+    value, certain = _change(row, against, column, change)
+    if value is None:
+        return []
+    gained = (value < 0) == (column.better == "lower")
+    answer = ("yes" if gained else "no") if certain else "no difference"
+    name = (column.name or column.heading).partition(" (")[0]
+    question = column.question or f"{'Less' if column.better == 'lower' else 'More'} {name}?"
+    numbers = f"{column.cell(against)} → {column.cell(row)}" if column.cell(against) and column.cell(row) else ""
+    kind = " points" if change.how == "difference" else " ×" if change.how == "measured" else ""
+    figure = f"{_with_unit(text, kind)}{f'; {numbers} {unit(column)}'.rstrip() if numbers else ''}"
+    asked = f"{row['model']}: {question[0].lower()}{question[1:]}"
+    return [{"question": asked, "answer": answer, "figure": figure, "evidence": NETWORKS}]
+
+
+def _with_unit(text: str, unit: str) -> str:
+    head, bracket, tail = text.partition(" (")
+    return f"{head}{unit}{bracket}{tail}"
+
+
+def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[float | None, bool]:
+    """Return how much a number changes, below zero for less, and whether its interval is clear of no change."""
+    value = row.get(change.key)
+    if value is None:
+        return None, False
+    if change.how == "measured":
+        keys = change.column.key if isinstance(change.column.key, tuple) else (change.key,)
+        ends = [row.get(key) for key in keys[1:]]
+        clear = all(end is not None and (end < 1) == (value < 1) and end != 1 for end in ends)
+        return value - 1, clear and row.get("verdict") != "same"
+    low, high = (row.get(f"{column.key}{end}") for end in ("_low", "_high"))
+    low_against, high_against = (against.get(f"{column.key}{end}") for end in ("_low", "_high"))
+    if low is None or high is None or low_against is None or high_against is None:
+        return value, abs(value) >= _SAME
+    return value, bool(high < low_against or high_against < low)
+
+
+def unit(column: Column) -> str:
+    """Return the unit that a heading ends in, if it does: ``M`` of ``params (M)``."""
+    name, bracket, rest = column.heading.partition(" (")
+    return rest.rstrip(")") if bracket and name else ""

@@ -1,0 +1,126 @@
+"""What a report says of how its numbers were obtained, from rows alone: a sentence only where rows support it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scsc_lab import units
+from scsc_lab.records import Row
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Column, Table
+
+
+def sentences(rows: Sequence[Row]) -> list[str]:
+    """Return how each kind of number was had, on which machine and with which versions."""
+    run = rows[0]
+    found = []
+    if any(row.get("macs") is not None for row in rows):
+        found.append(
+            "Parameters, MACs, activations, bytes: one forward pass on torch's meta device at ATen's operators, batch "
+            "1, evaluation mode; as `scsc-lab flops`."
+        )
+    if checks := {str(row["check"]) for row in rows if row.get("check")}:
+        found.append(f"fvcore's count of the same networks, operator by operator: {', '.join(sorted(checks))}.")
+    found += [*_timing(run, rows), *_fields(rows)]
+    machine = run["machine"]
+    on = f" ({run['device_name']})" if run.get("device_name") else ""
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    commit = f", commit {run['commit']}" if run.get("commit") else ""
+    return [
+        *found,
+        f"Seed {run['seed']}; weights: random unless a row says otherwise.",
+        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['system']}; "
+        f"timed on {run['device']}{on}.",
+        f"Versions: {versions}{commit}; {run['time']}.",
+    ]
+
+
+def noise(rows: Sequence[Row]) -> str:
+    """Return what a network timed against itself gave; nothing where none was."""
+    if len(rows) < 2 or rows[1].get("ratio") is None:
+        return ""
+    again = rows[1]
+    values = (again["ratio"], again["ratio_low"], again["ratio_high"])
+    return (
+        f"{rows[0]['model']}, timed against itself in {len(again['samples_seconds'])} pairs: "
+        f"{units.ratio_interval(values)}, verdict “{again['verdict']}”. Differences that this interval holds are this "
+        f"machine's noise, for a network of about this time at batch {again['batch']}; shorter passes are noisier."
+    )
+
+
+def steadiness(rows: Sequence[Row]) -> Table:
+    """Return the table of how steadily each network was timed: pairs, spread, drift, outliers, load, layout."""
+    found = [
+        {
+            **row,
+            "pairs": len(row["samples_seconds"]),
+            "spread": row.get("spread") or _spread(row["samples_seconds"]),
+            "outlier_count": None if row.get("outliers") is None else len(row["outliers"]),
+        }
+        for row in rows
+    ]
+    columns = (
+        tables.MODEL,
+        Column("pairs", "pairs", units.integer),
+        Column("repeats", "passes a sample", units.integer),
+        Column("spread", "median / fastest", units.ratio),
+        Column("drift_change", "drift, last third", units.percent),
+        Column("outlier_count", "outliers, kept", units.integer),
+        Column("load", "load on the machine", units.decimal),
+        Column("noise_floor", "noise floor", units.share),
+        Column("memory_format", "layout", lambda text: units.plain(text).replace("_", "-"), number=False),
+    )
+    return Table(tables.filled(columns, found), tuple(found))
+
+
+def inferred(rows: Sequence[Row]) -> list[str]:
+    """Return what no source says and was inferred, network by network."""
+    found = {str(row.get("model") or row.get("network")): row["inferred"] for row in rows if row.get("inferred")}
+    return [f"{name}: {text}." for name, text in found.items()]
+
+
+def unmeasured(rows: Sequence[Row]) -> list[str]:
+    """Return what a reader may look for and not find, and why."""
+    found = []
+    if any(str(row.get("verdict", "")).startswith("needs training") for row in rows):
+        found.append("The paper's claims about accuracy: they need training, and are left open.")
+    if any(row.get("published_top1") is not None for row in rows):
+        found.append("Top-1 figures are those published, with their source.")
+    found += [f"The {row['what']} of {row['model']}: {row['reason']}." for row in rows if row["table"] == "missing"]
+    timed = [row for row in rows if row.get("median_seconds") is not None]
+    if timed and not any(str(row.get("device", "")).startswith("cuda") for row in timed):
+        found.append("Latency on a GPU: all times here are of the machine named above.")
+    fields = [row for row in rows if row["table"] == "field"]
+    if fields and all(row.get("weights") == "random" for row in fields):
+        found.append("Receptive fields of trained networks: these are at random initialisation.")
+    return found or ["Whatever no row here is about."]
+
+
+def _timing(run: Row, rows: Sequence[Row]) -> list[str]:
+    plan = run.get("settings", {}).get("plan")
+    if plan is None or not any(row.get("median_seconds") is not None for row in rows):
+        return []
+    budget = plan["budget"]
+    return [
+        "Latency: all networks of a comparison side by side, in rounds of random order (seeded), up to "
+        f"{int(budget['pairs'])} rounds or {budget['max_seconds']:g} s, after a warm-up; ratios are medians of the "
+        f"paired ratios with a bootstrap 95% interval ({int(plan['resamples']):,} resamples), “same” within "
+        f"±{100 * plan['delta']:g}%; as `scsc-lab latency`."
+    ]
+
+
+def _fields(rows: Sequence[Row]) -> list[str]:
+    fields = [row for row in rows if row["table"] == "field"]
+    if not fields:
+        return []
+    first = fields[0]
+    seeds = f" and {first['seeds']} initialisations" if first.get("seeds", 1) > 1 else ""
+    return [
+        "Receptive fields: gradient of the last stage's central units with respect to the input, "
+        f"{first['images']} {first['image_kind']}{seeds}, each map normalised before averaging, intervals over "
+        f"images{seeds and ' and initialisations'}; as `scsc-lab erf`."
+    ]
+
+
+def _spread(samples: Sequence[float]) -> float:
+    return sorted(samples)[len(samples) // 2] / min(samples)

@@ -1,0 +1,66 @@
+"""A report as a folder: README.md that GitHub shows, tables for a paper, figures as PNG and PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scsc_lab import store
+from scsc_lab.errors import InputError, last_line
+from scsc_lab.provenance import RunInfo
+from scsc_lab.records import Row
+from scsc_lab.report import compose
+from scsc_lab.report.compose import Notes
+from scsc_lab.report.document import Grid, Picture
+from scsc_lab.report.figures import style
+from scsc_lab.report.figures.style import FigureOptions
+from scsc_lab.report.render import latex, markdown
+from scsc_lab.report.render.text import one_line
+from scsc_lab.report.tables import Column
+
+_DOTS_PER_INCH = 200
+
+
+def write(
+    folder: Path,
+    rows: Sequence[Row],
+    name: str,
+    columns: Mapping[str, Column],
+    notes: Notes,
+    source: Path | None = None,
+    options: FigureOptions = style.PLAIN,
+) -> list[Path]:
+    """Write a report into a folder, each file whole or not at all; return their paths, README.md first.
+
+    Args:
+        folder: where they go.
+        rows: rows of :func:`scsc_lab.experiments.report.measure`, the run's first.
+        name: what the report is called.
+        columns: the columns of every metric, by word.
+        notes: returns what must be known to read rows of some columns, from the rows and the columns' words.
+        source: folder of the rows and of the maps that they name. Default: ``folder``.
+        options: width and titles of the figures.
+
+    Raises:
+        InputError: if a file cannot be written, or a row lacks something.
+    """
+    document = compose.document(rows, name, columns, notes, source or folder)
+    unknown = RunInfo(str(rows[0].get("command", "")), "", {}, {})
+    try:
+        texts = {folder / "README.md": markdown.document(document)}
+        for block in document.blocks():
+            if isinstance(block, Grid):
+                texts[folder / "tables" / f"{block.name}.tex"] = latex.render(block.table, unknown)
+        figures = {block.name: block.draw(options) for block in document.blocks() if isinstance(block, Picture)}
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(f"the rows are not those of a report: {one_line(last_line(error))}") from None
+    for path, text in texts.items():
+        store.write(path, text)
+    drawn = []
+    for stem, figure in figures.items():
+        for suffix in (".png", ".pdf"):
+            drawn.append(folder / f"{stem}{suffix}")
+            style.save(figure, drawn[-1], palette=True, dots_per_inch=_DOTS_PER_INCH)
+    return [*texts, *drawn]
