@@ -12,8 +12,8 @@ from scsc_lab.errors import InputError, last_line
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import ablations, claims, comparison, evidence, findings, method, receptive_fields, tables
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section
-from scsc_lab.report.render.text import one_line
 from scsc_lab.report.tables import Column, Table, with_changes
+from scsc_lab.report.text import one_line
 
 Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 """Returns what must be known to read rows of the columns of some words."""

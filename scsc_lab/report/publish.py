@@ -15,8 +15,8 @@ from scsc_lab.report.document import Grid, Picture
 from scsc_lab.report.figures import style
 from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.render import latex, markdown
-from scsc_lab.report.render.text import one_line
 from scsc_lab.report.tables import Column
+from scsc_lab.report.text import one_line
 
 _DOTS_PER_INCH = 200
 

@@ -24,8 +24,8 @@ from scsc_lab.report import tables
 from scsc_lab.report.render import csv as csv_format
 from scsc_lab.report.render import json as json_format
 from scsc_lab.report.render import latex, markdown
-from scsc_lab.report.render.text import one_line
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.report.text import one_line
 
 RUN = run_info(arguments=["flops", "a b"])
 EVIL = "a|b<c>`d`*e*[f](g)\nh_i_j _k_ \\ &"

@@ -90,7 +90,7 @@ def _name(row: Row, *, batches: bool) -> str:
     if len(name) > _LONGEST_LABEL:
         breaks = [index + 1 for index, letter in enumerate(name[: _LONGEST_LABEL + 1]) if letter in "_-[ +:.,"]
         at = max(breaks, default=_LONGEST_LABEL)
-        name = f"{name[:at]}\n{name[at:].strip()}"
+        name = f"{name[:at]}\n{style.name(name[at:], _LONGEST_LABEL)}"
     return f"{name}\nbatch {row['batch']}" if batches else name
 
 

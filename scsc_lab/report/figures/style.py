@@ -17,7 +17,7 @@ import numpy as np
 
 from scsc_lab import store
 from scsc_lab.errors import InputError
-from scsc_lab.report.render.text import one_line
+from scsc_lab.report.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from scsc_lab.provenance import RunInfo
-from scsc_lab.report.render.text import visible
 from scsc_lab.report.tables import Table
+from scsc_lab.report.text import visible
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from scsc_lab.provenance import RunInfo
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture
-from scsc_lab.report.render.text import one_line, spans
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.report.text import one_line, spans
 
 PREAMBLE = r"\usepackage{booktabs}"
 """What a document needs to take these tables in."""

@@ -7,8 +7,8 @@ import re
 
 from scsc_lab.provenance import RunInfo
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture
-from scsc_lab.report.render.text import one_line, spans
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.report.text import one_line, spans
 
 _SPECIAL = re.compile(
     r"""[\\|`$]                              # escapes, cells, code and formulas, wherever they stand

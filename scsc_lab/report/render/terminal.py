@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import IO, Literal
 
 from scsc_lab.provenance import RunInfo
-from scsc_lab.report.render.text import one_line
 from scsc_lab.report.tables import Table
+from scsc_lab.report.text import one_line
 
 _PIPED_WIDTH = 1000
 _LINE = 80
