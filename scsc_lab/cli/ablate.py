@@ -184,5 +184,5 @@ def _draw(table: Table, columns: Sequence[Column], folder: Path) -> None:
 
     for part in (table, *table.details):
         path = folder / f"ablation_{file_name(str(part.rows[0]['study']))}.png"
-        style.save(ablation.draw(part.rows, columns), path)
+        style.save(ablation.draw(part.rows, columns, alongside=table.raw), path)
         typer.echo(f"figure: {path}", err=True)

@@ -32,6 +32,7 @@ def sentences(rows: Sequence[Row]) -> list[str]:
         f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['system']}; "
         f"timed on {run['device']}{on}.",
         f"Versions: {versions}{commit}; {run['time']}.",
+        "To cite: scsc-lab with the version above, and the sources that the networks and figures here name.",
     ]
 
 
