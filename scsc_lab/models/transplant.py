@@ -5,27 +5,22 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import types
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.architectures import mixers
-from scsc_lab.architectures.specs import SpatialOperator, TransplantSpec, scsc_of
+from scsc_lab.architectures.specs import SpatialOperator, TransplantSpec
 from scsc_lab.counting.count import count
-from scsc_lab.errors import InputError, located
-from scsc_lab.layers.mixers import load
-from scsc_lab.models import calibrate, construct, external, spatial
+from scsc_lab.errors import InputError
+from scsc_lab.models import calibrate, spatial
 from scsc_lab.models.deploy import copied
 from scsc_lab.models.match import NEAR_ENOUGH, nearest_width
+from scsc_lab.models.replacement import Decision, Mixer, decide, holder, put
 from scsc_lab.models.spatial import Candidate
-
-Mixer: TypeAlias = Callable[..., nn.Module]
-"""What makes a mixer: called with input channels, output channels and the stride, and its settings by name."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def transplant(
     note = ""
     if spec.match:
         spec, note = _matched(grafted, candidates, x, spec, make)
-    decided = [_decide(candidate, x.shape, spec, make) for candidate in candidates]
+    decided = [decide(candidate, x.shape, spec, make) for candidate in candidates]
     decided = [(candidate, placed, f"{reason}{note}" if placed else reason) for candidate, placed, reason in decided]
     if not any(placed for _, placed, _ in decided):
         why = f": {decided[0][0].name} stays: {decided[0][2]}" if decided else ""
@@ -97,7 +92,7 @@ def transplant(
     deviations = _deviations(grafted, x, decided)
     for candidate, placed, _ in decided:
         if placed is not None:
-            _put(grafted, candidate, placed, spec)
+            put(grafted, candidate, placed, spec)
     failure = _failure(grafted, x, shape)
     if failure:
         grafted, decided = _one_by_one(copy.deepcopy(model).eval(), decided, x, shape, spec)
@@ -105,51 +100,6 @@ def transplant(
             raise InputError(f"the transplant finds nothing to replace in {type(model).__name__}: {failure}")
     _calibrate(grafted, x, decided, deviations)
     return grafted, [Change(c.name, c.kind, c.was, placed is not None, reason) for c, placed, reason in decided]
-
-
-_Decision: TypeAlias = tuple[Candidate, nn.Module | None, str]
-"""An operator, the mixer in its place or none, and the mixer in words or why there is none."""
-
-
-def _decide(
-    candidate: Candidate, image: torch.Size, spec: TransplantSpec, make: Mixer | None, device: str | None = None
-) -> _Decision:
-    """Return the mixer for one operator, on the operator's device unless another is given."""
-    if candidate.stays:
-        return candidate, None, candidate.stays
-    assert candidate.maps is not None
-    given, out = candidate.maps
-    own = make is not None or ":" in spec.mixer
-    try:
-        if own:
-            words = mixers.label(spec.mixer) if make is None else getattr(make, "__name__", type(make).__name__)
-            make = make or _with_settings(external.find(spec.mixer).factory, spec)
-        elif spec.mixer == "scsc":
-            make, words = _scsc(spec, spatial.stage(out, image), given[1])
-        else:
-            make, words = _with_settings(load(spec.mixer), spec), spec.mixer
-    except _TooFewError as error:
-        return candidate, None, str(error)
-    if spec.width and (own or spec.mixer != "scsc"):
-        make, words = _between(make, spec.width), f"{words} width {spec.width:g}"
-    reference = next(candidate.module.parameters())
-    where = torch.device(device) if device else reference.device
-    try:
-        mixer = _made(make, given[1], out[1], candidate.stride, where)
-    except InputError as error:
-        if own:
-            raise
-        return candidate, None, str(error)
-    except Exception as error:  # whatever the user's own code raises
-        raise InputError(
-            f"{words}({given[1]}, {out[1]}, {candidate.stride}) cannot be built: {located(error)}"
-        ) from error
-    if not isinstance(mixer, nn.Module):
-        raise InputError(f"{words} returned {type(mixer).__name__}, not an nn.Module")
-    mixer = mixer.to(device=where, dtype=reference.dtype).eval()
-    if own and not device:
-        _check_shape(mixer, words, candidate)
-    return candidate, mixer, words
 
 
 def _matched(
@@ -165,7 +115,7 @@ def _matched(
         wanted = dataclasses.replace(spec, width=width, match="")
         total = getattr(parts[""], spec.match)
         for place, candidate in places.items():
-            mixer = _decide(candidate, x.shape, wanted, make, device="meta")[1]
+            mixer = decide(candidate, x.shape, wanted, make, device="meta")[1]
             if mixer is None or candidate.maps is None:
                 continue
             old = sum(getattr(parts[c.name], spec.match) for c in candidates if (c.maps, c.stride, c.kind) == place)
@@ -179,97 +129,18 @@ def _matched(
     return dataclasses.replace(spec, width=width, match=""), near + missed
 
 
-class _TooFewError(Exception):
-    """There are too few channels for the mixer."""
-
-
-def _scsc(spec: TransplantSpec, stage: int, channels: int) -> tuple[Mixer, str]:
-    """Return what makes the SCSC module of a stage: with fewer groups where there are not the channels for them."""
-    scsc = scsc_of(spec.settings, stage)
-    scales = len(scsc.kernels)
-    if channels < scales:
-        raise _TooFewError(f"{channels} channels for {scales} kernels")
-    settings = dataclasses.asdict(scsc) | {"groups": min(scsc.groups, channels // scales)}
-    words = f"SCSC {','.join(map(str, scsc.kernels))} groups {settings['groups']}"
-    if spec.width:
-        settings["reduction"] = spec.width * (scsc.reduction or 1 / scales)
-        words += f" width {spec.width:g}"
-    make = load("scsc")
-    return lambda c_in, c_out, stride: make(c_in, c_out, stride, **settings), words
-
-
-def _with_settings(make: Mixer, spec: TransplantSpec) -> Mixer:
-    return lambda c_in, c_out, stride: make(c_in, c_out, stride, **dict(spec.settings))
-
-
-class Between(nn.Module):
-    """A mixer on another width, between two 1×1 convolutions."""
-
-    tail: ClassVar[tuple[str, ...]] = ("recover",)
-
-    def __init__(self, make: Mixer, in_channels: int, width: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.embed = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.mixer = make(width, width, stride)
-        self.recover = nn.Conv2d(width, out_channels, 1, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(N, out_channels, ceil(H / stride), ceil(W / stride))``."""
-        y: Tensor = self.recover(self.mixer(self.embed(x)))
-        return y
-
-
-def _between(make: Mixer, width: float) -> Mixer:
-    return lambda c_in, c_out, stride: Between(make, c_in, max(round(width * c_in), min(c_in, 8)), c_out, stride)
-
-
-def _made(make: Mixer, in_channels: int, out_channels: int, stride: int, device: torch.device) -> nn.Module:
-    """Return a mixer with random weights; on the meta device without, if its code can do without values."""
-    if device.type != "meta":
-        with torch.device(device):
-            return make(in_channels, out_channels, stride)
-    try:
-        with torch.device(device), construct.uninitialised():
-            return make(in_channels, out_channels, stride)
-    except InputError:
-        raise
-    except Exception:  # its constructor reads values
-        return make(in_channels, out_channels, stride)
-
-
-def _check_shape(mixer: nn.Module, words: str, candidate: Candidate) -> None:
-    """Raise InputError unless a mixer gives the map that the operator gave."""
-    assert candidate.maps is not None
-    given, due = candidate.maps
-    reference = next(candidate.module.parameters())
-    try:
-        with torch.no_grad():
-            out = mixer(torch.zeros(given, device=reference.device, dtype=reference.dtype))
-    except Exception as error:  # whatever the user's own code raises
-        size = "×".join(map(str, given))
-        raise InputError(f"{words} fails on a map of {size}: {located(error)}") from error
-    if not isinstance(out, Tensor) or out.shape != due:
-        gives = "×".join(map(str, out.shape)) if isinstance(out, Tensor) else type(out).__name__
-        sizes = ("×".join(map(str, shape)) for shape in (given, due))
-        raise InputError(
-            "{words} gives {gives} from {0} in place of {name}: {1} is due".format(
-                *sizes, words=words, gives=gives, name=candidate.name
-            )
-        )
-
-
 def _one_by_one(
-    grafted: nn.Module, decided: list[_Decision], x: Tensor, shape: torch.Size, spec: TransplantSpec
-) -> tuple[nn.Module, list[_Decision]]:
+    grafted: nn.Module, decided: list[Decision], x: Tensor, shape: torch.Size, spec: TransplantSpec
+) -> tuple[nn.Module, list[Decision]]:
     """Replace again, trying the network after each module, so that one it cannot do without stays."""
-    kept: list[_Decision] = []
+    kept: list[Decision] = []
     for candidate, placed, reason in decided:
         if placed is None:
             kept.append((candidate, placed, reason))
             continue
-        old = _holder(grafted, candidate)
+        old = holder(grafted, candidate)
         before = dict(old.__dict__), dict(old._modules)
-        _put(grafted, candidate, placed, spec)
+        put(grafted, candidate, placed, spec)
         failure = _failure(grafted, x, shape)
         if failure:
             old.__dict__.clear()
@@ -280,47 +151,7 @@ def _one_by_one(
     return grafted, kept
 
 
-def _holder(model: nn.Module, candidate: Candidate) -> nn.Module:
-    return model.get_submodule(candidate.name.rpartition(".")[0])
-
-
-def _put(model: nn.Module, candidate: Candidate, mixer: nn.Module, spec: TransplantSpec) -> None:
-    """Set a mixer in the place of an operator."""
-    assert candidate.maps is not None
-    parent = _holder(model, candidate)
-    method, channels_last = spatial.HOSTS.get(type(parent).__name__, ("", candidate.kind == "attention"))
-    shortcut = spec.shortcut and candidate.maps.given == candidate.maps.out
-    plain = candidate.kind != "attention" and not shortcut
-    channels_last = channels_last and candidate.kind == "attention"
-    name = candidate.name.rpartition(".")[2]
-    setattr(parent, name, mixer if plain else Placed(mixer, channels_last=channels_last, shortcut=shortcut))
-    if method and candidate.kind == "attention":
-        setattr(parent, method, types.MethodType(_whole_map, parent))
-
-
-def _whole_map(host: Any, x: Tensor) -> Any:
-    """Stand in for a method that cuts a map into windows: a mixer takes the map as it is."""
-    return host.attn(x)
-
-
-class Placed(nn.Module):
-    """A mixer on maps with their channels last, or with an identity shortcut around it."""
-
-    def __init__(self, mixer: nn.Module, *, channels_last: bool, shortcut: bool) -> None:
-        super().__init__()
-        self.mixer = mixer
-        self.channels_last = channels_last
-        self.shortcut = shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output map, channels where they were."""
-        maps = spatial.channels_first(x, self.channels_last)
-        y: Tensor = self.mixer(maps)
-        y = maps + y if self.shortcut else y
-        return y.permute(0, 2, 3, 1) if self.channels_last else y
-
-
-def _deviations(model: nn.Module, x: Tensor, decided: list[_Decision]) -> dict[str, float]:
+def _deviations(model: nn.Module, x: Tensor, decided: list[Decision]) -> dict[str, float]:
     """Return the deviation of what each operator that goes gives; nothing on the meta device."""
     if x.device.type == "meta":
         return {}
@@ -331,7 +162,7 @@ def _deviations(model: nn.Module, x: Tensor, decided: list[_Decision]) -> dict[s
         return {}  # it takes as many images as it was given and no more: the mixers' scale stays their own
 
 
-def _calibrate(model: nn.Module, x: Tensor, decided: list[_Decision], deviations: dict[str, float]) -> None:
+def _calibrate(model: nn.Module, x: Tensor, decided: list[Decision], deviations: dict[str, float]) -> None:
     wanted = {
         placed: deviations[candidate.name]
         for candidate, placed, _ in decided

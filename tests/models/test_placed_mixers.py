@@ -34,7 +34,7 @@ FAMILIES = {
     "mobilenetv3": ("mobilenetv3_small_050", {}),
     "densenet": ("densenet121", {"block_config": (2, 2, 4, 2)}),
     "swin": ("swin_tiny_patch4_window7_224", SWIN),
-    "convmixer": ("convmixer_768_32", {}),
+    "convmixer": ("", {}),
     "inception_next": ("inception_next_atto", {"depths": (1, 1, 2, 1)}),
     "repvgg": ("repvgg_a0", {}),
     "poolformer": ("poolformer_s12", {}),
@@ -48,6 +48,8 @@ def network(family: str) -> nn.Module:
     name, arguments = FAMILIES[family]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if family == "convmixer":  # timm's smallest is large
+            return timm.models.convmixer.ConvMixer(64, 8, num_classes=10).eval()
         model: nn.Module = timm.create_model(name, num_classes=10, **arguments)
     return model.eval()
 
@@ -64,8 +66,11 @@ def after_a_step(model: nn.Module, x: torch.Tensor) -> tuple[float, float]:
     return norm, float(out.detach().float().var())
 
 
-@pytest.mark.parametrize("mixer", ["scsc", "mixconv", "focal", "selective_kernel", "dilated_reparam", "identity"])
-@pytest.mark.parametrize("family", FAMILIES)
+EVERY_FAMILY = [(family, mixer) for family in FAMILIES for mixer in ("scsc", "focal")]
+EVERY_MIXER = [("mobilenetv3", mixer) for mixer in mixers.names() if mixer not in ("scsc", "focal")]
+
+
+@pytest.mark.parametrize(("family", "mixer"), EVERY_FAMILY + EVERY_MIXER)
 def test_a_transplant_starts_tame(family, mixer):
     model = network(family)
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -83,8 +88,7 @@ def test_a_transplant_starts_tame(family, mixer):
         assert 0.1 < variance_after / variance < 10
 
 
-@pytest.mark.parametrize("mixer", mixers.names())
-@pytest.mark.parametrize("family", ["resnet", "swin", "mobilenetv3"])
+@pytest.mark.parametrize(("family", "mixer"), [("mobilenetv3", one) for one in mixers.names()] + [("swin", "scsc")])
 def test_other_sides_and_bfloat16(family, mixer):
     model = network(family)
     grafted, _ = transplant(model, mixer, input_shape=(1, 3, 64, 64))
@@ -164,7 +168,7 @@ def test_ones_own_file(tmp_path):
     path.write_text(OWN)
     grafted, _ = transplant(small(), f"{path}:Block", kernel=5, input_shape=(1, 3, 16, 16))
     assert grafted[1].conv.kernel_size == (5, 5)
-    due = r"Block gives 1×8×14×14 from 1×8×16×16 in place of 1: 1×8×16×16 is due$"
+    due = r"Block crop true gives 1×8×14×14 from 1×8×16×16 in place of 1: 1×8×16×16 is due$"
     for name, message in {
         "Block": due,
         "Broken": r"Broken fails on a map of 1×8×16×16: Attr",
