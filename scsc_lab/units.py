@@ -108,6 +108,26 @@ def ratio_interval(values: tuple[float | None, ...]) -> str:
     return with_interval(values, ratio)
 
 
+def signed_decimal(value: float | None) -> str:
+    """Return a difference with its sign, rounded as :func:`decimal` does: ``+1.20``."""
+    return _signed(value, decimal)
+
+
+def points_interval(values: tuple[float | None, ...]) -> str:
+    """Return a difference in points with its interval: ``−1.20 (−2.10 to −0.30)``."""
+    return with_interval(values, signed_decimal)
+
+
+def probability(value: float | None) -> str:
+    """Return a p value to a thousandth: ``0.002``, and ``<0.001`` below."""
+    return MISSING if value is None else "<0.001" if value < 0.0005 else f"{value:.3f}"
+
+
+def correlation(value: float | None) -> str:
+    """Return a correlation to a hundredth, with its sign: ``+0.31``."""
+    return MISSING if value is None else f"{value:+.2f}".replace("-", _MINUS)
+
+
 def milliseconds(seconds: float | None) -> str:
     """Return a time in milliseconds: 0.01234 is ``12.34``."""
     return MISSING if seconds is None else significant(1e3 * seconds)

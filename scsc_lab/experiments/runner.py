@@ -53,7 +53,8 @@ class Task:
         Raises:
             InputError: if a network is a module in hand.
         """
-        settings = dataclasses.asdict(self.settings) if self.settings is not None else None
+        own = getattr(self.settings, "identity", None)  # of settings that say more than decides the numbers
+        settings = own() if own else dataclasses.asdict(self.settings) if self.settings is not None else None
         identity = [self.metric, [network.identity() for network in self.networks], settings, _versions()]
         if metrics.registry()[self.metric].where == "alone":  # times of two machines are not to stand in one table
             identity.append(_machine())

@@ -48,7 +48,9 @@ METRIC = Metric(
             word="top1",
             better="higher",
             question="Is it more accurate, as published?",
-            change=Change(Column("published_top1_change", "Δ top-1, points", units.signed), "difference", "Δ points"),
+            change=Change(
+                Column("published_top1_change", "Δ top-1, points", units.signed), "difference", "Δ points", scale=1.0
+            ),
         ),
     ),
     measure=measure,

@@ -56,11 +56,16 @@ class Change:
         how: ``ratio``: a fraction of the baseline's (−0.25: a quarter less); ``difference``: in the number's own unit;
             ``measured``: the metric gives it itself, with its interval.
         beside: heading where it stands beside the number itself.
+        scale: what a difference is multiplied with to be in points.
+        paired: takes a row and the baseline's and returns what is to be added to the row: a difference with its
+            interval, where both rows hold what it is made of.
     """
 
     column: Column
     how: Literal["ratio", "difference", "measured"] = "ratio"
     beside: str = "Δ"
+    scale: float = 1e2
+    paired: Callable[[Row, Row], Row] | None = None
 
     @property
     def key(self) -> str:
@@ -83,7 +88,9 @@ def with_changes(rows: Sequence[Row], columns: Sequence[Column], baseline: int) 
     for row in rows:
         added: Row = {}
         for column in columns:
-            if column.change is not None and column.change.how != "measured":
+            if column.change is not None and column.change.paired is not None:
+                added |= column.change.paired(row, reference) if row is not reference else {}
+            elif column.change is not None and column.change.how != "measured":
                 value, against = row.get(str(column.key)), reference.get(str(column.key))
                 added[column.change.key] = None
                 if row is not reference and value is not None and against is not None:

@@ -148,7 +148,7 @@ def train(
         if not all(torch.isfinite(tensor).all() for tensor in network.parameters()):
             run.status = "diverged"
         if checkpoint is not None and batches.shard.rank == 0:
-            _save(checkpoint, network, objective, optimizer, run)
+            _save(checkpoint, network, objective, optimizer if epoch + 1 < recipe.epochs else None, run)
     if run.outputs is None and run.status == "complete":
         run.outputs = outputs(network, batches, device)
     network.eval()
@@ -269,12 +269,15 @@ def _over_processes(loss: Tensor) -> float:
     return float(loss)
 
 
-def _save(path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer, run: Trained) -> None:
+def _save(
+    path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer | None, run: Trained
+) -> None:
+    """Write all that a run goes on from; a finished one needs no optimizer."""
     buffer = io.BytesIO()
     state = {
         "model": network.state_dict(),
         "objective": objective.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizer": optimizer.state_dict() if optimizer else None,
         "curve": [asdict(epoch) for epoch in run.curve],
         "status": run.status,
         "images_per_second": run.images_per_second,
@@ -291,7 +294,8 @@ def _restore(
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(state["model"])
         objective.load_state_dict(state["objective"])
-        optimizer.load_state_dict(state["optimizer"])
+        if state["optimizer"] is not None:
+            optimizer.load_state_dict(state["optimizer"])
         run.curve = [Epoch(**epoch) for epoch in state["curve"]]
     except (pickle.UnpicklingError, KeyError, TypeError, ValueError, RuntimeError, OSError, EOFError) as error:
         reason = str(error).splitlines()[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -16,52 +16,8 @@ from scsc_lab.training.data import registry
 from scsc_lab.training.draws import Purpose, torch_seed
 from scsc_lab.training.heads import fitted
 from scsc_lab.training.loop import Report, Trained, train
-from scsc_lab.training.recipes import Recipe
+from scsc_lab.training.plan import Input, Plan
 from scsc_lab.training.tasks import goal
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What all runs of a comparison share: whatever stands here makes another experiment.
-
-    Attributes:
-        data: name of the data set, as ``--data`` takes it.
-        recipe: the recipe, with what was overridden.
-        task: ``classification`` or ``verification``.
-        recipe_name: what the recipe is called.
-        train_images, test_images: images of each split; 0: the data's own number.
-        size: height and width of an input, in pixels; none: the data's own, or the network's.
-        split: for data in one folder, the share of its images that is the test; 0: it has splits of its own.
-        skip_unreadable: go on without the files that cannot be read.
-    """
-
-    data: str
-    recipe: Recipe
-    task: str = "classification"
-    recipe_name: str = ""
-    train_images: int = 0
-    test_images: int = 0
-    size: tuple[int, int] | None = None
-    split: float = 0.0
-    skip_unreadable: bool = False
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a network says of its own input: used where plan and data do not decide.
-
-    Attributes:
-        size: height and width, in pixels.
-        mean, std: normalisation of each channel, for pixels from 0 to 1.
-        crop_share: share of the shorter side that is kept in evaluation.
-        interpolation: Pillow's name of the filter that resizes.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    crop_share: float = 0.875
-    interpolation: str = "bicubic"
 
 
 @dataclass(frozen=True)
@@ -142,6 +98,7 @@ def run(
         "waiting": max((epoch.waiting for epoch in trained.curve), default=0.0),
         "status": trained.status,
         "head": head,
+        "input": [channels, *batches.preparation.size],
     }
     return trained, network, row
 
@@ -168,15 +125,6 @@ def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE) -> Batches:
         own.interpolation,
     )
     return Batches(data, plan.recipe, preparation, seed, place.workers, place.shard)
-
-
-def planned(plan: Plan, **overrides: object) -> Plan:
-    """Return a plan whose recipe has other values.
-
-    Raises:
-        InputError: if a value breaks a rule of the recipe.
-    """
-    return replace(plan, recipe=replace(plan.recipe, **overrides))  # type: ignore[arg-type]
 
 
 def _length(network: nn.Module, batches: Batches) -> int:

@@ -134,7 +134,8 @@ def _change(row: Row, change: Change) -> tuple[float | None, float | None, float
     """Return a change and the ends of its interval, in percent or points; a measured ratio of 1.1 is +10 %."""
     keys = (change.column.key,) if isinstance(change.column.key, str) else change.column.key
     values = [row.get(key) for key in keys]
-    values = [None if value is None else 100 * (value - (change.how == "measured")) for value in values]
+    scale = change.scale if change.how == "difference" else 100
+    values = [None if value is None else scale * (value - (change.how == "measured")) for value in values]
     value, low, high = (*values, None, None)[:3]
     return value, low, high
 

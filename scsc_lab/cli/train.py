@@ -1,0 +1,225 @@
+"""``scsc-lab train``: networks trained in pairs, seed by seed, and how their accuracies differ."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scsc_lab.architectures import overrides
+from scsc_lab.cli import networks, options, progress
+from scsc_lab.errors import InputError
+from scsc_lab.provenance import run_info
+from scsc_lab.report import render as formats
+from scsc_lab.report import training as tables
+from scsc_lab.report.figures import style
+from scsc_lab.settings import Request
+from scsc_lab.store import RowStore, check_writable
+from scsc_lab.training.recipes import RECIPES
+
+_SUFFIXES = (".safetensors", ".pth")
+
+
+def train(
+    models: options.Models = None,
+    model: options.MoreModels = None,
+    data: Annotated[
+        str,
+        typer.Option("--data", metavar="NAME", help="navon, faces, imagefolder:DIR or hf:NAME_OR_PATH."),
+    ] = "navon",
+    task: Annotated[
+        str | None,
+        typer.Option("--task", metavar="NAME", help="classification or verification. Default: what the data is for."),
+    ] = None,
+    recipe: Annotated[str, typer.Option("--recipe", metavar="NAME", help=f"{', '.join(RECIPES)}.")] = "pico",
+    recipe_set: Annotated[
+        list[str] | None,
+        typer.Option("--recipe-set", metavar="KEY=VALUE", help="Change the recipe, e.g. lr=1e-3; repeatable."),
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", metavar="N", help="Runs of each network.")] = "10",
+    epochs: Annotated[str | None, typer.Option("--epochs", metavar="N", help="Default: the recipe's.")] = None,
+    train_images: Annotated[
+        str | None, typer.Option("--train-images", metavar="N", help="Images to learn from. Default: the data's.")
+    ] = None,
+    test_images: Annotated[
+        str | None, typer.Option("--test-images", metavar="N", help="Images to be judged on. Default: the data's.")
+    ] = None,
+    batch_size: Annotated[
+        str | None, typer.Option("--batch-size", metavar="N", help="Images of a step. Default: the recipe's.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="SHARE", help="Share of one folder's images that is the test.")
+    ] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Go on without files that cannot be read.")
+    ] = False,
+    delta: Annotated[
+        str, typer.Option("--delta", metavar="POINTS", help="Difference in accuracy that counts as none.")
+    ] = "0.5",
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="The baseline against itself with other seeds: the noise floor.")
+    ] = False,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="FILE", help="Keep runs in this JSON-lines file; skip those it has."),
+    ] = None,
+    jobs: Annotated[str, typer.Option("--jobs", metavar="N", help="Processes that train, a run each.")] = "1",
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="ADDRESS", help="local, or a Dask scheduler, tcp://host:8786.")
+    ] = "local",
+    workers: Annotated[str, typer.Option("--workers", metavar="N", help="Processes that read images.")] = "0",
+    write_weights: Annotated[
+        Path | None,
+        typer.Option("--write-weights", metavar="FOLDER", help="Write trained weights there, for --weights."),
+    ] = None,
+    suffix: Annotated[
+        str, typer.Option("--weights-format", metavar="SUFFIX", help=f"{' or '.join(_SUFFIXES)}.")
+    ] = ".safetensors",
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw every seed, pairs joined, and the differences.")
+    ] = None,
+    curves: Annotated[Path | None, typer.Option("--curves", metavar="FILE", help="Draw the learning curves.")] = None,
+    set_: options.Changes = None,
+    weights: options.Weights = None,
+    label: options.Labels = None,
+    resolution: options.Resolution = None,
+    channels: options.Channels = None,
+    transplant: options.Transplant = False,
+    mixer: options.Mixers = None,
+    rule: options.Rules = None,
+    device: options.Device = "auto",
+    threads: options.Threads = "1",
+    seed: options.Seed = "0",
+    baseline: options.Baseline = None,
+    format: options.Format = None,
+    output: options.Output = None,
+) -> int:
+    """Train networks in pairs of one seed and compare their accuracies: the last epoch, with a 95 % interval.
+
+    Past one accelerator, torchrun spreads one run: torchrun --nproc-per-node=2 -m scsc_lab train ...
+    """
+    named = networks.read(
+        models,
+        model,
+        changes=set_,
+        weights=weights,
+        channels=channels,
+        resolution=resolution,
+        transplant=transplant,
+        mixers=mixer,
+        rules=rule,
+        labels=label,
+    )
+    given = {
+        "data": data,
+        "recipe": recipe,
+        "task": task,
+        "epochs": _whole("--epochs", epochs),
+        "batch_size": _whole("--batch-size", batch_size),
+        "train_images": _whole("--train-images", train_images),
+        "test_images": _whole("--test-images", test_images),
+        "split": None if split is None else str(options.number("--split", split)),
+        "skip_unreadable": str(skip_unreadable).lower(),
+    }
+    changed = overrides.parse(recipe_set or [], "--recipe-set")
+    request = Request(
+        device=options.device(device),
+        threads=options.whole("--threads", threads, 4096),
+        seed=options.seed(seed),
+        seeds=options.whole("--seeds", seeds, 1000),
+        options=(
+            *((key, value) for key, value in given.items() if value is not None),
+            *((f"recipe.{key}", value) for key, value in changed.items()),
+        ),
+    )
+    processes, points = options.whole("--jobs", jobs), options.number("--delta", delta, 100)
+    options.choice("--weights-format", suffix, _SUFFIXES)
+    formats.choose(format, output)
+    for figure in filter(None, (plot, curves)):
+        style.check(figure)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (store or processes > 1):
+        raise InputError("torchrun spreads one run at a time: leave --store and --jobs out")
+    if store:
+        check_writable(store)
+
+    import dataclasses
+
+    from scsc_lab.experiments import runner
+    from scsc_lab.experiments import train as studying
+    from scsc_lab.metrics import accuracy, training
+
+    settings = dataclasses.replace(
+        training.configure(request),
+        workers=0 if workers == "0" else options.whole("--workers", workers, 1024),
+        checkpoints=str(store.with_name(f"{store.stem}.checkpoints")) if store else "",
+        weights=str(write_weights) if write_weights else "",
+        suffix=suffix,
+    )
+    settings = dataclasses.replace(settings, plan=dataclasses.replace(settings.plan, size=named.resolution))
+    found = named.networks()
+    kept = RowStore(store) if store else None
+    from scsc_lab.training import processes as spread
+
+    with spread.joined() as shard, _quiet(shard.rank > 0), runner.executor(executor, processes) as pool:
+        with progress.stepwise() as told:
+            trained = studying.measure(
+                found,
+                settings,
+                baseline=networks.baseline(baseline, found),
+                delta=points,
+                self_test=self_test,
+                store=kept,
+                executor=pool,
+                progress=told,
+            )
+        if trained.interrupted:
+            if kept:
+                typer.echo(f"{store}: {len(kept.rows)} runs are kept; the same command goes on from there", err=True)
+            raise KeyboardInterrupt
+        notes = [*_notes(trained.networks), *accuracy.notes(trained.networks), *named.notes]
+        table = tables.table(trained.networks, trained.runs, notes)
+        where = next((str(row["device"]) for row in trained.runs), "cpu")
+        if shard.rank == 0:
+            formats.emit(table, run_info(where, request.seed), format, output)
+            _draw(trained.networks, plot, curves)
+    return 0
+
+
+def _notes(rows: tuple[dict[str, object], ...]) -> list[str]:
+    """Return which heads were replaced, and which settings make these numbers a probe."""
+    found = []
+    for row in rows:
+        runs = row["runs"]
+        assert isinstance(runs, list)
+        if runs and runs[0]["head"]:
+            found.append(f"{row['model']}: {runs[0]['head']}.")
+    return found
+
+
+def _draw(rows: tuple[dict[str, object], ...], plot: Path | None, curves: Path | None) -> None:
+    from scsc_lab.report.figures import accuracy
+
+    for path, draw in ((plot, accuracy.draw), (curves, accuracy.curves)):
+        if path is not None:
+            style.save(draw(rows), path)
+            typer.echo(f"figure: {path}", err=True)
+
+
+def _whole(option: str, text: str | None) -> str | None:
+    return None if text is None else str(options.whole(option, text))
+
+
+@contextlib.contextmanager
+def _quiet(wanted: bool) -> Iterator[None]:
+    """Let a process that is not the first say nothing."""
+    if not wanted:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
+    sys.stdout.flush()

@@ -1,0 +1,112 @@
+"""Training runs, network × seed: one task each, and what they come to, paired against a baseline."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from scsc_lab.analysis import paired_seeds
+from scsc_lab.architectures.network import Network
+from scsc_lab.experiments import runner
+from scsc_lab.experiments.runner import Progress, Task
+from scsc_lab.metrics import accuracy
+from scsc_lab.records import Row
+from scsc_lab.store import RowStore
+from scsc_lab.training.plan import Training
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to.
+
+    Attributes:
+        runs: one row a run, with its ``model``; network by network, seed by seed.
+        networks: one row a network, against the baseline where it is not it.
+        interrupted: whether a keyboard interrupt ended it before all runs were done.
+    """
+
+    runs: tuple[Row, ...]
+    networks: tuple[Row, ...]
+    interrupted: bool = False
+
+
+def measure(
+    networks: Sequence[Network],
+    settings: Training,
+    *,
+    baseline: int = 0,
+    delta: float = accuracy.DELTA,
+    self_test: bool = False,
+    store: RowStore | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train networks, each with every seed, and compare them with the baseline.
+
+    Args:
+        networks: the networks.
+        settings: data, recipe, seeds and where to train.
+        baseline: which network the others are compared with.
+        delta: difference in points that counts as none.
+        self_test: train the baseline against itself with other seeds: the difference that nothing makes.
+        store: where the rows of runs are added as they end; those it has are not trained again.
+        executor: where runs are made, one a worker; this process without one.
+        progress: told what is being done.
+
+    Raises:
+        InputError: if network, data and recipe do not go together.
+    """
+    arms = _arms(networks, settings, baseline, self_test)
+    tasks = [
+        [Task("training", (network,), dataclasses.replace(own, seeds=(seed,))) for seed in own.seeds]
+        for network, own, _ in arms
+    ]
+    ordered = [task for together in zip(*tasks, strict=True) for task in together]  # seed by seed: pairs end together
+    measured = runner.run(list(dict.fromkeys(ordered)), store, executor, progress)
+    if store is not None and settings.checkpoints and not measured.interrupted:
+        shutil.rmtree(settings.checkpoints, ignore_errors=True)  # every run has its row
+    rows = [
+        [{"model": label, **measured.rows[task][0]} for task in own if task in measured.rows]
+        for own, (_, _, label) in zip(tasks, arms, strict=True)
+    ]
+    return Trained(
+        tuple(row for own in rows for row in own),
+        tuple(summaries(rows, 0 if self_test else baseline, delta)),
+        measured.interrupted,
+    )
+
+
+def summaries(runs: Sequence[Sequence[Row]], baseline: int = 0, delta: float = accuracy.DELTA) -> list[Row]:
+    """Return one row a network from the rows of its runs: mean, deviation, and the difference to the baseline.
+
+    Args:
+        runs: the rows of each network's runs, paired by their place; a network without runs is left out.
+        baseline: which network the others are compared with.
+        delta: difference in points that counts as none.
+    """
+    found = [{"model": own[0]["model"], **accuracy.summary(own)} for own in runs if own]
+    reference = next((row for row in found if runs[baseline] and row["model"] == runs[baseline][0]["model"]), None)
+    others = [row for row in found if row is not reference]
+    for row in others:
+        row |= accuracy.against(row, reference, delta) if reference else {}
+    compared = [row for row in others if row.get("p_value") is not None]
+    for row, adjusted in zip(compared, paired_seeds.holm([row["p_value"] for row in compared]), strict=True):
+        row["p_holm"] = adjusted
+    for row in found:
+        row["baseline"] = reference["model"] if reference else None
+        row["verdict"] = row.pop("accuracy_verdict", None)
+    return found
+
+
+def _arms(
+    networks: Sequence[Network], settings: Training, baseline: int, self_test: bool
+) -> list[tuple[Network, Training, str]]:
+    """Return what is trained, how, and what it is called."""
+    if not self_test:
+        return [(network, settings, str(network)) for network in networks]
+    own, shift = networks[baseline], max(settings.seeds) + 1 - min(settings.seeds)
+    other = dataclasses.replace(settings, seeds=tuple(seed + shift for seed in settings.seeds))
+    return [(own, settings, str(own)), (own, other, f"{own}, other seeds")]

@@ -1,0 +1,131 @@
+"""One training run: a network trained and judged with one seed. It has no column: accuracy is made of runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scsc_lab.architectures.network import Network
+from scsc_lab.errors import InputError
+from scsc_lab.metrics import Metric, Tell
+from scsc_lab.provenance import versions
+from scsc_lab.records import Row, file_name
+from scsc_lab.settings import Request
+from scsc_lab.training.plan import SEEDS, Input, Training, plan
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+_TOLD_EVERY = 10
+
+
+def configure(request: Request) -> Training:
+    """Return how runs are made, from the words of the request: ``data``, ``recipe`` …, and ``recipe.KEY``."""
+    words = {key: value for key, value in request.options if "." not in key}
+    recipe = {key.removeprefix("recipe."): value for key, value in request.options if key.startswith("recipe.")}
+    seeds = tuple(range(request.seed, request.seed + (request.seeds or SEEDS)))
+    return Training(plan(words, recipe), seeds, request.device, request.threads)
+
+
+def measure(networks: Sequence[Network], settings: Training, tell: Tell) -> list[Row]:
+    """Return one row a network: its run with the first seed."""
+    return [run(network, settings, settings.seeds[0], tell) for network in networks]
+
+
+def run(network: Network, settings: Training, seed: int, tell: Tell) -> Row:
+    """Return the row of one run: see :func:`scsc_lab.training.run.run`, with ``train_macs`` and ``versions``.
+
+    ``train_macs`` are those of all steps: three times the forward pass's, since the gradients of inputs and of weights
+    cost as much again each, less the first layer's, whose input needs no gradient.
+
+    Raises:
+        InputError: if network, data and recipe do not go together.
+    """
+    import torch
+
+    from scsc_lab.counting.count import count
+    from scsc_lab.execution.device import find
+    from scsc_lab.models import build
+    from scsc_lab.training import processes
+    from scsc_lab.training import run as training
+
+    torch.set_num_threads(settings.threads)
+    device = find(settings.device)
+    report = _report(network, settings, seed, tell)
+    place = training.Place(
+        str(device), settings.workers, _checkpoint(network, settings, seed), processes.shard(), report
+    )
+    tell(f"{network}, seed {seed}")
+    try:
+        trained, module, row = training.run(
+            lambda: build.build(network), own_input(network), settings.plan, seed, place
+        )
+    except InputError as error:
+        raise InputError(f"{network}: {error}") from None
+    found = count(module.cpu(), (1, *row.pop("input")))
+    first = next((cell.macs for cell in found.cells if cell.macs), 0)
+    images = len(trained.curve) * (row["train_images"] // row["batch_size"]) * row["batch_size"]
+    if settings.weights:
+        name = f"{file_name(str(network))}-{file_name(settings.plan.data)}-{seed}{settings.suffix}"
+        row["weights_file"] = name
+        save(module, Path(settings.weights) / name)
+    return {**row, "train_macs": images * (3 * found.macs - first), "device": str(device), "versions": versions()}
+
+
+def own_input(network: Network) -> Input:
+    """Return what a network says of its input: its resolution, normalisation, and timm's crop and filter."""
+    from scsc_lab.models import build
+
+    facts = build.facts(network)
+    said = getattr(build.empty(network), "pretrained_cfg", None) or {}
+    return Input(
+        facts.resolution,
+        facts.mean,
+        facts.std,
+        float(said.get("crop_pct") or Input.crop_share),
+        str(said.get("interpolation") or Input.interpolation),
+    )
+
+
+def save(module: nn.Module, path: Path) -> None:
+    """Write a network's weights, whole or not at all, to ``.safetensors`` or ``.pth``, as ``--weights`` takes them."""
+    import io
+
+    import torch
+
+    from scsc_lab import store
+
+    state = {key: value.contiguous() for key, value in module.state_dict().items()}
+    if path.suffix == ".safetensors":
+        try:
+            from safetensors.torch import save as serialised
+        except ImportError:
+            raise InputError("writing .safetensors needs safetensors: pip install 'scsc-lab[safetensors]'") from None
+        store.write(path, serialised(state))
+        return
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    store.write(path, buffer.getvalue())
+
+
+def _checkpoint(network: Network, settings: Training, seed: int) -> Path | None:
+    if not settings.checkpoints or network.module is not None:
+        return None
+    identity = {**settings.identity(), "seeds": seed, "network": network.identity()}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return Path(settings.checkpoints) / f"{digest}.pth"
+
+
+def _report(network: Network, settings: Training, seed: int, tell: Tell) -> Callable[[int, float, float, float], None]:
+    def report(step: int, loss: float, rate: float, waiting: float) -> None:
+        if step % _TOLD_EVERY == 0:
+            tell(f"{network}, seed {seed}: step {step}, loss {loss:.3f}, {rate:.0f} images/s, waiting {waiting:.0%}")
+
+    return report
+
+
+METRIC = Metric(name="training", columns=(), measure=measure, configure=configure, usual=False)

@@ -1,0 +1,42 @@
+"""The table of training runs: what each network comes to over its seeds, and against the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scsc_lab import units
+from scsc_lab.records import Row
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Column, Table
+
+
+def table(networks: Sequence[Row], runs: Sequence[Row], notes: Sequence[str] = ()) -> Table:
+    """Return one line a network; JSON and CSV carry a row a network and a row a run, told apart by ``kind``.
+
+    Args:
+        networks: rows of :func:`scsc_lab.experiments.train.summaries`.
+        runs: rows of runs, each with its ``model``.
+        notes: what must be known to read them.
+    """
+    parts = dict.fromkeys(
+        key.removesuffix("_accuracy_mean") for row in networks for key in row if key.endswith("_accuracy_mean")
+    )
+    columns = (
+        tables.MODEL,
+        Column("seeds", "seeds"),
+        Column(("accuracy_mean", "accuracy_deviation"), "accuracy (%)", _with_deviation),
+        *(Column((f"{p}_accuracy_mean", f"{p}_accuracy_deviation"), f"{p} (%)", _with_deviation) for p in parts),
+        Column(("accuracy_difference", "difference_low", "difference_high"), "Δ points, 95%", units.points_interval),
+        Column("p_value", "p", units.probability),
+        Column("p_holm", "p, Holm", units.probability),
+        Column("pair_correlation", "ρ", units.correlation),
+        Column("verdict", "verdict", number=False),
+    )
+    records = [{"kind": "network", **{k: v for k, v in row.items() if k != "runs"}} for row in networks]
+    records += [{"kind": "run", **row} for row in runs]
+    return Table(tables.filled(columns, networks), tuple(networks), notes=tuple(notes), records=tuple(records))
+
+
+def _with_deviation(values: tuple[float | None, ...]) -> str:
+    mean, deviation = values
+    return units.decimal(mean) if deviation is None else f"{units.decimal(mean)} ± {units.decimal(deviation)}"

@@ -1,0 +1,139 @@
+"""What runs of a comparison share, as data: data set, recipe, task and budget. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+from scsc_lab.architectures.values import typed
+from scsc_lab.errors import InputError, nearest
+from scsc_lab.training.recipes import RECIPES, Recipe
+
+TASKS = ("classification", "verification")
+"""What a network can be trained and judged for."""
+
+OPEN_SETS = ("faces",)
+"""Data for verification: the identities of the test are not those of the training."""
+
+FEWEST_SEEDS = 6
+"""Seeds below which there is no verdict: of five, a sign-flip test cannot get below 2 / 2⁵ = 6 %."""
+
+SEEDS = 10
+"""Runs of each network unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs of a comparison share: whatever stands here makes another experiment.
+
+    Attributes:
+        data: name of the data set, as ``--data`` takes it.
+        recipe: the recipe, with what was overridden.
+        task: ``classification`` or ``verification``.
+        recipe_name: what the recipe is called, with what was overridden.
+        train_images, test_images: images of each split; 0: the data's own number.
+        size: height and width of an input, in pixels; none: the data's own, or the network's.
+        split: for data in one folder, the share of its images that is the test; 0: it has splits of its own.
+        skip_unreadable: go on without the files that cannot be read.
+    """
+
+    data: str = "navon"
+    recipe: Recipe = RECIPES["pico"]
+    task: str = "classification"
+    recipe_name: str = "pico"
+    train_images: int = 0
+    test_images: int = 0
+    size: tuple[int, int] | None = None
+    split: float = 0.0
+    skip_unreadable: bool = False
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a network says of its own input: used where plan and data do not decide.
+
+    Attributes:
+        size: height and width, in pixels.
+        mean, std: normalisation of each channel, for pixels from 0 to 1.
+        crop_share: share of the shorter side that is kept in evaluation.
+        interpolation: Pillow's name of the filter that resizes.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    crop_share: float = 0.875
+    interpolation: str = "bicubic"
+
+
+@dataclass(frozen=True)
+class Training:
+    """Runs of a network.
+
+    Attributes:
+        plan: what they share.
+        seeds: one run for each.
+        device: device to train on.
+        threads: threads of one operator on the CPU; with one, a run that goes on gives the very same numbers.
+        workers: processes that read images.
+        checkpoints: folder of the files that runs go on from; empty: none are kept.
+        weights: folder that trained weights are written to; empty: they are not.
+        suffix: ``.safetensors`` or ``.pth``.
+    """
+
+    plan: Plan = field(default_factory=Plan)
+    seeds: tuple[int, ...] = tuple(range(SEEDS))
+    device: str = "auto"
+    threads: int = 1
+    workers: int = 0
+    checkpoints: str = ""
+    weights: str = ""
+    suffix: str = ".safetensors"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the numbers of these runs, as plain data: where files go and the recipe's name do not."""
+        plan = dataclasses.asdict(self.plan)
+        del plan["recipe"]["source"], plan["recipe_name"]
+        return {"plan": plan, "seeds": self.seeds, "device": self.device}
+
+
+def plan(words: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Plan:
+    """Return a plan from a user's words, typed and checked.
+
+    Args:
+        words: ``data``, ``recipe``, ``task``, ``train_images``, ``test_images``, ``split``, ``skip_unreadable``, and
+            ``epochs`` and ``batch_size``, which override the recipe's. Default: ``navon`` by ``pico``; ``faces`` are
+            for verification.
+        overrides: fields of the recipe by name.
+
+    Raises:
+        InputError: if a word or a key of the recipe is unknown, or a value makes no sense.
+    """
+    name = words.get("recipe", "pico")
+    if name not in RECIPES:
+        raise InputError(f"unknown recipe {name!r}{nearest(name, RECIPES)} (recipes: {', '.join(RECIPES)})")
+    kinds = get_type_hints(Recipe)
+    del kinds["source"]
+    made = dict(overrides or {})
+    for key in ("epochs", "batch_size"):
+        if key in words:
+            if key in made:
+                raise InputError(f"{key} is given twice")
+            made[key] = words[key]
+    for key in made:
+        if key not in kinds:
+            raise InputError(f"unknown key {key!r} of a recipe{nearest(key, kinds)} (keys: {', '.join(kinds)})")
+    recipe = dataclasses.replace(RECIPES[name], **{key: typed(key, value, kinds[key]) for key, value in made.items()})
+    data = words.get("data", "navon")
+    task = words.get("task", TASKS[data in OPEN_SETS])
+    if task not in TASKS:
+        raise InputError(f"--task {task!r}: one of {', '.join(TASKS)}{nearest(task, TASKS)}")
+    own = get_type_hints(Plan)
+    rest = {key: value for key, value in words.items() if key not in ("data", "recipe", "task", "epochs", "batch_size")}
+    for key in rest:
+        if key not in ("train_images", "test_images", "split", "skip_unreadable"):
+            raise InputError(f"unknown word {key!r} about training{nearest(key, own)}")
+    called = " ".join((name, *(f"{key}={value}" for key, value in made.items())))
+    return Plan(data, recipe, task, called, **{key: typed(key, value, own[key]) for key, value in rest.items()})
