@@ -1,0 +1,192 @@
+"""Training as tasks: rows a run, rows a network, kept and paired; and the command."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from scsc_lab import InputError
+from scsc_lab.architectures.network import Network
+from scsc_lab.cli import main
+from scsc_lab.experiments import compare, train
+from scsc_lab.metrics import accuracy, training
+from scsc_lab.report import training as tables
+from scsc_lab.settings import Request
+from scsc_lab.store import RowStore
+from scsc_lab.training.plan import Training, plan
+
+NET = """
+from torch import nn
+def linear(width: int = 8):
+    return nn.Sequential(nn.Conv2d(3, width, 8, stride=8), nn.ReLU(), nn.Flatten(), nn.Linear(64 * width, 20))
+def broken():
+    class Broken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3 * 64 * 64, 20)
+        def forward(self, x):
+            return self.linear(x.flatten(1)) * (float("nan") if self.training else 1.0)
+    return Broken()
+"""
+
+
+@pytest.fixture
+def networks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    return [Network.of("net.py:linear", {"width": width}) for width in (4, 8)]
+
+
+def small(seeds=(0, 1)) -> Training:
+    words = {"epochs": "1", "train_images": "64", "test_images": "40"}
+    return Training(plan(words, {"warmup_epochs": "0"}), tuple(seeds), device="cpu")
+
+
+def test_rows_of_runs_and_of_networks(networks):
+    trained = train.measure(networks, small())
+    assert [(row["model"], row["seed"]) for row in trained.runs] == [
+        (str(network), seed) for network in networks for seed in (0, 1)
+    ]
+    for row in trained.runs:
+        assert row["status"] == "complete"
+        assert {"accuracy", "global_accuracy", "local_accuracy", "curve", "images_per_second", "versions"} <= row.keys()
+    width = 4
+    macs, first = 64 * (width * 3 * 64) + 64 * width * 20, 64 * (width * 3 * 64)
+    assert trained.runs[0]["train_macs"] == 64 * (3 * macs - first)
+    baseline, other = trained.networks
+    assert other["accuracy_difference"] == pytest.approx(other["accuracy_mean"] - baseline["accuracy_mean"])
+    assert (other["baseline"], other["verdict"], "p_value" in baseline) == (str(networks[0]), None, False)
+
+
+def test_runs_are_kept_and_not_repeated(networks, tmp_path):
+    store = RowStore(tmp_path / "rows.jsonl")
+    first = train.measure(networks, small(), store=store)
+    assert len(store.rows) == 4
+    told = []
+    settings = dataclasses.replace(small(), weights=str(tmp_path / "elsewhere"))  # which decides no number
+    again = train.measure(networks, settings, store=RowStore(store.path), progress=lambda *args: told.append(args))
+    assert again.networks == first.networks
+    assert not told
+    more = train.measure(networks, small((0, 1, 2)), store=store)
+    assert len(store.rows) == 6
+    assert more.runs[0] == first.runs[0]
+
+
+def test_a_row_is_the_same_wherever_it_is_measured(networks):
+    (one,) = training.measure([networks[0]], small((1,)), lambda what: None)
+    (two,) = training.measure([networks[0]], small((1,)), lambda what: None)
+    assert [epoch["loss"] for epoch in one["curve"]] == [epoch["loss"] for epoch in two["curve"]]
+    assert one["accuracy"] == two["accuracy"]
+
+
+def test_a_diverged_run_lets_the_others_go_on(networks):
+    trained = train.measure([Network.of("net.py:broken"), networks[0]], small())
+    assert [row["status"] for row in trained.runs] == ["diverged"] * 2 + ["complete"] * 2
+    assert trained.runs[0]["accuracy"] is None
+    assert trained.networks[0]["accuracy_mean"] is None
+    assert "accuracy_difference" not in trained.networks[1]
+    assert any("DIVERGED with seed 0, 1" in note for note in accuracy.notes(trained.networks))
+
+
+def test_the_baseline_against_itself_has_other_seeds(networks):
+    trained = train.measure(networks, small(), self_test=True)
+    assert [row["seed"] for row in trained.runs] == [0, 1, 2, 3]
+    assert {row["model"] for row in trained.networks} == {str(networks[0]), f"{networks[0]}, other seeds"}
+
+
+def fake(model: str, values: list[float]) -> list[dict[str, object]]:
+    shared = {"status": "complete", "data": "navon", "recipe": "pico", "epochs": 4}
+    shared |= {"train_images": 4000, "test_images": 1000, "head": "", "curve": []}
+    return [{"model": model, "seed": seed, "accuracy": value, **shared} for seed, value in enumerate(values)]
+
+
+def test_holm_adjusts_over_the_rows_of_a_table():
+    base = [60.0, 61.0, 62.0, 60.5, 61.5, 62.5]
+    rows = train.summaries(
+        [
+            fake("base", base),
+            fake("better", [value + 3 + 0.1 * i for i, value in enumerate(base)]),
+            fake("noise", [value + (-1) ** i for i, value in enumerate(base)]),
+        ]
+    )
+    assert rows[1]["p_value"] == 2 / 64
+    assert rows[1]["p_holm"] == 4 / 64
+    assert rows[2]["p_holm"] == rows[2]["p_value"]
+    assert [row["verdict"] for row in rows] == [None, "better", "inconclusive"]
+    table = tables.table(rows, fake("base", base))
+    assert [column.heading for column in table.columns][-1] == "verdict"
+    assert [record["kind"] for record in table.raw] == ["network"] * 3 + ["run"] * 6
+    assert all("runs" not in record for record in table.raw)
+    few = train.summaries([fake("base", base[:5]), fake("other", [value + 3 for value in base[:5]])])
+    assert few[1]["verdict"] is None
+    assert any("Fewer than 6 seeds" in note for note in accuracy.notes(few))
+    assert not any("Fewer than 6 seeds" in note for note in accuracy.notes(rows))
+
+
+def test_figures_show_every_run():
+    from scsc_lab.report.figures import accuracy as figures
+
+    curve = [{"epoch": 1, "loss": 1.0, "accuracy": {"accuracy": 50.0}}]
+    rows = train.summaries([fake("base", [60.0, 61.0, 62.0]), fake("other", [61.0, 63.0, 62.5])])
+    for row in rows:
+        row["runs"] = [{**run, "curve": curve} for run in row["runs"]]
+    axes = figures.draw(rows).axes
+    assert sum(len(collection.get_offsets()) for collection in axes[0].collections) == 6
+    assert len(axes[0].lines) == 3 + 2  # a line a pair, a mean a network
+    assert len(figures.curves(rows).axes[0].lines) == 6
+
+
+def test_accuracy_is_a_column_of_a_comparison(networks):
+    words = (("epochs", "1"), ("train_images", "64"), ("test_images", "40"), ("recipe.warmup_epochs", "0"))
+    request = Request(device="cpu", seeds=2, options=words)
+    found = compare.measure([dataclasses.replace(one, resolution=(64, 64)) for one in networks], ["accuracy"], request)
+    assert found.rows[1]["accuracy_difference"] == pytest.approx(
+        found.rows[1]["accuracy_mean"] - found.rows[0]["accuracy_mean"]
+    )
+    assert any("2 seeds" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--recipe", "picco"], "unknown recipe 'picco'; did you mean pico"),
+        (["--recipe-set", "lrr=1"], "unknown key 'lrr' of a recipe; did you mean lr"),
+        (["--recipe-set", "lr=fast"], "a number is needed"),
+        (["--data", "navom"], "unknown data 'navom'; did you mean navon"),
+        (["--task", "verification"], "navon is data for classification"),
+        (["--train-images", "10"], "10 training images make no batch of 32"),
+        (["--epochs", "2", "--recipe-set", "epochs=3"], "epochs is given twice"),
+        (["--seeds", "0"], "--seeds '0'"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_trained(words, message, networks, capsys, monkeypatch):
+    monkeypatch.setattr("scsc_lab.training.loop.train", lambda *args, **options: pytest.fail("trained"))
+    assert main(["train", "net.py:linear", *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+
+
+def test_the_command(networks, capsys, tmp_path):
+    words = ["--seeds", "2", "--epochs", "1", "--train-images", "64", "--test-images", "40", "--recipe-set"]
+    words += ["warmup_epochs=0", "--store", "rows.jsonl", "--write-weights", "weights", "--plot", "plot.svg"]
+    command = ["train", "net.py:linear[width=4]", "net.py:linear", *words, "--device", "cpu", "--format", "json"]
+    assert main(command) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["kind"] for row in rows] == ["network"] * 2 + ["run"] * 4
+    assert (tmp_path / "plot.svg").exists()
+    assert not (tmp_path / "rows.checkpoints").exists()
+    weights = sorted((tmp_path / "weights").iterdir(), key=lambda path: path.stat().st_size)
+    assert len(weights) == 4
+    assert main(["flops", "net.py:linear[width=4]", "--resolution", "64", "--weights", str(weights[0])]) == 0
+
+
+def test_a_plan_knows_what_data_is_for():
+    assert plan({"data": "faces"}).task == "verification"
+    assert plan({}).task == "classification"
+    assert plan({"batch_size": "64"}).recipe.batch_size == 64
+    assert plan({"recipe": "swin300"}, {"lr": "1e-4"}).recipe_name == "swin300 lr=1e-4"
+    with pytest.raises(InputError, match="--task 'verify'"):
+        plan({"task": "verify"})
