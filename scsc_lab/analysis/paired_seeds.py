@@ -135,7 +135,7 @@ def share_interval(right: int, images: int) -> tuple[float, float]:
     return 100 * float(interval.low), 100 * float(interval.high)
 
 
-def mcnemar_p(right: Sequence[bool], other_right: Sequence[bool]) -> float:
+def mcnemar_p(right: npt.ArrayLike, other_right: npt.ArrayLike) -> float:
     """Return the exact two-sided p of McNemar's test: whether two networks err equally often on the same images."""
     one, two = np.asarray(right, dtype=bool), np.asarray(other_right, dtype=bool)
     only_one, only_two = int((one & ~two).sum()), int((two & ~one).sum())

@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from scsc_lab import __version__
-from scsc_lab.cli import ablate, compare, erf, flops, latency, models, paper, report, train
+from scsc_lab.cli import ablate, compare, erf, evaluate, flops, latency, models, paper, report, train
 from scsc_lab.errors import InputError, located
 from scsc_lab.provenance import commanded
 
@@ -37,6 +37,7 @@ app.command("paper")(paper.paper)
 app.command("ablate")(ablate.ablate)
 app.command("report")(report.report)
 app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
 
 _UsageError: Any = typer.BadParameter.__mro__[2]
 """The parent of all of typer's usage errors; it has no public name on every version."""

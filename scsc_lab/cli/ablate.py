@@ -55,6 +55,10 @@ def ablate(
     max_time: Annotated[str, typer.Option("--max-time", metavar="SECONDS", help="Time no longer than this.")] = "15",
     samples: Annotated[str, typer.Option("--samples", metavar="N", help="Images for receptive fields.")] = "8",
     seed: options.Seed = "0",
+    seeds: options.Seeds = "10",
+    data: options.Data = "navon",
+    recipe: options.Recipe = "pico",
+    recipe_set: options.RecipeSet = None,
     resolution: options.Resolution = None,
     batch: options.Batch = "1",
     with_: Annotated[
@@ -102,6 +106,8 @@ def ablate(
         pairs=options.whole("--pairs", pairs),
         samples=options.whole("--samples", samples, 100_000),
         seed=options.seed(seed),
+        seeds=options.whole("--seeds", seeds, 1000),
+        options=options.training(data, recipe, recipe_set),
     )
     formats.choose(format, output)
     studies, axes = list(study or []), list(grid or [])

@@ -57,6 +57,10 @@ def compare(
     max_time: Annotated[str, typer.Option("--max-time", metavar="SECONDS", help="Time no longer than this.")] = "20",
     samples: Annotated[str, typer.Option("--samples", metavar="N", help="Images for receptive fields.")] = "16",
     seed: options.Seed = "0",
+    seeds: options.Seeds = "10",
+    data: options.Data = "navon",
+    recipe: options.Recipe = "pico",
+    recipe_set: options.RecipeSet = None,
     baseline: options.Baseline = None,
     format: options.Format = None,
     output: options.Output = None,
@@ -93,6 +97,8 @@ def compare(
         max_seconds=options.number("--max-time", max_time),
         samples=options.whole("--samples", samples, 100_000),
         seed=options.seed(seed),
+        seeds=options.whole("--seeds", seeds, 1000),
+        options=options.training(data, recipe, recipe_set),
     )
 
     from scsc_lab.experiments import compare as comparing

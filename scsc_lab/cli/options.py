@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from scsc_lab import settings
-from scsc_lab.architectures import catalog
+from scsc_lab.architectures import catalog, overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.training.plan import plan
+from scsc_lab.training.recipes import RECIPES
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices that something can be measured on."""
@@ -111,6 +113,13 @@ MaxTime = Annotated[
 ]
 Delta = Annotated[str, typer.Option("--delta", metavar="PERCENT", help="Difference in time that counts as none.")]
 SelfTest = Annotated[bool, typer.Option("--self-test", help="Each network against itself: this machine's noise.")]
+Data = Annotated[str, typer.Option("--data", metavar="NAME", help="navon, faces, imagefolder:DIR or hf:NAME_OR_PATH.")]
+Recipe = Annotated[str, typer.Option("--recipe", metavar="NAME", help=f"How to train: {', '.join(RECIPES)}.")]
+RecipeSet = Annotated[
+    list[str] | None,
+    typer.Option("--recipe-set", metavar="KEY=VALUE", help="Change the recipe, e.g. lr=1e-3; repeatable."),
+]
+Seeds = Annotated[str, typer.Option("--seeds", metavar="N", help="Training runs of each network.")]
 Seed = Annotated[str, typer.Option("--seed", metavar="N", help="Seed of everything drawn at random.")]
 Baseline = Annotated[
     str | None,
@@ -124,6 +133,17 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write to a file; its suffix chooses the format."),
 ]
+
+
+def training(data: str, recipe: str, recipe_set: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """Return what was said about training, as a request has it, checked.
+
+    Raises:
+        InputError: if the recipe, or a key or value of it, is wrong.
+    """
+    changes = overrides.parse(recipe_set or [], "--recipe-set")
+    plan({"data": data, "recipe": recipe}, changes)
+    return (("data", data), ("recipe", recipe), *((f"recipe.{key}", value) for key, value in changes.items()))
 
 
 def names(models: list[str] | None, more: list[str] | None) -> list[str]:

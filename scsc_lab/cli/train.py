@@ -20,7 +20,6 @@ from scsc_lab.report import training as tables
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore, check_writable
-from scsc_lab.training.recipes import RECIPES
 
 _SUFFIXES = (".safetensors", ".pth")
 
@@ -28,20 +27,14 @@ _SUFFIXES = (".safetensors", ".pth")
 def train(
     models: options.Models = None,
     model: options.MoreModels = None,
-    data: Annotated[
-        str,
-        typer.Option("--data", metavar="NAME", help="navon, faces, imagefolder:DIR or hf:NAME_OR_PATH."),
-    ] = "navon",
+    data: options.Data = "navon",
     task: Annotated[
         str | None,
         typer.Option("--task", metavar="NAME", help="classification or verification. Default: what the data is for."),
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", metavar="NAME", help=f"{', '.join(RECIPES)}.")] = "pico",
-    recipe_set: Annotated[
-        list[str] | None,
-        typer.Option("--recipe-set", metavar="KEY=VALUE", help="Change the recipe, e.g. lr=1e-3; repeatable."),
-    ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", metavar="N", help="Runs of each network.")] = "10",
+    recipe: options.Recipe = "pico",
+    recipe_set: options.RecipeSet = None,
+    seeds: options.Seeds = "10",
     epochs: Annotated[str | None, typer.Option("--epochs", metavar="N", help="Default: the recipe's.")] = None,
     train_images: Annotated[
         str | None, typer.Option("--train-images", metavar="N", help="Images to learn from. Default: the data's.")

@@ -50,7 +50,8 @@ class Batches:
     workers: int = 0
     shard: Shard = WHOLE
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise InputError if there is nothing to train on: no batch, or one that the processes cannot share."""
         if self.steps < 1:
             raise InputError(
                 f"{len(self.data.train.labels)} training images make no batch of {self.recipe.batch_size}: "

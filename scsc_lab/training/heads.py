@@ -25,7 +25,7 @@ def fitted(network: nn.Module, outputs: int, size: tuple[int, int], channels: in
     Raises:
         InputError: if the network's output cannot be made ``(N, outputs)``.
     """
-    found = _outputs(network, size, channels)
+    found = shape(network, size, channels)
     if found == (outputs,):
         return ""
     reset: Any = getattr(network, "reset_classifier", None)
@@ -33,13 +33,13 @@ def fitted(network: nn.Module, outputs: int, size: tuple[int, int], channels: in
         reset(outputs)
     else:
         _replace_last(network, outputs)
-    if _outputs(network, size, channels) != (outputs,):
-        shape = "×".join(map(str, found))
-        raise InputError(f"the head gives {shape}, not the {outputs} outputs that are needed, and cannot be replaced")
+    if shape(network, size, channels) != (outputs,):
+        given = "×".join(map(str, found))
+        raise InputError(f"the head gives {given}, not the {outputs} outputs that are needed, and cannot be replaced")
     return f"its head of {'×'.join(map(str, found))} outputs was replaced by a new one of {outputs}"
 
 
-def _outputs(network: nn.Module, size: tuple[int, int], channels: int) -> tuple[int, ...]:
+def shape(network: nn.Module, size: tuple[int, int], channels: int) -> tuple[int, ...]:
     """Return the shape of the network's output for one image, without the batch."""
     training = network.training
     device = next(network.parameters()).device

@@ -99,6 +99,7 @@ def train(
     Raises:
         InputError: if the checkpoint is another run's.
     """
+    batches.check()
     device = torch.device(device)
     recipe = batches.recipe
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -162,7 +162,7 @@ def test_accuracy_is_a_column_of_a_comparison(networks):
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_trained(words, message, networks, capsys, monkeypatch):
-    monkeypatch.setattr("scsc_lab.training.loop.train", lambda *args, **options: pytest.fail("trained"))
+    monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
     assert main(["train", "net.py:linear", *words]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error

@@ -190,4 +190,4 @@ def test_the_share_of_time_spent_waiting_is_told(monkeypatch):
 
 def test_too_few_images_for_a_batch():
     with pytest.raises(InputError, match="lower --batch-size"):
-        batches(dataclasses.replace(RECIPE, batch_size=64))
+        batches(dataclasses.replace(RECIPE, batch_size=64)).check()
