@@ -1,0 +1,120 @@
+"""The runner: any network by any metric, in other processes, kept by content; one place for interrupts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import scsc_lab
+from scsc_lab import InputError, metrics
+from scsc_lab.architectures.network import Network
+from scsc_lab.experiments import runner
+from scsc_lab.settings import Request
+from scsc_lab.store import RowStore
+
+NET = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, width=8, depth=2):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 4, 4)
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 7, padding=3, groups=width), nn.BatchNorm2d(width), nn.ReLU())
+            for _ in range(depth)
+        )
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for stage in self.stages:
+            x = x + stage(x)
+        return self.head(x.mean((2, 3)))
+"""
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text(NET)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def ablate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "scsc_lab", "ablate", *arguments, "--no-draw"]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_transplant_of_a_files_factory_is_ablated_over_two_processes(net):
+    grid = ["--transplant", "--grid", "rule.kernels=3,5;3,7,11", "--jobs", "2", "--resolution", "64"]
+    done = ablate("net.py:Net", *grid, "--store", "rows.jsonl", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["variant"] for row in rows] == ["full", "rule.kernels=3,5", "rule.kernels=3,7,11"]
+    assert rows[0]["model"] == "net.py:Net + SCSC"
+    assert rows[1]["model"] == "net.py:Net + SCSC[kernels=3,5]"
+    assert len({row["macs"] for row in rows}) == 3
+    again = ablate("net.py:Net", *grid, "--store", "rows.jsonl", "--format", "json")
+    assert "3 of 3 measurements are there already" in again.stderr
+    assert json.loads(again.stdout)["rows"] == rows
+    (net / "net.py").write_text(NET.replace("nn.ReLU()", "nn.GELU()"))
+    changed = ablate("net.py:Net", *grid, "--store", "rows.jsonl", "--format", "json")
+    assert "0 of 3 measurements are there already" in changed.stderr  # another file is another network
+
+
+def test_arguments_of_a_factory_are_a_grid(net):
+    table = scsc_lab.ablate("net.py:Net", {"width": [8, 16], "depth": [1, 3]}, metrics=["params"], resolution=64)
+    assert list(table["variant"])[:3] == ["full", "width=8 depth=1", "width=8 depth=3"]
+    assert table["params"].nunique() == 5
+    assert table.loc[1, "params_change"] == table.loc[1, "params"] / table.loc[0, "params"] - 1
+
+
+def test_timm_is_ablated_with_and_without_a_transplant():
+    pytest.importorskip("timm")
+    table = scsc_lab.ablate("timm:resnet18", {"num_classes": [10, 100]}, metrics=["params"], resolution=64)
+    assert table["params"].tolist()[1:] == [11181642, 11227812]
+    table = scsc_lab.ablate("timm:resnet18 + SCSC", studies=["groups"], metrics=["macs"], resolution=64)
+    assert list(table["variant"]) == ["full", "groups=1", "groups=2", "groups=4", "groups=8", "groups=16"]
+    assert table.loc[3, "macs"] == table.loc[0, "macs"]
+
+
+def test_networks_compared_become_a_frame(net):
+    table = scsc_lab.compare("resnet18", "resnet34", metrics=["params", "macs"])
+    assert list(table["model"]) == ["resnet18", "resnet34"]
+    assert table.loc[1, "macs_change"] == 3663761408 / 1814073344 - 1
+    from torch import nn
+
+    one, two = nn.Sequential(nn.Conv2d(3, 4, 3)), nn.Sequential(nn.Conv2d(3, 8, 3))
+    modules = scsc_lab.compare(one, two, metrics=["params"], resolution=8)
+    assert list(modules["model"]) == ["Sequential 1", "Sequential 2"]
+    assert list(modules["params"]) == [112, 224]
+
+
+def test_a_module_in_hand_is_measured_and_not_kept(tmp_path):
+    from torch import nn
+
+    network = scsc_lab.network(nn.Conv2d(3, 4, 3), 8)
+    (task,) = runner.tasks(metrics.chosen(["macs"]), [network], Request())
+    assert runner.run([task]).rows[task][0]["macs"] == 3 * 4 * 9 * 36
+    with pytest.raises(InputError, match="only a network with a name can be kept"):
+        runner.run([task], RowStore(tmp_path / "rows.jsonl"))
+
+
+def test_equal_networks_of_other_names_are_measured_once(tmp_path):
+    networks = [Network.read(name) for name in ("scsc_swin", "scsc_swin[groups=4]", "scsc_swin_t[groups=8]")]
+    store = RowStore(tmp_path / "rows.jsonl")
+    tasks = runner.tasks(metrics.chosen(["macs"]), networks, Request())
+    measured = runner.run(tasks, store)
+    assert len(store.rows) == 2
+    assert measured.rows[tasks[0]] == measured.rows[tasks[1]] != measured.rows[tasks[2]]
+
+
+def test_the_catalog_is_listed():
+    assert "scsc_swin_tiny" in scsc_lab.list_models()
+    assert scsc_lab.list_models("faceresnet")[:2] == ["faceresnet", "scsc_faceresnet"]
+    with pytest.raises(InputError, match="unknown family"):
+        scsc_lab.list_models("vgg")
