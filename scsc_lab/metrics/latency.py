@@ -148,7 +148,9 @@ def machine_notes(rows: Sequence[Row]) -> list[str]:
     busy = max((row for row in rows if row.get("load") is not None), key=lambda row: row["load"], default=None)
     if busy and busy["load"] > busy["cores"]:
         signs.append(f"the load is {busy['load']:.1f} on {busy['cores']} cores")
-    return [f"BUSY MACHINE: {' and '.join(signs)}. Times are too long, and ratios drawn towards 1."] if signs else []
+    if not signs:
+        return []
+    return [f"BUSY MACHINE: {' and '.join(signs)}. Times are too long, and intervals of ratios too narrow."]
 
 
 def _candidates(networks: Sequence[Network]) -> list[Candidate]:
