@@ -74,7 +74,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
         diverged = [str(run["seed"]) for run in row["runs"] if run["status"] != "complete"]
         if diverged:
             found.append(f"{row['model']}: DIVERGED with seed {', '.join(diverged)}; left out.")
-    if any(0 < row.get("pairs", 0) < FEWEST_SEEDS for row in trained):
+    if len(trained) > 1 and min(len(row["runs"]) for row in trained) < FEWEST_SEEDS:
         found.append("Fewer than 6 seeds: no verdict, since a sign-flip test cannot reach 5 % with them.")
     verdicts = [f"{row['model']} {row['accuracy_verdict']}" for row in trained if row.get("accuracy_verdict")]
     return found + ([f"Verdict on accuracy: {', '.join(verdicts)}."] if verdicts else [])

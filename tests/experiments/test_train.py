@@ -146,6 +146,7 @@ def test_accuracy_is_a_column_of_a_comparison(networks):
         found.rows[1]["accuracy_mean"] - found.rows[0]["accuracy_mean"]
     )
     assert any("2 seeds" in note for note in found.notes)
+    assert any("no verdict" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
