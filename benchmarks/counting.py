@@ -38,10 +38,10 @@ def ours(name: str) -> float:
 
 
 def ours_checked(name: str) -> float:
-    from scsc_lab.experiments.size import measure
-    from scsc_lab.models.subject import subjects
+    from scsc_lab.architectures.network import Network
+    from scsc_lab.metrics.size import counted
 
-    return measure(subjects([name])[0]).count.macs
+    return counted(Network.read(name), check=True).count.macs
 
 
 def fvcore(name: str) -> float:

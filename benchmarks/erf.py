@@ -21,8 +21,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from scsc_lab.architectures.network import Network
+from scsc_lab.models import build
 from scsc_lab.models.stages import stage_maps
-from scsc_lab.models.subject import subjects
 from scsc_lab.provenance import machine, versions
 from scsc_lab.receptive_field.feature_maps import survey
 from scsc_lab.receptive_field.gradients import Target, gradient_maps
@@ -96,11 +97,12 @@ def alternate(calls: Sequence[Callable[[], Any]], rounds: int) -> list[list[floa
 
 
 def compare(name: str, resolution: int | None, count: int, rounds: int, batch: int | None) -> None:
-    subject = subjects([name])[0]
+    network = Network.read(name)
+    known = build.facts(network)
     torch.manual_seed(0)
-    model = subject.make()
-    size = (resolution, resolution) if resolution else subject.resolution
-    images = synthetic(count, size, subject.mean, subject.std, 0).pixels
+    model = build.build(network)
+    size = (resolution, resolution) if resolution else known.resolution
+    images = synthetic(count, size, known.mean, known.std, 0).pixels
     stages = stage_maps(model)
     seen = survey(model, list(stages.values()), (3, *size), None, torch.device("cpu"))
     targets = []
@@ -115,7 +117,7 @@ def compare(name: str, resolution: int | None, count: int, rounds: int, batch: i
         [lambda: one_by_one(model, images, targets), lambda: ours(model, images, targets, batch)], rounds
     )
     ratios = sorted(a / b for a, b in zip(theirs, own, strict=True))
-    print(f"{subject.label} at {size[0]}×{size[1]}, {count} images, {len(targets)} stages")
+    print(f"{network} at {size[0]}×{size[1]}, {count} images, {len(targets)} stages")
     print(f"  maps differ by {exact:.1e} of their largest value at most in float64, by {rough:.1e} in float32,")
     print("  where rounding in another order moves activations across the kink of a ReLU")
     print(f"  RepLKNet's way {count / statistics.median(theirs):8.2f} images a second (median of {rounds})")

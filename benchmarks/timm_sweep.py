@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from scsc_lab import store, units
+from scsc_lab.architectures.network import Network
 from scsc_lab.counting.crosscheck import DIFFERENCES, NO_RULE, cross_check
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import size
-from scsc_lab.models.subject import subjects
+from scsc_lab.metrics.size import counted_at
+from scsc_lab.models import build
 from scsc_lab.provenance import run_info, versions
 from scsc_lab.report import tables
 from scsc_lab.report.render import markdown
@@ -35,14 +36,15 @@ def measure(name: str) -> dict[str, Any]:
     """Return one architecture's row: its count, and fvcore's verdict on it."""
     row: dict[str, Any] = {"model": name, **{key: versions().get(key, "") for key in ("torch", "timm")}}
     try:
-        subject = subjects([f"timm:{name}"])[0]
-        shape = (1, subject.channels, *subject.resolution)
-        counted = size.count_subject(subject, shape)
+        network = Network.read(f"timm:{name}")
+        known = build.facts(network)
+        shape = (1, known.channels, *known.resolution)
+        counted = counted_at(network, shape)
     except InputError as error:
         return {**row, "status": "failed", "failure": str(error)}
-    row |= {"resolution": list(subject.resolution), "remark": counted.remark, **counted.row()}
+    row |= {"resolution": list(known.resolution), "remark": counted.remark, **counted.row()}
     if counted.macs <= LARGEST_MACS and counted.params <= LARGEST_PARAMS:
-        check = cross_check(subject.make_empty("cpu"), shape, counted)
+        check = cross_check(build.empty(network, "cpu"), shape, counted)
         unexplained = [f"{o.operator}: {o.counted} for {o.predicted}" for o in check.operators if not o.explained]
         differing = sorted({o.operator for o in check.operators if o.counted != o.macs})
         row |= {"fvcore_flops": check.flops, "check": check.verdict, "check_failure": check.failure}

@@ -18,8 +18,9 @@ from scsc_lab.counting import count as counting
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate as ablating
 from scsc_lab.experiments import compare as comparing
-from scsc_lab.experiments import fields, runner, size, variants
+from scsc_lab.experiments import fields, runner, variants
 from scsc_lab.metrics import latency as latency_metric
+from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
 from scsc_lab.models.subject import Subject, of
 from scsc_lab.records import Count
@@ -174,7 +175,7 @@ def count(
     if isinstance(model, str):
         if input_shape is not None:
             raise InputError("input_shape is for modules; a named network takes resolution and batch")
-        return size.measure(of(Network.of(model, changes)), size_, batch, check=False).count
+        return counted(network(model, resolution, **changes), batch).count
     if changes:
         raise InputError(f"{next(iter(changes))!r} changes a named network's spec; a module has none")
     if input_shape is None and size_ is None:

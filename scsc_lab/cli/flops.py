@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from scsc_lab import units
 from scsc_lab.cli import networks, options
 from scsc_lab.errors import InputError
+from scsc_lab.metrics.size import Size, assumed, counted, ledger
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Part, Row, with_changes
 from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
-
-if TYPE_CHECKING:
-    from scsc_lab.experiments.size import Size
 
 _BY = ("operator", "module", "stage")
 _CONVENTION = (
@@ -73,7 +70,6 @@ def flops(
         deploy=deploy,
         labels=label,
     )
-    size = options.resolution(resolution)
     images = options.whole("--batch", batch)
     options.choice("--by", by, _BY)
     levels = 2 if depth is None else options.whole("--depth", depth, 100)
@@ -82,11 +78,9 @@ def flops(
     budgets = {"macs": options.budget("--max-macs", max_macs), "params": options.budget("--max-params", max_params)}
     formats.choose(format, output)
 
-    from scsc_lab.experiments.size import measure
-
-    subjects = named.subjects()
-    index = networks.baseline(baseline, [subject.network for subject in subjects if subject.network])
-    sizes = [measure(subject, size, images, check=check) for subject in subjects]
+    found = named.networks()
+    index = networks.baseline(baseline, found)
+    sizes = [counted(network, images, check=check) for network in found]
     table = _breakdown(sizes, by, levels) if by else _totals(sizes, index)
     if named.transplants:
         table = _with_changes(table, sizes)
@@ -119,16 +113,13 @@ def _breakdown(sizes: Sequence[Size], by: str, depth: int) -> Table:
         tables.ACTIVATIONS,
         tables.BYTES,
     ]
-    title = ", ".join(f"{size.subject.label} at {units.size(size.probe.resolution)}" for size in sizes)
+    title = ", ".join(f"{size.network} at {units.size(size.probe.resolution)}" for size in sizes)
     notes = [*_notes(sizes), *(note for size in sizes for note in _operator_notes(size) if by == "operator")]
     return Table(tuple(columns), tuple(rows), title, tuple(notes))
 
 
 def _with_changes(table: Table, sizes: Sequence[Size]) -> Table:
     """Add what the transplant did to each operator: a table for people, ``changes`` in the transplanted rows."""
-    from scsc_lab.experiments.size import transplant_rows
-    from scsc_lab.models.subject import of
-
     columns = (
         Column("name", "operator", number=False),
         Column("was", "was", number=False),
@@ -138,20 +129,19 @@ def _with_changes(table: Table, sizes: Sequence[Size]) -> Table:
     )
     rows, details = list(table.rows), []
     for size in sizes:
-        network = size.subject.network
-        if network is None or network.transplant is None:
+        if size.network.transplant is None or size.network.form == "deploy":
             continue
-        original = of(dataclasses.replace(network, transplant=None, label=""))
-        changes = transplant_rows(original, network.transplant, size.probe)
+        changes = ledger(size.network)
         shown = [row if row.get("replaced", True) else {**row, "reason": f"stays: {row['reason']}"} for row in changes]
-        details.append(Table(columns, tuple(shown), f"{size.subject.label}: what takes the place of what"))
+        details.append(Table(columns, tuple(shown), f"{size.network}: what takes the place of what"))
         for index, row in enumerate(rows):
-            if row["model"] == size.subject.label:
+            if row["model"] == str(size.network):
                 rows[index] = {**row, "changes": changes}
     return replace(table, rows=tuple(rows), details=tuple(details))
 
 
 def _part_rows(size: Size, by: str, depth: int) -> list[Row]:
+    from scsc_lab.models import build
     from scsc_lab.models.stages import stages
 
     count = size.count
@@ -159,13 +149,13 @@ def _part_rows(size: Size, by: str, depth: int) -> list[Row]:
     if by == "operator":
         parts = [*count.by_operator(), total]
     elif by == "stage":
-        shape = (size.subject.channels, *size.probe.resolution)
-        parts = [*count.by_stage(stages(size.subject.make_empty("meta"), shape)), total]
+        shape = (size.probe.channels, *size.probe.resolution)
+        parts = [*count.by_stage(stages(build.empty(size.network), shape)), total]
     else:
         parts = [total if part.name == "" else part for part in count.by_module(depth)]
     return [
         {
-            "model": size.subject.label,
+            "model": str(size.network),
             "resolution": list(size.probe.resolution),
             "batch": size.probe.batch,
             "by": by,
@@ -180,7 +170,7 @@ def _part_rows(size: Size, by: str, depth: int) -> list[Row]:
 def _notes(sizes: Sequence[Size]) -> tuple[str, ...]:
     batch = sizes[0].probe.batch
     notes = [_CONVENTION.format(batch=f" of {batch} images" if batch > 1 else "")]
-    checks = [(size.subject.label, size.check) for size in sizes if size.check]
+    checks = [(str(size.network), size.check) for size in sizes if size.check]
     explained = [label for label, check in checks if check and check.verdict == "explained"]
     if explained:
         whose = "" if len(explained) == len(checks) else f" for {', '.join(explained)}"
@@ -194,9 +184,10 @@ def _notes(sizes: Sequence[Size]) -> tuple[str, ...]:
     for size in sizes:
         if size.count.unknown:
             unknown = ", ".join(f"{name} ({calls} calls)" for name, calls in size.count.unknown)
-            notes.append(f"PARTIAL: {size.subject.label} has operators without a rule, not counted: {unknown}.")
+            notes.append(f"PARTIAL: {size.network} has operators without a rule, not counted: {unknown}.")
         if size.count.remark:
-            notes.append(f"{size.subject.label}: counted on {size.count.device}: {size.count.remark}.")
+            notes.append(f"{size.network}: counted on {size.count.device}: {size.count.remark}.")
+    notes += assumed(size.network for size in sizes if size.resolution_assumed)
     return tuple(notes)
 
 
@@ -204,7 +195,7 @@ def _operator_notes(size: Size) -> list[str]:
     if size.check is None or size.check.flops is None:
         return []
     return [
-        f"fvcore on {size.subject.label}: {units.integer(size.check.flops)} operations; by operator:",
+        f"fvcore on {size.network}: {units.integer(size.check.flops)} operations; by operator:",
         *(
             f"  {operator.operator}: {units.integer(operator.counted)} for {units.integer(operator.macs)} MACs "
             f"({operator.reason})"

@@ -90,9 +90,8 @@ def user_columns(rows: Sequence[Row]) -> list[Column]:
 
 def side_by_side(networks: Sequence[Network], by: str, batch: int = 1) -> list[Row]:
     """Return two networks stage by stage or block by block; see :mod:`scsc_lab.experiments.diff`."""
-    from scsc_lab.experiments import size
+    from scsc_lab.metrics.size import counted
     from scsc_lab.models import build
-    from scsc_lab.models.subject import of
 
-    counts = [size.measure(of(network), None, batch, check=False).count for network in networks]
+    counts = [counted(network, batch).count for network in networks]
     return diff.rows([build.empty(network) for network in networks], counts, by)

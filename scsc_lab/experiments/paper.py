@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures import overrides as spec_changes
+from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import NetworkSpec
 from scsc_lab.counting.count import count
-from scsc_lab.experiments.size import measure
+from scsc_lab.metrics.size import counted
 from scsc_lab.models import construct
 from scsc_lab.models.stages import stages
-from scsc_lab.models.subject import subjects
 from scsc_lab.records import Count, Row, change
 
 POINT = 0.01
@@ -60,8 +60,8 @@ def claim_rows() -> list[Row]:
     ``reproduced``: within one point. ``differs``: measured, and further off; the nearest setting that a search over
     kernel sets finds stands beside it. ``needs training: not measured``: a claim about accuracy.
     """
-    sizes = {name: measure(subjects([name])[0], check=False) for name in dict.fromkeys(_names())}
-    return [_row(claim, {name: size.count for name, size in sizes.items()}) for claim in CLAIMS]
+    counts = {name: counted(Network.read(name)).count for name in dict.fromkeys(_names())}
+    return [_row(claim, counts) for claim in CLAIMS]
 
 
 def worse(row: Row, tolerance: float) -> bool:
@@ -77,7 +77,7 @@ def nearest(claim: Claim) -> tuple[str, float]:
     """
     entry, wanted = catalog.find(claim.network), claim.published or 0.0
     shape = (1, 3, *entry.resolution)
-    reference = getattr(measure(subjects([claim.baseline])[0], check=False).count, claim.quantity)
+    reference = getattr(counted(Network.read(claim.baseline)).count, claim.quantity)
     options = [_subsets(spec.kernels) for spec in entry.spec.scsc]
     costs = []
     for index, choices in enumerate(options):

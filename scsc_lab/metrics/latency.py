@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from scsc_lab import units
 from scsc_lab.architectures.network import Network
 from scsc_lab.metrics import Metric, Tell
+from scsc_lab.metrics.size import counted
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.settings import Budget, Execution, Plan, Request
@@ -17,7 +18,6 @@ from scsc_lab.settings import Budget, Execution, Plan, Request
 if TYPE_CHECKING:
     from torch import nn
 
-    from scsc_lab.records import Count
     from scsc_lab.timing.breakdown import Breakdown
     from scsc_lab.timing.clock import Clock
     from scsc_lab.timing.latency import Candidate, Progress
@@ -76,7 +76,7 @@ def timings(
     from scsc_lab.timing import latency
 
     candidates = _candidates(networks)
-    counts = [[_count(network, batch).macs for network in networks] for batch in plan.batches]
+    counts = [[counted(network, batch).count.macs for network in networks] for batch in plan.batches]
     found = latency.measure(candidates, plan, baseline=baseline, clock=clock, progress=progress)
     macs = [(own, row[baseline]) for row in counts for own in row]
     return [
@@ -103,7 +103,7 @@ def breakdowns(
     from scsc_lab.timing import breakdown
 
     candidates = _candidates(networks)
-    counts = [_count(network, batch) for network in networks for batch in plan.batches]
+    counts = [counted(network, batch).count for network in networks for batch in plan.batches]
     divided = []
     if by == "stage":
         for network, candidate in zip(networks, candidates, strict=True):
@@ -166,22 +166,6 @@ def _candidates(networks: Sequence[Network]) -> list[Candidate]:
         ordinary = networks.index(own) if network.form == "deploy" and own in networks else None
         found.append(Candidate(str(network), make, known.resolution, known.channels, network.form, ordinary))
     return found
-
-
-def _count(network: Network, batch: int) -> Count:
-    """Return the count, which also finds an input that a network does not take, before any time is spent."""
-    from scsc_lab.counting.count import count
-    from scsc_lab.errors import InputError
-    from scsc_lab.models import build
-
-    known = build.facts(network)
-    shape = (batch, known.channels, *known.resolution)
-    try:
-        return count(build.empty(network), shape)
-    except InputError:
-        if network.in_catalog:
-            raise
-        return count(build.build(network), shape)  # it cannot run without values
 
 
 METRIC = Metric(

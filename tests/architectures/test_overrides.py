@@ -11,7 +11,7 @@ from scsc_lab.architectures import catalog
 from scsc_lab.architectures import overrides as changes
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import SCSCSpec, SwinSpec, TransplantSpec
-from scsc_lab.models.subject import subjects
+from scsc_lab.models.names import networks
 
 SCSC_SWIN = catalog.find("scsc_swin_tiny").spec
 
@@ -101,11 +101,11 @@ def test_a_label_is_a_name_again():
 
 
 def test_each_change_goes_to_the_networks_that_have_its_key():
-    swin, scsc = subjects(["swin", "scsc_swin"], {"kernels": "3,5", "embed_dim": "192"})
-    assert swin.label == "swin_tiny[embed_dim=192]"
-    assert scsc.label == "scsc_swin_tiny[kernels=3,5 embed_dim=192]"
+    swin, scsc = networks(["swin", "scsc_swin"], {"kernels": "3,5", "embed_dim": "192"})
+    assert str(swin) == "swin_tiny[embed_dim=192]"
+    assert str(scsc) == "scsc_swin_tiny[kernels=3,5 embed_dim=192]"
     with pytest.raises(InputError, match="unknown key 'kernelz'"):
-        subjects(["swin", "scsc_swin"], {"kernelz": "3"})
+        networks(["swin", "scsc_swin"], {"kernelz": "3"})
 
 
 def test_the_word_on_one_stage_comes_last_whatever_the_order():

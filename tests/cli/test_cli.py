@@ -286,7 +286,7 @@ def test_no_argument_list_gets_past_the_reading_of_any_command_but_as_input(
         raise BeginsError
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("scsc_lab.models.subject.subjects", begin)
+    monkeypatch.setattr("scsc_lab.models.names.networks", begin)
     monkeypatch.setattr("scsc_lab.experiments.ablate.run", begin)
     monkeypatch.setattr("scsc_lab.experiments.paper.claim_rows", begin)
     monkeypatch.setattr("scsc_lab.experiments.report.measure", begin)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
+from scsc_lab.architectures.network import Network
 from scsc_lab.counting.count import count
 from scsc_lab.experiments import compare
 from scsc_lab.experiments import diff as align
-from scsc_lab.models.subject import subjects
 
 PAIRS = [("swin", "scsc_swin"), ("resnet50", "scsc_resnet50"), ("resnet18", "resnet34"), ("resnet50", "swin")]
 KEYS = ("params", "macs", "activations", "bytes")
@@ -17,7 +17,7 @@ KEYS = ("params", "macs", "activations", "bytes")
 @pytest.mark.parametrize("by", ["stage", "module"])
 @pytest.mark.parametrize("names", PAIRS, ids="-".join)
 def test_differences_sum_to_the_totals(names, by):
-    *rows, total = compare.side_by_side(subjects(names), by)
+    *rows, total = compare.side_by_side([Network.read(name) for name in names], by)
     for key in ("params", "macs", "activations"):
         for side in ("first", "second"):
             assert sum(row[f"{key}_{side}"] or 0 for row in rows) == total[f"{key}_{side}"]
@@ -26,7 +26,7 @@ def test_differences_sum_to_the_totals(names, by):
 
 
 def test_blocks_of_equal_names_stand_together():
-    rows = compare.side_by_side(subjects(["swin", "scsc_swin"]), "module")
+    rows = compare.side_by_side([Network.read("swin"), Network.read("scsc_swin")], "module")
     names = [row["name"] for row in rows]
     assert "layers.2.blocks.5" in names
     assert len(names) == len(set(names))
@@ -34,7 +34,9 @@ def test_blocks_of_equal_names_stand_together():
 
 
 def test_blocks_that_one_side_lacks_stand_alone():
-    rows = {row["name"]: row for row in compare.side_by_side(subjects(["resnet18", "resnet34"]), "module")}
+    rows = {
+        row["name"]: row for row in compare.side_by_side([Network.read("resnet18"), Network.read("resnet34")], "module")
+    }
     assert rows["layer3.5"]["macs_first"] is None
     assert rows["layer3.5"]["macs_difference"] == rows["layer3.5"]["macs_second"]
 

@@ -10,9 +10,10 @@ import torch
 
 from scsc_lab import InputError
 from scsc_lab.cli import main
-from scsc_lab.experiments.size import count_subject
+from scsc_lab.metrics.size import counted_at
 from scsc_lab.models import arguments, external
-from scsc_lab.models.subject import subjects
+from scsc_lab.models import build as building
+from scsc_lab.models.names import networks
 
 timm = pytest.importorskip("timm")
 pytest.importorskip("torchvision.models")
@@ -75,16 +76,17 @@ def run(capsys, *arguments):
     ],
 )
 def test_timm_and_torchvision(name, resolution, channels):
-    subject = subjects([name])[0]
-    assert (subject.label, subject.resolution, subject.channels) == (name, resolution, channels)
-    counted = count_subject(subject, (1, channels, *resolution))
+    (network,) = networks([name])
+    known = building.facts(network)
+    assert (str(network), known.resolution, known.channels) == (name, resolution, channels)
+    counted = counted_at(network, (1, channels, *resolution))
     assert counted.status == "complete"
-    assert counted.params == sum(parameter.numel() for parameter in subject.make().parameters())
+    assert counted.params == sum(parameter.numel() for parameter in building.build(network).parameters())
 
 
 def test_timm_counts_as_our_own():
     for own, other in (("resnet50", "timm:resnet50"), ("swin_tiny", "timm:swin_tiny_patch4_window7_224")):
-        first, second = (count_subject(subject, (1, 3, 224, 224)) for subject in subjects([own, other]))
+        first, second = (counted_at(network, (1, 3, 224, 224)) for network in networks([own, other]))
         assert (first.params, first.macs, first.activations) == (second.params, second.macs, second.activations)
 
 
@@ -110,18 +112,19 @@ def test_a_module_of_the_working_folder_and_an_absolute_path(mine, capsys):
 
 
 def test_mixed_with_the_catalog_each_change_goes_where_it_fits(mine):
-    own, other, timms = subjects(
+    own, other, timms = networks(
         ["scsc_swin", "mine.py:make_model", "timm:resnet18"], {"kernels": "3,5", "width": "4", "num_classes": "7"}
     )
-    assert own.label == "scsc_swin_tiny[kernels=3,5]"
-    assert other.label == "mine.py:make_model[width=4]"
-    assert timms.label.endswith("num_classes=7]")
+    assert str(own) == "scsc_swin_tiny[kernels=3,5]"
+    assert str(other) == "mine.py:make_model[width=4]"
+    assert str(timms).endswith("num_classes=7]")
 
 
 def test_channels(mine, capsys):
-    subject = subjects(["timm:resnet18"], channels=5)[0]
-    assert subject.make().conv1.in_channels == subject.channels == len(subject.mean) == 5
-    assert subjects(["mine.py:make_model"], channels=1)[0].channels == 1
+    (network,) = networks(["timm:resnet18"], channels=5)
+    known = building.facts(network)
+    assert building.build(network).conv1.in_channels == known.channels == len(known.mean) == 5
+    assert building.facts(networks(["mine.py:make_model"], channels=1)[0]).channels == 1
     code, _, err = run(capsys, "flops", "resnet50", "--channels", "4")
     assert (code, err) == (2, "scsc-lab: --channels 4: resnet50 takes 3 channels\n")
 
@@ -130,7 +133,7 @@ def test_control_flow_on_values_is_counted_on_real_tensors(mine, capsys):
     code, out, _ = run(capsys, "flops", "mine.py:Branches", "--resolution", "16")
     assert code == 0
     assert "counted on cpu: not countable on the meta device" in " ".join(out.split())
-    assert subjects(["mine.py:Branches"])[0].make().scale != 0.0
+    assert building.build(networks(["mine.py:Branches"])[0]).scale != 0.0
 
 
 def test_weights_of_other_networks_load_as_they_are(tmp_path, capsys):
