@@ -1,4 +1,4 @@
-"""Parameters, multiply-accumulates, activations and bytes of any network, from one forward pass without arithmetic.
+"""Parameters, multiply-accumulates, activations and bytes of any network, from one pass without arithmetic.
 
 The pass runs on the meta device. Costs are taken where nothing can hide, at ATen's operators; names are taken from the
 torch functions that the network called.
@@ -7,74 +7,152 @@ torch functions that the network called.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from scsc_lab.counting.recorder import META, Dispatch, Functions, Tally, followed
+from scsc_lab.counting.following import followed
+from scsc_lab.counting.inputs import arguments, described, example
+from scsc_lab.counting.layout import META
+from scsc_lab.counting.recorder import Tally
+from scsc_lab.counting.tensors import tensors
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.passes import evaluating
 from scsc_lab.records import Cell, Count
 
 
-def count(model: nn.Module, input_shape: Sequence[int], *, dtype: torch.dtype = torch.float32) -> Count:
-    """Count one forward pass of a network in evaluation mode.
+def count(
+    model: nn.Module,
+    input_shape: Sequence[int] | None = None,
+    *,
+    inputs: Any = None,
+    keywords: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+    backward: bool = False,
+) -> Count:
+    """Count one forward pass of a network in evaluation mode, or forward and backward in training mode.
 
     The network is left as it was: a copy without storage is counted, on the meta device. A network that cannot run
     there (its control flow reads values, say) is counted on a real copy with random input, and the result says so.
 
     Args:
         model: any network; one already on the meta device is counted as it is, with no copy.
-        input_shape: shape of its one input, ``(N, C, H, W)`` for images.
-        dtype: type of the input.
+        input_shape: shape of its one input, ``(N, C, H, W)`` for images; in place of ``inputs``.
+        inputs: what ``forward`` takes: a shape (whole numbers) or a tensor; several in a tuple or list; a mapping of
+            keyword arguments. Tuples, lists and dictionaries may be nested; what is no shape or tensor is passed on.
+        keywords: keyword arguments of ``forward``, as ``inputs``.
+        dtype: type of the tensors that shapes stand for.
+        backward: whether the gradients of all parameters that want one are counted too, as a training step has them:
+            those of the inputs are only where a given tensor wants one.
 
     Returns:
         MACs: one for every multiply-accumulate of convolutions, matrix products, attention's two products and sums of
-        products. Activations: elements written by those. Bytes: read and written by every operator on its own.
+        products (:mod:`scsc_lab.counting.products`). Activations: elements written by those. Bytes: read and written by
+        every operator on its own.
 
     Raises:
-        InputError: if the forward pass fails on an input of this shape.
+        InputError: if the pass fails on these inputs, whatever it raises, or the network cannot be copied.
     """
+    args = arguments(input_shape if inputs is None and input_shape is not None else inputs, keywords)
     model = getattr(model, "_orig_mod", model)
+    _check(model)
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), META)
     remark = ""
-    if device != META:
-        try:
-            return _count(meta_copy(model), input_shape, dtype, META, remark)
-        except Exception as error:  # whatever the network's own code raises where there are no values to look at
-            remark = f"not countable on the meta device ({last_line(error)})"
-            model = copy.deepcopy(model)
     try:
-        return _count(model, input_shape, dtype, device, remark)
-    except Exception as error:  # the network's own code again, now with nothing left to try
-        size = "×".join(map(str, input_shape))
-        raise InputError(f"the network fails on an input of {size}: {last_line(error)}") from error
+        if device != META:
+            empty = meta_copy(model)
+            try:
+                return _count(empty, args, dtype, META, remark, backward)
+            except _FAILURES as error:  # whatever the network's own code raises where there are no values to look at
+                remark = f"not countable on the meta device ({last_line(error)})"
+                model = copy.deepcopy(model)
+        elif backward:
+            model = meta_copy(model)
+        return _count(model, args, dtype, device, remark, backward)
+    except (KeyboardInterrupt, GeneratorExit, InputError):
+        raise
+    except BaseException as error:  # the network's own code again, now with nothing left to try
+        raise InputError(f"the network fails on an input of {described(args)}: {last_line(error)}") from error
+
+
+_FAILURES = (Exception, SystemExit)
 
 
 def meta_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of a network whose parameters and buffers are on the meta device; nothing is allocated."""
+    """Return a copy of a network whose parameters and buffers are on the meta device; nothing is allocated.
+
+    Raises:
+        InputError: if the network holds what cannot be copied, as a lock.
+    """
     memo: dict[int, Any] = {}
     for tensor in (*model.parameters(), *model.buffers()):
         empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    return copy.deepcopy(model, memo)
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:  # whatever a part of it says to being copied
+        raise InputError(f"the network cannot be copied: {last_line(error)}") from error
 
 
-def _count(model: nn.Module, shape: Sequence[int], dtype: torch.dtype, device: torch.device, remark: str) -> Count:
-    tally = Tally(on_meta=device == META)
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(model):
-        x = torch.empty(*shape, dtype=dtype, device=device)
-        if not tally.on_meta:
-            x.normal_()
-        with followed(model, tally), Dispatch(tally), Functions(tally):
-            model(x)
+def _check(model: nn.Module) -> None:
+    """Raise an error if a network cannot be counted whatever its input."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise InputError(f"{name} has no shape yet: run a lazy network once before it is counted")
+    open_, done = set(), set()
+
+    def visit(module: nn.Module, name: str) -> None:
+        if id(module) in open_:
+            raise InputError(f"the network's module {name!r} contains itself")
+        if id(module) in done:
+            return
+        open_.add(id(module))
+        for child_name, child in module.named_children():
+            visit(child, f"{name}.{child_name}" if name else child_name)
+        open_.remove(id(module))
+        done.add(id(module))
+
+    visit(model, "")
+
+
+def _count(
+    model: nn.Module,
+    arguments_: tuple[tuple[Any, ...], dict[str, Any]],
+    dtype: torch.dtype,
+    device: torch.device,
+    remark: str,
+    backward: bool,
+) -> Count:
+    tally = Tally(on_meta=device == META, backward=backward)
+    mode = torch.enable_grad() if backward else torch.no_grad()
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), mode, evaluating(model, training=backward):
+        args, keywords = example(arguments_, device, dtype)
+        with followed(model, tally):
+            out = model(*args, **keywords)
+            if backward:
+                _backward(out)
     cells = tuple(
         Cell(module, operator, entry.calls, entry.macs, entry.activations, entry.bytes, entry.fvcore, listed)
         for (module, operator, listed), entry in tally.entries.items()
     )
     return Count(cells, _own_params(model), tuple(tally.unknown.items()), device.type, remark)
+
+
+def _backward(out: Any) -> None:
+    """Make the gradients, from ones at every output that has any: a loss is not part of the network."""
+    ends = [x for x in _outputs(out) if x.requires_grad]
+    if not ends:
+        raise InputError("nothing of the network wants a gradient, so there is no backward pass")
+    torch.autograd.backward(ends, [torch.ones_like(x) for x in ends])
+
+
+def _outputs(out: Any) -> list[Tensor]:
+    """Return the tensors of what a network returns; objects with attributes are searched too."""
+    found = list(tensors(out))
+    return found or list(tensors(dict(getattr(out, "__dict__", {}))))
 
 
 def _own_params(model: nn.Module) -> dict[str, int]:

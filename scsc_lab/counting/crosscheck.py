@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import unittest.mock
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
+from scsc_lab.counting.following import any_machine
 from scsc_lab.errors import last_line
 from scsc_lab.execution.passes import evaluating
 from scsc_lab.records import Count, CrossCheck, OperatorCheck
 
-_ATTENTION = "scaled_dot_product_attention"
 _PADDED_BY_NAME = "conv with padding='same' or 'valid'"
 DIFFERENCES = {
     "einsum": "fvcore takes NumPy's estimate, which counts products without a sum too, to four digits",
@@ -56,11 +59,7 @@ def cross_check(model: nn.Module, inputs: Sequence[int] | Tensor, count: Count) 
     skipped = _skipped(analysis, model)
     for cell in count.cells:
         listed, expected = cell.fvcore_operator or cell.operator, cell.fvcore
-        if cell.operator == _ATTENTION:
-            fused = f"aten::{_ATTENTION}" in skipped[cell.module]
-            listed = _ATTENTION if fused else cell.fvcore_operator or "matmul"
-            expected = 0 if fused else cell.macs  # the graph has attention's two products, or one operator
-        elif listed == "conv" and "aten::_convolution_mode" in skipped[cell.module]:
+        if listed == "conv" and "aten::_convolution_mode" in skipped[cell.module]:
             listed, expected = _PADDED_BY_NAME, 0
         macs[listed] += cell.macs
         predicted[listed] += expected
@@ -84,7 +83,7 @@ def _reason(operator: str, macs: int, predicted: int, counted: int) -> str:
 
 def _analysis(model: nn.Module, inputs: Sequence[int] | Tensor) -> Any:
     """Return fvcore's analysis, done; the network's mode, its statistics and the random state are left alone."""
-    with warnings.catch_warnings(), _quiet(), _spelled_out_attention():
+    with warnings.catch_warnings(), _quiet(), spelled_out_attention(), any_machine():
         warnings.simplefilter("ignore")
         from fvcore.nn.flop_count import FlopCountAnalysis
 
@@ -118,12 +117,56 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
+class _SpelledOut(TorchFunctionMode):
+    """Spells fused attention out as its two products, which a graph shows and fvcore counts."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (_attention if func is _FUSED else func)(*args, **(kwargs or {}))
+
+
 @contextlib.contextmanager
-def _spelled_out_attention() -> Iterator[None]:
-    """Keep nn.MultiheadAttention off its fused fast path, which a graph shows as one operator that fvcore skips."""
+def spelled_out_attention() -> Iterator[None]:
+    """Have attention traced as two batched products, wherever it is called from.
+
+    nn.MultiheadAttention is kept off its fused fast path, and what torch's own functions call is replaced.
+    """
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with unittest.mock.patch.object(F, "scaled_dot_product_attention", _attention), _SpelledOut():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+_FUSED = F.scaled_dot_product_attention
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Return ``softmax(q·kᵀ·scale + mask)·v``, in torch's terms."""
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3], query.shape[-3] // value.shape[-3]
+        key, value = (x.repeat_interleave(n, -3) for x, n in zip((key, value), repeats, strict=True))
+    scores = _product(query * (query.shape[-1] ** -0.5 if scale is None else scale), key.transpose(-2, -1))
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if attn_mask is not None:
+        masks = attn_mask.dtype == torch.bool
+        scores = scores.masked_fill(~attn_mask, float("-inf")) if masks else scores + attn_mask
+    return _product(scores.softmax(dim=-1), value)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a @ b`` as one batched product."""
+    outer = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    pair = [x.expand(*outer, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (a, b)]
+    return torch.bmm(*pair).view(*outer, a.shape[-2], b.shape[-1])

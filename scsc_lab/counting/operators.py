@@ -1,18 +1,23 @@
 """What each ATen operator costs: the rules for multiply-accumulates, and the one list of operators that cost none.
 
 Convolution, matrix products and attention have rules. Operators that move, view, allocate, normalise, activate, pool,
-resample, compare or work on each element alone are listed as free. Anything else makes a count partial.
+resample, compare or work on each element alone are listed as free, unless :mod:`scsc_lab.counting.products` finds that
+they add up products. Anything else makes a count partial.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from scsc_lab.errors import InputError
 
 Rule = Callable[..., int]
 
@@ -45,6 +50,14 @@ def _added_product(start: Tensor, a: Tensor, b: Tensor, *rest: Any, out: Tensor,
 CONVOLUTIONS = frozenset({"convolution", "_convolution", "convolution_overrideable"})
 """Operators whose arguments are those of ``aten::convolution``."""
 
+
+def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any, out: Any) -> int:
+    """Return the cost of the forward pass for each of the two gradients wanted: the input's and the weight's."""
+    transposed, wanted = rest[4], rest[7]
+    positions = (x if transposed else grad).shape[2:]
+    return x.shape[0] * weight.numel() * math.prod(positions) * (int(wanted[0]) + int(wanted[1]))
+
+
 FUSED_ATTENTION = frozenset(
     {
         "_scaled_dot_product_flash_attention",
@@ -62,19 +75,76 @@ FUSED_ATTENTION = frozenset(
 def attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) -> tuple[int, int]:
     """Return the multiply-accumulates of attention's two products, and the elements they write.
 
-    ``(…, L, E)`` queries meet ``(…, S, E)`` keys, and their scores ``(…, S, E')`` values.
+    ``(…, L, E)`` queries meet ``(…, S, E)`` keys, and their scores ``(…, S, E')`` values; the dimensions before are
+    broadcast, and keys and values of fewer heads serve several heads of queries each.
     """
-    queries, keys = math.prod(query.shape[:-1]), key.shape[-2]
-    return queries * keys * (query.shape[-1] + value.shape[-1]), queries * (keys + value.shape[-1])
+    (*outer, queries, width), keys, written = query.shape, key.shape[-2], value.shape[-1]
+    scores = _heads(outer, key.shape[:-2])
+    values = _heads(scores, value.shape[:-2])
+    first, second = math.prod(scores) * queries * keys, math.prod(values) * queries * written
+    return first * width + second * keys, first + second
 
+
+def _heads(queries: Sequence[int], keys: Sequence[int]) -> tuple[int, ...]:
+    if len(queries) == len(keys) and queries and queries[-1] > keys[-1] > 1:
+        keys = (*keys[:-1], queries[-1])
+    return np.broadcast_shapes(tuple(queries), tuple(keys))
+
+
+_BACKWARD_ATTENTION = frozenset(
+    {
+        "_scaled_dot_product_flash_attention_backward",
+        "_scaled_dot_product_flash_attention_for_cpu_backward",
+        "_scaled_dot_product_efficient_attention_backward",
+        "_scaled_dot_product_cudnn_attention_backward",
+        "_scaled_dot_product_fused_attention_overrideable_backward",
+    }
+)
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(CONVOLUTIONS, _convolution),
+    **dict.fromkeys(("convolution_backward", "convolution_backward_overrideable"), _convolution_backward),
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), _matrix_product),
     **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), _added_product),
     **dict.fromkeys(FUSED_ATTENTION, lambda *args, out, **options: attention(*args)[0]),
+    # The gradients of queries, keys, values and scores are one product each; scores made a second time are not counted.
+    **dict.fromkeys(_BACKWARD_ATTENTION, lambda grad, *args, out, **options: 2 * attention(*args)[0]),
 }
-"""Multiply-accumulates of an operator, from its arguments and its output, by ATen name."""
+"""Multiply-accumulates of an operator, from its arguments and its output: by ATen name, others by their full name."""
+
+
+def rule(name: str) -> Callable[[Rule], Rule]:
+    """Say what an operator of your own costs: a decorator for a function that returns its multiply-accumulates.
+
+    The function gets the operator's arguments, and its result as ``out``::
+
+        @rule("mylib::gated_matmul")
+        def _(x, weight, *, out):
+            return out.numel() * weight.shape[0]
+
+    Args:
+        name: the operator's full name, ``namespace::name``, all its overloads.
+
+    Raises:
+        InputError: if there is no such operator, it is one of those that cost none, or it has a rule.
+    """
+    namespace, _, bare = name.partition("::")
+    if not bare:
+        raise InputError(f"{name!r} is no operator's full name, e.g. 'mylib::op'")
+    packet = getattr(getattr(torch.ops, namespace), bare, None)
+    if packet is None:
+        raise InputError(f"there is no operator {name!r}; define it before its rule")
+    key = bare if namespace == "aten" else name
+    if key in RULES or (namespace == "aten" and bare in FREE):
+        raise InputError(f"{name!r} has a rule")
+
+    def register(function: Rule) -> Rule:
+        RULES[key] = function
+        kind.cache_clear()
+        return function
+
+    return register
+
 
 FREE = frozenset(
     # move, copy, index
@@ -107,105 +177,51 @@ FREE = frozenset(
     "nanmedian mode nansum topk sort argsort kthvalue unique_dim _unique2 unique_consecutive bincount histc "
     "searchsorted bucketize floor_divide remainder fmod cumsum cumprod cummax cummin logcumsumexp equal is_same_size "
     "_local_scalar_dense item isin one_hot count_nonzero sym_size sym_numel sym_stride sym_storage_offset "
+    # gradients of those
+    "native_batch_norm_backward _batch_norm_backward cudnn_batch_norm_backward native_layer_norm_backward "
+    "native_group_norm_backward _fused_rms_norm_backward _softmax_backward_data _log_softmax_backward_data "
+    "max_pool2d_with_indices_backward max_pool3d_with_indices_backward avg_pool2d_backward avg_pool3d_backward "
+    "_adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward adaptive_max_pool2d_backward embedding_dense_backward "
+    "native_dropout_backward glu_backward select_backward slice_backward unfold_backward "
+    "value_selecting_reduction_backward "
+    "upsample_nearest2d_backward upsample_bilinear2d_backward upsample_bicubic2d_backward grid_sampler_2d_backward "
+    "_prelu_kernel_backward reflection_pad2d_backward replication_pad2d_backward diagonal_backward "
+    "_unsafe_masked_index_put_accumulate "
     # guards that torch leaves in a graph
     "_assert_async _assert_scalar _assert_tensor_metadata record_stream".split()
 )
 """Operators that cost no multiply-accumulates, beside views and those that ATen tags as pointwise."""
 
 _VIEWS_UNTAGGED = frozenset({"_unsafe_view", "_reshape_alias", "lift_fresh", "detach", "alias"})
-_ALLOCATIONS = frozenset(
-    {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided", "lift_fresh"}
-)
+ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"})
+"""Operators that make room."""
 
 
-def is_view(operator: Any) -> bool:
-    """Return whether an ATen operator only looks at its input in another way, or makes room: it moves no bytes."""
-    name = operator.overloadpacket.__name__
-    return bool(operator.is_view) or name in _VIEWS_UNTAGGED or name in _ALLOCATIONS
+@dataclass(frozen=True)
+class Kind:
+    """What is known of an operator.
 
-
-def is_free(operator: Any) -> bool:
-    """Return whether an ATen operator, in place or not, is known to cost no multiply-accumulates."""
-    name = operator.overloadpacket.__name__
-    return name in FREE or name.removesuffix("_") in FREE or is_view(operator) or torch.Tag.pointwise in operator.tags
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in arguments or results, those in lists, tuples and dictionaries included."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors(item)
-    elif isinstance(value, dict):
-        yield from tensors(list(value.values()))
-
-
-def stored_bytes(tensor: Tensor) -> int:
-    """Return the bytes of the different elements of a tensor: an expanded one is read once."""
-    sizes = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride != 0)
-    return math.prod(sizes) * tensor.element_size() if tensor.numel() else 0
-
-
-def fvcore_rule(name: str, label: str, args: tuple[Any, ...], out: Any, macs: int) -> tuple[str, int]:
-    """Return under which name fvcore lists an operator, and what its rules give it; ``("", 0)`` without a rule.
-
-    Args:
-        name: ATen name of the operator.
-        label: name of the torch function that the network called.
-        args: arguments of the ATen operator.
-        out: its result.
-        macs: its multiply-accumulates.
-
-    Source: fvcore 0.1.5, ``fvcore/nn/flop_count.py``.
+    Attributes:
+        name: its ATen name; of an operator from elsewhere the full name, ``namespace::name``, so that no name hides it.
+        rule: its multiply-accumulates, if it has any.
+        is_view: whether it only looks at its input in another way, or makes room: it moves no bytes.
+        is_pointwise: whether it works on each element alone.
+        is_free: whether it is known to cost no multiply-accumulates.
     """
-    if name in CONVOLUTIONS:
-        return "conv", macs
-    if label == "einsum":
-        return "einsum", 0  # its own rule, once a call
-    if label in _FVCORE_PRODUCTS:
-        return (label, macs) if name in RULES else ("", 0)
-    if label == "multi_head_attention_forward" and name in RULES:
-        return ("linear", macs) if name in ("addmm", "mm") else ("bmm", macs) if name == "bmm" else ("", 0)
-    if label == "adaptive_avg_pool2d" and name in ("mean", "_adaptive_avg_pool2d"):
-        return label, int(args[0].numel())
-    if name in _FVCORE_NORMS:
-        listed, plain, affine = ("instance_norm", 4, 5) if label == "instance_norm" else _FVCORE_NORMS[name]
-        if name == "native_batch_norm" and args[5]:  # statistics of the batch itself, as weight standardisation has it
-            plain, affine = 4, 5
-        weight = args[2] if name == "native_layer_norm" else args[1]
-        return listed, (plain if weight is None else affine) * args[0].numel()
-    if name in _FVCORE_RESAMPLERS:
-        listed, factor = _FVCORE_RESAMPLERS[name]
-        return listed, factor * out.numel()
-    return "", 0
+
+    name: str
+    rule: Rule | None
+    is_view: bool
+    is_pointwise: bool
+    is_free: bool
 
 
-def fvcore_einsum(equation: str, *operands: Any) -> int:
-    """Return what fvcore gives an einsum: two forms by rule, any other by NumPy's estimate, printed and read again.
-
-    Source: fvcore 0.1.5, ``einsum_flop_jit`` in ``fvcore/nn/jit_handles.py``.
-    """
-    given = list(tensors(list(operands)))
-    letters = dict.fromkeys(letter for letter in equation if letter.isalpha())
-    renamed = equation.replace(" ", "").translate({ord(letter): 97 + i for i, letter in enumerate(letters)})
-    if renamed in ("abc,abd->acd", "abc,adc->adb"):
-        return given[0].numel() * (given[1].shape[-1] if renamed == "abc,abd->acd" else given[1].shape[1])
-    report = np.einsum_path(renamed, *(np.broadcast_to(0.0, x.shape) for x in given), optimize="optimal")[1]
-    line = next(line for line in report.split("\n") if "optimized flop" in line.lower())
-    return math.floor(float(line.split(":")[-1]) / 2)
-
-
-_FVCORE_PRODUCTS = frozenset({"linear", "matmul", "bmm", "mm", "addmm"})
-_FVCORE_NORMS = {
-    "native_batch_norm": ("batch_norm", 1, 2),
-    "_native_batch_norm_legit_no_training": ("batch_norm", 1, 2),
-    "cudnn_batch_norm": ("batch_norm", 1, 2),
-    "native_layer_norm": ("layer_norm", 4, 5),
-    "native_group_norm": ("group_norm", 4, 5),
-}
-_FVCORE_RESAMPLERS = {
-    "upsample_nearest2d": ("upsample_nearest2d", 1),
-    "upsample_bilinear2d": ("upsample_bilinear2d", 4),
-    "grid_sampler_2d": ("grid_sampler", 4),
-}
+@functools.cache
+def kind(operator: Any) -> Kind:
+    """Return what is known of an operator."""
+    namespace, _, bare = operator._schema.name.partition("::")
+    name = bare if namespace == "aten" else operator._schema.name
+    view = operator.is_view or torch.Tag.inplace_view in operator.tags or name in _VIEWS_UNTAGGED | ALLOCATIONS
+    pointwise = torch.Tag.pointwise in operator.tags
+    free = name in FREE or name.removesuffix("_") in FREE or view or pointwise
+    return Kind(name, RULES.get(name), view, pointwise, free)

@@ -1,26 +1,25 @@
-"""What watches a forward pass: the torch functions it calls, ATen's operators under them, and the module it is in."""
+"""What watches a pass: the torch functions it calls, ATen's operators under them, and the module it is in."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
+import itertools
 import math
+import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from scsc_lab.counting import operators, shapes
+from scsc_lab.counting import fvcore_rules, operators, products, shapes
+from scsc_lab.counting.layout import META, like
+from scsc_lab.counting.tensors import stored_bytes, tensors
+from scsc_lab.errors import InputError
 from scsc_lab.layers.operator import Operator
-
-META = torch.device("meta")
 
 
 @dataclass
@@ -33,50 +32,85 @@ class _Entry:
     last_call: int = -1
 
 
-class Tally:
-    """What has been counted so far, and where the forward pass stands: in which module, in which torch function."""
+class _Place(threading.local):
+    """Where a thread of the pass stands: in which module, in which torch function."""
 
-    def __init__(self, *, on_meta: bool) -> None:
-        self.on_meta = on_meta
-        self.entries: dict[tuple[str, str, str], _Entry] = {}
-        self.unknown: Counter[str] = Counter()
+    def __init__(self) -> None:
         self.modules: list[str] = [""]
         self.label = ""
         self.call = 0
         self.muted = False
+        self.followed = False
+        self.submitting = False
 
-    def record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        """Add one ATen operator."""
-        kind = _kind(func)
-        if kind.is_view:
-            if any(getattr(x, _PRODUCT, False) for x in operators.tensors(args)):
-                _mark(out)
+
+class Tally:
+    """What has been counted so far, and where the pass stands.
+
+    Attributes:
+        on_meta: whether the pass runs on the meta device.
+        backward: whether gradients are wanted.
+    """
+
+    def __init__(self, *, on_meta: bool, backward: bool = False) -> None:
+        self.on_meta = on_meta
+        self.backward = backward
+        self.entries: dict[tuple[str, str, str], _Entry] = {}
+        self.unknown: Counter[str] = Counter()
+        self.place = _Place()
+        self.numbers = itertools.count(1)
+        self.lock = threading.Lock()
+        self.origins: dict[Any, tuple[str, str]] = {}
+
+    def record(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, *, constant: bool = False
+    ) -> None:
+        """Add one ATen operator; of one on constants, only the arithmetic."""
+        kind, place = operators.kind(func), self.place
+        macs, activations = products.follow(func, kind, args, kwargs, out)
+        if kind.is_view or (constant and kind.is_free and not macs):
             return
-        macs = activations = 0
-        operator = self.label or _PRIMITIVES.get(kind.name, kind.name)
+        operator = place.label or _PRIMITIVES.get(kind.name, kind.name)
         if kind.rule is not None:
-            macs = kind.rule(*args, **kwargs, out=out)
+            macs = _checked(kind.rule(*args, **kwargs, out=out), kind.name)
             activations = _written(kind.name, args, out)
-            operator = _contraction_name(kind.name, self.label, args) or operator
-        elif kind.name in ("mul", "mul_") and all(isinstance(x, Tensor) and x.numel() > 1 for x in args[:2]):
-            _mark(out)
-        elif kind.name == "sum" and getattr(args[0], _PRODUCT, False):
-            macs, activations, operator = args[0].numel(), out.numel(), "multiply-sum"
+            operator = _contraction_name(kind.name, place.label, args) or operator
+        elif macs:
+            operator = "multiply-sum"
         elif not kind.is_free:
-            self.unknown[kind.name] += 1
-        listed, fvcore = operators.fvcore_rule(kind.name, self.label, args, out, macs)
+            with self.lock:
+                self.unknown[kind.name] += 1
+        listed, fvcore = fvcore_rules.fvcore_rule(kind.name, place.label, args, out, macs)
         self.add(operator, listed, macs, activations, _moved((args, kwargs), out), fvcore)
 
     def add(self, operator: str, listed: str, macs: int, activations: int, moved: int, fvcore: int) -> None:
         """Add the cost of one operator to the innermost module."""
-        entry = self.entries.setdefault((self.modules[-1], operator, listed), _Entry())
-        if not self.label or entry.last_call != self.call:
-            entry.calls += 1
-            entry.last_call = self.call
-        entry.macs += macs
-        entry.activations += activations
-        entry.bytes += moved
-        entry.fvcore += fvcore
+        place, module = self.place, self.place.modules[-1]
+        if self.backward and (node := torch._C._current_autograd_node()) is not None:
+            module, operator, listed, fvcore = *self._origin(node, operator), "", 0
+        with self.lock:
+            entry = self.entries.setdefault((module, operator, listed), _Entry())
+            if not place.label or entry.last_call != place.call:
+                entry.calls += 1
+                entry.last_call = place.call
+            entry.macs += macs
+            entry.activations += activations
+            entry.bytes += moved
+            entry.fvcore += fvcore
+
+    def remember(self, out: Any) -> None:
+        """Note which module and function made the nodes of the graph behind a result."""
+        found = [x.grad_fn for x in tensors(out) if x.grad_fn is not None]
+        while found:
+            node = found.pop()
+            if node not in self.origins and node.name() != "torch::autograd::AccumulateGrad":
+                self.origins[node] = self.place.modules[-1], self.place.label
+                found += [behind for behind, _ in node.next_functions if behind is not None]
+
+    def _origin(self, node: Any, operator: str) -> tuple[str, str]:
+        module, label = self.origins.get(node, ("", ""))
+        kept = operator == "multiply-sum" or not label
+        return module, f"{operator.removesuffix('_backward') if kept else label} backward"
 
 
 class _FunctionHandler:
@@ -88,23 +122,28 @@ class _FunctionHandler:
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        tally = self.tally
-        if tally.label or func.__name__ == "__get__":
+        tally, place = self.tally, self.tally.place
+        if place.label or func.__name__ == "__get__":
             return func(*args, **kwargs)
-        tally.label, tally.call = _spelled(func.__name__), tally.call + 1
-        tally.muted = isinstance(func, Operator) or func is F.scaled_dot_product_attention
+        place.label, place.call = _spelled(func.__name__), next(tally.numbers)
+        place.muted = _counts_as_one(func, tally, args, kwargs)
         try:
-            if func is F.scaled_dot_product_attention and tally.on_meta:
+            if place.muted and func is F.scaled_dot_product_attention:
                 out = shapes.attention(*(_on_meta(x) for x in _qkv(*args, **kwargs)))
             else:
                 out = func(*args, **kwargs)
-            if tally.muted:
+            if place.muted:
                 macs, written = _own_cost(func, args, kwargs, out)
-                tally.add(tally.label, "", macs, written, _moved((args, kwargs), out), 0)
-            elif tally.label == "einsum" and isinstance(args[0], str):
-                tally.add("einsum", "einsum", 0, 0, 0, operators.fvcore_einsum(*args))
+                listed = "" if isinstance(func, Operator) else "bmm"
+                tally.add(place.label, listed, macs, written, _moved((args, kwargs), out), macs if listed else 0)
+            elif place.label == "einsum" and isinstance(args[0], str):
+                tally.add("einsum", "einsum", 0, 0, 0, fvcore_rules.fvcore_einsum(*args))
+            elif place.label == "matmul":
+                tally.add("matmul", "matmul", 0, 0, 0, fvcore_rules.fvcore_matmul(func.__name__, *args))
+            if tally.backward:
+                tally.remember(out)
         finally:
-            tally.label, tally.muted = "", False
+            place.label, place.muted = "", False
         return out
 
 
@@ -125,21 +164,23 @@ class _DispatchHandler:
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        given, constant = list(tensors((args, kwargs))), False
         if not self.tally.on_meta:
             out = func(*args, **kwargs)
+        elif not any(x.device == META for x in given):
+            out, constant = func(*args, **kwargs), True  # allocates, or prepares a constant
         else:
-            given = list(operators.tensors((args, kwargs)))
-            if not any(x.device == META for x in given):
-                return func(*args, **kwargs)  # allocates, or prepares a constant
-            if _kind(func).name == "_to_copy":
-                if not all(x.device == META for x in given):
-                    return func(*args, **kwargs)
+            name, target = operators.kind(func).name, args[0] if args else None
+            if name == "_to_copy":
                 kwargs = {key: value for key, value in kwargs.items() if key != "device"}
             if not all(x.device == META for x in given):
                 args, kwargs = _on_meta(args), _on_meta(kwargs)
-            out = shapes.result(_kind(func).name, func, args, kwargs)
-        if not self.tally.muted:
-            self.tally.record(func, args, kwargs, out)
+            out = shapes.result(name, func, args, kwargs)
+            if args and out is args[0] and out is not target:  # in place, on a constant
+                args = (target, *args[1:])
+                out = target
+        if not self.tally.place.muted:
+            self.tally.record(func, args, kwargs, out, constant=constant)
         return out
 
 
@@ -154,40 +195,6 @@ class Dispatch(_DispatchHandler, TorchDispatchMode):
         self.tally = tally
 
 
-@contextlib.contextmanager
-def followed(model: nn.Module, tally: Tally) -> Iterator[None]:
-    """Keep track of the module that is running; the hooks are torch's global ones, so no module is touched."""
-    names = {id(module): name for name, module in model.named_modules()}
-
-    def enter(module: nn.Module, args: Any) -> None:
-        tally.modules.append(names.get(id(module), tally.modules[-1]))
-
-    def leave(module: nn.Module, args: Any, out: Any) -> None:
-        tally.modules.pop()
-
-    hooks = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-@dataclass(frozen=True)
-class _Kind:
-    name: str
-    rule: operators.Rule | None
-    is_view: bool
-    is_free: bool
-
-
-@functools.cache
-def _kind(func: Any) -> _Kind:
-    name = func.overloadpacket.__name__
-    return _Kind(name, operators.RULES.get(name), operators.is_view(func), operators.is_free(func))
-
-
-_PRODUCT = "_is_product"
 _PRIMITIVES = {"addmm": "linear", "mm": "linear"}
 _REFLECTED = {"radd": "add", "iadd": "add", "rmul": "mul", "imul": "mul", "rsub": "sub", "isub": "sub"}
 _SPELLINGS = {**_REFLECTED, "rmatmul": "matmul", "truediv": "div", "rtruediv": "div", "itruediv": "div"} | {
@@ -226,6 +233,21 @@ def _qkv(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) 
     return query, key, value
 
 
+def _counts_as_one(func: Any, tally: Tally, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether a call is counted at its torch function; elsewhere its parts count, to the same."""
+    if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors((args, kwargs))):
+        return False  # batched by vmap: its shapes are those of one example
+    if func is F.scaled_dot_product_attention:
+        return tally.on_meta and not tally.backward and shapes.is_plain_attention(*args, **kwargs)
+    return isinstance(func, Operator)
+
+
+def _checked(macs: Any, name: str) -> int:
+    if not isinstance(macs, int) or isinstance(macs, bool) or macs < 0:
+        raise InputError(f"the rule of {name} gives {macs!r}; multiply-accumulates are a whole number from 0")
+    return macs
+
+
 def _own_cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> tuple[int, int]:
     """Return the multiply-accumulates of an operator that counts as one, and the elements it writes."""
     if isinstance(func, Operator):
@@ -235,23 +257,21 @@ def _own_cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 
 def _written(name: str, args: tuple[Any, ...], out: Any) -> int:
     """Return the elements an operator with a rule writes; fused attention counts as its two products."""
-    written = next(operators.tensors(out)).numel()
+    written = next(tensors(out)).numel()
     return operators.attention(*args)[1] if name in operators.FUSED_ATTENTION else written
 
 
 def _moved(inputs: Any, outputs: Any) -> int:
-    return sum(map(operators.stored_bytes, operators.tensors([inputs, outputs])))
-
-
-def _mark(out: Any) -> None:
-    """Mark a product of two tensors: summed, it is a contraction, whatever it is written with."""
-    for x in operators.tensors(out):
-        setattr(x, _PRODUCT, True)
+    return sum(map(stored_bytes, tensors([inputs, outputs])))
 
 
 def _on_meta(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value if value.device == META else shapes.like(value)
+        if value.device == META:
+            return value
+        stand_in = like(value)
+        products.carry(value, stand_in)
+        return stand_in
     if isinstance(value, (list, tuple)):
         return type(value)(map(_on_meta, value))
     return {key: _on_meta(item) for key, item in value.items()} if isinstance(value, dict) else value

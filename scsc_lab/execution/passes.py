@@ -71,10 +71,10 @@ def using_threads(number: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode, and every module back into its own mode afterwards."""
+def evaluating(model: nn.Module, *, training: bool = False) -> Iterator[None]:
+    """Put a network in evaluation (or training) mode, and every module back into its own mode afterwards."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    model.train(training)
     try:
         yield
     finally:

@@ -124,8 +124,7 @@ def _is_slow_in_onednn(x: Tensor, kernel: int, stride: int) -> bool:
     """Return whether oneDNN takes a slow path that a margin of zeros around the kernel avoids.
 
     Seen with torch 2.13 on AVX-512, channels-last, stride 1, whole vectors of 16 channels: 13×13 runs at a third of the
-    speed of 15×15 (32 channels of 56×56, batch 4, one thread: 6.5 ms against 2.2 ms). On the meta device and in a trace
-    the kernel stays as it is defined.
+    speed of 15×15 (32 channels of 56×56, batch 4, one thread: 6.5 ms against 2.2 ms).
     """
     return (
         kernel == _SLOW_KERNEL
@@ -135,5 +134,4 @@ def _is_slow_in_onednn(x: Tensor, kernel: int, stride: int) -> bool:
         and min(x.shape[2:]) >= _FAST_KERNEL
         and x.is_contiguous(memory_format=torch.channels_last)
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
     )

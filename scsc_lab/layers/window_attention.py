@@ -56,7 +56,7 @@ class WindowAttention(nn.Module):
             mask = shift_mask(padded, self.window, shifts, tokens.device, tokens.dtype)
             images = tokens.shape[0] // mask.shape[0]
             bias = (bias + mask.unsqueeze(1)).expand(images, -1, -1, -1, -1).flatten(0, 1)
-        attended = attention(query, key, value, bias)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         tokens = self.proj(attended.transpose(1, 2).flatten(2))
         return tokens
 
@@ -66,19 +66,6 @@ class WindowAttention(nn.Module):
         index = relative_position_index(self.window, table.device)
         bias = table[index].view(self.window**2, self.window**2, self.heads)
         return bias.permute(2, 0, 1).unsqueeze(0).contiguous()
-
-
-def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Return ``softmax(q·kᵀ/√d + bias)·v`` over ``(N, heads, tokens, d)``.
-
-    A traced graph gets the two products spelled out, so that counters that read graphs see them; otherwise torch's
-    fused operator runs.
-    """
-    if not torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1) + bias
-    attended: Tensor = scores.softmax(dim=-1) @ value
-    return attended
 
 
 @functools.lru_cache(maxsize=256)

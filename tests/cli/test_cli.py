@@ -166,13 +166,13 @@ def test_unexplained_and_partial_counts_exit_with_1(run, monkeypatch):
     rules = dict(operators.RULES)
     del rules["convolution"]
     monkeypatch.setattr(operators, "RULES", rules)
-    from scsc_lab.counting.recorder import _kind
+    from scsc_lab.counting.operators import kind
 
-    _kind.cache_clear()
+    kind.cache_clear()
     try:
         code, out, _ = run("flops", "resnet18")
     finally:
-        _kind.cache_clear()
+        kind.cache_clear()
     assert code == 1
     assert "PARTIAL: resnet18 has operators without a rule, not counted: convolution (20 calls)" in " ".join(
         out.split()

@@ -1,0 +1,90 @@
+"""What fvcore's rules give the operators of our own pass, so that its count can be explained operator by operator."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from scsc_lab.counting import operators
+from scsc_lab.counting.tensors import tensors
+
+
+def fvcore_rule(name: str, label: str, args: tuple[Any, ...], out: Any, macs: int) -> tuple[str, int]:
+    """Return under which name fvcore lists an operator, and what its rules give it; ``("", 0)`` without a rule.
+
+    Args:
+        name: ATen name of the operator.
+        label: name of the torch function that the network called.
+        args: arguments of the ATen operator.
+        out: its result.
+        macs: its multiply-accumulates.
+
+    Source: fvcore 0.1.5, ``fvcore/nn/flop_count.py``.
+    """
+    if name in operators.CONVOLUTIONS:
+        return "conv", macs
+    if label == "einsum":
+        return "einsum", 0  # its own rule, once a call
+    if label in _FVCORE_PRODUCTS:
+        if label == "matmul":
+            return label, 0  # its own rule, once a call
+        return (label, macs) if name in operators.RULES else ("", 0)
+    if name in operators.FUSED_ATTENTION or (label in _ATTENTION and name == "bmm"):
+        return "bmm", macs  # the two products, spelled out in the graph that it counts
+    if label == "multi_head_attention_forward" and name in ("addmm", "mm"):
+        return "linear", macs
+    if label == "adaptive_avg_pool2d" and name in ("mean", "_adaptive_avg_pool2d"):
+        return label, int(args[0].numel())
+    if name in _FVCORE_NORMS:
+        listed, plain, affine = ("instance_norm", 4, 5) if label == "instance_norm" else _FVCORE_NORMS[name]
+        if name == "native_batch_norm" and args[5]:  # statistics of the batch itself, as weight standardisation has it
+            plain, affine = 4, 5
+        weight = args[2] if name == "native_layer_norm" else args[1]
+        return listed, (plain if weight is None else affine) * args[0].numel()
+    if name in _FVCORE_RESAMPLERS:
+        listed, factor = _FVCORE_RESAMPLERS[name]
+        return listed, factor * out.numel()
+    return "", 0
+
+
+def fvcore_einsum(equation: str, *operands: Any) -> int:
+    """Return what fvcore gives an einsum: two forms by rule, any other by NumPy's estimate, printed and read again.
+
+    Source: fvcore 0.1.5, ``einsum_flop_jit`` in ``fvcore/nn/jit_handles.py``.
+    """
+    given = list(tensors(list(operands)))
+    letters = dict.fromkeys(letter for letter in equation if letter.isalpha())
+    renamed = equation.replace(" ", "").translate({ord(letter): 97 + i for i, letter in enumerate(letters)})
+    if renamed in ("abc,abd->acd", "abc,adc->adb"):
+        return given[0].numel() * (given[1].shape[-1] if renamed == "abc,abd->acd" else given[1].shape[1])
+    report = np.einsum_path(renamed, *(np.broadcast_to(0.0, x.shape) for x in given), optimize="optimal")[1]
+    line = next(line for line in report.split("\n") if "optimized flop" in line.lower())
+    return math.floor(float(line.split(":")[-1]) / 2)
+
+
+def fvcore_matmul(function: str, a: Tensor, b: Tensor, *rest: Any) -> int:
+    """Return what fvcore gives a matrix product: its rule does not see that the first factor is broadcast.
+
+    Source: fvcore 0.1.5, ``matmul_flop_jit`` in ``fvcore/nn/jit_handles.py``.
+    """
+    first, second = (b, a) if function == "__rmatmul__" else (a, b)
+    return first.numel() * second.shape[-1]
+
+
+_ATTENTION = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward"})
+_FVCORE_PRODUCTS = frozenset({"linear", "matmul", "bmm", "mm", "addmm"})
+_FVCORE_NORMS = {
+    "native_batch_norm": ("batch_norm", 1, 2),
+    "_native_batch_norm_legit_no_training": ("batch_norm", 1, 2),
+    "cudnn_batch_norm": ("batch_norm", 1, 2),
+    "native_layer_norm": ("layer_norm", 4, 5),
+    "native_group_norm": ("group_norm", 4, 5),
+}
+_FVCORE_RESAMPLERS = {
+    "upsample_nearest2d": ("upsample_nearest2d", 1),
+    "upsample_bilinear2d": ("upsample_bilinear2d", 4),
+    "grid_sampler_2d": ("grid_sampler", 4),
+}
