@@ -18,8 +18,9 @@ from scsc_lab.counting import count as counting
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate as ablating
 from scsc_lab.experiments import compare as comparing
-from scsc_lab.experiments import fields, runner, variants
+from scsc_lab.experiments import runner, variants
 from scsc_lab.metrics import latency as latency_metric
+from scsc_lab.metrics.erf import fields
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
 from scsc_lab.models.subject import Subject, of
@@ -320,11 +321,12 @@ def erf(
     )
     if isinstance(model, str):
         named = Network.of(model, changes)
-        return fields.measure(of(named if weights is None else replace(named, weights=str(weights))), protocol)
+        return fields(named if weights is None else replace(named, weights=str(weights)), protocol)
     if changes or weights is not None:
         what = next(iter(changes), "weights")
         raise InputError(f"{what!r} is for named networks; a module is measured as it is")
-    return fields.measure(fields.subject_of(model, tuple(mean), tuple(std)), protocol)
+    given = replace(network(model), channels=len(mean))
+    return fields(given, protocol, normalisation=(tuple(mean), tuple(std)))
 
 
 def _size(resolution: Resolution) -> tuple[int, int] | None:

@@ -37,7 +37,7 @@ class Setting:
         images_id: what tells images apart: two fields with the same one were measured on the same images.
         image_kind: what they are, in words.
         skipped: files in the folder that are no images, broken, or of a kind that is not read.
-        weights: ``random``, ``trained`` or ``as given``.
+        weights: ``random``, ``file``, ``own`` (its factory's or the module's), or ``mixed``; older: ``trained``.
         seeds: random initialisations averaged over.
         seed: the first of them, and the seed of the images.
         dead: gradients that are zero everywhere, of units that an image or an initialisation does not reach; left out.

@@ -158,12 +158,12 @@ def _refuse_what_measures(context: typer.Context) -> None:
 
 
 def _measured(named: Named, protocol: Protocol) -> list[Field]:
-    from scsc_lab.experiments.fields import measure
+    from scsc_lab.metrics.erf import fields
 
     measured = []
-    for subject in named.subjects():
-        with progress.counted(subject.label, protocol.samples * (protocol.seeds or 1)) as advance:
-            measured += measure(subject, protocol, advance)
+    for network in named.networks():
+        with progress.counted(str(network), protocol.samples * (protocol.seeds or 1)) as advance:
+            measured += fields(network, protocol, advance)
     return measured
 
 

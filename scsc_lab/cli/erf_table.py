@@ -105,7 +105,7 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _setting(row: Row) -> str:
-    weights = {"random": "random weights", "trained": "trained weights"}.get(row["weights"], "weights as given")
+    weights = _WHOSE.get(row["weights"], "weights as given")
     seeds = f" of {row['seeds']} seeds" if row["seeds"] > 1 else ""
     skipped = f" ({row['skipped']} files skipped)" if row["skipped"] else ""
     how = (
@@ -118,4 +118,11 @@ def _setting(row: Row) -> str:
     )
 
 
+_WHOSE = {
+    "random": "random weights",
+    "file": "weights of a file",
+    "own": "its own weights",
+    "mixed": "weights of which some are random",
+    "trained": "trained weights",
+}
 _SIGNS = {"abs": "absolute gradients", "relu": "positive gradients", "signed": "signed gradients"}

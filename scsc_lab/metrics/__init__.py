@@ -43,6 +43,7 @@ class Metric:
         together: whether networks are measured side by side, in one go.
         kept: whether a store keeps its rows; what costs nothing need not be kept.
         usual: whether a comparison shows it unless told otherwise.
+        seldom: words of the columns that it does not show even then.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Metric:
     together: bool = False
     kept: bool = True
     usual: bool = True
+    seldom: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -72,7 +74,12 @@ def columns() -> dict[str, Column]:
 
 def words(usual: bool = False) -> list[str]:
     """Return the words of all columns, or of those that a comparison shows unless told otherwise."""
-    return [column.word for metric in registry().values() if metric.usual or not usual for column in metric.columns]
+    return [
+        column.word
+        for metric in registry().values()
+        for column in metric.columns
+        if not usual or (metric.usual and column.word not in metric.seldom)
+    ]
 
 
 def chosen(given: Iterable[str]) -> list[Metric]:

@@ -1,10 +1,15 @@
-"""Effective receptive field: the share of the input that half of the last stage's gradient comes from."""
+"""Effective receptive field: the share of the input that a part of one stage's gradient comes from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from scsc_lab import units
+from scsc_lab.analysis.field import difference
+from scsc_lab.analysis.figures_of_merit import SHARES, key
 from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
@@ -13,25 +18,84 @@ from scsc_lab.records import Row, file_name
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.settings import Request
 
+if TYPE_CHECKING:
+    from scsc_lab.analysis.field import Field
+
+USUAL_SEEDS = 3
+"""Initialisations that are averaged over where weights are random, if nobody says otherwise."""
+
 _ELSEWHERE = ("model", "resolution", "batch", "seed")
 
 
 def configure(request: Request) -> Protocol:
-    """Return how fields are measured."""
-    return Protocol(device=request.device, samples=request.samples, seed=request.seed)
+    """Return how fields are measured.
+
+    Among the request's options ``stage`` says of which stage, ``initialisations`` how many there are; the request's
+    seeds are those of training.
+    """
+    options = dict(request.options)
+    return Protocol(
+        device=request.device,
+        samples=request.samples,
+        seeds=int(options["initialisations"]) if "initialisations" in options else None,
+        seed=request.seed,
+        stages=(options["stage"],) if "stage" in options else (),
+    )
+
+
+def fields(
+    network: Network,
+    protocol: Protocol,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+) -> list[Field]:
+    """Return the effective receptive field of each feature map that a protocol names.
+
+    Args:
+        network: the network.
+        protocol: how to measure.
+        progress: told the number of images done and to do.
+        normalisation: mean and deviation of each input channel, for pixels from 0 to 1. Default: the network's own.
+
+    Raises:
+        InputError: if a stage or layer does not exist or is no map, there are no images, or the input is too small.
+    """
+    from scsc_lab.execution import device as devices
+    from scsc_lab.models import build, stages
+    from scsc_lab.receptive_field import images, measure
+
+    measure.check(protocol)
+    network = replace(network, resolution=protocol.resolution) if protocol.resolution else network
+    facts, whose = build.facts(network), build.whose_weights(network)
+    drawn_weights = whose in ("random", "mixed")
+    if (protocol.seeds or 1) > 1 and not drawn_weights:
+        raise InputError(f"--seeds averages over random weights; {network} has weights of its own")
+    device = devices.find(protocol.device)
+    mean, std = normalisation or (facts.mean, facts.std)
+    drawn = images.drawn(protocol.images, protocol.samples, facts.resolution, mean, std, protocol.seed)
+    shape = (len(mean), *facts.resolution)
+    layers = {layer: layer for layer in protocol.layers}
+    return measure.measure(
+        lambda seed: build.build(network, seed).to(device),
+        lambda model: layers or stages.chosen(model, protocol.stages, shape, str(network)),
+        drawn,
+        protocol,
+        measure.Whose(str(network), whose, protocol.seeds or (USUAL_SEEDS if drawn_weights else 1)),
+        device,
+        progress,
+    )
 
 
 def measure(networks: Sequence[Network], settings: Protocol, tell: Tell) -> list[Row]:
     """Return one row a network; one that has no map to draw a field from says why under ``erf_failure``."""
     from scsc_lab.analysis import mapfile
-    from scsc_lab.experiments import fields
-    from scsc_lab.models.subject import of
 
     rows: list[Row] = []
     for network in networks:
         tell(f"the receptive field of {network}")
         try:
-            field = fields.measure(of(network), settings)[-1]
+            field = fields(network, settings)[-1]
         except InputError as error:  # a network without maps has all the rest
             rows.append({"erf_failure": str(error)})
             continue
@@ -44,37 +108,57 @@ def measure(networks: Sequence[Network], settings: Protocol, tell: Tell) -> list
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """Return what r(50 %) is and of which weights and images, and which networks have none."""
-    found = [f"No r(50%) for {row['model']}: {row['erf_failure']}." for row in rows if row.get("erf_failure")]
+    """Return what r(t) is, of which stage, weights and images, and which networks have none."""
+    found = [f"No r(t) for {row['model']}: {row['erf_failure']}." for row in rows if row.get("erf_failure")]
     drawn = [row for row in rows if row.get("r50") is not None]
     if not drawn:
         return found
-    weights = " and ".join(dict.fromkeys(str(row["weights"]) for row in drawn))
+    weights = " and ".join(dict.fromkeys(f"{row['weights']} weights{_seeds(row)}" for row in drawn))
     kinds = " and ".join(dict.fromkeys(f"{row['images']} {row['image_kind']}" for row in drawn))
+    stages = {f"{row['model']} {row['stage']}" for row in drawn}
+    where = next(iter({row["stage"] for row in drawn})) if len({row["stage"] for row in drawn}) == 1 else ""
     return [
         *found,
-        "r(50%): share of the input's area in the smallest square around the last stage's central unit that holds "
-        f"half of its gradient; {weights} weights, {kinds}; as by `scsc-lab erf`.",
+        f"r(t): share of the input's area in the smallest square around the central unit of "
+        f"{where or ', '.join(sorted(stages))} that holds t of its gradient; differences with their 95% interval, over "
+        f"images and initialisations; {weights}, {kinds}; as by `scsc-lab erf`.",
     ]
+
+
+def _seeds(row: Row) -> str:
+    return f" of {row['seeds']} seeds" if row.get("seeds", 1) > 1 else ""
+
+
+def _against(row: Row, baseline: Row, key: str) -> Row:
+    """Return the difference of a figure to the baseline's, with its interval, where both rows have it."""
+    names = (f"{key}_difference", f"{key}_difference_low", f"{key}_difference_high")
+    known = row.get(key) is not None and baseline.get(key) is not None
+    return dict(zip(names, difference(row, baseline, key) if known else (None, None, None), strict=True))
+
+
+def _column(share: float) -> Column:
+    name, text = key(share), f"r({100 * share:.0f}%)"
+    keys = (f"{name}_difference", f"{name}_difference_low", f"{name}_difference_high")
+    shown = Column(keys, f"Δ {text}, points", lambda values: units.with_interval(values, units.points))
+    return Column(
+        name,
+        text,
+        units.share,
+        word="erf" if name == "r50" else name,
+        name=f"{text}, % of the input",
+        scale=1e2,
+        better="higher",
+        question="Does it see wider?" if name == "r50" else "",
+        change=Change(shown, "difference", "Δ points, 95%", paired=functools.partial(_against, key=name)),
+    )
 
 
 METRIC = Metric(
     name="erf",
-    columns=(
-        Column(
-            "r50",
-            "r(50%)",
-            units.share,
-            word="erf",
-            name="r(50%), % of the input",
-            scale=1e2,
-            better="higher",
-            question="Does it see wider?",
-            change=Change(Column("r50_difference", "Δ r(50%), points", units.points), "difference", "Δ points"),
-        ),
-    ),
+    columns=tuple(_column(share) for share in sorted(SHARES, key=lambda share: share != 0.5)),
     measure=measure,
     configure=configure,
     notes=notes,
+    seldom=tuple(key(share) for share in SHARES if share != 0.5),
 )
 ORDER = 3

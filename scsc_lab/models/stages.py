@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.errors import InputError, last_line
+from scsc_lab.errors import InputError, last_line, nearest
 from scsc_lab.execution import layout
 from scsc_lab.execution.passes import evaluating
 
@@ -89,6 +89,36 @@ def stride_maps(model: nn.Module, input_shape: Sequence[int] | None = None) -> M
     trace = _trace(model, input_shape)
     last = {octave: name for name, octave in trace.items() if octave is not None and name}
     return {f"stride{2**octave}": last[octave] for octave in sorted(last)}
+
+
+def chosen(model: nn.Module, asked: Sequence[str], input_shape: Sequence[int], label: str) -> dict[str, str]:
+    """Return the module whose output is the feature map of each stage asked for, in order.
+
+    Args:
+        model: the network.
+        asked: stages by number, by name (``stage2``) or by the stride of their map (``stride8``); ``all``; none for
+            the last.
+        input_shape: input of one image, ``(C, H, W)``.
+        label: name of the network, for the message.
+
+    Raises:
+        InputError: if the network puts out no maps, or has no such stage.
+    """
+    known = stage_maps(model, input_shape)
+    if not known:
+        children = [name for name, _ in model.named_children()]
+        example = children[-2] if len(children) > 1 else (children or ["features"])[0]
+        raise InputError(f"{label} shows no maps of stages: name a module with --layer, e.g. {example}")
+    if not asked or "all" in asked:
+        return dict(known) if asked else dict([list(known.items())[-1]])
+    found = {}
+    for stage in asked:
+        name = f"stage{stage}" if stage.isdecimal() else stage
+        maps = stride_maps(model, input_shape) if name.startswith("stride") else known
+        if name not in maps:
+            raise InputError(f"{label} has no stage {stage!r}: one of {', '.join(maps)}, or all{nearest(name, maps)}")
+        found[name] = maps[name]
+    return found
 
 
 @dataclass(frozen=True)

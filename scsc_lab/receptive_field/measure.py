@@ -28,7 +28,7 @@ class Whose:
 
     Attributes:
         label: name of the network.
-        weights: ``random``, ``trained`` or ``as given``.
+        weights: ``random``, ``file``, ``own`` or ``mixed``.
         seeds: random initialisations.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,17 +11,19 @@ import torch
 from torch import Tensor, nn
 
 import scsc_lab
-from scsc_lab import InputError
+from scsc_lab import InputError, metrics
 from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.field import difference
+from scsc_lab.analysis.protocol import Protocol
+from scsc_lab.architectures.network import Network
 from scsc_lab.execution import layout
-from scsc_lab.experiments import fields
-from scsc_lab.experiments.fields import Protocol
+from scsc_lab.experiments import compare
+from scsc_lab.metrics.erf import fields
 from scsc_lab.models import external
-from scsc_lab.models.subject import subjects
 from scsc_lab.receptive_field import gradients as metric
 from scsc_lab.receptive_field import images
 from scsc_lab.receptive_field.feature_maps import run_to, survey
+from scsc_lab.settings import Request
 
 GREY = {"mean": (0.5,), "std": (0.25,)}
 
@@ -160,14 +163,14 @@ def test_the_last_stage_is_the_default_and_seeds_are_averaged():
 )
 def test_timm_tells_its_stages(name, side, layers):
     pytest.importorskip("timm")
-    found = fields.measure(subjects([name])[0], Protocol(resolution=(side, side), samples=1, seeds=1, stages=("all",)))
+    found = fields(Network.of(name), Protocol(resolution=(side, side), samples=1, seeds=1, stages=("all",)))
     assert [field.setting.layer for field in found] == layers
     assert all(field.map.sum() == pytest.approx(1) for field in found)
 
 
 def test_timm_tokens_and_windows():
     pytest.importorskip("timm")
-    (vit,) = fields.measure(subjects(["timm:vit_tiny_patch16_224"])[0], Protocol(samples=1, seeds=1))
+    (vit,) = fields(Network.of("timm:vit_tiny_patch16_224"), Protocol(samples=1, seeds=1))
     assert (vit.setting.layout, vit.setting.map_size, vit.setting.units) == ("nlc", (14, 14), 4)
     assert vit.setting.centre == (111.5, 111.5)
     assert vit.setting.theoretical == (224, 224)
@@ -410,3 +413,30 @@ def test_a_file_of_another_version_or_kind(tmp_path, monkeypatch):
             mapfile.load(tmp_path / name)
     with pytest.raises(InputError, match="cannot read"):
         mapfile.load(tmp_path / "nowhere.npz")
+
+
+def test_a_comparison_takes_which_share_and_which_stage_and_gives_the_difference_an_interval():
+    request = Request(samples=6, options=(("stage", "2"), ("initialisations", "2")))
+    networks = [Network.of(name) for name in ("resnet18", "resnet34")]
+    networks = [replace(network, resolution=(64, 64)) for network in networks]
+    found = compare.measure(networks, ["r20", "r95"], request)
+    assert [row["stage"] for row in found.rows] == ["stage2", "stage2"]
+    first, second = found.rows
+    assert "r95_difference" not in first
+    assert second["r95_difference"] == pytest.approx(second["r95"] - first["r95"])
+    assert second["r95_difference_low"] < second["r95_difference"] < second["r95_difference_high"]
+    assert [column.heading for column in found.columns] == ["r(20%)", "r(95%)"]
+    assert any("stage2 that holds t" in note and "random weights of 2 seeds" in note for note in found.notes)
+    assert {"r20", "r95"} <= set(metrics.words())
+    assert "r20" not in metrics.words(usual=True)
+
+
+def test_a_network_without_maps_has_all_the_rest(tmp_path):
+    (tmp_path / "flat.py").write_text(
+        "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4))\n"
+    )
+    networks = [replace(Network.of(name), resolution=(64, 64)) for name in ("resnet18", f"{tmp_path}/flat.py:net")]
+    found = compare.measure(networks, ["macs", "erf"], Request(samples=1))
+    assert "shows no maps of stages" in found.rows[1]["erf_failure"]
+    assert found.rows[1]["macs"] == 3 * 64 * 64 * 4
+    assert any(note.startswith("No r(t) for") for note in found.notes)
