@@ -115,13 +115,13 @@ def notes(rows: Sequence[Row]) -> list[str]:
         return found
     weights = " and ".join(dict.fromkeys(f"{row['weights']} weights{_seeds(row)}" for row in drawn))
     kinds = " and ".join(dict.fromkeys(f"{row['images']} {row['image_kind']}" for row in drawn))
-    stages = {f"{row['model']} {row['stage']}" for row in drawn}
-    where = next(iter({row["stage"] for row in drawn})) if len({row["stage"] for row in drawn}) == 1 else ""
+    stages = {str(row.get("stage", "the last stage")) for row in drawn}
+    each = ", ".join(f"{row['model']} {row.get('stage', '')}" for row in drawn)
     return [
         *found,
-        f"r(t): share of the input's area in the smallest square around the central unit of "
-        f"{where or ', '.join(sorted(stages))} that holds t of its gradient; differences with their 95% interval, over "
-        f"images and initialisations; {weights}, {kinds}; as by `scsc-lab erf`.",
+        "r(t): share of the input's area in the smallest square around the central unit of "
+        f"{stages.pop() if len(stages) == 1 else each} that holds t of its gradient; differences with their 95% "
+        f"interval, over images and initialisations; {weights}, {kinds}; as by `scsc-lab erf`.",
     ]
 
 
