@@ -23,7 +23,7 @@ from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.metrics.erf import fields
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
-from scsc_lab.models.subject import Subject, of
+from scsc_lab.models.subject import Subject
 from scsc_lab.records import Count
 from scsc_lab.settings import Budget, Execution, Plan, Request
 from scsc_lab.store import RowStore
