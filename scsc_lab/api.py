@@ -23,7 +23,6 @@ from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.metrics.erf import fields
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
-from scsc_lab.models.subject import Subject
 from scsc_lab.records import Count
 from scsc_lab.settings import Budget, Execution, Plan, Request
 from scsc_lab.store import RowStore
@@ -268,8 +267,8 @@ def erf(
     batch: int | None = None,
     device: str | None = None,
     weights: str | Path | None = None,
-    mean: Sequence[float] = Subject.mean,
-    std: Sequence[float] = Subject.std,
+    mean: Sequence[float] = building.Facts.mean,
+    std: Sequence[float] = building.Facts.std,
     **changes: object,
 ) -> list[Field]:
     """Measure effective receptive fields: maps, and figures of merit that can be compared across networks.

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from scsc_lab.architectures import catalog, overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
-
-if TYPE_CHECKING:
-    from scsc_lab.models.subject import Subject
 
 _MOST_CHANNELS = 4096
 
@@ -64,12 +60,6 @@ class Named:
             found, notes = names.with_transplants(found, self.transplants)
             self.notes.extend(notes)
         return names.with_deploy_forms(found) if self.deploy else found
-
-    def subjects(self) -> list[Subject]:
-        """Return the networks of :meth:`networks` with their facts."""
-        from scsc_lab.models.subject import of
-
-        return [of(network) for network in self.networks()]
 
 
 def read(

@@ -100,6 +100,7 @@ def measure(networks: Sequence[Network], settings: Protocol, tell: Tell) -> list
             rows.append({"erf_failure": str(error)})
             continue
         row = {key: value for key, value in field.row().items() if key not in _ELSEWHERE}
+        row["initialisations"] = row.pop("seeds")  # which a trained network's row counts its runs under
         if settings.maps is not None:
             row["map_file"] = f"{file_name(str(network))}.npz"
             mapfile.save([field.condensed()], settings.maps / row["map_file"])
@@ -126,7 +127,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 
 def _seeds(row: Row) -> str:
-    return f" of {row['seeds']} seeds" if row.get("seeds", 1) > 1 else ""
+    return f" of {row['initialisations']} seeds" if row.get("initialisations", 1) > 1 else ""
 
 
 def _against(row: Row, baseline: Row, key: str) -> Row:

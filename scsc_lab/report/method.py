@@ -115,7 +115,8 @@ def _fields(rows: Sequence[Row]) -> list[str]:
     if not fields:
         return []
     first = fields[0]
-    seeds = f" and {first['seeds']} initialisations" if first.get("seeds", 1) > 1 else ""
+    drawn = first.get("initialisations") or first.get("seeds") or 1
+    seeds = f" and {drawn} initialisations" if drawn > 1 else ""
     return [
         "Receptive fields: gradient of the last stage's central units with respect to the input, "
         f"{first['images']} {first['image_kind']}{seeds}, each map normalised before averaging, intervals over "
