@@ -188,6 +188,16 @@ class Field:
         one = replace(self.setting, seeds=1)
         return [Field(one, maps, self.support) for maps in np.split(self.maps, self.setting.seeds) if maps.any()]
 
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the map with its squares, its centre and its theoretical field, and return the axes.
+
+        Args:
+            ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
+        """
+        from scsc_lab.report.figures import erf
+
+        return erf.panel(self, ax)
+
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> tuple[float | None, ...]:
     """Return the difference of a figure between the rows of two fields, and its 95 % interval: value, low, high.

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from scsc_lab import units
+from scsc_lab.analysis.field import difference
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import ablations, claims, comparison, evidence, findings, method, receptive_fields, tables
@@ -165,10 +166,11 @@ def _with_fields(networks: Sequence[Row], fields: Sequence[Row]) -> list[Row]:
     for row in networks:
         own, against = found.get(row["model"]), found.get(row["baseline"])
         if own is not None:
-            keys = ("r50", "r50_low", "r50_high", "weights", "image_kind", "images")
+            keys = ("r50", "r50_low", "r50_high", "stage", "seeds", "weights", "image_kind", "images")
             row = {**row, **{key: own.get(key) for key in keys}}
             if against is not None and own is not against:
-                row["r50_difference"] = own["r50"] - against["r50"]
+                ends = ("r50_difference", "r50_difference_low", "r50_difference_high")
+                row |= dict(zip(ends, difference(own, against, "r50"), strict=True))
         joined.append(row)
     return joined
 

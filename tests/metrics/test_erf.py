@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from dataclasses import replace
 
@@ -440,3 +442,39 @@ def test_a_network_without_maps_has_all_the_rest(tmp_path):
     assert "shows no maps of stages" in found.rows[1]["erf_failure"]
     assert found.rows[1]["macs"] == 3 * 64 * 64 * 4
     assert any(note.startswith("No r(t) for") for note in found.notes)
+
+
+def test_a_field_draws_itself_on_axes_of_the_users_or_its_own():
+    from matplotlib.figure import Figure
+
+    (field,) = scsc_lab.erf(small(), 48, layer="2", samples=1)
+    axes = Figure().subplots(1, 2)
+    assert field.plot(ax=axes[1]) is axes[1]
+    (image,) = axes[1].get_images()
+    assert image.get_array().shape == (48, 48)
+    assert not axes[0].get_images()
+    assert field.plot().figure.savefig(io.BytesIO(), format="png") is None
+
+
+def test_the_keys_of_a_saved_file_are_those_of_its_documentation(tmp_path):
+    mapfile.save(scsc_lab.erf(small(), 48, layer=["0", "2"], samples=2), tmp_path / "maps.npz")
+    with np.load(tmp_path / "maps.npz") as file:
+        keys = set(file.files)
+        assert file["maps1"].shape == (2, 48, 48)
+        assert file["support0"].dtype == bool
+    assert keys == {"settings", "maps0", "maps1", "support0", "support1"}
+    assert all(f"``{key}``" in str(mapfile.__doc__) for key in ("settings", "maps0", "support0"))
+
+
+def test_files_of_the_first_version_are_read(tmp_path):
+    (field,) = scsc_lab.erf(small(), 48, layer="2", samples=1)
+    mapfile.save([field], tmp_path / "maps.npz")
+    with np.load(tmp_path / "maps.npz") as file:
+        arrays = dict(file)
+    document = json.loads(str(arrays["settings"]))
+    document["version"] = 1
+    del document["settings"][0]["images_id"], document["settings"][0]["dead"]
+    np.savez(tmp_path / "old.npz", **{**arrays, "settings": np.array(json.dumps(document))})
+    (old,) = mapfile.load(tmp_path / "old.npz")
+    assert (old.setting.images_id, old.setting.dead) == ("", 0)
+    assert np.array_equal(old.map, field.map)

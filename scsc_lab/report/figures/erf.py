@@ -202,6 +202,23 @@ def _names(measured: Sequence[Field]) -> list[str]:
     return [style.name(" ".join(str(getattr(field.setting, part)) for part in parts)) for field in measured]
 
 
+def panel(field: Field, axes: Any = None) -> Any:
+    """Draw the map of one field with its squares, its centre and its theoretical field, and return the axes.
+
+    Args:
+        field: the field.
+        axes: matplotlib's axes to draw on. Default: those of a new figure, one column wide.
+    """
+    if axes is None:
+        _, axes = style.new(style.COLUMN_INCHES, style.COLUMN_INCHES)
+    with style.applied():
+        _panel(axes, field, _scale([field])[0])
+        axes.set_title(", ".join(_facts(field)[:2]), fontsize=style.POINTS, pad=3)
+        axes.set_xlabel("x (pixels)")
+        axes.set_ylabel("y (pixels)")
+    return axes
+
+
 def _scale(measured: Sequence[Field]) -> tuple[Any, str, str]:
     """Return the one scale of all panels, what it shows, and at which ends pixels lie beyond it."""
     from matplotlib.colors import LogNorm, Normalize
