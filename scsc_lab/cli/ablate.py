@@ -55,7 +55,7 @@ def ablate(
     max_time: Annotated[str, typer.Option("--max-time", metavar="SECONDS", help="Time no longer than this.")] = "15",
     samples: Annotated[str, typer.Option("--samples", metavar="N", help="Images for receptive fields.")] = "8",
     seed: options.Seed = "0",
-    seeds: options.Seeds = "10",
+    seeds: options.Seeds = None,
     data: options.Data = "navon",
     recipe: options.Recipe = "pico",
     recipe_set: options.RecipeSet = None,
@@ -106,7 +106,7 @@ def ablate(
         pairs=options.whole("--pairs", pairs),
         samples=options.whole("--samples", samples, 100_000),
         seed=options.seed(seed),
-        seeds=options.whole("--seeds", seeds, 1000),
+        seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
         options=options.training(data, recipe, recipe_set),
     )
     formats.choose(format, output)

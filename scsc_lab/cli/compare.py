@@ -60,7 +60,7 @@ def compare(
         str | None, typer.Option("--stage", metavar="NAME", help="Stage of receptive fields. Default: the last.")
     ] = None,
     seed: options.Seed = "0",
-    seeds: options.Seeds = "10",
+    seeds: options.Seeds = None,
     data: options.Data = "navon",
     recipe: options.Recipe = "pico",
     recipe_set: options.RecipeSet = None,
@@ -100,7 +100,7 @@ def compare(
         max_seconds=options.number("--max-time", max_time),
         samples=options.whole("--samples", samples, 100_000),
         seed=options.seed(seed),
-        seeds=options.whole("--seeds", seeds, 1000),
+        seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
         options=(*options.training(data, recipe, recipe_set), *([("stage", stage)] if stage else [])),
     )
     if stage and not {column.word for column in metrics.registry()["erf"].columns} & set(words):

@@ -119,7 +119,12 @@ RecipeSet = Annotated[
     list[str] | None,
     typer.Option("--recipe-set", metavar="KEY=VALUE", help="Change the recipe, e.g. lr=1e-3; repeatable."),
 ]
-Seeds = Annotated[str, typer.Option("--seeds", metavar="N", help="Training runs of each network.")]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds", metavar="N", help="Training runs of each network (default: 10), initialisations of each field (3)."
+    ),
+]
 Seed = Annotated[str, typer.Option("--seed", metavar="N", help="Seed of everything drawn at random.")]
 Baseline = Annotated[
     str | None,

@@ -34,7 +34,7 @@ def train(
     ] = None,
     recipe: options.Recipe = "pico",
     recipe_set: options.RecipeSet = None,
-    seeds: options.Seeds = "10",
+    seeds: options.Seeds = None,
     epochs: Annotated[str | None, typer.Option("--epochs", metavar="N", help="Default: the recipe's.")] = None,
     train_images: Annotated[
         str | None, typer.Option("--train-images", metavar="N", help="Images to learn from. Default: the data's.")
@@ -124,7 +124,7 @@ def train(
         device=options.device(device),
         threads=options.whole("--threads", threads, 4096),
         seed=options.seed(seed),
-        seeds=options.whole("--seeds", seeds, 1000),
+        seeds=10 if seeds is None else options.whole("--seeds", seeds, 1000),
         options=(
             *((key, value) for key, value in given.items() if value is not None),
             *((f"recipe.{key}", value) for key, value in changed.items()),
