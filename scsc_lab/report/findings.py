@@ -94,7 +94,8 @@ def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[flo
         return None, False
     if change.paired is not None:
         low, high = (row.get(key) for key in change.column.key[1:])
-        return value, low is not None and high is not None and (low > 0 or high < 0)
+        if low is not None and high is not None:
+            return value, bool(low > 0 or high < 0)
     if change.how == "measured":
         keys = change.column.key if isinstance(change.column.key, tuple) else (change.key,)
         ends = [row.get(key) for key in keys[1:]]
