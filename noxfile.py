@@ -25,6 +25,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests against the installed package; with timm, so that the parity tests run."""
-    session.install(*CONSTRAINTS, ".[timm,safetensors,dask]", "pytest", "hypothesis")
+    """Run the tests against the installed package; with timm, so that the parity tests run.
+
+    Those of the page run in Debian's Chromium, or in the one that CHROMIUM names; without one they skip.
+    """
+    session.install(
+        *CONSTRAINTS, ".[timm,safetensors,dask,html]", "pytest", "hypothesis", "playwright", "axe-playwright-python"
+    )
     session.run("pytest", *session.posargs)

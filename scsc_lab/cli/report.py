@@ -15,6 +15,7 @@ from scsc_lab.cli import options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.report import evidence, publish
+from scsc_lab.report.render import html as page
 from scsc_lab.store import RowStore
 
 
@@ -30,6 +31,9 @@ def report(
         Path | None,
         typer.Option("--from", metavar="ROWS.jsonl", help="Rewrite text and figures from rows; measure nothing."),
     ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write index.html too: the report as one page to explore.")
+    ] = False,
     set_: options.Changes = None,
     weights: options.Weights = None,
     seed: options.Seed = "0",
@@ -40,10 +44,12 @@ def report(
     """
     if name is not None and (not re.fullmatch(r"[\w.-]+", name) or set(name) <= {"."}):
         raise InputError(f"--name {name!r}: letters, digits, '-', '_' and '.'")
+    if html:
+        page.check()
     if from_ is not None:
         if models or model:
             raise InputError("--from takes its networks from the rows; leave the models out")
-        _rewritten(from_, folder, name)
+        _rewritten(from_, folder, name, html)
         return
     called = name or ("quick" if quick else "full")
     number = options.seed(seed)
@@ -71,10 +77,10 @@ def report(
         raise
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
-    _written(path.parent, evidence.read(path), called)
+    _written(path.parent, evidence.read(path), called, html)
 
 
-def _rewritten(source: Path, folder: Path, name: str | None) -> None:
+def _rewritten(source: Path, folder: Path, name: str | None, html: bool) -> None:
     """Write text and figures from rows: beside them, or with another name into a folder of their own."""
     rows = evidence.read(source)
     home = source.resolve().parent
@@ -89,9 +95,9 @@ def _rewritten(source: Path, folder: Path, name: str | None) -> None:
             if "map_file" in row:
                 found = evidence.inside(source.parent, str(row["map_file"]))
                 store.write(evidence.inside(target, str(row["map_file"])), found.read_bytes())
-    _written(target, rows, name or home.name)
+    _written(target, rows, name or home.name, html)
 
 
-def _written(folder: Path, rows: list[dict[str, object]], name: str) -> None:
-    for path in publish.write(folder, rows, name, metrics.columns(), metrics.notes):
+def _written(folder: Path, rows: list[dict[str, object]], name: str, html: bool) -> None:
+    for path in publish.write(folder, rows, name, metrics.columns(), metrics.notes, page=html):
         typer.echo(path)

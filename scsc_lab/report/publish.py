@@ -1,4 +1,4 @@
-"""A report as a folder: README.md that GitHub shows, tables for a paper, figures as PNG and PDF."""
+"""A report as a folder: README.md that GitHub shows, tables for a paper, figures as PNG and PDF, a page to explore."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scsc_lab.report.compose import Notes
 from scsc_lab.report.document import Grid, Picture
 from scsc_lab.report.figures import style
 from scsc_lab.report.figures.style import FigureOptions
-from scsc_lab.report.render import latex, markdown
+from scsc_lab.report.render import html, latex, markdown
 from scsc_lab.report.tables import Column
 from scsc_lab.report.text import one_line
 
@@ -29,6 +29,7 @@ def write(
     notes: Notes,
     source: Path | None = None,
     options: FigureOptions = style.PLAIN,
+    page: bool = False,
 ) -> list[Path]:
     """Write a report into a folder, each file whole or not at all; return their paths, README.md first.
 
@@ -40,9 +41,10 @@ def write(
         notes: returns what must be known to read rows of some columns, from the rows and the columns' words.
         source: folder of the rows and of the maps that they name. Default: ``folder``.
         options: width and titles of the figures.
+        page: whether ``index.html``, the same as one page to explore, is written too.
 
     Raises:
-        InputError: if a file cannot be written, or a row lacks something.
+        InputError: if a file cannot be written, a row lacks something, or what the page needs is not installed.
     """
     document = compose.document(rows, name, columns, notes, source or folder)
     unknown = RunInfo(str(rows[0].get("command", "")), "", {}, {})
@@ -63,4 +65,8 @@ def write(
         for suffix in (".png", ".pdf"):
             drawn.append(folder / f"{stem}{suffix}")
             style.save(figure, drawn[-1], palette=True, dots_per_inch=_DOTS_PER_INCH)
+    if page:
+        pictures = {stem: (folder / f"{stem}.png").read_bytes() for stem in figures}
+        drawn.append(folder / "index.html")
+        store.write(drawn[-1], html.document(document, columns, notes, pictures))
     return [*texts, *drawn]

@@ -73,6 +73,17 @@ def test_it_has_every_part_and_its_images_and_links_resolve(folder):
         assert told in text
 
 
+def test_the_page_is_written_without_torch(folder, tmp_path):
+    pytest.importorskip("plotly", reason="plotly is not installed")
+    arguments = ["report", "--from", str(folder / evidence.ROWS), "--folder", str(tmp_path), "--name", "page", "--html"]
+    code = f"import sys; from scsc_lab.cli import main; print(main({arguments}), 'torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split()[-3:] == [str(tmp_path / "page" / "index.html"), "0", "False"]
+    text = (tmp_path / "page" / "index.html").read_text()
+    assert text.count("data:image/png;base64,") == len(list((tmp_path / "page").glob("*.png")))
+    assert len(text) < 6e6
+
+
 def test_the_same_rows_give_the_same_bytes_without_torch(folder, tmp_path):
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     code = (

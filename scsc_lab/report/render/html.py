@@ -1,0 +1,259 @@
+"""HTML: one page that needs no network, whose tables sort and filter, and whose plots are Plotly's."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+from scsc_lab import units
+from scsc_lab.analysis import pareto
+from scsc_lab.errors import InputError
+from scsc_lab.records import Row
+from scsc_lab.report import tables
+from scsc_lab.report.document import Document, Grid
+from scsc_lab.report.render import latex
+from scsc_lab.report.tables import Column, Table
+from scsc_lab.report.text import one_line, spans
+
+Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_NEEDED = ("jinja2", "plotly")
+_MOST_CHANGES = 6000
+"""Networks times baselines to choose from: what keeps the page of hundreds of networks small."""
+
+_SETTINGS = ("batch", "threads", "dtype", "device", "device_name", "compile", "weights", "image_kind", "images", "seed")
+"""Keys of a row that say how its numbers were measured."""
+
+
+def check() -> None:
+    """Raise InputError if what the page is made with is not installed; to be asked before anything is measured."""
+    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        raise InputError(f"--html needs {' and '.join(missing)}: pip install 'scsc-lab[html]'")
+
+
+def document(page: Document, columns: Mapping[str, Column], notes: Notes, pictures: Mapping[str, bytes]) -> str:
+    """Return a document as one page; the same document gives the same page.
+
+    Plotly is carried as gzip, which the browser unpacks: the page is smaller by half, and its text is there at once.
+
+    Args:
+        page: the document.
+        columns: the columns of every metric, by word: what a column's numbers are, and how they change.
+        notes: returns what must be known to read rows of some columns, from the rows and the columns' words.
+        pictures: the document's pictures as PNG, by name.
+
+    Raises:
+        InputError: if jinja2 or plotly is not installed.
+    """
+    check()
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    grids = [block for block in page.blocks() if isinstance(block, Grid)]
+    found = dict(entry for grid in grids for entry in _described(grid.name, grid.table, columns, notes))
+    networks = next((grid.table for grid in grids if _compared(grid.table)), None)
+    data = {
+        "tables": found,
+        "plot": None if networks is None else _plot(networks, columns),
+        "latex": {sign: latex.text(sign) for sign in sorted(_signs(found)) if latex.text(sign) != sign},
+    }
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"spans": spans, "line": one_line, "kind": lambda block: type(block).__name__}
+    return environment.get_template("page.html").render(
+        page=page,
+        data=data,
+        pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
+        plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
+    )
+
+
+def _described(
+    name: str, table: Table, columns: Mapping[str, Column], notes: Notes
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a table and its details by name: what the page's script must know of them."""
+    keys = [[column.key] if isinstance(column.key, str) else list(column.key) for column in table.columns]
+    yield (
+        name,
+        {
+            "columns": [
+                {
+                    "heading": one_line(heading),
+                    "keys": own,
+                    "number": column.number,
+                    "how": _how(column, table, columns, notes),
+                }
+                for column, heading, own in zip(table.columns, latex.headings(table.columns), keys, strict=True)
+            ],
+            "cells": [[one_line(cell) for cell in cells] for cells in table.cells()],
+            "raw": [[[_raw(row.get(key)) for key in own] for own in keys] for row in table.rows],
+            "names": [one_line(str(row.get("model") or row.get("variant") or "")) for row in table.rows],
+            "settings": [_settings(row) for row in table.rows],
+            "baselines": _baselines(table, columns) if _compared(table) else [],
+        },
+    )
+    for number, detail in enumerate(table.details):
+        yield from _described(f"{name}_{number}", detail, columns, notes)
+
+
+def _raw(value: Any) -> Any:
+    return value if value is None or isinstance(value, (int, float)) else one_line(units.plain(value))
+
+
+def _settings(row: Row) -> str:
+    """Return how a row's numbers were measured: ``input 224×224, batch 1, threads 2``."""
+    known = [f"{key.replace('_', ' ')} {row[key]}" for key in _SETTINGS if row.get(key) is not None]
+    if row.get("resolution"):
+        known.insert(0, f"input {units.size(row['resolution'])}")
+    return one_line(", ".join(known))
+
+
+def _compared(table: Table) -> bool:
+    """Return whether a table is of networks and their baselines."""
+    return bool(table.rows) and all("baseline" in row and "resolution" in row for row in table.rows)
+
+
+def _how(column: Column, table: Table, columns: Mapping[str, Column], notes: Notes) -> list[str]:
+    """Return how a column's numbers were obtained, in lines: what it is, then its metric's notes or the table's."""
+    studied = bool(table.rows) and all("baseline" in row or "variant" in row for row in table.rows)
+    for known in columns.values():
+        change = known.change
+        if known.key == column.key:
+            wanted = {"lower": "less is better", "higher": "more is better"}.get(known.better, "")
+            what = ": ".join(filter(None, (known.name or known.heading, wanted)))
+        elif change is not None and change.column.key == column.key:
+            against = "the baseline" if _compared(table) else "the full module"
+            what = {
+                "ratio": f"the change of {known.heading} as a fraction of that of {against}",
+                "difference": f"the difference of {known.heading} to that of {against}",
+                "measured": f"{known.heading} as a multiple of that of {against}, measured side by side",
+            }[change.how]
+        else:
+            continue
+        return [what, *map(_plain, notes(table.rows, [known.word]) if studied else table.notes)]
+    return list(map(_plain, table.notes))
+
+
+def _plain(prose: str) -> str:
+    """Return prose without its mark-up."""
+    return "".join(piece for piece, _ in spans(prose))
+
+
+def _baselines(table: Table, columns: Mapping[str, Column]) -> list[dict[str, Any]]:
+    """Return every baseline that can be chosen, with the cells of all changes against it, by column, then by row.
+
+    Networks of other input sizes have no change against it. What was measured side by side is given as it was, with its
+    interval; against another network it is the quotient of the two numbers, marked with ``≈``, without one.
+    """
+    rows = list(table.rows)
+    places = {column.key: index for index, column in enumerate(table.columns)}
+    shown = [one for one in columns.values() if one.change is not None and one.change.column.key in places]
+    own = {str(row["baseline"]) for row in rows}
+    order = sorted(range(len(rows)), key=lambda index: str(rows[index]["model"]) not in own)
+    found = []
+    for chosen in sorted(order[: max(_MOST_CHANGES // len(rows), 1)]):
+        changed = tables.with_changes(rows, shown, chosen)
+        cells = {
+            str(places[one.change.column.key]): [_change(one, row, rows[chosen]) for row in changed]
+            for one in shown
+            if one.change is not None
+        }
+        label = f"{rows[chosen]['model']}, {units.size(rows[chosen]['resolution'])}"
+        found.append({"label": one_line(label), "row": chosen, "cells": cells})
+    return found
+
+
+def _change(column: Column, row: Row, baseline: Row) -> list[Any]:
+    """Return the text and the raw numbers of a row's change against a baseline."""
+    assert column.change is not None
+    shown = column.change.column
+    keys = (shown.key,) if isinstance(shown.key, str) else shown.key
+    nothing = ["", *(None for _ in keys)]
+    if row["resolution"] != baseline["resolution"] or row["model"] == baseline["model"]:
+        return nothing
+    if column.change.how != "measured" or row["baseline"] == baseline["model"]:
+        return [shown.cell(row), *(row.get(key) for key in keys)]
+    value, against = row.get(str(column.key)), baseline.get(str(column.key))
+    if keys[0] != "ratio" or value is None or not against:
+        return nothing
+    estimate = {keys[0]: value / against}
+    return [f"≈{shown.cell(estimate)}", *(estimate.get(key) for key in keys)]
+
+
+def _plot(table: Table, columns: Mapping[str, Column]) -> dict[str, Any]:
+    """Return what the plots need: every measure of two networks or more, with intervals, and the front of every two."""
+    rows = table.rows
+    measures = []
+    for column in columns.values():
+        values = [_scaled(column, row.get(str(column.key))) for row in rows]
+        if sum(value is not None for value in values) > 1:
+            ends = [_interval(column, row) for row in rows]
+            measures.append(
+                {
+                    "name": column.name or column.heading,
+                    "higher": column.better == "higher",
+                    "values": values,
+                    "low": [low for low, _ in ends],
+                    "high": [high for _, high in ends],
+                }
+            )
+    names = [one_line(str(row["model"])) for row in rows]
+    sizes = [units.size(row["resolution"]) for row in rows]
+    return {
+        "names": names,
+        "sizes": sizes,
+        "settings": [_settings(row) for row in rows],
+        "baselines": [names.index(own) if (own := one_line(str(row["baseline"]))) in names else -1 for row in rows],
+        "measures": measures,
+        "fronts": [[_fronts(x, y, sizes) for y in measures] for x in measures],
+        "samples": [[round(1e3 * value, 4) for value in row.get("samples_seconds") or ()] for row in rows],
+    }
+
+
+def _scaled(column: Column, value: Any) -> float | None:
+    return float(f"{column.scale * value:.6g}") if isinstance(value, (int, float)) else None
+
+
+def _interval(column: Column, row: Row) -> tuple[float | None, float | None]:
+    """Return the ends of a number's interval: those of the row, or of a time the quartiles of its samples."""
+    stem = str(column.key).removesuffix("_mean")
+    ends = [row.get(f"{stem}_{end}") for end in ("low", "high")]
+    samples = row.get("samples_seconds") if column.key == "median_seconds" else None
+    if samples and len(samples) > 1:
+        low, _, high = quantiles(samples, n=4, method="inclusive")
+        ends = [low, high]
+    return _scaled(column, ends[0]), _scaled(column, ends[1])
+
+
+def _fronts(x: dict[str, Any], y: dict[str, Any], sizes: Sequence[str]) -> list[list[int]]:
+    """Return the rows on the Pareto front of two measures, one for every input size: other inputs, other tasks."""
+    found = []
+    for size in dict.fromkeys(sizes):
+        pairs = zip(x["values"], y["values"], sizes, strict=True)
+        known = [index for index, (a, b, own) in enumerate(pairs) if own == size and a is not None and b is not None]
+        xs, ys = ([one["values"][index] for index in known] for one in (x, y))
+        found.append([known[index] for index in pareto.front(xs, ys, x["higher"], y["higher"])])
+    return found
+
+
+def _signs(found: Mapping[str, dict[str, Any]]) -> set[str]:
+    """Return every character that a cell or a heading has, or can have once another baseline is chosen."""
+    signs = set("+−.,%–≈() ")
+    for table in found.values():
+        for texts in (*table["cells"], table["names"], [column["heading"] for column in table["columns"]]):
+            signs.update(*texts)
+        for baseline in table["baselines"]:
+            signs.update(*(cell[0] for cells in baseline["cells"].values() for cell in cells))
+    return signs

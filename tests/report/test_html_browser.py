@@ -1,0 +1,142 @@
+"""The page in a real browser. Without Playwright or Chromium these tests skip, and say so."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("jinja2", reason="jinja2 is not installed")
+pytest.importorskip("plotly", reason="plotly is not installed")
+
+from test_html import HOSTILE, written  # noqa: E402
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+SHOWN = " ".join(HOSTILE.split())
+NETWORKS = "section[data-table=networks]"
+
+if CHROMIUM is None:
+    pytest.skip("no Chromium: apt-get install chromium, or name one in CHROMIUM", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "index.html"
+    path.write_text(written(), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page, drawn; afterwards nothing may have been said on the console, nor anything been asked of a network."""
+    page = browser.new_page(viewport={"width": 1600, "height": 900})
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(f"dialog {dialog.message}"))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("html[data-drawn]", timeout=60_000)
+    yield page
+    page.close()
+    assert not said
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [address]
+
+
+def column(page, number: int) -> list[str]:
+    cells = page.locator(f"{NETWORKS} tbody tr:not([hidden]) td:nth-child({number})")
+    return [text.strip() for text in cells.all_inner_texts()]
+
+
+def test_a_heading_sorts_by_number_and_back(page):
+    button = page.locator(f"{NETWORKS} th button[aria-label='params (M)']")
+    button.click()
+    assert column(page, 3) == ["5.000", "10.00", "20.00", "30.00"]
+    button.press("Enter")
+    assert column(page, 3) == ["30.00", "20.00", "10.00", "5.000"]
+    assert page.locator(f"{NETWORKS} th[aria-sort=descending]").count() == 1
+
+
+def test_a_filter_hides_rows(page):
+    page.locator(f"{NETWORKS} .filter").fill("96 SMALL")
+    assert column(page, 1) == ["small input"]
+    assert page.locator(f"{NETWORKS} .said").inner_text() == "1 of 4 rows"
+
+
+def test_all_changes_follow_the_baseline_and_return(page):
+    before = column(page, 4)
+    page.locator(f"{NETWORKS} .baseline").select_option(label="third, 224×224")
+    assert column(page, 4) == ["+100.0%", "+200.0%", "", ""]
+    assert column(page, 8)[0] == "≈0.500"
+    page.locator(f"{NETWORKS} .baseline").select_option(value="")
+    assert column(page, 4) == before == ["", "+50.0%", "−50.0%", ""]
+
+
+def test_a_number_says_how_it_was_obtained_on_hover_and_on_focus(page):
+    cell = page.locator(f"{NETWORKS} tbody tr").nth(1).locator("td").nth(4)
+    cell.hover()
+    told = page.locator("#tip").inner_text()
+    for part in (SHOWN, "MACs (G)", "exactly macs = 1500000000", "input 224×224, batch 1", "multiply-accumulates"):
+        assert part in told
+    page.mouse.move(0, 0)
+    page.locator("#tip").wait_for(state="hidden")
+    page.locator(f"{NETWORKS} td[tabindex='0']").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert "exactly params = 30000000" in page.locator("#tip").inner_text()
+    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')") == "tip"
+    page.keyboard.press("Escape")
+    assert page.locator("#tip").is_hidden()
+
+
+def test_columns_hide_and_what_is_copied_is_what_is_shown(page):
+    page.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
+    page.locator(f"{NETWORKS} .columns summary").click()
+    page.locator(f"{NETWORKS} .columns input").nth(1).uncheck()
+    assert page.locator(f"{NETWORKS} td:nth-child(2):visible").count() == 0
+    page.locator(f"{NETWORKS} [data-copy=csv]").click()
+    read = list(csv.reader(io.StringIO(page.evaluate("window.copied"))))
+    assert read[0][:3] == ["model", "params", "params_change"]
+    assert read[2][:3] == [SHOWN, "30000000", "0.5"]
+    page.locator(f"{NETWORKS} [data-copy=latex]").click()
+    copied = page.evaluate("window.copied")
+    assert r"third & 10.00 & $-$50.0\% &" in copied
+    assert r"\textless{}script\textgreater{}" in copied
+
+
+def test_any_two_measures_are_plotted_and_names_stay_text(page):
+    page.select_option("#across", label="parameters (M)")
+    page.select_option("#upwards", label="time (ms)")
+    names = page.locator("#scatter .textpoint").all_text_contents()
+    assert SHOWN in names
+    assert page.locator("#scatter .scatterlayer .errorbars path").count() >= 3
+    assert page.locator("#scatter .scatterlayer .js-line").count() == 1
+    page.uncheck("#front")
+    assert page.locator("#scatter .scatterlayer .js-line").count() == 0
+
+
+@pytest.mark.parametrize("width", [380, 1600])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_its_width_and_has_contrast(browser, address, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.goto(address)
+    page.wait_for_selector("html[data-drawn]", timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator(f"{NETWORKS} td").nth(2).focus()
+    found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
+    page.close()
+    assert not [(one["id"], [node["target"] for node in one["nodes"]]) for one in found]
