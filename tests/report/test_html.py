@@ -17,6 +17,9 @@ from scsc_lab.report.render import html
 HOSTILE = "<script>alert(1)</script>\"'\n{{ 7*7 }} &amp; </script><!-- $x$ %{x}"
 MILLION = 1_000_000
 
+pytest.importorskip("jinja2", reason="the extra html is not installed")
+pytest.importorskip("plotly", reason="the extra html is not installed")
+
 
 def network(name: str, baseline: str, params: int, seconds: float | None = None, size: int = 224) -> dict[str, object]:
     row = {"table": "comparison", "model": name, "baseline": baseline, "resolution": [size, size], "params": params}
@@ -91,7 +94,6 @@ def test_the_page_holds_all_and_loads_nothing():
 
 
 def test_what_is_data_stays_text():
-    pytest.importorskip("jinja2")
     reader = Reader()
     text = written()
     reader.feed(text)
