@@ -157,15 +157,22 @@ def count(
     batch: int = 1,
     *,
     input_shape: Sequence[int] | None = None,
+    inputs: Any = None,
+    keywords: Mapping[str, Any] | None = None,
+    backward: bool = False,
     **changes: object,
 ) -> Count:
-    """Count parameters, MACs, activations and bytes of one forward pass in evaluation mode.
+    """Count parameters, MACs, activations and bytes of one forward pass in evaluation mode, or of a training step.
 
     Args:
         model: a name of the catalog, or any module; a module is left as it is.
         resolution: input side, or height and width, in pixels; a network of the catalog has a native one.
         batch: images in the forward pass.
         input_shape: the whole input shape, for a module; in place of resolution and batch.
+        inputs: what a module's ``forward`` takes, in place of ``input_shape``: a shape or a tensor, several of them in
+            a tuple or list, or a mapping of keyword arguments; nested tuples, lists and dictionaries too.
+        keywords: keyword arguments of ``forward`` beside the inputs.
+        backward: whether the gradients of all parameters are counted too, in training mode.
         changes: changes to a named network's spec.
 
     Raises:
@@ -173,14 +180,16 @@ def count(
     """
     size_ = (resolution, resolution) if isinstance(resolution, int) else resolution
     if isinstance(model, str):
-        if input_shape is not None:
-            raise InputError("input_shape is for modules; a named network takes resolution and batch")
-        return counted(network(model, resolution, **changes), batch).count
+        if not (input_shape is inputs is keywords is None):
+            raise InputError("input_shape and inputs are for modules; a named network takes resolution and batch")
+        return counted(network(model, resolution, **changes), batch, train=backward).count
     if changes:
         raise InputError(f"{next(iter(changes))!r} changes a named network's spec; a module has none")
-    if input_shape is None and size_ is None:
+    if input_shape is size_ is inputs is keywords is None:
         raise InputError("a module needs input_shape, e.g. input_shape=(1, 3, 224, 224), or resolution=224")
-    return counting.count(model, input_shape or (batch, 3, *(size_ or ())))
+    if input_shape is None and size_ is not None:
+        input_shape = (batch, 3, *size_)
+    return counting.count(model, input_shape, inputs=inputs, keywords=keywords, backward=backward)
 
 
 def latency(

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import html
 import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from scsc_lab.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
 
 Row = dict[str, Any]
 """One measured row: raw numbers by key; a key carries its unit where the number has one (``median_seconds``)."""
+
+BACKWARD = " backward"
+"""How the names of operators end that make gradients."""
 
 SCHEMA = 1
 """Version of the JSON that rows are written in."""
@@ -81,9 +90,9 @@ class Part:
     bytes: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Count:
-    """Parameters and operations of one network at one input, from one forward pass.
+    """Parameters and operations of one network at one input, from one forward pass or one training step.
 
     Attributes:
         cells: every operator of every module; all totals are sums of these.
@@ -106,7 +115,7 @@ class Count:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of the forward pass."""
+        """Multiply-accumulates of the pass, or of both passes."""
         return sum(cell.macs for cell in self.cells)
 
     @property
@@ -123,6 +132,60 @@ class Count:
     def status(self) -> Literal["complete", "partial"]:
         """``partial`` if an operator that does arithmetic has no rule, so that the MACs are a lower bound."""
         return "partial" if self.unknown else "complete"
+
+    @property
+    def backward_macs(self) -> int:
+        """Those of the MACs that make gradients: 0 in a forward pass."""
+        return sum(cell.macs for cell in self.cells if cell.operator.endswith(BACKWARD))
+
+    def __repr__(self) -> str:
+        """Return the totals, not the cells."""
+        numbers = ", ".join(f"{key}={getattr(self, key):,}" for key in ("params", "macs", "activations", "bytes"))
+        return f"Count({numbers}, {self.status})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the totals, and one row an operator that has any MACs."""
+        parts = [*(part for part in self.by_operator() if part.macs), self.total]
+        head = "".join(f"<th>{title}</th>" for title in ("operator", "calls", "MACs", "activations", "bytes"))
+        body = "".join(
+            f"<tr><td>{html.escape(part.name)}</td>"
+            + "".join(f"<td>{number:,}</td>" for number in (part.calls, part.macs, part.activations, part.bytes))
+            + "</tr>"
+            for part in parts
+        )
+        unknown = ", ".join(f"{html.escape(name)} ({calls} calls)" for name, calls in self.unknown)
+        caption = f"{self.params:,} parameters" + (f"; PARTIAL: no rule for {unknown}" if unknown else "")
+        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def frame(
+        self, by: str = "operator", *, depth: int | None = None, stages: Mapping[str, Sequence[str]] | None = None
+    ) -> pandas.DataFrame:
+        """Return the parts as a pandas DataFrame, one a row, raw numbers.
+
+        Args:
+            by: ``operator``, ``module`` or ``stage``.
+            depth: levels of modules; all of them unless given.
+            stages: modules of each stage, for ``stage``; see :meth:`by_stage`.
+
+        Raises:
+            InputError: if there is no such breakdown, or the stages are missing.
+        """
+        if by not in ("operator", "module", "stage"):
+            raise InputError(f"by={by!r}: operator, module or stage")
+        if by == "stage" and stages is None:
+            raise InputError("by='stage' needs stages: the modules of each, as a network's own ``stages`` names them")
+        parts = self.by_operator() if by == "operator" else self.by_module(depth)
+        if stages is not None and by == "stage":
+            parts = self.by_stage(stages)
+        import pandas
+
+        return pandas.DataFrame([asdict(part) for part in parts], columns=[field.name for field in fields(Part)])
+
+    @property
+    def total(self) -> Part:
+        """The whole network as one part."""
+        calls = sum(cell.calls for cell in self.cells)
+        return Part("total", calls, self.params, self.macs, self.activations, self.bytes)
 
     def row(self) -> Row:
         """Return the totals as one row."""

@@ -13,7 +13,7 @@ from scsc_lab.cli import networks, options
 from scsc_lab.errors import InputError
 from scsc_lab.metrics.size import Size, assumed, counted, ledger
 from scsc_lab.provenance import run_info
-from scsc_lab.records import Part, Row, with_changes
+from scsc_lab.records import Row, with_changes
 from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
@@ -21,7 +21,16 @@ from scsc_lab.report.tables import Column, Table
 _BY = ("operator", "module", "stage")
 _CONVENTION = (
     "MACs: multiply-accumulates of convolutions, matrix products and sums of products; papers print this number as "
-    "FLOPs. Activations: elements those write. One forward pass{batch}, evaluation mode."
+    "FLOPs. Activations: elements those write. {what}."
+)
+_FORWARD = "One forward pass{batch}, evaluation mode"
+_STEP = (
+    "One training step{batch}: forward, and backward from the network's output to every parameter, none to the image; "
+    "without loss and optimizer"
+)
+_STEP_COLUMNS = (
+    Column("forward_macs", "forward (G)", units.giga),
+    Column("backward_macs", "backward (G)", units.giga),
 )
 
 
@@ -43,6 +52,7 @@ def flops(
     depth: Annotated[
         str | None, typer.Option("--depth", metavar="N", help="With --by module: levels of modules shown. Default: 2.")
     ] = None,
+    train: Annotated[bool, typer.Option("--train", help="Count a training step: forward and backward.")] = False,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Cross-check against fvcore.")] = True,
     max_macs: Annotated[
         str | None, typer.Option("--max-macs", metavar="4.5G", help="Exit with 1 if a network has more MACs.")
@@ -80,7 +90,7 @@ def flops(
 
     found = named.networks()
     index = networks.baseline(baseline, found)
-    sizes = [counted(network, images, check=check) for network in found]
+    sizes = [counted(network, images, check=check, train=train) for network in found]
     table = _breakdown(sizes, by, levels) if by else _totals(sizes, index)
     if named.transplants:
         table = _with_changes(table, sizes)
@@ -95,11 +105,11 @@ def flops(
 def _totals(sizes: Sequence[Size], baseline: int) -> Table:
     rows = with_changes([size.row() for size in sizes], ("params", "macs", "activations", "bytes"), baseline)
     measured = (tables.PARAMS, tables.MACS, tables.ACTIVATIONS)
-    compared = len(rows) > 1
+    compared, step = len(rows) > 1, _STEP_COLUMNS if sizes[0].train else ()
     columns = [column for measure in measured for column in (tables.changed(measure) if compared else (measure,))]
     if not compared:
         columns.append(tables.BYTES)
-    return Table((tables.MODEL, tables.INPUT, *columns), tuple(rows), notes=_notes(sizes))
+    return Table((tables.MODEL, tables.INPUT, *step, *columns), tuple(rows), notes=_notes(sizes))
 
 
 def _breakdown(sizes: Sequence[Size], by: str, depth: int) -> Table:
@@ -145,14 +155,13 @@ def _part_rows(size: Size, by: str, depth: int) -> list[Row]:
     from scsc_lab.models.stages import stages
 
     count = size.count
-    total = Part("total", sum(c.calls for c in count.cells), count.params, count.macs, count.activations, count.bytes)
     if by == "operator":
-        parts = [*count.by_operator(), total]
+        parts = [*count.by_operator(), count.total]
     elif by == "stage":
         shape = (size.probe.channels, *size.probe.resolution)
-        parts = [*count.by_stage(stages(build.empty(size.network), shape)), total]
+        parts = [*count.by_stage(stages(build.empty(size.network), shape)), count.total]
     else:
-        parts = [total if part.name == "" else part for part in count.by_module(depth)]
+        parts = [count.total if part.name == "" else part for part in count.by_module(depth)]
     return [
         {
             "model": str(size.network),
@@ -169,12 +178,16 @@ def _part_rows(size: Size, by: str, depth: int) -> list[Row]:
 
 def _notes(sizes: Sequence[Size]) -> tuple[str, ...]:
     batch = sizes[0].probe.batch
-    notes = [_CONVENTION.format(batch=f" of {batch} images" if batch > 1 else "")]
+    what = (_STEP if sizes[0].train else _FORWARD).format(batch=f" of {batch} images" if batch > 1 else "")
+    notes = [_CONVENTION.format(what=what)]
     checks = [(str(size.network), size.check) for size in sizes if size.check]
     explained = [label for label, check in checks if check and check.verdict == "explained"]
     if explained:
         whose = "" if len(explained) == len(checks) else f" for {', '.join(explained)}"
-        notes.append(f"Cross-check: the difference to fvcore is explained by operator to the last operation{whose}.")
+        which = ", of the forward pass," if sizes[0].train else ""
+        notes.append(
+            f"Cross-check: the difference to fvcore{which} is explained by operator to the last operation{whose}."
+        )
     for label, check in checks:
         if check and check.verdict == "unexplained":
             wrong = "; ".join(f"{o.operator} {o.counted} for {o.predicted}" for o in check.operators if not o.explained)

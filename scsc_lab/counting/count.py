@@ -56,7 +56,9 @@ def count(
     Raises:
         InputError: if the pass fails on these inputs, whatever it raises, or the network cannot be copied.
     """
-    args = arguments(input_shape if inputs is None and input_shape is not None else inputs, keywords)
+    if input_shape is not None and inputs is not None:
+        raise InputError("give input_shape or inputs, not both")
+    args = arguments(next((given for given in (input_shape, inputs) if given is not None), ()), keywords)
     model = getattr(model, "_orig_mod", model)
     _check(model)
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), META)
@@ -132,8 +134,11 @@ def _count(
         args, keywords = example(arguments_, device, dtype)
         with followed(model, tally):
             out = model(*args, **keywords)
-            if backward:
-                _backward(out)
+        if backward:
+            ends = _ends(out)
+            ones = [torch.ones_like(x) for x in ends]
+            with followed(model, tally):
+                torch.autograd.backward(ends, ones)
     cells = tuple(
         Cell(module, operator, entry.calls, entry.macs, entry.activations, entry.bytes, entry.fvcore, listed)
         for (module, operator, listed), entry in tally.entries.items()
@@ -141,18 +146,13 @@ def _count(
     return Count(cells, _own_params(model), tuple(tally.unknown.items()), device.type, remark)
 
 
-def _backward(out: Any) -> None:
-    """Make the gradients, from ones at every output that has any: a loss is not part of the network."""
-    ends = [x for x in _outputs(out) if x.requires_grad]
+def _ends(out: Any) -> list[Tensor]:
+    """Return the outputs that gradients start from, of objects with attributes too; a loss is not part of a network."""
+    found = list(tensors(out)) or list(tensors(dict(getattr(out, "__dict__", {}))))
+    ends = [x for x in found if x.requires_grad]
     if not ends:
         raise InputError("nothing of the network wants a gradient, so there is no backward pass")
-    torch.autograd.backward(ends, [torch.ones_like(x) for x in ends])
-
-
-def _outputs(out: Any) -> list[Tensor]:
-    """Return the tensors of what a network returns; objects with attributes are searched too."""
-    found = list(tensors(out))
-    return found or list(tensors(dict(getattr(out, "__dict__", {}))))
+    return ends
 
 
 def _own_params(model: nn.Module) -> dict[str, int]:

@@ -32,8 +32,10 @@ def fvcore_rule(name: str, label: str, args: tuple[Any, ...], out: Any, macs: in
         if label == "matmul":
             return label, 0  # its own rule, once a call
         return (label, macs) if name in operators.RULES else ("", 0)
-    if name in operators.FUSED_ATTENTION or (label in _ATTENTION and name == "bmm"):
+    if label == "scaled_dot_product_attention" or name in operators.FUSED_ATTENTION:
         return "bmm", macs  # the two products, spelled out in the graph that it counts
+    if label == "multi_head_attention_forward" and name == "bmm":
+        return "bmm", macs
     if label == "multi_head_attention_forward" and name in ("addmm", "mm"):
         return "linear", macs
     if label == "adaptive_avg_pool2d" and name in ("mean", "_adaptive_avg_pool2d"):
@@ -74,7 +76,6 @@ def fvcore_matmul(function: str, a: Tensor, b: Tensor, *rest: Any) -> int:
     return first.numel() * second.shape[-1]
 
 
-_ATTENTION = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward"})
 _FVCORE_PRODUCTS = frozenset({"linear", "matmul", "bmm", "mm", "addmm"})
 _FVCORE_NORMS = {
     "native_batch_norm": ("batch_norm", 1, 2),

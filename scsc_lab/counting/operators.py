@@ -151,7 +151,7 @@ FREE = frozenset(
     "cat stack clone copy _to_copy contiguous constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
     "replication_pad1d replication_pad2d replication_pad3d roll flip rot90 repeat repeat_interleave index index_put "
     "_index_put_impl index_select index_add index_copy index_fill gather scatter scatter_add scatter_reduce "
-    "masked_select masked_scatter take nonzero embedding "
+    "masked_select masked_scatter masked_fill take nonzero embedding "
     "_unsafe_view _unsafe_index _reshape_alias _reshape_copy im2col col2im pixel_shuffle pixel_unshuffle "
     "channel_shuffle native_channel_shuffle as_strided tril triu tril_indices triu_indices diag_embed unfold "
     "unfold_copy _unsafe_masked_index expand_copy resize set unsafe_split unsafe_split_with_sizes complex polar "
@@ -177,20 +177,13 @@ FREE = frozenset(
     "nanmedian mode nansum topk sort argsort kthvalue unique_dim _unique2 unique_consecutive bincount histc "
     "searchsorted bucketize floor_divide remainder fmod cumsum cumprod cummax cummin logcumsumexp equal is_same_size "
     "_local_scalar_dense item isin one_hot count_nonzero sym_size sym_numel sym_stride sym_storage_offset "
-    # gradients of those
-    "native_batch_norm_backward _batch_norm_backward cudnn_batch_norm_backward native_layer_norm_backward "
-    "native_group_norm_backward _fused_rms_norm_backward _softmax_backward_data _log_softmax_backward_data "
-    "max_pool2d_with_indices_backward max_pool3d_with_indices_backward avg_pool2d_backward avg_pool3d_backward "
-    "_adaptive_avg_pool2d_backward _adaptive_avg_pool3d_backward adaptive_max_pool2d_backward embedding_dense_backward "
-    "native_dropout_backward glu_backward select_backward slice_backward unfold_backward "
-    "value_selecting_reduction_backward "
-    "upsample_nearest2d_backward upsample_bilinear2d_backward upsample_bicubic2d_backward grid_sampler_2d_backward "
-    "_prelu_kernel_backward reflection_pad2d_backward replication_pad2d_backward diagonal_backward "
-    "_unsafe_masked_index_put_accumulate "
+    # gradients under a name of their own
+    "_softmax_backward_data _log_softmax_backward_data embedding_dense_backward select_backward slice_backward "
+    "diagonal_backward value_selecting_reduction_backward _unsafe_masked_index_put_accumulate "
     # guards that torch leaves in a graph
     "_assert_async _assert_scalar _assert_tensor_metadata record_stream".split()
 )
-"""Operators that cost no multiply-accumulates, beside views and those that ATen tags as pointwise."""
+"""Operators that cost no multiply-accumulates, and so their gradients; beside views and what ATen tags as pointwise."""
 
 _VIEWS_UNTAGGED = frozenset({"_unsafe_view", "_reshape_alias", "lift_fresh", "detach", "alias"})
 ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"})
@@ -223,5 +216,5 @@ def kind(operator: Any) -> Kind:
     name = bare if namespace == "aten" else operator._schema.name
     view = operator.is_view or torch.Tag.inplace_view in operator.tags or name in _VIEWS_UNTAGGED | ALLOCATIONS
     pointwise = torch.Tag.pointwise in operator.tags
-    free = name in FREE or name.removesuffix("_") in FREE or view or pointwise
+    free = not FREE.isdisjoint((name, name.removesuffix("_"), name.removesuffix("_backward"))) or view or pointwise
     return Kind(name, RULES.get(name), view, pointwise, free)

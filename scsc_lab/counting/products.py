@@ -13,8 +13,8 @@ which one factor is the same everywhere, that factor scales a plain sum: ``(x * 
 channel is pooling, as ``gate * x.mean((2, 3))`` is.
 
 *Elementwise*, and free: one product by itself, a scale, a gate or a mask, and one product added to something that is no
-product (``x + gamma * y``). A sum is finished once anything but a further addition has read it: a residual stream is
-read by every block, so that its next ``x + gamma * y`` is again one product.
+product (``x + gamma * y``). A sum is finished once anything but a further addition of products has read it: a residual
+stream is read by every block, so that its next ``x + gamma * y`` is again one product.
 
 Operators that are sums of products by definition (convolution, ``linear``, ``matmul``, attention) count in full,
 whatever their size, and are finished; ``einsum`` is what torch makes of it: matrix products, sums and multiplications.
@@ -96,6 +96,8 @@ def follow(func: Any, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any],
         elif bare in _SUMS:
             x = next(x for x in reversed(given) if _of(x))
             terms, macs = _summed(x, *_SUMS[bare](_of(x), x, args, kwargs, out), out, adds=bare in _ADDS_UP)
+            if terms is not None and not terms.counted:  # it pools what it reads: no products of different factors
+                _finish(x, bare)
         else:
             for x in given:
                 _finish(x, bare)
@@ -231,6 +233,9 @@ def _keep_source(given: list[Tensor], out: Any) -> None:
 
 def _set(args: tuple[Any, ...], out: Any, terms: _Terms | None) -> None:
     for x in tensors(out):
+        if terms is not None and len(terms.varies) != x.dim():  # broadcast, or a view that nothing tells apart
+            missing = x.dim() - len(terms.varies)
+            terms = replace(terms, varies=(False,) * missing + terms.varies if missing > 0 else (True,) * x.dim())
         if terms is not None or hasattr(x, _TERMS):
             setattr(x, _TERMS, terms)
         if args and x is args[0]:  # in place

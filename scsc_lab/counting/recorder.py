@@ -20,6 +20,7 @@ from scsc_lab.counting.layout import META, like
 from scsc_lab.counting.tensors import stored_bytes, tensors
 from scsc_lab.errors import InputError
 from scsc_lab.layers.operator import Operator
+from scsc_lab.records import BACKWARD
 
 
 @dataclass
@@ -109,8 +110,8 @@ class Tally:
 
     def _origin(self, node: Any, operator: str) -> tuple[str, str]:
         module, label = self.origins.get(node, ("", ""))
-        kept = operator == "multiply-sum" or not label
-        return module, f"{operator.removesuffix('_backward') if kept else label} backward"
+        kept = not label or operator.startswith(("multiply-sum", "conv"))
+        return module, (operator.removesuffix("_backward") if kept else label) + BACKWARD
 
 
 class _FunctionHandler:
@@ -212,6 +213,8 @@ def _contraction_name(name: str, label: str, args: tuple[Any, ...]) -> str:
     """Return the name of an operator with a rule, where the torch function's own does not say enough."""
     if name in operators.CONVOLUTIONS:
         return _convolution_name(*args)
+    if name.startswith("convolution_backward"):
+        return _convolution_name(*args[1:10])
     if name in operators.FUSED_ATTENTION:
         return "scaled_dot_product_attention"
     if label == "multi_head_attention_forward":
@@ -257,8 +260,11 @@ def _own_cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 
 def _written(name: str, args: tuple[Any, ...], out: Any) -> int:
     """Return the elements an operator with a rule writes; fused attention counts as its two products."""
-    written = next(tensors(out)).numel()
-    return operators.attention(*args)[1] if name in operators.FUSED_ATTENTION else written
+    if name in operators.FUSED_ATTENTION:
+        return operators.attention(*args)[1]
+    if name.startswith("convolution_backward"):
+        return sum(x.numel() for x in tensors(out[:2]))  # the gradients of the input and of the weight
+    return next(tensors(out)).numel()
 
 
 def _moved(inputs: Any, outputs: Any) -> int:

@@ -40,7 +40,8 @@ class Size:
         probe: the input it was counted at.
         resolution_assumed: whether nothing says the network's resolution, so that 224×224 was taken.
         count: what was counted.
-        check: fvcore's count beside it, if it was asked for.
+        check: fvcore's count beside it, if it was asked for; of the forward pass alone.
+        train: whether a training step was counted: forward and backward.
     """
 
     network: Network
@@ -48,31 +49,38 @@ class Size:
     resolution_assumed: bool
     count: Count
     check: CrossCheck | None = None
+    train: bool = False
 
     def row(self) -> Row:
         """Return it as one row of raw numbers."""
         check = self.check
-        own = {"network": self.network.text} if self.network.label else {}
+        own: Row = {"network": self.network.text} if self.network.label else {}
         return {
             "model": str(self.network),
             **own,
             "resolution": list(self.probe.resolution),
             "batch": self.probe.batch,
             **self.count.row(),
+            **(self._step() if self.train else {}),
             "fvcore_flops": check.flops if check else None,
             "check": check.verdict if check else "off",
             "check_failure": check.failure if check else "",
             "check_operators": [asdict(operator) for operator in check.operators] if check else [],
         }
 
+    def _step(self) -> Row:
+        backward = self.count.backward_macs
+        return {"train": True, "forward_macs": self.count.macs - backward, "backward_macs": backward}
 
-def counted(network: Network, batch: int = 1, *, check: bool = False) -> Size:
+
+def counted(network: Network, batch: int = 1, *, check: bool = False, train: bool = False) -> Size:
     """Count one network at the input it is measured at, without weights, on the meta device.
 
     Args:
         network: the network; one from elsewhere that cannot run without values is built for real.
         batch: images in the forward pass.
-        check: whether fvcore counts it too.
+        check: whether fvcore counts the forward pass too.
+        train: whether a training step is counted, forward and backward, in place of a forward pass.
 
     Raises:
         InputError: if the network does not take an input of this size, or its weights are wrong.
@@ -84,11 +92,14 @@ def counted(network: Network, batch: int = 1, *, check: bool = False) -> Size:
     if network.weights:
         build.build(network)  # so that a file of another network is an error here too
     count = counted_at(network, probe.shape)
-    return Size(network, probe, known.resolution_assumed, count, _checked(network, probe, count) if check else None)
+    checked = _checked(network, probe, count) if check else None
+    if train:
+        count = counted_at(network, probe.shape, train=True)
+    return Size(network, probe, known.resolution_assumed, count, checked, train)
 
 
-def counted_at(network: Network, shape: Sequence[int]) -> Count:
-    """Return the count of one network at an input shape, ``(N, C, H, W)``.
+def counted_at(network: Network, shape: Sequence[int], *, train: bool = False) -> Count:
+    """Return the count of one network at an input shape, ``(N, C, H, W)``: forward, or forward and backward.
 
     Raises:
         InputError: if the network does not take an input of this shape.
@@ -97,11 +108,11 @@ def counted_at(network: Network, shape: Sequence[int]) -> Count:
     from scsc_lab.models import build
 
     try:
-        return count(build.empty(network), shape)
+        return count(build.empty(network), shape, backward=train)
     except InputError:
         if network.in_catalog:
             raise
-        return count(build.build(network), shape)
+        return count(build.build(network), shape, backward=train)
 
 
 def ledger(network: Network) -> list[Row]:

@@ -35,6 +35,9 @@ def test_each_convolution_costs_two_more_but_for_the_first():
     parts = {part.name: part.macs for part in count(model, (2, 3, 8, 8), backward=True).by_operator() if part.macs}
     assert parts["conv2d"] + parts["conv2d grouped"] == first + second
     assert sum(macs for name, macs in parts.items() if name.endswith(" backward")) == first + 2 * second
+    written = {part.name: part.activations for part in count(model, (2, 3, 8, 8), backward=True).by_operator()}
+    assert written["conv2d backward"] == model[0].weight.numel()
+    assert written["conv2d grouped backward"] == 2 * 4 * 36 + model[3].weight.numel()
     modules = {part.name: part.macs for part in count(model, (2, 3, 8, 8), backward=True).by_module()}
     assert (modules["0"], modules["3"]) == (2 * first, 3 * second)
 
@@ -67,6 +70,8 @@ def test_attention_and_linear():
         "scaled_dot_product_attention": products,
         "scaled_dot_product_attention backward": 2 * products,
     }
+    calls = {part.name: part.calls for part in count(Attention(), (2, 5, 8), backward=True).by_operator()}
+    assert calls["scaled_dot_product_attention"] == 1
 
 
 def test_a_gated_sum():

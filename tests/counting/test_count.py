@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -295,10 +296,38 @@ def test_counting_is_the_same_every_time_and_at_every_resolution_grows():
     assert count_api("resnet18", batch=3).macs == 3 * count_api("resnet18").macs
 
 
+def test_a_count_shows_itself():
+    counted = count(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (1, 3, 8, 8))
+    assert repr(counted) == f"Count(params=224, macs=7,776, activations=288, bytes={counted.bytes:,}, complete)"
+    page = counted._repr_html_()
+    assert "<td>conv2d</td><td>1</td><td>7,776</td><td>288</td>" in page
+    assert "relu" not in page
+    partial = dataclasses.replace(counted, unknown=(("<script>::op", 1),))
+    assert "PARTIAL: no rule for &lt;script&gt;::op (1 calls)" in partial._repr_html_()
+
+
+def test_counts_become_frames():
+    model = build("resnet18")
+    counted = count(model, (1, 3, 64, 64))
+    for frame in (counted.frame(), counted.frame("stage", stages=model.stages)):
+        assert (frame["macs"].sum(), frame["bytes"].sum()) == (counted.macs, counted.bytes)
+    modules = counted.frame("module", depth=1).set_index("name")
+    assert modules.loc["", "params"] == counted.params
+    with pytest.raises(InputError, match="needs stages"):
+        counted.frame("stage")
+    with pytest.raises(InputError, match="operator, module or stage"):
+        counted.frame("layer")
+
+
 def test_python_interface():
     assert count_api("scsc_swin_tiny", kernels=(3, 5)).params < count_api("scsc_swin_tiny").params + 10**6
     assert count_api(nn.Conv2d(3, 8, 3), input_shape=(1, 3, 8, 8)).macs == 27 * 8 * 36
     assert count_api(nn.Conv2d(3, 8, 3), resolution=8).macs == 27 * 8 * 36
+    assert count_api(nn.Linear(3, 4), inputs=torch.ones(5, 3)).macs == 60
+    assert count_api(nn.Linear(3, 4), inputs={"input": (5, 3)}, backward=True).macs == 120
+    assert count_api("resnet18", backward=True).macs > 2 * count_api("resnet18").macs
+    with pytest.raises(InputError, match="are for modules"):
+        count_api("resnet18", inputs=(1, 3, 8, 8))
     with pytest.raises(InputError, match="needs input_shape"):
         count_api(nn.Conv2d(3, 8, 3))
     with pytest.raises(InputError, match="changes a named network"):

@@ -85,6 +85,8 @@ GATES = {
     "a scale between": lambda s, g: ((s * g) * 0.3).sum(1),
     "divided": lambda s, g: (s * g / 3).sum(1),
     "negative": lambda s, g: -(-(s * g)).sum(1),
+    "a scale of more dimensions": lambda s, g: ((s * g) * s.new_ones(1, 1, 1, 1, 1, 1)).squeeze(0).sum(1),
+    "written over": lambda s, g: torch.zeros(1, *s.shape, device=s.device).copy_(s * g)[0].sum(1),
     "another type": lambda s, g: (s * g).double().sum(1),
     "sum of that type": lambda s, g: torch.sum(s * g, 1, dtype=torch.float64),
     "stack": lambda s, g: torch.stack(each(s, g)).sum(0),
@@ -172,6 +174,7 @@ def test_a_residual_stream_is_no_sum_of_products():
         for norm in (torch.relu, torch.sigmoid, lambda y: F.layer_norm(y, y.shape[1:])):
             x = x + scale * norm(x)
             x = scale * norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) + x
+            x = x + scale * (F.avg_pool2d(x, 3, 1, 1) - x)
         return F.adaptive_avg_pool2d(x, 1)
 
     assert counted(blocks).macs == 0
