@@ -18,6 +18,7 @@ from scsc_lab.records import file_name
 from scsc_lab.report import ablations
 from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
+from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore, check_writable
@@ -78,6 +79,8 @@ def ablate(
         typer.Option("--figures", metavar="FOLDER", help="Folder of the figures. Default: ablation_MODEL."),
     ] = None,
     draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Draw a figure a study.")] = True,
+    width: options.Width = None,
+    no_titles: options.NoTitles = False,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
@@ -110,6 +113,7 @@ def ablate(
         options=options.training(data, recipe, recipe_set),
     )
     formats.choose(format, output)
+    drawing = options.figures(width, no_titles)
     studies, axes = list(study or []), list(grid or [])
     configured = _configured(config)
     if store:
@@ -146,7 +150,7 @@ def ablate(
     device = next((str(row["device"]) for row in rows if row.get("device")), "cpu")
     formats.emit(table, run_info(device, request.seed), format, output)
     if draw:
-        _draw(table, columns, figures or Path(f"ablation_{file_name(str(network))}"))
+        _draw(table, columns, figures or Path(f"ablation_{file_name(str(network))}"), drawing)
 
 
 def _variants(
@@ -185,10 +189,10 @@ def _configured(path: Path | None) -> dict[str, Any]:
     return {"studies": content.get("studies", []), "grid": grid}
 
 
-def _draw(table: Table, columns: Sequence[Column], folder: Path) -> None:
+def _draw(table: Table, columns: Sequence[Column], folder: Path, drawing: FigureOptions) -> None:
     from scsc_lab.report.figures import ablation
 
     for part in (table, *table.details):
         path = folder / f"ablation_{file_name(str(part.rows[0]['study']))}.png"
-        style.save(ablation.draw(part.rows, columns, alongside=table.raw), path)
+        style.save(ablation.draw(part.rows, columns, drawing, alongside=table.raw), path)
         typer.echo(f"figure: {path}", err=True)

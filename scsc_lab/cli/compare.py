@@ -16,6 +16,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import comparison
 from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
+from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Request
 
@@ -65,6 +66,8 @@ def compare(
     recipe: options.Recipe = "pico",
     recipe_set: options.RecipeSet = None,
     baseline: options.Baseline = None,
+    width: options.Width = None,
+    no_titles: options.NoTitles = False,
     format: options.Format = None,
     output: options.Output = None,
 ) -> int:
@@ -85,11 +88,14 @@ def compare(
     images = options.whole("--batch", batch)
     options.choice("--by", by, _BY)
     axes = _axes(plot)
+    drawing = options.figures(width, no_titles)
     drawn = figure or Path(f"compare_{'_'.join(axes)}.png".replace("/", "-"))
     if by and (axes or baseline or accuracies or with_ != _DEFAULT):
         raise InputError("--by counts block by block: it takes no --with, --accuracy, --plot or --baseline")
     if figure is not None and not axes:
         raise InputError("--figure goes with --plot X,Y")
+    if (width or no_titles) and not axes:
+        raise InputError("--width and --no-titles go with --plot X,Y")
     if axes:
         style.check(drawn)
     formats.choose(format, output)
@@ -128,7 +134,7 @@ def compare(
     table = comparison.comparison_table(measured.rows, measured.columns, notes)
     formats.emit(table, run_info(_device(measured.rows), request.seed), format, output)
     if axes:
-        _draw(measured.rows, measured.columns, axes, drawn)
+        _draw(measured.rows, measured.columns, axes, drawn, drawing)
     return 130 if measured.interrupted else 0
 
 
@@ -149,9 +155,11 @@ def _axes(text: str | None) -> list[str]:
     return words
 
 
-def _draw(rows: Sequence[Row], columns: Sequence[Column], axes: Sequence[str], path: Path) -> None:
+def _draw(
+    rows: Sequence[Row], columns: Sequence[Column], axes: Sequence[str], path: Path, drawing: FigureOptions
+) -> None:
     from scsc_lab.report.figures import scatter
 
     x, y = (comparison.axis(word, columns, rows) for word in axes)
-    style.save(scatter.draw(rows, x, y), path)
+    style.save(scatter.draw(rows, x, y, drawing), path)
     typer.echo(f"figure: {path}", err=True)

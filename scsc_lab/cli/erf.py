@@ -84,10 +84,14 @@ def erf(
         Path | None,
         typer.Option("--table", metavar="FILE", help="Write the table to a file; its suffix chooses the format."),
     ] = None,
+    width: options.Width = None,
+    no_titles: options.NoTitles = False,
+    panels: options.Panels = "both",
     format: options.Format = None,
 ) -> None:
     """Draw effective receptive fields and print figures that can be compared across networks."""
     formats.choose(format, table)
+    drawing = options.figures(width, no_titles, panels)
     if output is not None:
         style.check(output)
     if save is not None:
@@ -138,13 +142,13 @@ def erf(
         typer.echo(f"maps: {save}", err=True)
     from scsc_lab.report.figures import erf as figure
 
-    style.save(figure.draw(measured), path, palette=True)
+    style.save(figure.draw(measured, drawing), path, palette=True)
     chosen = formats.choose(format, table)
     typer.echo(f"figure: {path}", err=chosen != "table" and table is None)
     formats.emit(erf_table.table(measured), run_info(device, measured[0].setting.seed), format, table)
 
 
-_DRAWING = ("from_", "output", "table", "format")
+_DRAWING = ("from_", "output", "table", "format", "width", "no_titles", "panels")
 """Parameters that mean something where nothing is measured."""
 
 

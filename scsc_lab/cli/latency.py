@@ -83,6 +83,8 @@ def latency(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the samples (.png, .pdf, .svg).")
     ] = None,
+    width: options.Width = None,
+    no_titles: options.NoTitles = False,
     format: options.Format = None,
     output: options.Output = None,
 ) -> int:
@@ -120,6 +122,9 @@ def latency(
         warm_up_seconds=min(_DEFAULT.warm_up_seconds, budget.max_seconds),
     )
     formats.choose(format, output)
+    drawing = options.figures(width, no_titles)
+    if (width or no_titles) and plot is None:
+        raise InputError("--width and --no-titles go with --plot FILE")
     options.choice("--by", by, latency_metric.BY)
     _check_together(plan, deploy=deploy, self_test=self_test, by=by, baseline=baseline, plot=plot)
     found = named.networks()
@@ -134,7 +139,7 @@ def latency(
     if plot is not None:
         from scsc_lab.report.figures import latency as figure
 
-        style.save(figure.draw(rows), plot)
+        style.save(figure.draw(rows, drawing), plot)
         typer.echo(f"figure: {plot}", err=True)
     return 130 if any(row["status"] == "cut short" for row in rows) else 0
 

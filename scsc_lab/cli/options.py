@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -12,11 +12,16 @@ from scsc_lab import settings
 from scsc_lab.architectures import catalog, overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.report.figures import style
+from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.training.plan import plan
 from scsc_lab.training.recipes import RECIPES
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices that something can be measured on."""
+
+PANELS = ("maps", "profiles", "both")
+"""What of receptive fields a figure may show."""
 
 _LARGEST_SIDE = 16384
 _LARGEST_BATCH = 65536
@@ -130,6 +135,12 @@ Baseline = Annotated[
     str | None,
     typer.Option("--baseline", metavar="NAME", help="Network the others are compared with. Default: the first."),
 ]
+Width = Annotated[
+    str | None,
+    typer.Option("--width", metavar="WIDTH", help="Of figures: column (3.3 in), page (6.9 in), or such as 84mm."),
+]
+NoTitles = Annotated[bool, typer.Option("--no-titles", help="Figures without what a caption may say.")]
+Panels = Annotated[str, typer.Option("--panels", metavar="WHAT", help="Of receptive fields: maps, profiles or both.")]
 Format = Annotated[
     str | None,
     typer.Option("--format", metavar="NAME", help="table, markdown, csv, json or latex. Default: table."),
@@ -138,6 +149,16 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write to a file; its suffix chooses the format."),
 ]
+
+
+def figures(width: str | None, no_titles: bool, panels: str = "both") -> FigureOptions:
+    """Return how figures are wanted, checked before anything is measured.
+
+    Raises:
+        InputError: if the width or the panels are wrong.
+    """
+    choice("--panels", panels, PANELS)
+    return FigureOptions(None if width is None else style.width(width), not no_titles, cast(Any, panels))
 
 
 def training(data: str, recipe: str, recipe_set: list[str] | None) -> tuple[tuple[str, str], ...]:

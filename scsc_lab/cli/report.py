@@ -10,13 +10,15 @@ from typing import Annotated
 import typer
 
 from scsc_lab import metrics, store
-from scsc_lab.architectures import overrides as spec_changes
-from scsc_lab.cli import options, progress
+from scsc_lab.cli import networks, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.report import evidence, publish
+from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.render import html as page
 from scsc_lab.store import RowStore
+
+_DEFAULT = "params,macs,activations,latency,erf,top1"
 
 
 def report(
@@ -34,9 +36,24 @@ def report(
     html: Annotated[
         bool, typer.Option("--html", help="Write index.html too: the report as one page to explore.")
     ] = False,
+    with_: Annotated[
+        str | None,
+        typer.Option("--with", metavar="COLUMNS", help=f"Of {', '.join(metrics.words())}. Default: {_DEFAULT}."),
+    ] = None,
     set_: options.Changes = None,
     weights: options.Weights = None,
+    label: options.Labels = None,
+    resolution: options.Resolution = None,
+    channels: options.Channels = None,
+    transplant: options.Transplant = False,
+    mixer: options.Mixers = None,
+    rule: options.Rules = None,
+    device: options.Device = "auto",
+    threads: options.Threads = "1",
     seed: options.Seed = "0",
+    width: options.Width = None,
+    no_titles: options.NoTitles = False,
+    panels: options.Panels = "both",
 ) -> None:
     """Measure the paper's networks, or those named (the first is the baseline), and write a report.
 
@@ -46,28 +63,52 @@ def report(
         raise InputError(f"--name {name!r}: letters, digits, '-', '_' and '.'")
     if html:
         page.check()
+    drawing = options.figures(width, no_titles, panels)
     if from_ is not None:
         if models or model:
             raise InputError("--from takes its networks from the rows; leave the models out")
-        _rewritten(from_, folder, name, html)
+        _rewritten(from_, folder, name, drawing, html)
         return
     called = name or ("quick" if quick else "full")
     number = options.seed(seed)
-    changes = spec_changes.parse(set_ or [])
-    names = [*(models or []), *(model or [])]
-    if names:
-        options.names(models, model)
-    elif changes or weights:
-        raise InputError("--set and --weights go with models; the default report has those of the paper")
+    words = tuple(options.several("--with", with_ or _DEFAULT, tuple(metrics.words())))
+    given = {
+        "--set": set_,
+        "--weights": weights,
+        "--label": label,
+        "--resolution": resolution,
+        "--channels": channels,
+        "--transplant": transplant,
+        "--mixer": mixer,
+        "--rule": rule,
+    }
+    named = None
+    if models or model:
+        named = networks.read(
+            models,
+            model,
+            changes=set_,
+            weights=weights,
+            channels=channels,
+            resolution=resolution,
+            transplant=transplant,
+            mixers=mixer,
+            rules=rule,
+            labels=label,
+        )
+    elif wrong := [option for option, value in given.items() if value]:
+        raise InputError(f"{' and '.join(wrong)} go with models; the default report has those of the paper")
+    where, cores = options.device(device), options.whole("--threads", threads, 4096)
     path = folder / called / evidence.ROWS
     store.check_writable(path)
 
     from scsc_lab.experiments import report as studying
-    from scsc_lab.models import names as networks
 
     effort = studying.QUICK if quick else studying.FULL
-    effort = replace(effort, request=replace(effort.request, seed=number))
-    groups = [networks.networks(names, changes, weights or [])] if names else None
+    effort = replace(effort, request=replace(effort.request, seed=number, device=where, threads=cores), words=words)
+    groups = [named.networks()] if named else None
+    for note in named.notes if named else ():
+        typer.echo(note, err=True)
     partial = RowStore(path.with_name("rows.partial.jsonl"))
     try:
         with progress.stepwise() as told:
@@ -77,10 +118,10 @@ def report(
         raise
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
-    _written(path.parent, evidence.read(path), called, html)
+    _written(path.parent, evidence.read(path), called, drawing, html)
 
 
-def _rewritten(source: Path, folder: Path, name: str | None, html: bool) -> None:
+def _rewritten(source: Path, folder: Path, name: str | None, drawing: FigureOptions, html: bool) -> None:
     """Write text and figures from rows: beside them, or with another name into a folder of their own."""
     rows = evidence.read(source)
     home = source.resolve().parent
@@ -95,9 +136,9 @@ def _rewritten(source: Path, folder: Path, name: str | None, html: bool) -> None
             if "map_file" in row:
                 found = evidence.inside(source.parent, str(row["map_file"]))
                 store.write(evidence.inside(target, str(row["map_file"])), found.read_bytes())
-    _written(target, rows, name or home.name, html)
+    _written(target, rows, name or home.name, drawing, html)
 
 
-def _written(folder: Path, rows: list[dict[str, object]], name: str, html: bool) -> None:
-    for path in publish.write(folder, rows, name, metrics.columns(), metrics.notes, page=html):
+def _written(folder: Path, rows: list[dict[str, object]], name: str, drawing: FigureOptions, html: bool) -> None:
+    for path in publish.write(folder, rows, name, metrics.columns(), metrics.notes, options=drawing, page=html):
         typer.echo(path)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from scsc_lab import metrics, units
 from scsc_lab.architectures.network import Network
-from scsc_lab.errors import InputError
 from scsc_lab.experiments import diff, runner
 from scsc_lab.experiments.runner import Progress
 from scsc_lab.records import Row
@@ -56,9 +55,7 @@ def measure(
     """
     request = request or Request()
     labels = [str(network) for network in networks]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise InputError(f"{label} is named twice: name each network once")
+    runner.check_names(networks)
     wanted = metrics.chosen(words)
     measured = runner.run(runner.tasks(wanted, networks, request, baseline), progress=progress)
     rows = runner.merged(measured.rows, networks, request)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from scsc_lab import metrics
 from scsc_lab.architectures.network import Network
+from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate, paper, runner, variants
 from scsc_lab.experiments.runner import Progress, Task
 from scsc_lab.provenance import RunInfo
@@ -21,8 +22,8 @@ from scsc_lab.store import RowStore
 PAIRS = (("resnet50", "scsc_resnet50"), ("swin_tiny", "scsc_swin_tiny"), ("faceresnet", "scsc_faceresnet"))
 """Each SCSC network of the default report behind its baseline."""
 
-ABLATED = ("scsc_swin_tiny",)
-"""The networks of the default report that are ablated."""
+ABLATED = ("scsc_swin_tiny", "scsc_resnet50", "scsc_faceresnet")
+"""The networks of the default report that are ablated; the first in full view, the others folded away."""
 
 COMPARED = ("params", "macs", "activations", "latency", "erf", "top1")
 """What networks are compared by."""
@@ -39,10 +40,12 @@ class Effort:
     Attributes:
         request: what is said about measuring.
         studies: ablations that are made.
+        words: what networks are compared by: words of :func:`scsc_lab.metrics.words`.
     """
 
     request: Request
     studies: tuple[str, ...]
+    words: tuple[str, ...] = COMPARED
 
 
 QUICK = Effort(Request(pairs=24, max_seconds=5.0, samples=6), ("components",))
@@ -87,9 +90,11 @@ def measure(
         progress: told what is being measured, the number of tasks done and to do.
 
     Raises:
-        InputError: if a network does not take its input.
+        InputError: if a network does not take its input, or two of a group have one name.
         KeyboardInterrupt: if it was interrupted; what was measured is in the store.
     """
+    for group in groups or ():
+        runner.check_names(group)
     plan = _plan(effort, groups, folder)
     _forget_lost_maps(store, folder)
     measured = runner.run(plan.tasks(effort.request), store, progress=progress)
@@ -122,20 +127,37 @@ def _plan(effort: Effort, groups: Sequence[Sequence[Network]] | None, folder: Pa
     if groups is None:
         groups = [[Network.read(name) for name in pair] for pair in PAIRS]
         ablated = [Network.read(name) for name in ABLATED]
-    wanted = [metric for metric in metrics.chosen(COMPARED) if metric.name != _FIELD]
+    chosen = metrics.chosen(effort.words)
+    wanted = [metric for metric in chosen if metric.name != _FIELD]
+    drawn, timed = (any(metric.name == name for metric in chosen) for name in (_FIELD, _TIME))
     how = dataclasses.replace(metrics.registry()[_FIELD].configure(effort.request), maps=folder / "fields")
     timing = metrics.registry()[_TIME].configure(effort.request)
     return _Plan(
         tuple((tuple(group), tuple(runner.tasks(wanted, group, effort.request))) for group in groups),
-        (Task(_TIME, (groups[0][0], groups[0][0]), timing),),
-        tuple(Task(_FIELD, (network,), how) for group in groups for network in group),
-        tuple(tuple(variants.built_in(network, effort.studies)) for network in ablated if variants.has_scsc(network)),
+        (Task(_TIME, (groups[0][0], groups[0][0]), timing),) if timed else (),
+        tuple(Task(_FIELD, (network,), how) for group in groups for network in group if drawn),
+        tuple(_variants(network, effort.studies) for network in ablated if variants.has_scsc(network)),
     )
+
+
+def _variants(network: Network, studies: Sequence[str]) -> tuple[variants.Variant, ...]:
+    """Return the variants of built-in studies, without those in which the rules of a transplant find nothing."""
+    from scsc_lab.models import build
+
+    found = []
+    for variant in variants.built_in(network, studies):
+        if variant.network.transplant is not None and variant.network != network:
+            try:
+                build.empty(variant.network)
+            except InputError:
+                continue
+        found.append(variant)
+    return tuple(found)
 
 
 def _compared(networks: Sequence[Network], measured: Mapping[Task, Sequence[Row]], effort: Effort) -> list[Row]:
     rows = runner.merged(measured, networks, effort.request)
-    columns = [column for word, column in metrics.columns().items() if word in COMPARED]
+    columns = [column for word, column in metrics.columns().items() if word in effort.words]
     changed = with_changes([{**row, "baseline": str(networks[0])} for row in rows], columns, 0)
     return changed
 

@@ -174,6 +174,14 @@ def resolution(network: Network) -> tuple[int, int]:
     return facts(network).resolution
 
 
+def check_names(networks: Sequence[Network]) -> None:
+    """Raise InputError if two networks of a comparison have one name."""
+    labels = [str(network) for network in networks]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(f"{label} is named twice: name each network once")
+
+
 def _named(network: Network, request: Request) -> Row:
     own = {"network": network.text} if network.label else {}
     return {"model": str(network), **own, "resolution": list(resolution(network)), "batch": request.batch}

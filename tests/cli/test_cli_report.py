@@ -1,0 +1,95 @@
+"""The command `report`, on networks of one's own and on rows; and the options of every command that draws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from scsc_lab.cli import main
+from scsc_lab.experiments import report, variants
+from scsc_lab.report import evidence
+from scsc_lab.settings import Request
+
+QUICK = report.Effort(Request(pairs=4, max_seconds=30.0, samples=1, seeds=1), ("components", "stages"))
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("scsc_lab.experiments.report.QUICK", QUICK)
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\ndef make(width=8):\n"
+        "    block = nn.Conv2d(width, width, 7, padding=3, groups=width)\n"
+        "    return nn.Sequential(nn.Conv2d(3, width, 4, 4), block, nn.Conv2d(width, width, 2, 2))\n"
+    )
+    return tmp_path
+
+
+def size(path: Path) -> tuple[float, float]:
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG")
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+
+
+def test_a_report_takes_what_compare_takes(here):
+    words = ["net.py:make", "--transplant", "--mixer", "scsc", "--label", "Ours=net.py:make", "--resolution", "64"]
+    words += ["--set", "width=16", "--rule", "kernels=3,5", "--quick", "--threads", "1", "--device", "cpu"]
+    assert main(["report", *words, "--with", "params,macs,latency,erf", "--width", "84mm", "--no-titles"]) == 0
+    rows = evidence.read(here / "reports" / "quick" / "rows.jsonl")
+    networks = [row for row in rows if row["table"] == "comparison"]
+    assert [row["model"] for row in networks] == ["Ours", "Ours + SCSC[kernels=3,5]"]
+    assert {row["baseline"] for row in networks} == {"Ours"}
+    assert {tuple(row["resolution"]) for row in networks} == {(64, 64)}
+    assert networks[0]["network"] == "net.py:make[width=16]"
+    assert "published_top1" not in networks[0]
+    assert [row["model"] for row in rows if row["table"] == "field"] == [row["model"] for row in networks]
+    ablated = [row for row in rows if row["table"] == "ablation"]
+    assert {"components", "stages"} == {row["study"] for row in ablated}
+    assert "no shuffle" in {row["variant"] for row in ablated}
+    assert size(here / "reports" / "quick" / "latency.png")[0] == round(84 / 25.4 * 200)
+
+
+def test_the_studies_of_every_scsc_network_of_the_default_report_are_planned(tmp_path):
+    plan = report._plan(replace(QUICK, studies=("components",)), None, tmp_path)
+    assert [own[0].network.name for own in plan.ablations] == list(report.ABLATED)
+    assert set(report.ABLATED) == {scsc for _, scsc in report.PAIRS}
+    assert all(variants.has_scsc(own[0].network) for own in plan.ablations)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report", "--resolution", "64"], "--resolution go with models"),
+        (["report", "resnet18", "--with", "parms"], "'parms'"),
+        (["report", "--width", "9"], "--width '9'"),
+        (["report", "--panels", "map"], "--panels 'map'"),
+        (["report", "resnet18", "resnet18"], "resnet18 is named twice"),
+        (["compare", "resnet18", "--width", "page"], "go with --plot"),
+        (["latency", "resnet18", "--no-titles"], "go with --plot"),
+        (["erf", "resnet18", "--panels", "all"], "--panels 'all'"),
+        (["ablate", "scsc_resnet50", "--width", "0in"], "--width 0in"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, message, capsys, here):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+def test_every_command_that_draws_takes_the_width_of_its_figure(here):
+    net = ["net.py:make", "--resolution", "64"]
+    wide = ["--width", "4in", "--no-titles"]
+    times = ["--pairs", "2", "--max-time", "1", "--plot", "t.png"]
+    assert main(["latency", *net, *times, *wide]) == 0
+    assert main(["compare", *net, "--with", "params,macs", "--plot", "params,macs", "--figure", "c.png", *wide]) == 0
+    fields = ["--samples", "1", "--seeds", "1", "--save", "f.npz", "-o", "e.png"]
+    assert main(["erf", *net, "--transplant", *fields, *wide]) == 0
+    assert main(["erf", "--from", "f.npz", "-o", "maps.png", "--panels", "maps", *wide]) == 0
+    assert main(["erf", "--from", "f.npz", "-o", "profiles.png", "--panels", "profiles", *wide]) == 0
+    assert main(["ablate", *net, "--transplant", "--study", "components", "--figures", "a", *wide]) == 0
+    drawn = ["t.png", "c.png", "e.png", "maps.png", "profiles.png", "a/ablation_components.png"]
+    assert {size(here / name)[0] for name in drawn} == {4 * 300}
+    assert len({size(here / name)[1] for name in ("e.png", "maps.png", "profiles.png")}) == 3
