@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -84,9 +85,10 @@ def write(path: Path, content: str | bytes) -> None:
 class RowStore:
     """Rows in a JSON-lines file that any number of processes may read and add to, each killed at any time.
 
-    A row is added with one write at the end of the file, under a lock, so that a kill costs at most the row being
-    written. A last line that a kill has torn is left out, and cut off by the next process that adds a row; opening a
-    store changes nothing.
+    What is added at once is added with one write at the end of the file, under a lock, so that a kill costs at most
+    that. A last line that a kill has torn is left out, and cut off by the next process that adds a row, with the rows
+    before it that it belongs to: rows of one ``key`` that say under ``of`` how many they are. Opening a store changes
+    nothing.
 
     Args:
         path: the file; created, with its folder, when the first row is added.
@@ -104,7 +106,8 @@ class RowStore:
         self.rows: list[Row] = []
         self.repaired = False
         self._file: tuple[int, int] | None = None  # which file it is that rows are of
-        self._read = 0  # bytes that rows are of
+        self._starts: list[int] = []  # where each of them begins, in bytes
+        self._read = 0  # where the last of them ends
         self._ended = True  # whether the last of them is a newline
         self.refresh()
 
@@ -131,27 +134,30 @@ class RowStore:
         finally:
             os.close(descriptor)
 
+    def find(self, key: str) -> list[Row]:
+        """Return the rows of a key, as far as they have been read; none if some of them are missing."""
+        found = [row for row in self.rows if row.get("key") == key]
+        return found if found and len(found) >= _number(found[0]) else []
+
     def append(self, row: Row) -> None:
         """Add one row to the file, durably, and to :attr:`rows`.
 
         Raises:
             InputError: if it cannot be written, or the file has become no store.
         """
-        self._add(row, once=False)
+        self._add([row], once=False)
 
-    def keep(self, row: Row) -> Row:
-        """Add a row unless one of its ``key`` is there, and return the one that is: of two processes, the first's.
+    def keep(self, rows: Sequence[Row]) -> list[Row]:
+        """Add the rows of one ``key`` unless it is there, and return those that are: of two processes, the first's.
 
         Raises:
             InputError: as for :meth:`append`.
         """
-        return self._add(row, once=True)
+        return self._add(rows, once=True)
 
-    def _add(self, row: Row, *, once: bool) -> Row:
+    def _add(self, rows: Sequence[Row], *, once: bool) -> list[Row]:
         self._require_plain()
-        if "key" in row:
-            row = {"key": row["key"], **row}
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
+        lines = [_line(row) for row in rows]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
@@ -160,27 +166,48 @@ class RowStore:
         try:
             with _locked(descriptor):
                 torn = self._take(descriptor)
-                if once and (there := next((one for one in self.rows if one.get("key") == row["key"]), None)):
-                    return there
-                if torn:
+                if torn or self._unfinished():
+                    self._forget(self._unfinished())
                     os.ftruncate(descriptor, self._read)
-                data = line if self._ended else b"\n" + line
+                if once and (there := self.find(rows[0]["key"])):
+                    return there
+                data = (b"" if self._ended else b"\n") + b"".join(lines)
                 if os.write(descriptor, data) != len(data):
                     raise OSError(0, "the disk is full")  # the torn line is cut off by whoever writes next
                 os.fsync(descriptor)
-                self._read, self._ended = self._read + len(data), True
+                self._read, self._ended = self._read + len(data) - sum(map(len, lines)), True
         except OSError as error:
             self._fail("write", error)
         finally:
             os.close(descriptor)
-        self.rows.append(json.loads(line))
-        return self.rows[-1]
+        for line in lines:
+            self._know(json.loads(line), line)
+        return self.rows[-len(lines) :]
+
+    def _know(self, row: Row, line: bytes) -> None:
+        self.rows.append(row)
+        self._starts.append(self._read)
+        self._read += len(line)
+
+    def _unfinished(self) -> int:
+        """Return how many rows at the end are of a key that wants more: their writer has been killed."""
+        wanted = _number(self.rows[-1]) if self.rows else 1
+        last = self.rows[-wanted:]
+        if len(last) == wanted and all(row.get("key") == last[-1].get("key") for row in last):
+            return 0
+        return len([*itertools.takewhile(lambda row: row.get("key") == last[-1].get("key"), reversed(last))])
+
+    def _forget(self, number: int) -> None:
+        if number:
+            self._read, self._ended = self._starts[-number], True
+            del self.rows[-number:], self._starts[-number:]
 
     def _take(self, descriptor: int) -> bool:
         """Read on from where the last reading ended; return whether a torn line is left at the end."""
         status = os.fstat(descriptor)
         if self._file != (status.st_dev, status.st_ino) or status.st_size < self._read:
             self.rows.clear()  # another file has taken its place
+            self._starts.clear()
             self._file, self._read, self._ended = (status.st_dev, status.st_ino), 0, True
         with os.fdopen(os.dup(descriptor), "rb") as file:
             file.seek(self._read)
@@ -193,13 +220,12 @@ class RowStore:
         for line in lines:
             if (row := _row(line)) is None:
                 self._refuse(len(self.rows) + 1)
-            self.rows.append(row)
-            self._read += len(line) + 1
+            self._know(row, line + b"\n")
         if not last:
             return False
         if (row := _row(last)) is not None:
-            self.rows.append(row)
-            self._read, self._ended = self._read + len(last), False
+            self._know(row, last)
+            self._ended = False
             return False
         ours = _KEY.startswith(last[: len(_KEY)])
         if not (ours or (last.startswith(b"{") and any("key" in row for row in self.rows))):
@@ -227,6 +253,17 @@ class RowStore:
 def as_lines(rows: Iterable[Row]) -> str:
     """Return rows as JSON lines; the same rows give the same text."""
     return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False, sort_keys=True) + "\n" for row in rows)
+
+
+def _number(row: Row) -> int:
+    """Return how many rows of its key there are, as a row says."""
+    wanted = row.get("of")
+    return wanted if isinstance(wanted, int) and wanted > 1 else 1
+
+
+def _line(row: Row) -> bytes:
+    ordered = {"key": row["key"], **row} if "key" in row else row
+    return json.dumps(ordered, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def _row(line: bytes) -> Row | None:

@@ -91,6 +91,20 @@ def test_rows_that_an_older_version_has_torn_are_mended(tmp_path):
     assert path.read_text() == '{"study": "groups", "key": "a"}\n{"key": "b"}\n'
 
 
+@pytest.mark.parametrize("kept", [1, 2])
+@pytest.mark.parametrize("torn", ["", '{"key": "b", "of": 3, "posi'])
+def test_rows_that_belong_together_are_there_together(tmp_path, kept, torn):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"key": "b", "of": 3, "position": position} for position in range(3)]
+    written = ['{"key": "a", "of": 1}', *map(json.dumps, rows[:kept])]
+    path.write_text("\n".join(written) + "\n" + torn)
+    store = RowStore(path)
+    assert store.keep(rows) == rows
+    assert store.keep(rows) == rows
+    store.append({"key": "c"})
+    assert RowStore(path).rows == store.rows == [{"key": "a", "of": 1}, *rows, {"key": "c"}]
+
+
 def test_a_process_sees_what_another_has_added_and_adds_it_not_again(tmp_path):
     path = tmp_path / "rows.jsonl"
     first, second = RowStore(path), RowStore(path)
@@ -98,8 +112,8 @@ def test_a_process_sees_what_another_has_added_and_adds_it_not_again(tmp_path):
     second.refresh()
     assert second.rows == [{"key": "a", "macs": 1}]
     first.append({"key": "b", "macs": 2})
-    assert second.keep({"key": "b", "macs": 3}) == {"key": "b", "macs": 2}
-    assert second.keep({"macs": 4, "key": "c"}) == {"key": "c", "macs": 4}
+    assert second.keep([{"key": "b", "macs": 3}]) == [{"key": "b", "macs": 2}]
+    assert second.keep([{"macs": 4, "key": "c"}]) == [{"key": "c", "macs": 4}]
     first.refresh()
     assert first.rows == second.rows == RowStore(path).rows
     path.unlink()
@@ -129,8 +143,9 @@ def test_writers_that_are_killed_leave_every_row_once(tmp_path, writers):
             pass  # it has torn a row of its own
         assert code == 0
         found = [json.loads(line) for line in path.read_text().splitlines()]
-        assert sorted(int(row["key"]) for row in found) == list(range(rows))
-        assert all(row["macs"] == 7 * int(row["key"]) for row in found)
+        kept = sorted((int(row["key"]), row["position"]) for row in found)
+        assert kept == [(key, position) for key in range(rows) for position in range(1 + key % 3)]
+        assert len({(row["key"], row["writer"]) for row in found}) == rows  # rows of one key are one process's
 
 
 def test_links_pipes_and_devices_stay_what_they_are(tmp_path):

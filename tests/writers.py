@@ -29,9 +29,10 @@ def main(path: Path, first: int, rows: int) -> None:
     for index in range(rows):
         key = str((first + index) % rows)
         store.refresh()
-        if all(row["key"] != key for row in store.rows):
+        if not store.find(key):
             time.sleep(random.random() * 0.002)  # the measurement
-            store.keep({"key": key, "macs": 7 * int(key), "text": "ä" * random.randrange(3000)})
+            row = {"key": key, "of": 1 + int(key) % 3, "writer": os.getpid(), "text": "ä" * random.randrange(3000)}
+            store.keep([{**row, "position": position} for position in range(row["of"])])
 
 
 if __name__ == "__main__":
