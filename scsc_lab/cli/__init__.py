@@ -166,5 +166,6 @@ def _complain(message: str) -> int:
     line = " ".join(message.split())
     if len(line) > _LONGEST:  # somebody's word of thousands of letters
         line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)  # no ESC, no surrogate
     print(f"scsc-lab: {line}", file=sys.stderr)
     return 2
