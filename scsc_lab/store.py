@@ -10,7 +10,7 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -138,6 +138,12 @@ class RowStore:
         """Return the rows of a key, as far as they have been read; none if some of them are missing."""
         found = [row for row in self.rows if row.get("key") == key]
         return found if found and len(found) >= _number(found[0]) else []
+
+    def leave_out(self, lost: Callable[[Row], bool]) -> None:
+        """Leave rows out of :attr:`rows`, as if they were not there; the file keeps them."""
+        for index in reversed(range(len(self.rows))):
+            if lost(self.rows[index]):
+                del self.rows[index], self._starts[index]
 
     def append(self, row: Row) -> None:
         """Add one row to the file, durably, and to :attr:`rows`.

@@ -172,9 +172,7 @@ def _field(network: Network, row: Row, request: Request) -> Row:
 
 def _forget_lost_maps(store: RowStore, folder: Path) -> None:
     """Leave out rows whose maps are not there any more, so that they are measured again."""
-    store.rows[:] = [
-        row for row in store.rows if "map_file" not in row or (folder / "fields" / file_name(row["map_file"])).is_file()
-    ]
+    store.leave_out(lambda row: "map_file" in row and not (folder / "fields" / file_name(row["map_file"])).is_file())
 
 
 def _in_table(table: str, rows: Sequence[Row]) -> list[Row]:

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -135,14 +135,14 @@ def run(
             progress(what, min(done, len(given)), len(given))
 
     try:
-        for task, rows in _measured(list(missing.values()), executor, tell):
+        for task, rows in _measured(list(missing.values()), store, executor, tell):
             known[keys[task]] = rows
             done += 1
             interrupted = any(row.get(f"{task.metric}_status") == CUT_SHORT for row in rows)
             if interrupted:
                 break
             if store is not None and metrics.registry()[task.metric].kept:
-                _keep(store, task, keys[task], rows)
+                known[keys[task]] = _keep(store, task, keys[task], rows)
             tell(f"{task.metric} of {task.networks[-1]}")
     except KeyboardInterrupt:
         if not known:
@@ -161,6 +161,8 @@ def merged(measured: Mapping[Task, Sequence[Row]], networks: Sequence[Network], 
                     row |= values
     return rows
 
+
+_BOOKKEEPING = ("key", "metric", "position", "of", "model", "network", "resolution")
 
 _versions, _machine = functools.cache(versions), functools.cache(machine)
 
@@ -189,25 +191,31 @@ def _named(network: Network, request: Request) -> Row:
 
 def stored(store: RowStore | None) -> dict[str, list[Row]]:
     """Return the rows of every task that the store has whole, by its key."""
-    found: dict[str, dict[int, Row]] = {}
+    found: dict[str, list[Row]] = {}
     for row in store.rows if store else ():
-        if {"key", "metric", "position", "of"} <= row.keys():
-            found.setdefault(str(row["key"]), {})[int(row["position"])] = row
-    bookkeeping = ("key", "metric", "position", "of", "model", "network", "resolution")
-    return {
-        key: [{k: v for k, v in rows[at].items() if k not in bookkeeping} for at in sorted(rows)]
-        for key, rows in found.items()
-        if len(rows) == next(iter(rows.values()))["of"]
-    }
+        if {"key", "metric", "of"} <= row.keys() and isinstance(row.get("position"), int):
+            found.setdefault(str(row["key"]), []).append(row)
+    return {key: whole for key, rows in found.items() if len(whole := _bare(rows)) == rows[0]["of"]}
 
 
-def _keep(store: RowStore, task: Task, key: str, rows: Sequence[Row]) -> None:
+def _keep(store: RowStore, task: Task, key: str, rows: Sequence[Row]) -> list[Row]:
+    """Add the rows of a task, and return those that the store has: another process may have been faster."""
+    whole = []
     for position, (network, row) in enumerate(zip(task.networks, rows, strict=True)):
         head = {"key": key, "metric": task.metric, "position": position, "of": len(rows), "model": str(network)}
-        store.append({**head, "network": network.text, "resolution": list(resolution(network)), **row})
+        whole.append({**head, "network": network.text, "resolution": list(resolution(network)), **row})
+    return _bare(store.keep(whole))
 
 
-def _measured(given: Sequence[Task], executor: Executor | None, tell: Tell) -> Iterator[tuple[Task, list[Row]]]:
+def _bare(rows: Iterable[Row]) -> list[Row]:
+    """Return what was measured, in the order of the networks, without what a store adds."""
+    ordered = {int(row["position"]): row for row in rows}  # the last of a position, where there are several
+    return [{k: v for k, v in ordered[at].items() if k not in _BOOKKEEPING} for at in sorted(ordered)]
+
+
+def _measured(
+    given: Sequence[Task], store: RowStore | None, executor: Executor | None, tell: Tell
+) -> Iterator[tuple[Task, list[Row]]]:
     def alone(task: Task) -> bool:
         return executor is None or metrics.registry()[task.metric].where == "alone"
 
@@ -224,7 +232,10 @@ def _measured(given: Sequence[Task], executor: Executor | None, tell: Tell) -> I
     last = "alone" if executor is not None else ""
     ordered = sorted(filter(alone, given), key=lambda task: metrics.registry()[task.metric].where == last)
     for task in ordered:
-        yield task, task.measure(tell)
+        if store is not None:
+            store.refresh()  # another process may have measured it meanwhile
+        there = stored(store).get(task.key) if store is not None else None
+        yield task, there or task.measure(tell)
 
 
 def measure_elsewhere(task: Task) -> list[Row]:

@@ -51,13 +51,13 @@ class External:
     folder: Folder | None = None
     module: ModuleType | None = None
 
-    def keys(self) -> list[str]:
+    def argument_names(self) -> list[str]:
         """Return the keyword arguments that the factory names."""
         return [p.name for p in self._parameters() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
     def accepts(self, key: str, value: object = None) -> bool:
         """Return whether the factory takes a keyword argument; one that takes any is called to find out."""
-        if key in self.keys():
+        if key in self.argument_names():
             return True
         if not self._takes_any():
             return False
@@ -81,10 +81,14 @@ class External:
         Raises:
             InputError: if the factory wants other arguments, fails, or returns no module that can be measured.
         """
-        unknown = next((key for key in arguments if key not in self.keys()), None)
+        unknown = next((key for key in arguments if key not in self.argument_names()), None)
         if unknown is not None and not self._takes_any():
-            listed = f"its arguments are {', '.join(self.keys())}" if self.keys() else "it takes none"
-            raise InputError(f"{self.name} has no argument {unknown!r}{nearest(unknown, self.keys())} ({listed})")
+            listed = (
+                f"its arguments are {', '.join(self.argument_names())}" if self.argument_names() else "it takes none"
+            )
+            raise InputError(
+                f"{self.name} has no argument {unknown!r}{nearest(unknown, self.argument_names())} ({listed})"
+            )
         try:
             inspect.signature(self.factory).bind(**arguments)
         except TypeError as error:

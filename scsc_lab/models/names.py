@@ -9,7 +9,7 @@ from pathlib import Path
 from scsc_lab.architectures import catalog, overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import TransplantSpec
-from scsc_lab.errors import InputError
+from scsc_lab.errors import InputError, nearest
 from scsc_lab.models import build
 
 
@@ -126,11 +126,13 @@ def _fitting(network: Network, changes: Mapping[str, object]) -> Mapping[str, ob
 
 def _nowhere(key: str, value: object, found: Sequence[Network]) -> None:
     """Raise InputError for a change that fits no network, in the words of the first that can tell its keys."""
+    own = dict.fromkeys(name for one in found if one.spec is None for name in build.origin(one).argument_names())
     for network in found:
-        if network.spec is not None:
+        if network.spec is not None and not nearest(key, own):
             network.changed({key: value})
     listed = ", ".join(network.name for network in found)
-    raise InputError(f"--set {key}: none of {listed} has an argument {key!r}")
+    arguments = f" (arguments: {', '.join(own)})" if own else ""
+    raise InputError(f"--set {key}: none of {listed} has an argument {key!r}{nearest(key, own)}{arguments}")
 
 
 def _assigned(text: str, names: Sequence[str], found: Sequence[Network], option: str, example: str) -> tuple[int, str]:
