@@ -183,6 +183,9 @@ def _configured(path: Path | None) -> dict[str, Any]:
         if key not in known or not isinstance(value, known[key]):
             raise InputError(f"{path}: {key!r} is not known: a [grid] of lists, or studies = ['components']")
     grid = content.get("grid", {})
+    for name in content.get("studies", []):
+        if not isinstance(name, str):
+            raise InputError(f"{path}: studies has {name!r}: names are due, e.g. studies = ['components']")
     for key, values in grid.items():
         if not isinstance(values, list):
             raise InputError(f"{path}: {key} = {values!r}: a list of values is needed")

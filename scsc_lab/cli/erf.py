@@ -92,8 +92,7 @@ def erf(
     """Draw effective receptive fields and print figures that can be compared across networks."""
     formats.choose(format, table)
     drawing = options.figures(width, no_titles, panels)
-    if output is not None:
-        style.check(output)
+    style.check(output or _default_path(()))
     if save is not None:
         mapfile.check(save)
     if from_ is not None:
@@ -136,16 +135,16 @@ def erf(
             protocol,
         )
     path = output or _default_path(measured)
-    style.check(path)
-    if save is not None:
-        mapfile.save(measured, save)
-        typer.echo(f"maps: {save}", err=True)
     from scsc_lab.report.figures import erf as figure
 
-    style.save(figure.draw(measured, drawing), path, palette=True)
-    chosen = formats.choose(format, table)
-    typer.echo(f"figure: {path}", err=chosen != "table" and table is None)
-    formats.emit(erf_table.table(measured), run_info(device, measured[0].setting.seed), format, table)
+    try:
+        if save is not None:
+            mapfile.save(measured, save)
+            typer.echo(f"maps: {save}", err=True)
+        style.save(figure.draw(measured, drawing), path, palette=True)
+        typer.echo(f"figure: {path}", err=table is None and format not in (None, "table"))
+    finally:  # what was measured is shown, whatever cannot be written
+        formats.emit(erf_table.table(measured), run_info(device, measured[0].setting.seed), format, table)
 
 
 _DRAWING = ("from_", "output", "table", "format", "width", "no_titles", "panels")

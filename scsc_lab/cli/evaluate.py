@@ -102,10 +102,10 @@ def evaluate(
             far=rate,
             tell=lambda what: told(what, 0, len(found)) if told else None,
         )
-    if predictions:
-        write(predictions, _as_csv(evaluated.predictions))
     notes = [*evaluated.notes, *named.notes]
     formats.emit(_table(evaluated.rows, notes), run_info(request.device, request.seed), format, output)
+    if predictions:
+        write(predictions, _as_csv(evaluated.predictions))
     if plot and evaluated.curves:
         from scsc_lab.report.figures import roc
 

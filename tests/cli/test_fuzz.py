@@ -118,7 +118,7 @@ VALUES = {
     "--with": ("params,macs", "macs", "latency", "erf", "params,latency,erf", "top1", "nothing", ","),
     "--plot": ("params,macs", "macs,latency", "macs", "out.png", "x,y"),
     "--stage": ("1", "2", "all", "stride2", "9"),
-    "--layer": ("0", "2", "none"),
+    "--layer": ("2", "none"),
     "--layout": ("nchw", "nhwc", "nlc", "x"),
     "--method": ("linear", "replknet", "x"),
     "--contribution": ("abs", "relu", "signed", "x"),
@@ -126,6 +126,13 @@ VALUES = {
     "--grid": ("width=2,4", "width=x", "kernels=3;5", "width", "rule.kernels=3;5", "="),
     "--mixer": ("scsc", "depthwise", "x"),
     "--label": ("Ours=net.py:Tiny", "Ours", "=x", "a=b=c"),
+    "--data": ("navon", "faces", "imagefolder:.", "hf:none", "x"),
+    "--task": ("classification", "verification", "x"),
+    "--recipe": ("pico", "cifar", "x"),
+    "--recipe-set": ("lr=1e-3", "lr=x", "epochs=1", "="),
+    "--split": ("0.2", "2", "x"),
+    "--far": ("0.01", "2", "x"),
+    "--weights-format": (".pth", ".safetensors", ".bin"),
     "--tolerance": ("1", "0", "-1", "x"),
     "--name": ("mine", "..", "a/b", ""),
     "--format": ("table", "json", "csv", "markdown", "html", "latex", "xml"),
@@ -142,8 +149,8 @@ NEVER = {"--compile", "--install-completion", "--show-completion"}
 """What takes seconds, or changes the user's shell."""
 
 ALWAYS = {
-    "latency": ["--pairs=1", "--min-time=0", "--max-time=0.01", "--threads=1"],
-    "erf": ["--samples=1"],
+    "latency": ["--pairs=1", "--min-time=0", "--max-time=0.01", "--threads=1", "--resolution=16"],
+    "erf": ["--samples=1", "--seeds=1", "--layer=0", "--resolution=16"],
     "compare": ["--samples=1", "--max-time=0.01", "--with=params,macs"],
     "ablate": ["--with=params", "--no-draw", "--grid=width=2,4"],
 }
@@ -152,11 +159,11 @@ COMMANDS = typer.main.get_command(app).commands
 
 def arguments(rolled: random.Random) -> list[str]:
     """Return an argument list: a command that would measure something small, and options that may be wrong."""
-    name = rolled.choice([*COMMANDS, "flops", "latency", "erf", "compare", "ablate"])
+    name = rolled.choice([*COMMANDS, *["flops", "models", "compare", "ablate", "report", "train"] * 2])
     options = [parameter for parameter in COMMANDS[name].params if parameter.opts[0].startswith("-")]
     found = [*ALWAYS.get(name, [])]
     if "models" in {parameter.name for parameter in COMMANDS[name].params}:
-        found += rolled.choices(MODELS, [9] * 15 + [1] * (len(MODELS) - 15), k=rolled.choice((0, 1, 1, 1, 2, 2, 3)))
+        found += rolled.choices(MODELS, [9] * 15 + [1] * (len(MODELS) - 15), k=rolled.choice((0, 1, 1, 1, 1, 2)))
     elif name == "ablate":
         found += rolled.choices(MODELS, k=1)
     for option in rolled.choices(options, k=rolled.choice((0, 1, 1, 2, 3, 5))):
@@ -181,8 +188,8 @@ def test_no_argument_list_makes_a_command_fall_over(tmp_path, monkeypatch, capsy
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    for heavy in ("experiments.report.measure", "experiments.paper.claim_rows"):
-        monkeypatch.setattr(f"scsc_lab.{heavy}", interrupted)
+    for heavy in ("report.measure", "paper.claim_rows", "train.measure", "evaluate.measure"):
+        monkeypatch.setattr(f"scsc_lab.experiments.{heavy}", interrupted)
 
     def hangs(*_):
         pytest.fail(f"{given} does not end")

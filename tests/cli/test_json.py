@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from scsc_lab import InputError
 from scsc_lab.cli import app, main
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -17,9 +18,9 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 NET = """
 from torch import nn
 
-def tiny(width: int = 4):
+def tiny(width: int = 4, classes: int = 3):
     return nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(),
-                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3))
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
 def nothing():  # no parameters, no arithmetic: shares and ratios of nothing
     return nn.Identity()
@@ -37,6 +38,8 @@ COMMANDS = [
     "erf net.py:tiny --resolution 16 --samples 2 --layer 0",
     "compare net.py:tiny net.py:nothing --resolution 16 --samples 2 --max-time 0.05 --with params,macs,latency,top1",
     "compare net.py:tiny net.py:tiny[width=8] --resolution 16 --by module",
+    "train net.py:tiny --train-images 32 --test-images 8 --epochs 1 --seeds 2 --resolution 32",
+    "evaluate net.py:tiny --set classes=20 --test-images 8 --resolution 32",
     "models",
     "paper",
     "ablate scsc_faceresnet --study groups --no-draw",
@@ -112,3 +115,23 @@ def test_the_python_of_the_readme_runs_as_it_stands(monkeypatch):
         else:
             exec(line, found)
     assert {"model", "field", "layer", "fast", "changes"} <= found.keys()
+
+
+def test_what_was_measured_is_shown_if_a_figure_cannot_be_written(tmp_path, monkeypatch, capsys):
+    from scsc_lab import store
+
+    def full(path, content):
+        raise InputError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    monkeypatch.setattr(store, "write", full)
+    for command, file in (
+        ("erf net.py:tiny --resolution 16 --samples 2 --layer 0", "erf_net.py_tiny.png"),
+        (f"latency net.py:tiny --resolution 16 {QUICK} --plot times.png", "times.png"),
+        ("compare net.py:tiny net.py:tiny[width=8] --resolution 16 --with params,macs --plot params,macs", "compare"),
+    ):
+        assert main(shlex.split(command)) == 2
+        captured = capsys.readouterr()
+        assert "net.py:tiny" in captured.out
+        assert f"scsc-lab: cannot write {file}" in captured.err
