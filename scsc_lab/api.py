@@ -119,6 +119,7 @@ def ablate(
         InputError: if a name, key, value or study is wrong.
     """
     full = network(model, resolution)
+    metrics = _words(metrics)
     found = variants.built_in(full, studies) if studies or not grid else []
     found += variants.grid(full, grid) if grid else []
     with runner.executor("local", jobs) as pool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
+import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -116,7 +120,7 @@ class Network:
     @property
     def base(self) -> str:
         """Its name and what is changed, as text, without what is put in and without its form."""
-        return overrides.label(self.name, dict(self.overrides))
+        return overrides.label(self.name, {key: _written(value) for key, value in self.overrides})
 
     def __str__(self) -> str:
         """Return what tables call it: the user's label, or its text without the weights' file."""
@@ -197,7 +201,24 @@ def _split_brackets(text: str) -> tuple[str, dict[str, object]]:
     match = re.fullmatch(r"(?P<name>[^\[\]]+)\[(?P<changes>.*)\]", text.strip(), re.DOTALL)
     if match is None:
         return text.strip(), {}
-    return match["name"], dict(overrides.parse(_words(match["changes"])))
+    changes = overrides.parse(_words(match["changes"]))
+    return match["name"], {key: _unwritten(value) for key, value in changes.items()}
+
+
+def _written(value: str) -> str:
+    """Return a value in quotes where spaces or brackets in it would end it when it is read."""
+    whole = _words(value) == ([value] if value else []) and _words(f"{value} x")[-1:] == ["x"]
+    return value if whole and " @ " not in value and _unwritten(value) == value else repr(value).replace("@", r"\x40")
+
+
+def _unwritten(value: str) -> str:
+    """Return the value of what :func:`_written` wrote; quotes that it did not write belong to the value."""
+    if value[:1] in ("'", '"'):
+        with contextlib.suppress(ValueError, SyntaxError):
+            inner = ast.literal_eval(value)
+            if isinstance(inner, str) and _written(inner) != inner:
+                return inner
+    return value
 
 
 def _words(text: str) -> list[str]:
@@ -219,7 +240,7 @@ def _words(text: str) -> list[str]:
     return [word for word in found if word]
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=4096)
 def _digest_at(path: Path, size: int, changed_ns: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
@@ -234,10 +255,49 @@ def _digest(path: Path) -> str:
 
 
 def _source(name: str) -> object:
-    """Return what the code of a network from elsewhere is: digests of a file and of its neighbours."""
-    origin = name.partition(":")[0]
-    if not origin.endswith(".py"):
+    """Return what the code of a network from elsewhere is: digests of its file, its neighbours and what they import."""
+    origin, colon, _ = name.partition(":")
+    if not colon or origin == "timm":  # of this package, or among the versions
         return origin
-    path = Path(origin)
-    neighbours = sorted(path.resolve().parent.glob("*.py"))
-    return [_digest(path), *((neighbour.name, _digest(neighbour)) for neighbour in neighbours)]
+    if origin == "torchvision":
+        return [origin, importlib.metadata.version(origin) if importlib.util.find_spec(origin) else ""]
+    if origin.endswith(".py"):
+        path = Path(origin)
+        return [_digest(path), *_digests(path.resolve().parent, ())]
+    top = origin.partition(".")[0]
+    folder = Path.cwd()
+    if not (folder / f"{top}.py").is_file() and not (folder / top).is_dir():
+        spec = importlib.util.find_spec(top)  # which imports nothing
+        if spec is None or spec.origin is None:
+            return origin
+        file = Path(spec.origin)
+        folder = file.parent.parent if file.name == "__init__.py" else file.parent
+        return [origin, *_tree(folder, folder / top)] if file.name == "__init__.py" else [origin, _digest(file)]
+    return [origin, *_digests(folder, (top,))]
+
+
+_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+(\w+)|import[ \t]+(\w[\w., \t]*))", re.MULTILINE)
+
+
+def _digests(folder: Path, names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return digests of the Python files of a folder, and of the packages in it that are named or imported."""
+    waiting, found = [*_python(folder.glob("*.py"))], dict[Path, str]()
+    named = set(names)
+    while waiting or named:
+        for file in waiting:
+            found[file] = _digest(file)
+            for one, several in _IMPORT.findall(file.read_text(errors="replace")):
+                named |= {word.strip().partition(".")[0].partition(" ")[0] for word in (one or several).split(",")}
+        packages = [folder / name for name in named if name and (folder / name).is_dir()]
+        waiting = [file for package in packages for file in _python(package.rglob("*.py")) if file not in found]
+        named = set()
+    return sorted((str(file.relative_to(folder)), digest) for file, digest in found.items())
+
+
+def _tree(folder: Path, package: Path) -> list[tuple[str, str]]:
+    return [(str(file.relative_to(folder)), _digest(file)) for file in _python(package.rglob("*.py"))]
+
+
+def _python(files: Iterable[Path]) -> list[Path]:
+    """Return those that are files: an editor's lock beside them is a link to nowhere."""
+    return sorted(file for file in files if file.is_file())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from scsc_lab.architectures import catalog, overrides
+from scsc_lab.architectures import overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.cli import options
@@ -113,13 +113,6 @@ def baseline(name: str | None, networks: Sequence[Network]) -> int:
     """
     if name is None:
         return 0
-    labels = [str(network) for network in networks]
-    if name in labels:
-        return labels.index(name)
-    wanted = Network.read(name)
-    for index, network in enumerate(networks):
-        if wanted.text in (network.text, network.name) or name == network.text:
-            return index
-    if not catalog.is_external(name):
-        catalog.find(name.partition("[")[0].partition(" ")[0])
-    raise InputError(f"--baseline {name!r} is not among the models: {', '.join(labels)}")
+    from scsc_lab.models import names
+
+    return names.index_of(name, networks, "--baseline")

@@ -155,11 +155,17 @@ def merged(measured: Mapping[Task, Sequence[Row]], networks: Sequence[Network], 
     """Return one row a network, with what every task found out about it."""
     rows: list[Row] = [_named(network, request) for network in networks]
     for task, found in measured.items():
-        for network, values in zip(task.networks, found, strict=True):
-            for row, own in zip(rows, networks, strict=True):
-                if own is network or own == network:
-                    row |= values
+        for row, own in zip(rows, networks, strict=True):
+            at = _position(task, own)
+            if at is not None:
+                row |= found[at]
     return rows
+
+
+def _position(task: Task, network: Network) -> int | None:
+    """Return where a network stands in a task: of equal ones measured side by side each is itself."""
+    same = [at for at, one in enumerate(task.networks) if one is network]
+    return next(iter(same or [at for at, one in enumerate(task.networks) if one == network]), None)
 
 
 _BOOKKEEPING = ("key", "metric", "position", "of", "model", "network", "resolution")
@@ -193,9 +199,16 @@ def stored(store: RowStore | None) -> dict[str, list[Row]]:
     """Return the rows of every task that the store has whole, by its key."""
     found: dict[str, list[Row]] = {}
     for row in store.rows if store else ():
-        if {"key", "metric", "of"} <= row.keys() and isinstance(row.get("position"), int):
+        place = (row.get("position"), row.get("of"))
+        if {"key", "metric"} <= row.keys() and all(type(number) is int for number in place):
             found.setdefault(str(row["key"]), []).append(row)
-    return {key: whole for key, rows in found.items() if len(whole := _bare(rows)) == rows[0]["of"]}
+    return {key: _bare(rows) for key, rows in found.items() if _whole(rows)}
+
+
+def _whole(rows: Sequence[Row]) -> bool:
+    """Return whether rows of one key are those of every network of one task."""
+    positions = sorted({int(row["position"]) for row in rows})
+    return all(positions == [*range(row["of"])] for row in rows)
 
 
 def _keep(store: RowStore, task: Task, key: str, rows: Sequence[Row]) -> list[Row]:

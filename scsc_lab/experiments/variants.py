@@ -63,6 +63,8 @@ def grid(network: Network, axes: Mapping[str, Sequence[object]]) -> list[Variant
     """
     size = 1
     for key, values in axes.items():
+        if isinstance(values, str):
+            raise InputError(f"the grid needs a list of values for {key}, e.g. [{values!r}]; {values!r} is one text")
         if not values:
             raise InputError(f"the grid is empty: {key} has no values")
         size *= len(values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +49,8 @@ def networks(
     found = [one.changed(own) for one, own in zip(found, fitting, strict=True)]
     for text in weights:
         index, file = _assigned(text, names, found, "--weights", "weights.pth")
+        if found[index].weights:
+            raise InputError(f"--weights {text}: {found[index]} has weights already, {found[index].weights}")
         found[index] = replace(found[index], weights=_existing(file))
     for text in labels:
         label, equals, name = text.partition("=")
@@ -137,25 +141,56 @@ def _nowhere(key: str, value: object, found: Sequence[Network]) -> None:
 
 def _assigned(text: str, names: Sequence[str], found: Sequence[Network], option: str, example: str) -> tuple[int, str]:
     """Return which network a ``NAME=FILE`` text belongs to, and the file."""
-    for index, (given, network) in enumerate(zip(names, found, strict=True)):
-        for name in (given, network.name, str(network)):
-            if text.startswith(f"{name}="):
-                return index, text.removeprefix(f"{name}=")
+    cuts = [match.start() for match in re.finditer("=", text)]  # a name may hold changes, and a file's name may too
+    for called in _callings(names, found):
+        for cut in reversed(cuts):
+            index = _only(text[:cut], called, option)
+            if index is not None:
+                return index, text[cut + 1 :]
     if len(found) == 1:
         return 0, text
     raise InputError(f"{option} {text}: with several models write NAME=FILE, e.g. {names[0]}={example}")
 
 
 def _named(name: str, names: Sequence[str], found: Sequence[Network], option: str) -> int:
-    for index, (given, network) in enumerate(zip(names, found, strict=True)):
-        if name in (given, network.name, network.text, str(network)):
-            return index
+    wanted = {name}
     if not catalog.is_external(name):
-        wanted = Network.read(name)
-        for index, network in enumerate(found):
-            if wanted.text in (network.name, network.text):
+        with contextlib.suppress(InputError):
+            wanted.add(Network.read(name).text)  # an alias, or changes written otherwise
+    for called in _callings(names, found):
+        for word in (name, *wanted - {name}):
+            index = _only(word, called, option)
+            if index is not None:
                 return index
+    if not catalog.is_external(name):
+        Network.read(name)  # a mistyped name is said to be one
     raise InputError(f"{option} {name!r} is not among the models: {', '.join(map(str, found))}")
+
+
+def _callings(names: Sequence[str], found: Sequence[Network]) -> list[list[str]]:
+    """Return what networks are called, from the exact to the loose: a bare name comes last, behind whole texts."""
+    plain = [replace(network, label="") for network in found]
+    return [
+        [*map(str, found)],
+        [*names],
+        [network.text for network in plain],
+        [*map(str, plain)],
+        [network.name for network in plain],
+    ]
+
+
+def _only(name: str, called: Sequence[str], option: str) -> int | None:
+    """Return which one is called so, or ``None``.
+
+    Raises:
+        InputError: if several different ones are.
+    """
+    indices = [index for index, word in enumerate(called) if word == name]
+    if len(indices) > 1:
+        raise InputError(
+            f"{option} {name!r} stands for {len(indices)} of the models: write one out, or give it a --label"
+        )
+    return indices[0] if indices else None
 
 
 def _existing(file: str) -> str:

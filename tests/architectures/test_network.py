@@ -83,3 +83,31 @@ def test_the_identity_is_of_content(tmp_path, monkeypatch):
     assert seen[1] == seen[2]
     with pytest.raises(InputError, match=r"cannot read nowhere\.py"):
         Network.read("nowhere.py:Net").identity()
+
+
+@pytest.mark.parametrize(
+    "value", ["a b", "it's", "x] + SCSC", "a @ b", "p (deploy)", "(", "", "a\nb", "'a b'", "[1, 2]"]
+)
+def test_any_value_of_an_argument_reads_back(value):
+    network = Network("net.py:Net").changed({"note": value, "width": 8})
+    assert Network.read(network.text) == network
+    assert Network.read(network.deployed().text) == network.deployed()
+
+
+def test_the_identity_is_of_what_a_file_or_a_module_imports(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for package in ("blocks", "inner", "unused"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "code.py").write_text("")
+    (tmp_path / "blocks" / "code.py").write_text("from inner.code import x\n")
+    (tmp_path / "net.py").write_text("import os, blocks.code as code\n")
+    (tmp_path / ".#net.py").symlink_to("nowhere")  # as an editor leaves it
+
+    def seen():
+        return [str(Network.read(name).identity()) for name in ("net.py:Net", "net:Net", "blocks.code:Net")]
+
+    first = seen()
+    (tmp_path / "unused" / "code.py").write_text("x = 1\n")
+    assert seen() == first
+    (tmp_path / "inner" / "code.py").write_text("x = 1\n")
+    assert all(one != other for one, other in zip(seen(), first, strict=True))

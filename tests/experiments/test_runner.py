@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -118,3 +119,28 @@ def test_the_catalog_is_listed():
     assert scsc_lab.list_models("faceresnet")[:2] == ["faceresnet", "scsc_faceresnet"]
     with pytest.raises(InputError, match="unknown family"):
         scsc_lab.list_models("vgg")
+
+
+def test_of_equal_networks_side_by_side_each_has_its_own_row(monkeypatch):
+    one = Network.read("resnet18")
+    two = replace(one, label="again")
+    task = runner.Task("latency", (one, two), None)
+    rows = runner.merged({task: [{"ratio": None}, {"ratio": 1.01}]}, [two, one], Request())
+    assert [row["ratio"] for row in rows] == [1.01, None]
+    task = runner.Task("size", (one,), None)  # measured once, and true of both
+    assert [row["params"] for row in runner.merged({task: [{"params": 7}]}, [two, one], Request())] == [7, 7]
+
+
+def test_rows_with_strange_places_are_none_of_a_task(tmp_path):
+    rows = [
+        {"key": "a", "metric": "size", "position": "x", "of": 1},
+        {"key": "b", "metric": "size", "position": 3, "of": 1},
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert runner.stored(RowStore(tmp_path / "rows.jsonl")) == {}
+
+
+def test_one_text_is_no_list_of_values_and_one_metric_is_a_list_of_one(net):
+    with pytest.raises(InputError, match="a list of values for width"):
+        scsc_lab.ablate("net.py:Net", {"width": "8,16"}, metrics="params", resolution=64)
+    assert len(scsc_lab.ablate("net.py:Net", {"width": [16]}, metrics="params", resolution=64)) == 2
