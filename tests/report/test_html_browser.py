@@ -102,6 +102,16 @@ def test_a_number_says_how_it_was_obtained_on_hover_and_on_focus(page):
     assert page.locator("#tip").is_hidden()
 
 
+def test_the_explanation_stays_where_going_to_a_cell_scrolls(page):
+    page.set_viewport_size({"width": 380, "height": 700})
+    page.locator(f"{NETWORKS} td[tabindex='0']").focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_timeout(200)
+    assert page.evaluate(f"document.querySelector('{NETWORKS} .scroll').scrollLeft") > 0
+    assert "exactly ratio = 1.5, ratio_low = 1.4, ratio_high = 1.6" in page.locator("#tip").inner_text()
+
+
 def test_columns_hide_and_what_is_copied_is_what_is_shown(page):
     page.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
     page.locator(f"{NETWORKS} .columns summary").click()
@@ -140,3 +150,18 @@ def test_it_fits_its_width_and_has_contrast(browser, address, width, scheme):
     found = axe.Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).response["violations"]
     page.close()
     assert not [(one["id"], [node["target"] for node in one["nodes"]]) for one in found]
+
+
+def test_print_shows_all_in_black_on_white(browser, address):
+    page = browser.new_page(viewport={"width": 718, "height": 900}, color_scheme="dark")
+    page.goto(address)
+    page.wait_for_selector("html[data-drawn]", timeout=60_000)
+    assert page.locator("section[data-table=again] table").is_hidden()
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("section[data-table=again] table").is_visible()  # what was folded away is on paper
+    assert page.locator(".tools:visible").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert page.evaluate("document.getElementById('scatter').layout.font.color") == "#000000"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    page.close()

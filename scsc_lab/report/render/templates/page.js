@@ -20,6 +20,10 @@ function describe(cell, lines) {
   }));
   cell.setAttribute("aria-describedby", "tip");
   tip.hidden = false;
+  beside(cell);
+}
+
+function beside(cell) {
   const place = cell.getBoundingClientRect();
   const below = place.bottom + tip.offsetHeight + 6 < innerHeight;
   tip.style.left = `${Math.max(8, Math.min(place.left, innerWidth - tip.offsetWidth - 8))}px`;
@@ -35,7 +39,11 @@ function close() {
 tip.addEventListener("pointerenter", () => clearTimeout(closing));
 tip.addEventListener("pointerleave", close);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
-addEventListener("scroll", (event) => { if (event.target !== tip) close(); }, true);
+addEventListener("scroll", (event) => {
+  if (event.target === tip || !described) return;
+  if (described === document.activeElement) beside(described); // going to a cell scrolls to it: the tip stays with it
+  else close();
+}, true);
 
 // --- tables ----------------------------------------------------------------------------------------------------------
 
@@ -239,7 +247,7 @@ function layout(across, upwards, printed) {
 }
 
 const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
-const colours = () => matchMedia("(prefers-color-scheme: dark)").matches
+const colours = (printed) => !printed && matchMedia("(prefers-color-scheme: dark)").matches
   ? ["#56B4E9", "#E69F00", "#4fd1a5", "#e7a6cb"] : ["#0072B2", "#D55E00", "#007a5a", "#a8467c"];
 const symbols = ["circle", "square", "triangle-up", "diamond", "x"];
 
@@ -250,7 +258,7 @@ function scatter(printed = false) {
     x.values[index] !== null && y.values[index] !== null && (size === "" || plot.sizes[index] === size));
   const sizes = [...new Set(plot.sizes)];
   const bars = (measure) => ({
-    type: "data", symmetric: false, color: layout("", "").font.color, visible: one("#intervals").checked && measure.low.some((end) => end !== null), thickness: 1,
+    type: "data", symmetric: false, color: layout("", "", printed).font.color, visible: one("#intervals").checked && measure.low.some((end) => end !== null), thickness: 1,
     array: at.map((index) => measure.high[index] === null ? 0 : measure.high[index] - measure.values[index]),
     arrayminus: at.map((index) => measure.low[index] === null ? 0 : measure.values[index] - measure.low[index]),
   });
@@ -263,7 +271,7 @@ function scatter(printed = false) {
     hovertext: at.map((index) => [`<b>${text(plot.names[index])}</b>`, worth(x, index), worth(y, index),
       ...text(plot.settings[index]).split(/, (?=weights|device)/)].join("<br>")),
     hoverinfo: "text",
-    marker: { size: 9, color: at.map((index) => colours()[sizes.indexOf(plot.sizes[index]) % colours().length]),
+    marker: { size: 9, color: at.map((index) => colours(printed)[sizes.indexOf(plot.sizes[index]) % colours(printed).length]),
       symbol: at.map((index) => symbols[sizes.indexOf(plot.sizes[index]) % symbols.length]) },
   }];
   if (one("#front").checked) {
@@ -271,7 +279,7 @@ function scatter(printed = false) {
       const best = plot.fronts[one("#across").value][one("#upwards").value].flat().filter((index) => plot.sizes[index] === own);
       if (best.length < 2) continue;
       traces.unshift({ type: "scatter", mode: "lines", hoverinfo: "skip", x: best.map((index) => x.values[index]), y: best.map((index) => y.values[index]),
-        line: { dash: "dash", width: 1.5, shape: x.higher ? "vh" : "hv", color: colours()[(size === "" ? number : sizes.indexOf(size)) % colours().length] } });
+        line: { dash: "dash", width: 1.5, shape: x.higher ? "vh" : "hv", color: colours(printed)[(size === "" ? number : sizes.indexOf(size)) % colours(printed).length] } });
     }
   }
   const wanted = (measure) => `${measure.name}, ${measure.higher ? "more" : "less"} is better`;
@@ -280,6 +288,7 @@ function scatter(printed = false) {
     .map((index) => ({ x: x.values[index], y: y.values[index], ax: x.values[plot.baselines[index]], ay: y.values[plot.baselines[index]],
       xref: "x", yref: "y", axref: "x", ayref: "y", text: "", showarrow: true, arrowhead: 2, arrowwidth: 1, standoff: 6, startstandoff: 6,
       arrowcolor: drawn.font.color }));
+  one("#scatter").setAttribute("aria-label", `${y.name} over ${x.name}, ${at.length} networks; the numbers stand in the table of networks`);
   return Plotly.react("scatter", traces, drawn, config);
 }
 
@@ -292,7 +301,7 @@ function samples(printed = false) {
   drawn.yaxis.autorange = "reversed";
   Plotly.react("samples", timed.map(([own, index]) => ({
     type: "box", orientation: "h", x: own, name: text(plot.names[index]), boxpoints: own.length * timed.length < 5000 ? "all" : "outliers", jitter: 0.6, pointpos: 0,
-    marker: { size: 3, opacity: 0.6, color: colours()[0] }, line: { width: 1.5, color: colours()[1] }, fillcolor: "rgba(0,0,0,0)",
+    marker: { size: 3, opacity: 0.6, color: colours(printed)[0] }, line: { width: 1.5, color: colours(printed)[1] }, fillcolor: "rgba(0,0,0,0)",
     hoverlabel: { namelength: -1 },
   })), drawn, config);
 }
