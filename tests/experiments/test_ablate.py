@@ -278,7 +278,7 @@ def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(t
     for told in (
         "×: time over the baseline's, measured in random-order pairs",
         "float32, threads: 1",
-        "random weights, 2",
+        "random weights of 3 seeds, 2",
     ):
         assert told in text
     lines = len(store.read_text().splitlines())
