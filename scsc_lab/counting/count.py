@@ -136,7 +136,7 @@ def _count(
             out = model(*args, **keywords)
         if backward:
             ends = _ends(out)
-            ones = [torch.ones_like(x) for x in ends]
+            ones = [torch.ones(x.shape, dtype=x.dtype, device=x.device) for x in ends]
             with followed(model, tally):
                 torch.autograd.backward(ends, ones)
     cells = tuple(

@@ -269,7 +269,7 @@ RESULTS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("gelu", "relu", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid"), _unary),
     **dict.fromkeys(("_softmax", "_safe_softmax"), _softmax),
     "roll": _roll,
-    **dict.fromkeys(("relu_", "silu_", "hardswish_", "add_", "mul_", "addcmul_"), _in_place),
+    **dict.fromkeys(("relu_", "silu_", "hardswish_", "add_", "mul_", "div_", "addcmul_"), _in_place),
     **dict.fromkeys(("add", "sub", "mul", "div", "addcmul"), _elementwise),
     **dict.fromkeys(("mean", "sum"), _reduction),
     "cat": _cat,

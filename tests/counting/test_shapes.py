@@ -203,7 +203,7 @@ def a_batch_norm(draw, n, c, h, w):
 
 
 def a_binary(draw, n, c, h, w):
-    name = draw(st.sampled_from("add sub mul div add_ mul_".split()))
+    name = draw(st.sampled_from("add sub mul div add_ mul_ div_".split()))
     a, b = draw(near(n, c, h)), draw(near(*draw(st.sampled_from([(n, c, h), (1, c, 1), (h,), (n, c, 1)]))))
     if draw(st.integers(0, 4)) == 0:
         a = a[:1].expand(n, *a.shape[1:])
