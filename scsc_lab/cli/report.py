@@ -13,7 +13,10 @@ from scsc_lab import metrics, store
 from scsc_lab.cli import networks, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
+from scsc_lab.records import Row
+from scsc_lab.report import against as changed
 from scsc_lab.report import evidence, publish
+from scsc_lab.report import render as formats
 from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.render import html as page
 from scsc_lab.store import RowStore
@@ -32,6 +35,14 @@ def report(
     from_: Annotated[
         Path | None,
         typer.Option("--from", metavar="ROWS.jsonl", help="Rewrite text and figures from rows; measure nothing."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="OLD.jsonl", help="Say what changed since the rows of another report."),
+    ] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option("--fail-on", metavar="WORDS", help=f"Of {', '.join(changed.WORDS)}: exit with 1 if any is."),
     ] = None,
     html: Annotated[
         bool, typer.Option("--html", help="Write index.html too: the report as one page to explore.")
@@ -54,13 +65,17 @@ def report(
     width: options.Width = None,
     no_titles: options.NoTitles = False,
     panels: options.Panels = "both",
-) -> None:
+) -> int:
     """Measure the paper's networks, or those named (the first is the baseline), and write a report.
 
     What is measured is kept: a report that was interrupted goes on where it was when it is started again.
     """
     if name is not None and (not re.fullmatch(r"[\w.-]+", name) or set(name) <= {"."}):
         raise InputError(f"--name {name!r}: letters, digits, '-', '_' and '.'")
+    failing = options.several("--fail-on", fail_on, changed.WORDS) if fail_on is not None else []
+    if failing and against is None:
+        raise InputError("--fail-on goes with --against OLD.jsonl")
+    old = evidence.read(against) if against else None
     if html:
         page.check()
     drawing = options.figures(width, no_titles, panels)
@@ -68,7 +83,7 @@ def report(
         if models or model:
             raise InputError("--from takes its networks from the rows; leave the models out")
         _rewritten(from_, folder, name, drawing, html)
-        return
+        return _held_against(old, evidence.read(from_), failing)
     called = name or ("quick" if quick else "full")
     number = options.seed(seed)
     words = tuple(options.several("--with", with_ or _DEFAULT, tuple(metrics.words())))
@@ -119,6 +134,16 @@ def report(
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
     _written(path.parent, evidence.read(path), called, drawing, html)
+    return _held_against(old, rows, failing)
+
+
+def _held_against(old: list[Row] | None, rows: list[Row], failing: list[str]) -> int:
+    """Print what changed since another report; return 1 if a change is of those that fail."""
+    if old is None:
+        return 0
+    table = changed.table(old, rows, metrics.columns())
+    formats.emit(table, run_info(), None, None)
+    return 1 if any(row["verdict"] in failing for row in table.rows) else 0
 
 
 def _rewritten(source: Path, folder: Path, name: str | None, drawing: FigureOptions, html: bool) -> None:
