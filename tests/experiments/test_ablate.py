@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import torch
 
 from scsc_lab import InputError
 from scsc_lab.architectures.network import Network
@@ -18,6 +19,7 @@ from scsc_lab.architectures.specs import SCSCSpec, SwinSpec
 from scsc_lab.cli import main
 from scsc_lab.experiments import ablate, runner, variants
 from scsc_lab.experiments.variants import Variant
+from scsc_lab.models import build
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
 
@@ -84,13 +86,20 @@ def test_every_study_of_swin_equals_the_closed_form_row_by_row():
 
 @pytest.mark.parametrize("name", ["scsc_resnet50", "scsc_faceresnet", "scsc_swin_base"])
 def test_every_study_runs_on_every_family(name):
-    found = given(name)
+    narrow = " embed_dim=32 heads=1,2,4,8" if "swin" in name else ""
+    found = given(f"{name}[depths=1,1,1,1{narrow}]", side=64)
+    rows = measured(found)
     assert {variant.study for variant in found} == set(variants.STUDIES)
+    for variant, row in zip(found, rows, strict=True):
+        model = build.build(variant.network)
+        assert row["params"] == sum(parameter.numel() for parameter in model.parameters()), row["variant"]
+        assert row["status"] == "complete"
+        assert model(torch.ones(1, 3, 64, 64)).isfinite().all()
     for study in variants.STUDIES:
-        own = [variant for variant in found if variant.study == study]
-        assert own[0].name == "full"
-        assert len(own) > 3
-        assert len({variant.name for variant in own}) == len(own)
+        own = [row for row in rows if row["study"] == study]
+        assert own[0]["variant"] == "full"
+        assert len({row["variant"] for row in own}) == len(own) > 3
+        assert len({(row["macs"], row["activations"]) for row in own}) > 3, "the variants cost the same"
 
 
 def test_components_are_what_they_say():
