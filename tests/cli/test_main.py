@@ -12,10 +12,10 @@ import pytest
 from scsc_lab.cli import main
 
 ENDS = {
-    "sys.exit(0)": "the network's code ended the process: SystemExit: 0 (ends.py, line 7)",
-    "raise SystemExit": "the network's code ended the process: SystemExit (ends.py, line 7)",
-    "raise GeneratorExit": "GeneratorExit (ends.py, line 7)",
-    "raise asyncio.CancelledError('no')": "CancelledError: no (ends.py, line 7)",
+    "sys.exit(0)": "SystemExit: 0",
+    "raise SystemExit": "SystemExit",
+    "raise GeneratorExit": "GeneratorExit",
+    "raise asyncio.CancelledError('no')": "CancelledError: no",
 }
 
 
@@ -31,7 +31,7 @@ def test_a_network_that_ends_the_process_is_a_mistake(command, statement, tmp_pa
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
-    assert ENDS[statement].removeprefix("the network's code ended the process: ") in captured.err
+    assert ENDS[statement] in captured.err
 
 
 def shell(command, **environment):
