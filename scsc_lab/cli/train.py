@@ -139,6 +139,8 @@ def train(
         raise InputError("torchrun spreads one run at a time: leave --store and --jobs out")
     if store:
         check_writable(store)
+    if write_weights:
+        check_writable(write_weights / "weights.safetensors")
 
     import dataclasses
 

@@ -196,13 +196,34 @@ def _named(network: Network, request: Request) -> Row:
 
 
 def stored(store: RowStore | None) -> dict[str, list[Row]]:
-    """Return the rows of every task that the store has whole, by its key."""
+    """Return the rows of every task that the store has whole, by its key.
+
+    Raises:
+        InputError: if something else stands where a metric has a number.
+    """
     found: dict[str, list[Row]] = {}
     for row in store.rows if store else ():
         place = (row.get("position"), row.get("of"))
         if {"key", "metric"} <= row.keys() and all(type(number) is int for number in place):
             found.setdefault(str(row["key"]), []).append(row)
-    return {key: _bare(rows) for key, rows in found.items() if _whole(rows)}
+    whole = {key: _bare(rows) for key, rows in found.items() if _whole(rows)}
+    for key, rows in whole.items():
+        for row in rows:
+            wrong = next((name for name in _numbers() & row.keys() if not _is_number(row[name])), None)
+            if wrong is not None and store is not None:
+                raise InputError(f"{store.path}: {wrong} of the row {key} is {row[wrong]!r}, no number")
+    return whole
+
+
+@functools.cache
+def _numbers() -> frozenset[str]:
+    """Return the keys under which metrics have numbers."""
+    columns = (column for metric in metrics.registry().values() for column in metric.columns if column.number)
+    return frozenset(key for column in columns for key in ([column.key] if isinstance(column.key, str) else column.key))
+
+
+def _is_number(value: object) -> bool:
+    return value is None or isinstance(value, (int, float))
 
 
 def _whole(rows: Sequence[Row]) -> bool:
@@ -217,7 +238,11 @@ def _keep(store: RowStore, task: Task, key: str, rows: Sequence[Row]) -> list[Ro
     for position, (network, row) in enumerate(zip(task.networks, rows, strict=True)):
         head = {"key": key, "metric": task.metric, "position": position, "of": len(rows), "model": str(network)}
         whole.append({**head, "network": network.text, "resolution": list(resolution(network)), **row})
-    return _bare(store.keep(whole))
+    store.keep(whole)
+    there = stored(store).get(key)
+    if there is None:
+        raise InputError(f"{store.path} has rows {key} that are not those of {task.metric}: take another file")
+    return there
 
 
 def _bare(rows: Iterable[Row]) -> list[Row]:

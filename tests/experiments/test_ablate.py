@@ -303,3 +303,25 @@ def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(t
         assert 0 < row["r50"] < 1
         assert row["device_name"]
         assert row["dtype"] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"params": "many"}, "params of the row {key} is 'many', no number"),
+        ({"macs": [1]}, "macs of the row {key} is [1], no number"),
+        ({"of": "x"}, "has rows {key} that are not those of size"),
+        ({"position": 7}, "has rows {key} that are not those of size"),
+        ({"metric": {}, "position": None}, "has rows {key} that are not those of size"),
+    ],
+)
+def test_rows_of_a_store_that_are_mistyped_are_one_line(tmp_path, change, complaint):
+    path = tmp_path / "rows.jsonl"
+    found = given("scsc_faceresnet", ("groups",), side=64)[:1]
+    measured(found, RowStore(path))
+    row = {**json.loads(path.read_text()), **change}
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(InputError) as caught:
+        measured(found, RowStore(path))
+    assert complaint.format(key=row["key"]) in str(caught.value)
+    assert json.loads(path.read_text()) == row
