@@ -124,6 +124,8 @@ def _run(arguments: list[str]) -> int:
             raise
         if isinstance(error, OSError) and error.filename is None and error.errno in _OUTPUT_ERRORS:
             return _complain(f"cannot write to standard output: {error.strerror}")
+        if isinstance(error, OSError) and error.filename is not None:
+            return _complain(f"cannot use {error.filename}: {error.strerror}")
         return _complain(f"{located(error)}; `python -X dev -m scsc_lab` shows where it comes from")
 
 

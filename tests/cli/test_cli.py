@@ -206,6 +206,7 @@ MISTAKES = [
     (["flops", "swin", "--set", "depths=1000000,1,1,1"], "depths=1000000,1,1,1: numbers from 1 up to 1000"),
     (["flops", "scsc_swin", "--set", "kernels=3,5,9999999999"], "kernels has 9999999999"),
     (["flops", "swin", "--set", f"window={'9' * 5000}"], "a whole number is needed"),
+    (["flops", "resnet18", "--weights", "n" * 5000], "File name too long"),
     (["flops", "convnext_tiny"], "did you mean timm:convnext_tiny or torchvision:convnext_tiny?"),
     (["flops", "resnet50", "--max-params", ""], "--max-params '': a number"),
     (["flops", "resnet50", "--weights", "none.pth"], "no weights file 'none.pth'"),
