@@ -135,6 +135,7 @@ def _original(network: Network) -> nn.Module:
         assert isinstance(network.module, nn.Module)
         given = getattr(network.module, "_orig_mod", network.module)
         try:
+            external.check_ends(given)
             return copy.deepcopy(given)
         except Exception as error:  # a lock or an open file inside it, say
             raise InputError(f"{network} cannot be copied, so that it stays as it is: {last_line(error)}") from error

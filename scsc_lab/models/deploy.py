@@ -15,6 +15,7 @@ from scsc_lab.layers.gelu import gelu
 from scsc_lab.layers.mixers.dilated_reparam import DilatedReparam
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.models import adjacent
+from scsc_lab.models.external import check_ends
 from scsc_lab.models.swin import SCSCSwinBlock
 
 
@@ -52,6 +53,7 @@ def copied(model: nn.Module) -> nn.Module:
         InputError: if it cannot be copied, as with the hooks of the old ``weight_norm`` and ``spectral_norm``.
     """
     try:
+        check_ends(model)
         return copy.deepcopy(model)
     except Exception as error:  # whatever the network holds
         if any(isinstance(getattr(one, "weight_g", None), nn.Parameter) for one in model.modules()):

@@ -99,7 +99,9 @@ class External:
             with self.folder.running() if self.folder else contextlib.nullcontext():
                 model = self.factory(**arguments)
             if isinstance(model, nn.Module):
-                _check(model)
+                check_ends(model)
+                if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
+                    raise RuntimeError("its weights were made in torch.inference_mode(): build it outside")
                 model.eval()
         except (Exception, SystemExit) as error:  # whatever the network's own code raises
             raise InputError(f"{self.name} cannot be built: {located(error)}") from error
@@ -189,12 +191,8 @@ def _floats(given: object) -> tuple[float, ...] | None:
     return tuple(map(float, given)) if isinstance(given, (list, tuple)) else None
 
 
-def _check(model: nn.Module) -> None:
-    """Raise an error if a module cannot be measured as it was built.
-
-    Raises:
-        RuntimeError: if it contains itself, or has tensors that inference mode has made.
-    """
+def check_ends(model: nn.Module) -> None:
+    """Raise RuntimeError if a module contains itself: whatever walks through it would not end."""
     inside: set[int] = set()
     seen: set[int] = set()
 
@@ -210,8 +208,6 @@ def _check(model: nn.Module) -> None:
         inside.remove(id(module))
 
     visit(model, "")
-    if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
-        raise RuntimeError("its weights were made in torch.inference_mode(): build it outside")
 
 
 def find(name: str) -> External:

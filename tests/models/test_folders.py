@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 
 import pytest
 import torch
 
+import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.models import arguments, external
@@ -201,3 +203,21 @@ def test_arguments_go_where_they_fit_among_timm_and_the_catalog(two, capsys):
     assert main(["flops", *names, *given, "--no-check", "--resolution", "64", "--format", "json"]) == 0
     labels = [row["model"] for row in json.loads(capsys.readouterr().out)["rows"]]
     assert labels == ["scsc_faceresnet[kernels=3,5]", "timm:resnet18[num_classes=7]", "odd.py:Says[width=5]"]
+
+
+@pytest.mark.parametrize("what", ["itself", "a lock"])
+def test_modules_in_hand_that_cannot_be_copied_are_one_line(what):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3))
+    model[0].inner = model if what == "itself" else None
+    model.lock = threading.Lock() if what == "a lock" else None
+    short = {"pairs": 1, "min_seconds": 0, "max_seconds": 0.01}
+    for attempt in (
+        lambda: scsc_lab.count(model, input_shape=(1, 3, 8, 8)),
+        lambda: scsc_lab.latency(model, resolution=8, **short),
+        lambda: scsc_lab.erf(model, 8, layer="0"),
+        lambda: scsc_lab.transplant(model, input_shape=(1, 3, 8, 8)),
+        lambda: scsc_lab.deploy(model),
+    ):
+        with pytest.raises(InputError, match=r"contains itself|cannot be copied") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
