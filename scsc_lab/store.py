@@ -105,6 +105,7 @@ class RowStore:
         self.path = path
         self.rows: list[Row] = []
         self.repaired = False
+        self._by_key: dict[str, list[Row]] = {}
         self._file: tuple[int, int] | None = None  # which file it is that rows are of
         self._starts: list[int] = []  # where each of them begins, in bytes
         self._read = 0  # where the last of them ends
@@ -136,13 +137,14 @@ class RowStore:
 
     def find(self, key: str) -> list[Row]:
         """Return the rows of a key, as far as they have been read; none if some of them are missing."""
-        found = [row for row in self.rows if row.get("key") == key]
-        return found if found and len(found) >= _number(found[0]) else []
+        found = self._by_key.get(key, [])
+        return list(found) if found and len(found) >= _number(found[0]) else []
 
     def leave_out(self, lost: Callable[[Row], bool]) -> None:
         """Leave rows out of :attr:`rows`, as if they were not there; the file keeps them."""
         for index in reversed(range(len(self.rows))):
             if lost(self.rows[index]):
+                self._let_go(self.rows[index])
                 del self.rows[index], self._starts[index]
 
     def append(self, row: Row) -> None:
@@ -192,8 +194,14 @@ class RowStore:
 
     def _know(self, row: Row, line: bytes) -> None:
         self.rows.append(row)
+        if "key" in row:
+            self._by_key.setdefault(row["key"], []).append(row)
         self._starts.append(self._read)
         self._read += len(line)
+
+    def _let_go(self, row: Row) -> None:
+        if "key" in row:
+            self._by_key[row["key"]] = [other for other in self._by_key[row["key"]] if other is not row]
 
     def _unfinished(self) -> int:
         """Return how many rows at the end are of a key that wants more: their writer has been killed."""
@@ -206,6 +214,8 @@ class RowStore:
     def _forget(self, number: int) -> None:
         if number:
             self._read, self._ended = self._starts[-number], True
+            for row in self.rows[-number:]:
+                self._let_go(row)
             del self.rows[-number:], self._starts[-number:]
 
     def _take(self, descriptor: int) -> bool:
@@ -213,6 +223,7 @@ class RowStore:
         status = os.fstat(descriptor)
         if self._file != (status.st_dev, status.st_ino) or status.st_size < self._read:
             self.rows.clear()  # another file has taken its place
+            self._by_key.clear()
             self._starts.clear()
             self._file, self._read, self._ended = (status.st_dev, status.st_ino), 0, True
         with os.fdopen(os.dup(descriptor), "rb") as file:

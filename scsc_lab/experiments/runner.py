@@ -175,8 +175,10 @@ _versions, _machine = functools.cache(versions), functools.cache(machine)
 
 def resolution(network: Network) -> tuple[int, int]:
     """Return the input height and width, in pixels, that a network is measured at."""
-    if network.resolution or network.entry:
-        return network.resolution or network.entry.resolution  # type: ignore[union-attr]
+    if network.resolution is not None:
+        return network.resolution
+    if network.entry is not None:
+        return network.entry.resolution
     from scsc_lab.models.build import facts
 
     return facts(network).resolution
@@ -201,18 +203,27 @@ def stored(store: RowStore | None) -> dict[str, list[Row]]:
     Raises:
         InputError: if something else stands where a metric has a number.
     """
-    found: dict[str, list[Row]] = {}
-    for row in store.rows if store else ():
-        place = (row.get("position"), row.get("of"))
-        if {"key", "metric"} <= row.keys() and all(type(number) is int for number in place):
-            found.setdefault(str(row["key"]), []).append(row)
-    whole = {key: _bare(rows) for key, rows in found.items() if _whole(rows)}
-    for key, rows in whole.items():
-        for row in rows:
-            wrong = next((name for name in _numbers() & row.keys() if not _is_number(row[name])), None)
-            if wrong is not None and store is not None:
-                raise InputError(f"{store.path}: {wrong} of the row {key} is {row[wrong]!r}, no number")
-    return whole
+    keys = dict.fromkeys(str(row["key"]) for row in store.rows if "key" in row) if store else {}
+    found = {key: _stored(store, key) for key in keys} if store else {}
+    return {key: rows for key, rows in found.items() if rows is not None}
+
+
+def _stored(store: RowStore, key: str) -> list[Row] | None:
+    """Return the rows of one task if the store has all of them; see :func:`stored`."""
+    rows = [row for row in store.find(key) if _is_placed(row)]
+    if not rows or not _whole(rows):
+        return None
+    bare = _bare(rows)
+    for row in bare:
+        wrong = next((name for name in _numbers() & row.keys() if not _is_number(row[name])), None)
+        if wrong is not None:
+            raise InputError(f"{store.path}: {wrong} of the row {key} is {row[wrong]!r}, no number")
+    return bare
+
+
+def _is_placed(row: Row) -> bool:
+    """Return whether a row says of which metric and of which of a task's networks it is."""
+    return "metric" in row and all(type(row.get(name)) is int for name in ("position", "of"))
 
 
 @functools.cache
@@ -239,7 +250,7 @@ def _keep(store: RowStore, task: Task, key: str, rows: Sequence[Row]) -> list[Ro
         head = {"key": key, "metric": task.metric, "position": position, "of": len(rows), "model": str(network)}
         whole.append({**head, "network": network.text, "resolution": list(resolution(network)), **row})
     store.keep(whole)
-    there = stored(store).get(key)
+    there = _stored(store, key)
     if there is None:
         raise InputError(f"{store.path} has rows {key} that are not those of {task.metric}: take another file")
     return there
@@ -272,7 +283,7 @@ def _measured(
     for task in ordered:
         if store is not None:
             store.refresh()  # another process may have measured it meanwhile
-        there = stored(store).get(task.key) if store is not None else None
+        there = _stored(store, task.key) if store is not None else None
         yield task, there or task.measure(tell)
 
 

@@ -144,3 +144,26 @@ def test_one_text_is_no_list_of_values_and_one_metric_is_a_list_of_one(net):
     with pytest.raises(InputError, match="a list of values for width"):
         scsc_lab.ablate("net.py:Net", {"width": "8,16"}, metrics="params", resolution=64)
     assert len(scsc_lab.ablate("net.py:Net", {"width": [16]}, metrics="params", resolution=64)) == 2
+
+
+def test_a_store_is_looked_through_once_however_many_tasks_there_are(tmp_path, monkeypatch):
+    looked = []
+    stored = runner.stored
+    monkeypatch.setattr(runner, "stored", lambda store: looked.append(store) or stored(store))
+    networks = [Network.of("resnet18", {"outputs": outputs}) for outputs in range(1, 9)]
+    tasks = runner.tasks(metrics.chosen(["params"]), networks, Request())
+    runner.run(tasks, RowStore(tmp_path / "rows.jsonl"))
+    assert len(looked) == 1
+
+
+def test_a_store_finds_rows_by_key_whatever_became_of_the_others(tmp_path):
+    store = RowStore(tmp_path / "rows.jsonl")
+    for number in range(4):
+        store.append({"key": f"k{number % 2}", "number": number})
+    assert [row["number"] for row in store.find("k1")] == [1, 3]
+    store.leave_out(lambda row: row["number"] == 3)
+    assert [row["number"] for row in store.find("k1")] == [1]
+    assert store.find("k2") == []
+    store.append({"key": "k1", "number": 4})
+    assert [row["number"] for row in store.find("k1")] == [row["number"] for row in store.rows if row["key"] == "k1"]
+    assert RowStore(store.path).find("k0") == store.find("k0")
