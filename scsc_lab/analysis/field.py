@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scsc_lab.analysis import figures_of_merit, jackknife, replknet
-from scsc_lab.analysis.figures_of_merit import SHARES, Figures
+from scsc_lab.analysis.figures_of_merit import Figures
 from scsc_lab.analysis.profiles import Array, Centre
+from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 
-COMPARED = (*map(figures_of_merit.key, SHARES), "radius50_pixels", "radius95_pixels")
+COMPARED = (*map(key, SHARES), "radius50_pixels", "radius95_pixels")
 """Figures whose difference between two networks has an interval; see :func:`difference`."""
 
 _OF_SINGLE_MAPS = ("luo_pixels", "filled")
@@ -162,7 +163,7 @@ class Field:
                 if name in COMPARED:
                     row["left_out"][name] = without.of(name)
         for share in SHARES:
-            name = figures_of_merit.key(share)
+            name = key(share)
             for end in ("", "_low", "_high"):
                 value = row[f"{name}{end}"]
                 row[f"{name}_over_t{end}"] = None if value is None else value / share

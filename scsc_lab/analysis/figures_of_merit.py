@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from scsc_lab.analysis import profiles, replknet
 from scsc_lab.analysis.profiles import Array, Centre, Squares
-
-SHARES = (0.20, 0.30, 0.50, 0.95, 0.99)
-"""Shares ``t`` of the mass for which ``r(t)`` is given."""
+from scsc_lab.analysis.protocol import SHARES, key
 
 RING = 0.05
 """Width of the ring along the border whose mass tells truncation, as a share of the side."""
@@ -21,11 +19,6 @@ _LUO_LEVEL = 1 - 0.9545
 
 Figures = dict[str, float | None]
 """Figures by key: ``r20`` … ``r99`` and ``truncation`` as shares, the others in pixels."""
-
-
-def key(share: float) -> str:
-    """Return the key of ``r(t)``: ``r50`` for 0.5."""
-    return f"r{round(100 * share)}"
 
 
 class Analysis:

@@ -15,6 +15,15 @@ LAYOUTS = ("nchw", "nhwc", "nlc", "ncl")
 """Orders of a feature map's axes: image, channels, height, width; ``l``: tokens, row by row."""
 
 
+SHARES = (0.20, 0.30, 0.50, 0.95, 0.99)
+"""Shares ``t`` of the mass for which ``r(t)`` is given."""
+
+
+def key(share: float) -> str:
+    """Return the key of ``r(t)``: ``r50`` for 0.5."""
+    return f"r{round(100 * share)}"
+
+
 @dataclass(frozen=True)
 class Protocol:
     """How an effective receptive field is measured.

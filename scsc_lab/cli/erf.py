@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
-from scsc_lab.cli import erf_table, networks, options, progress
+from scsc_lab.cli import networks, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.report import render as formats
@@ -90,6 +89,8 @@ def erf(
     format: options.Format = None,
 ) -> None:
     """Draw effective receptive fields and print figures that can be compared across networks."""
+    from scsc_lab.analysis import mapfile
+
     formats.choose(format, table)
     drawing = options.figures(width, no_titles, panels)
     style.check(output or _default_path(()))
@@ -135,6 +136,7 @@ def erf(
             protocol,
         )
     path = output or _default_path(measured)
+    from scsc_lab.cli import erf_table
     from scsc_lab.report.figures import erf as figure
 
     try:

@@ -8,8 +8,8 @@ from typing import Any
 
 from scsc_lab import units
 from scsc_lab.analysis.field import Field
-from scsc_lab.analysis.figures_of_merit import SHARES, key
 from scsc_lab.analysis.jackknife import FEWEST_IMAGES
+from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Column, Table
 

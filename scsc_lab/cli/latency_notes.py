@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scsc_lab import units
-from scsc_lab.analysis.paired import Comparison, noise_floor
 from scsc_lab.metrics.latency import machine_notes
 from scsc_lab.records import Row
 from scsc_lab.settings import LAYOUT_RULE, WARM_UP_RULE, Plan
@@ -123,6 +122,8 @@ def _restless_parts(rows: Sequence[Row]) -> list[str]:
 
 
 def _noise(rows: Sequence[Row]) -> list[str]:
+    from scsc_lab.analysis.paired import Comparison, noise_floor
+
     found = []
     for row in rows:
         if not row["baseline"] or row["ratio"] is None:

@@ -15,10 +15,9 @@ from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import against as changed
-from scsc_lab.report import evidence, publish
+from scsc_lab.report import evidence
 from scsc_lab.report import render as formats
 from scsc_lab.report.figures.style import FigureOptions
-from scsc_lab.report.render import html as page
 from scsc_lab.store import RowStore
 
 _DEFAULT = "params,macs,activations,latency,erf,top1"
@@ -77,6 +76,8 @@ def report(
         raise InputError("--fail-on goes with --against OLD.jsonl")
     old = evidence.read(against) if against else None
     if html:
+        from scsc_lab.report.render import html as page
+
         page.check()
     drawing = options.figures(width, no_titles, panels)
     if from_ is not None:
@@ -165,5 +166,7 @@ def _rewritten(source: Path, folder: Path, name: str | None, drawing: FigureOpti
 
 
 def _written(folder: Path, rows: list[dict[str, object]], name: str, drawing: FigureOptions, html: bool) -> None:
+    from scsc_lab.report import publish
+
     for path in publish.write(folder, rows, name, metrics.columns(), metrics.notes, options=drawing, page=html):
         typer.echo(path)

@@ -8,9 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scsc_lab import units
-from scsc_lab.analysis.field import difference
-from scsc_lab.analysis.figures_of_merit import SHARES, key
-from scsc_lab.analysis.protocol import Protocol
+from scsc_lab.analysis.protocol import SHARES, Protocol, key
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Tell
@@ -132,6 +130,8 @@ def _seeds(row: Row) -> str:
 
 def _against(row: Row, baseline: Row, key: str) -> Row:
     """Return the difference of a figure to the baseline's, with its interval, where both rows have it."""
+    from scsc_lab.analysis.field import difference
+
     names = (f"{key}_difference", f"{key}_difference_low", f"{key}_difference_high")
     known = row.get(key) is not None and baseline.get(key) is not None
     return dict(zip(names, difference(row, baseline, key) if known else (None, None, None), strict=True))

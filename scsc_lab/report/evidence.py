@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scsc_lab import store
-from scsc_lab.analysis import mapfile
-from scsc_lab.analysis.field import Field
 from scsc_lab.errors import InputError
 from scsc_lab.records import SCHEMA, Row
+
+if TYPE_CHECKING:
+    from scsc_lab.analysis.field import Field
 
 ROWS = "rows.jsonl"
 """The evidence: every raw number of a report, one row a line."""
@@ -45,6 +47,8 @@ def fields(folder: Path, rows: Sequence[Row]) -> list[Field]:
     Raises:
         InputError: if a file lies elsewhere, or cannot be read.
     """
+    from scsc_lab.analysis import mapfile
+
     return [field for row in rows for field in mapfile.load(inside(folder, str(row["map_file"])))]
 
 

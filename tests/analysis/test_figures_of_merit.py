@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from scsc_lab.analysis import profiles
-from scsc_lab.analysis.figures_of_merit import SHARES, above_luos_level, figures, key
+from scsc_lab.analysis.figures_of_merit import above_luos_level, figures
 from scsc_lab.analysis.profiles import Squares
+from scsc_lab.analysis.protocol import SHARES, key
 
 
 def gaussian(shape, centre, sigma):

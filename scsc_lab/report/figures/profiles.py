@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from scsc_lab.analysis.field import Field
-from scsc_lab.analysis.figures_of_merit import SHARES, key
 from scsc_lab.analysis.profiles import Squares
+from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from scsc_lab import store
 from scsc_lab.errors import InputError
 from scsc_lab.report.text import one_line
@@ -219,6 +217,7 @@ def save(figure: Figure, path: Path, *, palette: bool = False, dots_per_inch: in
 
 def _with_palette(png: io.BytesIO) -> io.BytesIO:
     """Return a PNG of 256 colours, among them those of the scale of maps, so that no two of its steps become one."""
+    import numpy as np
     from PIL import Image
 
     with Image.open(png) as picture:
