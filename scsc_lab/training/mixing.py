@@ -43,7 +43,7 @@ class Mixing:
             from timm.data.mixup import Mixup
         except ImportError:
             raise InputError("mixup and cutmix need timm: pip install 'scsc-lab[timm]'") from None
-        mix: Any = Mixup(  # type: ignore[no-untyped-call]
+        mix: Any = Mixup(
             mixup_alpha=recipe.mixup,
             cutmix_alpha=recipe.cutmix,
             label_smoothing=0.0,  # the objective smooths
