@@ -200,5 +200,6 @@ METRIC = Metric(
     measure=measure,
     configure=lambda request: Settings(request.batch),
     notes=notes,
+    seldom=("bytes",),
 )
 ORDER = 1

@@ -74,10 +74,20 @@ class Change:
 
 
 def measured(
-    key: str, heading: str, text: Callable[[Any], str], word: str, scale: float, better: Literal["lower", "higher"]
+    key: str,
+    heading: str,
+    text: Callable[[Any], str],
+    word: str,
+    scale: float,
+    better: Literal["lower", "higher"],
+    *,
+    optional: bool = False,
 ) -> Column:
-    """Return the column of a number whose change is a fraction of the baseline's, under ``<key>_change``."""
-    change = Change(Column(f"{key}_change", f"Δ {heading.partition(' (')[0]}", units.percent))
+    """Return the column of a number whose change is a fraction of the baseline's, under ``<key>_change``.
+
+    Where it is optional, a terminal that is too narrow leaves out the change; the number itself stays.
+    """
+    change = Change(Column(f"{key}_change", f"Δ {heading.partition(' (')[0]}", units.percent, optional=optional))
     return Column(key, heading, text, word=word, scale=scale, better=better, change=change)
 
 
@@ -144,7 +154,7 @@ PARAMS = replace(
 )
 MACS = replace(measured("macs", "MACs (G)", units.giga, "macs", 1e-9, "lower"), question="Does it cost fewer MACs?")
 ACTIVATIONS = replace(
-    measured("activations", "acts (M)", units.mega, "activations", 1e-6, "lower"),
+    measured("activations", "acts (M)", units.mega, "activations", 1e-6, "lower", optional=True),
     name="activations (M)",
     question="Does it write fewer activations?",
 )

@@ -23,7 +23,7 @@ from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.render import csv as csv_format
 from scsc_lab.report.render import json as json_format
-from scsc_lab.report.render import latex, markdown
+from scsc_lab.report.render import latex, markdown, terminal
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
 
@@ -329,3 +329,20 @@ def test_a_table_whose_file_cannot_be_written_is_printed(capsys):
     with pytest.raises(InputError, match=r"^cannot write /dev/full: "):
         formats.emit(table("resnet50"), RUN, "csv", Path("/dev/full"))
     assert "resnet50" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [80, 60, 40])
+def test_a_terminal_that_is_too_narrow_keeps_the_names_and_says_what_is_left_out(width, monkeypatch):
+    columns = (tables.MODEL, *(Column(f"number{index}", f"column {index} (M)") for index in range(8)))
+    rows = tuple({"model": f"network_{row}", **{f"number{index}": 12345.678 for index in range(8)}} for row in range(3))
+    monkeypatch.setenv("COLUMNS", str(width))
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    terminal.print_table(Table(columns, rows), screen)
+    lines = screen.getvalue().splitlines()
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+    assert max(map(len, plain)) <= width
+    assert plain[0].startswith("model")
+    assert sum(line.startswith("network_") for line in plain) == 3
+    assert "column 0 (M)" in plain[0]
+    assert any(line.startswith("Too narrow for ") for line in plain)

@@ -14,6 +14,10 @@ from scsc_lab.report.text import one_line
 _PIPED_WIDTH = 1000
 _LINE = 80
 _READABLE = 20
+"""Letters that a column of words has at least, or an optional column is left out."""
+
+_LEAST = 8
+"""Letters that a column of words has at least, or the last column of numbers is left out, and said to be."""
 
 
 def render(table: Table, run: RunInfo) -> str:
@@ -35,7 +39,7 @@ def print_table(table: Table, file: IO[str]) -> None:
     if not console.is_terminal:
         console.width = _PIPED_WIDTH
 
-    def drawn(table: Table, text_width: int = 0) -> RichTable:
+    def drawn(table: Table, text_width: int = _LEAST) -> RichTable:
         grid = RichTable(
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
         )
@@ -44,17 +48,26 @@ def print_table(table: Table, file: IO[str]) -> None:
             justify: Literal["right", "left"] = "right" if column.number else "left"
             heading = one_line(column.heading)
             widest = max(map(cell_len, (heading, *(cells[index] for cells in rows))))
-            least = widest if column.number else min(widest, text_width) or None
+            least = widest if column.number else min(widest, text_width)
             grid.add_column(Text(heading), justify=justify, overflow="fold", no_wrap=column.number, min_width=least)
         for cells in rows:
             grid.add_row(*(Text(cell) for cell in cells))
         return grid
 
     unbounded = console.options.update(max_width=_PIPED_WIDTH)  # measured in the terminal's width, all fits it
-    while narrower := _without_last_optional(table):
-        if console.measure(drawn(table, _READABLE), options=unbounded).minimum <= console.width:
-            break
+
+    def fits(table: Table, text_width: int) -> bool:
+        return console.measure(drawn(table, text_width), options=unbounded).minimum <= console.width
+
+    while not fits(table, _READABLE) and (narrower := _without_last_optional(table)):
         table = narrower
+    left_out: list[str] = []
+    while not fits(table, _LEAST) and len(table.columns) > 2:
+        left_out.insert(0, table.columns[-1].heading)
+        table = replace(table, columns=table.columns[:-1])
+    if left_out:
+        note = f"Too narrow for {', '.join(left_out)}: a wider terminal shows them, and so does --format json."
+        table = replace(table, notes=(*table.notes, note))
     grid = drawn(table)
     if table.title:
         console.print(Text(one_line(table.title), style="bold"))
