@@ -141,7 +141,7 @@ _SCSC_FACERESNET = ResNetSpec(
     scsc_replaces="spatial",
 )
 
-_PICO_RULE = (
+PICO_RULE = (
     "every width a quarter, window 4, heads 1 2 4 8, no stochastic depth, input 64×64, 20 outputs (faces: an embedding "
     "of 128); depths as in full size, but that the SCSC form of the ResNets has fewer blocks, so that both changes of "
     "a pair, in parameters and in MACs, stay within about 5 points of the full-size pair's"
@@ -174,8 +174,8 @@ def _pico_swin(name: str, full: Entry) -> Entry:
 
 
 def _pico(name: str, full: Entry, spec: NetworkSpec) -> Entry:
-    inferred = "; ".join(filter(None, (full.inferred, f"scaled down for training on a CPU: {_PICO_RULE}")))
-    return Entry(name, full.family, spec, full.source, resolution=(64, 64), inferred=inferred)
+    source = f"{full.source}; scaled down for training on a CPU: {PICO_RULE}"
+    return Entry(name, full.family, spec, source, resolution=(64, 64), inferred=full.inferred)
 
 
 _SWINS = (

@@ -20,8 +20,8 @@ _CONVENTION = (
     "r(t): share of the image's area in the smallest square around the true centre that holds t of the mass; r/t is 1 "
     "for a uniform field. Luo's size: root of the pixels above 4.55 % of the largest; filled: the part of the "
     "theoretical field that they are; both of one image's map, in the mean, since those of a mean of maps grow with "
-    "their number. Truncation: mass in the ring of 5 % of the side along the border. [95 % interval over images, and "
-    "over initialisations where there are several]"
+    "their number. Truncation: mass in the ring of 5 % of the side along the border. (95 % interval over images, and "
+    "over initialisations where there are several)"
 )
 
 

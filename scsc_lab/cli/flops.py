@@ -108,7 +108,7 @@ def _totals(sizes: Sequence[Size], baseline: int) -> Table:
     compared, step = len(rows) > 1, _STEP_COLUMNS if sizes[0].train else ()
     columns = [column for measure in measured for column in (tables.changed(measure) if compared else (measure,))]
     if not compared:
-        columns.append(tables.BYTES)
+        columns.append(replace(tables.BYTES, optional=True))
     return Table((tables.MODEL, tables.INPUT, *step, *columns), tuple(rows), notes=_notes(sizes))
 
 

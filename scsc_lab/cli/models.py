@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from scsc_lab.architectures import catalog
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.provenance import run_info
+from scsc_lab.records import Row
 from scsc_lab.report import render as formats
 from scsc_lab.report.tables import Column, Table
 
@@ -46,8 +48,19 @@ def models(
         Column("published_top1", "top-1 (%)", units.plain),
         Column("aliases", "aliases", number=False),
     )
+    pico = [str(row["model"]) for row in rows if str(row["model"]).endswith("_pico")]
     notes = (
         "top-1: ImageNet-1k accuracy as published, not measured here; --format json has the sources.",
-        *(f"{row['model']}: inferred: {row['inferred']}." for row in rows if row["inferred"]),
+        *(f"{', '.join(names)}: inferred: {text}." for text, names in _by_text(rows).items()),
+        *([f"{', '.join(pico)}: scaled down for training on a CPU: {catalog.PICO_RULE}."] if pico else []),
     )
     formats.emit(Table(columns, rows, notes=notes), run_info(), format, output)
+
+
+def _by_text(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Return the networks of which the same is inferred, by what that is."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["inferred"]:
+            found.setdefault(row["inferred"], []).append(row["model"])
+    return found

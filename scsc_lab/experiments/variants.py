@@ -134,13 +134,20 @@ def _one_kernel(pick: Callable[[Sequence[int]], int]) -> Callable[[Any], Mapping
     return lambda module: {"kernels": (pick(module.kernels),)} if module.kernels else {}
 
 
+def _at_equal_width(edit: Callable[[Any], Mapping[str, object]]) -> Callable[[Any], Mapping[str, object]]:
+    """Return an edit that keeps the reduced width, which fewer kernels would otherwise share among themselves."""
+    return lambda module: {**edit(module), "reduction": module.reduction or 1 / len(module.kernels)}
+
+
 def _components(network: Network) -> list[Variant]:
     edits: dict[str, Callable[[Any], Mapping[str, object]]] = {
         "no shuffle": lambda module: {"shuffle": False},
         "plain sum, no gates": lambda module: {"gates": False},
         "no SE": lambda module: {"se": False},
         "largest kernel only": _one_kernel(max),
+        "largest, equal width": _at_equal_width(_one_kernel(max)),
         "smallest kernel only": _one_kernel(min),
+        "smallest, equal width": _at_equal_width(_one_kernel(min)),
     }
     found = (_edited("components", network, name, edit) for name, edit in edits.items())
     return [_full("components", network), *(variant for variant in found if variant is not None)]

@@ -65,9 +65,10 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if not trained:
         return []
     first = trained[0]["runs"][0]
+    epochs = f"{first['epochs']} epoch{'s' if first['epochs'] != 1 else ''}"
     found = [
-        f"Accuracy: {first['data']}, recipe {first['recipe']}, {first['epochs']} epochs of {first['train_images']:,} "
-        f"images, {len(trained[0]['runs'])} seeds, the last epoch, {first['test_images']:,} test images; the mean over "
+        f"Accuracy: {first['data']}, recipe {first['recipe']}, {epochs} of {first['train_images']:,} images, "
+        f"{len(trained[0]['runs'])} seeds, the last epoch, {first['test_images']:,} test images; the mean over "
         "seeds; differences over pairs of one seed, with their 95% t interval; as by `scsc-lab train`."
     ]
     for row in trained:

@@ -168,8 +168,9 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 def assumed(labels: Iterable[object]) -> list[str]:
     """Return the note on networks whose input size nothing says."""
-    named = ", ".join(map(str, labels))
-    return [f"Input 224×224 was taken for {named}, which says none; --resolution sets it."] if named else []
+    named = ", ".join(dict.fromkeys(map(str, labels)))
+    says = "say" if ", " in named else "says"
+    return [f"Input 224×224 was taken for {named}, which {says} none; --resolution sets it."] if named else []
 
 
 def _checked(network: Network, probe: Probe, counted: Count) -> CrossCheck:

@@ -10,8 +10,9 @@ from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
 
 _WIDTH = (
-    "Fewer kernels share the input's channels among fewer scales: each is wider, and the module may cost more. A value "
-    "of a built-in study that a network cannot have (more groups than channels, say) is left out."
+    "Fewer kernels share the input's channels among fewer scales: each is wider, and the module may cost more; at "
+    "equal width each is as wide as in the full module. A value of a built-in study that a network cannot have (more "
+    "groups than channels, say) is left out."
 )
 _ABSOLUTE = 2
 """The first columns are shown as they are, too, where there is room; the others as changes alone."""

@@ -11,7 +11,9 @@ from scsc_lab.report.tables import Column, Table
 
 
 def table(networks: Sequence[Row], runs: Sequence[Row], notes: Sequence[str] = ()) -> Table:
-    """Return one line a network; JSON and CSV carry a row a network and a row a run, told apart by ``kind``.
+    """Return one line a network, and below it the differences to the baseline.
+
+    JSON and CSV carry a row a network and a row a run, told apart by ``kind``.
 
     Args:
         networks: rows of :func:`scsc_lab.experiments.train.summaries`.
@@ -26,6 +28,9 @@ def table(networks: Sequence[Row], runs: Sequence[Row], notes: Sequence[str] = (
         Column("seeds", "seeds"),
         Column(("accuracy_mean", "accuracy_deviation"), "accuracy (%)", _with_deviation),
         *(Column((f"{p}_accuracy_mean", f"{p}_accuracy_deviation"), f"{p} (%)", _with_deviation) for p in parts),
+    )
+    differences = (
+        tables.MODEL,
         Column(("accuracy_difference", "difference_low", "difference_high"), "Δ points, 95%", units.points_interval),
         Column("p_value", "p", units.probability),
         Column("p_holm", "p, Holm", units.probability),
@@ -34,7 +39,13 @@ def table(networks: Sequence[Row], runs: Sequence[Row], notes: Sequence[str] = (
     )
     records = [{"kind": "network", **{k: v for k, v in row.items() if k != "runs"}} for row in networks]
     records += [{"kind": "run", **row} for row in runs]
-    return Table(tables.filled(columns, networks), tuple(networks), notes=tuple(notes), records=tuple(records))
+    shown, kept = tables.filled(columns, networks), tuple(records)
+    compared = tuple(row for row in networks if row.get("accuracy_difference") is not None)
+    if not compared:
+        return Table(shown, tuple(networks), notes=tuple(notes), records=kept)
+    heading = f"Accuracy against {compared[0]['baseline']}" if "baseline" in compared[0] else "Against the first"
+    against = Table(tables.filled(differences, compared), compared, heading, tuple(notes))
+    return Table(shown, tuple(networks), details=(against,), records=kept)
 
 
 def _with_deviation(values: tuple[float | None, ...]) -> str:

@@ -78,7 +78,7 @@ def test_a_pico_network_has_a_quarter_of_every_width_and_takes_64_pixels(name, f
     assert [4 * width for width in pico.spec.widths] == list(whole.spec.widths)
     assert pico.resolution == (64, 64)
     assert pico.spec.scsc == whole.spec.scsc  # kernels, groups and all
-    assert "every width a quarter" in pico.inferred
+    assert "every width a quarter" in pico.source
     if "scsc_" not in name or "swin" in name:
         assert pico.spec.depths == whole.spec.depths
 

@@ -109,6 +109,12 @@ def test_components_are_what_they_say():
     assert not any(module.se for module in specs["no SE"])
     assert [module.kernels for module in specs["largest kernel only"]] == [(13,), (11,), (7,), (5,)]
     assert {module.kernels for module in specs["smallest kernel only"]} == {(3,)}
+    for name in ("largest", "smallest"):
+        equal, wider = specs[f"{name}, equal width"], specs[f"{name} kernel only"]
+        assert [module.kernels for module in equal] == [module.kernels for module in wider]
+        for stage, (full, own, other) in enumerate(zip(specs["full"], equal, wider, strict=True)):
+            assert own.reduced_channels(96 << stage) == full.reduced_channels(96 << stage)
+            assert other.reduced_channels(96 << stage) > full.reduced_channels(96 << stage)
 
 
 def test_grids():

@@ -116,7 +116,9 @@ def test_holm_adjusts_over_the_rows_of_a_table():
     assert rows[2]["p_holm"] == rows[2]["p_value"]
     assert [row["verdict"] for row in rows] == [None, "better", "inconclusive"]
     table = tables.table(rows, fake("base", base))
-    assert [column.heading for column in table.columns][-1] == "verdict"
+    (against,) = table.details
+    assert [column.heading for column in against.columns][-1] == "verdict"
+    assert [row["model"] for row in against.rows] == ["better", "noise"]
     assert [record["kind"] for record in table.raw] == ["network"] * 3 + ["run"] * 6
     assert all("runs" not in record for record in table.raw)
     few = train.summaries([fake("base", base[:5]), fake("other", [value + 3 for value in base[:5]])])
