@@ -11,6 +11,7 @@ from PIL import Image
 
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
+from scsc_lab.analysis.protocol import SHARES
 from scsc_lab.report import tables
 from scsc_lab.report.figures import ablation, erf, latency, scatter, style
 from scsc_lab.report.figures.style import FigureOptions
@@ -126,14 +127,23 @@ def test_a_palette_keeps_every_step_of_the_scale(tmp_path):
     assert len({tuple(step) for step in steps.tolist()} & colours) == style.LEVELS
 
 
-def test_profiles_rise_to_the_whole_with_a_band_around_them():
-    figure = erf.draw([field("a"), field("b", 24)], FigureOptions(panels="profiles"))
-    (axis,) = figure.axes
+def test_profiles_rise_to_the_whole_and_their_intervals_hold_them():
+    measured = [field("a", images=8), field("b", 24, images=8)]
+    (axis,) = erf.draw(measured, FigureOptions(panels="profiles")).axes
     assert "sides of the input" in axis.get_xlabel()
-    for line in axis.lines:
-        assert line.get_ydata()[-1] == pytest.approx(100)
-        assert (np.diff(line.get_ydata()) >= -1e-9).all()
-    assert len(axis.collections) == 2
+    curves = [line for line in axis.lines if len(line.get_xdata()) > 2]
+    bars = [line for line in axis.lines if len(line.get_xdata()) == 2]
+    assert len(curves) == len(measured)
+    for curve in curves:
+        assert curve.get_ydata()[-1] == pytest.approx(100)
+        assert (np.diff(curve.get_ydata()) >= -1e-9).all()
+    assert len(bars) == len(measured) * len(SHARES)
+    for number, bar in enumerate(bars):
+        curve = curves[number // len(SHARES)]
+        at = np.interp(bar.get_ydata()[0], curve.get_ydata(), curve.get_xdata())
+        low, high = bar.get_xdata()
+        assert low <= at + 0.01
+        assert at - 0.01 <= high
 
 
 def test_rows_give_intervals_to_maps_that_carry_none():

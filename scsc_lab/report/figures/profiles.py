@@ -13,21 +13,20 @@ from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
 
-_RESAMPLES = 1000
 _LINES = ("-", "--", "-.", ":")
 
 
 def draw(panel: Any, measured: Sequence[Field], names: Sequence[str], rows: Mapping[str, Row]) -> None:
     """Draw one curve a field: the mass within the centred square of each half side, with its 95 % interval.
 
-    The interval is over images and initialisations: a band where the maps carry it, else bars at the shares of rows.
+    The interval is that of ``r(t)``, over images and initialisations, as a bar at each share of the tables.
     Distances are in pixels where all inputs have one size, else in sides of the input.
 
     Args:
         panel: matplotlib axes.
         measured: the fields.
         names: what they are called.
-        rows: rows with the intervals of ``r(t)``, by model, for fields whose maps carry none.
+        rows: rows with the intervals of ``r(t)``, by model, for fields that hold the mean of their maps alone.
     """
     alike = len({field.setting.resolution for field in measured}) == 1
     for index, (field, name) in enumerate(zip(measured, names, strict=True)):
@@ -38,10 +37,7 @@ def draw(panel: Any, measured: Sequence[Field], names: Sequence[str], rows: Mapp
         colour = style.COLOURS[index % len(style.COLOURS)]
         line = _LINES[index % len(_LINES)]
         panel.plot(squares.half_sides * unit, 100 * masses / masses[-1], color=colour, linestyle=line, label=name)
-        if len(field.maps) > 1:
-            panel.fill_between(squares.half_sides * unit, *_band(field, squares), color=colour, alpha=0.25, linewidth=0)
-            continue
-        row = rows.get(setting.model, {})
+        row = field.row() if len(field.maps) > 1 else rows.get(setting.model, {})
         for share in SHARES:
             ends: list[Any] = [row.get(f"{key(share)}{end}") for end in ("_low", "_high")]
             if None not in ends:
@@ -57,15 +53,3 @@ def draw(panel: Any, measured: Sequence[Field], names: Sequence[str], rows: Mapp
     panel.set_xlabel(f"half side of the centred square ({'pixels' if alike else 'sides of the input'})")
     panel.set_ylabel("mass inside (%)")
     panel.legend(loc="lower right", ncols=1 + len(measured) // 7, handlelength=2.2)
-
-
-def _band(field: Field, squares: Squares) -> tuple[Any, Any]:
-    """Return the ends of the interval of the mass in every square, in percent, from resampled images and seeds."""
-    masses = np.stack([squares.masses(one) for one in field.maps])
-    masses /= masses[:, -1:]
-    generator = np.random.default_rng(0)
-    seeds, images = field.setting.seeds, len(masses) // field.setting.seeds
-    drawn = [generator.multinomial(number, [1 / number] * number, _RESAMPLES) / number for number in (seeds, images)]
-    weights = (drawn[0][:, :, None] * drawn[1][:, None, :]).reshape(_RESAMPLES, -1)
-    low, high = np.percentile(100 * weights @ masses[: seeds * images], (2.5, 97.5), axis=0)
-    return low, high
