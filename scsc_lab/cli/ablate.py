@@ -31,6 +31,7 @@ _DEFAULT = "params,macs,activations,bytes"
 
 
 def ablate(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", autocompletion=options.complete_model, help="The network.")],
     study: Annotated[
         list[str] | None,
@@ -88,17 +89,7 @@ def ablate(
 
     A key of --grid is one of --set, or rule.KEY for a rule of --transplant.
     """
-    named = networks.read(
-        [model],
-        changes=set_,
-        weights=weights,
-        channels=channels,
-        resolution=resolution,
-        transplant=transplant,
-        mixers=mixer,
-        rules=rule,
-        labels=label,
-    )
+    named = networks.read(context)
     words = options.several("--with", with_, tuple(metrics.words()))
     processes = options.whole("--jobs", jobs)
     request = Request(

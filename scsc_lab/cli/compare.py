@@ -25,6 +25,7 @@ _DEFAULT = ",".join(metrics.words(usual=True))
 
 
 def compare(
+    context: typer.Context,
     models: options.Models = None,
     model: options.MoreModels = None,
     with_: Annotated[
@@ -72,18 +73,7 @@ def compare(
     output: options.Output = None,
 ) -> int:
     """Compare networks: size, latency, effective receptive field, published and your own accuracy."""
-    named = networks.read(
-        models,
-        model,
-        changes=set_,
-        weights=weights,
-        channels=channels,
-        resolution=resolution,
-        transplant=transplant,
-        mixers=mixer,
-        rules=rule,
-        labels=label,
-    )
+    named = networks.read(context)
     words = options.several("--with", with_, tuple(metrics.words()))
     images = options.whole("--batch", batch)
     options.choice("--by", by, _BY)

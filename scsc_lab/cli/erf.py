@@ -98,7 +98,7 @@ def erf(
         mapfile.check(save)
     if from_ is not None:
         _refuse_what_measures(context)
-        measured = mapfile.load(from_)
+        measured, notes = mapfile.load(from_), []
     else:
         if method == "replknet" and contribution not in (None, "relu"):
             raise InputError("--method replknet drops negative gradients, as published: leave --contribution out")
@@ -120,21 +120,8 @@ def erf(
             raise InputError("--stage and --layer: take one of them")
         if images is not None and not images.is_dir():
             raise InputError(f"no folder {str(images)!r}")
-        measured = _measured(
-            networks.read(
-                models,
-                model,
-                changes=set_,
-                weights=weights,
-                channels=channels,
-                resolution=resolution,
-                transplant=transplant,
-                mixers=mixer,
-                rules=rule,
-                labels=label,
-            ),
-            protocol,
-        )
+        named = networks.read(context)
+        measured, notes = _measured(named, protocol), named.notes
     path = output or _default_path(measured)
     from scsc_lab.cli import erf_table
     from scsc_lab.report.figures import erf as figure
@@ -146,7 +133,7 @@ def erf(
         style.save(figure.draw(measured, drawing), path, palette=True)
         typer.echo(f"figure: {path}", err=table is None and format not in (None, "table"))
     finally:  # what was measured is shown, whatever cannot be written
-        formats.emit(erf_table.table(measured), run_info(device, measured[0].setting.seed), format, table)
+        formats.emit(erf_table.table(measured).noted(notes), run_info(device, measured[0].setting.seed), format, table)
 
 
 _DRAWING = ("from_", "output", "table", "format", "width", "no_titles", "panels")

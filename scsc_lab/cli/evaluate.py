@@ -23,6 +23,7 @@ from scsc_lab.store import check_writable, write
 
 
 def evaluate(
+    context: typer.Context,
     models: options.Models = None,
     model: options.MoreModels = None,
     data: options.Data = "navon",
@@ -60,9 +61,7 @@ def evaluate(
     output: options.Output = None,
 ) -> None:
     """Evaluate trained networks: top-1 and top-5, or verification, with 95 % intervals; McNemar's test of each pair."""
-    named = networks.read(
-        models, model, changes=set_, weights=weights, channels=channels, resolution=resolution, labels=label
-    )
+    named = networks.read(context)
     given = {
         "data": data,
         "task": task,

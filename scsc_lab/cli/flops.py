@@ -35,6 +35,7 @@ _STEP_COLUMNS = (
 
 
 def flops(
+    context: typer.Context,
     models: options.Models = None,
     model: options.MoreModels = None,
     set_: options.Changes = None,
@@ -67,19 +68,7 @@ def flops(
 
     Exit code 1: a count is partial or its difference to fvcore unexplained, or a network is over its budget.
     """
-    named = networks.read(
-        models,
-        model,
-        changes=set_,
-        weights=weights,
-        channels=channels,
-        resolution=resolution,
-        transplant=transplant,
-        mixers=mixer,
-        rules=rule,
-        deploy=deploy,
-        labels=label,
-    )
+    named = networks.read(context)
     images = options.whole("--batch", batch)
     options.choice("--by", by, _BY)
     levels = 2 if depth is None else options.whole("--depth", depth, 100)
@@ -94,7 +83,7 @@ def flops(
     table = _breakdown(sizes, by, levels) if by else _totals(sizes, index)
     if named.transplants:
         table = _with_changes(table, sizes)
-    formats.emit(table, run_info(), format, output)
+    formats.emit(table.noted(named.notes), run_info(), format, output)
     over = _over_budget([result.row() for result in sizes], budgets)
     for line in over:
         typer.echo(line, err=True)

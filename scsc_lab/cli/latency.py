@@ -54,6 +54,7 @@ _STATUS = Column("status", "status", lambda status: "" if status == "complete" e
 
 
 def latency(
+    context: typer.Context,
     models: options.Models = None,
     model: options.MoreModels = None,
     set_: options.Changes = None,
@@ -92,19 +93,7 @@ def latency(
 
     Ctrl-C ends the measurement and prints what there is. A network that runs out of memory says so in its row.
     """
-    named = networks.read(
-        models,
-        model,
-        changes=set_,
-        weights=weights,
-        channels=channels,
-        resolution=resolution,
-        transplant=transplant,
-        mixers=mixer,
-        rules=rule,
-        deploy=deploy,
-        labels=label,
-    )
+    named = networks.read(context)
     budget = _budget(pairs, min_time, max_time)
     plan = Plan(
         execution=Execution(
@@ -135,7 +124,7 @@ def latency(
     else:
         rows = _timings(found, plan, index, self_test)
         table = _totals(rows, plan, self_test)
-    formats.emit(table, run_info(rows[0]["device"], plan.seed), format, output)
+    formats.emit(table.noted(named.notes), run_info(rows[0]["device"], plan.seed), format, output)
     if plot is not None:
         from scsc_lab.report.figures import latency as figure
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import typer
+
 from scsc_lab.architectures import overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import TransplantSpec
@@ -62,34 +64,24 @@ class Named:
         return names.with_deploy_forms(found) if self.deploy else found
 
 
-def read(
-    models: list[str] | None,
-    more: list[str] | None = None,
-    *,
-    changes: list[str] | None = None,
-    weights: list[str] | None = None,
-    channels: str | None = None,
-    resolution: str | None = None,
-    transplant: bool = False,
-    mixers: list[str] | None = None,
-    rules: list[str] | None = None,
-    deploy: bool = False,
-    labels: list[str] | None = None,
-) -> Named:
-    """Return the networks that the options of a command name.
+def read(context: typer.Context) -> Named:
+    """Return the networks that the options of a command name; an option that the command has not is as if not given.
 
     Raises:
         InputError: if none is named, or an option is wrong.
     """
+    given = context.params
+    more = given.get("model") or []
+    channels = given.get("channels")
     return Named(
-        options.names(models, more),
-        overrides.parse(changes or []),
-        weights or [],
+        options.names(given.get("models"), [more] if isinstance(more, str) else more),
+        overrides.parse(given.get("set_") or []),
+        given.get("weights") or [],
         None if channels is None else options.whole("--channels", channels, _MOST_CHANNELS),
-        options.resolution(resolution),
-        transplants(transplant, mixers, rules),
-        deploy,
-        labels or [],
+        options.resolution(given.get("resolution")),
+        transplants(bool(given.get("transplant")), given.get("mixer"), given.get("rule")),
+        bool(given.get("deploy")),
+        given.get("label") or [],
     )
 
 

@@ -24,6 +24,7 @@ _DEFAULT = "params,macs,activations,latency,erf,top1"
 
 
 def report(
+    context: typer.Context,
     models: options.Models = None,
     model: options.MoreModels = None,
     name: Annotated[
@@ -100,18 +101,7 @@ def report(
     }
     named = None
     if models or model:
-        named = networks.read(
-            models,
-            model,
-            changes=set_,
-            weights=weights,
-            channels=channels,
-            resolution=resolution,
-            transplant=transplant,
-            mixers=mixer,
-            rules=rule,
-            labels=label,
-        )
+        named = networks.read(context)
     elif wrong := [option for option, value in given.items() if value]:
         raise InputError(f"{' and '.join(wrong)} go with models; the default report has those of the paper")
     where, cores = options.device(device), options.whole("--threads", threads, 4096)

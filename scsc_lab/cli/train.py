@@ -25,6 +25,7 @@ _SUFFIXES = (".safetensors", ".pth")
 
 
 def train(
+    context: typer.Context,
     models: options.Models = None,
     model: options.MoreModels = None,
     data: options.Data = "navon",
@@ -96,18 +97,7 @@ def train(
 
     Past one accelerator, torchrun spreads one run: torchrun --nproc-per-node=2 -m scsc_lab train ...
     """
-    named = networks.read(
-        models,
-        model,
-        changes=set_,
-        weights=weights,
-        channels=channels,
-        resolution=resolution,
-        transplant=transplant,
-        mixers=mixer,
-        rules=rule,
-        labels=label,
-    )
+    named = networks.read(context)
     given = {
         "data": data,
         "recipe": recipe,

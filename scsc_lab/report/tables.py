@@ -135,6 +135,12 @@ class Table:
         """The rows that JSON and CSV carry."""
         return self.rows if self.records is None else self.records
 
+    def noted(self, notes: Sequence[str]) -> Table:
+        """Return the table with further notes, below the last of its parts."""
+        if not self.details:
+            return replace(self, notes=(*self.notes, *notes))
+        return replace(self, details=(*self.details[:-1], self.details[-1].noted(notes)))
+
     def cells(self) -> list[list[str]]:
         """Return every row as text."""
         return [[column.cell(row) for column in self.columns] for row in self.rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scsc_lab import InputError
+from scsc_lab.cli import main
 from scsc_lab.models import names
 
 
@@ -32,3 +33,22 @@ def test_a_name_of_several_names_none():
         names.index_of("swin_tiny", found, "--baseline")
     with pytest.raises(InputError, match="not among the models"):
         names.index_of("resnet18", found, "--baseline")
+
+
+@pytest.mark.parametrize("command", ["flops", "latency", "erf", "compare"])
+def test_every_command_says_which_network_a_transplant_does_not_fit(command, tmp_path, monkeypatch, capsys):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\n"
+        "class Flat(nn.Sequential):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(nn.Conv2d(3, 8, 4, 4), nn.Conv2d(8, 8, 1), nn.ReLU())\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    fast = {
+        "flops": ["--no-check"],
+        "latency": ["--pairs", "1", "--min-time", "0"],
+        "erf": ["--samples", "2", "--seeds", "1"],
+        "compare": ["--with", "macs"],
+    }[command]
+    assert main([command, "resnet18", "net.py:Flat", "--transplant", "--resolution", "64", *fast]) == 0
+    assert "net.py:Flat stays as it is" in " ".join(capsys.readouterr().out.split())
