@@ -30,6 +30,11 @@ def tests(session: nox.Session) -> None:
     Those of the page run in Debian's Chromium, or in the one that CHROMIUM names; without one they skip.
     """
     session.install(
-        *CONSTRAINTS, ".[timm,safetensors,dask,html]", "pytest", "hypothesis", "playwright", "axe-playwright-python"
+        *CONSTRAINTS,
+        ".[timm,safetensors,dask,html,onnx,openvino]",
+        "pytest",
+        "hypothesis",
+        "playwright",
+        "axe-playwright-python",
     )
     session.run("pytest", *session.posargs)
