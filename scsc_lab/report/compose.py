@@ -9,10 +9,11 @@ from pathlib import Path
 
 from scsc_lab import units
 from scsc_lab.analysis.field import difference
+from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import ablations, claims, comparison, evidence, findings, method, receptive_fields, tables
-from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section
+from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Maps, Paragraph, Picture, Section
 from scsc_lab.report.tables import Column, Table, with_changes
 from scsc_lab.report.text import one_line
 
@@ -118,10 +119,17 @@ def _latency(networks: Sequence[Row], noise: Sequence[Row]) -> list[Section]:
 def _fields(fields: Sequence[Row], folder: Path) -> tuple[Block, ...]:
     from scsc_lab.report.figures import erf
 
-    maps = evidence.fields(folder, [row for row in fields if "map_file" in row])
+    drawn = [row for row in fields if "map_file" in row]
+    maps = evidence.fields(folder, drawn)
     caption = "Effective receptive fields, and the mass within each distance of the centre"
-    picture = Picture("receptive_fields", caption, lambda options: erf.draw(maps, options, fields))
+    behind = Maps(tuple(maps), tuple(_intervals(row) for row in drawn)) if maps else None
+    picture = Picture("receptive_fields", caption, lambda options: erf.draw(maps, options, fields), behind)
     return (*([picture] if maps else []), Grid(receptive_fields.fields_table(fields), "receptive_fields"))
+
+
+def _intervals(row: Row) -> dict[float, tuple[float, float]]:
+    ends = {share: (row.get(f"{key(share)}_low"), row.get(f"{key(share)}_high")) for share in SHARES}
+    return {share: (low, high) for share, (low, high) in ends.items() if low is not None and high is not None}
 
 
 def _ablations(rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> tuple[Block, ...]:

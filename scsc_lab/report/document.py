@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,6 +11,8 @@ from scsc_lab.report.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from scsc_lab.analysis.field import Field
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,43 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
+class Maps:
+    """Receptive fields that stand behind a figure, where one can choose the share of the mass that a square holds.
+
+    Attributes:
+        fields: the fields, in order.
+        intervals: of each field, the ends of the 95 % interval of ``r(t)`` by ``t``, as fractions; empty if unknown.
+    """
+
+    fields: tuple[Field, ...]
+    intervals: tuple[Mapping[float, tuple[float, float]], ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a plot: what it is of (a network), which one of these (a seed), its measure and its points."""
+
+    name: str
+    which: str
+    measure: str
+    xs: tuple[float, ...]
+    ys: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Lines that stand behind a figure, where one can choose the measure: learning curves, say.
+
+    Attributes:
+        across: what the horizontal axis is, with its unit.
+        lines: the lines, those of one name together.
+    """
+
+    across: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A figure that is drawn when it is wanted.
 
@@ -43,11 +82,13 @@ class Picture:
         name: name of its files, without a suffix.
         caption: one line of prose.
         draw: takes what is wanted of it, returns the figure.
+        behind: the numbers that it shows, for a page to explore.
     """
 
     name: str
     caption: str
     draw: Callable[[FigureOptions], Figure]
+    behind: Maps | Curves | None = None
 
 
 @dataclass(frozen=True)

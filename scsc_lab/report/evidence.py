@@ -38,18 +38,24 @@ def read(path: Path) -> list[Row]:
 
 
 def fields(folder: Path, rows: Sequence[Row]) -> list[Field]:
-    """Return the receptive fields whose maps rows name.
+    """Return the receptive fields whose maps rows name, one a row.
 
     Args:
         folder: the report's folder, in which the files lie.
         rows: rows with ``map_file``, a path in that folder.
 
     Raises:
-        InputError: if a file lies elsewhere, or cannot be read.
+        InputError: if a file lies elsewhere, cannot be read, or holds several fields.
     """
     from scsc_lab.analysis import mapfile
 
-    return [field for row in rows for field in mapfile.load(inside(folder, str(row["map_file"])))]
+    found = []
+    for row in rows:
+        held = mapfile.load(inside(folder, str(row["map_file"])))
+        if len(held) != 1:
+            raise InputError(f"{row['map_file']!r} holds {len(held)} fields, where its row is about one")
+        found += held
+    return found
 
 
 def inside(folder: Path, name: str) -> Path:

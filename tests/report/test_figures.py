@@ -11,7 +11,6 @@ from PIL import Image
 
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
-from scsc_lab.analysis.protocol import SHARES
 from scsc_lab.report import tables
 from scsc_lab.report.figures import ablation, erf, latency, scatter, style
 from scsc_lab.report.figures.style import FigureOptions
@@ -99,13 +98,13 @@ def test_what_panels_share_is_said_once_and_titles_can_go():
 
 
 def test_the_scale_is_that_of_the_data_and_says_where_it_clips():
-    norm, _, extend = erf._scale([field("a"), field("b", reach=1.0)])
+    norm, _, extend = erf.scale([field("a"), field("b", reach=1.0)])
     pixels = np.concatenate([field("a").drawn.ravel(), field("b", reach=1.0).drawn.ravel()])
     assert pixels.min() < norm.vmin < np.quantile(pixels, 0.02) or norm.vmax / norm.vmin == pytest.approx(1e5)
     assert norm.vmax <= pixels.max()
     assert extend == "both"
     uniform = Field(field("a").setting, np.full((4, 32, 32), 1 / 1024, np.float32))
-    assert erf._scale([uniform])[2] == "neither"
+    assert erf.scale([uniform])[2] == "neither"
     assert erf.draw([uniform, field("b")])
 
 
@@ -131,26 +130,33 @@ def test_profiles_rise_to_the_whole_and_their_intervals_hold_them():
     measured = [field("a", images=8), field("b", 24, images=8)]
     (axis,) = erf.draw(measured, FigureOptions(panels="profiles")).axes
     assert "sides of the input" in axis.get_xlabel()
-    curves = [line for line in axis.lines if len(line.get_xdata()) > 2]
-    bars = [line for line in axis.lines if len(line.get_xdata()) == 2]
-    assert len(curves) == len(measured)
-    for curve in curves:
+    assert len(axis.lines) == len(axis.collections) == len(measured)
+    assert "95 % interval" in [text.get_text() for text in axis.get_legend().get_texts()]
+    for curve, band in zip(axis.lines, axis.collections, strict=True):
         assert curve.get_ydata()[-1] == pytest.approx(100)
         assert (np.diff(curve.get_ydata()) >= -1e-9).all()
-    assert len(bars) == len(measured) * len(SHARES)
-    for number, bar in enumerate(bars):
-        curve = curves[number // len(SHARES)]
-        at = np.interp(bar.get_ydata()[0], curve.get_ydata(), curve.get_xdata())
-        low, high = bar.get_xdata()
-        assert low <= at + 0.01
-        assert at - 0.01 <= high
+        corners = band.get_paths()[0].vertices
+        for x, y in zip(curve.get_xdata(), curve.get_ydata(), strict=True):
+            ends = corners[np.isclose(corners[:, 1], y), 0]
+            assert ends.min() <= x + 1e-9
+            assert x - 1e-9 <= ends.max()
 
 
-def test_rows_give_intervals_to_maps_that_carry_none():
-    condensed = [field(name).condensed() for name in NAMES[:2]]
-    rows = [{"model": NAMES[0], "r50_low": 0.2, "r50_high": 0.3}]
-    (axis,) = erf.draw(condensed, FigureOptions(panels="profiles"), rows).axes
-    assert len(axis.lines) == 3
+def test_rows_give_intervals_to_maps_that_carry_none_each_to_its_own_weights():
+    def bands(rows):
+        condensed = [field(name).condensed() for name in NAMES[:2]]
+        (axis,) = erf.draw(condensed, FigureOptions(panels="profiles"), rows).axes
+        return [band.get_paths()[0].vertices for band in axis.collections]
+
+    untrained = {"model": NAMES[0], "weights": "random", "r50_low": 0.2, "r50_high": 0.3}
+    (alone,) = bands([untrained])
+    (beside,) = bands([{**untrained, "weights": "file", "r50_low": 0.01}, untrained])
+    assert np.array_equal(alone, beside)
+    squares, masses = erf.squares(field(NAMES[0]))
+    middle = squares.holding(masses, 0.5)
+    at = np.interp([0.3, middle], squares.areas, squares.half_sides)
+    assert alone[:, 0].max() == pytest.approx(squares.half_sides[-1] * at[0] / at[1])
+    assert not bands([{**untrained, "weights": "file"}])
 
 
 def test_latency_has_names_at_the_axis_ratios_against_something_and_a_panel_an_input_size():

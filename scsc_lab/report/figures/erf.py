@@ -12,7 +12,7 @@ import numpy as np
 
 from scsc_lab import units
 from scsc_lab.analysis.field import Field
-from scsc_lab.analysis.profiles import Squares
+from scsc_lab.analysis.profiles import Array, Squares
 from scsc_lab.records import Row
 from scsc_lab.report.figures import profiles, style
 from scsc_lab.report.figures.style import FigureOptions
@@ -50,11 +50,11 @@ def draw(measured: Sequence[Field], options: FigureOptions = style.PLAIN, rows: 
     if options.panels == "profiles":
         figure, panel = style.new(place.width, 0.62 * place.width)
         with style.applied():
-            profiles.draw(panel, measured, _names(measured), {str(row.get("model")): row for row in rows})
+            profiles.draw(panel, measured, names(measured), rows)
         return figure
     figure = style.blank(place.width, place.height)
     with style.applied():
-        norm, label, extend = _scale(measured)
+        norm, label, extend = scale(measured)
         for index, (field, title) in enumerate(zip(measured, place.titles, strict=True)):
             panel = figure.add_axes(place.panel(index))
             image = _panel(panel, field, norm)
@@ -73,7 +73,7 @@ def draw(measured: Sequence[Field], options: FigureOptions = style.PLAIN, rows: 
         bar.set_label(label if place.side * place.rows > _TALL_INCHES else label.partition(" (")[0])
         if both:
             below = figure.add_axes(place.profiles)
-            profiles.draw(below, measured, _names(measured), {str(row.get("model")): row for row in rows})
+            profiles.draw(below, measured, names(measured), rows)
         _legend(figure, measured, place)
         if place.heading:
             figure.text(0.5, 1 - 0.05 / place.height, place.heading, ha="center", va="top", fontsize=style.POINTS)
@@ -170,36 +170,42 @@ class _Places:
 
 
 def columns_of(count: int, width: float) -> int:
-    """Return how many panels stand side by side: four, or two by two in a narrow figure; six as three by two."""
-    if count in (5, 6) or (count > 6 and width <= _WIDE_INCHES):
-        return 3
-    if width > _WIDE_INCHES:
-        return min(count, 4)
-    return min(count, 2)
+    """Return how many panels stand side by side: two at most in a narrow figure; else four, of six three by two."""
+    if width <= _WIDE_INCHES:
+        return min(count, 2)
+    return 3 if count in (5, 6) else min(count, 4)
 
 
 def _texts(measured: Sequence[Field]) -> tuple[str, list[str]]:
     """Return what holds for all fields, as one line, and what is left to say of each."""
-    said = [_facts(field) for field in measured]
-    shared = [fact for index, fact in enumerate(said[0]) if len({facts[index] for facts in said}) == 1]
-    own = [", ".join(fact for fact in facts if fact and fact not in shared) for facts in said]
+    said = [facts(field) for field in measured]
+    shared = [fact for index, fact in enumerate(said[0]) if len({one[index] for one in said}) == 1]
+    own = [", ".join(fact for fact in one if fact and fact not in shared) for one in said]
     if len(measured) == 1:
         return ", ".join(fact for fact in shared[1:] if fact), [said[0][0]]
     return ", ".join(fact for fact in shared if fact), own
 
 
-def _facts(field: Field) -> list[str]:
+def facts(field: Field) -> list[str]:
+    """Return what a field was measured on, one fact each: network, stage, input, weights, initialisations, images."""
     setting = field.setting
     weights = f"{setting.weights} weights" if setting.weights != "as given" else "weights as given"
     seeds = f"{setting.seeds} initialisations" if setting.seeds > 1 else ""
-    facts = [setting.model, setting.stage, units.size(setting.resolution), weights, seeds, field.images_as_text]
-    return [style.name(fact, 80) for fact in facts]
+    said = [setting.model, setting.stage, units.size(setting.resolution), weights, seeds, field.images_as_text]
+    return [style.name(fact, 80) for fact in said]
 
 
-def _names(measured: Sequence[Field]) -> list[str]:
-    models, stages = ({getattr(field.setting, key) for field in measured} for key in ("model", "stage"))
-    parts = [key for key, found in (("model", models), ("stage", stages)) if len(found) > 1] or ["model"]
-    return [style.name(" ".join(str(getattr(field.setting, part)) for part in parts)) for field in measured]
+def names(measured: Sequence[Field]) -> list[str]:
+    """Return what fields are called among each other: the network, with stage and weights where these differ."""
+    settings = [field.setting for field in measured]
+    parts = [key for key in ("model", "stage") if len({getattr(own, key) for own in settings}) > 1] or ["model"]
+    said = [" ".join(str(getattr(own, part)) for part in parts) for own in settings]
+    if len({own.weights == "random" for own in settings}) > 1:
+        said = [
+            f"{text}, {'untrained' if own.weights == 'random' else 'trained'}"
+            for text, own in zip(said, settings, strict=True)
+        ]
+    return [style.name(text) for text in said]
 
 
 def panel(field: Field, axes: Any = None) -> Any:
@@ -212,14 +218,14 @@ def panel(field: Field, axes: Any = None) -> Any:
     if axes is None:
         _, axes = style.new(style.COLUMN_INCHES, style.COLUMN_INCHES)
     with style.applied():
-        _panel(axes, field, _scale([field])[0])
-        axes.set_title(", ".join(_facts(field)[:2]), fontsize=style.POINTS, pad=3)
+        _panel(axes, field, scale([field])[0])
+        axes.set_title(", ".join(facts(field)[:2]), fontsize=style.POINTS, pad=3)
         axes.set_xlabel("x (pixels)")
         axes.set_ylabel("y (pixels)")
     return axes
 
 
-def _scale(measured: Sequence[Field]) -> tuple[Any, str, str]:
+def scale(measured: Sequence[Field]) -> tuple[Any, str, str]:
     """Return the one scale of all panels, what it shows, and at which ends pixels lie beyond it."""
     from matplotlib.colors import LogNorm, Normalize
 
@@ -244,14 +250,12 @@ def _panel(panel: Any, field: Field, norm: Any) -> Any:
         rasterized=True,
     )
     figures = field.figures()
-    row, column = setting.centre
-    if setting.method == "replknet":
-        row, column = float(height // 2), float(width // 2)
-    squares = Squares.around((height, width), (row, column))
+    around, _ = squares(field)
+    row, column = around.centre
     for key, line, _ in _SQUARES:
         share = figures[key]
         if share is not None:
-            half = float(np.interp(share, squares.areas, squares.half_sides))
+            half = float(np.interp(share, around.areas, around.half_sides))
             xs = [column - half, column + half, column + half, column - half, column - half]
             ys = [row - half, row - half, row + half, row + half, row - half]
             panel.plot(xs, ys, color=_SQUARE_COLOUR, linewidth=0.8, linestyle=line, path_effects=style.halo())
@@ -268,6 +272,16 @@ def _panel(panel: Any, field: Field, norm: Any) -> Any:
     for label, place in zip(panel.get_xticklabels(), ("left", "center", "right"), strict=False):
         label.set_horizontalalignment(place)  # so that neighbours' labels keep apart
     return image
+
+
+def squares(field: Field) -> tuple[Squares, Array]:
+    """Return the squares whose areas are a field's ``r(t)``, and the mass inside each."""
+    height, width = field.setting.resolution
+    if field.setting.method == "replknet":
+        found = Squares.around((height, width), (float(height // 2), float(width // 2)))
+        return found, found.masses(field.drawn)
+    found = Squares.around((height, width), field.setting.centre)
+    return found, found.masses(field.map)
 
 
 def _theory_shown(field: Field) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NEAR_POINTS = 8
 _MARKER_POINTS = 6
+_FEWEST_FOR_A_FRONT = 2
 _PLACES = (
     *((4, 4), (4, -4), (-4, 4), (-4, -4), (0, 8), (0, -8)),
     *((x, y) for reach in (14, 24) for x in (reach, -reach) for y in (reach, -reach, 0.7 * reach, -0.7 * reach)),
@@ -30,7 +31,7 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = sty
     """Return the scatter of two columns; networks that lack either are left out.
 
     An arrow goes from each network's baseline to it. Filled points are those of the Pareto front: no other is better in
-    both. Where only one is, there is no front to draw.
+    both. Where only one is, there is no front to draw, and all are filled.
 
     Args:
         rows: networks, with raw numbers under the columns' keys, each with the label of its ``baseline`` if it has one.
@@ -45,7 +46,7 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = sty
     figure, axes = style.new(width, 0.83 * width)
     best = pareto.front(xs, ys, higher_x, higher_y)
     with style.applied():
-        if len(best) > 1:
+        if len(best) >= _FEWEST_FOR_A_FRONT:
             axes.plot(
                 [xs[index] for index in best],
                 [ys[index] for index in best],
@@ -64,7 +65,7 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = sty
                 b,
                 marker=style.MARKERS[index % len(style.MARKERS)],
                 color=style.COLOURS[index % len(style.COLOURS)],
-                markerfacecolor=None if index in best else "white",
+                markerfacecolor=None if index in best or len(best) < _FEWEST_FOR_A_FRONT else "white",
                 markersize=_MARKER_POINTS,
                 zorder=2,
             )
@@ -74,7 +75,7 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = sty
         axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0) if min(ys, default=0.0) >= 0 else None)
         axes.set_xlabel(_heading(x))
         axes.set_ylabel(_heading(y))
-        line = _steps([(xs[index], ys[index]) for index in best], higher_x) if len(best) > 1 else []
+        line = _steps([(xs[index], ys[index]) for index in best], higher_x) if len(best) >= _FEWEST_FOR_A_FRONT else []
         names = [style.name(row["model"]) for row in shown]
         _label(figure, axes, names, list(zip(xs, ys, strict=True)), [line, *arrows])
     return figure
@@ -146,7 +147,7 @@ def _write(axes: Any, name: str, point: _Point, place: _Point, *, tie: bool) -> 
     )
 
 
-def _along(line: Sequence[_Point], steps: int = 12) -> list[_Point]:
+def _along(line: Sequence[_Point], steps: int = 60) -> list[_Point]:
     """Return points along a line of straight pieces."""
     return [
         (x1 + (x2 - x1) * step / steps, y1 + (y2 - y1) * step / steps)

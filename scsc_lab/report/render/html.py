@@ -7,16 +7,14 @@ import gzip
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
 from scsc_lab import units
-from scsc_lab.analysis import pareto
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report import tables
-from scsc_lab.report.document import Document, Grid
-from scsc_lab.report.render import latex
+from scsc_lab.report.document import Document, Grid, Picture
+from scsc_lab.report.render import latex, plots
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line, spans
 
@@ -57,10 +55,16 @@ def document(page: Document, columns: Mapping[str, Column], notes: Notes, pictur
 
     grids = [block for block in page.blocks() if isinstance(block, Grid)]
     found = dict(entry for grid in grids for entry in _described(grid.name, grid.table, columns, notes))
-    networks = next((grid.table for grid in grids if _compared(grid.table)), None)
+    networks = next((grid for grid in grids if _compared(grid.table)), None)
     data = {
         "tables": found,
-        "plot": None if networks is None else _plot(networks, columns),
+        "plot": None if networks is None else plots.networks(networks.table, columns, settings),
+        "plotted": networks and networks.name,
+        "behind": {
+            block.name: plots.behind(block.behind)
+            for block in page.blocks()
+            if isinstance(block, Picture) and block.behind is not None
+        },
         "latex": {sign: latex.text(sign) for sign in sorted(_signs(found)) if latex.text(sign) != sign},
     }
     environment = Environment(
@@ -100,7 +104,7 @@ def _described(
             "cells": [[one_line(cell) for cell in cells] for cells in table.cells()],
             "raw": [[[_raw(row.get(key)) for key in own] for own in keys] for row in table.rows],
             "names": [one_line(str(row.get("model") or row.get("variant") or "")) for row in table.rows],
-            "settings": [_settings(row) for row in table.rows],
+            "settings": [settings(row) for row in table.rows],
             "baselines": _baselines(table, columns) if _compared(table) else [],
         },
     )
@@ -112,7 +116,7 @@ def _raw(value: Any) -> Any:
     return value if value is None or isinstance(value, (int, float)) else one_line(units.plain(value))
 
 
-def _settings(row: Row) -> str:
+def settings(row: Row) -> str:
     """Return how a row's numbers were measured: ``input 224×224, batch 1, threads 2``."""
     known = [f"{key.replace('_', ' ')} {row[key]}" for key in _SETTINGS if row.get(key) is not None]
     if row.get("resolution"):
@@ -190,62 +194,6 @@ def _change(column: Column, row: Row, baseline: Row) -> list[Any]:
         return nothing
     estimate = {keys[0]: value / against}
     return [f"≈{shown.cell(estimate)}", *(estimate.get(key) for key in keys)]
-
-
-def _plot(table: Table, columns: Mapping[str, Column]) -> dict[str, Any]:
-    """Return what the plots need: every measure of two networks or more, with intervals, and the front of every two."""
-    rows = table.rows
-    measures = []
-    for column in columns.values():
-        values = [_scaled(column, row.get(str(column.key))) for row in rows]
-        if sum(value is not None for value in values) > 1:
-            ends = [_interval(column, row) for row in rows]
-            measures.append(
-                {
-                    "name": column.name or column.heading,
-                    "higher": column.better == "higher",
-                    "values": values,
-                    "low": [low for low, _ in ends],
-                    "high": [high for _, high in ends],
-                }
-            )
-    names = [one_line(str(row["model"])) for row in rows]
-    sizes = [units.size(row["resolution"]) for row in rows]
-    return {
-        "names": names,
-        "sizes": sizes,
-        "settings": [_settings(row) for row in rows],
-        "baselines": [names.index(own) if (own := one_line(str(row["baseline"]))) in names else -1 for row in rows],
-        "measures": measures,
-        "fronts": [[_fronts(x, y, sizes) for y in measures] for x in measures],
-        "samples": [[round(1e3 * value, 4) for value in row.get("samples_seconds") or ()] for row in rows],
-    }
-
-
-def _scaled(column: Column, value: Any) -> float | None:
-    return float(f"{column.scale * value:.6g}") if isinstance(value, (int, float)) else None
-
-
-def _interval(column: Column, row: Row) -> tuple[float | None, float | None]:
-    """Return the ends of a number's interval: those of the row, or of a time the quartiles of its samples."""
-    stem = str(column.key).removesuffix("_mean")
-    ends = [row.get(f"{stem}_{end}") for end in ("low", "high")]
-    samples = row.get("samples_seconds") if column.key == "median_seconds" else None
-    if samples and len(samples) > 1:
-        low, _, high = quantiles(samples, n=4, method="inclusive")
-        ends = [low, high]
-    return _scaled(column, ends[0]), _scaled(column, ends[1])
-
-
-def _fronts(x: dict[str, Any], y: dict[str, Any], sizes: Sequence[str]) -> list[list[int]]:
-    """Return the rows on the Pareto front of two measures, one for every input size: other inputs, other tasks."""
-    found = []
-    for size in dict.fromkeys(sizes):
-        pairs = zip(x["values"], y["values"], sizes, strict=True)
-        known = [index for index, (a, b, own) in enumerate(pairs) if own == size and a is not None and b is not None]
-        xs, ys = ([one["values"][index] for index in known] for one in (x, y))
-        found.append([known[index] for index in pareto.front(xs, ys, x["higher"], y["higher"])])
-    return found
 
 
 def _signs(found: Mapping[str, dict[str, Any]]) -> set[str]:
