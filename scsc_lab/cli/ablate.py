@@ -67,14 +67,9 @@ def ablate(
         str,
         typer.Option("--with", metavar="COLUMNS", help=f"Of {', '.join(metrics.words())}."),
     ] = _DEFAULT,
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", metavar="FILE", help="Keep rows in this JSON-lines file; skip those it has."),
-    ] = None,
-    jobs: Annotated[str, typer.Option("--jobs", metavar="N", help="Processes that count.")] = "1",
-    executor: Annotated[
-        str, typer.Option("--executor", metavar="ADDRESS", help="local, or a Dask scheduler, tcp://host:8786.")
-    ] = "local",
+    store: options.Store = None,
+    jobs: options.Jobs = "1",
+    executor: options.Executor = "local",
     figures: Annotated[
         Path | None,
         typer.Option("--figures", metavar="FOLDER", help="Folder of the figures. Default: ablation_MODEL."),
@@ -118,14 +113,9 @@ def ablate(
 
     network = named.networks()[-1]
     variants = _variants(network, [*studies, *configured["studies"]], axes, configured["grid"])
-    tasks = studying.tasks(variants, words, request)
+    tasks = studying.parts(variants, words, request)
     if rows_kept:
-        known = runner.stored(rows_kept)
-        keys = {task.key for task in tasks}
-        repaired = "; a torn last line was cut off" if rows_kept.repaired else ""
-        typer.echo(
-            f"{store}: {len(keys & known.keys())} of {len(keys)} measurements are there already{repaired}", err=True
-        )
+        typer.echo(runner.status(tasks, rows_kept), err=True)
     with (
         runner.executor(executor, processes) as pool,
         progress.stepwise() as advance,
@@ -136,7 +126,7 @@ def ablate(
             typer.echo(f"{store}: {len(rows_kept.rows)} rows are kept; the same command goes on from there", err=True)
         raise KeyboardInterrupt
     columns = [metrics.columns()[word] for word in words]
-    notes = [*metrics.notes(rows, words), *named.notes]
+    notes = [*metrics.notes(studying.with_changes(rows, words), words), *named.notes]
     table = ablations.ablation_tables(rows, columns, notes)
     device = next((str(row["device"]) for row in rows if row.get("device")), "cpu")
     formats.emit(table, run_info(device, request.seed), format, output)

@@ -19,6 +19,7 @@ from scsc_lab.report.figures import style
 from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Request
+from scsc_lab.store import RowStore, check_writable
 
 _BY = ("stage", "module")
 _DEFAULT = ",".join(metrics.words(usual=True))
@@ -66,6 +67,9 @@ def compare(
     data: options.Data = "navon",
     recipe: options.Recipe = "pico",
     recipe_set: options.RecipeSet = None,
+    store: options.Store = None,
+    jobs: options.Jobs = "1",
+    executor: options.Executor = "local",
     baseline: options.Baseline = None,
     width: options.Width = None,
     no_titles: options.NoTitles = False,
@@ -102,8 +106,13 @@ def compare(
     if stage and not {column.word for column in metrics.registry()["erf"].columns} & set(words):
         raise InputError("--stage is that of receptive fields: add erf to --with")
 
+    processes = options.whole("--jobs", jobs)
+    if store:
+        check_writable(store)
+    kept = RowStore(store) if store else None
+
     from scsc_lab.experiments import compare as comparing
-    from scsc_lab.experiments import own_results
+    from scsc_lab.experiments import own_results, runner
 
     found = named.networks()
     labels = [str(network) for network in found]
@@ -118,8 +127,10 @@ def compare(
         rows = comparing.side_by_side(found, by, images)
         formats.emit(comparison.blocks_table(rows, labels, by), run_info(), format, output)
         return 0
-    with progress.stepwise() as told:
-        measured = comparing.measure(found, words, request, baseline=index, own=own, progress=told)
+    with runner.executor(executor, processes) as pool, progress.stepwise() as told:
+        measured = comparing.measure(
+            found, words, request, baseline=index, own=own, store=kept, executor=pool, progress=told
+        )
     notes = (*measured.notes, *named.notes)
     table = comparison.comparison_table(measured.rows, measured.columns, notes)
     formats.emit(table, run_info(_device(measured.rows), request.seed), format, output)

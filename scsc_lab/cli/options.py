@@ -130,6 +130,14 @@ Seeds = Annotated[
         "--seeds", metavar="N", help="Training runs of each network (default: 10), initialisations of each field (3)."
     ),
 ]
+Store = Annotated[
+    Path | None,
+    typer.Option("--store", metavar="FILE", help="Keep rows in this JSON-lines file; skip those it has."),
+]
+Jobs = Annotated[str, typer.Option("--jobs", metavar="N", help="Processes that count, and train, side by side.")]
+Executor = Annotated[
+    str, typer.Option("--executor", metavar="ADDRESS", help="local, or a Dask scheduler, tcp://host:8786.")
+]
 Seed = Annotated[str, typer.Option("--seed", metavar="N", help="Seed of everything drawn at random.")]
 Baseline = Annotated[
     str | None,

@@ -75,19 +75,40 @@ def timed() -> Iterator[Callable[[str, float, float | None], None] | None]:
 
 
 @contextlib.contextmanager
-def stepwise() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Show which of several long steps is being done, and how many are left; nothing where the output is piped.
+def stepwise() -> Iterator[Callable[[str, float, int], None] | None]:
+    """Show which of several long steps is being done, and how long is left; nothing where the output is piped.
 
     Yields:
-        A function that is told the step, the number of steps done and to do, or ``None`` where nothing is shown.
+        A function that is told the step, the number of steps done, the share of the one under way among them, and the
+        number to do; or ``None`` where nothing is shown.
     """
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("")
-        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of, refresh=True)
+    shown = [TextColumn(f"{{task.{name}}}", markup=False) for name in ("fields[left]", "description")]
+    bar = Progress(
+        BarColumn(10), MofNCompleteColumn(), *shown, console=Console(stderr=True), transient=True, auto_refresh=False
+    )
+    with bar:
+        task = bar.add_task("", left="")
+        started: tuple[float, float] | None = None
+
+        def tell(what: str, done: float, of: int) -> None:
+            nonlocal started
+            now = time.monotonic()
+            started = started or (now, done)
+            gained = done - started[1]
+            left = f"{_clock((now - started[0]) * (of - done) / gained)} left" if gained > 0 else ""
+            bar.update(task, description=what, completed=done, total=of, left=left, refresh=True)
+
+        yield tell
+
+
+def _clock(seconds: float) -> str:
+    """Return a time as ``2:05`` minutes or ``1:02:05`` hours."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -58,18 +58,17 @@ def train(
     self_test: Annotated[
         bool, typer.Option("--self-test", help="The baseline against itself with other seeds: the noise floor.")
     ] = False,
-    store: Annotated[
-        Path | None,
-        typer.Option("--store", metavar="FILE", help="Keep runs in this JSON-lines file; skip those it has."),
-    ] = None,
-    jobs: Annotated[str, typer.Option("--jobs", metavar="N", help="Processes that train, a run each.")] = "1",
-    executor: Annotated[
-        str, typer.Option("--executor", metavar="ADDRESS", help="local, or a Dask scheduler, tcp://host:8786.")
-    ] = "local",
+    store: options.Store = None,
+    jobs: options.Jobs = "1",
+    executor: options.Executor = "local",
     workers: Annotated[str, typer.Option("--workers", metavar="N", help="Processes that read images.")] = "0",
     write_weights: Annotated[
         Path | None,
-        typer.Option("--write-weights", metavar="FOLDER", help="Write trained weights there, for --weights."),
+        typer.Option(
+            "--write-weights",
+            metavar="FOLDER",
+            help="Write trained weights there, for --weights; a run whose weights are not there is trained again.",
+        ),
     ] = None,
     suffix: Annotated[
         str, typer.Option("--weights-format", metavar="SUFFIX", help=f"{' or '.join(_SUFFIXES)}.")
@@ -136,18 +135,20 @@ def train(
 
     from scsc_lab.experiments import runner
     from scsc_lab.experiments import train as studying
+    from scsc_lab.experiments.runner import Task
     from scsc_lab.metrics import accuracy, training
 
     settings = dataclasses.replace(
         training.configure(request),
         workers=0 if workers == "0" else options.whole("--workers", workers, 1024),
-        checkpoints=str(store.with_name(f"{store.stem}.checkpoints")) if store else "",
         weights=str(write_weights) if write_weights else "",
         suffix=suffix,
     )
-    settings = dataclasses.replace(settings, plan=dataclasses.replace(settings.plan, size=named.resolution))
     found = named.networks()
     kept = RowStore(store) if store else None
+    if kept and kept.rows:
+        parts = runner.single([Task("accuracy", (network,), settings).parts() for network in found])
+        typer.echo(runner.status(parts, kept), err=True)
     from scsc_lab.training import processes as spread
 
     with spread.joined() as shard, _quiet(shard.rank > 0), runner.executor(executor, processes) as pool:
@@ -162,17 +163,17 @@ def train(
                 executor=pool,
                 progress=told,
             )
-        if trained.interrupted:
-            if kept:
-                typer.echo(f"{store}: {len(kept.rows)} runs are kept; the same command goes on from there", err=True)
+        if trained.interrupted and kept:
+            typer.echo(f"{store}: {len(kept.rows)} runs are kept; the same command goes on from there", err=True)
             raise KeyboardInterrupt
-        notes = [*_notes(trained.networks), *accuracy.notes(trained.networks), *named.notes]
+        cut_short = ["CUT SHORT: runs are missing."] if trained.interrupted else []
+        notes = [*_notes(trained.networks), *accuracy.notes(trained.networks), *named.notes, *cut_short]
         table = tables.table(trained.networks, trained.runs, notes)
         where = next((str(row["device"]) for row in trained.runs), "cpu")
         if shard.rank == 0:
             formats.emit(table, run_info(where, request.seed), format, output)
             _draw(trained.networks, plot, curves)
-    return 0
+    return 130 if trained.interrupted else 0
 
 
 def _notes(rows: tuple[dict[str, object], ...]) -> list[str]:

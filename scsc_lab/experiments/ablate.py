@@ -28,6 +28,11 @@ def tasks(variants: Sequence[Variant], words: Sequence[str], request: Request) -
     return [task for variant, own in _tasks(variants, words, request) for task in own]
 
 
+def parts(variants: Sequence[Variant], words: Sequence[str], request: Request) -> list[Task]:
+    """Return the single measurements of :func:`tasks`, as a store keeps them."""
+    return runner.single([task.parts() for task in tasks(variants, words, request)])
+
+
 def run(
     variants: Sequence[Variant],
     words: Sequence[str],

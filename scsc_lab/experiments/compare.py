@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from scsc_lab import metrics, units
@@ -12,6 +13,7 @@ from scsc_lab.experiments.runner import Progress
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column, with_changes
 from scsc_lab.settings import Request
+from scsc_lab.store import RowStore
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ def measure(
     *,
     baseline: int = 0,
     own: Mapping[str, Mapping[str, float]] | None = None,
+    store: RowStore | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Return networks side by side, each with its change against the baseline.
@@ -48,6 +52,8 @@ def measure(
         request: what is said about measuring.
         baseline: which network the others are compared with.
         own: the user's own values by metric by network, under ``user:<metric>`` in the rows.
+        store: where rows are added as they are measured; what it has is not measured again.
+        executor: where that is measured which may run anywhere; this process without one.
         progress: told what is being measured, the number of things done and to do.
 
     Raises:
@@ -57,7 +63,7 @@ def measure(
     labels = [str(network) for network in networks]
     runner.check_names(networks)
     wanted = metrics.chosen(words)
-    measured = runner.run(runner.tasks(wanted, networks, request, baseline), progress=progress)
+    measured = runner.run(runner.tasks(wanted, networks, request, baseline), store, executor, progress)
     rows = runner.merged(measured.rows, networks, request)
     for row in rows:
         row |= {f"user:{metric}": value for metric, value in (own or {}).get(str(row["model"]), {}).items()}

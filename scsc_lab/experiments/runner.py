@@ -9,24 +9,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scsc_lab import metrics
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
+from scsc_lab.experiments import kept
 from scsc_lab.metrics import Metric, Tell
 from scsc_lab.provenance import machine, versions
 from scsc_lab.records import Row
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
 
-Progress = Callable[[str, int, int], None]
-"""Told what is being measured, the number of tasks done and to do."""
+Progress = Callable[[str, float, int], None]
+"""Told what is being measured, the number of tasks done, the share of the one under way among them, and to do."""
 
 CUT_SHORT = "cut short"
 """What a metric says, under ``<metric>_status``, of a row that an interrupt ended: it is shown and not kept."""
@@ -65,10 +68,32 @@ class Task:
         """Whether every network has a name, so that the task has a key."""
         return all(network.module is None for network in self.networks)
 
+    @property
+    def kind(self) -> Metric:
+        """The metric itself."""
+        return metrics.registry()[self.metric]
+
+    def parts(self, folder: Path | None = None) -> list[Task]:
+        """Return the tasks that it is made of, each kept and gone on from by itself; it alone if it has none.
+
+        Args:
+            folder: where they keep what they go on from if they are killed; they do not without one.
+        """
+        made_of = self.kind.parts
+        if made_of is not None:
+            (network,) = self.networks
+            found = [Task(made_of.metric, (network,), own) for own in made_of.split(network, self.settings)]
+        else:
+            found = [self]
+        placed = found[0].kind.placed if found else None
+        if folder is None or placed is None:
+            return found
+        return [dataclasses.replace(task, settings=placed(task.settings, folder)) for task in found]
+
     def measure(self, tell: Tell) -> list[Row]:
-        """Return one row a network, in order."""
-        metric = metrics.registry()[self.metric]
-        return metric.measure(self.networks, self.settings, tell)
+        """Return one row a network, in order; of a task that is not made of parts."""
+        assert self.kind.measure is not None
+        return self.kind.measure(self.networks, self.settings, tell)
 
 
 @dataclass(frozen=True)
@@ -110,6 +135,9 @@ def run(
 ) -> Measured:
     """Measure tasks; what the store holds is not measured again, and equal tasks are measured once.
 
+    Tasks that are made of parts are measured part by part, in turns, so that pairs of one seed end together; an
+    interrupt leaves them with the parts that are there, and the status ``cut short``.
+
     Args:
         given: what to measure.
         store: where rows are added as they are measured.
@@ -124,15 +152,46 @@ def run(
         InputError: if a network does not fit, or a process that measures has died; what was measured is kept.
         KeyboardInterrupt: if nothing is there to show.
     """
-    kept = store is not None or executor is not None
-    keys = {task: task.key if kept or task.named else f"task {index}" for index, task in enumerate(given)}
-    known = stored(store)
+    folder = store.path.with_name(f"{store.path.stem}.checkpoints") if store is not None else None
+    parts = {task: task.parts(folder) for task in given}
+    measured = _run(single(parts.values()), store, executor, progress)
+    rows: dict[Task, list[Row]] = {}
+    for task, own in parts.items():
+        found = [measured.rows[part] for part in own if part in measured.rows]
+        if found and task.kind.parts is None:
+            rows[task] = found[0]
+        elif found and task.kind.parts is not None:
+            status = {} if len(found) == len(own) else {f"{task.metric}_status": CUT_SHORT}
+            rows[task] = [{**task.kind.parts.join([row for (row,) in found]), **status}]
+    return Measured(rows, measured.interrupted)
+
+
+def single(parts: Iterable[Sequence[Task]]) -> list[Task]:
+    """Return all parts of tasks in the order in which they are measured, each once.
+
+    Args:
+        parts: those of each task; the first part of each, then the second of each that has one, and so on.
+    """
+    by_turns = itertools.chain.from_iterable(itertools.zip_longest(*parts))
+    return list(dict.fromkeys(task for task in by_turns if task is not None))
+
+
+def _run(
+    given: Sequence[Task], store: RowStore | None, executor: Executor | None, progress: Progress | None
+) -> Measured:
+    """Measure tasks that are not made of parts; see :func:`run`."""
+    keyed = store is not None or executor is not None
+    keys = {task: task.key if keyed or task.named else f"task {index}" for index, task in enumerate(given)}
+    known = there(given, store)
     missing = {keys[task]: task for task in given if keys[task] not in known}
+    for task in given:
+        if keys[task] in known:
+            _tidy(task)
     done, interrupted = len(given) - len(missing), False
 
-    def tell(what: str) -> None:
+    def tell(what: str, share: float = 0.0) -> None:
         if progress:
-            progress(what, min(done, len(given)), len(given))
+            progress(what, min(done + share, len(given)), len(given))
 
     try:
         for task, rows in _measured(list(missing.values()), store, executor, tell):
@@ -141,8 +200,9 @@ def run(
             interrupted = any(row.get(f"{task.metric}_status") == CUT_SHORT for row in rows)
             if interrupted:
                 break
-            if store is not None and metrics.registry()[task.metric].kept:
+            if store is not None and task.kind.kept:
                 known[keys[task]] = _keep(store, task, keys[task], rows)
+                _tidy(task)
             tell(f"{task.metric} of {task.networks[-1]}")
     except KeyboardInterrupt:
         if not known:
@@ -167,8 +227,6 @@ def _position(task: Task, network: Network) -> int | None:
     same = [at for at, one in enumerate(task.networks) if one is network]
     return next(iter(same or [at for at, one in enumerate(task.networks) if one == network]), None)
 
-
-_BOOKKEEPING = ("key", "metric", "position", "of", "model", "network", "resolution")
 
 _versions, _machine = functools.cache(versions), functools.cache(machine)
 
@@ -197,50 +255,37 @@ def _named(network: Network, request: Request) -> Row:
     return {"model": str(network), **own, "resolution": list(resolution(network)), "batch": request.batch}
 
 
-def stored(store: RowStore | None) -> dict[str, list[Row]]:
-    """Return the rows of every task that the store has whole, by its key.
+def there(given: Sequence[Task], store: RowStore | None) -> dict[str, list[Row]]:
+    """Return the rows of every task that the store has whole, by key; those that lack a file are left out of it.
+
+    Args:
+        given: tasks that are not made of parts, whose settings say which files are wanted beside the rows.
+        store: the store, if there is one.
 
     Raises:
-        InputError: if something else stands where a metric has a number.
+        InputError: as for :func:`scsc_lab.experiments.kept.stored`.
     """
-    keys = dict.fromkeys(str(row["key"]) for row in store.rows if "key" in row) if store else {}
-    found = {key: _stored(store, key) for key in keys} if store else {}
-    return {key: rows for key, rows in found.items() if rows is not None}
+    if store is not None:
+        wanting = {task.key: task for task in given if task.kind.lacks is not metrics.nothing_lacks}
+        store.leave_out(
+            lambda row: row.get("key") in wanting and wanting[row["key"]].kind.lacks(row, wanting[row["key"]].settings)
+        )
+    return kept.stored(store)
 
 
-def _stored(store: RowStore, key: str) -> list[Row] | None:
-    """Return the rows of one task if the store has all of them; see :func:`stored`."""
-    rows = [row for row in store.find(key) if _is_placed(row)]
-    if not rows or not _whole(rows):
-        return None
-    bare = _bare(rows)
-    for row in bare:
-        wrong = next((name for name in _numbers() & row.keys() if not _is_number(row[name])), None)
-        if wrong is not None:
-            raise InputError(f"{store.path}: {wrong} of the row {key} is {row[wrong]!r}, no number")
-    return bare
+def status(given: Sequence[Task], store: RowStore) -> str:
+    """Return one line on how many of some tasks a store has, and how many of those are measured again for a file."""
+    before, known = kept.stored(store).keys(), there(given, store)
+    keys = {task.key for task in given}
+    lacking = len(keys & (before - known.keys()))
+    again = f"; {lacking} without the file that is wanted are measured again" if lacking else ""
+    repaired = "; a torn last line was cut off" if store.repaired else ""
+    return f"{store.path}: {len(keys & known.keys())} of {len(keys)} measurements are there already{again}{repaired}"
 
 
-def _is_placed(row: Row) -> bool:
-    """Return whether a row says of which metric and of which of a task's networks it is."""
-    return "metric" in row and all(type(row.get(name)) is int for name in ("position", "of"))
-
-
-@functools.cache
-def _numbers() -> frozenset[str]:
-    """Return the keys under which metrics have numbers."""
-    columns = (column for metric in metrics.registry().values() for column in metric.columns if column.number)
-    return frozenset(key for column in columns for key in ([column.key] if isinstance(column.key, str) else column.key))
-
-
-def _is_number(value: object) -> bool:
-    return value is None or isinstance(value, (int, float))
-
-
-def _whole(rows: Sequence[Row]) -> bool:
-    """Return whether rows of one key are those of every network of one task."""
-    positions = sorted({int(row["position"]) for row in rows})
-    return all(positions == [*range(row["of"])] for row in rows)
+def _tidy(task: Task) -> None:
+    if task.kind.tidy is not None:
+        task.kind.tidy(task.networks, task.settings)
 
 
 def _keep(store: RowStore, task: Task, key: str, rows: Sequence[Row]) -> list[Row]:
@@ -250,16 +295,10 @@ def _keep(store: RowStore, task: Task, key: str, rows: Sequence[Row]) -> list[Ro
         head = {"key": key, "metric": task.metric, "position": position, "of": len(rows), "model": str(network)}
         whole.append({**head, "network": network.text, "resolution": list(resolution(network)), **row})
     store.keep(whole)
-    there = _stored(store, key)
+    there = kept.one(store, key)
     if there is None:
         raise InputError(f"{store.path} has rows {key} that are not those of {task.metric}: take another file")
     return there
-
-
-def _bare(rows: Iterable[Row]) -> list[Row]:
-    """Return what was measured, in the order of the networks, without what a store adds."""
-    ordered = {int(row["position"]): row for row in rows}  # the last of a position, where there are several
-    return [{k: v for k, v in ordered[at].items() if k not in _BOOKKEEPING} for at in sorted(ordered)]
 
 
 def _measured(
@@ -283,13 +322,17 @@ def _measured(
     for task in ordered:
         if store is not None:
             store.refresh()  # another process may have measured it meanwhile
-        there = _stored(store, task.key) if store is not None else None
+        there = kept.one(store, task.key) if store is not None else None
         yield task, there or task.measure(tell)
 
 
 def measure_elsewhere(task: Task) -> list[Row]:
     """Measure a task in a process that has nobody to tell."""
-    return task.measure(lambda what: None)
+    return task.measure(_silent)
+
+
+def _silent(what: str, share: float = 0.0) -> None:
+    """Tell nobody."""
 
 
 def executor(kind: str, jobs: int) -> AbstractContextManager[Executor | None]:

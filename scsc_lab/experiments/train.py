@@ -1,19 +1,18 @@
-"""Training runs, network × seed: one task each, and what they come to, paired against a baseline."""
+"""Training runs, network × seed, and what they come to, paired against a baseline."""
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from scsc_lab.analysis import paired_seeds
 from scsc_lab.architectures.network import Network
 from scsc_lab.experiments import runner
 from scsc_lab.experiments.runner import Progress, Task
 from scsc_lab.metrics import accuracy
 from scsc_lab.records import Row
+from scsc_lab.report.tables import with_changes
 from scsc_lab.store import RowStore
 from scsc_lab.training.plan import Training
 
@@ -60,21 +59,18 @@ def measure(
         InputError: if network, data and recipe do not go together.
     """
     arms = _arms(networks, settings, baseline, self_test)
-    tasks = [
-        [Task("training", (network,), dataclasses.replace(own, seeds=(seed,))) for seed in own.seeds]
-        for network, own, _ in arms
-    ]
-    ordered = [task for together in zip(*tasks, strict=True) for task in together]  # seed by seed: pairs end together
-    measured = runner.run(list(dict.fromkeys(ordered)), store, executor, progress)
-    if store is not None and settings.checkpoints and not measured.interrupted:
-        shutil.rmtree(settings.checkpoints, ignore_errors=True)  # every run has its row
-    rows = [
-        [{"model": label, **measured.rows[task][0]} for task in own if task in measured.rows]
-        for own, (_, _, label) in zip(tasks, arms, strict=True)
-    ]
+    tasks = [Task("accuracy", (network,), own) for network, own, _ in arms]
+    measured = runner.run(tasks, store, executor, progress)
+    found = []
+    for task, (_, own, label) in zip(tasks, arms, strict=True):
+        (row,) = measured.rows.get(task) or [{}]
+        first = own.seeds[0] - settings.seeds[0]  # runs of the self-test are paired in their order
+        found.append(
+            [{"model": label, **run, **({"pair": run["seed"] - first} if first else {})} for run in row.get("runs", ())]
+        )
     return Trained(
-        tuple(row for own in rows for row in own),
-        tuple(summaries(rows, 0 if self_test else baseline, delta)),
+        tuple(run for own in found for run in own),
+        tuple(summaries(found, 0 if self_test else baseline, delta)),
         measured.interrupted,
     )
 
@@ -83,20 +79,16 @@ def summaries(runs: Sequence[Sequence[Row]], baseline: int = 0, delta: float = a
     """Return one row a network from the rows of its runs: mean, deviation, and the difference to the baseline.
 
     Args:
-        runs: the rows of each network's runs, paired by their place; a network without runs is left out.
+        runs: the rows of each network's runs; those of one seed are a pair. A network without runs is left out.
         baseline: which network the others are compared with.
         delta: difference in points that counts as none.
     """
     found = [{"model": own[0]["model"], **accuracy.summary(own)} for own in runs if own]
-    reference = next((row for row in found if runs[baseline] and row["model"] == runs[baseline][0]["model"]), None)
-    others = [row for row in found if row is not reference]
-    for row in others:
-        row |= accuracy.against(row, reference, delta) if reference else {}
-    compared = [row for row in others if row.get("p_value") is not None]
-    for row, adjusted in zip(compared, paired_seeds.holm([row["p_value"] for row in compared]), strict=True):
-        row["p_holm"] = adjusted
+    place = sum(bool(own) for own in runs[:baseline])
+    if runs[baseline]:
+        found = with_changes(found, [accuracy.column(delta)], place)
     for row in found:
-        row["baseline"] = reference["model"] if reference else None
+        row["baseline"] = found[place]["model"] if runs[baseline] else None
         row["verdict"] = row.pop("accuracy_verdict", None)
     return found
 

@@ -11,7 +11,8 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
@@ -19,13 +20,37 @@ from scsc_lab.records import Row
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Request
 
-Tell = Callable[[str], None]
-"""Told what is being done."""
+
+class Tell(Protocol):
+    """Told what is being done, and which share of the measurement is."""
+
+    def __call__(self, what: str, share: float = 0.0, /) -> None:
+        """Take a line of text and a share from 0 to 1."""
 
 
 def no_notes(rows: Sequence[Row]) -> list[str]:
     """Return no notes."""
     return []
+
+
+def nothing_lacks(row: Row, settings: Any) -> bool:
+    """Return that a row lacks nothing."""
+    return False
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a metric is made of: measurements of another metric, each kept and gone on from by itself.
+
+    Attributes:
+        metric: name of the other metric.
+        split: takes a network and the settings; returns the settings of each part.
+        join: takes the rows of the parts that are there, at least one, and returns the network's row.
+    """
+
+    metric: str
+    split: Callable[[Network, Any], list[Any]]
+    join: Callable[[Sequence[Row]], Row]
 
 
 @dataclass(frozen=True)
@@ -35,27 +60,37 @@ class Metric:
     Attributes:
         name: what it is called in rows and keys.
         columns: the numbers it gives; each has a ``word`` that ``--with`` and ``--plot`` take.
-        measure: takes networks, the settings and what to tell; returns one row a network, in order. Where the
-            networks are measured together the first is the baseline.
         configure: returns the settings, frozen data, from what a command was told.
+        measure: takes networks, the settings and what to tell; returns one row a network, in order. Where the
+            networks are measured together the first is the baseline. ``None`` where it is made of parts.
+        parts: what it is made of, if it does not measure itself.
         notes: returns what must be known to read its columns, from rows.
         where: ``anywhere``; ``alone``: nothing else may run on the machine; ``accelerator``.
         together: whether networks are measured side by side, in one go.
         kept: whether a store keeps its rows; what costs nothing need not be kept.
         usual: whether a comparison shows it unless told otherwise.
         seldom: words of the columns that it does not show even then.
+        placed: takes the settings and a folder; returns the settings with the folder as the place of whatever a
+            measurement that was killed goes on from.
+        tidy: takes networks and settings; removes what was there to go on from: the rows are kept.
+        lacks: takes a row that is kept and settings; returns whether a file is gone, or was never written, that the
+            settings want beside the row. Such a row is measured again.
     """
 
     name: str
     columns: tuple[Column, ...]
-    measure: Callable[[Sequence[Network], Any, Tell], list[Row]]
     configure: Callable[[Request], Any]
+    measure: Callable[[Sequence[Network], Any, Tell], list[Row]] | None = None
+    parts: Parts | None = None
     notes: Callable[[Sequence[Row]], list[str]] = no_notes
     where: Literal["anywhere", "alone", "accelerator"] = "anywhere"
     together: bool = False
     kept: bool = True
     usual: bool = True
     seldom: tuple[str, ...] = ()
+    placed: Callable[[Any, Path], Any] | None = None
+    tidy: Callable[[Sequence[Network], Any], None] | None = None
+    lacks: Callable[[Row, Any], bool] = nothing_lacks
 
 
 @functools.cache

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import statistics
 from collections.abc import Sequence
 
 from scsc_lab import units
 from scsc_lab.architectures.network import Network
-from scsc_lab.metrics import Metric, Tell, training
+from scsc_lab.metrics import Metric, Parts, training
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.training.plan import FEWEST_SEEDS, Training
@@ -16,13 +18,20 @@ DELTA = 0.5
 """Difference in points that counts as none."""
 
 
-def measure(networks: Sequence[Network], settings: Training, tell: Tell) -> list[Row]:
-    """Return one row a network, with its runs under ``runs``; each seed's are a pair with every other network's."""
-    return [summary([training.run(network, settings, seed, tell) for seed in settings.seeds]) for network in networks]
+def runs(network: Network, settings: Training) -> list[Training]:
+    """Return the settings of a network's runs, one a seed: inputs at the network's resolution, the device's name."""
+    from scsc_lab.execution.device import find
+
+    plan = dataclasses.replace(settings.plan, size=network.resolution)
+    one = dataclasses.replace(settings, plan=plan, device=str(find(settings.device)))
+    return [dataclasses.replace(one, seeds=(seed,)) for seed in settings.seeds]
 
 
 def summary(runs: Sequence[Row]) -> Row:
-    """Return what the runs of one network come to: mean and deviation over the seeds that did not diverge."""
+    """Return what the runs of one network come to: mean and deviation over the seeds that did not diverge.
+
+    The runs themselves stand under ``runs``; each is a pair with the run of the same seed of every other network.
+    """
     found: Row = {"runs": [dict(run) for run in runs], "seeds": len(runs)}
     keys = [key for run in runs[:1] for key in run if key == "accuracy" or key.endswith("_accuracy")]
     for key in keys:
@@ -35,12 +44,14 @@ def summary(runs: Sequence[Row]) -> Row:
 def against(row: Row, baseline: Row, delta: float = DELTA) -> Row:
     """Return how a row's accuracy differs from the baseline's, over the pairs of which both runs are complete.
 
-    Runs are paired in their order; see :func:`scsc_lab.analysis.paired_seeds.compare`.
+    Runs of one seed are a pair, or of one ``pair`` where they say so; see
+    :func:`scsc_lab.analysis.paired_seeds.compare`.
     """
+    others = {pair_of(run): run for run in row.get("runs") or ()}
     pairs = [
-        (one["accuracy"], two["accuracy"])
-        for one, two in zip(baseline.get("runs") or (), row.get("runs") or (), strict=False)
-        if one["status"] == two["status"] == "complete"
+        (one["accuracy"], others[pair_of(one)]["accuracy"])
+        for one in baseline.get("runs") or ()
+        if pair_of(one) in others and one["status"] == others[pair_of(one)]["status"] == "complete"
     ]
     if not pairs:
         return {}
@@ -59,52 +70,91 @@ def against(row: Row, baseline: Row, delta: float = DELTA) -> Row:
     }
 
 
+def pair_of(run: Row) -> int:
+    """Return what a run is paired by: its seed, unless it is a pair with runs of other seeds."""
+    return int(run["pair"] if "pair" in run else run["seed"])
+
+
+def adjusted(rows: Sequence[Row]) -> list[Row]:
+    """Return what is to be added to each row of a table: its p value adjusted for their number, by Holm's method."""
+    from scsc_lab.analysis.paired_seeds import holm
+
+    compared = [index for index, row in enumerate(rows) if row.get("p_value") is not None]
+    found: list[Row] = [{} for _ in rows]
+    for index, p_value in zip(compared, holm([rows[index]["p_value"] for index in compared]), strict=True):
+        found[index] = {"p_holm": p_value}
+    return found
+
+
 def notes(rows: Sequence[Row]) -> list[str]:
     """Return how the networks were trained, which runs diverged, and what the seeds can and cannot tell."""
     trained = [row for row in rows if row.get("runs")]
     if not trained:
         return []
-    first = trained[0]["runs"][0]
-    epochs = f"{first['epochs']} epoch{'s' if first['epochs'] != 1 else ''}"
+    said = dict.fromkeys(_how(run) for row in trained for run in row["runs"])
+    numbers = sorted({len(row["runs"]) for row in trained})
+    seeds = f"{' to '.join(dict.fromkeys((str(numbers[0]), str(numbers[-1]))))} seeds"
     found = [
-        f"Accuracy: {first['data']}, recipe {first['recipe']}, {epochs} of {first['train_images']:,} images, "
-        f"{len(trained[0]['runs'])} seeds, the last epoch, {first['test_images']:,} test images; the mean over "
-        "seeds; differences over pairs of one seed, with their 95% t interval; as by `scsc-lab train`."
+        f"Accuracy: {'; '.join(said)}; {seeds}, the last epoch of each, the mean over them; differences over pairs of "
+        "one seed, with their 95% t interval; as by `scsc-lab train`."
     ]
     for row in trained:
         diverged = [str(run["seed"]) for run in row["runs"] if run["status"] != "complete"]
         if diverged:
             found.append(f"{row['model']}: DIVERGED with seed {', '.join(diverged)}; left out.")
-    if len(trained) > 1 and min(len(row["runs"]) for row in trained) < FEWEST_SEEDS:
-        found.append("Fewer than 6 seeds: no verdict, since a sign-flip test cannot reach 5 % with them.")
-    verdicts = [f"{row['model']} {row['accuracy_verdict']}" for row in trained if row.get("accuracy_verdict")]
-    return found + ([f"Verdict on accuracy: {', '.join(verdicts)}."] if verdicts else [])
+    if any(row.get("pairs", FEWEST_SEEDS) < FEWEST_SEEDS for row in trained):
+        found.append("Fewer than 6 pairs: no verdict, since a sign-flip test cannot reach 5 % with them.")
+    verdicts = [
+        f"{row['model']} {row['accuracy_verdict']} (p {units.probability(row['p_value'])}, "
+        f"Holm {units.probability(row.get('p_holm'))}; ρ {units.correlation(row['pair_correlation'])})"
+        for row in trained
+        if row.get("accuracy_verdict")
+    ]
+    if verdicts:
+        found.append(f"Verdict on accuracy, with the exact sign-flip p and Holm's for all rows: {'; '.join(verdicts)}.")
+    return list(dict.fromkeys(found))
+
+
+def _how(run: Row) -> str:
+    epochs = f"{run['epochs']} epoch{'s' if run['epochs'] != 1 else ''}"
+    return (
+        f"{run['data']}, recipe {run['recipe']}, {epochs} of {run['train_images']:,} images, "
+        f"{run['test_images']:,} test images"
+    )
+
+
+def column(delta: float = DELTA) -> Column:
+    """Return the column of accuracies, with its paired differences.
+
+    Args:
+        delta: difference in points that counts as none.
+    """
+    shown = Column(
+        ("accuracy_difference", "difference_low", "difference_high"), "Δ accuracy, points", units.points_interval
+    )
+    return Column(
+        "accuracy_mean",
+        "accuracy (%)",
+        units.decimal,
+        word="accuracy",
+        better="higher",
+        question="Is it more accurate?",
+        change=Change(
+            shown,
+            "difference",
+            "Δ points, 95%",
+            scale=1.0,
+            paired=functools.partial(against, delta=delta),
+            across=adjusted,
+        ),
+    )
 
 
 METRIC = Metric(
     name="accuracy",
-    columns=(
-        Column(
-            "accuracy_mean",
-            "accuracy (%)",
-            units.decimal,
-            word="accuracy",
-            better="higher",
-            change=Change(
-                Column(
-                    ("accuracy_difference", "difference_low", "difference_high"),
-                    "Δ accuracy, points",
-                    units.points_interval,
-                ),
-                "difference",
-                "Δ points, 95%",
-                scale=1.0,
-                paired=against,
-            ),
-        ),
-    ),
-    measure=measure,
+    columns=(column(),),
     configure=training.configure,
+    parts=Parts("training", runs, summary),
     notes=notes,
     usual=False,
 )

@@ -154,6 +154,13 @@ def _column(share: float) -> Column:
     )
 
 
+def lacks(row: Row, settings: Protocol) -> bool:
+    """Return whether a map is wanted that is not in its folder."""
+    if settings.maps is None or "erf_failure" in row:
+        return False
+    return not (settings.maps / file_name(str(row.get("map_file", "")))).is_file()
+
+
 METRIC = Metric(
     name="erf",
     columns=tuple(_column(share) for share in sorted(SHARES, key=lambda share: share != 0.5)),
@@ -161,5 +168,6 @@ METRIC = Metric(
     configure=configure,
     notes=notes,
     seldom=tuple(key(share) for share in SHARES if share != 0.5),
+    lacks=lacks,
 )
 ORDER = 3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from scsc_lab.training.plan import SEEDS, Input, Training, plan
 if TYPE_CHECKING:
     from torch import nn
 
+    from scsc_lab.training.loop import Report
 
 _TOLD_EVERY = 10
 
@@ -55,7 +58,7 @@ def run(network: Network, settings: Training, seed: int, tell: Tell) -> Row:
 
     torch.set_num_threads(settings.threads)
     device = find(settings.device)
-    report = _report(network, settings, seed, tell)
+    report = _report(network, seed, tell)
     place = training.Place(
         str(device), settings.workers, _checkpoint(network, settings, seed), processes.shard(), report
     )
@@ -69,11 +72,37 @@ def run(network: Network, settings: Training, seed: int, tell: Tell) -> Row:
     found = count(module.cpu(), (1, *row.pop("input")))
     first = next((cell.macs for cell in found.cells if cell.macs), 0)
     images = len(trained.curve) * (row["train_images"] // row["batch_size"]) * row["batch_size"]
-    if settings.weights:
-        name = f"{file_name(str(network))}-{file_name(settings.plan.data)}-{seed}{settings.suffix}"
-        row["weights_file"] = name
+    if settings.weights and trained.status == "complete":
+        row["weights_file"] = name = weights_name(network, settings, seed)
         save(module, Path(settings.weights) / name)
     return {**row, "train_macs": images * (3 * found.macs - first), "device": str(device), "versions": versions()}
+
+
+def weights_name(network: Network, settings: Training, seed: int) -> str:
+    """Return the name of the file that a run's weights are written to."""
+    return f"{file_name(str(network))}-{file_name(settings.plan.data)}-{seed}{settings.suffix}"
+
+
+def placed(settings: Training, folder: Path) -> Training:
+    """Return the settings with a folder as the place of the files that runs go on from."""
+    return dataclasses.replace(settings, checkpoints=str(folder))
+
+
+def tidy(networks: Sequence[Network], settings: Training) -> None:
+    """Remove the files that runs would go on from, and their folder with the last of them."""
+    for network in networks:
+        path = _checkpoint(network, settings, settings.seeds[0])
+        if path is not None:
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is not there, or holds what other runs go on from
+                path.parent.rmdir()
+
+
+def lacks(row: Row, settings: Training) -> bool:
+    """Return whether weights are wanted that are not in their folder; a run that diverged has none."""
+    if not settings.weights or row.get("status") != "complete":
+        return False
+    return not (Path(settings.weights) / str(row.get("weights_file", ""))).is_file()
 
 
 def own_input(network: Network) -> Input:
@@ -120,12 +149,22 @@ def _checkpoint(network: Network, settings: Training, seed: int) -> Path | None:
     return Path(settings.checkpoints) / f"{digest}.pth"
 
 
-def _report(network: Network, settings: Training, seed: int, tell: Tell) -> Callable[[int, float, float, float], None]:
-    def report(step: int, loss: float, rate: float, waiting: float) -> None:
-        if step % _TOLD_EVERY == 0:
-            tell(f"{network}, seed {seed}: step {step}, loss {loss:.3f}, {rate:.0f} images/s, waiting {waiting:.0%}")
+def _report(network: Network, seed: int, tell: Tell) -> Report:
+    def report(step: int, steps: int, loss: float, rate: float, waiting: float) -> None:
+        if step % _TOLD_EVERY == 0 or step == steps:
+            what = f"loss {loss:.3f}, {rate:.0f} images/s, waiting {waiting:.0%}: {network}, seed {seed}"
+            tell(what, step / steps)
 
     return report
 
 
-METRIC = Metric(name="training", columns=(), measure=measure, configure=configure, usual=False)
+METRIC = Metric(
+    name="training",
+    columns=(),
+    measure=measure,
+    configure=configure,
+    usual=False,
+    placed=placed,
+    tidy=tidy,
+    lacks=lacks,
+)

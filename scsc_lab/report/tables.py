@@ -59,6 +59,7 @@ class Change:
         scale: what a difference is multiplied with to be in points.
         paired: takes a row and the baseline's and returns what is to be added to the row: a difference with its
             interval, where both rows hold what it is made of.
+        across: takes all rows of a table, and returns what is to be added to each: what depends on their number.
     """
 
     column: Column
@@ -66,6 +67,7 @@ class Change:
     beside: str = "Δ"
     scale: float = 1e2
     paired: Callable[[Row, Row], Row] | None = None
+    across: Callable[[Sequence[Row]], list[Row]] | None = None
 
     @property
     def key(self) -> str:
@@ -107,6 +109,15 @@ def with_changes(rows: Sequence[Row], columns: Sequence[Column], baseline: int) 
                     by_ratio = column.change.how == "ratio"
                     added[column.change.key] = change(value, against) if by_ratio else value - against
         found.append({**row, **added})
+    return across(found, columns)
+
+
+def across(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """Return the rows of a table with what depends on how many there are: p values adjusted for their number."""
+    found = list(rows)
+    for column in columns:
+        if column.change is not None and column.change.across is not None:
+            found = [{**row, **more} for row, more in zip(found, column.change.across(found), strict=True)]
     return found
 
 

@@ -69,8 +69,8 @@ class Trained:
 Judge = Callable[[npt.NDArray[np.float32]], dict[str, float]]
 """Returns accuracies in percent, by name, from the outputs for every test image in order."""
 
-Report = Callable[[int, float, float, float], None]
-"""Called after a step with its number from the start, its loss, images a second and the share of time spent waiting."""
+Report = Callable[[int, int, float, float, float], None]
+"""Called after a step: its number from the start, the run's steps, its loss, images a second, share of time waiting."""
 
 
 def train(
@@ -137,7 +137,7 @@ def train(
                 break
             asked = time.perf_counter()
             if report is not None:
-                report(step, value, seen / (asked - started), waited / (asked - started))
+                report(step, recipe.epochs * batches.steps, value, seen / (asked - started), waited / (asked - started))
         if run.status == "diverged":
             break
         training_time = time.perf_counter() - started

@@ -12,7 +12,7 @@ import pytest
 import scsc_lab
 from scsc_lab import InputError, metrics
 from scsc_lab.architectures.network import Network
-from scsc_lab.experiments import runner
+from scsc_lab.experiments import kept, runner
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
 
@@ -137,7 +137,7 @@ def test_rows_with_strange_places_are_none_of_a_task(tmp_path):
         {"key": "b", "metric": "size", "position": 3, "of": 1},
     ]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert runner.stored(RowStore(tmp_path / "rows.jsonl")) == {}
+    assert kept.stored(RowStore(tmp_path / "rows.jsonl")) == {}
 
 
 def test_one_text_is_no_list_of_values_and_one_metric_is_a_list_of_one(net):
@@ -148,8 +148,8 @@ def test_one_text_is_no_list_of_values_and_one_metric_is_a_list_of_one(net):
 
 def test_a_store_is_looked_through_once_however_many_tasks_there_are(tmp_path, monkeypatch):
     looked = []
-    stored = runner.stored
-    monkeypatch.setattr(runner, "stored", lambda store: looked.append(store) or stored(store))
+    stored = kept.stored
+    monkeypatch.setattr(kept, "stored", lambda store: looked.append(store) or stored(store))
     networks = [Network.of("resnet18", {"outputs": outputs}) for outputs in range(1, 9)]
     tasks = runner.tasks(metrics.chosen(["params"]), networks, Request())
     runner.run(tasks, RowStore(tmp_path / "rows.jsonl"))

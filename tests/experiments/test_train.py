@@ -65,7 +65,7 @@ def test_runs_are_kept_and_not_repeated(networks, tmp_path):
     first = train.measure(networks, small(), store=store)
     assert len(store.rows) == 4
     told = []
-    settings = dataclasses.replace(small(), weights=str(tmp_path / "elsewhere"))  # which decides no number
+    settings = dataclasses.replace(small(), threads=2)  # which decides no number
     again = train.measure(networks, settings, store=RowStore(store.path), progress=lambda *args: told.append(args))
     assert again.networks == first.networks
     assert not told
@@ -75,8 +75,8 @@ def test_runs_are_kept_and_not_repeated(networks, tmp_path):
 
 
 def test_a_row_is_the_same_wherever_it_is_measured(networks):
-    (one,) = training.measure([networks[0]], small((1,)), lambda what: None)
-    (two,) = training.measure([networks[0]], small((1,)), lambda what: None)
+    (one,) = training.measure([networks[0]], small((1,)), lambda *told: None)
+    (two,) = training.measure([networks[0]], small((1,)), lambda *told: None)
     assert [epoch["loss"] for epoch in one["curve"]] == [epoch["loss"] for epoch in two["curve"]]
     assert one["accuracy"] == two["accuracy"]
 
@@ -123,8 +123,8 @@ def test_holm_adjusts_over_the_rows_of_a_table():
     assert all("runs" not in record for record in table.raw)
     few = train.summaries([fake("base", base[:5]), fake("other", [value + 3 for value in base[:5]])])
     assert few[1]["verdict"] is None
-    assert any("Fewer than 6 seeds" in note for note in accuracy.notes(few))
-    assert not any("Fewer than 6 seeds" in note for note in accuracy.notes(rows))
+    assert any("Fewer than 6 pairs" in note for note in accuracy.notes(few))
+    assert not any("Fewer than 6 pairs" in note for note in accuracy.notes(rows))
 
 
 def test_figures_show_every_run():
@@ -193,3 +193,55 @@ def test_a_plan_knows_what_data_is_for():
     assert plan({"recipe": "swin300"}, {"lr": "1e-4"}).recipe_name == "swin300 lr=1e-4"
     with pytest.raises(InputError, match="--task 'verify'"):
         plan({"task": "verify"})
+
+
+WORDS = ["--recipe-set", "epochs=1", "--recipe-set", "warmup_epochs=0", "--device", "cpu", "--seeds", "2"]
+WORDS += ["--resolution", "64"]
+
+
+def test_train_compare_and_ablate_share_their_runs(networks, tmp_path, capsys, monkeypatch):
+    """One run is one row, by whichever command it was made, on a device that is named or found."""
+    monkeypatch.setattr("scsc_lab.training.data.navon.TRAIN_IMAGES", 64)
+    monkeypatch.setattr("scsc_lab.training.data.navon.TEST_IMAGES", 40)
+    store = ["--store", "rows.jsonl"]
+    assert main(["train", "net.py:linear", "net.py:linear[width=4]", *WORDS, *store]) == 0
+    assert len(RowStore(tmp_path / "rows.jsonl").rows) == 4
+    monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
+    compare = ["compare", "net.py:linear", "net.py:linear[width=4]", "--with", "accuracy", *WORDS, *store]
+    assert main([word if word != "cpu" else "auto" for word in compare]) == 0
+    capsys.readouterr()
+    grid = ["--grid", "width=4", "--with", "params,accuracy", "--no-draw", "--format", "json"]
+    assert main(["ablate", "net.py:linear", *grid, *WORDS, *store]) == 0
+    out, error = capsys.readouterr()
+    assert "4 of 6 measurements are there already" in error
+    full, small = json.loads(out)["rows"]
+    assert small["accuracy_difference"] == pytest.approx(small["accuracy_mean"] - full["accuracy_mean"])
+    assert [run["seed"] for run in small["runs"]] == [0, 1]
+    assert small["p_holm"] == small["p_value"]
+
+
+def test_a_run_whose_weights_are_wanted_and_gone_is_trained_again(networks, tmp_path, capsys):
+    settings = dataclasses.replace(small((0,)), weights=str(tmp_path / "weights"))
+    store = RowStore(tmp_path / "rows.jsonl")
+    first = train.measure(networks[:1], small((0,)), store=store)
+    again = train.measure(networks[:1], settings, store=RowStore(store.path))
+    (file,) = (tmp_path / "weights").iterdir()
+    assert again.runs[0]["weights_file"] == file.name
+    assert again.runs[0]["accuracy"] == first.runs[0]["accuracy"]
+    told = []
+    train.measure(networks[:1], settings, store=RowStore(store.path), progress=lambda *args: told.append(args))
+    assert not told
+
+
+def test_an_interrupt_leaves_the_runs_that_ended(networks, tmp_path):
+    def stop(what, done, of):
+        if done == 3 and what.startswith("training of"):
+            raise KeyboardInterrupt
+
+    trained = train.measure(networks, small((0, 1, 2)), progress=stop)
+    assert trained.interrupted
+    assert [row["seed"] for row in trained.runs] == [0, 1, 0]
+    assert trained.networks[1]["pairs"] == 1
+    store = RowStore(tmp_path / "rows.jsonl")
+    with_store = train.measure(networks, small((0, 1, 2)), store=store, progress=stop)
+    assert len(store.rows) == len(with_store.runs) == 3
