@@ -14,7 +14,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate, paper, runner, variants
 from scsc_lab.experiments.runner import Progress, Task
 from scsc_lab.provenance import RunInfo
-from scsc_lab.records import SCHEMA, Row, file_name
+from scsc_lab.records import SCHEMA, Row
 from scsc_lab.report.tables import with_changes
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
@@ -96,7 +96,6 @@ def measure(
     for group in groups or ():
         runner.check_names(group)
     plan = _plan(effort, groups, folder)
-    _forget_lost_maps(store, folder)
     measured = runner.run(plan.tasks(effort.request), store, progress=progress)
     if measured.interrupted:
         raise KeyboardInterrupt
@@ -168,11 +167,6 @@ def _field(network: Network, row: Row, request: Request) -> Row:
         return {"table": "missing", "model": str(network), "what": "receptive field", "reason": reason}
     file = {"map_file": f"fields/{row['map_file']}"} if "map_file" in row else {}
     return {"table": "field", "model": str(network), **row, "resolution": list(runner.resolution(network)), **file}
-
-
-def _forget_lost_maps(store: RowStore, folder: Path) -> None:
-    """Leave out rows whose maps are not there any more, so that they are measured again."""
-    store.leave_out(lambda row: "map_file" in row and not (folder / "fields" / file_name(row["map_file"])).is_file())
 
 
 def _in_table(table: str, rows: Sequence[Row]) -> list[Row]:
