@@ -20,7 +20,7 @@ FLOORS = {
     0: ("errors", "records", "provenance", "settings", "units", "store"),
     1: ("architectures", "analysis", "report"),
     2: ("layers", "execution"),
-    3: ("counting", "timing", "receptive_field", "training"),
+    3: ("counting", "timing", "receptive_field", "training", "exporting"),
     4: ("models",),  # a transplant counts itself to find the width at which it costs what the original costs
     5: ("metrics",),
     6: ("experiments",),

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from scsc_lab.layers.tracing import is_exporting
+
 
 class DepthwiseConv2d(nn.Conv2d):
     """A ``k × k`` convolution of every channel with itself, padded by ``k // 2``.
@@ -134,4 +136,5 @@ def _is_slow_in_onednn(x: Tensor, kernel: int, stride: int) -> bool:
         and min(x.shape[2:]) >= _FAST_KERNEL
         and x.is_contiguous(memory_format=torch.channels_last)
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and not is_exporting()
     )

@@ -12,6 +12,7 @@ from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.gelu import GELU, gelu
 from scsc_lab.layers.operator import operator
 from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
+from scsc_lab.layers.tracing import is_exporting
 
 
 class SCSC(nn.Module):
@@ -103,7 +104,9 @@ class SCSC(nn.Module):
 
 def cpu_channels_last(x: Tensor) -> Tensor:
     """Return a map with its channels innermost in memory if it is on a CPU: depthwise convolutions want it so there."""
-    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+    if x.device.type != "cpu" or is_exporting():
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class SpatialCrossScaleEncoder(nn.ModuleList):

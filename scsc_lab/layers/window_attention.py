@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from scsc_lab.layers.tracing import kept
 
 
 class WindowAttention(nn.Module):
@@ -68,7 +68,7 @@ class WindowAttention(nn.Module):
         return bias.permute(2, 0, 1).unsqueeze(0).contiguous()
 
 
-@functools.lru_cache(maxsize=256)
+@kept(256)
 def shift_mask(
     padded: tuple[int, int], window: int, shifts: tuple[int, ...], device: torch.device, dtype: torch.dtype
 ) -> Tensor:
@@ -95,7 +95,7 @@ def shift_mask(
     return _constant(mask, device, dtype)
 
 
-@functools.lru_cache(maxsize=64)
+@kept(64)
 def relative_position_index(window: int, device: torch.device) -> Tensor:
     """Return the row of the bias table for every pair of tokens of a window, ``(window⁴,)``."""
     rows, columns = np.divmod(np.arange(window * window), window)

@@ -1,0 +1,159 @@
+"""From a module to an ONNX model: torch's current exporter, then only such changes as leave every number as it was.
+
+BatchNorm stays BatchNorm and every parameter stays one, under its own name, so that the file can be held against the
+network it came from; runtimes fold what they like when they load it. ``--deploy`` is what folds here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scsc_lab.errors import InputError
+from scsc_lab.exporting import faults
+from scsc_lab.exporting.trace import quiet, traced
+
+OPSETS = (18, 23)
+"""The oldest and the newest opset that can be asked for."""
+
+EXTRA = "python -m pip install 'scsc-lab[onnx]'"
+"""What brings the packages that write and run ONNX files."""
+
+KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
+"""The word under which torch's exporter says what an initializer is: ``PARAMETER``, ``BUFFER``, ``CONSTANT_TENSOR``."""
+
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""The word under which it says in which module a node stands: a list of names, the operator's own last."""
+
+_MOST_BYTES = 2**31 - 1
+_LARGEST_FOLDED = 64
+_KEPT = (KIND, SCOPES)
+
+
+def onnx_model(
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    *,
+    dynamic_batch: bool = False,
+    opset: int | None = None,
+    about: dict[str, str] | None = None,
+) -> bytes:
+    """Return a network as the bytes of an ONNX file of standard operators, which any runtime of ONNX reads.
+
+    One input ``input`` (``input_1``, … where there are several) and one output ``output`` (``output_1``, …), in the
+    order in which ``forward`` takes and returns them, of the inputs' element type. What comes out is not checked here:
+    see :mod:`scsc_lab.exporting.agreement`.
+
+    Args:
+        model: any network, in whatever form and element type; it is left as it is.
+        inputs: example inputs, e.g. ``[torch.randn(1, 3, 224, 224)]``; their shapes are the file's.
+        dynamic_batch: whether the number of images is left open. Default: that of the inputs.
+        opset: version of ONNX's operators, in :data:`OPSETS`. Default: the exporter's own.
+        about: text by key that is kept in the file.
+
+    Raises:
+        InputError: if the packages are missing, the network cannot be exported (with the module and the operator at
+            fault), or it does not fit the 2 GB of one file.
+    """
+    require_packages()
+    program = traced(model, inputs, dynamic_batch=dynamic_batch)
+    outputs = len(program.graph_signature.user_outputs)
+    with quiet(), torch.no_grad():
+        try:
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                verbose=False,
+                optimize=False,
+                opset_version=opset,
+                input_names=_names("input", len(inputs)),
+                output_names=_names("output", outputs),
+            )
+            assert exported is not None
+            graph = _tidied(exported.model)
+        except (KeyboardInterrupt, MemoryError):
+            raise
+        except BaseException as error:  # whatever exporter and passes raise
+            raise InputError(f"torch.onnx cannot write it{faults.of(error, model, program)}") from error
+    written = graph.opset_imports.get("", 0)
+    if opset is not None and written != opset:
+        raise InputError(f"--opset {opset}: torch's exporter gives opset {written} for it and cannot convert that")
+    for key, value in (about or {}).items():
+        graph.metadata_props[key] = value
+    size = sum(value.const_value.nbytes for value in graph.graph.initializers.values() if value.const_value is not None)
+    if size > _MOST_BYTES:
+        raise InputError(f"its weights take {size / 1e9:.1f} GB; one ONNX file holds 2 GB")
+    import onnx_ir
+
+    data: bytes = onnx_ir.to_proto(graph).SerializeToString()
+    return data
+
+
+def require_packages() -> None:
+    """Raise InputError if one of the packages that write ONNX files is not installed."""
+    for name in ("onnx", "onnxscript"):
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"{name} is not installed: {EXTRA}")
+
+
+def _names(word: str, number: int) -> list[str]:
+    return [word] if number == 1 else [f"{word}_{index}" for index in range(1, number + 1)]
+
+
+def _tidied(model: Any) -> Any:
+    """Return an exporter's model without what computes shapes, zero biases and multiplications by one.
+
+    Constants of more than a few elements are not folded: a table of weights that an index picks from stays a table of
+    weights. What the file then says of its nodes and tensors is no path of this machine.
+    """
+    from onnx_ir.passes import common
+    from onnxscript import optimizer
+
+    common.InlinePass()(model)
+    for _ in range(2):  # what the first makes constant the second folds
+        optimizer.fold_constants(
+            model, onnx_shape_inference=False, input_size_limit=_LARGEST_FOLDED, output_size_limit=2**20
+        )
+        common.CommonSubexpressionEliminationPass()(model)
+        common.IdentityEliminationPass()(model)
+        _drop_what_does_nothing(model)
+        common.RemoveUnusedNodesPass()(model)
+    for value in model.graph.initializers.values():
+        if value.const_value is not None:
+            value.const_value.metadata_props[KIND] = value.metadata_props.get(KIND, "CONSTANT_TENSOR")
+    for node in model.graph.all_nodes():
+        node.doc_string = None
+        for key in [key for key in node.metadata_props if key not in _KEPT]:
+            del node.metadata_props[key]
+    return model
+
+
+def _drop_what_does_nothing(model: Any) -> None:
+    """Take out biases of zeros and multiplications by one that the exporter put in; parameters stay, whatever they are.
+
+    ``torch.addcmul`` is written with a factor of one, a convolution without bias with a bias of zeros.
+    """
+    for node in model.graph:
+        if node.op_type in ("Conv", "ConvTranspose") and len(node.inputs) > 2 and _is_constant(node.inputs[2], 0.0):
+            node.resize_inputs(2)
+        elif node.op_type == "Mul" and len(node.inputs) == 2:
+            a, b = node.inputs
+            for one, other in ((a, b), (b, a)):  # a factor of one element, so that nothing is broadcast
+                if _is_constant(one, 1.0, scalar=True) and not node.outputs[0].is_graph_output():
+                    node.outputs[0].replace_all_uses_with(other)
+                    break
+
+
+def _is_constant(value: Any, number: float, *, scalar: bool = False) -> bool:
+    """Return whether a value is a constant of the exporter's own making whose elements are all one number."""
+    import onnx_ir
+
+    if value is None or KIND in value.metadata_props:
+        return False
+    tensor = onnx_ir.convenience.get_const_tensor(value)
+    return tensor is not None and not (scalar and tensor.shape.numpy()) and bool((tensor.numpy() == number).all())

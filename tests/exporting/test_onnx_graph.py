@@ -1,0 +1,81 @@
+"""Modules as ONNX files: what runs them gives what torch gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from scsc_lab import InputError
+from scsc_lab.exporting.onnx_graph import onnx_model
+from scsc_lab.layers.scsc import SCSC
+from scsc_lab.layers.window_attention import WindowAttention
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+def run(data: bytes, x: torch.Tensor) -> torch.Tensor:
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
+
+
+class Windows(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend = WindowAttention(8, 2, window=4, shift=2)
+        nn.init.normal_(self.attend.relative_position_bias_table)
+
+    def forward(self, x):
+        return self.attend(x.permute(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("make", [lambda: SCSC(16, 24, (3, 13), groups=2, stride=1), Windows], ids=["scsc", "windows"])
+def test_layers_export_without_an_operator_of_their_own(make, dynamic):
+    model = make().eval()
+    channels = 16 if isinstance(model, SCSC) else 8
+    x = torch.randn(3 if dynamic else 1, channels, 18, 30)
+    with torch.inference_mode():
+        before = model(x)
+    data = onnx_model(model, [x[:1]], dynamic_batch=dynamic)
+    read = onnx.load_from_string(data)
+    onnx.checker.check_model(read, full_check=True)
+    assert {node.domain for node in read.graph.node} == {""}
+    torch.testing.assert_close(run(data, x), before, rtol=1e-5, atol=1e-6)
+    with torch.inference_mode():  # nothing that an export made is kept for later passes
+        assert torch.equal(model(x), before)
+
+
+def test_parameters_stay_parameters_under_their_names():
+    model = SCSC(16, 24, (3, 5)).eval()
+    graph = onnx.load_from_string(onnx_model(model, [torch.randn(1, 16, 9, 9)])).graph
+    names = {tensor.name for tensor in graph.initializer}
+    assert {name for name, _ in model.named_parameters()} <= names
+    assert not [
+        node for node in graph.node if node.op_type == "Conv" and len(node.input) > 2 and "bias" not in node.input[2]
+    ]
+
+
+def test_no_path_of_this_machine_is_written_down():
+    data = onnx_model(nn.Conv2d(3, 4, 3), [torch.randn(1, 3, 9, 9)])
+    assert b".py" not in data
+
+
+class Undecided(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Inner()
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class Inner(nn.Module):
+    def forward(self, x):
+        return x * 2 if x.sum() > 0 else x
+
+
+def test_a_network_that_looks_at_values_is_named_with_its_module():
+    with pytest.raises(InputError, match=r"cannot trace it.*module inner \(Inner\)"):
+        onnx_model(Undecided(), [torch.randn(1, 3, 4, 4)])
