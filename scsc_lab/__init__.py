@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
-    from scsc_lab.api import ablate, build, compare, count, erf, latency, list_models, network
+    from scsc_lab.api import ablate, build, compare, count, erf, export, latency, list_models, network
     from scsc_lab.architectures.network import Network
     from scsc_lab.architectures.specs import ResNetSpec, SCSCSpec, SwinSpec, TransplantSpec
     from scsc_lab.errors import InputError
@@ -38,6 +38,7 @@ __all__ = [
     "count",
     "deploy",
     "erf",
+    "export",
     "latency",
     "list_models",
     "network",
@@ -63,6 +64,7 @@ _HOMES = {
     "count": "scsc_lab.api",
     "deploy": "scsc_lab.models.deploy",
     "erf": "scsc_lab.api",
+    "export": "scsc_lab.api",
     "latency": "scsc_lab.api",
     "transplant": "scsc_lab.models.transplant",
 }

@@ -18,6 +18,7 @@ from scsc_lab.counting import count as counting
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate as ablating
 from scsc_lab.experiments import compare as comparing
+from scsc_lab.experiments import export as exporting
 from scsc_lab.experiments import runner, variants
 from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.metrics.erf import fields
@@ -259,6 +260,46 @@ def _timed(model: str | nn.Module, resolution: tuple[int, int] | None, channels:
     if isinstance(model, str):
         return network(model, resolution)
     return replace(network(model, resolution), channels=channels)
+
+
+def export(
+    model: str | nn.Module | Network,
+    path: str | Path,
+    resolution: Resolution = None,
+    *,
+    deploy: bool = False,
+    weights: str | Path | None = None,
+    channels: int | None = None,
+    dynamic_batch: bool = False,
+    opset: int | None = None,
+    seed: int = 0,
+    **changes: object,
+) -> exporting.Exported:
+    """Write a network to a file that another runtime runs, once it has been run there and agrees with torch.
+
+    Args:
+        model: a name of the catalog or from elsewhere, a whole text form, a network, or a module in hand with one
+            image input, which is left as it is.
+        path: the file: ``.onnx``, or ``.pt2`` for torch's exported program; written whole or not at all.
+        resolution: input side, or height and width, in pixels. Default: its own, or 224.
+        deploy: whether it is the deploy form that is written.
+        weights: checkpoint of a named network.
+        channels: input channels of a network that has none of its own.
+        dynamic_batch: whether the number of images is left open. Default: one.
+        opset: version of ONNX's operators. Default: the one that torch's exporter takes.
+        seed: seed of random weights and of the inputs it is checked with.
+        changes: changes to a named network's spec, or arguments of its factory.
+
+    Raises:
+        InputError: if a value is wrong, the network cannot be exported, with the module and the operator at fault, or
+            what was exported computes something else.
+    """
+    found = network(model, resolution, **changes)
+    found = found if weights is None else replace(found, weights=str(weights))
+    found = found if channels is None else replace(found, channels=channels)
+    return exporting.export(
+        found.deployed() if deploy else found, Path(path), dynamic_batch=dynamic_batch, opset=opset, seed=seed
+    )
 
 
 def erf(

@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from scsc_lab import __version__
-from scsc_lab.cli import ablate, compare, erf, evaluate, flops, latency, models, paper, report, train
+from scsc_lab.cli import ablate, compare, erf, evaluate, export, flops, latency, models, paper, report, train
 from scsc_lab.errors import InputError, located
 from scsc_lab.provenance import commanded
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command("flops")(flops.flops)
 app.command("latency")(latency.latency)
 app.command("erf")(erf.erf)
+app.command("export")(export.export)
 app.command("compare")(compare.compare)
 app.command("models")(models.models)
 app.command("paper")(paper.paper)

@@ -30,6 +30,9 @@ KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 SCOPES = "pkg.torch.onnx.name_scopes"
 """The word under which it says in which module a node stands: a list of names, the operator's own last."""
 
+BATCH = "batch"
+"""What an open number of images is called in a file."""
+
 _MOST_BYTES = 2**31 - 1
 _LARGEST_FOLDED = 64
 _KEPT = (KIND, SCOPES)
@@ -94,6 +97,14 @@ def onnx_model(
     return data
 
 
+def opset_of(data: bytes) -> int:
+    """Return the version of ONNX's operators that a file's bytes are written in."""
+    import onnx
+
+    model = onnx.load_model_from_string(data)
+    return next((int(one.version) for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
+
+
 def require_packages() -> None:
     """Raise InputError if one of the packages that write ONNX files is not installed."""
     for name in ("onnx", "onnxscript"):
@@ -123,6 +134,7 @@ def _tidied(model: Any) -> Any:
         common.IdentityEliminationPass()(model)
         _drop_what_does_nothing(model)
         common.RemoveUnusedNodesPass()(model)
+    _name_batch(model)
     for value in model.graph.initializers.values():
         if value.const_value is not None:
             value.const_value.metadata_props[KIND] = value.metadata_props.get(KIND, "CONSTANT_TENSOR")
@@ -131,6 +143,17 @@ def _tidied(model: Any) -> Any:
         for key in [key for key in node.metadata_props if key not in _KEPT]:
             del node.metadata_props[key]
     return model
+
+
+def _name_batch(model: Any) -> None:
+    """Call an open number of images ``batch`` in the file's inputs and outputs, where torch calls it ``s77`` or so."""
+    import onnx_ir
+
+    found = {str(x.shape[0]) for x in model.graph.inputs if x.shape and isinstance(x.shape[0], onnx_ir.SymbolicDim)}
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if value.shape is not None:
+            sides = [BATCH if str(side) in found else side for side in value.shape]
+            value.shape = onnx_ir.Shape(sides)
 
 
 def _drop_what_does_nothing(model: Any) -> None:

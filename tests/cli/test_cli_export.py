@@ -1,0 +1,92 @@
+"""``scsc-lab export``: one file, run in its runtime and compared with torch, or none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import scsc_lab
+from scsc_lab.cli import main
+from scsc_lab.exporting import agreement
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, looks=False, size=8):
+        super().__init__()
+        self.conv = nn.Conv2d(3, size, 3, padding=1)
+        self.norm = nn.BatchNorm2d(size)
+        self.body = nn.Conv2d(size, size, 3, padding=1)
+        self.looks = looks
+
+    def forward(self, x):
+        x = self.body(self.norm(self.conv(x)).relu())
+        if self.looks and x.mean() > 0:
+            x = -x
+        return x.mean((2, 3))
+"""
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text(NET)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_file_s_factory_with_a_transplant_in_its_deploy_form(net, capsys):
+    words = "export net.py:Net --resolution 12x20 --transplant --deploy --dynamic-batch -o net.onnx --format json"
+    assert main(words.split()) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["model"] == "net.py:Net + SCSC (deploy)"
+    assert row["batch"] is None
+    assert row["bytes"] == (net / "net.onnx").stat().st_size
+    assert 0 < row["difference"] <= agreement.TOLERANCE
+    assert row["outputs_depend_on_input"]
+
+
+def test_a_program_of_torch_export_round_trips(net, capsys):
+    assert main("export net.py:Net --resolution 12x20 --dynamic-batch -o folder/net.pt2 --format json".split()) == 0
+    loaded = torch.export.load(net / "folder" / "net.pt2").module()
+    assert loaded(torch.randn(5, 3, 12, 20)).shape == (5, 8)
+
+
+def test_what_cannot_be_exported_names_module_and_reason_and_leaves_no_file(net, capsys):
+    assert main("export net.py:Net --set looks=true --resolution 8 -o net.onnx".split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot trace it" in line
+    assert "module Net" in line
+    assert sorted(path.name for path in net.iterdir() if path.is_file()) == ["net.py"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("resnet18", "-o names the file"),
+        ("resnet18 -o model.onx", "ends in .onnx or .pt2; did you mean .onnx?"),
+        ("resnet18 resnet34 -o model.onnx", "name one model"),
+        ("resnet18 -o model.pt2 --opset 18", "--opset goes with an .onnx file"),
+        ("resnet18 -o model.onnx --opset 7", "--opset 7: from 18 to"),
+        ("no_such.py:net -o nowhere.onnx", "no file 'no_such.py'"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(net, capsys, words, message):
+    assert main(["export", *words.split()]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert sorted(path.name for path in net.iterdir() if path.is_file()) == ["net.py"]
+
+
+def test_a_runtime_that_computes_something_else_is_an_error(net, monkeypatch):
+    right = agreement.in_onnxruntime
+    monkeypatch.setattr(agreement, "in_onnxruntime", lambda data: lambda x: [y + 1e-3 for y in right(data)(x)])
+    with pytest.raises(scsc_lab.InputError, match=r"differs from torch by .* more than 1e-05"):
+        scsc_lab.export("net.py:Net", "net.onnx", resolution=8)
+    assert not (net / "net.onnx").exists()
