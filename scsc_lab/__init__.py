@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scsc_lab.analysis.count import Count
     from scsc_lab.analysis.field import Field
     from scsc_lab.api import ablate, build, compare, count, erf, export, latency, list_models, network
     from scsc_lab.architectures.network import Network
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from scsc_lab.layers.scsc import SCSC
     from scsc_lab.models.deploy import deploy
     from scsc_lab.models.transplant import transplant
-    from scsc_lab.records import Count
-    from scsc_lab.settings import Request
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "Field",
     "InputError",
     "Network",
-    "Request",
     "ResNetSpec",
     "SCSCSpec",
     "SwinSpec",
@@ -47,7 +45,7 @@ __all__ = [
 
 _HOMES = {
     "SCSC": "scsc_lab.layers.scsc",
-    "Count": "scsc_lab.records",
+    "Count": "scsc_lab.analysis.count",
     "Field": "scsc_lab.analysis.field",
     "InputError": "scsc_lab.errors",
     "ResNetSpec": "scsc_lab.architectures.specs",
@@ -60,7 +58,6 @@ _HOMES = {
     "list_models": "scsc_lab.api",
     "network": "scsc_lab.api",
     "Network": "scsc_lab.architectures.network",
-    "Request": "scsc_lab.settings",
     "count": "scsc_lab.api",
     "deploy": "scsc_lab.models.deploy",
     "erf": "scsc_lab.api",

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from scsc_lab import metrics as registry
-from scsc_lab.analysis.field import Field
+from scsc_lab.analysis.count import Count
+from scsc_lab.analysis.field import Fields
 from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
+from scsc_lab.architectures.overrides import text
 from scsc_lab.counting import count as counting
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate as ablating
@@ -24,14 +26,14 @@ from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.metrics.erf import fields
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
-from scsc_lab.records import Count
 from scsc_lab.settings import Budget, Execution, Plan, Request
 from scsc_lab.store import RowStore
-from scsc_lab.timing.result import Timing
+from scsc_lab.timing.result import Timings
 
 if TYPE_CHECKING:
-    import pandas
+    from scsc_lab.report.frames import Ablation, Comparison
 
+Model = str | nn.Module | Network
 Resolution = int | tuple[int, int] | None
 
 
@@ -47,13 +49,25 @@ def list_models(family: str | None = None) -> list[str]:
     return [name for name, entry in catalog.CATALOG.items() if family in (None, entry.family)]
 
 
-def network(model: str | nn.Module | Network, resolution: Resolution = None, **changes: object) -> Network:
-    """Return a network as data: what is measured, compared, ablated and kept.
+def network(
+    model: Model,
+    resolution: Resolution = None,
+    *,
+    channels: int | None = None,
+    weights: str | Path | None = None,
+    label: str = "",
+    **changes: object,
+) -> Network:
+    """Return a network as data: what is measured, compared, ablated and kept; every function here takes it.
 
     Args:
         model: a name of the catalog or from elsewhere, a whole text form, or a module in hand, which is left as it is.
-        resolution: input side, or height and width, in pixels; its own without.
-        changes: changes to a named network's spec, or arguments of its factory.
+        resolution: input side, or height and width, in pixels. Default: its own.
+        channels: input channels of a network that is not of the catalog. Default: its own.
+        weights: checkpoint of a named network.
+        label: what tables and figures call it. Default: its text form.
+        changes: changes to a named network's spec, or arguments of its factory; those that are called like an argument
+            of this function go into the text form, as in ``net.py:Net[channels=1]``.
 
     Raises:
         InputError: if the name or a change is wrong.
@@ -61,49 +75,97 @@ def network(model: str | nn.Module | Network, resolution: Resolution = None, **c
     if isinstance(model, Network):
         found = model.changed(changes) if changes else model
     elif isinstance(model, nn.Module):
+        if weights is not None:
+            raise InputError("weights are for named networks; a module is measured as it is")
         found = Network(type(model).__name__, module=model).changed(changes)
     else:
         found = Network.of(model, changes)
-    return replace(found, resolution=_size(resolution) or found.resolution)
+    return replace(
+        found,
+        resolution=_size(resolution) or found.resolution,
+        channels=channels or found.channels,
+        weights=found.weights if weights is None else str(weights),
+        label=label or found.label,
+    )
 
 
 def compare(
-    *models: str | nn.Module | Network,
+    *models: Model,
     metrics: Sequence[str] | None = None,
-    resolution: Resolution = None,
     baseline: int = 0,
-    request: Request | None = None,
-) -> pandas.DataFrame:
+    resolution: Resolution = None,
+    batch: int = 1,
+    channels: int | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    pairs: int = 64,
+    max_seconds: float = 20.0,
+    samples: int = 16,
+    stage: str | int | None = None,
+    seeds: int | None = None,
+    seed: int = 0,
+    options: Mapping[str, object] | None = None,
+) -> Comparison:
     """Return networks side by side as a table, a row a network, with changes against one of them.
 
     Args:
         models: names, networks or modules.
-        metrics: what they are compared by, e.g. ``["params", "macs", "latency"]``; the usual ones without.
-        resolution: input side, or height and width, in pixels; their own without.
+        metrics: what they are compared by, e.g. ``["params", "macs", "latency"]``. Default: the usual ones.
         baseline: which of them the others are compared with.
-        request: how much is measured, and where: see :class:`scsc_lab.settings.Request`.
+        resolution: input side, or height and width, in pixels. Default: their own, or 224 where they say none.
+        batch: images in one pass.
+        channels: input channels of networks that are not of the catalog. Default: their own.
+        device: ``auto``, or a device's name.
+        threads: threads of one operator on the CPU.
+        pairs: rounds wanted when networks are timed, in each of which every network is timed once.
+        max_seconds: longest time that they are timed side by side.
+        samples: images of each receptive field.
+        stage: stage of receptive fields, by name or number. Default: the last.
+        seeds: random initialisations of each field (default: 3), and training runs of each network (default: 10).
+        seed: seed of everything drawn at random.
+        options: further words that metrics take, as ``{"data": "faces", "recipe.lr": 1e-3}`` for training.
+
+    Returns:
+        A pandas DataFrame of raw numbers with ``to_latex()`` and ``plot()``.
 
     Raises:
-        InputError: if a name is wrong, or a network does not take its input.
+        InputError: if a name or value is wrong, or a network does not take its input.
     """
-    found = _distinct([network(model, resolution) for model in models])
+    found = _distinct([network(model, resolution, channels=channels) for model in models])
     if not 0 <= baseline < len(found):
         raise InputError(f"baseline {baseline}: one of the {len(found)} models, from 0")
+    request = Request(
+        batch, device, threads, max_seconds, pairs, samples, seed, seeds, _options(options, stage=stage, seeds=seeds)
+    )
     measured = comparing.measure(found, _words(metrics), request, baseline=baseline)
-    return frame(measured.rows)
+    if measured.interrupted:
+        raise KeyboardInterrupt
+    from scsc_lab.report import frames
+
+    return frames.Comparison.of(measured.rows, measured.columns, measured.notes)
 
 
 def ablate(
-    model: str | nn.Module | Network,
+    model: Model,
     grid: Mapping[str, Sequence[object]] | None = None,
     *,
     studies: Sequence[str] = (),
     metrics: Sequence[str] = ("params", "macs", "activations", "bytes"),
     resolution: Resolution = None,
+    batch: int = 1,
+    channels: int | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    pairs: int = 32,
+    max_seconds: float = 15.0,
+    samples: int = 8,
+    stage: str | int | None = None,
+    seeds: int | None = None,
+    seed: int = 0,
+    options: Mapping[str, object] | None = None,
     store: str | Path | None = None,
     jobs: int = 1,
-    request: Request | None = None,
-) -> pandas.DataFrame:
+) -> Ablation:
     """Return variants of a network as a table, a row a variant, each with its changes against the full network.
 
     Args:
@@ -111,31 +173,43 @@ def ablate(
         grid: values by key of ``--set``, or by ``rule.KEY`` of the transplant, e.g. ``{"rule.kernels": [(3, 5)]}``.
         studies: built-in studies; all of them where there is no grid.
         metrics: what the variants are compared by.
-        resolution: input side, or height and width, in pixels; its own without.
+        resolution: input side, or height and width, in pixels. Default: its own, or 224 where it says none.
+        batch: images in one pass.
+        channels: input channels of a network that is not of the catalog. Default: its own.
+        device: ``auto``, or a device's name.
+        threads: threads of one operator on the CPU.
+        pairs: rounds wanted when a variant is timed beside the full network.
+        max_seconds: longest time that the two are timed side by side.
+        samples: images of each receptive field.
+        stage: stage of receptive fields, by name or number. Default: the last.
+        seeds: random initialisations of each field (default: 3), and training runs of each variant (default: 10).
+        seed: seed of everything drawn at random.
+        options: further words that metrics take, as in :func:`compare`.
         store: file that rows are kept in as they are measured; what it has is not measured again.
         jobs: processes that count.
-        request: how much is measured, and where.
+
+    Returns:
+        A pandas DataFrame of raw numbers with ``to_latex()`` and ``plot()``.
 
     Raises:
         InputError: if a name, key, value or study is wrong.
     """
-    full = network(model, resolution)
+    full = network(model, resolution, channels=channels)
     metrics = _words(metrics)
     found = variants.built_in(full, studies) if studies or not grid else []
     found += variants.grid(full, grid) if grid else []
+    request = Request(
+        batch, device, threads, max_seconds, pairs, samples, seed, seeds, _options(options, stage=stage, seeds=seeds)
+    )
     with runner.executor("local", jobs) as pool:
         kept = RowStore(Path(store)) if store is not None else None
-        rows, measured = ablating.run(found, metrics, request or Request(pairs=32, samples=8), kept, pool)
+        rows, measured = ablating.run(found, metrics, request, kept, pool)
     if measured.interrupted:
         raise KeyboardInterrupt
-    return frame(ablating.with_changes(rows, metrics))
+    from scsc_lab.report import frames
 
-
-def frame(rows: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
-    """Return rows as a pandas DataFrame: raw numbers, one column a key."""
-    import pandas
-
-    return pandas.DataFrame([dict(row) for row in rows])
+    columns = [registry.columns()[word] for word in metrics]
+    return frames.Ablation.of(ablating.with_changes(rows, metrics), columns, registry.notes(rows, metrics))
 
 
 def build(name: str, weights: str | Path | None = None, **changes: object) -> nn.Module:
@@ -154,51 +228,54 @@ def build(name: str, weights: str | Path | None = None, **changes: object) -> nn
 
 
 def count(
-    model: str | nn.Module,
-    resolution: int | tuple[int, int] | None = None,
+    model: Model,
+    resolution: Resolution = None,
     batch: int = 1,
     *,
+    channels: int | None = None,
     input_shape: Sequence[int] | None = None,
     inputs: Any = None,
     keywords: Mapping[str, Any] | None = None,
-    backward: bool = False,
+    train: bool = False,
     **changes: object,
 ) -> Count:
     """Count parameters, MACs, activations and bytes of one forward pass in evaluation mode, or of a training step.
 
     Args:
-        model: a name of the catalog, or any module; a module is left as it is.
-        resolution: input side, or height and width, in pixels; a network of the catalog has a native one.
+        model: a name of the catalog or from elsewhere, a network, or any module; a module is left as it is.
+        resolution: input side, or height and width, in pixels. Default: its own, where it says one.
         batch: images in the forward pass.
-        input_shape: the whole input shape, for a module; in place of resolution and batch.
+        channels: input channels of a network that is not of the catalog. Default: its own.
+        input_shape: the whole input shape, for a module; in place of resolution, batch and channels.
         inputs: what a module's ``forward`` takes, in place of ``input_shape``: a shape or a tensor, several of them in
             a tuple or list, or a mapping of keyword arguments; nested tuples, lists and dictionaries too.
         keywords: keyword arguments of ``forward`` beside the inputs.
-        backward: whether the gradients of all parameters are counted too, in training mode.
-        changes: changes to a named network's spec.
+        train: forward and backward in training mode, in place of forward in evaluation mode.
+        changes: changes to a named network's spec, or arguments of its factory.
 
     Raises:
         InputError: if the name or a change is wrong, or the network does not take this input.
     """
-    size_ = (resolution, resolution) if isinstance(resolution, int) else resolution
-    if isinstance(model, str):
-        if not (input_shape is inputs is keywords is None):
+    given = not (input_shape is inputs is keywords is None)
+    if not isinstance(model, nn.Module):
+        if given:
             raise InputError("input_shape and inputs are for modules; a named network takes resolution and batch")
-        return counted(network(model, resolution, **changes), batch, train=backward).count
+        return counted(network(model, resolution, channels=channels).changed(changes), batch, train=train).count
     if changes:
         raise InputError(f"{next(iter(changes))!r} changes a named network's spec; a module has none")
-    if input_shape is size_ is inputs is keywords is None:
-        raise InputError("a module needs input_shape, e.g. input_shape=(1, 3, 224, 224), or resolution=224")
-    if input_shape is None and size_ is not None:
-        input_shape = (batch, 3, *size_)
-    return counting.count(model, input_shape, inputs=inputs, keywords=keywords, backward=backward)
+    if input_shape is None and (resolution is not None or not given):
+        facts = building.facts(network(model, resolution, channels=channels))
+        if facts.resolution_assumed:
+            raise InputError("a module needs input_shape, e.g. input_shape=(1, 3, 224, 224), or resolution=224")
+        input_shape = (batch, facts.channels, *facts.resolution)
+    return counting.count(model, input_shape, inputs=inputs, keywords=keywords, backward=train)
 
 
 def latency(
-    *models: str | nn.Module,
-    resolution: int | tuple[int, int] | None = None,
-    batches: Sequence[int] = (1,),
-    channels: int = 3,
+    *models: Model,
+    resolution: Resolution = None,
+    batch: int | Sequence[int] = 1,
+    channels: int | None = None,
     device: str = "auto",
     dtype: str = "float32",
     memory_format: str = "auto",
@@ -211,14 +288,15 @@ def latency(
     delta: float = 0.02,
     seed: int = 0,
     baseline: int = 0,
-) -> list[Timing]:
+) -> Timings:
     """Time networks side by side, and compare each with one of them; see :func:`scsc_lab.metrics.latency.timings`.
 
     Args:
-        models: names of the catalog or from elsewhere, and modules with one image input, which are left as they are.
-        resolution: input side, or height and width, in pixels; modules have none of their own.
-        batches: batch sizes.
-        channels: input channels of modules.
+        models: names of the catalog or from elsewhere, networks, and modules with one image input, which are left as
+            they are.
+        resolution: input side, or height and width, in pixels. Default: their own, where they say one.
+        batch: images in one pass; several, to measure each.
+        channels: input channels of networks that are not of the catalog. Default: their own.
         device: ``auto``, or a device's name.
         dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
         memory_format: ``contiguous``, ``channels_last``, or ``auto``: the one in which each is faster.
@@ -233,7 +311,8 @@ def latency(
         baseline: which of the networks the others are compared with.
 
     Returns:
-        One timing a batch size and network, with ``median_seconds``, ``samples``, ``comparison`` and ``row()``.
+        One timing a batch size and network, with ``median_seconds``, ``samples``, ``comparison`` and ``row()``; a list
+        with ``frame()``, ``to_latex()`` and ``plot()``.
 
     Raises:
         InputError: if a value is wrong, or a network fails on the input.
@@ -242,24 +321,17 @@ def latency(
         raise InputError("name at least one model, or give a module")
     if not 0 <= baseline < len(models):
         raise InputError(f"baseline {baseline}: one of the {len(models)} models, from 0")
-    size_ = (resolution, resolution) if isinstance(resolution, int) else resolution
-    if size_ is None and any(isinstance(model, nn.Module) for model in models):
+    found = _distinct([network(model, resolution, channels=channels) for model in models])
+    if any(one.module is not None and building.facts(one).resolution_assumed for one in found):
         raise InputError("a module needs a resolution, e.g. resolution=224")
     plan = Plan(
         Execution(device, dtype, memory_format, threads, compile, train),
         Budget(pairs, min_seconds, max_seconds),
-        tuple(batches),
+        (batch,) if isinstance(batch, int) else tuple(batch),
         seed,
         delta,
     )
-    found = [_timed(model, size_, channels) for model in models]
-    return latency_metric.timings(found, plan, baseline=baseline)
-
-
-def _timed(model: str | nn.Module, resolution: tuple[int, int] | None, channels: int) -> Network:
-    if isinstance(model, str):
-        return network(model, resolution)
-    return replace(network(model, resolution), channels=channels)
+    return Timings(latency_metric.timings(found, plan, baseline=baseline))
 
 
 def export(
@@ -303,8 +375,8 @@ def export(
 
 
 def erf(
-    model: str | nn.Module,
-    resolution: int | tuple[int, int] | None = None,
+    model: Model,
+    resolution: Resolution = None,
     *,
     stage: str | int | Sequence[str | int] = (),
     layer: str | Sequence[str] = (),
@@ -316,67 +388,75 @@ def erf(
     seeds: int | None = None,
     seed: int = 0,
     batch: int | None = None,
+    channels: int | None = None,
     device: str | None = None,
     weights: str | Path | None = None,
-    mean: Sequence[float] = building.Facts.mean,
-    std: Sequence[float] = building.Facts.std,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     **changes: object,
-) -> list[Field]:
+) -> Fields:
     """Measure effective receptive fields: maps, and figures of merit that can be compared across networks.
 
     Args:
-        model: a name of the catalog or of a network from elsewhere, or any module; a module is left as it is.
-        resolution: input side, or height and width, in pixels; a named network has a native one, a module 224.
-        stage: stages by name or number, or ``"all"``; the last without.
+        model: a name of the catalog or from elsewhere, a network, or any module; a module is left as it is.
+        resolution: input side, or height and width, in pixels. Default: its own, or 224 where it says none.
+        stage: stages by name or number, or ``"all"``. Default: the last.
         layer: modules by dotted name, in place of stages.
         samples: images.
-        images: folder of images; synthetic ones with a natural spectrum without.
+        images: folder of images. Default: synthetic ones with a natural spectrum.
         method: ``linear``, or ``replknet``: the published algorithm.
         contribution: ``abs``, ``relu`` or ``signed``: what becomes of negative gradients.
         layout: ``nchw``, ``nhwc``, ``nlc`` or ``ncl``, where a shape does not tell.
         seeds: random initialisations to average over, of a named network. Default: 3 where its weights are random.
         seed: seed of everything drawn at random.
-        batch: images in one pass; found without.
-        device: where to run; a module on its own device, a named network on the CPU, without.
+        batch: images in one pass. Default: found.
+        channels: input channels of a network that is not of the catalog. Default: its own.
+        device: where to run. Default: a module's own device, the CPU for a named network.
         weights: checkpoint of a named network.
-        mean: mean of each input channel of a module, for pixels from 0 to 1; as many as it has channels.
-        std: deviation of each input channel of a module.
-        changes: changes to a named network's spec.
+        mean: mean of each input channel, for pixels from 0 to 1. Default: the network's own, or ImageNet's.
+        std: deviation of each input channel. Default: likewise.
+        changes: changes to a named network's spec, or arguments of its factory.
 
     Returns:
         One field a stage or layer: ``.map`` (float64, ``(H, W)``, sum 1), ``.maps`` of each image, ``.figures()`` and
-        ``.row()``, with 95 % intervals over images.
+        ``.row()``, with 95 % intervals over images; a list with ``frame()``, ``to_latex()`` and ``plot()``.
 
     Raises:
         InputError: if a name, stage or layer does not exist, or the network does not take this input.
 
     Source: Luo et al., arXiv 1701.04128; ``replknet``: Ding et al., arXiv 2203.06717.
     """
+    if mean is not None and channels is None:
+        channels = len(mean)
+    found = network(model, resolution, channels=channels, weights=weights).changed(changes)
     if device is None:
-        device = "cpu" if isinstance(model, str) else str(next((p.device for p in model.parameters()), "cpu"))
-    stages = (stage,) if isinstance(stage, (str, int)) else stage
+        module = found.module if isinstance(found.module, nn.Module) else None
+        device = str(next((p.device for p in module.parameters()), "cpu")) if module is not None else "cpu"
     protocol = Protocol(
         method=method,
         contribution=contribution,
-        resolution=(resolution, resolution) if isinstance(resolution, int) else resolution,
         samples=samples,
         seeds=seeds,
         seed=seed,
-        stages=tuple(map(str, stages)),
+        stages=tuple(map(str, (stage,) if isinstance(stage, (str, int)) else stage)),
         layers=(layer,) if isinstance(layer, str) else tuple(layer),
         layout=layout,
         images=None if images is None else Path(images),
         batch=batch,
         device=device,
     )
-    if isinstance(model, str):
-        named = Network.of(model, changes)
-        return fields(named if weights is None else replace(named, weights=str(weights)), protocol)
-    if changes or weights is not None:
-        what = next(iter(changes), "weights")
-        raise InputError(f"{what!r} is for named networks; a module is measured as it is")
-    given = replace(network(model), channels=len(mean))
-    return fields(given, protocol, normalisation=(tuple(mean), tuple(std)))
+    own = building.facts(found)
+    pixels = (tuple(mean or own.mean), tuple(std or own.std))
+    return Fields(fields(found, protocol, normalisation=pixels))
+
+
+def _options(
+    given: Mapping[str, object] | None, *, stage: str | int | None, seeds: int | None
+) -> tuple[tuple[str, str], ...]:
+    """Return further words of a request: those that metrics take, and what the arguments say of fields."""
+    of_fields = {"stage": stage, "initialisations": seeds}
+    said = {key: str(value) for key, value in of_fields.items() if value is not None}
+    return tuple(({key: text(value) for key, value in (given or {}).items()} | said).items())
 
 
 def _size(resolution: Resolution) -> tuple[int, int] | None:

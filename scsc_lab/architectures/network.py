@@ -23,7 +23,7 @@ from scsc_lab.errors import InputError
 Form = Literal["ordinary", "deploy"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """What is measured: where a network comes from, what is changed, what is put in, which form, whose weights.
 
@@ -121,6 +121,12 @@ class Network:
     def base(self) -> str:
         """Its name and what is changed, as text, without what is put in and without its form."""
         return overrides.label(self.name, {key: _written(value) for key, value in self.overrides})
+
+    def __repr__(self) -> str:
+        """Return the text form, and what it does not hold."""
+        more = {"label": self.label, "channels": self.channels, "resolution": self.resolution}
+        said = "".join(f", {key}={value!r}" for key, value in more.items() if value)
+        return f"Network({self.text!r}{said})"
 
     def __str__(self) -> str:
         """Return what tables call it: the user's label, or its text without the weights' file."""

@@ -56,6 +56,7 @@ def ablate(
     pairs: options.Pairs = "32",
     max_time: Annotated[str, typer.Option("--max-time", metavar="SECONDS", help="Time no longer than this.")] = "15",
     samples: Annotated[str, typer.Option("--samples", metavar="N", help="Images for receptive fields.")] = "8",
+    stage: options.FieldStage = None,
     seed: options.Seed = "0",
     seeds: options.Seeds = None,
     data: options.Data = "navon",
@@ -96,7 +97,7 @@ def ablate(
         samples=options.whole("--samples", samples, 100_000),
         seed=options.seed(seed),
         seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
-        options=options.training(data, recipe, recipe_set),
+        options=(*options.training(data, recipe, recipe_set), *options.fields(stage, seeds)),
     )
     formats.choose(format, output)
     drawing = options.figures(width, no_titles)

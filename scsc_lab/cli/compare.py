@@ -59,9 +59,7 @@ def compare(
     threads: options.Threads = "1",
     max_time: Annotated[str, typer.Option("--max-time", metavar="SECONDS", help="Time no longer than this.")] = "20",
     samples: Annotated[str, typer.Option("--samples", metavar="N", help="Images for receptive fields.")] = "16",
-    stage: Annotated[
-        str | None, typer.Option("--stage", metavar="NAME", help="Stage of receptive fields. Default: the last.")
-    ] = None,
+    stage: options.FieldStage = None,
     seed: options.Seed = "0",
     seeds: options.Seeds = None,
     data: options.Data = "navon",
@@ -101,7 +99,7 @@ def compare(
         samples=options.whole("--samples", samples, 100_000),
         seed=options.seed(seed),
         seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
-        options=(*options.training(data, recipe, recipe_set), *([("stage", stage)] if stage else [])),
+        options=(*options.training(data, recipe, recipe_set), *options.fields(stage, seeds)),
     )
     if stage and not {column.word for column in metrics.registry()["erf"].columns} & set(words):
         raise InputError("--stage is that of receptive fields: add erf to --with")

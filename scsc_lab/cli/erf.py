@@ -123,7 +123,7 @@ def erf(
         named = networks.read(context)
         measured, notes = _measured(named, protocol), named.notes
     path = output or _default_path(measured)
-    from scsc_lab.cli import erf_table
+    from scsc_lab.report import erf_table
     from scsc_lab.report.figures import erf as figure
 
     try:

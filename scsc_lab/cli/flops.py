@@ -14,8 +14,8 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics.size import Size, assumed, counted, ledger
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row, with_changes
+from scsc_lab.report import parts, tables
 from scsc_lab.report import render as formats
-from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
 
 _BY = ("operator", "module", "stage")
@@ -103,15 +103,7 @@ def _totals(sizes: Sequence[Size], baseline: int) -> Table:
 
 def _breakdown(sizes: Sequence[Size], by: str, depth: int) -> Table:
     rows = [row for size in sizes for row in _part_rows(size, by, depth)]
-    columns = [
-        *([tables.MODEL] if len(sizes) > 1 else []),
-        Column("name", by, number=False),
-        *([Column("calls", "calls", units.integer)] if by == "operator" else [tables.PARAMS]),
-        tables.MACS,
-        Column("macs_share", "share", units.share),
-        tables.ACTIVATIONS,
-        tables.BYTES,
-    ]
+    columns = [*([tables.MODEL] if len(sizes) > 1 else []), *parts.columns(by)]
     title = ", ".join(f"{size.network} at {units.size(size.probe.resolution)}" for size in sizes)
     notes = [*_notes(sizes), *(note for size in sizes for note in _operator_notes(size) if by == "operator")]
     return Table(tuple(columns), tuple(rows), title, tuple(notes))
@@ -145,12 +137,12 @@ def _part_rows(size: Size, by: str, depth: int) -> list[Row]:
 
     count = size.count
     if by == "operator":
-        parts = [*count.by_operator(), count.total]
+        found = [*count.by_operator(), count.total]
     elif by == "stage":
         shape = (size.probe.channels, *size.probe.resolution)
-        parts = [*count.by_stage(stages(build.empty(size.network), shape)), count.total]
+        found = [*count.by_stage(stages(build.empty(size.network), shape)), count.total]
     else:
-        parts = [count.total if part.name == "" else part for part in count.by_module(depth)]
+        found = [count.total if part.name == "" else part for part in count.by_module(depth)]
     return [
         {
             "model": str(size.network),
@@ -161,7 +153,7 @@ def _part_rows(size: Size, by: str, depth: int) -> list[Row]:
             "macs_share": part.macs / count.macs if count.macs else None,
             "status": count.status,
         }
-        for part in parts
+        for part in found
     ]
 
 

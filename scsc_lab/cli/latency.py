@@ -19,38 +19,13 @@ from scsc_lab.records import Row
 from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
+from scsc_lab.report.latency import BATCH, COMPARED, IQR, LAYOUT, MEASURED, MEDIAN, OWN_FORM, STATUS
+from scsc_lab.report.latency import title as shared
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Budget, Execution, Plan
 
 _AGAIN = " (again)"
 _DEFAULT = Plan()
-
-_MEDIAN = Column("median_seconds", "median (ms)", units.milliseconds)
-_IQR = Column("iqr_seconds", "IQR", units.milliseconds)
-_BATCH = Column("batch", "batch", units.integer)
-_MEASURED = (
-    _MEDIAN,
-    _IQR,
-    Column("p90_seconds", "p90", units.milliseconds),
-    Column("images_per_second", "images/s", units.rate, optional=True),
-    Column("peak_memory_bytes", "peak (MB)", units.mega),
-    Column("samples", "samples", units.integer),
-)
-_COMPARED = (
-    tables.MACS,
-    Column("macs_change", "Δ MACs", units.percent),
-    Column("time_change", "Δ time", units.percent),
-    Column("ratio", "ratio", units.ratio),
-    Column(("ratio_low", "ratio_high"), "95 % interval", units.interval),
-    Column("verdict", "verdict", number=False),
-)
-_LAYOUT = Column("memory_format", "layout", lambda layout: latency_notes.LAYOUTS.get(layout, ""), optional=True)
-_OWN_FORM = (
-    Column("ordinary_ratio", "to ordinary", units.ratio),
-    Column(("ordinary_ratio_low", "ordinary_ratio_high"), "95 % interval", units.interval),
-)
-# Set as a number is, so that a narrow terminal leaves out optional columns before it folds these words.
-_STATUS = Column("status", "status", lambda status: "" if status == "complete" else str(status))
 
 
 def latency(
@@ -160,44 +135,44 @@ def _parts(found: Sequence[Network], plan: Plan, by: str) -> list[Row]:
 
 def _totals(rows: Sequence[Row], plan: Plan, self_test: bool) -> Table:
     """Return what was measured and, where several are compared, a second table: MACs beside time."""
-    batches = [_BATCH] if len(plan.batches) > 1 else []
-    wrong = [_STATUS] if any(row["status"] != "complete" for row in rows) else []
+    batches = [BATCH] if len(plan.batches) > 1 else []
+    wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
     compared = any(row["baseline"] for row in rows)
-    layout = [_LAYOUT] if plan.execution.memory_format == "auto" else []
+    layout = [LAYOUT] if plan.execution.memory_format == "auto" else []
     columns = (
         tables.MODEL,
         *batches,
         *layout,
-        *_MEASURED,
+        *MEASURED,
         *([] if compared else [replace(tables.MACS, optional=True)]),
         *wrong,
     )
     notes = latency_notes.notes(rows, plan, self_test=self_test)
     if not compared:
-        return Table(columns, tuple(rows), latency_notes.title(rows), notes)
+        return Table(columns, tuple(rows), shared(rows), notes)
     against = next(row["baseline"] for row in rows if row["baseline"])
     title = "Against itself" if self_test else f"Against {against}"
     own_forms = any(row["ordinary"] != row["baseline"] for row in rows if row["ordinary"])
-    columns_ = (tables.MODEL, *batches, *_COMPARED, *(_OWN_FORM if own_forms else ()))
+    columns_ = (tables.MODEL, *batches, *COMPARED, *(OWN_FORM if own_forms else ()))
     comparison = Table(columns_, tuple(rows), title, notes)
-    return Table(columns, tuple(rows), latency_notes.title(rows), (), (comparison,))
+    return Table(columns, tuple(rows), shared(rows), (), (comparison,))
 
 
 def _breakdown(rows: Sequence[Row], plan: Plan) -> Table:
     several = len({row["model"] for row in rows}) > 1
-    wrong = [_STATUS] if any(row["status"] != "complete" for row in rows) else []
+    wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
     columns = (
         *([tables.MODEL] if several else []),
-        *([_BATCH] if len(plan.batches) > 1 else []),
+        *([BATCH] if len(plan.batches) > 1 else []),
         Column("name", rows[0]["by"], number=False),
-        _MEDIAN,
-        _IQR,
+        MEDIAN,
+        IQR,
         Column("time_share", "share", units.share),
         tables.MACS,
         Column("macs_share", "share", units.share),
         *wrong,
     )
-    return Table(columns, tuple(rows), latency_notes.title(rows), latency_notes.notes(rows, plan, parts=True))
+    return Table(columns, tuple(rows), shared(rows), latency_notes.notes(rows, plan, parts=True))
 
 
 def _budget(pairs: str, min_time: str | None, max_time: str | None) -> Budget:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from scsc_lab import units
 from scsc_lab.metrics.latency import machine_notes
 from scsc_lab.records import Row
+from scsc_lab.report.latency import LAYOUTS
 from scsc_lab.settings import LAYOUT_RULE, WARM_UP_RULE, Plan
 
 _COMPARED = (
@@ -14,25 +15,10 @@ _COMPARED = (
     "interval: bootstrap, {resamples:,} resamples. same: within ±{delta} of 1; faster, slower: all of the interval on "
     "one side of 1."
 )
-LAYOUTS = {"contiguous": "contiguous", "channels_last": "channels-last"}
-"""What the orders of an image's elements are called."""
-
 _PARTS = (
     "Parts are timed inside the pass, in turn with passes that are not watched, which give the total: each has its "
     "median share of a watched pass; unexplained: the total less the parts."
 )
-
-
-def title(rows: Sequence[Row]) -> str:
-    """Return what all rows share: device, type, threads, mode."""
-    row = rows[0]
-    sizes = " and ".join(dict.fromkeys(units.size(row["resolution"]) for row in rows))
-    batches = ", ".join(dict.fromkeys(str(row["batch"]) for row in rows))
-    threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}" if row["device"] == "cpu" else ""
-    asked = row["memory_format_asked"]
-    order = f", {LAYOUTS[asked]}" if asked == "channels_last" else ""
-    how = ("compiled" if row["compile"] else "eager") + (", forward and backward" if row["mode"] == "train" else "")
-    return f"{row['device']}{threads}, {row['dtype']}{order}, {how}, batch {batches}, {sizes}"
 
 
 def notes(rows: Sequence[Row], plan: Plan, *, self_test: bool = False, parts: bool = False) -> tuple[str, ...]:

@@ -118,6 +118,10 @@ MaxTime = Annotated[
 ]
 Delta = Annotated[str, typer.Option("--delta", metavar="PERCENT", help="Difference in time that counts as none.")]
 SelfTest = Annotated[bool, typer.Option("--self-test", help="Each network against itself: this machine's noise.")]
+FieldStage = Annotated[
+    str | None,
+    typer.Option("--stage", metavar="NAME", help="Stage of receptive fields, by name or number. Default: the last."),
+]
 Data = Annotated[str, typer.Option("--data", metavar="NAME", help="navon, faces, imagefolder:DIR or hf:NAME_OR_PATH.")]
 Recipe = Annotated[str, typer.Option("--recipe", metavar="NAME", help=f"How to train: {', '.join(RECIPES)}.")]
 RecipeSet = Annotated[
@@ -178,6 +182,16 @@ def training(data: str, recipe: str, recipe_set: list[str] | None) -> tuple[tupl
     changes = overrides.parse(recipe_set or [], "--recipe-set")
     plan({"data": data, "recipe": recipe}, changes)
     return (("data", data), ("recipe", recipe), *((f"recipe.{key}", value) for key, value in changes.items()))
+
+
+def fields(stage: str | None, seeds: str | None) -> tuple[tuple[str, str], ...]:
+    """Return what was said about receptive fields, as a request has it, checked.
+
+    Raises:
+        InputError: if the number of initialisations is none.
+    """
+    drawn = None if seeds is None else str(whole("--seeds", seeds, 1000))
+    return tuple((key, value) for key, value in (("stage", stage), ("initialisations", drawn)) if value)
 
 
 def names(models: list[str] | None, more: list[str] | None) -> list[str]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from scsc_lab.analysis.count import Cell, Count
 from scsc_lab.counting.following import followed
 from scsc_lab.counting.inputs import arguments, described, example
 from scsc_lab.counting.layout import META
@@ -21,7 +22,6 @@ from scsc_lab.counting.recorder import Tally
 from scsc_lab.counting.tensors import tensors
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.passes import evaluating
-from scsc_lab.records import Cell, Count
 
 
 def count(

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from scsc_lab.analysis.count import Count, CrossCheck, OperatorCheck
 from scsc_lab.counting.following import any_machine
 from scsc_lab.errors import last_line
 from scsc_lab.execution.passes import evaluating
-from scsc_lab.records import Count, CrossCheck, OperatorCheck
 
 _PADDED_BY_NAME = "conv with padding='same' or 'valid'"
 DIFFERENCES = {

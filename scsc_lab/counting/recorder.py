@@ -15,12 +15,12 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from scsc_lab.analysis.count import BACKWARD
 from scsc_lab.counting import fvcore_rules, operators, products, shapes
 from scsc_lab.counting.layout import META, like
 from scsc_lab.counting.tensors import stored_bytes, tensors
 from scsc_lab.errors import InputError
 from scsc_lab.layers.operator import Operator
-from scsc_lab.records import BACKWARD
 
 
 @dataclass

@@ -8,8 +8,9 @@ from itertools import zip_longest
 
 from torch import nn
 
+from scsc_lab.analysis.count import Count, Part
 from scsc_lab.models.stages import stages
-from scsc_lab.records import Count, Part, Row
+from scsc_lab.records import Row
 
 _KEYS = ("params", "macs", "activations", "bytes")
 

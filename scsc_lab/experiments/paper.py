@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from scsc_lab.analysis.count import Count
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.architectures.network import Network
@@ -14,7 +15,7 @@ from scsc_lab.counting.count import count
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import construct
 from scsc_lab.models.stages import stages
-from scsc_lab.records import Count, Row, change
+from scsc_lab.records import Row, change
 
 POINT = 0.01
 """One point of percentage: the closeness that counts as reproduced."""

@@ -28,8 +28,8 @@ _ELSEWHERE = ("model", "resolution", "batch", "seed")
 def configure(request: Request) -> Protocol:
     """Return how fields are measured.
 
-    Among the request's options ``stage`` says of which stage, ``initialisations`` how many there are; the request's
-    seeds are those of training.
+    Among the request's options ``stage`` says of which stage, ``initialisations`` over how many random weights a
+    network without its own is averaged; the request's seeds are those of training.
     """
     options = dict(request.options)
     return Protocol(
@@ -93,7 +93,7 @@ def measure(networks: Sequence[Network], settings: Protocol, tell: Tell) -> list
     for network in networks:
         tell(f"the receptive field of {network}")
         try:
-            field = fields(network, settings)[-1]
+            field = fields(network, _of(network, settings))[-1]
         except InputError as error:  # a network without maps has all the rest
             rows.append({"erf_failure": str(error)})
             continue
@@ -104,6 +104,13 @@ def measure(networks: Sequence[Network], settings: Protocol, tell: Tell) -> list
             mapfile.save([field.condensed()], settings.maps / row["map_file"])
         rows.append(row)
     return rows
+
+
+def _of(network: Network, settings: Protocol) -> Protocol:
+    """Return how one of several networks is measured: one with weights of its own has no others to draw."""
+    from scsc_lab.models import build
+
+    return settings if build.whose_weights(network) in ("random", "mixed") else replace(settings, seeds=None)
 
 
 def notes(rows: Sequence[Row]) -> list[str]:

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scsc_lab.analysis.count import Count, CrossCheck
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Tell
-from scsc_lab.records import Count, CrossCheck, Probe, Row
+from scsc_lab.records import Probe, Row
 from scsc_lab.report import tables
 
 if TYPE_CHECKING:

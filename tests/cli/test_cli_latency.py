@@ -11,6 +11,7 @@ import pytest
 
 from scsc_lab.cli import latency_notes, main, progress
 from scsc_lab.report.figures import latency as figure
+from scsc_lab.report.latency import title
 from scsc_lab.settings import Plan
 
 QUICK = ("--resolution", "32", "--pairs", "6", "--min-time", "0", "--max-time", "60", "--device", "cpu")
@@ -223,7 +224,7 @@ def test_notes_say_what_is_odd():
     assert "BUSY" not in text
     assert "Layout" not in text
     assert "Nothing was warmed up" in " ".join(latency_notes.notes([row(warm_up_runs=0)], Plan()))
-    assert latency_notes.title([row(compile=True, mode="train", device="cuda:0")]) == (
+    assert title([row(compile=True, mode="train", device="cuda:0")]) == (
         "cuda:0, float32, compiled, forward and backward, batch 1, 32×32"
     )
 

@@ -16,12 +16,12 @@ from torch.utils.checkpoint import checkpoint
 
 from scsc_lab import InputError, build
 from scsc_lab import count as count_api
+from scsc_lab.analysis.count import Count
 from scsc_lab.architectures import catalog
 from scsc_lab.counting.count import count
 from scsc_lab.layers.operator import operator
 from scsc_lab.layers.window_attention import WindowAttention
 from scsc_lab.models.resnet import Bottleneck
-from scsc_lab.records import Count
 
 
 class Lambda(nn.Module):
@@ -324,8 +324,8 @@ def test_python_interface():
     assert count_api(nn.Conv2d(3, 8, 3), input_shape=(1, 3, 8, 8)).macs == 27 * 8 * 36
     assert count_api(nn.Conv2d(3, 8, 3), resolution=8).macs == 27 * 8 * 36
     assert count_api(nn.Linear(3, 4), inputs=torch.ones(5, 3)).macs == 60
-    assert count_api(nn.Linear(3, 4), inputs={"input": (5, 3)}, backward=True).macs == 120
-    assert count_api("resnet18", backward=True).macs > 2 * count_api("resnet18").macs
+    assert count_api(nn.Linear(3, 4), inputs={"input": (5, 3)}, train=True).macs == 120
+    assert count_api("resnet18", train=True).macs > 2 * count_api("resnet18").macs
     with pytest.raises(InputError, match="are for modules"):
         count_api("resnet18", inputs=(1, 3, 8, 8))
     with pytest.raises(InputError, match="needs input_shape"):

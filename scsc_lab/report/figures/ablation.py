@@ -57,15 +57,38 @@ def draw(
         for panel, (column, change) in zip(axes.flat, changing, strict=False):
             _draw_panel(panel, lines, column, change, room, [*rows, *alongside])
         for first in axes[:, 0]:
-            first.set_yticks(range(len(lines)), [name for name, _ in lines])
-            for label, (_, row) in zip(first.get_yticklabels(), lines, strict=True):
-                label.set_fontweight("bold" if row is None else "normal")
-            first.set_ylim(len(lines) - 0.4, -0.6)
+            _name_lines(first, lines)
         if options.titles and rows:
             studies = dict.fromkeys(str(row["study"]) for row in rows)
             said = [str(rows[0]["model"]), *(studies if len(studies) == 1 else ())]
             figure.suptitle(style.name(": ".join(said), 80), fontsize=8)
     return figure
+
+
+def panel(rows: Sequence[Row], column: Column, axes: Any = None) -> Any:
+    """Draw the change of one metric, a dot a variant, and return the axes; see :func:`draw`.
+
+    Args:
+        rows: variants of one or more studies with the column's changes; the first of each is the full network.
+        column: the metric; one that has a change.
+        axes: matplotlib's axes to draw on. Default: those of a new figure, one column wide.
+    """
+    lines = _lines(rows)
+    if axes is None:
+        _, axes = style.new(style.COLUMN_INCHES, _FRAME_INCHES + _ROW_INCHES * max(len(lines), 1))
+    room = axes.get_window_extent().width / axes.figure.dpi
+    with style.applied():
+        if column.change is not None:
+            _draw_panel(axes, lines, column, column.change, room, rows)
+        _name_lines(axes, lines)
+    return axes
+
+
+def _name_lines(axes: Any, lines: Sequence[tuple[str, Row | None]]) -> None:
+    axes.set_yticks(range(len(lines)), [name for name, _ in lines])
+    for label, (_, row) in zip(axes.get_yticklabels(), lines, strict=True):
+        label.set_fontweight("bold" if row is None else "normal")
+    axes.set_ylim(len(lines) - 0.4, -0.6)
 
 
 def _lines(rows: Sequence[Row]) -> list[tuple[str, Row | None]]:

@@ -225,6 +225,20 @@ def panel(field: Field, axes: Any = None) -> Any:
     return axes
 
 
+def compared(measured: Sequence[Field], axes: Any = None) -> Any:
+    """Draw the profiles of some fields in one plot, and return the axes.
+
+    Args:
+        measured: the fields.
+        axes: matplotlib's axes to draw on. Default: those of a new figure, one column wide.
+    """
+    if axes is None:
+        _, axes = style.new(style.COLUMN_INCHES, 0.62 * style.COLUMN_INCHES)
+    with style.applied():
+        profiles.draw(axes, measured, _names(measured), {})
+    return axes
+
+
 def scale(measured: Sequence[Field]) -> tuple[Any, str, str]:
     """Return the one scale of all panels, what it shows, and at which ends pixels lie beyond it."""
     from matplotlib.colors import LogNorm, Normalize

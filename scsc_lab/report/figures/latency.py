@@ -21,6 +21,7 @@ _JITTER = 0.1
 _CAPTION, _SAMPLES, _BOX = -0.34, -0.02, 0.27
 """Where caption, samples and box of a strip stand, in strips from its middle, downwards."""
 
+_ACROSS = "one pass (ms); bar: quartiles, line: median"
 _LONGEST_LABEL = 18
 _WIDEST_LINEAR = 8.0
 
@@ -50,8 +51,23 @@ def draw(rows: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figure:
             said = [f"input {size}"] if size and (len(panels) > 1 or options.titles) else []
             said += [] if batches or not options.titles else [f"batch {panel[0]['batch']}"]
             axis.set_title(", ".join(said), fontsize=style.POINTS, loc="left", pad=3)
-        axes[-1, 0].set_xlabel("one pass (ms); bar: quartiles, line: median")
+        axes[-1, 0].set_xlabel(_ACROSS)
     return figure
+
+
+def panel(rows: Sequence[Row], axes: Any = None) -> Any:
+    """Draw all samples of some timings, a strip a network and batch size, and return the axes.
+
+    Args:
+        rows: rows of :meth:`scsc_lab.timing.result.Timing.row`.
+        axes: matplotlib's axes to draw on. Default: those of a new figure, one column wide.
+    """
+    if axes is None:
+        _, axes = style.new(style.COLUMN_INCHES, _FRAME_INCHES + _STRIP_INCHES * len(rows))
+    with style.applied():
+        _draw_panel(axes, rows, batches=len({row["batch"] for row in rows}) > 1)
+        axes.set_xlabel(_ACROSS)
+    return axes
 
 
 def _draw_panel(axis: Any, rows: Sequence[Row], *, batches: bool) -> None:

@@ -39,11 +39,33 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = sty
         y: the column upwards.
         options: width.
     """
-    higher_x, higher_y = x.better == "higher", y.better == "higher"
-    shown = [row for row in rows if row.get(str(x.key)) is not None and row.get(str(y.key)) is not None]
-    xs, ys = ([column.scale * row[str(column.key)] for row in shown] for column in (x, y))
     width = options.width or style.COLUMN_INCHES
     figure, axes = style.new(width, 0.83 * width)
+    _draw(figure, axes, rows, x, y)
+    return figure
+
+
+def panel(rows: Sequence[Row], x: Column, y: Column, axes: Any = None) -> Any:
+    """Draw the scatter of two columns, and return the axes; see :func:`draw`.
+
+    Args:
+        rows: networks.
+        x: the column across.
+        y: the column upwards.
+        axes: matplotlib's axes to draw on. Default: those of a new figure, one column wide.
+    """
+    if axes is None:
+        return draw(rows, x, y).axes[0]
+    _draw(axes, axes, rows, x, y)
+    return axes
+
+
+def _draw(legend_of: Any, axes: Any, rows: Sequence[Row], x: Column, y: Column) -> None:
+    """Draw on axes; the legend stands beside all axes of a figure, or above axes that are a user's."""
+    higher_x, higher_y = x.better == "higher", y.better == "higher"
+    figure = axes.figure
+    shown = [row for row in rows if row.get(str(x.key)) is not None and row.get(str(y.key)) is not None]
+    xs, ys = ([column.scale * row[str(column.key)] for row in shown] for column in (x, y))
     best = pareto.front(xs, ys, higher_x, higher_y)
     with style.applied():
         if len(best) >= _FEWEST_FOR_A_FRONT:
@@ -57,8 +79,10 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = sty
                 zorder=1,
                 label="Pareto front (filled)",
             )
-            legend = figure.legend(loc="outside upper right", handlelength=1.5)
-            legend.set_in_layout(True)
+            if legend_of is axes:
+                axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, handlelength=1.5)
+            else:
+                legend_of.legend(loc="outside upper right", handlelength=1.5).set_in_layout(True)
         for index, (a, b) in enumerate(zip(xs, ys, strict=True)):
             axes.plot(
                 a,
@@ -78,7 +102,6 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = sty
         line = _steps([(xs[index], ys[index]) for index in best], higher_x) if len(best) >= _FEWEST_FOR_A_FRONT else []
         names = [style.name(row["model"]) for row in shown]
         _label(figure, axes, names, list(zip(xs, ys, strict=True)), [line, *arrows])
-    return figure
 
 
 def _arrows(axes: Any, rows: Sequence[Row], points: Sequence[_Point]) -> list[list[_Point]]:

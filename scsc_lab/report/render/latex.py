@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import replace
 
+from scsc_lab.errors import InputError
 from scsc_lab.provenance import RunInfo
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture
 from scsc_lab.report.tables import Column, Table
@@ -46,12 +47,28 @@ def render(table: Table, run: RunInfo) -> str:
 
     A document that takes it in needs :data:`PREAMBLE`. Headings that are the same are told apart by the column before.
     """
-    titled = table if table.title else replace(table, title=f"Measured by `{run.command}`")
-    return "% in the preamble: " + PREAMBLE + "\n" + "\n".join(_floats(titled, set()))
+    return of(table if table.title else replace(table, title=f"Measured by `{run.command}`"))
 
 
-def _floats(table: Table, labels: set[str]) -> list[str]:
-    label = base = _label(table.title)
+def of(table: Table, caption: str = "", label: str = "") -> str:
+    r"""Return a table, and one for each detail, with a caption and a label of one's own.
+
+    Args:
+        table: the table.
+        caption: its caption, as plain text. Default: the table's title.
+        label: what ``\ref`` names it by; details have it with a number behind. Default: one made from the caption.
+
+    Raises:
+        InputError: if the label holds what LaTeX takes for something else.
+    """
+    if re.search(r"[^\w:.+-]", label):
+        raise InputError(f"label {label!r}: letters, digits and ':.+-_', e.g. tab:networks")
+    titled = replace(table, title=caption or table.title or "Measured by scsc-lab")
+    return "% in the preamble: " + PREAMBLE + "\n" + "\n".join(_floats(titled, set(), label))
+
+
+def _floats(table: Table, labels: set[str], wanted: str = "") -> list[str]:
+    label = base = wanted or _label(table.title)
     number = 1
     while label in labels:
         number += 1
@@ -72,7 +89,7 @@ def _floats(table: Table, labels: set[str]) -> list[str]:
     ]
     found = ["\n".join(lines)]
     for detail in table.details:
-        found += _floats(detail, labels)
+        found += _floats(detail, labels, wanted)
     return found
 
 

@@ -1,0 +1,309 @@
+"""What counting a network gives: the cells of one pass, every breakdown derived from them, the check beside them."""
+
+from __future__ import annotations
+
+import html
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from scsc_lab.errors import InputError
+from scsc_lab.records import Row
+
+if TYPE_CHECKING:
+    import pandas
+
+BACKWARD = " backward"
+"""How the names of operators end that make gradients."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one operator did inside one module, over all its calls in one forward pass.
+
+    Attributes:
+        module: qualified name of the innermost module that called it (``""``: the network itself).
+        operator: its name.
+        calls: times it ran.
+        macs: multiply-accumulates.
+        activations: elements written by convolutions and matrix products (fvcore's definition).
+        bytes: bytes read and written, each operator on its own, nothing fused or cached.
+        fvcore: operations that fvcore's rules give it, so that its count can be explained operator by operator.
+        fvcore_operator: the name under which fvcore lists it; empty if fvcore has no rule for it.
+    """
+
+    module: str
+    operator: str
+    calls: int
+    macs: int
+    activations: int
+    bytes: int
+    fvcore: int = 0
+    fvcore_operator: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of a network: an operator, a module or a stage, with everything inside it counted."""
+
+    name: str
+    calls: int = 0
+    params: int = 0
+    macs: int = 0
+    activations: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, repr=False)
+class Count:
+    """Parameters and operations of one network at one input, from one forward pass or one training step.
+
+    Attributes:
+        cells: every operator of every module; all totals are sums of these.
+        module_params: parameters owned by each module itself, shared ones at their first owner.
+        unknown: operators that do arithmetic and have no rule, with their calls; any makes the count partial.
+        device: where it was counted: ``meta`` (no arithmetic done) or a real device.
+        remark: why it was not counted on the meta device, if it was not.
+    """
+
+    cells: tuple[Cell, ...]
+    module_params: Mapping[str, int]
+    unknown: tuple[tuple[str, int], ...] = ()
+    device: str = "meta"
+    remark: str = ""
+
+    @property
+    def params(self) -> int:
+        """Number of parameters, shared ones once."""
+        return sum(self.module_params.values())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the pass, or of both passes."""
+        return sum(cell.macs for cell in self.cells)
+
+    @property
+    def activations(self) -> int:
+        """Elements written by convolutions and matrix products."""
+        return sum(cell.activations for cell in self.cells)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes read and written by all operators."""
+        return sum(cell.bytes for cell in self.cells)
+
+    @property
+    def status(self) -> Literal["complete", "partial"]:
+        """``partial`` if an operator that does arithmetic has no rule, so that the MACs are a lower bound."""
+        return "partial" if self.unknown else "complete"
+
+    @property
+    def backward_macs(self) -> int:
+        """Those of the MACs that make gradients: 0 in a forward pass."""
+        return sum(cell.macs for cell in self.cells if cell.operator.endswith(BACKWARD))
+
+    def __repr__(self) -> str:
+        """Return the totals, not the cells."""
+        numbers = ", ".join(f"{key}={getattr(self, key):,}" for key in ("params", "macs", "activations", "bytes"))
+        return f"Count({numbers}, {self.status})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the totals, and one row an operator that has any MACs."""
+        parts = [*(part for part in self.by_operator() if part.macs), self.total]
+        head = "".join(f"<th>{title}</th>" for title in ("operator", "calls", "MACs", "activations", "bytes"))
+        body = "".join(
+            f"<tr><td>{html.escape(part.name)}</td>"
+            + "".join(f"<td>{number:,}</td>" for number in (part.calls, part.macs, part.activations, part.bytes))
+            + "</tr>"
+            for part in parts
+        )
+        unknown = ", ".join(f"{html.escape(name)} ({calls} calls)" for name, calls in self.unknown)
+        caption = f"{self.params:,} parameters" + (f"; PARTIAL: no rule for {unknown}" if unknown else "")
+        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def frame(
+        self, by: str = "operator", *, depth: int | None = None, stages: Mapping[str, Sequence[str]] | None = None
+    ) -> pandas.DataFrame:
+        """Return the parts as a pandas DataFrame, one a row, raw numbers.
+
+        Args:
+            by: ``operator``, ``module`` or ``stage``.
+            depth: levels of modules; all of them unless given.
+            stages: modules of each stage, for ``stage``; see :meth:`by_stage`.
+
+        Raises:
+            InputError: if there is no such breakdown, or the stages are missing.
+        """
+        import pandas
+
+        parts = self._broken_down(by, depth, stages)
+        return pandas.DataFrame([asdict(part) for part in parts], columns=[field.name for field in fields(Part)])
+
+    def to_latex(
+        self,
+        by: str = "operator",
+        *,
+        depth: int | None = 2,
+        stages: Mapping[str, Sequence[str]] | None = None,
+        caption: str = "",
+        label: str = "",
+    ) -> str:
+        """Return the parts that cost anything, and the total, as a LaTeX table of booktabs.
+
+        Args:
+            by: as in :meth:`frame`.
+            depth: levels of modules; all of them with ``None``.
+            stages: as in :meth:`frame`.
+            caption: caption. Default: one that says what it is.
+            label: label to refer to it by. Default: one made from the caption.
+
+        Raises:
+            InputError: as :meth:`frame`.
+        """
+        from scsc_lab.report import parts
+        from scsc_lab.report.render import latex
+
+        return latex.of(parts.table(self, self._broken_down(by, depth, stages), by), caption, label)
+
+    def plot(
+        self,
+        by: str = "operator",
+        *,
+        depth: int | None = 1,
+        stages: Mapping[str, Sequence[str]] | None = None,
+        ax: Any = None,
+    ) -> Any:
+        """Draw which part of the MACs each operator, module or stage has, and return the axes.
+
+        Args:
+            by: as in :meth:`frame`.
+            depth: levels of modules; all of them with ``None``.
+            stages: as in :meth:`frame`.
+            ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
+
+        Raises:
+            InputError: as :meth:`frame`.
+        """
+        from scsc_lab.report.figures import parts
+
+        return parts.panel(self._broken_down(by, depth, stages), self.total, ax)
+
+    def _broken_down(self, by: str, depth: int | None, stages: Mapping[str, Sequence[str]] | None) -> list[Part]:
+        if by not in ("operator", "module", "stage"):
+            raise InputError(f"by={by!r}: operator, module or stage")
+        if by == "stage":
+            if stages is None:
+                raise InputError("by='stage' needs stages: the modules of each, e.g. {'stage1': ['layer1']}")
+            return self.by_stage(stages)
+        return self.by_operator() if by == "operator" else self.by_module(depth)
+
+    @property
+    def total(self) -> Part:
+        """The whole network as one part."""
+        calls = sum(cell.calls for cell in self.cells)
+        return Part("total", calls, self.params, self.macs, self.activations, self.bytes)
+
+    def row(self) -> Row:
+        """Return the totals as one row."""
+        return {
+            "params": self.params,
+            "macs": self.macs,
+            "activations": self.activations,
+            "bytes": self.bytes,
+            "status": self.status,
+            "unknown_operators": dict(self.unknown),
+            "counted_on": self.device,
+        }
+
+    def by_operator(self) -> list[Part]:
+        """Return one part an operator, the largest in MACs first. Parameters belong to modules and are 0 here."""
+        return sorted(self._parts(lambda cell: cell.operator), key=lambda part: (-part.macs, -part.bytes))
+
+    def by_module(self, depth: int | None = None) -> list[Part]:
+        """Return every module down to ``depth`` levels below the network, in order; a module holds its children."""
+        names = dict.fromkeys(self.module_params)
+        parents = {name: _ancestors(name) for name in names}
+        kept = [name for name in names if depth is None or (name != "" and name.count(".") < depth) or name == ""]
+        totals: dict[str, list[Cell]] = defaultdict(list)
+        params: dict[str, int] = defaultdict(int)
+        for name, number in self.module_params.items():
+            for parent in parents[name]:
+                params[parent] += number
+        for cell in self.cells:
+            for parent in parents.get(cell.module) or _ancestors(cell.module):
+                totals[parent].append(cell)
+        return [_part(name, totals[name], params[name]) for name in kept]
+
+    def by_stage(self, stages: Mapping[str, Sequence[str]]) -> list[Part]:
+        """Return one part a stage; what belongs to none is ``other``, so that the parts sum to the whole.
+
+        Args:
+            stages: names of the modules that make up each stage.
+        """
+        owner = {module: stage for stage, modules in stages.items() for module in modules}
+
+        def stage_of(module: str) -> str:
+            return next((owner[name] for name in reversed(_ancestors(module)) if name in owner), "other")
+
+        params: dict[str, int] = defaultdict(int)
+        for module, number in self.module_params.items():
+            params[stage_of(module)] += number
+        found = {part.name: part for part in self._parts(lambda cell: stage_of(cell.module))}
+        names = [name for name in (*stages, "other") if name in found or params[name]]
+        return [replace(found.get(name, Part(name)), params=params[name]) for name in names]
+
+    def _parts(self, key: Callable[[Cell], str]) -> list[Part]:
+        groups: dict[str, list[Cell]] = defaultdict(list)
+        for cell in self.cells:
+            groups[key(cell)].append(cell)
+        return [_part(name, cells, 0) for name, cells in groups.items()]
+
+
+@dataclass(frozen=True)
+class OperatorCheck:
+    """What fvcore's rules should give one operator, and what fvcore counted."""
+
+    operator: str
+    macs: int
+    predicted: int
+    counted: int
+    reason: str
+
+    @property
+    def explained(self) -> bool:
+        """Whether fvcore counted exactly what its rules say."""
+        return self.predicted == self.counted
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """fvcore's count of the same network, and its difference to the MACs, operator by operator.
+
+    Attributes:
+        flops: fvcore's total; ``None`` if fvcore could not count the network.
+        operators: every operator that either side counts.
+        failure: why fvcore could not count, in one line.
+    """
+
+    flops: int | None
+    operators: tuple[OperatorCheck, ...] = ()
+    failure: str = ""
+
+    @property
+    def verdict(self) -> Literal["explained", "unexplained", "impossible"]:
+        """``explained`` if the difference is accounted for to the last operation."""
+        if self.flops is None:
+            return "impossible"
+        return "explained" if all(row.explained for row in self.operators) else "unexplained"
+
+
+def _ancestors(module: str) -> list[str]:
+    parts = module.split(".") if module else []
+    return ["", *(".".join(parts[: depth + 1]) for depth in range(len(parts)))]
+
+
+def _part(name: str, cells: Iterable[Cell], params: int) -> Part:
+    cells = list(cells)
+    sums = {key: sum(getattr(cell, key) for cell in cells) for key in ("calls", "macs", "activations", "bytes")}
+    return Part(name, params=params, **sums)

@@ -1,0 +1,145 @@
+"""Rows as DataFrames that know their columns: they become LaTeX as commands print it, and draw themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas
+
+from scsc_lab.errors import InputError
+from scsc_lab.records import Row
+from scsc_lab.report import ablations, comparison
+from scsc_lab.report.figures import ablation, scatter
+from scsc_lab.report.tables import Column, Table
+
+_AXES = 2
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the rows of a frame.
+
+    Attributes:
+        columns: what was measured, in order.
+        notes: what must be known to read it.
+    """
+
+    columns: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class _Frame(pandas.DataFrame):  # type: ignore[misc]  # pandas comes without types
+    """A DataFrame of measured rows, raw numbers under the keys of the rows; what is cut from it knows the same."""
+
+    _metadata = ["_known"]  # noqa: RUF012  # pandas reads it of the class
+    _known = Known()
+    _needs: tuple[str, ...] = ()
+
+    @property
+    def _constructor(self) -> Callable[..., _Frame]:
+        return type(self)
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> _Frame:
+        """Return rows as a frame."""
+        frame = cls([dict(row) for row in rows])
+        frame._known = Known(tuple(columns), tuple(notes))
+        return frame
+
+    def to_latex(self, *, caption: str = "", label: str = "") -> str:
+        """Return the rows as a LaTeX table of booktabs, and one of the changes, as the command's ``--format latex``.
+
+        Args:
+            caption: caption of the first. Default: one that says what it is.
+            label: label to refer to it by; the others have a number behind it. Default: one made from the caption.
+
+        Raises:
+            InputError: if columns were dropped that it takes.
+        """
+        from scsc_lab.report.render import latex
+
+        return latex.of(self._table(), caption, label)
+
+    def _rows(self) -> list[Row]:
+        """Return the rows as they were measured: what is missing is ``None`` again.
+
+        Raises:
+            InputError: if columns are missing that say of what a row is.
+        """
+        missing = [key for key in self._needs if key not in self.columns]
+        if missing or self.empty:
+            raise InputError(f"the frame has no {missing[0] if missing else 'rows'}: keep what compare or ablate gave")
+        return [{str(key): _plain(value) for key, value in row.items()} for row in self.to_dict("records")]
+
+    def _column(self, word: str) -> Column:
+        return comparison.axis(word, self._known.columns, self._rows())
+
+    def _table(self) -> Table:
+        raise NotImplementedError
+
+
+class Comparison(_Frame):
+    """Networks side by side, a row a network, with its changes against the baseline."""
+
+    _needs = ("model", "baseline", "resolution")
+
+    def plot(self, x: str = "", y: str = "", ax: Any = None) -> Any:
+        """Draw two columns against each other, a point a network, with the Pareto front, and return the axes.
+
+        Args:
+            x: the column across, by its word among the metrics. Default: the first that was measured.
+            y: the column upwards. Default: the next.
+            ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
+
+        Raises:
+            InputError: if a column was not measured, or there is none to draw.
+        """
+        words = [column.word for column in self._known.columns if column.key in self.columns]
+        x = x or next((word for word in words if word != y), "")
+        y = y or next((word for word in words if word != x), "")
+        if not (x and y):
+            raise InputError("two columns are needed to draw a comparison: compare by two metrics, e.g. params, macs")
+        return scatter.panel(self._rows(), self._column(x), self._column(y), ax)
+
+    def _table(self) -> Table:
+        return comparison.comparison_table(self._rows(), self._known.columns, self._known.notes)
+
+
+class Ablation(_Frame):
+    """Variants of a network, a row a variant, with its changes against the full network of its study."""
+
+    _needs = ("model", "study", "variant")
+
+    def plot(self, metric: str = "", ax: Any = None) -> Any:
+        """Draw the change of each variant against the full network, a dot a variant, and return the axes.
+
+        Args:
+            metric: the column, by its word among the metrics. Default: the first that was measured.
+            ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
+
+        Raises:
+            InputError: if the column was not measured.
+        """
+        words = [column.word for column in self._known.columns if column.change is not None]
+        return ablation.panel(self._rows(), self._column(metric or (words or [""])[0]), ax)
+
+    def _rows(self) -> list[Row]:
+        rows = super()._rows()
+        for own in ablations.by_study(rows).values():
+            keys = [column.change.key for column in self._known.columns if column.change is not None]
+            if any(own[0].get(key) is not None for key in keys):
+                raise InputError(
+                    f"the full network of {own[0]['study']} is missing, its first row: changes are against it"
+                )
+        return rows
+
+    def _table(self) -> Table:
+        return ablations.ablation_tables(self._rows(), self._known.columns, self._known.notes)
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell of a frame as a row has it: pandas writes not-a-number where there is nothing."""
+    return None if isinstance(value, float) and math.isnan(value) else value

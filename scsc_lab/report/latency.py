@@ -1,0 +1,62 @@
+"""The columns of latencies, the line above their table, and the one table of them that a paper takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scsc_lab import units
+from scsc_lab.records import Row
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Column, Table
+
+LAYOUTS = {"contiguous": "contiguous", "channels_last": "channels-last"}
+"""What the orders of an image's elements are called."""
+
+MEDIAN = Column("median_seconds", "median (ms)", units.milliseconds)
+IQR = Column("iqr_seconds", "IQR", units.milliseconds)
+BATCH = Column("batch", "batch", units.integer)
+MEASURED = (
+    MEDIAN,
+    IQR,
+    Column("p90_seconds", "p90", units.milliseconds),
+    Column("images_per_second", "images/s", units.rate, optional=True),
+    Column("peak_memory_bytes", "peak (MB)", units.mega),
+    Column("samples", "samples", units.integer),
+)
+COMPARED = (
+    tables.MACS,
+    Column("macs_change", "Δ MACs", units.percent),
+    Column("time_change", "Δ time", units.percent),
+    Column("ratio", "ratio", units.ratio),
+    Column(("ratio_low", "ratio_high"), "95 % interval", units.interval),
+    Column("verdict", "verdict", number=False),
+)
+LAYOUT = Column("memory_format", "layout", lambda layout: LAYOUTS.get(layout, ""), optional=True)
+OWN_FORM = (
+    Column("ordinary_ratio", "to ordinary", units.ratio),
+    Column(("ordinary_ratio_low", "ordinary_ratio_high"), "95 % interval", units.interval),
+)
+# Set as a number is, so that a narrow terminal leaves out optional columns before it folds these words.
+STATUS = Column("status", "status", lambda status: "" if status == "complete" else str(status))
+
+
+def title(rows: Sequence[Row]) -> str:
+    """Return what all rows share: device, type, threads, mode."""
+    row = rows[0]
+    sizes = " and ".join(dict.fromkeys(units.size(row["resolution"]) for row in rows))
+    batches = ", ".join(dict.fromkeys(str(row["batch"]) for row in rows))
+    threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}" if row["device"] == "cpu" else ""
+    asked = row["memory_format_asked"]
+    order = f", {LAYOUTS[asked]}" if asked == "channels_last" else ""
+    how = ("compiled" if row["compile"] else "eager") + (", forward and backward" if row["mode"] == "train" else "")
+    return f"{row['device']}{threads}, {row['dtype']}{order}, {how}, batch {batches}, {sizes}"
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """Return timings as one table, each beside its ratio to the baseline; columns that say nothing are left out."""
+    several = [BATCH] if len({row["batch"] for row in rows}) > 1 else []
+    against = [column for column in COMPARED if column.key != "macs"]
+    shown = (tables.MODEL, *several, LAYOUT, tables.MACS, *MEASURED, *against, STATUS)
+    baselines = dict.fromkeys(str(row["baseline"]) for row in rows if row["baseline"])
+    said = f"Ratio: time over that of {', '.join(baselines)}, median over pairs of random order."
+    return Table(tables.filled(shown, rows), tuple(rows), title(rows), (said,) if baselines else ())
