@@ -53,10 +53,13 @@ def title(rows: Sequence[Row]) -> str:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Return timings as one table, each beside its ratio to the baseline; columns that say nothing are left out."""
+    """Return timings as one table, each beside its ratio to the baseline; columns that say nothing are left out.
+
+    It has what a page has room for; rows hold more.
+    """
     several = [BATCH] if len({row["batch"] for row in rows}) > 1 else []
-    against = [column for column in COMPARED if column.key != "macs"]
-    shown = (tables.MODEL, *several, LAYOUT, tables.MACS, *MEASURED, *against, STATUS)
+    against = [column for column in COMPARED if column.key != "time_change"]
+    shown = (tables.MODEL, *several, LAYOUT, MEDIAN, IQR, *against, STATUS)
     baselines = dict.fromkeys(str(row["baseline"]) for row in rows if row["baseline"])
     said = f"Ratio: time over that of {', '.join(baselines)}, median over pairs of random order."
     return Table(tables.filled(shown, rows), tuple(rows), title(rows), (said,) if baselines else ())

@@ -222,6 +222,19 @@ def test_latex_has_caption_label_and_headings_that_differ():
     assert "4089184256" not in text
 
 
+def test_latex_takes_a_caption_and_a_label_of_ones_own():
+    detail = Table((Column("model", "model", number=False),), ({"model": "a"},), "Changes")
+    table = Table(detail.columns, detail.rows, "Ours", ("Counted by `scsc-lab flops`, as it is.",), (detail,))
+    text = latex.of(table, "50 % less", "tab:ours")
+    assert [line for line in text.splitlines() if line.startswith((r"\caption", r"\label"))] == [
+        *(r"\caption{50 \% less}", r"\label{tab:ours}"),
+        *(r"\caption{Changes}", r"\label{tab:ours-2}"),
+    ]
+    assert r"by \texttt{scsc-lab flops}, as" in text
+    with pytest.raises(InputError, match="letters, digits"):
+        latex.of(table, label="tab:a}b")
+
+
 def test_latex_of_hostile_text_is_no_command():
     for text in HOSTILE:
         written = latex.render(hostile(text), RUN)

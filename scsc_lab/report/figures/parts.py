@@ -35,6 +35,6 @@ def panel(parts: Sequence[Part], total: Part, axes: Any = None) -> Any:
         axes.set_yticks(range(len(shown)), [style.name(part.name, _LONGEST_NAME) for part in shown])
         axes.tick_params(axis="y", left=False)
         axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_xlim(0, 1.3 * max(shares, default=100.0))
+        axes.set_xlim(0, 1.5 * max(shares, default=100.0))
         axes.set_xlabel(f"share of {units.giga(total.macs)} G MACs (%)")
     return axes

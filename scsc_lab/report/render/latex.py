@@ -157,12 +157,16 @@ def _block(block: Block, labels: set[str]) -> list[str]:
 
 def text(value: str) -> str:
     """Return text that LaTeX sets as it is; a character that pdflatex has no sign for is given by its number."""
-    return re.sub("-(?=-)", "-{}", "".join(map(_character, one_line(value)))).replace("\0", "--")
+    return _escaped(one_line(value))
 
 
 def prose(value: str) -> str:
     """Return a note or a paragraph, in which what stands between two backticks is code."""
-    return "".join(rf"\texttt{{{text(piece)}}}" if is_code else text(piece) for piece, is_code in spans(value))
+    return "".join(rf"\texttt{{{_escaped(piece)}}}" if is_code else _escaped(piece) for piece, is_code in spans(value))
+
+
+def _escaped(line: str) -> str:
+    return re.sub("-(?=-)", "-{}", "".join(map(_character, line))).replace("\0", "--")
 
 
 def _label(title: str) -> str:
