@@ -235,7 +235,7 @@ def compared(measured: Sequence[Field], axes: Any = None) -> Any:
     if axes is None:
         _, axes = style.new(style.COLUMN_INCHES, 0.62 * style.COLUMN_INCHES)
     with style.applied():
-        profiles.draw(axes, measured, _names(measured), {})
+        profiles.draw(axes, measured, names(measured), [])
     return axes
 
 
