@@ -4,12 +4,16 @@ A mixer ends in weights of its own, so its output's scale has nothing to do with
 it to something, or keeps statistics of it, the scales of all layers multiply. As in layer-sequential unit-variance
 initialisation (arXiv 1511.06422), a forward pass sets them in the order in which the mixers run, here to what the
 operators' were.
+
+A BatchNorm that never ran passes maps on in evaluation as they come, at scales that training never sees. There a second
+pass sets running statistics, so that every such BatchNorm gets maps of the mean and the deviation that it got before.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,53 +23,107 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from scsc_lab.models import spatial
 
 _IMAGES = 4
+_IMAGES_IN_EVALUATION = 16  # nothing normalises there: what these images do not show adds up from layer to layer
 _ROUNDS = 4
 _NEAR = 0.02
 _TINY = 1e-6
+_LINEAR = 1.0  # the most that a modulating factor varies, of its bias
+_QUIET = 10.0  # variances over what a mixer's BatchNorm is given: its activations and gates stay close to linear
 
 
-def noise(shape: torch.Size, like: Tensor) -> Tensor:
-    """Return images of white noise, the same ones every time, of a few more than ``shape`` has."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(max(shape[0], _IMAGES), *shape[1:], generator=generator).to(like)
+@dataclass(frozen=True)
+class Scales:
+    """The scales of a network's maps before anything is put in.
 
-
-def deviations(model: nn.Module, x: Tensor, operators: Mapping[str, nn.Module]) -> dict[str, float]:
-    """Return the deviation of each operator's output, by name, with BatchNorms normalising by these images.
-
-    Raises:
-        InputError: if the network fails on this input.
+    Attributes:
+        trained: deviation of each operator's output, by name, with BatchNorms normalising by the batch.
+        evaluated: the same in evaluation; empty if all BatchNorms ran.
+        norms: mean and deviation of what each BatchNorm that never ran is given in evaluation, by name.
     """
-    found: dict[str, float] = {}
 
-    def record(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, out: Any) -> None:
-            found.setdefault(name, _deviation(out))
-
-        return hook
-
-    with _normalising_by_the_batch(model):
-        spatial.watch(model, x, {module: record(name) for name, module in operators.items()})
-    return found
+    trained: Mapping[str, float]
+    evaluated: Mapping[str, float]
+    norms: Mapping[str, tuple[float, float]]
 
 
-def calibrate(model: nn.Module, x: Tensor, wanted: Mapping[nn.Module, float]) -> None:
-    """Set the scale of every mixer by its tail, and the statistics of its BatchNorms.
+def noise(x: Tensor, images: int = _IMAGES) -> Tensor:
+    """Return images of white noise, the same ones every time, of a few more than ``x`` has."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(max(len(x), images), *x.shape[1:], generator=generator).to(x)
+
+
+def scales(model: nn.Module, x: Tensor, operators: Mapping[str, nn.Module]) -> Scales:
+    """Return the scales of the maps of a network in evaluation mode, on white noise.
 
     Args:
-        model: the network; all else in it stays as it is.
-        x: the images of :func:`deviations`.
-        wanted: the deviation wanted of the output of each mixer in it.
+        model: the network.
+        x: an input it takes.
+        operators: the operators, by name.
 
     Raises:
         InputError: if the network fails on this input.
     """
-    own = {norm for mixer in wanted for norm in _norms(mixer)}
+    trained: dict[str, float] = {}
+    evaluated: dict[str, float] = {}
+    norms: dict[str, tuple[float, float]] = {}
+
+    def deviations(into: dict[str, float]) -> dict[nn.Module, Callable[..., None]]:
+        def recorder(name: str) -> Callable[..., None]:
+            def record(module: nn.Module, args: Any, out: Any) -> None:
+                into.setdefault(name, _deviation(out))
+
+            return record
+
+        return {module: recorder(name) for name, module in operators.items()}
+
+    def given(name: str) -> Callable[..., None]:
+        def record(module: nn.Module, args: Any, out: Any) -> None:
+            norms.setdefault(name, _moments(args[0]))
+
+        return record
+
+    with _normalising_by_the_batch(model):
+        spatial.watch(model, noise(x), deviations(trained))
+    untrained = {module: name for name, module in model.named_modules() if _never_ran(module)}
+    if untrained:
+        watched = {norm: given(name) for norm, name in untrained.items()}
+        spatial.watch(model, noise(x, _IMAGES_IN_EVALUATION), {**watched, **deviations(evaluated)})
+    return Scales(trained, evaluated, norms)
+
+
+def calibrate(model: nn.Module, x: Tensor, mixers: Mapping[str, nn.Module], before: Scales) -> None:
+    """Set the scale of every mixer by its tail, and the running statistics that no data set.
+
+    Args:
+        model: the network, in evaluation mode; outside of the mixers no weight changes, and no statistics but those of
+            BatchNorms that never ran.
+        x: an input it takes, as in :func:`scales`.
+        mixers: the mixers in it, by the names of the operators that they stand in for.
+        before: the scales of the network as it was.
+
+    Raises:
+        InputError: if the network fails on this input.
+    """
+    own = {norm for mixer in mixers.values() for norm in _norms(mixer)}
     with _normalising_by_the_batch(model, keeping=own):
-        spatial.watch(model, x, {mixer: _scaler(deviation) for mixer, deviation in wanted.items()})
-    # In evaluation a network whose own BatchNorms never ran gives maps of another scale. Variances of one batch and
-    # means of the other keep a mixer's gain and leave no constant behind, whatever that scale is.
-    spatial.watch(model, x, dict.fromkeys(own, _centre))
+        hooks = {mixer: _to_deviation(before.trained[name], _scale_tail) for name, mixer in mixers.items()}
+        spatial.watch(model, noise(x), hooks)
+    if not before.norms:
+        # Variances of the batch, and means that leave no constant behind.
+        spatial.watch(model, noise(x), dict.fromkeys(own, _centre))
+        return
+    found = {name: module for name, module in model.named_modules() if name in before.norms and module not in own}
+    modulating = {part for mixer in mixers.values() for part in _parts(mixer, "modulation")}
+    spatial.watch(
+        model,
+        noise(x, _IMAGES_IN_EVALUATION),
+        {
+            **dict.fromkeys(own, _once(_normalise)),
+            **dict.fromkeys(modulating, _once(_close_to_linear)),
+            **{mixer: _to_deviation(before.evaluated[name], _scale_statistics) for name, mixer in mixers.items()},
+            **{norm: _to_moments(*before.norms[name]) for name, norm in found.items()},
+        },
+    )
 
 
 def _centre(norm: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
@@ -75,25 +133,90 @@ def _centre(norm: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
     return norm.forward(*args)
 
 
-def _scaler(wanted: float) -> Callable[..., Any]:
-    done: list[bool] = []  # a mixer that is used twice is set by its first use
+def _normalise(norm: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+    """Set means to those of what a BatchNorm is given, and variances by their mean over channels.
 
-    def scale(mixer: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
-        if done:
+    A few positions of a few images tell the mean variance of many channels well, and that of one badly.
+    """
+    assert isinstance(norm, _BatchNorm)
+    if norm.running_var is not None:
+        variances = args[0].float().var(dim=(0, *range(2, args[0].dim())), unbiased=False)
+        norm.running_var.fill_(_QUIET * float(variances.mean()) or 1.0)
+    return _centre(norm, args, out)
+
+
+def _close_to_linear(part: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+    """Keep what multiplies a map near its bias, so that maps of any scale are not raised to a power."""
+    assert isinstance(part, nn.Conv2d)
+    assert part.bias is not None
+    varying = (out - part.bias[:, None, None]).float().abs().max()
+    most = _LINEAR * part.bias.float().abs().mean()
+    if not varying <= most:
+        part.weight.mul_(most / varying)
+    return part.forward(*args)
+
+
+def _to_moments(mean: float, deviation: float) -> Callable[..., Any]:
+    """Return a hook that lets a BatchNorm without statistics see maps of this mean and deviation."""
+
+    def correct(norm: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+        assert isinstance(norm, _BatchNorm)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        found, spread = _moments(args[0])
+        factor = spread / deviation if deviation > 0 else 0.0
+        if not _TINY < factor < 1 / _TINY or (abs(factor - 1) < _TINY and abs(found - mean) < _TINY * deviation):
             return out
-        done.append(True)
-        tail = _tail(mixer)
-        for _ in range(_ROUNDS if tail else 0):
+        norm.running_mean.fill_(found - mean * factor)
+        norm.running_var.fill_((1 + norm.eps) * factor**2 - norm.eps)
+        return norm.forward(*args)
+
+    return _once(correct)
+
+
+def _to_deviation(wanted: float, scale: Callable[[nn.Module, float], bool]) -> Callable[..., Any]:
+    """Return a hook that scales what a mixer gives until it has this deviation."""
+
+    def correct(mixer: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+        for _ in range(_ROUNDS):
             deviation = _deviation(out)
             factor = wanted / deviation if deviation > 0 else 0.0
-            if not _TINY < factor < 1 / _TINY or abs(factor - 1) < _NEAR:
+            if not _TINY < factor < 1 / _TINY or abs(factor - 1) < _NEAR or not scale(mixer, factor):
                 break
-            for weight in tail:
-                weight.mul_(factor)
             out = mixer.forward(*args)
         return out
 
-    return scale
+    return _once(correct)
+
+
+def _once(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a hook for the first use of each module: one that is used twice is set by that."""
+    done: set[nn.Module] = set()
+
+    def first(module: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
+        if module in done:
+            return out
+        done.add(module)
+        return hook(module, args, out)
+
+    return first
+
+
+def _scale_tail(mixer: nn.Module, factor: float) -> bool:
+    """Multiply the weights and biases by which a mixer's output scales; false if it does not say which."""
+    tail = [parameter.data for part in _parts(mixer, "tail") for parameter in part.parameters()]
+    for weight in tail:
+        weight.mul_(factor)
+    return bool(tail)
+
+
+def _scale_statistics(mixer: nn.Module, factor: float) -> bool:
+    """Multiply what the BatchNorms give that a mixer's output scales by, in evaluation alone; false if it has none."""
+    norms = [norm for part in _parts(mixer, "tail") for norm in _norms(part) if norm.running_var is not None]
+    for norm in norms:
+        assert norm.running_var is not None
+        norm.running_var.add_(norm.eps).div_(factor**2).sub_(norm.eps)
+    return bool(norms)
 
 
 @contextlib.contextmanager
@@ -118,14 +241,24 @@ def _norms(module: nn.Module) -> list[_BatchNorm]:
     return [one for one in module.modules() if isinstance(one, _BatchNorm)]
 
 
+def _never_ran(module: nn.Module) -> bool:
+    """Return whether it is a BatchNorm with the statistics it was made with."""
+    if not isinstance(module, _BatchNorm) or module.running_mean is None or module.running_var is None:
+        return False
+    return not module.running_mean.any() and bool((module.running_var == 1).all())
+
+
 def _statistics(norm: _BatchNorm) -> list[Tensor]:
     return [buffer.clone() for buffer in norm.buffers(recurse=False)]
 
 
-def _tail(mixer: nn.Module) -> list[Tensor]:
-    """Return the weights and biases by which a mixer's output scales; none if it does not say."""
-    parts = [mixer.get_submodule(name) for name in getattr(mixer, "tail", ())]
-    return [parameter.data for part in parts for parameter in part.parameters()]
+def _parts(mixer: nn.Module, named: str) -> list[nn.Module]:
+    """Return the parts that an attribute of a mixer's class names; none if it does not say."""
+    return [mixer.get_submodule(name) for name in getattr(mixer, named, ())]
+
+
+def _moments(x: Tensor) -> tuple[float, float]:
+    return float(x.float().mean()), float(x.float().std())
 
 
 def _deviation(out: Any) -> float:

@@ -51,10 +51,10 @@ def transplant(
 ) -> tuple[nn.Module, list[Change]]:
     """Return a copy of a network with a mixer in place of its spatial operators, and what became of each of them.
 
-    Nothing but the chosen modules changes. A module is left alone, with the reason, where a mixer could not keep its
-    shape, stride, dilation and channels, and where it is not there to mix: see :func:`scsc_lab.models.spatial.find`.
-    New weights are random, from torch's global generator; their scale is that of the operators'
-    (:mod:`scsc_lab.models.calibrate`).
+    Nothing but the chosen modules changes, and the running statistics of BatchNorms that never ran. A module is left
+    alone, with the reason, where a mixer could not keep its shape, stride, dilation and channels, and where it is not
+    there to mix: see :func:`scsc_lab.models.spatial.find`. New weights are random, from torch's global generator; their
+    scale is that of the operators' (:mod:`scsc_lab.models.calibrate`).
 
     Args:
         model: any network; it is not changed.
@@ -89,7 +89,7 @@ def transplant(
     if not any(placed for _, placed, _ in decided):
         why = f": {decided[0][0].name} stays: {decided[0][2]}" if decided else ""
         raise InputError(f"the transplant finds nothing to replace in {type(model).__name__}{why}")
-    deviations = _deviations(grafted, x, decided)
+    before = _scales(grafted, x, decided)
     for candidate, placed, _ in decided:
         if placed is not None:
             put(grafted, candidate, placed, spec)
@@ -98,7 +98,8 @@ def transplant(
         grafted, decided = _one_by_one(copy.deepcopy(model).eval(), decided, x, shape, spec)
         if not any(placed for _, placed, _ in decided):
             raise InputError(f"the transplant finds nothing to replace in {type(model).__name__}: {failure}")
-    _calibrate(grafted, x, decided, deviations)
+    if before is not None:
+        _calibrate(grafted, x, decided, before)
     return grafted, [Change(c.name, c.kind, c.was, placed is not None, reason) for c, placed, reason in decided]
 
 
@@ -151,25 +152,25 @@ def _one_by_one(
     return grafted, kept
 
 
-def _deviations(model: nn.Module, x: Tensor, decided: list[Decision]) -> dict[str, float]:
-    """Return the deviation of what each operator that goes gives; nothing on the meta device."""
+def _scales(model: nn.Module, x: Tensor, decided: list[Decision]) -> calibrate.Scales | None:
+    """Return the scales of the maps before the operators go; nothing on the meta device."""
     if x.device.type == "meta":
-        return {}
+        return None
     going = {candidate.name: candidate.module for candidate, placed, _ in decided if placed is not None}
     try:
-        return calibrate.deviations(model, calibrate.noise(x.shape, x), going)
+        return calibrate.scales(model, x, going)
     except InputError:
-        return {}  # it takes as many images as it was given and no more: the mixers' scale stays their own
+        return None  # it takes as many images as it was given and no more: the mixers' scale stays their own
 
 
-def _calibrate(model: nn.Module, x: Tensor, decided: list[Decision], deviations: dict[str, float]) -> None:
-    wanted = {
-        placed: deviations[candidate.name]
-        for candidate, placed, _ in decided
-        if placed is not None and math.isfinite(deviations.get(candidate.name, math.nan))
+def _calibrate(model: nn.Module, x: Tensor, decided: list[Decision], before: calibrate.Scales) -> None:
+    placed = {
+        candidate.name: mixer
+        for candidate, mixer, _ in decided
+        if mixer is not None and math.isfinite(before.trained.get(candidate.name, math.nan))
     }
-    if wanted:
-        calibrate.calibrate(model, calibrate.noise(x.shape, x), wanted)
+    if placed:
+        calibrate.calibrate(model, x, placed, before)
 
 
 def _failure(model: nn.Module, x: Tensor, shape: torch.Size) -> str:

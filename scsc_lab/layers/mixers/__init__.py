@@ -1,7 +1,8 @@
 """Mixers, one file each: modules from maps to maps, ``(N, C, H, W)`` to ``(N, C', ceil(H / s), ceil(W / s))``.
 
 Each is made by ``Mixer(in_channels, out_channels, stride, **settings)``; the class is named after its file. Its
-``tail`` names the parts whose weights scale its output: a transplant sets that scale by them.
+``tail`` names the parts whose weights scale its output, by which a transplant sets that scale, and ``modulation`` the
+convolutions with a bias by whose output it multiplies maps, which start close to linear.
 """
 
 from __future__ import annotations

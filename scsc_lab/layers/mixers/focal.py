@@ -28,6 +28,7 @@ class Focal(nn.Module):
     """
 
     tail: ClassVar[tuple[str, ...]] = ("project",)
+    modulation: ClassVar[tuple[str, ...]] = ("modulate",)
 
     def __init__(
         self, in_channels: int, out_channels: int, stride: int = 1, *, levels: int = 2, window: int = 3

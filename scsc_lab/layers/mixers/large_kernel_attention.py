@@ -26,6 +26,7 @@ class LargeKernelAttention(nn.Module):
     """
 
     tail: ClassVar[tuple[str, ...]] = ("mix",)
+    modulation: ClassVar[tuple[str, ...]] = ("mix",)
 
     def __init__(
         self,
