@@ -171,7 +171,7 @@ def ablate(
     Args:
         model: a name or a network; ``swin_tiny + SCSC`` is one with a transplant.
         grid: values by key of ``--set``, or by ``rule.KEY`` of the transplant, e.g. ``{"rule.kernels": [(3, 5)]}``.
-        studies: built-in studies; all of them where there is no grid.
+        studies: built-in studies; all of SCSC's where there is no grid. ``mixers`` takes any network.
         metrics: what the variants are compared by.
         resolution: input side, or height and width, in pixels. Default: its own, or 224 where it says none.
         batch: images in one pass.

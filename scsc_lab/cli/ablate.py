@@ -1,4 +1,4 @@
-"""``scsc-lab ablate``: what each part of SCSC costs, and grids of your own."""
+"""``scsc-lab ablate``: what each part of SCSC costs, every mixer in one network, and grids of your own."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from scsc_lab.experiments.variants import Variant
 
 _DEFAULT = "params,macs,activations,bytes"
+_STUDIES = (
+    f"{', '.join(studied.STUDIES)}; default: all of these. {studied.MIXERS}: every mixer, and those of --mixer, in "
+    "place of the spatial operators of any network."
+)
 
 
 def ablate(
@@ -35,7 +39,7 @@ def ablate(
     model: Annotated[str, typer.Argument(metavar="MODEL", autocompletion=options.complete_model, help="The network.")],
     study: Annotated[
         list[str] | None,
-        typer.Option("--study", metavar="NAME", help=f"{', '.join(studied.STUDIES)}; default: all."),
+        typer.Option("--study", metavar="NAME", help=_STUDIES),
     ] = None,
     grid: Annotated[
         list[str] | None,
@@ -112,8 +116,7 @@ def ablate(
     from scsc_lab.experiments import ablate as studying
     from scsc_lab.experiments import runner
 
-    network = named.networks()[-1]
-    variants = _variants(network, [*studies, *configured["studies"]], axes, configured["grid"])
+    variants = _variants(named.networks(), [*studies, *configured["studies"]], axes, configured["grid"])
     tasks = studying.parts(variants, words, request)
     if rows_kept:
         typer.echo(runner.status(tasks, rows_kept), err=True)
@@ -132,15 +135,15 @@ def ablate(
     device = next((str(row["device"]) for row in rows if row.get("device")), "cpu")
     formats.emit(table, run_info(device, request.seed), format, output)
     if draw:
-        _draw(table, columns, figures or Path(f"ablation_{file_name(str(network))}"), drawing)
+        _draw(table, columns, figures or Path(f"ablation_{file_name(str(variants[0].network))}"), drawing)
 
 
 def _variants(
-    network: Network, studies: Sequence[str], axes: Sequence[str], configured: Mapping[str, Sequence[object]]
+    given: Sequence[Network], studies: Sequence[str], axes: Sequence[str], configured: Mapping[str, Sequence[object]]
 ) -> list[Variant]:
-    found = []
+    found, network = [], given[-1]
     if studies or not (axes or configured):
-        found += studied.built_in(network, studies)
+        found += studied.built_in(network, studies, given)
     if axes or configured:
         found += studied.grid(network, {**configured, **studied.parse_axes(network, axes)})
     return found

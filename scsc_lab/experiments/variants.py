@@ -12,7 +12,7 @@ from typing import Any
 
 from scsc_lab.architectures import catalog, mixers, overrides
 from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.specs import TransplantSpec, scsc_of
+from scsc_lab.architectures.specs import RULES, TransplantSpec, scsc_of
 from scsc_lab.errors import InputError, nearest
 
 LARGEST_GRID = 10_000
@@ -23,6 +23,7 @@ _GROUPS = (1, 2, 4, 8, 16)
 _KERNEL_SETS = ((3, 5), (3, 5, 7), (3, 7, 11), (3, 9, 13), (5, 9, 13))
 _STAGES = ((1,), (2,), (3,), (4,), (1, 2), (3, 4), (1, 2, 3), (2, 3, 4))
 _RULE = "rule."
+_SCSC = "scsc_"
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,30 @@ class Variant:
     network: Network
 
 
-def built_in(network: Network, studies: Sequence[str] = ()) -> list[Variant]:
-    """Return the variants of built-in studies, all of them unless some are named.
+def built_in(network: Network, studies: Sequence[str] = (), beside: Sequence[Network] = ()) -> list[Variant]:
+    """Return the variants of built-in studies, all of SCSC's unless some are named.
+
+    Args:
+        network: any network for the study ``mixers``; for the others one with SCSC modules.
+        studies: names of :data:`STUDIES`, or ``mixers``.
+        beside: the network with mixers of the user's choice, which have their place in the study ``mixers``.
 
     Raises:
         InputError: if a study does not exist, or the network has no SCSC module.
     """
+    known = (*STUDIES, MIXERS)
     for study in studies:
-        if study not in STUDIES:
-            raise InputError(f"unknown study {study!r}: one of {', '.join(STUDIES)}{nearest(study, STUDIES)}")
-    if not has_scsc(network):
+        if study not in known:
+            raise InputError(f"unknown study {study!r}: one of {', '.join(known)}{nearest(study, known)}")
+    if set(studies) != {MIXERS} and not has_scsc(network):
         hint = "; put it in with --transplant"
         if network.entry is not None and f"scsc_{network.entry.name}" in catalog.CATALOG:
             hint = f"; try scsc_{network.entry.name}, or --transplant"
         raise InputError(f"{network} has no SCSC module to ablate{hint}")
-    return [variant for study in studies or STUDIES for variant in STUDIES[study](network)]
+    found: list[Variant] = []
+    for study in studies or STUDIES:
+        found += _mixers(network, beside) if study == MIXERS else STUDIES[study](network)
+    return found
 
 
 def grid(network: Network, axes: Mapping[str, Sequence[object]]) -> list[Variant]:
@@ -190,6 +200,27 @@ def _stages(network: Network) -> list[Variant]:
     ]
 
 
+def _mixers(network: Network, beside: Sequence[Network]) -> list[Variant]:
+    """Return the network with its own operators, and with each mixer in the same places; the user's own come last.
+
+    The rules of a transplant that are no settings of its mixer hold for all.
+    """
+    own = replace(network, transplant=None)
+    if has_scsc(own):
+        hint = f"; try {own.entry.name.removeprefix(_SCSC)}" if own.entry is not None else ""
+        raise InputError(f"{own} has SCSC where the study {MIXERS} puts in every mixer{hint}")
+    chosen = [one.transplant for one in (*beside, network) if one.transplant is not None]
+    given = list(dict.fromkeys(chosen))
+    shared = {key: getattr(given[0], key) for key in RULES} if given else {}
+    found = [Variant(MIXERS, "own operators", own)]
+    for mixer in [*mixers.names(), *dict.fromkeys(spec.mixer for spec in given if ":" in spec.mixer)]:
+        for spec in [one for one in given if one.mixer == mixer] or [TransplantSpec(mixer, **shared)]:
+            settings = " ".join(f"{key}={overrides.text(value)}" for key, value in spec.settings)
+            name = mixers.label(mixer) + (f"[{settings}]" if settings else "")
+            found.append(Variant(MIXERS, name, replace(own, label="", transplant=spec)))
+    return found
+
+
 STUDIES: dict[str, Callable[[Network], list[Variant]]] = {
     "components": _components,
     "kernels": _over("kernels", "kernels", _KERNEL_SETS),
@@ -197,7 +228,10 @@ STUDIES: dict[str, Callable[[Network], list[Variant]]] = {
     "groups": _over("groups", "groups", _GROUPS),
     "stages": _stages,
 }
-"""Built-in studies: each returns its variants, the full network first."""
+"""Built-in studies of SCSC: each returns its variants, the full network first."""
+
+MIXERS = "mixers"
+"""The built-in study of any network: every mixer in place of its spatial operators, itself first."""
 
 
 def _current(network: Network, key: str) -> Any:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from scsc_lab import InputError
+from scsc_lab.architectures import mixers, overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import SCSCSpec, SwinSpec
 from scsc_lab.cli import main
@@ -331,3 +332,51 @@ def test_rows_of_a_store_that_are_mistyped_are_one_line(tmp_path, change, compla
         measured(found, RowStore(path))
     assert complaint.format(key=row["key"]) in str(caught.value)
     assert json.loads(path.read_text()) == row
+
+
+BLOCK = """
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, c_in, c_out, stride=1, kernel: int = 5):
+        super().__init__()
+        self.spatial = nn.Conv2d(c_in, c_in, kernel, stride, kernel // 2, groups=c_in)
+        self.pointwise = nn.Conv2d(c_in, c_out, 1)
+
+    def forward(self, x):
+        return self.pointwise(self.spatial(x))
+"""
+
+
+def test_the_study_of_mixers_puts_each_in_the_same_places_and_ones_own_last(tmp_path):
+    own = tmp_path / "my_block.py"
+    own.write_text(BLOCK)
+    network = Network.read("resnet18")
+    put = [
+        replace(network, transplant=overrides.transplant({"stages": 4, **more}, name))
+        for name, more in (("mixconv", {"kernels": (3, 9)}), (f"{own}:Block", {"kernel": 3}))
+    ]
+    found = variants.built_in(network, ["mixers"], put)
+    named = [variant.name for variant in found]
+    assert named[:2] == ["own operators", "SCSC"]
+    assert named[-1] == f"{own}:Block[kernel=3]"
+    assert "mixconv[kernels=3,9]" in named
+    assert len(found) == 2 + len(mixers.names()) == len(set(named))
+    assert found[0].network == network
+    rows = measured([replace(one, network=replace(one.network, resolution=(32, 32))) for one in found])
+    places = 3 * 512 * 512 + 256 * 512
+    params = {row["variant"]: row["params"] for row in rows}
+    bare = params["own operators"] - 9 * places
+    assert params["identity"] == params["pooling"] == bare + 256 * 512
+    assert params[named[-1]] == bare + places + 4 * 512 + (256 + 3 * 512) * (9 + 1)
+    assert all(variant.network.transplant.stages == (4,) for variant in found[1:])
+
+
+def test_the_study_of_mixers_wants_a_network_without_scsc():
+    with pytest.raises(InputError, match=r"scsc_swin_tiny has SCSC where the study mixers puts .* try swin_tiny"):
+        variants.built_in(Network.read("scsc_swin"), ["mixers"])
+    with pytest.raises(InputError, match="resnet18 has no SCSC module to ablate"):
+        variants.built_in(Network.read("resnet18"), ["mixers", "kernels"])
+    study = variants.built_in(Network.read("resnet18 + focal"), ["mixers"])
+    assert [variant.network.text for variant in study[:2]] == ["resnet18", "resnet18 + SCSC"]
