@@ -31,10 +31,12 @@ def tests(session: nox.Session) -> None:
     """
     session.install(
         *CONSTRAINTS,
-        ".[timm,safetensors,dask,html,onnx,openvino]",
+        ".[timm,safetensors,dask,datasets,html,onnx,openvino]",
         "pytest",
+        "pytest-xdist",
         "hypothesis",
+        "pytorch-metric-learning",
         "playwright",
         "axe-playwright-python",
     )
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", *session.posargs)
