@@ -366,7 +366,7 @@ def export(
         InputError: if a value is wrong, the network cannot be exported, with the module and the operator at fault, or
             what was exported computes something else.
     """
-    found = network(model, resolution, **changes)
+    found = network(model, resolution).changed(changes)
     found = found if weights is None else replace(found, weights=str(weights))
     found = found if channels is None else replace(found, channels=channels)
     return exporting.export(

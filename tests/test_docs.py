@@ -1,14 +1,20 @@
-"""The pages of ``docs/`` say what happens: every example in them is run, and what it prints is compared."""
+"""The pages of ``docs/`` say what happens: every example and every command in them is run."""
 
 from __future__ import annotations
 
 import doctest
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+from scsc_lab.cli import main
+from scsc_lab.experiments import report
+from scsc_lab.settings import Request
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
@@ -21,3 +27,37 @@ def test_the_examples_of_a_page_run_and_print_what_it_says(page, tmp_path, monke
     said: list[str] = []
     runner.run(doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0), out=said.append)
     assert not runner.summarize(verbose=False).failed, "".join(said)
+
+
+SHORTER = {
+    "latency": "--pairs 2 --min-time 0 --max-time 0.05",
+    "erf": "--samples 1 --seeds 1 --resolution 64",
+    "compare": "--samples 1 --seeds 1 --max-time 0.05",
+}
+"""What makes a command quick without making it another."""
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_the_commands_of_a_page_run_in_order(page, tmp_path, monkeypatch, capsys):
+    text = (ROOT / "reports" / "own" / "my_net.py").read_text()
+    assert len(text.splitlines()) == 40
+    small = text.replace("width: int = 32, depth: int = 4", "width: int = 8, depth: int = 1")
+    assert small != text
+    home = tmp_path / "own"
+    home.mkdir()
+    (home / "my_net.py").write_text(small)
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(report, "FULL", report.Effort(Request(pairs=2, max_seconds=0.05, samples=1), ()))
+    for line in re.findall(r"^\$ scsc-lab (.+)$", page.read_text(), re.MULTILINE):
+        name, *words = shlex.split(line)
+        shorter = [] if "--from" in words else shlex.split(SHORTER.get(name, ""))
+        code = main([name, *words, *shorter])
+        said = capsys.readouterr()
+        assert code == 0, f"{line}: {said.err}"
+        assert said.out
+        if "--label" in words:
+            assert "Ours" in said.out or name == "report"
+    if page.name == "own_network.md":
+        written = (home / "README.md").read_text()
+        assert "Ours" in written
+        assert {path.suffix for path in home.iterdir()} >= {".npz", ".jsonl", ".png", ".pdf"}

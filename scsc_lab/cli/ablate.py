@@ -127,6 +127,7 @@ def ablate(
         rows, measured = studying.run(variants, words, request, rows_kept, pool, advance)
     if measured.interrupted:
         if rows_kept:
+            rows_kept.refresh()  # the last row may have been written just before
             typer.echo(f"{store}: {len(rows_kept.rows)} rows are kept; the same command goes on from there", err=True)
         raise KeyboardInterrupt
     columns = [metrics.columns()[word] for word in words]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ def facts(network: Network) -> Facts:
     elif network.module is not None:
         found = _facts(network, external.declared(network.module) or external.Declared())
     else:
-        found = _facts(network, _declared(network))
+        found = _facts(network, _declared(network, external.state(network.name)))
     if min(found.resolution) < found.smallest_side:
         raise InputError(
             f"resolution {min(found.resolution)}: {network} takes sides from {found.smallest_side} pixels up"
@@ -95,7 +95,6 @@ def empty(network: Network, device: str = "meta") -> nn.Module:
     return _formed(model, network)
 
 
-@functools.lru_cache(maxsize=256)
 def whose_weights(network: Network) -> Whose:
     """Return whose weights a network has.
 
@@ -111,11 +110,12 @@ def whose_weights(network: Network) -> Whose:
     elif network.in_catalog:
         whose = "random"
     else:
-        whose = _drawn(network)
+        whose = _drawn(network, external.state(network.name))
     return "mixed" if network.transplant is not None and whose != "random" else whose
 
 
-def _drawn(network: Network) -> Whose:
+@functools.lru_cache(maxsize=256)
+def _drawn(network: Network, state: Hashable) -> Whose:
     first, second = ({**dict(build(_plain(network), seed).named_parameters())} for seed in (0, 1))
     telling = [name for name, value in first.items() if value.numel() > 1 and bool((value != value.flatten()[0]).any())]
     same = [name for name in telling if torch.equal(first[name], second[name])]
@@ -160,14 +160,12 @@ def _formed(model: nn.Module, network: Network) -> nn.Module:
 
 
 def origin(network: Network) -> external.External:
-    """Return where a network from elsewhere comes from; its file is run again only if it has changed."""
-    path = Path(network.name.partition(":")[0])
-    changed = path.stat().st_mtime_ns if path.suffix == ".py" and path.is_file() else 0
-    return _found_once(network.name, changed, Path.cwd())
+    """Return where a network from elsewhere comes from; its file is run again only if it or what it imports changed."""
+    return _found_once(network.name, external.state(network.name))
 
 
 @functools.lru_cache(maxsize=64)
-def _found_once(name: str, changed_ns: int, folder: Path) -> external.External:
+def _found_once(name: str, state: Hashable) -> external.External:
     return external.find(name)
 
 
@@ -180,7 +178,7 @@ def _arguments(network: Network) -> dict[str, object]:
 
 
 @functools.lru_cache(maxsize=256)
-def _declared(network: Network) -> external.Declared:
+def _declared(network: Network, state: Hashable) -> external.Declared:
     return origin(network).declared(_arguments(network))
 
 

@@ -232,6 +232,22 @@ def find(name: str) -> External:
     return External(name, factory, folder=folder, module=module)
 
 
+def state(name: str) -> tuple[Path, int, int]:
+    """Return what changes when the code of a network does: the folder, its file's time, the version of what it imports.
+
+    Whatever is kept of a network's code is kept under it.
+    """
+    source, colon, _ = name.partition(":")
+    here = Path.cwd()
+    if not colon or source in ("timm", "torchvision"):
+        return here, 0, 0
+    path = Path(source)
+    if path.suffix != ".py":
+        return here, 0, Folder.of(here).version()
+    changed = path.stat().st_mtime_ns if path.is_file() else 0
+    return here, changed, Folder.of(path.parent).version()
+
+
 def _from_timm(name: str, rest: str) -> External:
     timm = _installed("timm", "python -m pip install 'scsc-lab[timm]'")
     architecture = rest.partition(".")[0]

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.util
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +30,9 @@ class Folder:
         self.path = path
         self._waiting: dict[str, ModuleType] = {}  # its modules, while another folder's are imported
         self._before: set[str] = set()  # what was imported before it was entered, and is not its own
+        self._states: dict[str, tuple[int, int]] = {}  # time and size of the modules' files, when last looked at
+        self._looked = 0
+        self._version = 0
 
     @classmethod
     def of(cls, path: Path) -> Folder:
@@ -79,6 +83,26 @@ class Folder:
             spec.loader.exec_module(module)
         return module
 
+    def version(self) -> int:
+        """Return a number that rises when a module of the folder has changed since it was imported.
+
+        All of the folder's modules are forgotten then, since any of them may hold what another one was: whoever imports
+        them next gets what the files hold now.
+        """
+        imported = sys.modules if _entered and _entered[-1] is self else self._waiting
+        own = {name: module for name, module in [*imported.items()] if self._owns(name, module)}
+        since, self._looked = self._looked - _CLOCK_TICK_NS, time.time_ns()
+        states = {str(module.__file__): _state(str(module.__file__)) for module in own.values()}
+        if any(now != self._states.get(file, now if now[0] < since else None) for file, now in states.items()):
+            self._version += 1
+            states = {}
+            for name, module in own.items():
+                del imported[name]
+                with contextlib.suppress(OSError, TypeError):  # Python itself tells files apart by second and size
+                    Path(module.__cached__).unlink()
+        self._states = states
+        return self._version
+
     def imports_late(self, module: ModuleType) -> bool:
         """Return whether a function of a module, or of one of the folder's, imports when it is called."""
         own = [one for name, one in [*sys.modules.items()] if self._owns(name, one)]
@@ -101,6 +125,17 @@ class Folder:
             and Path(file).resolve().is_relative_to(self.path)
         )
 
+
+def _state(file: str) -> tuple[int, int]:
+    try:
+        found = Path(file).stat()
+    except OSError:  # it is gone
+        return 0, -1
+    return found.st_mtime_ns, found.st_size
+
+
+_CLOCK_TICK_NS = 20_000_000
+"""How far a file's time may lag behind the clock, in nanoseconds."""
 
 _entered: list[Folder] = []
 """The folder whose modules are imported now, if there is one."""

@@ -111,6 +111,32 @@ def test_neighbours_of_one_name_stay_apart(two, factory, widths):
             assert model(torch.ones(1, 3, 8, 8)).shape[1] == width
 
 
+def test_what_an_editor_changes_beside_a_file_is_seen_at_once(two):
+    """A sibling is written over, replaced, or is part of a package; nothing is measured of what it was."""
+    (two / "one" / "pack").mkdir()
+    (two / "one" / "pack" / "__init__.py").write_text("from pack.part import KERNEL\n")
+    (two / "one" / "pack" / "part.py").write_text("KERNEL = 1\n")
+    (two / "one" / "own.py").write_text(
+        "from torch import nn\nfrom blocks import WIDTH\nfrom pack import KERNEL\n\n\ndef make():\n"
+        "    import late_blocks\n    return nn.Conv2d(3, WIDTH * late_blocks.TIMES, KERNEL, bias=False)\n"
+    )
+
+    def params() -> int:
+        for _ in range(2):
+            found = scsc_lab.count("one/own.py:make", 8).params
+        return found
+
+    assert params() == 3 * 4 * 2
+    (two / "one" / "blocks.py").write_text("WIDTH = 8\n")  # in the same second, of the same size
+    assert params() == 3 * 8 * 2
+    assert scsc_lab.count("two/net.py:now", 8).params > 0  # another folder's come between
+    (two / "one" / "late_blocks.py").write_text("TIMES = 5\n")
+    assert params() == 3 * 8 * 5
+    (two / "one" / "part.tmp").write_text("KERNEL = 3\n")
+    (two / "one" / "part.tmp").replace(two / "one" / "pack" / "part.py")
+    assert params() == 3 * 8 * 5 * 9
+
+
 def test_installed_and_standard_modules_stay(two):
     (two / "one" / "random.py").write_text("")
     before = {name: sys.modules[name] for name in ("random", "torch", "scsc_lab.errors")}
