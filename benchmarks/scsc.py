@@ -2,6 +2,9 @@
 
     python benchmarks/scsc.py                 # CPU: the four stages of SCSC-Swin-T, then whole networks
     python benchmarks/scsc.py --device cuda   # on a GPU, where there is one
+    python benchmarks/scsc.py --cpu-time      # on a busy machine: one thread, seconds of the process, not of the wall
+
+The deploy form also runs in ONNX Runtime and OpenVINO, where they are installed.
 
 Samples are taken in pairs in random order, as `scsc-lab latency` takes them; ratios are medians over the pairs with
 their 95 % interval. Nothing is asserted.
@@ -10,7 +13,10 @@ their 95 % interval. Nothing is asserted.
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import io
 import math
+import time
 from collections.abc import Callable
 
 import torch
@@ -19,8 +25,10 @@ from torch.nn import functional as F
 
 from scsc_lab.analysis.paired import compare
 from scsc_lab.architectures import catalog
-from scsc_lab.layers.fused import FusedSCSC
-from scsc_lab.layers.scsc import SCSC
+from scsc_lab.exporting.onnx_graph import onnx_model
+from scsc_lab.layers.fused import FusedSCSC, in_order
+from scsc_lab.layers.gelu import gelu
+from scsc_lab.layers.scsc import SCSC, channel_slices
 from scsc_lab.models import construct
 from scsc_lab.models.deploy import deploy
 from scsc_lab.provenance import machine, versions
@@ -66,6 +74,54 @@ class Transcription(nn.Module):
         return y.permute(0, 2, 3, 1).contiguous()
 
 
+class OnTokens(nn.Module):
+    """A block on tokens, ``(N, H, W, C)`` to the same, as an SCSC-Swin block feeds it."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the output tokens."""
+        y: Tensor = self.block(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return y
+
+
+def in_runtimes(model: nn.Module, x: Tensor) -> dict[str, Callable[[], object]]:
+    """Return runs of a network's ONNX file in the runtimes that are installed, with torch's number of threads."""
+    found = [name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name) is not None]
+    found = found if importlib.util.find_spec("onnxscript") is not None and x.device.type == "cpu" else []
+    file = onnx_model(model, [x]) if found else b""
+    return {name: {"onnxruntime": _onnxruntime, "openvino": _openvino}[name](file, x) for name in found}
+
+
+def _onnxruntime(file: bytes, x: Tensor) -> Callable[[], object]:
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    settings.log_severity_level = 3
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
+    given = {session.get_inputs()[0].name: x.numpy()}
+    return lambda: torch.from_numpy(session.run(None, given)[0])
+
+
+def _openvino(file: bytes, x: Tensor) -> Callable[[], object]:
+    import openvino
+
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "EXECUTION_MODE_HINT": "ACCURACY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+    }
+    request = core.compile_model(core.read_model(io.BytesIO(file)), "CPU", settings).create_infer_request()
+    given = {0: x.numpy()}
+    return lambda: torch.from_numpy(request.infer(given, share_inputs=True)[0])
+
+
 def convolutions_alone(fused: FusedSCSC, tokens: Tensor) -> Callable[[], object]:
     """Return a run of the fused block's convolutions on inputs that are ready: the floor."""
     x = tokens.permute(0, 3, 1, 2)
@@ -78,14 +134,11 @@ def convolutions_alone(fused: FusedSCSC, tokens: Tensor) -> Callable[[], object]
     return run
 
 
-def on_tokens(module: nn.Module, tokens: Tensor) -> Callable[[], object]:
-    """Return a run of a block on tokens, as an SCSC-Swin block feeds it."""
-    return lambda: module(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+PROCESS = clocks.Clock("process_time_ns", time.process_time_ns, lambda start, end: (end - start) / 1e9)
 
 
-def timed(runs: dict[str, Callable[[], object]], device: torch.device, seconds: float) -> dict[str, tuple[float, ...]]:
+def timed(runs: dict[str, Callable[[], object]], clock: clocks.Clock, seconds: float) -> dict[str, tuple[float, ...]]:
     """Return samples of every run, taken side by side."""
-    clock = clocks.of(device)
     with torch.inference_mode():
         for run in runs.values():
             warm_up(run, clock, seconds / 8)
@@ -108,11 +161,15 @@ def line(samples: dict[str, tuple[float, ...]], baseline: str) -> tuple[list[str
     return cells, gains
 
 
-def blocks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...], threads: tuple[int, ...]) -> None:
-    """Time the block in its forms over the four stages."""
-    names = ("transcription", "ordinary", "deploy", "convolutions alone")
-    print(f"\nThe block, {str(dtype).removeprefix('torch.')}: ms (× the transcription's speed, 95 % interval)\n")
-    print(f"| stage | batch | threads | {' | '.join(names)} |\n|:--|--:|--:|{'--:|' * len(names)}")
+def blocks(
+    device: torch.device,
+    dtype: torch.dtype,
+    batches: tuple[int, ...],
+    threads: tuple[int, ...],
+    clock: clocks.Clock,
+) -> None:
+    """Time the block in its forms over the four stages, in torch and in the runtimes that are installed."""
+    print(f"\nThe block, {str(dtype).removeprefix('torch.')}: ms (× the transcription's speed, 95 % interval)")
     logs: dict[str, list[float]] = {}
     for count in threads:
         torch.set_num_threads(count)
@@ -123,20 +180,24 @@ def blocks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...], t
                 scsc = scsc.eval().to(device, dtype)
                 fused = FusedSCSC(scsc).to(device, dtype)
                 tokens = torch.randn(batch, side, side, channels, device=device, dtype=dtype)
-                transcribed = Transcription(scsc).eval().to(device, dtype)
-                runs = {
-                    names[0]: lambda m=transcribed, t=tokens: m(t),
-                    names[1]: on_tokens(scsc, tokens),
-                    names[2]: on_tokens(fused, tokens),
-                    names[3]: convolutions_alone(fused, tokens),
+                forms = {
+                    "transcription": Transcription(scsc).eval().to(device, dtype),
+                    "ordinary": OnTokens(scsc),
+                    "deploy": OnTokens(fused),
+                }
+                runs: dict[str, Callable[[], object]] = {
+                    name: (lambda m=module, t=tokens: m(t)) for name, module in forms.items()
                 }
                 if dtype == torch.float32:
+                    runs |= in_runtimes(forms["deploy"].eval(), tokens)
                     with torch.inference_mode():
-                        expected = runs[names[0]]()
-                        for name in names[1:3]:
-                            torch.testing.assert_close(runs[name](), expected, rtol=1e-4, atol=1e-4)
-                with torch.no_grad():
-                    cells, gains = line(timed(runs, device, 6.0), names[0])
+                        expected = runs["transcription"]()
+                        for run in runs.values():
+                            torch.testing.assert_close(run(), expected, rtol=1e-4, atol=1e-4)
+                runs["convolutions alone"] = convolutions_alone(fused, tokens)
+                cells, gains = line(timed(runs, clock, 6.0), "transcription")
+                if not logs:
+                    print(f"\n| stage | batch | threads | {' | '.join(runs)} |\n|:--|--:|--:|{'--:|' * len(runs)}")
                 print(f"| {channels} × {side}² {kernels} | {batch} | {count} | {' | '.join(cells)} |", flush=True)
                 for name, gain in gains.items():
                     logs.setdefault(name, []).append(math.log(gain))
@@ -144,7 +205,13 @@ def blocks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...], t
     print(f"\nGeometric mean over all rows: {means}.")
 
 
-def networks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...], threads: tuple[int, ...]) -> None:
+def networks(
+    device: torch.device,
+    dtype: torch.dtype,
+    batches: tuple[int, ...],
+    threads: tuple[int, ...],
+    clock: clocks.Clock,
+) -> None:
     """Time whole networks, ordinary and deployed, beside their baselines."""
     for baseline, scsc in (("swin_tiny", "scsc_swin_tiny"), ("resnet50", "scsc_resnet50")):
         models = {name: construct.from_spec(catalog.find(name).spec) for name in (baseline, scsc)}
@@ -157,14 +224,14 @@ def networks(device: torch.device, dtype: torch.dtype, batches: tuple[int, ...],
             for batch in batches:
                 x = torch.randn(batch, 3, 224, 224, device=device, dtype=dtype)
                 runs = {name: (lambda m=model, x=x: m(x)) for name, model in models.items()}
-                cells, _ = line(timed(runs, device, 30.0), baseline)
+                cells, _ = line(timed(runs, clock, 30.0), baseline)
                 print(f"| {batch} | {count} | {' | '.join(cells)} |", flush=True)
 
 
-def where_time_goes(device: torch.device, batch: int) -> None:
+def where_time_goes(device: torch.device, batch: int, clock: clocks.Clock) -> None:
     """Time the parts of the deploy form, each alone on inputs that are ready."""
     print(f"\nWhere the time of the deploy form goes, batch {batch}, one thread: ms\n")
-    print("| stage | 1×1 convolutions | depthwise | BatchNorm, GELU | gates and gated sum | SE | sum | whole |")
+    print("| stage | 1×1 convolutions | depthwise | GELU of the scales | gates and gated sum | SE | sum | whole |")
     print("|:--|--:|--:|--:|--:|--:|--:|--:|")
     torch.set_num_threads(1)
     for channels, side, kernels in STAGES:
@@ -173,19 +240,20 @@ def where_time_goes(device: torch.device, batch: int) -> None:
         fused = FusedSCSC(scsc.eval()).to(device)
         x = torch.randn(batch, side, side, channels, device=device).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            r = F.gelu(fused.reduce(x)).contiguous(memory_format=torch.channels_last)
-            wide = torch.cat([scale(r) for scale in fused.encoder], dim=1)
-            slices = wide.unflatten(1, (-1, fused.scales)).transpose(1, 2)
-            y = fused.recover(r)
+            tokens = fused.reduce(x)
+            r = in_order(tokens)
+            wide = fused.encoder(r)
+            slices = channel_slices(wide, fused.scales, shuffle=fused.shuffle)
+            y = fused.recover(tokens)
         runs: dict[str, Callable[[], object]] = {
-            "pointwise": lambda f=fused, x=x, r=r: (f.reduce(x), f.recover(r)),
+            "pointwise": lambda f=fused, x=x, r=tokens: (f.reduce(x), f.recover(r)),
             "depthwise": lambda f=fused, r=r: f.encoder(r),
-            "gelu": lambda r=r, wide=wide: (F.gelu(r), F.gelu(wide)),
+            "gelu": lambda wide=wide: gelu(wide),
             "embed": lambda f=fused, s=slices, r=r: f.embed(s, r),
             "se": lambda f=fused, y=y: y.mul_(f.se.scale(y)),
             "whole": lambda f=fused, x=x: f(x),
         }
-        samples = timed(runs, device, 6.0)
+        samples = timed(runs, clock, 6.0)
         medians = [1e3 * sorted(times)[len(times) // 2] for times in samples.values()]
         cells = [*medians[:-1], sum(medians[:-1]), medians[-1]]
         print(f"| {channels} × {side}² {kernels} | {' | '.join(f'{cell:.2f}' for cell in cells)} |", flush=True)
@@ -196,18 +264,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", choices=("blocks", "networks", "parts"))
+    parser.add_argument("--cpu-time", action="store_true", help="on a busy machine: one thread, the process's seconds")
     options = parser.parse_args()
     device = torch.device(options.device)
     print(machine(), versions())
     on_cpu = device.type == "cpu"
     batches, threads = ((1, 8), (1, 2)) if on_cpu else ((1, 64), (1,))
+    clock = clocks.of(device)
+    if options.cpu_time:
+        clock, threads = PROCESS, (1,)
     for dtype in (torch.float32,) if on_cpu else (torch.float32, torch.bfloat16):
         if options.only in (None, "blocks"):
-            blocks(device, dtype, batches, threads)
+            blocks(device, dtype, batches, threads, clock)
         if options.only in (None, "networks"):
-            networks(device, dtype, batches, threads)
+            networks(device, dtype, batches, threads, clock)
     if options.only in (None, "parts"):
-        where_time_goes(device, 8)
+        where_time_goes(device, 8, clock)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,11 @@ def is_exporting() -> bool:
     return telling is not None and bool(telling())
 
 
+def is_traced() -> bool:
+    """Return whether anything writes the pass down: ``torch.export``, ``torch.compile`` or ``torch.jit.trace``."""
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None or is_exporting()
+
+
 def kept(number: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Keep the last results of a function, but none of an export: those are stand-ins that hold no values.
 
