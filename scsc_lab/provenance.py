@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -64,7 +65,7 @@ def run_info(device: str = "cpu", seed: int = 0, arguments: Sequence[str] | None
         machine=machine(),
         device=device,
         seed=seed,
-        commit=_commit(),
+        commit=commit(),
     )
 
 
@@ -95,7 +96,12 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _commit() -> str:
+@functools.cache
+def commit() -> str:
+    """Return the commit that this package runs at, with ``-dirty`` behind it where files were changed since.
+
+    It is empty where the package is not in a clone of its repository.
+    """
     package = Path(__file__).resolve().parent.parent
     if not (package / ".git").exists():
         return ""

@@ -10,7 +10,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.store import RowStore
 
-BOOKKEEPING = ("key", "metric", "position", "of", "model", "network", "resolution")
+BOOKKEEPING = ("key", "metric", "position", "of", "commit", "model", "network", "resolution")
 """What a store adds to what was measured."""
 
 

@@ -23,7 +23,7 @@ from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import kept
 from scsc_lab.metrics import Metric, Tell
-from scsc_lab.provenance import machine, versions
+from scsc_lab.provenance import commit, machine, versions
 from scsc_lab.records import Row
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
@@ -52,6 +52,11 @@ class Task:
     @functools.cached_property
     def key(self) -> str:
         """What makes two measurements the same: networks, files, settings, versions, and the machine of times.
+
+        A network is its spec, or the contents of its files with all that they import; its weights are their file's
+        content. Of this package the key has the version, not the commit: a commit that changes no number, as nearly all
+        do, would have every store measured again, and one that changes numbers is due a new version. Each row has the
+        commit it was measured at, so that a reader sees where rows of one store are of several.
 
         Raises:
             InputError: if a network is a module in hand.
@@ -292,8 +297,10 @@ def _keep(store: RowStore, task: Task, key: str, rows: Sequence[Row]) -> list[Ro
     """Add the rows of a task, and return those that the store has: another process may have been faster."""
     whole = []
     for position, (network, row) in enumerate(zip(task.networks, rows, strict=True)):
-        head = {"key": key, "metric": task.metric, "position": position, "of": len(rows), "model": str(network)}
-        whole.append({**head, "network": network.text, "resolution": list(resolution(network)), **row})
+        head = {"key": key, "metric": task.metric, "position": position, "of": len(rows), "commit": commit()}
+        whole.append(
+            {**head, "model": str(network), "network": network.text, "resolution": list(resolution(network)), **row}
+        )
     store.keep(whole)
     there = kept.one(store, key)
     if there is None:

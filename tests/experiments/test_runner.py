@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -45,9 +47,9 @@ def net(tmp_path, monkeypatch):
     return tmp_path
 
 
-def ablate(*arguments: str) -> subprocess.CompletedProcess[str]:
+def ablate(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "scsc_lab", "ablate", *arguments, "--no-draw"]
-    return subprocess.run(command, capture_output=True, text=True)
+    return subprocess.run(command, capture_output=True, text=True, env=env)
 
 
 def test_a_transplant_of_a_files_factory_is_ablated_over_two_processes(net):
@@ -112,6 +114,44 @@ def test_equal_networks_of_other_names_are_measured_once(tmp_path):
     measured = runner.run(tasks, store)
     assert len(store.rows) == 2
     assert measured.rows[tasks[0]] == measured.rows[tasks[1]] != measured.rows[tasks[2]]
+
+
+def test_a_row_says_at_which_commit_it_was_measured_and_its_key_does_not(tmp_path, monkeypatch):
+    store = RowStore(tmp_path / "rows.jsonl")
+    for commit in ("one", "two"):
+        monkeypatch.setattr(runner, "commit", lambda commit=commit: commit)
+        (task,) = runner.tasks(metrics.chosen(["macs"]), [Network.read("faceresnet")], Request())
+        assert "commit" not in runner.run([task], store).rows[task][0]
+    assert [row["commit"] for row in store.rows] == ["one"]
+    monkeypatch.setattr(runner, "_versions", lambda: {"scsc-lab": "another"})
+    (task,) = runner.tasks(metrics.chosen(["macs"]), [Network.read("faceresnet")], Request())
+    runner.run([task], store)
+    assert [row["commit"] for row in store.rows] == ["one", "two"]
+
+
+def test_convnext_is_ablated_with_a_transplant_over_two_processes(net):
+    pytest.importorskip("timm")
+    (net / "sitecustomize.py").write_text("import conftest\n")  # every process imports torchvision as the tests do
+    paths = [str(net), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    small = "timm:convnext_tiny[depths=1,1,1,1 dims=8,16,32,64]"
+    words = [
+        "--transplant",
+        "--grid",
+        "rule.kernels=3,5;3,7,11",
+        "--grid",
+        "drop_path_rate=0,0.1",
+        "--resolution",
+        "64",
+    ]
+    more = ["--with", "params,macs", "--jobs", "2", "--format", "json"]
+    done = ablate(small, *words, *more, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    kernels = ("rule.kernels=3,5", "rule.kernels=3,7,11")
+    assert {row["variant"] for row in rows[1:]} == {
+        f"{k} drop_path_rate={rate}" for k in kernels for rate in ("0", "0.1")
+    }
+    assert len({row["macs"] for row in rows}) == 3  # a rate changes what is trained, not what is computed
 
 
 def test_the_catalog_is_listed():
