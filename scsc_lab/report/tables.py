@@ -159,7 +159,8 @@ class Table:
 
 def changed(column: Column, heading: str = "Δ") -> tuple[Column, Column]:
     """Return a column and the column of its change against the baseline."""
-    return column, Column(f"{column.key}_change", heading, units.percent)
+    narrower = column.change is not None and column.change.column.optional
+    return column, Column(f"{column.key}_change", heading, units.percent, optional=narrower)
 
 
 MODEL = Column("model", "model", number=False)
