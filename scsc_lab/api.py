@@ -98,6 +98,7 @@ def compare(
     channels: int | None = None,
     device: str = "auto",
     threads: int = 1,
+    runtimes: Sequence[str] = ("torch",),
     pairs: int = 64,
     max_seconds: float = 20.0,
     samples: int = 16,
@@ -117,6 +118,7 @@ def compare(
         channels: input channels of networks that are not of the catalog. Default: their own.
         device: ``auto``, or a device's name.
         threads: threads of one operator on the CPU.
+        runtimes: what networks are timed in, as in :func:`latency`.
         pairs: rounds wanted when networks are timed, in each of which every network is timed once.
         max_seconds: longest time that they are timed side by side.
         samples: images of each receptive field.
@@ -135,7 +137,16 @@ def compare(
     if not 0 <= baseline < len(found):
         raise InputError(f"baseline {baseline}: one of the {len(found)} models, from 0")
     request = Request(
-        batch, device, threads, max_seconds, pairs, samples, seed, seeds, _options(options, stage=stage, seeds=seeds)
+        batch,
+        device,
+        threads,
+        max_seconds,
+        pairs,
+        samples,
+        seed,
+        seeds,
+        _options(options, stage=stage, seeds=seeds),
+        latency_metric.asked_for(_words(metrics), runtimes),
     )
     measured = comparing.measure(found, _words(metrics), request, baseline=baseline)
     if measured.interrupted:
@@ -156,6 +167,7 @@ def ablate(
     channels: int | None = None,
     device: str = "auto",
     threads: int = 1,
+    runtimes: Sequence[str] = ("torch",),
     pairs: int = 32,
     max_seconds: float = 15.0,
     samples: int = 8,
@@ -178,6 +190,7 @@ def ablate(
         channels: input channels of a network that is not of the catalog. Default: its own.
         device: ``auto``, or a device's name.
         threads: threads of one operator on the CPU.
+        runtimes: what networks are timed in, as in :func:`latency`.
         pairs: rounds wanted when a variant is timed beside the full network.
         max_seconds: longest time that the two are timed side by side.
         samples: images of each receptive field.
@@ -194,13 +207,23 @@ def ablate(
     Raises:
         InputError: if a name, key, value or study is wrong.
     """
-    full = network(model, resolution, channels=channels)
     metrics = _words(metrics)
+    full = network(model, resolution, channels=channels)
     found = variants.built_in(full, studies) if studies or not grid else []
     found += variants.grid(full, grid) if grid else []
     request = Request(
-        batch, device, threads, max_seconds, pairs, samples, seed, seeds, _options(options, stage=stage, seeds=seeds)
+        batch,
+        device,
+        threads,
+        max_seconds,
+        pairs,
+        samples,
+        seed,
+        seeds,
+        _options(options, stage=stage, seeds=seeds),
+        latency_metric.asked_for(_words(metrics), runtimes),
     )
+    metrics = registry.asked(metrics, request)
     with runner.executor("local", jobs) as pool:
         kept = RowStore(Path(store)) if store is not None else None
         rows, measured = ablating.run(found, metrics, request, kept, pool)
@@ -280,6 +303,7 @@ def latency(
     dtype: str = "float32",
     memory_format: str = "auto",
     threads: int = 1,
+    runtimes: Sequence[str] = ("torch",),
     compile: bool = False,
     train: bool = False,
     pairs: int = 64,
@@ -301,7 +325,8 @@ def latency(
         dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
         memory_format: ``contiguous``, ``channels_last``, or ``auto``: the one in which each is faster.
         threads: threads of one operator on the CPU.
-        compile: whether ``torch.compile`` makes them.
+        runtimes: what they run in, all in the same rounds: ``torch``, ``compile``, ``onnxruntime``, ``openvino``.
+        compile: the same as ``runtimes=["compile"]``.
         train: forward and backward in training mode, in place of forward in evaluation mode.
         pairs: rounds wanted, in each of which every network is timed once.
         min_seconds: measure each batch size at least this long.
@@ -311,11 +336,12 @@ def latency(
         baseline: which of the networks the others are compared with.
 
     Returns:
-        One timing a batch size and network, with ``median_seconds``, ``samples``, ``comparison`` and ``row()``; a list
-        with ``frame()``, ``to_latex()`` and ``plot()``.
+        One timing a batch size, runtime and network, with ``runtime``, ``median_seconds``, ``samples``,
+        ``comparison``, ``against_torch`` and ``row()``; a list with ``frame()``, ``to_latex()`` and ``plot()``.
 
     Raises:
-        InputError: if a value is wrong, or a network fails on the input.
+        InputError: if a value is wrong, a runtime is not installed or computes something else than torch, or a network
+            fails on the input.
     """
     if not models:
         raise InputError("name at least one model, or give a module")
@@ -325,11 +351,12 @@ def latency(
     if any(one.module is not None and building.facts(one).resolution_assumed for one in found):
         raise InputError("a module needs a resolution, e.g. resolution=224")
     plan = Plan(
-        Execution(device, dtype, memory_format, threads, compile, train),
+        Execution(device, dtype, memory_format, threads, train),
         Budget(pairs, min_seconds, max_seconds),
         (batch,) if isinstance(batch, int) else tuple(batch),
         seed,
         delta,
+        runtimes=("compile",) if compile else tuple(runtimes),
     )
     return Timings(latency_metric.timings(found, plan, baseline=baseline))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from scsc_lab.errors import InputError, nearest
 
@@ -33,7 +34,6 @@ class Execution:
         memory_format: order of the elements of weights and input: ``contiguous``, ``channels_last``, or ``auto``, the
             one in which each network is faster.
         threads: threads of one operator on the CPU; one is steadier than all of a shared machine.
-        compile: whether ``torch.compile`` makes it.
         train: forward and backward pass in training mode, in place of a forward pass in evaluation mode.
 
     Raises:
@@ -44,7 +44,6 @@ class Execution:
     dtype: str = "float32"
     memory_format: str = "auto"
     threads: int = 1
-    compile: bool = False
     train: bool = False
 
     def __post_init__(self) -> None:
@@ -102,6 +101,8 @@ class Plan:
         resamples: resamples of the bootstrap.
         warm_up_seconds: longest warm-up of a network at a batch size, not counting its first pass.
         noise: whether the baseline is timed twice in every round, for a noise floor under the same conditions.
+        runtimes: names of the runtimes that each network is timed in, all in the same rounds.
+        versions: versions of the packages of those runtimes, which the times rest on; those of torch are known.
 
     Raises:
         InputError: if a value is out of bounds.
@@ -115,8 +116,12 @@ class Plan:
     resamples: int = 5000
     warm_up_seconds: float = 3.0
     noise: bool = False
+    runtimes: tuple[str, ...] = ("torch",)
+    versions: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.runtimes:
+            raise InputError("no runtimes: name at least one, e.g. torch")
         if not self.batches:
             raise InputError("no batch sizes: name at least one")
         for batch in self.batches:
@@ -127,6 +132,14 @@ class Plan:
             raise InputError(f"delta {self.delta:g}: a fraction from 0 to 1, e.g. 0.02")
         if not (math.isfinite(self.warm_up_seconds) and self.warm_up_seconds >= 0):
             raise InputError(f"warm-up {self.warm_up_seconds:g}: a number of seconds from 0 up")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the times, as plain data; in torch alone that which older rows were kept under."""
+        found = asdict(self)
+        runtimes, versions = found.pop("runtimes"), found.pop("versions")
+        found["execution"] = {**found["execution"], "compile": tuple(runtimes) == ("compile",)}
+        alone = tuple(runtimes) in (("torch",), ("compile",))
+        return found if alone else {**found, "runtimes": runtimes, "versions": versions}
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,7 @@ class Request:
         seed: seed of everything drawn at random.
         seeds: random initialisations, or training runs, of each network; the metric's own number if ``None``.
         options: further words of the user's, by key.
+        runtimes: names of the runtimes that networks are timed in.
     """
 
     batch: int = 1
@@ -154,6 +168,7 @@ class Request:
     seed: int = 0
     seeds: int | None = None
     options: tuple[tuple[str, str], ...] = ()
+    runtimes: tuple[str, ...] = ("torch",)
 
 
 def _one_of(what: str, word: str, known: tuple[str, ...]) -> None:

@@ -133,6 +133,11 @@ def milliseconds(seconds: float | None) -> str:
     return MISSING if seconds is None else significant(1e3 * seconds)
 
 
+def seconds(value: float | None) -> str:
+    """Return seconds: 12.345 is ``12.35``."""
+    return MISSING if value is None else significant(value)
+
+
 def rate(number: float | None) -> str:
     """Return a number of things a second: ``8.290``, ``1234``."""
     return MISSING if number is None else significant(number)

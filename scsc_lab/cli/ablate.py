@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scsc_lab import metrics
+from scsc_lab import metrics, runtimes
 from scsc_lab.cli import networks, options, progress
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import variants as studied
+from scsc_lab.metrics import latency
 from scsc_lab.provenance import run_info
 from scsc_lab.records import file_name
 from scsc_lab.report import ablations
@@ -57,6 +58,7 @@ def ablate(
     rule: options.Rules = None,
     device: options.Device = "auto",
     threads: options.Threads = "1",
+    runtime: options.Runtime = runtimes.USUAL,
     pairs: options.Pairs = "32",
     max_time: Annotated[str, typer.Option("--max-time", metavar="SECONDS", help="Time no longer than this.")] = "15",
     samples: Annotated[str, typer.Option("--samples", metavar="N", help="Images for receptive fields.")] = "8",
@@ -102,7 +104,9 @@ def ablate(
         seed=options.seed(seed),
         seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
         options=(*options.training(data, recipe, recipe_set), *options.fields(stage, seeds)),
+        runtimes=latency.asked_for(words, options.runtime_names(runtime)),
     )
+    words = metrics.asked(words, request)
     formats.choose(format, output)
     drawing = options.figures(width, no_titles)
     studies, axes = list(study or []), list(grid or [])

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab import metrics
+from scsc_lab import metrics, runtimes
 from scsc_lab.cli import networks, options, progress
 from scsc_lab.errors import InputError
+from scsc_lab.metrics import latency
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import comparison
@@ -57,6 +58,7 @@ def compare(
     rule: options.Rules = None,
     device: options.Device = "auto",
     threads: options.Threads = "1",
+    runtime: options.Runtime = runtimes.USUAL,
     max_time: Annotated[str, typer.Option("--max-time", metavar="SECONDS", help="Time no longer than this.")] = "20",
     samples: Annotated[str, typer.Option("--samples", metavar="N", help="Images for receptive fields.")] = "16",
     stage: options.FieldStage = None,
@@ -100,6 +102,7 @@ def compare(
         seed=options.seed(seed),
         seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
         options=(*options.training(data, recipe, recipe_set), *options.fields(stage, seeds)),
+        runtimes=latency.asked_for(words, options.runtime_names(runtime)),
     )
     if stage and not {column.word for column in metrics.registry()["erf"].columns} & set(words):
         raise InputError("--stage is that of receptive fields: add erf to --with")
@@ -116,9 +119,10 @@ def compare(
     labels = [str(network) for network in found]
     index = networks.baseline(baseline, found)
     own = own_results.read(accuracies, labels) if accuracies else {}
+    known = [*metrics.asked(words, request), *own_results.metrics(own)]
     for word in axes:
-        if word not in (*words, *own_results.metrics(own)):
-            raise InputError(f"--plot {plot!r}: {word!r} is none of {', '.join([*words, *own_results.metrics(own)])}")
+        if word not in known:
+            raise InputError(f"--plot {plot!r}: {word!r} is none of {', '.join(known)}")
     if by:
         if len(found) != 2:
             raise InputError(f"--by {by} lays two networks side by side; {len(found)} are named")

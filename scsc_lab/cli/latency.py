@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab import units
+from scsc_lab import runtimes, units
 from scsc_lab.architectures.network import Network
 from scsc_lab.cli import latency_notes, networks, options, progress
 from scsc_lab.errors import InputError
@@ -19,12 +19,27 @@ from scsc_lab.records import Row
 from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
-from scsc_lab.report.latency import BATCH, COMPARED, IQR, LAYOUT, MEASURED, MEDIAN, OWN_FORM, STATUS
+from scsc_lab.report.latency import (
+    BATCH,
+    COMPARED,
+    IQR,
+    LAYOUT,
+    MEASURED,
+    MEDIAN,
+    OWN_FORM,
+    RUNTIME,
+    SETUP,
+    STATUS,
+    TO_TORCH,
+)
 from scsc_lab.report.latency import title as shared
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Budget, Execution, Plan
 
 _AGAIN = " (again)"
+_SMALL = 0.005
+"""Share of the time below which operators are shown together."""
+
 _DEFAULT = Plan()
 
 
@@ -47,6 +62,7 @@ def latency(
     dtype: options.Dtype = "float32",
     memory_format: options.MemoryFormat = "auto",
     threads: options.Threads = "1",
+    runtime: options.Runtime = runtimes.USUAL,
     compile: options.Compile = False,
     train: options.Train = False,
     pairs: options.Pairs = str(_DEFAULT.budget.pairs),
@@ -55,7 +71,9 @@ def latency(
     delta: options.Delta = f"{100 * _DEFAULT.delta:g}",
     seed: options.Seed = "0",
     self_test: options.SelfTest = False,
-    by: Annotated[str | None, typer.Option("--by", metavar="WHAT", help="Break down: module, stage.")] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="WHAT", help=f"Break down: {', '.join(latency_metric.BY)}.")
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the samples (.png, .pdf, .svg).")
     ] = None,
@@ -76,7 +94,6 @@ def latency(
             dtype=dtype,
             memory_format=memory_format,
             threads=options.whole("--threads", threads, 4096),
-            compile=compile,
             train=train,
         ),
         budget=budget,
@@ -84,7 +101,9 @@ def latency(
         seed=options.seed(seed),
         delta=options.number("--delta", delta, 99.0) / 100,
         warm_up_seconds=min(_DEFAULT.warm_up_seconds, budget.max_seconds),
+        runtimes=options.runtime_names(runtime, compile),
     )
+    runtimes.check(plan.runtimes, plan.execution)
     formats.choose(format, output)
     drawing = options.figures(width, no_titles)
     if (width or no_titles) and plot is None:
@@ -139,40 +158,70 @@ def _totals(rows: Sequence[Row], plan: Plan, self_test: bool) -> Table:
     wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
     compared = any(row["baseline"] for row in rows)
     layout = [LAYOUT] if plan.execution.memory_format == "auto" else []
+    several = [RUNTIME] if len(plan.runtimes) > 1 else []
+    elsewhere = plan.runtimes != (runtimes.USUAL,)
     columns = (
         tables.MODEL,
+        *several,
         *batches,
         *layout,
         *MEASURED,
+        *([SETUP] if elsewhere else []),
         *([] if compared else [replace(tables.MACS, optional=True)]),
         *wrong,
     )
+    columns = tables.filled(columns, rows) if elsewhere else columns
     notes = latency_notes.notes(rows, plan, self_test=self_test)
+    to_torch = tuple(row for row in rows if row["torch_ratio"] is not None)
+    held = [Table((tables.MODEL, *several, *batches, *TO_TORCH), to_torch, "Against the same in torch")]
     if not compared:
-        return Table(columns, tuple(rows), shared(rows), notes)
+        table = Table(columns, tuple(rows), shared(rows))
+        return replace(table, details=tuple(held) if to_torch else (), records=tuple(rows)).noted(notes)
     against = next(row["baseline"] for row in rows if row["baseline"])
     title = "Against itself" if self_test else f"Against {against}"
     own_forms = any(row["ordinary"] != row["baseline"] for row in rows if row["ordinary"])
-    columns_ = (tables.MODEL, *batches, *COMPARED, *(OWN_FORM if own_forms else ()))
-    comparison = Table(columns_, tuple(rows), title, notes)
-    return Table(columns, tuple(rows), shared(rows), (), (comparison,))
+    columns_ = (tables.MODEL, *several, *batches, *COMPARED, *(OWN_FORM if own_forms else ()))
+    comparison = Table(columns_, tuple(rows), f"{title}, in the same runtime" if several else title)
+    details = (comparison, *(held if to_torch else ()))
+    return Table(columns, tuple(rows), shared(rows), details=details, records=tuple(rows)).noted(notes)
 
 
 def _breakdown(rows: Sequence[Row], plan: Plan) -> Table:
     several = len({row["model"] for row in rows}) > 1
+    elsewhere = len(plan.runtimes) > 1
+    counted = any(row["macs_share"] is not None for row in rows)
     wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
     columns = (
         *([tables.MODEL] if several else []),
+        *([RUNTIME] if elsewhere else []),
         *([BATCH] if len(plan.batches) > 1 else []),
         Column("name", rows[0]["by"], number=False),
         MEDIAN,
         IQR,
         Column("time_share", "share", units.share),
-        tables.MACS,
-        Column("macs_share", "share", units.share),
+        *([tables.MACS, Column("macs_share", "share", units.share)] if counted else []),
         *wrong,
     )
-    return Table(columns, tuple(rows), shared(rows), latency_notes.notes(rows, plan, parts=True))
+    notes = latency_notes.notes(rows, plan, parts=True)
+    shown = _together(rows) if rows[0]["by"] == "operator" else tuple(rows)
+    return Table(columns, shown, shared(rows), notes, records=tuple(rows))
+
+
+def _together(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the rows of operators with those that take next to nothing, of each network, as one."""
+    found: list[Row] = []
+    for row in rows:
+        if row["time_share"] is None or row["time_share"] >= _SMALL or row["name"] in ("unexplained", "total"):
+            found.append(row)
+            continue
+        whole = found[-1] if found and found[-1].get("operators") else None
+        if whole is None:
+            found.append({**row, "operators": 1, "iqr_seconds": None})
+        else:
+            sums = {key: whole[key] + row[key] for key in ("median_seconds", "time_share")}
+            number = whole["operators"] + 1
+            found[-1] = {**whole, **sums, "operators": number, "name": f"{number} others"}
+    return tuple(found)
 
 
 def _budget(pairs: str, min_time: str | None, max_time: str | None) -> Budget:
@@ -200,7 +249,9 @@ def _check_together(
         raise InputError("--self-test compares each network with itself: it takes no --baseline")
     if by and (self_test or plot is not None or baseline is not None):
         raise InputError("--by breaks networks down one by one: it does not go with --self-test, --baseline or --plot")
-    if by and (plan.execution.train or plan.execution.compile):
-        raise InputError("--by breaks down the forward pass as written: it does not go with --train or --compile")
+    if by and plan.execution.train:
+        raise InputError("--by breaks down the forward pass as written: it does not go with --train")
+    if by and by != "operator" and plan.runtimes != (runtimes.USUAL,):
+        raise InputError(f"--by {by} breaks down what torch runs; --by operator, what any runtime does")
     if plot is not None:
         style.check(plot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scsc_lab import units
+from scsc_lab import runtimes, units
 from scsc_lab.metrics.latency import machine_notes
 from scsc_lab.records import Row
 from scsc_lab.report.latency import LAYOUTS
@@ -14,6 +14,11 @@ _COMPARED = (
     "Timed side by side in rounds of random order (seed {seed}). Ratio: time / the baseline's, median over the pairs; "
     "interval: bootstrap, {resamples:,} resamples. same: within ±{delta} of 1; faster, slower: all of the interval on "
     "one side of 1."
+)
+_OPERATORS = (
+    "Operators are the runtime's own, after its fusions, timed by its own profile in turn with passes that are not "
+    "watched, which give the total: each has its median share of a watched pass; unexplained: the total less the "
+    "operators."
 )
 _PARTS = (
     "Parts are timed inside the pass, in turn with passes that are not watched, which give the total: each has its "
@@ -31,7 +36,7 @@ def notes(rows: Sequence[Row], plan: Plan, *, self_test: bool = False, parts: bo
             )
         )
     if parts:
-        found.append(_PARTS)
+        found.append(_OPERATORS if rows[0]["by"] == "operator" else _PARTS)
     if self_test:
         found += _noise(rows)
     found += _floor(rows)
@@ -39,6 +44,7 @@ def notes(rows: Sequence[Row], plan: Plan, *, self_test: bool = False, parts: bo
     found.append(_settings(rows[0]))
     found.append(_warm_up(rows))
     found += _layouts(rows)
+    found += _elsewhere(rows)
     found += _oddities(rows)
     method = next((row["peak_memory_method"] for row in rows if row["peak_memory_method"]), "")
     if method and not parts:
@@ -66,11 +72,33 @@ def _layouts(rows: Sequence[Row]) -> list[str]:
     return [f"Layout of weights and input, {LAYOUT_RULE}: {which}. A layer may change it inside, as SCSC's on a CPU."]
 
 
+def _elsewhere(rows: Sequence[Row]) -> list[str]:
+    """Return what must be known of runtimes other than torch: versions, settings, that they compute the same."""
+    own = [row for row in rows if row.get("runtime", runtimes.USUAL) != runtimes.USUAL and row["runtime_details"]]
+    found = []
+    for name in dict.fromkeys(row["runtime"] for row in own):
+        row = next(row for row in own if row["runtime"] == name)
+        details = {key: value for key, value in row["runtime_details"].items() if key not in ("version", "versions")}
+        said = "".join(f", {key.replace('_', ' ')} {value}" for key, value in details.items())
+        found.append(f"{runtimes.title(name)} {row['runtime_details'].get('version', '')}{said}.")
+    if not own:
+        return []
+    most = max((row["output_difference"] or 0.0 for row in own), default=0.0)
+    exported = {row["model"]: row["export_seconds"] for row in own if row["export_seconds"] is not None}
+    took = f" Making the ONNX models, apart from it, took {sum(exported.values()):.1f} s." if exported else ""
+    found.append(
+        "Set-up: from the network in memory to the end of its first pass; outside of what is timed."
+        + took
+        + f" Outputs were held against torch's first: within {most:.1g} of the largest."
+    )
+    return found
+
+
 def _warm_up(rows: Sequence[Row]) -> str:
     warmed = [row for row in rows if row["warm_up_runs"]]
     if not warmed:
         return "Nothing was warmed up."
-    each = {f"{row['model']} {row['batch']}": row for row in warmed}.values()
+    each = {(row["model"], row.get("runtime"), row["batch"]): row for row in warmed}.values()
     runs = [row["warm_up_runs"] for row in each]
     seconds = sum(row["warm_up_seconds"] for row in each)
     most = f"{min(runs)} to {max(runs)}" if min(runs) < max(runs) else str(runs[0])
@@ -145,4 +173,6 @@ def _cut_short(rows: Sequence[Row]) -> list[str]:
 
 def _name(row: Row, rows: Sequence[Row]) -> str:
     several = len({other["batch"] for other in rows}) > 1
-    return f"{row['model']} at batch {row['batch']}" if several else str(row["model"])
+    elsewhere = len({other.get("runtime") for other in rows}) > 1
+    name = f"{row['model']} in {runtimes.title(row['runtime'])}" if elsewhere else str(row["model"])
+    return f"{name} at batch {row['batch']}" if several else name

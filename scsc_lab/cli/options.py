@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from scsc_lab import settings
+from scsc_lab import runtimes, settings
 from scsc_lab.architectures import catalog, overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
@@ -103,7 +103,15 @@ MemoryFormat = Annotated[
     str, typer.Option("--memory-format", metavar="NAME", help=f"{', '.join(settings.MEMORY_FORMATS)}: the faster one.")
 ]
 Threads = Annotated[str, typer.Option("--threads", metavar="N", help="Threads of an operator on the CPU.")]
-Compile = Annotated[bool, typer.Option("--compile", help="With torch.compile.")]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        "--runtime",
+        metavar="NAME,NAME",
+        help=f"What networks are timed in, side by side: some of {', '.join(runtimes.registry())}.",
+    ),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="The same as --runtime compile.")]
 Train = Annotated[bool, typer.Option("--train", help="Forward and backward, in training mode.")]
 Deploy = Annotated[
     bool, typer.Option("--deploy", help="Also in the deploy form, fused for inference, of each network that has one.")
@@ -298,6 +306,20 @@ def budget(option: str, text: str | None) -> int | None:
     if not (match[2] or match[3]) and 0 < number < _FEW:
         raise InputError(f"{option} {text}: is {text}G meant, or {text}M? With nothing behind it counts single ones")
     return round(number * 10.0 ** int(match[2] or 0) * _MULTIPLES[match[3] or ""])
+
+
+def runtime_names(text: str, compile: bool = False) -> tuple[str, ...]:
+    """Return the runtimes of ``torch,onnxruntime``, each once; ``--compile`` is one of them too.
+
+    Raises:
+        InputError: if one does not exist or is not installed, or there are none.
+    """
+    if compile and text not in (runtimes.USUAL, "compile"):
+        raise InputError("--compile is --runtime compile: name it there, beside the others")
+    names = ["compile"] if compile else [word.strip() for word in text.split(",") if word.strip()]
+    if not names:
+        raise InputError(f"--runtime names nothing: some of {', '.join(runtimes.registry())}")
+    return tuple(runtimes.find(name).name for name in dict.fromkeys(names))
 
 
 def choice(option: str, text: str | None, choices: tuple[str, ...]) -> str | None:

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab import metrics, store
+from scsc_lab import metrics, runtimes, store
 from scsc_lab.cli import networks, options, progress
 from scsc_lab.errors import InputError
+from scsc_lab.metrics import latency
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import against as changed
@@ -61,6 +62,14 @@ def report(
     rule: options.Rules = None,
     device: options.Device = "auto",
     threads: options.Threads = "1",
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime",
+            metavar="NAME,NAME",
+            help=f"Of {', '.join(runtimes.registry())}. Default: torch; in the full report those installed.",
+        ),
+    ] = None,
     seed: options.Seed = "0",
     width: options.Width = None,
     no_titles: options.NoTitles = False,
@@ -104,6 +113,9 @@ def report(
         named = networks.read(context)
     elif wrong := [option for option, value in given.items() if value]:
         raise InputError(f"{' and '.join(wrong)} go with models; the default report has those of the paper")
+    used = latency.asked_for(words, options.runtime_names(runtime or runtimes.USUAL))
+    if runtime is None and named is None and not quick:
+        used = tuple(runtimes.usual())
     where, cores = options.device(device), options.whole("--threads", threads, 4096)
     path = folder / called / evidence.ROWS
     store.check_writable(path)
@@ -112,6 +124,7 @@ def report(
 
     effort = studying.QUICK if quick else studying.FULL
     effort = replace(effort, request=replace(effort.request, seed=number, device=where, threads=cores), words=words)
+    effort = replace(effort, request=replace(effort.request, runtimes=used))
     groups = [named.networks()] if named else None
     for note in named.notes if named else ():
         typer.echo(note, err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,9 @@ Run = Callable[[], object]
 
 
 def placed(model: nn.Module, execution: Execution) -> nn.Module:
-    """Return a module as it runs: on its device, in its type and mode, compiled if it is to be; its layout is apart."""
+    """Return a module as it runs: on its device, in its type and mode; its layout is apart."""
     model = model.to(torch.device(execution.device), dtype_of(execution))
-    model = model.train() if execution.train else model.eval()
-    return torch.compile(model) if execution.compile else model  # type: ignore[return-value]
+    return model.train() if execution.train else model.eval()
 
 
 def lay_out(model: nn.Module, memory_format: str) -> None:
@@ -48,7 +48,8 @@ def one_pass(model: nn.Module, x: Tensor, execution: Execution) -> Run:
     def forward_and_backward() -> None:
         model.zero_grad(set_to_none=True)
         out = model(x)
-        sum(part.float().sum() for part in _tensors(out)).backward()  # type: ignore[union-attr]
+        parts = [part for part in tensors(out) if part.is_floating_point() and part.requires_grad]
+        sum(part.float().sum() for part in parts).backward()  # type: ignore[union-attr]
 
     return forward_and_backward
 
@@ -82,13 +83,20 @@ def evaluating(model: nn.Module, *, training: bool = False) -> Iterator[None]:
             module.training = training
 
 
-def _tensors(value: object) -> Iterator[Tensor]:
-    """Yield the tensors that gradients flow from, however the network packs what it returns."""
+def tensors(value: object) -> Iterator[Tensor]:
+    """Yield the tensors of what a network returns, in order, however it packs them."""
     if isinstance(value, Tensor):
-        if value.is_floating_point() and value.requires_grad:
-            yield value
+        yield value
     elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
+        yield from tensors(list(value.values()))
     elif isinstance(value, (list, tuple)):
         for part in value:
-            yield from _tensors(part)
+            yield from tensors(part)
+
+
+def arrays(output: object) -> list[Any]:
+    """Return the tensors of what a network returns as NumPy arrays, half precision as float32."""
+    return [
+        (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).detach().cpu().numpy()
+        for tensor in tensors(output)
+    ]

@@ -62,6 +62,7 @@ def measure(
     request = request or Request()
     labels = [str(network) for network in networks]
     runner.check_names(networks)
+    words = metrics.asked(words, request)
     wanted = metrics.chosen(words)
     measured = runner.run(runner.tasks(wanted, networks, request, baseline), store, executor, progress)
     rows = runner.merged(measured.rows, networks, request)

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scsc_lab import metrics
+from scsc_lab import metrics, runtimes
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate, paper, runner, variants
 from scsc_lab.experiments.runner import Progress, Task
+from scsc_lab.metrics import Metric
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import SCHEMA, Row
 from scsc_lab.report.tables import with_changes
@@ -31,6 +32,7 @@ COMPARED = ("params", "macs", "activations", "latency", "erf", "top1")
 _ABLATION = ("params", "macs", "activations", "bytes")
 _FIELD = "erf"
 _TIME = "latency"
+_SIZE = "size"
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,19 @@ class Effort:
         request: what is said about measuring.
         studies: ablations that are made.
         words: what networks are compared by: words of :func:`scsc_lab.metrics.words`.
+        forms: whether the networks of the paper are timed in their deploy forms too.
     """
 
     request: Request
     studies: tuple[str, ...]
     words: tuple[str, ...] = COMPARED
+    forms: bool = False
 
 
 QUICK = Effort(Request(pairs=24, max_seconds=5.0, samples=6), ("components",))
 """Under two minutes on two cores."""
 
-FULL = Effort(Request(pairs=100, max_seconds=60.0, samples=32), tuple(variants.STUDIES))
+FULL = Effort(Request(pairs=100, max_seconds=60.0, samples=32), tuple(variants.STUDIES), forms=True)
 """Some ten minutes on two cores."""
 
 
@@ -59,7 +63,7 @@ FULL = Effort(Request(pairs=100, max_seconds=60.0, samples=32), tuple(variants.S
 class _Plan:
     """All that is to be measured, as tasks."""
 
-    comparisons: tuple[tuple[tuple[Network, ...], tuple[Task, ...]], ...]
+    comparisons: tuple[tuple[tuple[Network, ...], tuple[Network, ...], tuple[Task, ...]], ...]
     noise: tuple[Task, ...]
     fields: tuple[Task, ...]
     ablations: tuple[tuple[variants.Variant, ...], ...]
@@ -67,7 +71,7 @@ class _Plan:
     def tasks(self, request: Request) -> list[Task]:
         """Return every task, what may run beside others first."""
         counted = [task for own in self.ablations for task in ablate.tasks(own, _ABLATION, request)]
-        return [*counted, *(task for _, own in self.comparisons for task in own), *self.noise, *self.fields]
+        return [*counted, *(task for *_, own in self.comparisons for task in own), *self.noise, *self.fields]
 
 
 def measure(
@@ -100,8 +104,14 @@ def measure(
     if measured.interrupted:
         raise KeyboardInterrupt
     rows = _in_table("claim", paper.claim_rows()) if groups is None else []
-    for networks, own in plan.comparisons:
-        rows += _in_table("comparison", _compared(networks, {task: measured.rows[task] for task in own}, effort))
+    for networks, forms, own in plan.comparisons:
+        found = _compared([*networks, *forms], {task: measured.rows[task] for task in own}, effort)
+        rows += _in_table("comparison", found[: len(networks)])
+        for network, row in zip(forms, found[len(networks) :], strict=True):
+            ordinary = str(replace(network, form="ordinary"))
+            rows += _in_table("deploy", [{**row, "form": "deploy", "ordinary": ordinary}])
+    if plan.noise:
+        rows += _not_timed(effort.request)
     for task in plan.noise:
         names = [str(task.networks[0]), f"{task.networks[0]}, again"]
         found = [{"model": name, **row} for name, row in zip(names, measured.rows[task], strict=True)]
@@ -123,6 +133,7 @@ def measure(
 
 def _plan(effort: Effort, groups: Sequence[Sequence[Network]] | None, folder: Path) -> _Plan:
     ablated = [network for group in groups or () for network in group]
+    ours = groups is None
     if groups is None:
         groups = [[Network.read(name) for name in pair] for pair in PAIRS]
         ablated = [Network.read(name) for name in ABLATED]
@@ -130,13 +141,43 @@ def _plan(effort: Effort, groups: Sequence[Sequence[Network]] | None, folder: Pa
     wanted = [metric for metric in chosen if metric.name != _FIELD]
     drawn, timed = (any(metric.name == name for metric in chosen) for name in (_FIELD, _TIME))
     how = dataclasses.replace(metrics.registry()[_FIELD].configure(effort.request), maps=folder / "fields")
-    timing = metrics.registry()[_TIME].configure(effort.request)
+    alone = metrics.registry()[_TIME].configure(replace(effort.request, runtimes=(runtimes.USUAL,)))
     return _Plan(
-        tuple((tuple(group), tuple(runner.tasks(wanted, group, effort.request))) for group in groups),
-        (Task(_TIME, (groups[0][0], groups[0][0]), timing),) if timed else (),
+        tuple(_comparison(group, wanted, effort, forms=timed and ours and effort.forms) for group in groups),
+        (Task(_TIME, (groups[0][0], groups[0][0]), alone),) if timed else (),
         tuple(Task(_FIELD, (network,), how) for group in groups for network in group if drawn),
         tuple(_variants(network, effort.studies) for network in ablated if variants.has_scsc(network)),
     )
+
+
+def _comparison(
+    group: Sequence[Network], wanted: Sequence[Metric], effort: Effort, *, forms: bool
+) -> tuple[tuple[Network, ...], tuple[Network, ...], tuple[Task, ...]]:
+    """Return networks, the deploy forms that are timed beside them, and the tasks of both."""
+    fused: list[Network] = []
+    if forms:
+        from scsc_lab.models import names
+
+        fused = [network for network in names.with_deploy_forms(group) if network not in group]
+    own = runner.tasks([metric for metric in wanted if metric.name != _TIME], group, effort.request)
+    own += runner.tasks([metric for metric in wanted if metric.name == _SIZE], fused, effort.request) if fused else []
+    timing = [metric for metric in wanted if metric.name == _TIME]
+    own += runner.tasks(timing, [*group, *fused], effort.request)
+    return tuple(group), tuple(fused), tuple(own)
+
+
+def _not_timed(request: Request) -> list[Row]:
+    """Return a row for each runtime in which nothing was timed, with the reason."""
+    return [
+        {
+            "table": "missing",
+            "model": "every network",
+            "what": f"latency in {runtime.title}",
+            "reason": f"not asked for: --runtime {name}" if runtime.installed else runtime.missing,
+        }
+        for name, runtime in runtimes.registry().items()
+        if name not in request.runtimes
+    ]
 
 
 def _variants(network: Network, studies: Sequence[str]) -> tuple[variants.Variant, ...]:

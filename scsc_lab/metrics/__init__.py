@@ -28,6 +28,11 @@ class Tell(Protocol):
         """Take a line of text and a share from 0 to 1."""
 
 
+def nothing_more(request: Request) -> list[str]:
+    """Return no words."""
+    return []
+
+
 def no_notes(rows: Sequence[Row]) -> list[str]:
     """Return no notes."""
     return []
@@ -75,6 +80,7 @@ class Metric:
         tidy: takes networks and settings; removes what was there to go on from: the rows are kept.
         lacks: takes a row that is kept and settings; returns whether a file is gone, or was never written, that the
             settings want beside the row. Such a row is measured again.
+        more: returns the words of columns that a request gives beside those that are asked for by word.
     """
 
     name: str
@@ -91,6 +97,7 @@ class Metric:
     placed: Callable[[Any, Path], Any] | None = None
     tidy: Callable[[Sequence[Network], Any], None] | None = None
     lacks: Callable[[Row, Any], bool] = nothing_lacks
+    more: Callable[[Request], Sequence[str]] = nothing_more
 
 
 @functools.cache
@@ -129,6 +136,19 @@ def chosen(given: Iterable[str]) -> list[Metric]:
             raise InputError(f"unknown column {word!r}: one of {', '.join(columns())}{nearest(word, columns())}")
         wanted.add(word)
     return [metric for metric in registry().values() if wanted & {column.word for column in metric.columns}]
+
+
+def asked(given: Sequence[str], request: Request) -> list[str]:
+    """Return the words of the columns that are asked for: by word, and by what a request says of their metrics.
+
+    Raises:
+        InputError: if a word is none.
+    """
+    found = list(given)
+    for metric in chosen(given):
+        last = max(at for at, word in enumerate(found) if word in {column.word for column in metric.columns})
+        found[last + 1 : last + 1] = [word for word in metric.more(request) if word not in found]
+    return found
 
 
 def notes(rows: Sequence[Row], given: Sequence[str]) -> list[str]:

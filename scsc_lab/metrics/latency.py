@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from scsc_lab import units
+from scsc_lab import runtimes, units
 from scsc_lab.architectures.network import Network
 from scsc_lab.metrics import Metric, Tell
 from scsc_lab.metrics.size import counted
@@ -23,34 +23,72 @@ if TYPE_CHECKING:
     from scsc_lab.timing.latency import Candidate, Progress
     from scsc_lab.timing.result import Timing
 
-BY = ("module", "stage")
+BY = ("module", "stage", "operator")
 """What a network's time can be broken down by."""
 
-_KEPT = (
+_TIMED = (
     *("median_seconds", "iqr_seconds", "images_per_second", "samples_seconds", "ratio", "ratio_low", "ratio_high"),
-    *("verdict", "pairs", "pairs_used", "repeats", "spread", "outliers", "drift", "drift_change", "noise_floor"),
+    *("verdict", "pairs_used", "spread", "outliers", "drift", "drift_change", "noise_floor"),
     *("ordinary", "ordinary_ratio", "ordinary_ratio_low", "ordinary_ratio_high", "ordinary_verdict"),
-    *("device", "device_name", "processor", "cores", "load", "load_before", "load_after", "dtype", "memory_format"),
-    *("memory_format_asked", "threads", "compile", "mode", "seed"),
+    *("memory_format", "memory_format_asked"),
 )
+"""What is said of a network in each runtime; under its name, ``onnxruntime_median_seconds`` say, where not torch."""
+
+_ELSEWHERE = (
+    *("torch_ratio", "torch_ratio_low", "torch_ratio_high", "torch_verdict", "setup_seconds", "export_seconds"),
+    *("output_difference", "runtime_details"),
+)
+"""What is said of it in another runtime than torch, too."""
+
+_SHARED = (
+    *("pairs", "repeats", "device", "device_name", "processor", "cores", "load", "load_before", "load_after", "dtype"),
+    *("threads", "compile", "mode", "seed"),
+)
+"""What all runtimes of a measurement share."""
 
 
 def configure(request: Request) -> Plan:
-    """Return how networks are timed; with ``noise`` among the options the baseline against itself too."""
+    """Return how networks are timed; with ``noise`` among the options the baseline against itself too.
+
+    Raises:
+        InputError: if a runtime does not exist or is not installed.
+    """
     return Plan(
         execution=Execution(device=request.device, threads=request.threads),
         budget=Budget(request.pairs, 0.0, request.max_seconds),
         batches=(request.batch,),
         seed=request.seed,
         noise="noise" in dict(request.options),
+        runtimes=request.runtimes,
+        versions=_versions(request.runtimes),
     )
 
 
 def measure(networks: Sequence[Network], settings: Plan, tell: Tell) -> list[Row]:
-    """Return one row a network, all timed side by side; the first is the baseline of the ratios."""
+    """Return one row a network, all timed side by side; the first is the baseline of the ratios.
+
+    What a network took in torch stands under ``median_seconds``, ``ratio`` and so on, what it took in another runtime
+    under the same with the runtime's name before it.
+    """
     tell("timing " + ", ".join(map(str, networks)))
-    rows = [timing.row() for timing in timings(networks, settings)]
-    return [{**{key: row[key] for key in _KEPT}, "latency_status": row["status"]} for row in rows]
+    found: list[Row] = [{} for _ in networks]
+    for at, timing in enumerate(timings(networks, settings)):
+        row, own = timing.row(), found[at % len(networks)]
+        if not own:
+            own |= {key: row[key] for key in _SHARED}
+            own |= {"runtimes": list(settings.runtimes), "latency_status": row["status"]}
+        if row["status"] != "complete":
+            own["latency_status"] = row["status"]
+        if timing.runtime == runtimes.USUAL:
+            own |= {key: row[key] for key in _TIMED}
+        else:
+            own |= {key_in(timing.runtime, key): row[key] for key in (*_TIMED, *_ELSEWHERE)}
+    return found
+
+
+def key_in(runtime: str, key: str) -> str:
+    """Return the key under which a row of a network has a number of one runtime."""
+    return key if runtime == runtimes.USUAL else f"{runtime}_{key}"
 
 
 def timings(
@@ -61,24 +99,25 @@ def timings(
     clock: Clock | None = None,
     progress: Progress | None = None,
 ) -> list[Timing]:
-    """Return timings of networks beside what was counted, one a batch size and network.
+    """Return timings of networks beside what was counted, one a batch size, runtime and network, in this order.
 
     Args:
         networks: the networks; equal ones are one module, timed against itself.
         plan: what to measure.
-        baseline: which of them the others are compared with.
+        baseline: which of them the others are compared with, each in its own runtime.
         clock: in place of the device's own.
         progress: told what is being done.
 
     Raises:
-        InputError: if a network does not take its input, or does not run.
+        InputError: if a network does not take its input, does not run, or a runtime computes something else than torch.
     """
     from scsc_lab.timing import latency
 
-    candidates = _candidates(networks)
+    runtimes.check(plan.runtimes, plan.execution)
+    candidates = _candidates(networks, plan.runtimes)
     counts = [[counted(network, batch).count.macs for network in networks] for batch in plan.batches]
     found = latency.measure(candidates, plan, baseline=baseline, clock=clock, progress=progress)
-    macs = [(own, row[baseline]) for row in counts for own in row]
+    macs = [(own, row[baseline]) for row in counts for _ in plan.runtimes for own in row]
     return [
         replace(timing, macs=own, macs_ratio=own / reference if timing.baseline and reference else None)
         for timing, (own, reference) in zip(found, macs, strict=True)
@@ -93,17 +132,21 @@ def breakdowns(
     clock: Clock | None = None,
     progress: Progress | None = None,
 ) -> list[Breakdown]:
-    """Return where the time of networks goes, by ``stage`` or ``module``, one breakdown a network and batch size.
+    """Return where the time of networks goes, by ``stage``, ``module`` or their runtime's ``operator``.
+
+    Returns:
+        One breakdown a runtime, network and batch size.
 
     Raises:
-        InputError: as :func:`timings`, or if the plan is one of training or compiling.
+        InputError: as :func:`timings`, or if the plan is one of training; by stage or module, of another runtime than
+            torch.
     """
     from scsc_lab.models import build
     from scsc_lab.models.stages import stages
     from scsc_lab.timing import breakdown
 
-    candidates = _candidates(networks)
-    counts = [counted(network, batch).count for network in networks for batch in plan.batches]
+    candidates = _candidates(networks, plan.runtimes)
+    counts = [counted(network, batch).count for network in networks for batch in plan.batches] * len(plan.runtimes)
     divided = []
     if by == "stage":
         for network, candidate in zip(networks, candidates, strict=True):
@@ -111,8 +154,10 @@ def breakdowns(
     found = []
     timed = breakdown.measure(candidates, plan, by, divided, clock=clock, progress=progress)
     for index, (one, count) in enumerate(zip(timed, counts, strict=False)):
-        parts = count.by_stage(divided[index // len(plan.batches)]) if by == "stage" else count.by_module()
-        macs = {part.name: part.macs for part in parts}
+        macs: dict[str, int] = {}  # an operator of a runtime may be several of those that were counted, fused
+        if by != breakdown.OPERATOR:
+            parts = count.by_stage(divided[index // len(plan.batches)]) if by == "stage" else count.by_module()
+            macs = {part.name: part.macs for part in parts}
         found.append(replace(one, whole=replace(one.whole, macs=count.macs), macs=macs))
     return found
 
@@ -134,7 +179,28 @@ def notes(rows: Sequence[Row]) -> list[str]:
     found += [f"Verdict on time: {', '.join(verdicts)}."] if verdicts else []
     last = [str(row["model"]) for row in timed if row.get("memory_format") == "channels_last"]
     found += [f"In channels-last layout, in which they are faster: {', '.join(last)}."] if last else []
-    return found + machine_notes(timed)
+    return found + _notes_elsewhere(timed) + machine_notes(timed)
+
+
+def _notes_elsewhere(rows: Sequence[Row]) -> list[str]:
+    """Return what must be known of the times in other runtimes than torch: versions, verdicts, that all agree."""
+    used, verdicts, differences = [], [], []
+    for name in dict.fromkeys(name for row in rows for name in row.get("runtimes") or () if name != runtimes.USUAL):
+        title = runtimes.title(name)
+        own = [row for row in rows if row.get(key_in(name, "median_seconds")) is not None]
+        details = next((row.get(key_in(name, "runtime_details")) or {} for row in own), {})
+        used.append(f"{title} {details.get('version', '')}".strip())
+        found = [f"{row['model']} {row[key_in(name, 'verdict')]}" for row in own if row.get(key_in(name, "verdict"))]
+        verdicts += [f"In {title}: {', '.join(found)}."] if found else []
+        differences += [row.get(key_in(name, "output_difference")) or 0.0 for row in own]
+    if not used:
+        return []
+    return [
+        f"Other runtimes, in the same rounds, with the same input, threads and precision: {', '.join(used)}; × is "
+        "against the baseline in the same runtime. Outputs are torch's within "
+        f"{max(differences, default=0.0):.1g} of the largest.",
+        *verdicts,
+    ]
 
 
 def machine_notes(rows: Sequence[Row]) -> list[str]:
@@ -153,43 +219,80 @@ def machine_notes(rows: Sequence[Row]) -> list[str]:
     return [f"BUSY MACHINE: {' and '.join(signs)}. Times are too long, and intervals of ratios too narrow."]
 
 
-def _candidates(networks: Sequence[Network]) -> list[Candidate]:
+def asked_for(words: Sequence[str], named: Sequence[str]) -> tuple[str, ...]:
+    """Return the runtimes that are wanted: those that are named, and those whose columns are."""
+    own = {_column(name).word: name for name in runtimes.registry() if name != runtimes.USUAL}
+    return tuple(dict.fromkeys([*named, *(own[word] for word in words if word in own)]))
+
+
+def _more(request: Request) -> list[str]:
+    return [_column(name).word for name in request.runtimes]
+
+
+def _versions(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the versions that the times of some runtimes rest on; that of torch, which all do, is known without."""
+    found = {name: version for one in names for name, version in runtimes.find(one).versions.items()}
+    return tuple(sorted((name, version) for name, version in found.items() if name != runtimes.USUAL))
+
+
+def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[Candidate]:
     from scsc_lab.models import build
     from scsc_lab.timing.latency import Candidate
 
     makes: dict[Network, Callable[[], nn.Module]] = {}
     found = []
-    for network in networks:
-        known = build.facts(network)
-        make = makes.setdefault(network, functools.partial(build.build, network))
-        own = replace(network, form="ordinary")
-        ordinary = networks.index(own) if network.form == "deploy" and own in networks else None
-        found.append(Candidate(str(network), make, known.resolution, known.channels, network.form, ordinary))
+    for number, runtime in enumerate(names):
+        for network in networks:
+            known = build.facts(network)
+            make = makes.setdefault(network, functools.partial(build.build, network))
+            own = replace(network, form="ordinary")
+            ordinary = None
+            if network.form == "deploy" and own in networks:
+                ordinary = number * len(networks) + networks.index(own)
+            shape = (known.resolution, known.channels)
+            found.append(Candidate(str(network), make, *shape, network.form, ordinary, runtime))
     return found
 
 
+def _column(runtime: str) -> Column:
+    """Return the column of the time in one runtime, with that of its ratio to the baseline's."""
+    title = runtimes.title(runtime)
+    usual = runtime == runtimes.USUAL
+    ratio = tuple(key_in(runtime, key) for key in ("ratio", "ratio_low", "ratio_high"))
+    to_torch = tuple(key_in(runtime, f"torch_{key}") for key in ("ratio", "ratio_low", "ratio_high"))
+    heading = "time ×, 95%" if usual else f"{title} ×, 95%"
+    return Column(
+        key_in(runtime, "median_seconds"),
+        "time (ms)" if usual else f"{title} (ms)",
+        units.milliseconds,
+        optional=not usual,
+        word="latency" if usual else f"latency_{runtime}",
+        name="" if usual else f"time in {title} (ms)",
+        scale=1e3,
+        better="lower",
+        question="Is it faster?" if usual else f"Is it faster in {title}?",
+        change=Change(
+            Column(ratio, heading, units.ratio_interval, optional=not usual),
+            "measured",
+            heading,
+            verdict=key_in(runtime, "verdict"),
+        ),
+        series=title,
+        relative=None if usual else Column(to_torch, f"{title} ×, 95%", units.ratio_interval),
+    )
+
+
+_COLUMNS = tuple(map(_column, runtimes.registry()))
+
 METRIC = Metric(
     name="latency",
-    columns=(
-        Column(
-            "median_seconds",
-            "time (ms)",
-            units.milliseconds,
-            word="latency",
-            scale=1e3,
-            better="lower",
-            question="Is it faster?",
-            change=Change(
-                Column(("ratio", "ratio_low", "ratio_high"), "time ×, 95%", units.ratio_interval),
-                "measured",
-                "time ×, 95%",
-            ),
-        ),
-    ),
+    columns=_COLUMNS,
     measure=measure,
     configure=configure,
     notes=notes,
     where="alone",
     together=True,
+    seldom=tuple(column.word for column in _COLUMNS[1:]),
+    more=_more,
 )
 ORDER = 2

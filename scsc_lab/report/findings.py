@@ -14,6 +14,7 @@ _SAME = 0.001
 CLAIMS = "What the paper claims, and what is counted"
 NETWORKS = "Networks, side by side"
 FIELDS = "Effective receptive fields"
+RUNTIMES = "In each runtime"
 """Headings under which the evidence stands."""
 
 NOTES = (
@@ -79,7 +80,8 @@ def _answers(row: Row, against: Row, column: Column, change: Change) -> list[Row
     kind = " points" if change.how == "difference" else " ×" if change.how == "measured" else ""
     figure = f"{_with_unit(text, kind)}{f'; {numbers} {unit(column)}'.rstrip() if numbers else ''}"
     asked = f"{row['model']}: {question[0].lower()}{question[1:]}"
-    return [{"question": asked, "answer": answer, "figure": figure, "evidence": NETWORKS}]
+    where = NETWORKS if column.relative is None else RUNTIMES
+    return [{"question": asked, "answer": answer, "figure": figure, "evidence": where}]
 
 
 def _with_unit(text: str, unit: str) -> str:
@@ -100,7 +102,7 @@ def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[flo
         keys = change.column.key if isinstance(change.column.key, tuple) else (change.key,)
         ends = [row.get(key) for key in keys[1:]]
         clear = all(end is not None and (end < 1) == (value < 1) and end != 1 for end in ends)
-        return value - 1, clear and row.get("verdict") != "same"
+        return value - 1, clear and row.get(change.verdict) != "same"
     low, high = (row.get(f"{column.key}{end}") for end in ("_low", "_high"))
     low_against, high_against = (against.get(f"{column.key}{end}") for end in ("_low", "_high"))
     if low is None or high is None or low_against is None or high_against is None:

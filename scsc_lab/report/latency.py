@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scsc_lab import units
 from scsc_lab.records import Row
@@ -32,6 +33,14 @@ COMPARED = (
     Column("verdict", "verdict", number=False),
 )
 LAYOUT = Column("memory_format", "layout", lambda layout: LAYOUTS.get(layout, ""), optional=True)
+RUNTIME = Column("runtime_title", "runtime", number=False)
+SETUP = Column("setup_seconds", "set-up (s)", units.seconds)
+TO_TORCH = (
+    Column("torch_time_change", "Δ time", units.percent),
+    Column("torch_ratio", "ratio", units.ratio),
+    Column(("torch_ratio_low", "torch_ratio_high"), "95 % interval", units.interval),
+    Column("torch_verdict", "verdict", number=False),
+)
 OWN_FORM = (
     Column("ordinary_ratio", "to ordinary", units.ratio),
     Column(("ordinary_ratio_low", "ordinary_ratio_high"), "95 % interval", units.interval),
@@ -48,7 +57,11 @@ def title(rows: Sequence[Row]) -> str:
     threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}" if row["device"] == "cpu" else ""
     asked = row["memory_format_asked"]
     order = f", {LAYOUTS[asked]}" if asked == "channels_last" else ""
-    how = ("compiled" if row["compile"] else "eager") + (", forward and backward" if row["mode"] == "train" else "")
+    used = dict.fromkeys((other.get("runtime", "torch"), other.get("runtime_title", "torch")) for other in rows)
+    alone = {"torch": "eager", "compile": "compiled"} if len(used) == 1 else {}
+    *others, last = (alone.get(name, str(title)) for name, title in used)
+    how = f"{', '.join(others)} and {last}" if others else last
+    how += ", forward and backward" if row["mode"] == "train" else ""
     return f"{row['device']}{threads}, {row['dtype']}{order}, {how}, batch {batches}, {sizes}"
 
 
@@ -58,8 +71,11 @@ def table(rows: Sequence[Row]) -> Table:
     It has what a page has room for; rows hold more.
     """
     several = [BATCH] if len({row["batch"] for row in rows}) > 1 else []
+    elsewhere = {row.get("runtime", "torch") for row in rows} - {"torch"}
+    where = [RUNTIME] if len({row.get("runtime", "torch") for row in rows}) > 1 else []
     against = [column for column in COMPARED if column.key != "time_change"]
-    shown = (tables.MODEL, *several, LAYOUT, MEDIAN, IQR, *against, STATUS)
+    to_torch = [replace(column, heading=f"to torch: {column.heading}") for column in TO_TORCH[1:3]] if elsewhere else []
+    shown = (tables.MODEL, *where, *several, LAYOUT, MEDIAN, IQR, *against, *to_torch, STATUS)
     baselines = dict.fromkeys(str(row["baseline"]) for row in rows if row["baseline"])
     said = f"Ratio: time over that of {', '.join(baselines)}, median over pairs of random order."
     return Table(tables.filled(shown, rows), tuple(rows), title(rows), (said,) if baselines else ())

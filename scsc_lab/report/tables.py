@@ -26,6 +26,8 @@ class Column:
         better: whether less or more of it is wanted: ``lower``, ``higher`` or neither.
         change: how its change against a baseline is had and shown, if it is.
         question: what is asked of a network against its baseline, answered with yes where it is better.
+        series: what sets it apart among columns of one quantity, its runtime say; such columns have a table together.
+        relative: the column of its ratio to the same number of the first of its series; the first itself has none.
     """
 
     key: str | tuple[str, ...]
@@ -39,6 +41,8 @@ class Column:
     better: Literal["lower", "higher", ""] = ""
     change: Change | None = None
     question: str = ""
+    series: str = ""
+    relative: Column | None = None
 
     def cell(self, row: Row) -> str:
         """Return the text of this column's cell in a row."""
@@ -57,6 +61,7 @@ class Change:
             ``measured``: the metric gives it itself, with its interval.
         beside: heading where it stands beside the number itself.
         scale: what a difference is multiplied with to be in points.
+        verdict: key of what an interval that the metric gives says.
         paired: takes a row and the baseline's and returns what is to be added to the row: a difference with its
             interval, where both rows hold what it is made of.
         across: takes all rows of a table, and returns what is to be added to each: what depends on their number.
@@ -66,6 +71,7 @@ class Change:
     how: Literal["ratio", "difference", "measured"] = "ratio"
     beside: str = "Δ"
     scale: float = 1e2
+    verdict: str = "verdict"
     paired: Callable[[Row, Row], Row] | None = None
     across: Callable[[Sequence[Row]], list[Row]] | None = None
 
@@ -184,6 +190,12 @@ BYTES = replace(
 def change_only(column: Column) -> Column:
     """Return the column of a number's change against the baseline, under the number's name."""
     return Column(f"{column.key}_change", f"Δ {column.heading.partition(' (')[0]}", units.percent)
+
+
+def by_series(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """Return the columns of one quantity that rows have in more than one way: the time in each runtime, say."""
+    found = [column for column in columns if column.series and any(column.cell(row) for row in rows)]
+    return found if any(column.relative is not None for column in found) else []
 
 
 def filled(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:

@@ -1,4 +1,4 @@
-"""Where the time of a module goes: its parts timed inside the pass, reconciled with the whole pass."""
+"""Where the time of a module goes: its parts, or its runtime's operators, timed inside the pass and held against it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from typing import Any
 
 from torch import nn
 
+from scsc_lab import runtimes
 from scsc_lab.analysis import samples
 from scsc_lab.errors import InputError
 from scsc_lab.execution import load, memory
 from scsc_lab.execution.passes import Run, using_threads
 from scsc_lab.records import Row
+from scsc_lab.runtimes import Profile
+from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Plan
 from scsc_lab.timing import clock as clocks
 from scsc_lab.timing.clock import Clock
-from scsc_lab.timing.latency import Candidate, Progress, blank, failed, made, settled, warmed_up
+from scsc_lab.timing.latency import Candidate, Progress, blank, made, settled
+from scsc_lab.timing.ready import called, failed, warmed_up
 from scsc_lab.timing.result import COMPLETE, CUT_SHORT, Timing
 from scsc_lab.timing.rounds import interleave
+
+OPERATOR = "operator"
+"""What a breakdown by the runtime's own operators is called."""
 
 UNEXPLAINED = "unexplained"
 """The share of the whole that no part accounts for: what runs between the parts, less what watching them costs."""
@@ -40,7 +47,7 @@ class Breakdown:
 
     Attributes:
         whole: the module, timed without watching its parts.
-        by: what its parts are, in a word: ``module`` or ``stage``.
+        by: what its parts are, in a word: ``module``, ``stage`` or ``operator``.
         parts: for each part its seconds in every watched pass; those alternate with passes that are not, at random.
         passes: seconds of every watched pass.
         macs: multiply-accumulates of each part, where somebody counted.
@@ -99,12 +106,14 @@ def measure(
     clock: Clock | None = None,
     progress: Progress | None = None,
 ) -> list[Breakdown]:
-    """Time the parts of modules, at each batch size.
+    """Time the parts of modules, at each batch size, or the operators that they are in their runtimes.
+
+    Modules and stages are torch's own; which operators there are, after fusion, only a runtime's own profile tells.
 
     Args:
         candidates: the modules, one after the other.
         plan: what to measure; the budget holds for each module and batch size.
-        by: ``stage``, or ``module``: children of the module, containers opened.
+        by: ``stage``; ``module``: children of the module, containers opened; or ``operator``.
         stages: for each candidate the modules of its stages, where they are asked for.
         clock: in place of the device's own.
         progress: told what is being done.
@@ -115,22 +124,27 @@ def measure(
     Raises:
         InputError: if the device is not there, a module fails, or what is asked for has no parts to watch.
     """
-    if plan.execution.train or plan.execution.compile:
-        raise InputError("a breakdown is of the forward pass as it is written: without training, without compiling")
+    used = list(dict.fromkeys(candidate.runtime for candidate in candidates))
+    if plan.execution.train or (by != OPERATOR and used != [runtimes.USUAL]):
+        raise InputError("a breakdown is of the forward pass as it is written: without training, in torch alone")
+    runtimes.check(used, plan.execution)
+    bounded = all(runtimes.find(name).bounded for name in used)
     device, execution = settled(plan.execution)
     clock = clock or clocks.of(device)
     found: list[Breakdown] = []
-    with using_threads(execution.threads), memory.limited(device):
-        built: int | None = None
+    with using_threads(execution.threads), memory.limited(device, unless=not bounded):
+        built: object = None
         for index, batch in itertools.product(range(len(candidates)), plan.batches):
             candidate = candidates[index]
             empty = Breakdown(blank(candidate, batch, plan, execution, clock), by, {})
             try:
-                if index != built:
-                    model, built = made(candidate, execution, plan.seed), index
-                    parts = opened(model, stages[index]) if stages else partition(model)
+                if candidate.module != built:
+                    model, built = made(candidate, execution, plan.seed), candidate.module
                 shape = (batch, candidate.channels, *candidate.resolution)
-                found.append(_broken_down(model, shape, empty, parts, clock, progress))
+                source = Source(candidate.label, model, shape, execution, plan.seed)
+                source.make_for([candidate.runtime])
+                parts = opened(model, stages[index]) if stages else partition(model) if by != OPERATOR else None
+                found.append(_broken_down(source, empty, parts, clock, progress))
             except KeyboardInterrupt:
                 if not found:
                     raise
@@ -171,17 +185,16 @@ def _children(module: nn.Module, prefix: str, depth: int) -> Iterator[str]:
 
 
 def _broken_down(
-    model: nn.Module,
-    shape: Sequence[int],
+    source: Source,
     empty: Breakdown,
-    parts: Parts,
+    parts: Parts | None,
     clock: Clock,
     progress: Progress | None,
 ) -> Breakdown:
-    what = f"timing the {empty.by}s of {empty.whole.model} at batch {empty.whole.batch}"
+    what = f"timing the {empty.by}s of {called(empty.whole)} at batch {empty.whole.batch}"
     plan = empty.whole.plan
-    run, whole = warmed_up(model, shape, empty.whole, plan, clock)
-    watched = _Watch(model, run, parts, clock)
+    session, run, whole = warmed_up(source, empty.whole, plan, clock)
+    watched = _Profiled(session.profile(), clock) if parts is None else _Watch(source.model, run, parts, clock)
     tell = functools.partial(progress, what) if progress else None
     before = load.average()
     rounds = interleave([run, watched], plan.budget, clock, seed=plan.seed, progress=tell)
@@ -195,8 +208,33 @@ def _broken_down(
     if not rounds.orders:
         return replace(empty, whole=whole)
     last = slice(-len(rounds.orders) * rounds.repeats, None)  # what was run before, to find the repeats, is left out
-    seconds = {name: tuple(watched.seconds[name][last]) for name in parts if any(watched.seconds[name])}
+    seconds = {name: tuple(times[last]) for name, times in watched.seconds.items() if any(times)}
     return replace(empty, whole=whole, parts=seconds, passes=tuple(watched.passes[last]))
+
+
+class _Profiled:
+    """A pass whose operators the runtime itself times."""
+
+    def __init__(self, profile: Profile, clock: Clock) -> None:
+        self.profile, self.clock = profile, clock
+        self.passes: list[float] = []
+
+    def __call__(self) -> None:
+        self.clock.synchronize()
+        self.passes.append(self.profile.run())
+
+    @functools.cached_property
+    def seconds(self) -> dict[str, list[float]]:
+        """Seconds of each operator in every pass, the longest first; there is no pass after this was asked.
+
+        Raises:
+            InputError: if the profile does not hold every pass.
+        """
+        passes = self.profile.operators()
+        if len(passes) != len(self.passes):
+            raise InputError(f"the profile holds {len(passes)} of {len(self.passes)} passes: take fewer --pairs")
+        found = {name: [one.get(name, 0.0) for one in passes] for one in passes for name in one}
+        return dict(sorted(found.items(), key=lambda item: -(samples.median(item[1]) or 0.0)))
 
 
 class _Watch:

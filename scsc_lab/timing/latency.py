@@ -1,4 +1,4 @@
-"""The latency of modules, side by side: made, laid out, warmed up, timed in rounds and compared with one of them."""
+"""The latency of modules, side by side: made, made ready in their runtimes, warmed up, timed in rounds and compared."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from scsc_lab import runtimes
 from scsc_lab.analysis import paired
 from scsc_lab.analysis.paired import Comparison
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution import device as devices
 from scsc_lab.execution import load, memory
-from scsc_lab.execution.passes import Run, dtype_of, lay_out, one_pass, placed, random_input, using_threads
+from scsc_lab.execution.passes import Run, dtype_of, placed, using_threads
+from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Execution, Plan
 from scsc_lab.timing import clock as clocks
-from scsc_lab.timing import layouts
 from scsc_lab.timing.clock import Clock
+from scsc_lab.timing.ready import called, failed, warmed_up
 from scsc_lab.timing.result import COMPLETE, CUT_SHORT, OUT_OF_MEMORY, Timing
-from scsc_lab.timing.rounds import WarmUp, interleave, warm_up
+from scsc_lab.timing.rounds import interleave
 
 Progress = Callable[[str, float, float | None], None]
 """Told what is being done, the seconds it has taken and those still expected (``None``: not known)."""
@@ -41,6 +43,7 @@ class Candidate:
         channels: input channels.
         form: ``ordinary`` or ``deploy``.
         ordinary: position of its ordinary form among those it is timed with, which it is compared with too.
+        runtime: what it runs in.
     """
 
     label: str
@@ -49,11 +52,22 @@ class Candidate:
     channels: int = 3
     form: str = "ordinary"
     ordinary: int | None = None
+    runtime: str = runtimes.USUAL
 
     @property
     def module(self) -> object:
         """What makes two candidates one module."""
         return self.make, self.resolution, self.channels
+
+    @property
+    def pass_(self) -> object:
+        """What makes two candidates one pass: the module, and what runs it."""
+        return self.module, self.runtime
+
+    def twin(self, candidates: Sequence[Candidate], runtime: str) -> int | None:
+        """Return which of several candidates is this one in another runtime, if any is."""
+        wanted = replace(self, runtime=runtime, ordinary=None)
+        return next((at for at, one in enumerate(candidates) if replace(one, ordinary=None) == wanted), None)
 
 
 def measure(
@@ -69,7 +83,7 @@ def measure(
     Args:
         candidates: the modules; those with an equal ``make`` and input are one module, timed against itself.
         plan: what to measure.
-        baseline: which of them the others are compared with.
+        baseline: which of them the others are compared with, each in its own runtime.
         clock: in place of the device's own.
         progress: told what is being done.
 
@@ -78,13 +92,16 @@ def measure(
         ``cut short``; only where nothing has is it passed on.
 
     Raises:
-        InputError: if the device is not there or cannot compute in the type, or a module fails on the input.
+        InputError: if the device is not there or cannot compute in the type, a module fails on the input, or a runtime
+            computes something else than torch.
     """
+    used = [runtimes.find(name) for name in dict.fromkeys(candidate.runtime for candidate in candidates)]
+    runtimes.check([runtime.name for runtime in used], plan.execution)
     device, execution = settled(plan.execution)
     clock = clock or clocks.of(device)
     empty = [[blank(candidate, batch, plan, execution, clock) for candidate in candidates] for batch in plan.batches]
     found: list[Timing] = []
-    with using_threads(execution.threads), memory.limited(device, unless=execution.compile):
+    with using_threads(execution.threads), memory.limited(device, unless=not all(runtime.bounded for runtime in used)):
         modules: dict[object, nn.Module] = {}
         try:
             for candidate in candidates:
@@ -136,7 +153,16 @@ def blank(candidate: Candidate, batch: int, plan: Plan, execution: Execution, cl
     """Return a timing with everything but the time."""
     name = devices.describe(torch.device(execution.device))
     return Timing(
-        candidate.label, candidate.form, candidate.resolution, batch, execution, name, clock.name, plan, CUT_SHORT
+        candidate.label,
+        candidate.form,
+        candidate.resolution,
+        batch,
+        execution,
+        name,
+        clock.name,
+        plan,
+        CUT_SHORT,
+        runtime=candidate.runtime,
     )
 
 
@@ -153,31 +179,38 @@ def _at_batch(
     found = list(timings)
     runs: dict[int, Run] = {}
     warmed: dict[object, int] = {}
+    sources: dict[object, Source] = {}
     for index, candidate in enumerate(candidates):
         timing = found[index]
         try:
-            if (first := warmed.setdefault(candidate.module, index)) in runs:
+            if (first := warmed.setdefault(candidate.pass_, index)) in runs:
                 twin = replace(found[first], model=timing.model, form=timing.form)
                 runs[index], found[index] = runs[first], twin
                 continue
-            _tell(progress, f"warming up {timing.model} at batch {timing.batch}")
+            _tell(progress, f"warming up {called(timing)} at batch {timing.batch}")
             shape = (timing.batch, candidate.channels, *candidate.resolution)
-            runs[index], found[index] = warmed_up(modules[candidate.module], shape, timing, plan, clock)
+            if candidate.module not in sources:
+                source = Source(timing.model, modules[candidate.module], shape, timing.execution, plan.seed)
+                source.make_for(one.runtime for one in candidates if one.module == candidate.module)
+                sources[candidate.module] = source
+            _, runs[index], found[index] = warmed_up(sources[candidate.module], timing, plan, clock)
         except KeyboardInterrupt:
             return found
         except BaseException as error:  # whatever the network's own code raises, an exit too
             found[index] = failed(timing, error)
     gc.collect()
     while runs:
-        names = [found[index].model for index in runs]
-        together = ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(names)} networks"
+        names = [called(found[index]) for index in runs]
+        together = ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(names)} passes"
         what = f"timing {together} at batch {timings[0].batch}"
         watched = {index: _Watched(run) for index, run in runs.items()}
-        again = [watched[baseline]] if plan.noise and baseline in watched else []
+        again = {found[index].runtime: index for index in _baselines(candidates, baseline) if index in watched}
+        if not plan.noise:
+            again = {}
         before = load.average()
         try:
             rounds = interleave(
-                [*watched.values(), *again],
+                [*watched.values(), *(watched[index] for index in again.values())],
                 plan.budget,
                 clock,
                 seed=plan.seed,
@@ -195,71 +228,44 @@ def _at_batch(
         machine = load.Load(before, load.average(), load.cores())
         for samples, index in zip(rounds.samples, runs, strict=False):
             found[index] = replace(found[index], status=status, samples=samples, repeats=rounds.repeats, load=machine)
-        noise = _against(found[baseline].samples, rounds.samples[-1], plan) if again else None
-        return _compared([replace(timing, noise=noise) for timing in found], candidates, baseline, plan)
+        noise = {
+            runtime: _against(found[index].samples, samples, plan)
+            for (runtime, index), samples in zip(again.items(), rounds.samples[len(runs) :], strict=True)
+        }
+        found = [replace(timing, noise=noise.get(timing.runtime)) for timing in found]
+        return _compared(found, candidates, baseline, plan)
     return _compared(found, candidates, baseline, plan)
 
 
-def warmed_up(model: nn.Module, shape: Sequence[int], timing: Timing, plan: Plan, clock: Clock) -> tuple[Run, Timing]:
-    """Return a module's pass, warmed up in the layout asked for or the faster one, and what that took."""
-    execution = timing.execution
-
-    def run_in(layout: str) -> Run:
-        lay_out(model, layout)
-        laid_out = replace(execution, memory_format=layout)
-        return one_pass(model, random_input(shape, laid_out, plan.seed), laid_out)
-
-    asked = execution.memory_format
-    passes = [run_in(layouts.CONTIGUOUS if asked == "auto" else asked)]
-    first = clock.time(passes[0])  # pays for what is done only once, in memory too
-    tried = layouts.compare(run_in, clock, plan.warm_up_seconds) if asked == "auto" else layouts.Layouts()
-    layout = tried.faster if asked == "auto" else asked
-    passes.clear()
-    model.zero_grad(set_to_none=True)
-
-    def fresh_pass() -> float:
-        passes.append(run_in(layout))
-        return clock.time(passes[0])
-
-    peak = memory.peak(fresh_pass, torch.device(execution.device), memory.weight_bytes(model))
-    warm = warm_up(passes[0], clock, plan.warm_up_seconds)
-    warm = WarmUp(warm.runs + tried.runs + 2, warm.seconds + tried.seconds + first, first, warm.settled)
-    execution = replace(execution, memory_format=layout)
-    return passes[0], replace(timing, execution=execution, tried=tried.fastest, memory=peak, warm_up=warm)
-
-
-def failed(timing: Timing, error: BaseException) -> Timing:
-    """Return a timing that says that memory ran out.
-
-    Raises:
-        InputError: if the error is another: the network does not run like this.
-    """
-    if memory.is_exhausted(error):
-        gc.collect()
-        if timing.execution.device.startswith("cuda"):
-            torch.cuda.empty_cache()
-        return replace(timing, status=OUT_OF_MEMORY)
-    if isinstance(error, InputError):
-        raise error
-    raise InputError(
-        f"{timing.model} fails at batch {timing.batch} in {timing.execution.dtype}: {last_line(error)}"
-    ) from error
-
-
 def _compared(timings: Sequence[Timing], candidates: Sequence[Candidate], baseline: int, plan: Plan) -> list[Timing]:
-    """Return timings of one batch size, each compared with the baseline, a deploy form with its ordinary form too."""
-    reference = timings[baseline]
+    """Return timings of one batch size, each compared with the baseline in the same runtime, and with itself in torch.
+
+    A deploy form is compared with its ordinary form too.
+    """
+    baselines = {candidates[index].runtime: index for index in _baselines(candidates, baseline)}
     found = []
     for index, (timing, candidate) in enumerate(zip(timings, candidates, strict=True)):
-        if index != baseline:
+        first = baselines.get(candidate.runtime, index)
+        if index != first:
+            reference = timings[first]
             comparison = _against(reference.samples, timing.samples, plan)
             timing = replace(timing, baseline=reference.model, comparison=comparison)
         if candidate.ordinary is not None:
             ordinary = timings[candidate.ordinary]
             fused = _against(ordinary.samples, timing.samples, plan)
             timing = replace(timing, ordinary=ordinary.model, against_ordinary=fused)
+        in_torch = candidate.twin(candidates, runtimes.USUAL)
+        if candidate.runtime != runtimes.USUAL and in_torch is not None:
+            timing = replace(timing, against_torch=_against(timings[in_torch].samples, timing.samples, plan))
         found.append(timing)
     return found
+
+
+def _baselines(candidates: Sequence[Candidate], baseline: int) -> list[int]:
+    """Return where the baseline stands in each runtime that it runs in."""
+    used = dict.fromkeys(candidate.runtime for candidate in candidates)
+    found = [candidates[baseline].twin(candidates, runtime) for runtime in used]
+    return [index for index in found if index is not None]
 
 
 def _against(reference: Sequence[float], times: Sequence[float], plan: Plan) -> Comparison | None:

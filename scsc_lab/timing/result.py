@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from scsc_lab import runtimes
 from scsc_lab.analysis import paired, samples
 from scsc_lab.analysis.paired import Comparison
 from scsc_lab.execution.load import Load
@@ -46,6 +47,13 @@ class Timing:
         comparison: its time, divided by the baseline's; ``None`` for the baseline, or if either was not timed.
         ordinary: name of the ordinary form that a deploy form is compared with too.
         against_ordinary: its time, divided by that one's.
+        runtime: what it ran in.
+        runtime_details: what that ran with: versions, provider, precision.
+        setup_seconds: what it took until the first result, without making the ONNX model: session and first pass.
+        export_seconds: what making the ONNX model took, which all runtimes that run it share; ``None`` where none was.
+        output_difference: largest difference of its outputs to torch's, as a share of the largest output; ``None``
+            where it is torch, or there is none.
+        against_torch: its time, divided by that of the same network in torch, where that was timed beside it.
         noise: the baseline's time, divided by its own in the same rounds, where that was asked for.
         macs: multiply-accumulates of one forward pass; ``None`` where nobody counted.
         macs_ratio: its MACs, divided by the baseline's.
@@ -70,6 +78,12 @@ class Timing:
     comparison: Comparison | None = None
     ordinary: str = ""
     against_ordinary: Comparison | None = None
+    runtime: str = "torch"
+    runtime_details: Mapping[str, Any] = field(default_factory=dict)
+    setup_seconds: float | None = None
+    export_seconds: float | None = None
+    output_difference: float | None = None
+    against_torch: Comparison | None = None
     noise: Comparison | None = None
     macs: int | None = None
     macs_ratio: float | None = None
@@ -103,11 +117,14 @@ class Timing:
         """Return it as one row of raw numbers, with every sample and every setting."""
         middle, drift = self.median_seconds, samples.drift(self.samples)
         settings = {key: value for key, value in asdict(self.execution).items() if key != "train"}
+        settings["compile"] = self.runtime == "compile"
         warm, peak = self.warm_up, self.memory
         asked = self.plan.execution.memory_format
         return {
             "model": self.model,
             "form": self.form,
+            "runtime": self.runtime,
+            "runtime_title": runtimes.title(self.runtime),
             "resolution": list(self.resolution),
             "batch": self.batch,
             **settings,
@@ -140,6 +157,11 @@ class Timing:
             **_compared("", self.comparison),
             "ordinary": self.ordinary,
             **_compared("ordinary_", self.against_ordinary),
+            **_compared("torch_", self.against_torch),
+            "setup_seconds": self.setup_seconds,
+            "export_seconds": self.export_seconds,
+            "output_difference": self.output_difference,
+            "runtime_details": dict(self.runtime_details),
             "noise_floor": paired.noise_floor(self.noise) if self.noise else None,
             "noise_ratio": self.noise.ratio if self.noise else None,
             "noise_ratio_low": self.noise.low if self.noise else None,

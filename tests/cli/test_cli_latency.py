@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-from scsc_lab.cli import latency_notes, main, progress
+from scsc_lab import runtimes
+from scsc_lab.cli import latency_notes, main, options, progress
+from scsc_lab.cli.latency import _totals
 from scsc_lab.report.figures import latency as figure
 from scsc_lab.report.latency import title
 from scsc_lab.settings import Plan
@@ -81,6 +83,39 @@ def test_self_test_prints_the_noise_floor(run):
     assert "not known: too few pairs" in flat(run(NETWORKS[0], *QUICK, "--self-test", "--pairs", "3")[1])
 
 
+def test_several_runtimes_have_tables_of_their_own_and_rows_that_say_which(run, tmp_path):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    file = tmp_path / "rows.json"
+    nets = ("resnet18[depths=1,1,1,1]", "resnet18[depths=2,1,1,1]")
+    code, out, err = run(*nets, *QUICK, "--runtime", "torch,onnxruntime", "-o", str(file))
+    assert (code, out, err) == (0, "", "")
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["runtime"] for row in rows] == ["torch"] * 2 + ["onnxruntime"] * 2
+    assert [row["baseline"] for row in rows] == ["", nets[0]] * 2
+    plan = Plan(runtimes=("torch", "onnxruntime"))
+    table = _totals(rows, plan, False)
+    assert [detail.title for detail in table.details] == [
+        f"Against {nets[0]}, in the same runtime",
+        "Against the same in torch",
+    ]
+    assert {"runtime", "set-up (s)"} <= {column.heading for column in table.columns}
+    notes = " ".join(table.details[-1].notes)
+    for words in ("ONNX Runtime 1.", "provider CPUExecutionProvider", "Set-up: from the network", "held against torch"):
+        assert words in notes
+    assert title(rows).startswith("cpu, 1 thread, float32, torch and ONNX Runtime, batch 1")
+    code, out, _ = run(nets[0], *QUICK, "--runtime", "onnxruntime", "--by", "operator")
+    assert code == 0
+    assert "Operators are the runtime's own, after its fusions" in flat(out)
+    assert "MACs" not in out.partition("\n\n")[0]
+
+
+def test_compile_is_a_runtime_with_a_flag_of_its_own():
+    for given in ({"text": "compile"}, {"text": "torch", "compile": True}, {"text": "compile", "compile": True}):
+        assert options.runtime_names(**given) == ("compile",)
+    assert options.runtime_names("torch, compile,torch") == ("torch", "compile")
+
+
 @pytest.mark.parametrize("by", ["module", "stage"])
 def test_breakdown(run, by):
     code, out, _ = run(NETWORKS[1], *QUICK, "--by", by, "--format", "json")
@@ -142,8 +177,12 @@ def test_a_network_of_your_own_file(run, tmp_path):
         (["--threads", "many"], "--threads 'many': a whole number from 1"),
         (["--baseline", "resnet50"], "--baseline 'resnet50' is not among the models: resnet18"),
         (["--plot", "samples.gif"], "cannot draw 'samples.gif': a figure's suffix is one of .png, .pdf, .svg"),
-        (["--by", "operator"], "--by 'operator': one of module, stage"),
+        (["--by", "operators"], "--by 'operators': one of module, stage, operator; did you mean"),
         (["--by", "stage", "--train"], "--by breaks down the forward pass as written"),
+        (["--by", "stage", "--runtime", "compile"], "--by stage breaks down what torch runs; --by operator"),
+        (["--runtime", "torch,onnx"], "runtime 'onnx': one of torch, compile, onnxruntime, openvino; did you mean"),
+        (["--runtime", ","], "--runtime names nothing: some of torch, compile, onnxruntime, openvino"),
+        (["--compile", "--runtime", "torch,compile"], "--compile is --runtime compile: name it there"),
         (["--by", "stage", "--self-test"], "--by breaks networks down one by one"),
         (["--self-test", "--baseline", "resnet18"], "--self-test compares each network with itself"),
         (["--deploy", "--train"], "--deploy is for inference"),
@@ -200,7 +239,7 @@ def row(**changes):
         "samples_seconds": [0.001 * n for n in range(1, 21)], "median_seconds": 0.0105,
         "outliers": [3], "repeats": 5, "warm_up_runs": 4, "warm_up_seconds": 1.0, "warm_up_settled": False,
         "peak_memory_method": "", "spread": 1.1, "load": 0.5, "cores": 2, "noise_floor": None, "ordinary": "",
-        "memory_format_asked": "contiguous",
+        "memory_format_asked": "contiguous", "torch_ratio": None,
     }  # fmt: skip
     return {**found, **changes}
 
@@ -286,7 +325,6 @@ def test_progress_is_silent_when_piped_and_says_what_is_left_on_a_terminal(monke
 
 
 def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(monkeypatch, capsys):
-    from scsc_lab.cli.latency import _totals
     from scsc_lab.report.render import terminal
 
     measured = {"iqr_seconds": 0.001, "p90_seconds": None, "images_per_second": 95.2, "peak_memory_bytes": 10**8}
@@ -321,6 +359,16 @@ def test_an_interrupt_prints_what_there_is_and_exits_with_130(run, monkeypatch):
     assert code == 130
     assert "CUT SHORT: interrupted; these are the rounds that were complete." in flat(out)
     assert "cut short" in out
+    passes[:] = [1] * 8
+    monkeypatch.setattr("scsc_lab.timing.ready._checked", lambda *_: 0.0)
+    both = ("--runtime", "torch,onnxruntime", "--pairs", "500", "--format", "json")
+    if runtimes.registry()["onnxruntime"].installed:  # what was measured in each of them is kept
+        code, out, _ = run(NETWORKS[0], *given, *both)
+        rows = json.loads(out)["rows"]
+        assert (code, {row["status"] for row in rows}) == (130, {"cut short"})
+        assert [row["samples"] > 0 for row in rows] == [True, True]
+        assert len(rows[0]["samples_seconds"]) == len(rows[1]["samples_seconds"])
+        assert rows[1]["torch_ratio"] > 0
     passes[:] = [1] * 38
     monkeypatch.setattr(Clock, "time", interrupted)
     assert main(["latency", NETWORKS[0], *given]) == 130

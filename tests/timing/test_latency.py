@@ -258,8 +258,9 @@ def test_a_compiled_network_is_timed(tmp_path, monkeypatch):
         pytest.skip("torch.compile needs a compiler")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
-    execution = Execution("cpu", memory_format="contiguous", compile=True)
-    [found] = latency.measure([candidate(net, side=8)], Plan(execution, Budget(2, 0.0, 1.0), warm_up_seconds=0.0))
+    execution = Execution("cpu", memory_format="contiguous")
+    compiled = candidate(net, side=8, runtime="compile")
+    [found] = latency.measure([compiled], Plan(execution, Budget(2, 0.0, 1.0), warm_up_seconds=0.0))
     row = found.row()
     assert (row["compile"], row["status"], row["samples"]) == (True, "complete", 2)
     assert row["warm_up_first_seconds"] > 3 * row["median_seconds"]  # it has really been compiled

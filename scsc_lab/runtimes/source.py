@@ -1,0 +1,85 @@
+"""A network as runtimes take it: the module, its input, and its ONNX model, which is made once for all that run it."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from scsc_lab import runtimes
+from scsc_lab.errors import InputError
+from scsc_lab.settings import Execution
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass
+class Source:
+    """A network on its device, in its type and mode, at one input shape.
+
+    Attributes:
+        label: what it is called.
+        model: the module; torch runs this very one, so that its layout is torch's to choose once it is timed.
+        shape: the input's, ``(N, C, H, W)``.
+        execution: where and how it runs.
+        seed: seed of the input.
+        export_seconds: what making the ONNX model took; ``None`` before it was made.
+    """
+
+    label: str
+    model: nn.Module
+    shape: Sequence[int]
+    execution: Execution
+    seed: int
+    export_seconds: float | None = None
+
+    def make_for(self, names: Iterable[str]) -> None:
+        """Make what some runtimes take, before torch lays out the module for itself.
+
+        Raises:
+            InputError: if it cannot be exported.
+        """
+        for name in names:
+            if name != runtimes.USUAL and not self.execution.train:
+                _ = self.reference
+            if runtimes.find(name).takes == "onnx":
+                _ = self.onnx
+
+    def input(self, memory_format: str = "contiguous") -> Tensor:
+        """Return the input: random numbers, the same every time."""
+        from scsc_lab.execution.passes import random_input
+
+        return random_input(self.shape, replace(self.execution, memory_format=memory_format), self.seed)
+
+    @functools.cached_property
+    def reference(self) -> list[Any]:
+        """What torch computes without a compiler, as NumPy arrays: what other runtimes are held against."""
+        import torch
+
+        from scsc_lab.execution.passes import arrays, lay_out
+
+        lay_out(self.model, "contiguous")
+        with torch.inference_mode():
+            return arrays(self.model(self.input()))
+
+    @functools.cached_property
+    def onnx(self) -> bytes:
+        """The network's ONNX model, of this very input shape.
+
+        Raises:
+            InputError: if it cannot be exported, with the module and the operator at fault.
+        """
+        from scsc_lab.execution.passes import lay_out
+        from scsc_lab.exporting.onnx_graph import onnx_model
+
+        start = time.perf_counter()
+        lay_out(self.model, "contiguous")
+        try:
+            found = onnx_model(self.model, [self.input()])
+        except InputError as error:
+            raise InputError(f"{self.label} cannot be exported: {error}") from None
+        self.export_seconds = time.perf_counter() - start
+        return found

@@ -1,0 +1,258 @@
+"""Runtimes: one file each; the same numbers as torch, the same rounds, and one line where something is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from simulated import candidate
+from torch import nn
+
+from scsc_lab import InputError, runtimes
+from scsc_lab.runtimes.source import Source
+from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.timing import breakdown, latency, ready
+
+CPU = Execution("cpu")
+QUICK = Plan(CPU, Budget(8, 0.0, 60.0), warm_up_seconds=0.0)
+ALL = ("torch", "onnxruntime", "openvino")
+
+
+class Tiny(nn.Module):
+    """A network of two outputs, one of them scaled down and with a dimension left out."""
+
+    def __init__(self, width=8):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, x):
+        maps = self.first(x)
+        return maps * 1e-3, self.head(maps.mean((2, 3)))
+
+
+def source(model=None, execution=CPU):
+    return Source("tiny", (model or Tiny()).eval(), (2, 3, 16, 16), execution, 0)
+
+
+@pytest.fixture
+def installed():
+    for name in ("onnxscript", "onnxruntime", "openvino"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("name", ALL)
+def test_every_runtime_computes_what_torch_does_on_the_same_input(name):
+    given = source()
+    reference = given.reference
+    session = runtimes.find(name).prepare(given, CPU)
+    assert [one.shape for one in session.outputs()] == [(2, 8, 16, 16), (2, 5)]
+    assert ready.difference(reference, session.outputs()) < 1e-5
+    session.run()
+    assert ready.difference(reference, session.outputs()) < 1e-5
+
+
+@pytest.mark.usefixtures("installed")
+def test_threads_precision_and_spinning_are_set():
+    given = source()
+    session = runtimes.find("onnxruntime").prepare(given, replace(CPU, threads=2))
+    settings = session.session.get_session_options()
+    assert (settings.intra_op_num_threads, settings.inter_op_num_threads) == (2, 1)
+    assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert session.describe()["provider"] == "CPUExecutionProvider"
+    told = runtimes.find("openvino").prepare(given, replace(CPU, threads=2)).describe()
+    assert (told["inference_precision_hint"], told["inference_num_threads"], told["num_streams"]) == ("f32", 2, 1)
+
+
+@pytest.mark.usefixtures("installed")
+def test_networks_and_runtimes_share_rounds_and_each_is_held_against_its_own_baseline():
+    networks = [candidate(Tiny(width).eval(), f"{width}", side=16, channels=3) for width in (8, 64)]
+    found = [replace(one, runtime=name) for name in ALL for one in networks]
+    rows = [timing.row() for timing in latency.measure(found, replace(QUICK, noise=True))]
+    assert [(row["runtime"], row["model"], row["baseline"]) for row in rows] == [
+        (name, model, "" if model == "8" else "8") for name in ALL for model in ("8", "64")
+    ]
+    assert {row["samples"] for row in rows} == {8}
+    assert len({row["repeats"] for row in rows}) == 1
+    for row in rows:
+        assert (row["ratio"] is None) == (row["model"] == "8")
+        assert (row["torch_ratio"] is None) == (row["runtime"] == "torch")
+        assert row["setup_seconds"] > 0
+        assert row["noise_floor"] is not None
+        assert (row["export_seconds"] is None) == (row["runtime"] == "torch")
+        assert row["compile"] is False
+        assert row["runtime_details"]["version"]
+    for row in rows[2:]:
+        assert row["torch_ratio_low"] <= row["torch_ratio"] <= row["torch_ratio_high"]
+        assert row["output_difference"] < 1e-5
+        assert row["memory_format"] is None
+        medians = [np.divide(row["samples_seconds"], rows[at]["samples_seconds"]) for at in range(2)]
+        assert row["torch_ratio"] == pytest.approx(np.exp(np.median(np.log(medians[row["model"] == "64"]))))
+    assert rows[2]["export_seconds"] == rows[4]["export_seconds"]  # made once for both
+    json.dumps(rows, allow_nan=False)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("name", ALL)
+def test_operators_of_a_runtime_and_what_is_unexplained_sum_up(name):
+    one = candidate(Tiny(32).eval(), side=32, channels=3, runtime=name)
+    [found] = breakdown.measure([one], replace(QUICK, budget=Budget(4, 0.0, 60.0)), "operator")
+    rows = {row["name"]: row for row in found.rows()}
+    convolution = {"torch": "mkldnn_convolution", "onnxruntime": "Conv", "openvino": "Convolution"}[name]
+    assert any(row["median_seconds"] > 0 for key, row in rows.items() if convolution in key or "conv" in key)
+    assert "BatchNormalization" not in rows  # it is part of the convolution by then
+    parts = [row for key, row in rows.items() if key != "total"]
+    assert sum(row["median_seconds"] for row in parts) == pytest.approx(rows["total"]["median_seconds"])
+    assert {row["runtime"] for row in parts} == {name}
+
+
+def test_modules_and_stages_are_those_of_torch():
+    with pytest.raises(InputError, match="in torch alone"):
+        breakdown.measure([candidate(Tiny(), runtime="compile")], QUICK, "module")
+
+
+class Wrong(runtimes.Session):
+    """A runtime that is fast, since it leaves something out."""
+
+    def __init__(self, source, execution):
+        self.source = source
+
+    def run(self):
+        pass
+
+    def outputs(self):
+        return [0.99 * one for one in self.source.reference]
+
+
+def added(monkeypatch, session, **settings):
+    known = {**runtimes.registry(), "new": runtimes.Runtime("new", "New", session, **settings)}
+    monkeypatch.setattr(runtimes, "registry", lambda: known)
+
+
+def test_a_runtime_that_computes_something_else_is_an_error_and_not_a_fast_time(monkeypatch):
+    added(monkeypatch, Wrong)
+    tiny = candidate(Tiny().eval(), "tiny", side=16, channels=3)
+    told = r"^tiny: New computes something else than torch: outputs that differ by 1.0% of the largest, over 0.10%$"
+    with pytest.raises(InputError, match=told):
+        latency.measure([tiny, replace(tiny, runtime="new")], QUICK)
+
+
+def test_differences_are_shares_of_the_largest_output_of_each():
+    one = [np.array([1.0, -100.0]), np.array([1e-3])]
+    assert ready.difference(one, [np.array([2.0, -100.0]), np.array([1e-3])]) == pytest.approx(0.01)
+    assert ready.difference(one, [one[0], np.array([1.1e-3])]) == pytest.approx(0.1)
+    assert ready.difference(one, [one[0]]) is None
+    odd = [np.array([np.nan, np.inf, 0.0])]
+    assert ready.difference(odd, odd) == 0.0
+    assert ready.difference(odd, [np.array([0.0, np.inf, 0.0])]) == float("inf")
+    assert ready.difference([np.zeros(2)], [np.zeros(2)]) == 0.0
+
+
+def test_what_is_missing_or_does_not_go_is_one_line(monkeypatch):
+    added(monkeypatch, Wrong, packages=("no_such_package",), extra="new")
+    lines = [
+        (("new",), CPU, r"^New is not installed: python -m pip install 'scsc-lab\[new\]'$"),
+        (("torchh",), CPU, "^runtime 'torchh': one of torch, compile, onnxruntime, openvino, new; did you mean torch"),
+    ]
+    if runtimes.registry()["openvino"].installed:
+        lines.append((("openvino",), replace(CPU, train=True), "^OpenVINO is for inference"))
+        lines.append((("openvino",), replace(CPU, dtype="float64"), "^dtype 'float64': OpenVINO is timed in float32"))
+    for names, execution, message in lines:
+        with pytest.raises(InputError, match=message):
+            runtimes.check(names, execution)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_device_that_a_runtime_does_not_run_on_is_one_line(name):
+    with pytest.raises(InputError, match=r"^device 'cuda:0': .*--device cpu$"):
+        runtimes.find(name).prepare(source(), replace(CPU, device="cuda:0"))
+
+
+def test_older_keys_of_rows_hold():
+    """Rows of torch alone are kept under what they were kept under before there were runtimes."""
+    plain, compiled = Plan().identity(), Plan(runtimes=("compile",)).identity()
+    assert set(plain) == {
+        *("execution", "budget", "batches", "seed", "delta", "resamples", "warm_up_seconds", "noise"),
+    }
+    assert set(plain["execution"]) == {"device", "dtype", "memory_format", "threads", "compile", "train"}
+    assert (plain["execution"]["compile"], compiled["execution"]["compile"]) == (False, True)
+    both = Plan(runtimes=ALL, versions=(("onnxruntime", "1"),)).identity()
+    assert both != Plan(runtimes=ALL, versions=(("onnxruntime", "2"),)).identity() != plain
+
+
+RUNTIME = '''
+"""Twice: torch, everything done twice."""
+
+from scsc_lab.runtimes import Runtime
+from scsc_lab.runtimes.torch import TorchSession
+
+
+class Twice(TorchSession):
+    def in_layout(self, memory_format):
+        once = super().in_layout(memory_format)
+        return lambda: (once(), once())
+
+
+RUNTIME = Runtime("twice", "Twice", Twice)
+'''
+
+
+def test_a_runtime_is_one_file(tmp_path):
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "twice.py").write_text(RUNTIME)
+    code = (
+        "import sys, scsc_lab.runtimes as runtimes; runtimes.__path__.append(sys.argv[1]); "
+        "from scsc_lab.cli import main; sys.exit(main(sys.argv[2:]))"
+    )
+
+    def run(*arguments):
+        command = [sys.executable, "-c", code, str(folder), *arguments]
+        ran = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "COLUMNS": "200"}
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    nets = ["resnet18[depths=1,1,1,1]", "resnet18[depths=2,1,1,1]", "--resolution", "32", "--device", "cpu"]
+    few = ["--max-time", "20", "--runtime", "torch,twice"]
+    rows = json.loads(run("latency", *nets, *few, "--pairs", "6", "--min-time", "0", "--format", "json"))["rows"]
+    assert [row["runtime"] for row in rows] == ["torch", "torch", "twice", "twice"]
+    assert rows[2]["torch_ratio"] > 1.3
+    for command in ("latency", "compare", "ablate", "report"):
+        assert "twice" in run(command, "--help")
+    drawn = ["--plot", "macs,latency_twice", "--figure", "c.png", "--format", "json"]
+    rows = json.loads(run("compare", *nets, *few, "--max-time", "1", "--with", "macs,latency", *drawn))["rows"]
+    assert [row["runtimes"] for row in rows] == [["torch", "twice"]] * 2
+    assert rows[1]["twice_ratio"] > 1
+    assert rows[1]["twice_torch_ratio"] > 1.3
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_registry_needs_no_torch():
+    code = "import sys, scsc_lab.runtimes as runtimes; runtimes.usual(); print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "False"
+
+
+@pytest.mark.usefixtures("installed")
+def test_torch_keeps_its_layout_while_others_are_made_ready():
+    seen = []
+
+    class Looking(nn.Conv2d):
+        def forward(self, x):
+            seen.append((x.is_contiguous(), self.weight.is_contiguous()))
+            return super().forward(x)
+
+    last = Plan(replace(CPU, memory_format="channels_last"), Budget(2, 0.0, 60.0), warm_up_seconds=0.0)
+    one = candidate(Looking(3, 8, 3).eval(), side=16, channels=3)
+    latency.measure([one, replace(one, runtime="onnxruntime")], last)
+    assert set(seen) == {(True, True), (False, False)}
+    assert seen[-1] == (False, False)
