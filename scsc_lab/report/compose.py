@@ -186,13 +186,14 @@ def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: 
         for column in shown
         if column.cell(full)
     )
+    settings = f" Its modules: {one_line(str(full['module']))}." if full.get("module") else ""
     table = ablations.changes_table(rows, shown, notes(rows, [column.word for column in shown]))
     compared = [row for own in ablations.by_study(rows).values() for row in with_changes(own, shown, 0)]
     name = f"ablation_{file_name(model)}"
     draw = partial(ablation.draw, compared, shown)
     return (
-        Paragraph(f"{model} in full: {absolute}. Below, what each variant changes of it."),
-        Picture(name, f"{model}: every study, on one scale", draw),
+        Paragraph(f"{model} in full: {absolute}.{settings} Below, what each variant changes of it."),
+        Picture(name, f"{model}: every study, on one scale; blue: better than in full, orange and hollow: worse", draw),
         Grid(table, name),
     )
 
