@@ -88,13 +88,9 @@ def page(own: list[dict[str, object]] | None = None) -> Document:
 
     columns = [column for column in metrics.columns().values() if column.word in ("params", "macs", "latency")]
     table = comparison.wide_table(own or rows(), columns, ["A note with `code` & <b>."])
-    pictures = (
-        Picture("drawn", HOSTILE, draw),
-        Picture("fields", "F", draw, MAPS),
-        Picture("curves", "C", draw, CURVES),
-    )
-    blocks = (Paragraph(HOSTILE), Grid(table, "networks"), *pictures)
-    folded = Details(HOSTILE, (Bullets((HOSTILE, "two")), Grid(table, "again")))
+    drawn = (Picture("drawn", HOSTILE, draw), Picture("fields", "F", draw, MAPS))
+    blocks = (Paragraph(HOSTILE), Grid(table, "networks"), *drawn)
+    folded = Details(HOSTILE, (Bullets((HOSTILE, "two")), Grid(table, "again"), Picture("curves", "C", draw, CURVES)))
     return Document(HOSTILE, Paragraph("By `scsc-lab`."), (Section(HOSTILE, blocks), Section("Rest", (folded,))))
 
 

@@ -157,6 +157,10 @@ def test_one_slider_sets_the_share_of_all_fields_before_and_after_training(page)
 
 def test_curves_show_the_measure_and_the_network_that_are_chosen(page):
     curves = page.locator("[data-behind=curves]")
+    page.locator("main > details > summary").click()
+    page.wait_for_function(
+        "document.querySelector('[data-behind=curves] .main-svg').getBoundingClientRect().width > 600"
+    )
     assert curves.locator(".scatterlayer .trace").count() == 4
     curves.locator("select").nth(0).select_option(label=SHOWN)
     curves.locator("select").nth(1).select_option(label="plain")
