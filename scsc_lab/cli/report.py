@@ -60,6 +60,9 @@ def report(
     label: options.Labels = None,
     resolution: options.Resolution = None,
     channels: options.Channels = None,
+    mixers: Annotated[
+        bool, typer.Option("--mixers", help="Each model with every mixer, and those of --mixer, in the same places.")
+    ] = False,
     transplant: options.Transplant = False,
     mixer: options.Mixers = None,
     rule: options.Rules = None,
@@ -112,6 +115,7 @@ def report(
         "--transplant": transplant,
         "--mixer": mixer,
         "--rule": rule,
+        "--mixers": mixers,
     }
     named = None
     if models or model:
@@ -131,6 +135,9 @@ def report(
     effort = replace(effort, request=replace(effort.request, seed=number, device=where, threads=cores), words=words)
     effort = replace(effort, request=replace(effort.request, runtimes=used))
     groups = [named.networks()] if named else None
+    if mixers and groups:
+        groups = studying.with_mixers(groups[0])
+        effort = replace(effort, studies=())
     for note in named.notes if named else ():
         typer.echo(note, err=True)
     partial = RowStore(path.with_name("rows.partial.jsonl"))

@@ -44,7 +44,7 @@ class Effort:
 
     Attributes:
         request: what is said about measuring.
-        studies: ablations that are made.
+        studies: ablations that are made of networks with SCSC, if any.
         words: what networks are compared by: words of :func:`scsc_lab.metrics.words`.
         forms: whether the networks of the paper are timed in their deploy forms too.
         timed: what is said about timing and fields in ablations; ``None``: there, costs are counted alone.
@@ -151,7 +151,7 @@ def measure(
 
 
 def _plan(effort: Effort, groups: Sequence[Sequence[Network]] | None, folder: Path) -> _Plan:
-    ablated = [network for group in groups or () for network in group]
+    ablated = [network for group in groups or () for network in group if effort.studies]
     ours = groups is None
     if groups is None:
         groups = [[Network.read(name) for name in pair] for pair in PAIRS]
@@ -233,6 +233,19 @@ def _variants(network: Network, studies: Sequence[str]) -> tuple[variants.Varian
                 continue
         found.append(variant)
     return tuple(found)
+
+
+def with_mixers(networks: Sequence[Network]) -> list[list[Network]]:
+    """Return a group a network, itself first: every mixer in its places, and those that it was given with.
+
+    Raises:
+        InputError: if a network has SCSC of its own.
+    """
+    found: dict[str, list[Network]] = {}
+    for network in networks:
+        found.setdefault(replace(network, transplant=None, label="").text, []).append(network)
+    studies = (variants.built_in(own[0], [variants.MIXERS], own) for own in found.values())
+    return [[variant.network for variant in study] for study in studies]
 
 
 def _compared(networks: Sequence[Network], measured: Mapping[Task, Sequence[Row]], effort: Effort) -> list[Row]:

@@ -111,7 +111,7 @@ def _draw_panel(
     all_: Sequence[Row],
 ) -> None:
     for position, (_, row) in enumerate(lines):
-        value, low, high = _change(row or {}, change)
+        value, low, high = change_of(row or {}, change)
         if value is None:
             continue
         better = (value < 0) == (column.better == "lower")
@@ -136,7 +136,7 @@ def _draw_panel(
     panel.spines["left"].set_visible(False)
     panel.tick_params(left=False)
     panel.locator_params(axis="x", nbins=3)
-    panel.set_xlim(*_limits([_change(row, change) for row in all_], room))
+    panel.set_xlim(*_limits([change_of(row, change) for row in all_], room))
     panel.set_xlabel(f"{(column.name or column.heading).partition(' (')[0]}\n({_unit(change)})", linespacing=1.0)
 
 
@@ -154,7 +154,7 @@ def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[f
     )
 
 
-def _change(row: Row, change: Change) -> tuple[float | None, float | None, float | None]:
+def change_of(row: Row, change: Change) -> tuple[float | None, float | None, float | None]:
     """Return a change and the ends of its interval, in percent or points; a measured ratio of 1.1 is +10 %."""
     keys = (change.column.key,) if isinstance(change.column.key, str) else change.column.key
     values = [row.get(key) for key in keys]
