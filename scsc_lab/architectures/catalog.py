@@ -251,5 +251,10 @@ def find(name: str) -> Entry:
 
 
 def is_external(name: str) -> bool:
-    """Return whether a name is one of a network outside the catalog, such as ``timm:convnext_tiny``."""
-    return ":" in name.partition("[")[0]
+    """Return whether a name is one of a network outside the catalog, as ``timm:convnext_tiny`` or ``model.onnx``."""
+    return ":" in name.partition("[")[0] or is_onnx(name)
+
+
+def is_onnx(name: str) -> bool:
+    """Return whether a name is that of an ONNX file."""
+    return name.strip().lower().endswith(".onnx")

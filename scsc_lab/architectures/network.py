@@ -32,7 +32,7 @@ class Network:
 
     Attributes:
         name: a name of the catalog, ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FACTORY``,
-            ``PACKAGE.MODULE:FACTORY`` or the class of a module in hand.
+            ``PACKAGE.MODULE:FACTORY``, ``FILE.onnx`` or the class of a module in hand.
         overrides: changes to the catalog's spec, or arguments of the factory, as text by key, in order.
         transplant: what is put in place of its spatial operators, if anything is.
         form: ``ordinary``, or ``deploy`` for the fused form of inference.
@@ -96,6 +96,11 @@ class Network:
     def in_catalog(self) -> bool:
         """Whether it is a network of the catalog, with a spec."""
         return self.module is None and not catalog.is_external(self.name)
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether it is an ONNX file: a graph with weights that other runtimes run, and no module of torch."""
+        return self.module is None and catalog.is_onnx(self.name)
 
     @property
     def entry(self) -> Entry | None:
@@ -262,6 +267,8 @@ def _digest(path: Path) -> str:
 
 def _source(name: str) -> object:
     """Return what the code of a network from elsewhere is: digests of its file, its neighbours and what they import."""
+    if catalog.is_onnx(name):
+        return _digest(Path(name))
     origin, colon, _ = name.partition(":")
     if not colon or origin == "timm":  # of this package, or among the versions
         return origin

@@ -7,6 +7,7 @@ torch functions that the network called.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -143,7 +144,8 @@ def _count(
         Cell(module, operator, entry.calls, entry.macs, entry.activations, entry.bytes, entry.fvcore, listed)
         for (module, operator, listed), entry in tally.entries.items()
     )
-    return Count(cells, _own_params(model), tuple(tally.unknown.items()), device.type, remark)
+    unknown = tally.unknown + Counter(getattr(model, "not_counted", {}))  # what a module has said in no torch operator
+    return Count(cells, _own_params(model), tuple(unknown.items()), device.type, remark)
 
 
 def _ends(out: Any) -> list[Tensor]:

@@ -117,6 +117,11 @@ def carry(source: Tensor, target: Tensor) -> None:
             setattr(target, key, getattr(source, key))
 
 
+def finish(x: Tensor, reader: str) -> None:
+    """Say that something has read a tensor that is no further addition of products: what it sums is finished."""
+    _finish(x, reader)
+
+
 def _of(x: Any) -> _Terms | None:
     terms: _Terms | None = getattr(x, _TERMS, None)
     if hasattr(x, _PARTS):

@@ -119,8 +119,9 @@ def _names(word: str, number: int) -> list[str]:
 def _tidied(model: Any) -> Any:
     """Return an exporter's model without what computes shapes, zero biases and multiplications by one.
 
-    Constants of more than a few elements are not folded: a table of weights that an index picks from stays a table of
-    weights. What the file then says of its nodes and tensors is no path of this machine.
+    Constants of more than a few elements are not folded, parameters never: a weight that is turned over stays the
+    weight, a table that an index picks from stays the table. What the file then says of its nodes and tensors is
+    no path of this machine.
     """
     from onnx_ir.passes import common
     from onnxscript import optimizer
@@ -128,7 +129,11 @@ def _tidied(model: Any) -> Any:
     common.InlinePass()(model)
     for _ in range(2):  # what the first makes constant the second folds
         optimizer.fold_constants(
-            model, onnx_shape_inference=False, input_size_limit=_LARGEST_FOLDED, output_size_limit=2**20
+            model,
+            onnx_shape_inference=False,
+            input_size_limit=_LARGEST_FOLDED,
+            output_size_limit=2**20,
+            should_fold=lambda node: False if any(map(_is_parameter, node.inputs)) else None,
         )
         common.CommonSubexpressionEliminationPass()(model)
         common.IdentityEliminationPass()(model)
@@ -170,6 +175,10 @@ def _drop_what_does_nothing(model: Any) -> None:
                 if _is_constant(one, 1.0, scalar=True) and not node.outputs[0].is_graph_output():
                     node.outputs[0].replace_all_uses_with(other)
                     break
+
+
+def _is_parameter(value: Any) -> bool:
+    return value is not None and value.metadata_props.get(KIND) == "PARAMETER"
 
 
 def _is_constant(value: Any, number: float, *, scalar: bool = False) -> bool:

@@ -90,6 +90,8 @@ def counted(network: Network, batch: int = 1, *, check: bool = False, train: boo
 
     known = build.facts(network)
     probe = Probe(known.resolution, batch, known.channels)
+    if train and network.is_onnx:
+        build.build(network)  # which says that it has no gradients
     if network.weights:
         build.build(network)  # so that a file of another network is an error here too
     count = counted_at(network, probe.shape)
@@ -111,7 +113,7 @@ def counted_at(network: Network, shape: Sequence[int], *, train: bool = False) -
     try:
         return count(build.empty(network), shape, backward=train)
     except InputError:
-        if network.in_catalog:
+        if network.in_catalog or network.is_onnx:
             raise
         return count(build.build(network), shape, backward=train)
 
@@ -178,6 +180,8 @@ def _checked(network: Network, probe: Probe, counted: Count) -> CrossCheck:
     from scsc_lab.counting.crosscheck import cross_check
     from scsc_lab.models import build
 
+    if network.is_onnx:
+        return CrossCheck(None, failure="it counts modules of torch, not ONNX files")
     needed = counted.activations * _TRACE_BYTES_PER_ACTIVATION + 4 * counted.params
     available = _available_bytes()
     if available is not None and needed > available:

@@ -15,6 +15,8 @@ from torch import nn
 
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
+from scsc_lab.counting import onnx_file
+from scsc_lab.counting.onnx_graph import OnnxGraph
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.models import checkpoints, construct, external
 from scsc_lab.models.deploy import deploy
@@ -76,6 +78,7 @@ def build(network: Network, seed: int | None = None) -> nn.Module:
     Raises:
         InputError: if it cannot be found or built, its weights are wrong, or it has no such form.
     """
+    _require_module(network)
     with _seeded(seed):
         return _formed(_original(network), network)
 
@@ -86,6 +89,8 @@ def empty(network: Network, device: str = "meta") -> nn.Module:
     Raises:
         InputError: as :func:`build`.
     """
+    if network.is_onnx:
+        return _onnx(network)
     if network.spec is not None:
         model: nn.Module = construct.empty(network.spec, device)
     elif network.module is not None:
@@ -103,7 +108,7 @@ def whose_weights(network: Network) -> Whose:
     Raises:
         InputError: as :func:`build`.
     """
-    if network.weights:
+    if network.weights or network.is_onnx:
         whose: Whose = "file"
     elif network.module is not None:
         whose = "own"
@@ -161,7 +166,24 @@ def _formed(model: nn.Module, network: Network) -> nn.Module:
 
 def origin(network: Network) -> external.External:
     """Return where a network from elsewhere comes from; its file is run again only if it or what it imports changed."""
+    _require_module(network)
     return _found_once(network.name, external.state(network.name))
+
+
+def _onnx(network: Network) -> OnnxGraph:
+    """Return an ONNX file as a module that can be counted and nothing else."""
+    if network.transplant is not None or network.form != "ordinary" or network.weights or network.overrides:
+        _require_module(network)
+    return OnnxGraph(Path(network.name))
+
+
+def _require_module(network: Network) -> None:
+    """Raise InputError for an ONNX file where a module is needed."""
+    if network.is_onnx:
+        raise InputError(
+            f"{network.name}: an ONNX file is no torch module: it has no gradients, and nothing in it can be replaced; "
+            "it can be counted (flops) and timed (latency --runtime onnxruntime)"
+        )
 
 
 @functools.lru_cache(maxsize=64)
@@ -179,6 +201,9 @@ def _arguments(network: Network) -> dict[str, object]:
 
 @functools.lru_cache(maxsize=256)
 def _declared(network: Network, state: Hashable) -> external.Declared:
+    if network.is_onnx:
+        _, channels, height, width = onnx_file.image(onnx_file.read(Path(network.name)), Path(network.name)).sides
+        return external.Declared((height, width) if height and width else None, channels)
     return origin(network).declared(_arguments(network))
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from scsc_lab.architectures import catalog
 from scsc_lab.errors import InputError, located, nearest
 from scsc_lab.models import arguments
 from scsc_lab.models.construct import uninitialised
@@ -239,6 +240,8 @@ def state(name: str) -> tuple[Path, int, int]:
     """
     source, colon, _ = name.partition(":")
     here = Path.cwd()
+    if catalog.is_onnx(name):
+        return here, Path(name).stat().st_mtime_ns if Path(name).is_file() else 0, 0
     if not colon or source in ("timm", "torchvision"):
         return here, 0, 0
     path = Path(source)

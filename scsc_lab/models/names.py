@@ -124,13 +124,16 @@ def _fitting(network: Network, changes: Mapping[str, object]) -> Mapping[str, ob
     """Return the changes whose keys a network has."""
     if network.spec is not None:
         return overrides.applicable(network.spec, changes)
+    if network.is_onnx:
+        return {}  # what it is made of is written in it
     factory = build.origin(network)
     return {key: value for key, value in changes.items() if factory.accepts(key, value)}
 
 
 def _nowhere(key: str, value: object, found: Sequence[Network]) -> None:
     """Raise InputError for a change that fits no network, in the words of the first that can tell its keys."""
-    own = dict.fromkeys(name for one in found if one.spec is None for name in build.origin(one).argument_names())
+    factories = [build.origin(one) for one in found if one.spec is None and not one.is_onnx]
+    own = dict.fromkeys(name for factory in factories for name in factory.argument_names())
     for network in found:
         if network.spec is not None and not nearest(key, own):
             network.changed({key: value})

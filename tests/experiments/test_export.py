@@ -1,0 +1,90 @@
+"""Every network of the catalog exports, runs, agrees, and is counted in its file to the last multiply-accumulate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import scsc_lab
+from scsc_lab.architectures import catalog
+from scsc_lab.architectures.network import Network
+from scsc_lab.architectures.specs import SwinSpec
+from scsc_lab.exporting import agreement
+from scsc_lab.metrics.size import counted
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+def shallow() -> list[Network]:
+    """Return the catalog's networks with as few blocks as show all kinds of them; each once."""
+    found: dict[object, Network] = {}
+    for entry in catalog.CATALOG.values():
+        depths = "2,1,1,1" if isinstance(entry.spec, SwinSpec) and not entry.spec.scsc_stages else "1,1,1,1"
+        network = Network.of(entry.name, {"depths": depths})
+        assert network.spec is not None
+        key = replace(network.spec, drop_path=0.0) if isinstance(network.spec, SwinSpec) else network.spec
+        found.setdefault(key, network)  # what drops in training is no part of the file
+    return list(found.values())
+
+
+@pytest.mark.parametrize("network", shallow(), ids=str)
+def test_the_catalog_exports_and_its_files_count_the_same(network, tmp_path):
+    network = replace(network, resolution=(64, 96))
+    exported = scsc_lab.export(network, tmp_path / "model.onnx", dynamic_batch=True)
+    assert 0 < exported.agreement.difference <= agreement.TOLERANCE
+    assert exported.agreement.telling
+    file = replace(Network.read(str(tmp_path / "model.onnx")), resolution=(64, 96))
+    for batch in (1, 3):
+        here, there = counted(network, batch).count, counted(file, batch).count
+        assert there.status == "complete"
+        assert (there.macs, there.params, there.activations) == (here.macs, here.params, here.activations)
+
+
+def test_a_deploy_form_exports_at_a_fixed_batch_in_an_older_opset(tmp_path):
+    network = Network.read("scsc_resnet50[depths=1,1,1,1] (deploy)")
+    exported = scsc_lab.export(network, tmp_path / "model.onnx", 64, opset=18)
+    assert exported.opset == 18
+    assert exported.row()["batch"] == 1
+    here = counted(replace(network, resolution=(64, 64))).count
+    there = counted(Network.read(str(tmp_path / "model.onnx"))).count
+    assert (there.macs, there.params) == (here.macs, here.params)
+    # By module, too: the file says which module its operators and tensors are of.
+    modules = [{part.name: part.macs for part in one.by_module(1) if part.macs} for one in (there, here)]
+    assert modules[0] == modules[1]
+
+
+def test_what_onnx_runtime_has_fused_counts_the_same(tmp_path):
+    import onnxruntime
+
+    path = tmp_path / "model.onnx"
+    scsc_lab.export("swin_pico", path, resolution=64, depths=(2, 1, 1, 1))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    whole, fused = (counted(Network.read(str(tmp_path / name))).count for name in ("model.onnx", "fused.onnx"))
+    assert fused.status == "complete"
+    assert fused.macs == whole.macs
+
+
+def test_commands_that_need_gradients_say_in_one_line_that_a_file_has_none(tmp_path, capsys):
+    from scsc_lab.cli import main
+
+    file = str(tmp_path / "model.onnx")
+    scsc_lab.export(scsc_lab.SCSC(3, 4, (3, 5), groups=1), file, resolution=16)
+    for words in (
+        ["erf", file],
+        ["train", file],
+        ["flops", file, "--transplant"],
+        ["flops", file, "--train"],
+        ["flops", file, "--deploy"],
+    ):
+        assert main(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "an ONNX file is no torch module" in line
+    assert main(["flops", file, "--no-check", "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["resolution"] == [16, 16]
