@@ -159,7 +159,7 @@ def with_interval(values: tuple[float | None, ...], text: Callable[[float | None
 
 def span(low: str, high: str) -> str:
     """Return what lies between two numbers: ``1.391–1.412``, and with words where a sign would be taken for a dash."""
-    return f"{low} to {high}" if _MINUS in low + high else f"{low}–{high}"
+    return f"{low} to {high}" if {_MINUS, "+"} & set(low + high) else f"{low}–{high}"
 
 
 def decimal(value: float | None) -> str:

@@ -111,6 +111,10 @@ def test_every_command_is_in_the_readme():
         assert f"scsc-lab {command.name}" in readme
 
 
+def test_the_readme_is_read_at_a_sitting():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 250
+
+
 def test_the_readme_shows_the_table_of_the_report():
     lines = (ROOT / "README.md").read_text().partition("## What it finds")[2].partition("\n## ")[0].splitlines()
     table = [line for line in lines if line.startswith("|")]
@@ -118,9 +122,15 @@ def test_the_readme_shows_the_table_of_the_report():
     assert "\n".join(table) in (ROOT / "reports" / "full" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "reports/full/README.md"])
-def test_links_and_images_of_documents_resolve(document):
-    path = ROOT / document
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "reports/full/README.md")),
+        *sorted((ROOT / "docs").glob("*.md")),
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_links_and_images_of_documents_resolve(path):
     targets = re.findall(r"\]\(([^)#\s]+)\)", path.read_text())
     for target in targets:
         if not target.startswith("http"):

@@ -16,13 +16,15 @@ from typing import Any
 import typer
 
 from scsc_lab import __version__
-from scsc_lab.cli import ablate, compare, erf, evaluate, export, flops, latency, models, paper, report, train
+from scsc_lab.cli import ablate, compare, erf, evaluate, export, flops, latency, models, overview, paper, report, train
 from scsc_lab.errors import InputError, located
 from scsc_lab.provenance import commanded
 
 app = typer.Typer(
     name="scsc-lab",
-    help="What does SCSC do to a vision backbone: in parameters, multiply-accumulates, latency and receptive field?",
+    cls=overview.Overview,
+    help="What does a module such as SCSC do to a vision backbone: in parameters, multiply-accumulates, latency, "
+    "receptive field and accuracy? `scsc-lab COMMAND --help` has the options of a command.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

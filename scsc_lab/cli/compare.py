@@ -76,7 +76,7 @@ def compare(
     format: options.Format = None,
     output: options.Output = None,
 ) -> int:
-    """Compare networks: size, latency, effective receptive field, published and your own accuracy."""
+    """Compare networks by size, latency, receptive field, and published, your own or trained accuracy."""
     named = networks.read(context)
     words = options.several("--with", with_, tuple(metrics.words()))
     images = options.whole("--batch", batch)

@@ -88,7 +88,7 @@ def erf(
     panels: options.Panels = "both",
     format: options.Format = None,
 ) -> None:
-    """Draw effective receptive fields and print figures that can be compared across networks."""
+    """Draw effective receptive fields, with figures that can be compared across networks."""
     from scsc_lab.analysis import mapfile
 
     formats.choose(format, table)

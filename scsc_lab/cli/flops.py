@@ -64,7 +64,7 @@ def flops(
     format: options.Format = None,
     output: options.Output = None,
 ) -> int:
-    """Count parameters, MACs, activations and bytes, and cross-check them against fvcore.
+    """Count parameters, MACs, activations and bytes of networks, cross-checked against fvcore.
 
     Exit code 1: a count is partial or its difference to fvcore unexplained, or a network is over its budget.
     """

@@ -24,7 +24,7 @@ def models(
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
-    """List the networks: name, native input, aliases, published accuracy, source."""
+    """List the networks of the catalog with their input, aliases, published accuracy and its source."""
     families = dict.fromkeys(entry.family for entry in catalog.CATALOG.values())
     if family is not None and family not in families:
         raise InputError(f"unknown family {family!r}: one of {', '.join(families)}{nearest(family, families)}")

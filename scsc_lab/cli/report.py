@@ -48,6 +48,9 @@ def report(
     html: Annotated[
         bool, typer.Option("--html", help="Write index.html too: the report as one page to explore.")
     ] = False,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Open the page of --html, which this writes, in the browser.")
+    ] = False,
     with_: Annotated[
         str | None,
         typer.Option("--with", metavar="COLUMNS", help=f"Of {', '.join(metrics.words())}. Default: {_DEFAULT}."),
@@ -57,6 +60,9 @@ def report(
     label: options.Labels = None,
     resolution: options.Resolution = None,
     channels: options.Channels = None,
+    mixers: Annotated[
+        bool, typer.Option("--mixers", help="Each model with every mixer, and those of --mixer, in the same places.")
+    ] = False,
     transplant: options.Transplant = False,
     mixer: options.Mixers = None,
     rule: options.Rules = None,
@@ -85,6 +91,7 @@ def report(
     if failing and against is None:
         raise InputError("--fail-on goes with --against OLD.jsonl")
     old = evidence.read(against) if against else None
+    html = html or open_
     if html:
         from scsc_lab.report.render import html as page
 
@@ -93,7 +100,8 @@ def report(
     if from_ is not None:
         if models or model:
             raise InputError("--from takes its networks from the rows; leave the models out")
-        _rewritten(from_, folder, name, drawing, html)
+        pages = _rewritten(from_, folder, name, drawing, html)
+        _opened(pages if open_ else [])
         return _held_against(old, evidence.read(from_), failing)
     called = name or ("quick" if quick else "full")
     number = options.seed(seed)
@@ -107,6 +115,7 @@ def report(
         "--transplant": transplant,
         "--mixer": mixer,
         "--rule": rule,
+        "--mixers": mixers,
     }
     named = None
     if models or model:
@@ -126,6 +135,9 @@ def report(
     effort = replace(effort, request=replace(effort.request, seed=number, device=where, threads=cores), words=words)
     effort = replace(effort, request=replace(effort.request, runtimes=used))
     groups = [named.networks()] if named else None
+    if mixers and groups:
+        groups = studying.with_mixers(groups[0])
+        effort = replace(effort, studies=())
     for note in named.notes if named else ():
         typer.echo(note, err=True)
     partial = RowStore(path.with_name("rows.partial.jsonl"))
@@ -137,7 +149,8 @@ def report(
         raise
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
-    _written(path.parent, evidence.read(path), called, drawing, html)
+    pages = _written(path.parent, evidence.read(path), called, drawing, html)
+    _opened(pages if open_ else [])
     return _held_against(old, rows, failing)
 
 
@@ -150,7 +163,7 @@ def _held_against(old: list[Row] | None, rows: list[Row], failing: list[str]) ->
     return 1 if any(row["verdict"] in failing for row in table.rows) else 0
 
 
-def _rewritten(source: Path, folder: Path, name: str | None, drawing: FigureOptions, html: bool) -> None:
+def _rewritten(source: Path, folder: Path, name: str | None, drawing: FigureOptions, html: bool) -> list[Path]:
     """Write text and figures from rows: beside them, or with another name into a folder of their own."""
     rows = evidence.read(source)
     home = source.resolve().parent
@@ -165,11 +178,22 @@ def _rewritten(source: Path, folder: Path, name: str | None, drawing: FigureOpti
             if "map_file" in row:
                 found = evidence.inside(source.parent, str(row["map_file"]))
                 store.write(evidence.inside(target, str(row["map_file"])), found.read_bytes())
-    _written(target, rows, name or home.name, drawing, html)
+    return _written(target, rows, name or home.name, drawing, html)
 
 
-def _written(folder: Path, rows: list[dict[str, object]], name: str, drawing: FigureOptions, html: bool) -> None:
+def _written(folder: Path, rows: list[Row], name: str, drawing: FigureOptions, html: bool) -> list[Path]:
     from scsc_lab.report import publish
 
-    for path in publish.write(folder, rows, name, metrics.columns(), metrics.notes, options=drawing, page=html):
+    paths = publish.write(folder, rows, name, metrics.columns(), metrics.notes, options=drawing, page=html)
+    for path in paths:
         typer.echo(path)
+    return paths
+
+
+def _opened(paths: list[Path]) -> None:
+    """Open the page among the files of a report in the browser; where there is none, say so."""
+    import webbrowser
+
+    for page in (path for path in paths if path.suffix == ".html"):
+        if not webbrowser.open(page.resolve().as_uri()):
+            typer.echo(f"no browser here: open {page} in one", err=True)

@@ -29,7 +29,10 @@ ABLATED = ("scsc_swin_tiny", "scsc_resnet50", "scsc_faceresnet")
 COMPARED = ("params", "macs", "activations", "latency", "erf", "top1")
 """What networks are compared by."""
 
-_ABLATION = ("params", "macs", "activations", "bytes")
+_COUNTED = ("params", "macs", "activations", "bytes")
+_TIMED_STUDIES = ("components", "kernels")
+"""Studies whose variants are timed, and their fields measured, too: the others would take an hour."""
+
 _FIELD = "erf"
 _TIME = "latency"
 _SIZE = "size"
@@ -41,22 +44,38 @@ class Effort:
 
     Attributes:
         request: what is said about measuring.
-        studies: ablations that are made.
+        studies: ablations that are made of networks with SCSC, if any.
         words: what networks are compared by: words of :func:`scsc_lab.metrics.words`.
         forms: whether the networks of the paper are timed in their deploy forms too.
+        timed: what is said about timing and fields in ablations; ``None``: there, costs are counted alone.
     """
 
     request: Request
     studies: tuple[str, ...]
     words: tuple[str, ...] = COMPARED
     forms: bool = False
+    timed: Request | None = None
 
 
 QUICK = Effort(Request(pairs=24, max_seconds=5.0, samples=6), ("components",))
 """Under two minutes on two cores."""
 
-FULL = Effort(Request(pairs=100, max_seconds=60.0, samples=32), tuple(variants.STUDIES), forms=True)
-"""Some ten minutes on two cores."""
+FULL = Effort(
+    Request(pairs=100, max_seconds=60.0, samples=32),
+    tuple(variants.STUDIES),
+    forms=True,
+    timed=Request(pairs=24, max_seconds=8.0, samples=8),
+)
+"""Some twenty minutes on two cores."""
+
+
+@dataclass(frozen=True)
+class _Ablation:
+    """Studies of one network, what their variants are compared by, and how that is measured."""
+
+    variants: tuple[variants.Variant, ...]
+    words: tuple[str, ...]
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -66,12 +85,12 @@ class _Plan:
     comparisons: tuple[tuple[tuple[Network, ...], tuple[Network, ...], tuple[Task, ...]], ...]
     noise: tuple[Task, ...]
     fields: tuple[Task, ...]
-    ablations: tuple[tuple[variants.Variant, ...], ...]
+    ablations: tuple[_Ablation, ...]
 
-    def tasks(self, request: Request) -> list[Task]:
+    def tasks(self) -> list[Task]:
         """Return every task, what may run beside others first."""
-        counted = [task for own in self.ablations for task in ablate.tasks(own, _ABLATION, request)]
-        return [*counted, *(task for *_, own in self.comparisons for task in own), *self.noise, *self.fields]
+        studied = [task for own in self.ablations for task in ablate.tasks(own.variants, own.words, own.request)]
+        return [*studied, *(task for *_, own in self.comparisons for task in own), *self.noise, *self.fields]
 
 
 def measure(
@@ -100,7 +119,7 @@ def measure(
     for group in groups or ():
         runner.check_names(group)
     plan = _plan(effort, groups, folder)
-    measured = runner.run(plan.tasks(effort.request), store, progress=progress)
+    measured = runner.run(plan.tasks(), store, progress=progress)
     if measured.interrupted:
         raise KeyboardInterrupt
     rows = _in_table("claim", paper.claim_rows()) if groups is None else []
@@ -118,9 +137,9 @@ def measure(
         rows += _in_table("noise", [{"batch": effort.request.batch, **row} for row in found])
     for task in plan.fields:
         rows += [_field(task.networks[0], row, effort.request) for row in measured.rows[task]]
-    for own_variants in plan.ablations:
-        found, _ = ablate.run(own_variants, _ABLATION, effort.request, store)
-        rows += _in_table("ablation", found)
+    for own_studies in plan.ablations:
+        found, _ = ablate.run(own_studies.variants, own_studies.words, own_studies.request, store)
+        rows += _in_table("ablation", [{**row, **_settings(row, own_studies)} for row in found])
     settings = {
         word: _plain(dataclasses.asdict(metrics.registry()[metric].configure(effort.request)))
         for word, metric in (("plan", _TIME), ("protocol", _FIELD))
@@ -132,7 +151,7 @@ def measure(
 
 
 def _plan(effort: Effort, groups: Sequence[Sequence[Network]] | None, folder: Path) -> _Plan:
-    ablated = [network for group in groups or () for network in group]
+    ablated = [network for group in groups or () for network in group if effort.studies]
     ours = groups is None
     if groups is None:
         groups = [[Network.read(name) for name in pair] for pair in PAIRS]
@@ -146,7 +165,7 @@ def _plan(effort: Effort, groups: Sequence[Sequence[Network]] | None, folder: Pa
         tuple(_comparison(group, wanted, effort, forms=timed and ours and effort.forms) for group in groups),
         (Task(_TIME, (groups[0][0], groups[0][0]), alone),) if timed else (),
         tuple(Task(_FIELD, (network,), how) for group in groups for network in group if drawn),
-        tuple(_variants(network, effort.studies) for network in ablated if variants.has_scsc(network)),
+        tuple(found for network in ablated if variants.has_scsc(network) for found in _ablations(network, effort)),
     )
 
 
@@ -180,6 +199,27 @@ def _not_timed(request: Request) -> list[Row]:
     ]
 
 
+def _ablations(network: Network, effort: Effort) -> list[_Ablation]:
+    """Return a network's studies: first those whose variants are timed, too."""
+    extra = [word for word in (_TIME, _FIELD) if word in effort.words and effort.timed is not None]
+    timed = [study for study in effort.studies if study in _TIMED_STUDIES and extra]
+    counted = [study for study in effort.studies if study not in timed]
+    base = effort.request
+    how = replace(effort.timed or base, seed=base.seed, device=base.device, threads=base.threads)
+    found = []
+    for studies, words, request in ((timed, (*_COUNTED, *extra), how), (counted, _COUNTED, base)):
+        if studies:
+            found.append(_Ablation(_variants(network, studies), words, request))
+    return found
+
+
+def _settings(row: Row, studies: _Ablation) -> Row:
+    """Return the settings of the full network's modules, in words, for its row."""
+    if row["variant"] != "full":
+        return {}
+    return {"module": variants.settings(studies.variants[0].network)}
+
+
 def _variants(network: Network, studies: Sequence[str]) -> tuple[variants.Variant, ...]:
     """Return the variants of built-in studies, without those in which the rules of a transplant find nothing."""
     from scsc_lab.models import build
@@ -193,6 +233,19 @@ def _variants(network: Network, studies: Sequence[str]) -> tuple[variants.Varian
                 continue
         found.append(variant)
     return tuple(found)
+
+
+def with_mixers(networks: Sequence[Network]) -> list[list[Network]]:
+    """Return a group a network, itself first: every mixer in its places, and those that it was given with.
+
+    Raises:
+        InputError: if a network has SCSC of its own.
+    """
+    found: dict[str, list[Network]] = {}
+    for network in networks:
+        found.setdefault(replace(network, transplant=None, label="").text, []).append(network)
+    studies = (variants.built_in(own[0], [variants.MIXERS], own) for own in found.values())
+    return [[variant.network for variant in study] for study in studies]
 
 
 def _compared(networks: Sequence[Network], measured: Mapping[Task, Sequence[Row]], effort: Effort) -> list[Row]:

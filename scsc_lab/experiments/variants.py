@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from scsc_lab.architectures import catalog, mixers, overrides
 from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.specs import RULES, TransplantSpec, scsc_of
+from scsc_lab.architectures.specs import RULES, SCSCSpec, TransplantSpec, scsc_of
 from scsc_lab.errors import InputError, nearest
 
 LARGEST_GRID = 10_000
@@ -107,6 +107,31 @@ def has_scsc(network: Network) -> bool:
     return own or (network.transplant is not None and network.transplant.mixer == "scsc")
 
 
+def settings(network: Network) -> str:
+    """Return the settings of a network's SCSC modules in words: what holds for all once, the others by stage."""
+    if network.transplant is not None:
+        said = ", ".join(f"{key} {overrides.text(value)}" for key, value in network.transplant.settings)
+        return said or "as released"
+    spec = network.spec
+    if spec is None:
+        return ""
+    modules = {stage: spec.scsc[stage - 1] for stage in spec.scsc_stages}
+    found = []
+    for key in (one.name for one in fields(SCSCSpec)):
+        values = {stage: _in_words(key, getattr(module, key)) for stage, module in modules.items()}
+        if len(set(values.values())) == 1:
+            found.append(f"{key} {next(iter(values.values()))}")
+        else:
+            found.append(f"{key} " + ", ".join(f"({value}) in stage {stage}" for stage, value in values.items()))
+    return "; ".join(found)
+
+
+def _in_words(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "one over the number of kernels" if key == "reduction" and not value else overrides.text(value)
+
+
 def _full(study: str, network: Network) -> Variant:
     return Variant(study, "full", network)
 
@@ -153,7 +178,7 @@ def _components(network: Network) -> list[Variant]:
     edits: dict[str, Callable[[Any], Mapping[str, object]]] = {
         "no shuffle": lambda module: {"shuffle": False},
         "plain sum, no gates": lambda module: {"gates": False},
-        "no SE": lambda module: {"se": False},
+        "no squeeze-excitation": lambda module: {"se": False},
         "largest kernel only": _one_kernel(max),
         "largest, equal width": _at_equal_width(_one_kernel(max)),
         "smallest kernel only": _one_kernel(min),
@@ -180,11 +205,15 @@ def _over(study: str, key: str, values: Sequence[object]) -> Callable[[Network],
     return make
 
 
+def _in_stages(stages: Sequence[int]) -> str:
+    return f"SCSC in stage{'s' if len(stages) > 1 else ''} {overrides.text(tuple(stages))}"
+
+
 def _stages(network: Network) -> list[Variant]:
     if network.transplant is not None:
         chosen = [(stages, {f"{_RULE}stages": stages}) for stages in _STAGES]
         return [_full("stages", network), Variant("stages", "SCSC in no stage", replace(network, transplant=None))] + [
-            _changed("stages", network, changes, f"SCSC in {overrides.text(stages)}") for stages, changes in chosen
+            _changed("stages", network, changes, _in_stages(stages)) for stages, changes in chosen
         ]
     assert network.spec is not None
     total = len(network.spec.depths)
@@ -193,7 +222,7 @@ def _stages(network: Network) -> list[Variant]:
         _full("stages", network),
         none,
         *(
-            _changed("stages", network, {"scsc_stages": chosen}, f"SCSC in {overrides.text(chosen)}")
+            _changed("stages", network, {"scsc_stages": chosen}, _in_stages(chosen))
             for chosen in _STAGES
             if max(chosen) <= total and chosen != network.spec.scsc_stages
         ),

@@ -168,7 +168,7 @@ def _to_moments(mean: float, deviation: float) -> Callable[..., Any]:
         if not _TINY < factor < 1 / _TINY or (abs(factor - 1) < _TINY and abs(found - mean) < _TINY * deviation):
             return out
         norm.running_mean.fill_(found - mean * factor)
-        norm.running_var.fill_((1 + norm.eps) * factor**2 - norm.eps)
+        norm.running_var.fill_(max((1 + norm.eps) * factor**2 - norm.eps, 0.0))
         return norm.forward(*args)
 
     return _once(correct)
@@ -215,7 +215,7 @@ def _scale_statistics(mixer: nn.Module, factor: float) -> bool:
     norms = [norm for part in _parts(mixer, "tail") for norm in _norms(part) if norm.running_var is not None]
     for norm in norms:
         assert norm.running_var is not None
-        norm.running_var.add_(norm.eps).div_(factor**2).sub_(norm.eps)
+        norm.running_var.add_(norm.eps).div_(factor**2).sub_(norm.eps).clamp_(min=0.0)
     return bool(norms)
 
 

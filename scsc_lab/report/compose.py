@@ -21,6 +21,8 @@ Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 """Returns what must be known to read rows of the columns of some words."""
 
 _FEWEST_POINTS = 2
+_MANY = 4
+"""More networks than these against one baseline have a picture of their own."""
 
 
 def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], notes: Notes, folder: Path) -> Document:
@@ -89,17 +91,26 @@ def _asked(column: Column, networks: Sequence[Row]) -> bool:
 
 def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Block]:
     """Return a picture of time, and of all of which more is better, over MACs, where two networks or more have both."""
-    from scsc_lab.report.figures import scatter
+    from scsc_lab.report.figures import scatter, tradeoff
 
     found: list[Block] = []
+    for group in _large_groups(networks):
+        said = [column for column in columns if column.change is not None]
+        bought = [one for one in said if one.better == "higher" and any(row.get(_first(one)) for row in group[1:])]
+        timed = [one for one in said if one.change is not None and one.change.how == "measured"]
+        costs = [*timed[:1], tables.MACS]  # the first column is of the usual runtime
+        for column in bought[-1:]:
+            name = f"{file_name(column.word)}_of_{file_name(str(group[0]['model']))}"
+            caption = f"{group[0]['model']} and what is put in: {_plain_name(column)} over time and MACs, 95% intervals"
+            found.append(Picture(name, caption, partial(tradeoff.draw, group, column, costs)))
+        networks = [row for row in networks if row not in group]
     for column in columns:
         timed = column.change is not None and column.change.how == "measured"
         known = [row for row in networks if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]
         alike = [row for row in known if row["resolution"] == known[0]["resolution"]]  # other inputs have other tasks
         changed = [row for row in alike if row.get("baseline") != row["model"]]
         if (timed or column.better == "higher") and len(alike) >= _FEWEST_POINTS and changed:
-            name = (column.name or column.heading).partition(" (")[0].partition(", ")[0]
-            caption = f"{name} over MACs at {units.size(alike[0]['resolution'])}"
+            caption = f"{_plain_name(column)} over MACs at {units.size(alike[0]['resolution'])}"
             draw = partial(scatter.draw, alike, tables.MACS, column)
             found.append(Picture(f"{file_name(column.word)}_over_macs", caption, draw))
     return found
@@ -135,6 +146,25 @@ def _runtimes(networks: Sequence[Row], series: Sequence[Column]) -> tuple[Block,
         caption = "Time against MACs, both over the baseline's, in each runtime; on the diagonal time follows MACs"
         blocks.append(Picture("time_over_macs_in_runtimes", caption, partial(ratios.draw, networks, series)))
     return tuple(blocks)
+
+
+def _large_groups(networks: Sequence[Row]) -> list[list[Row]]:
+    """Return the baselines that many networks are held against, each before those."""
+    found: dict[str, list[Row]] = {}
+    for row in networks:
+        found.setdefault(str(row["baseline"]), []).append(row)
+    return [sorted(own, key=lambda row: row["model"] != row["baseline"]) for own in found.values() if len(own) > _MANY]
+
+
+def _first(column: Column) -> str:
+    """Return the key of a column's change."""
+    assert column.change is not None
+    key = column.change.column.key
+    return key if isinstance(key, str) else key[0]
+
+
+def _plain_name(column: Column) -> str:
+    return (column.name or column.heading).partition(" (")[0].partition(", ")[0]
 
 
 def _latency(networks: Sequence[Row], noise: Sequence[Row]) -> list[Section]:
@@ -186,13 +216,14 @@ def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: 
         for column in shown
         if column.cell(full)
     )
+    settings = f" Its modules: {one_line(str(full['module']))}." if full.get("module") else ""
     table = ablations.changes_table(rows, shown, notes(rows, [column.word for column in shown]))
     compared = [row for own in ablations.by_study(rows).values() for row in with_changes(own, shown, 0)]
     name = f"ablation_{file_name(model)}"
     draw = partial(ablation.draw, compared, shown)
     return (
-        Paragraph(f"{model} in full: {absolute}. Below, what each variant changes of it."),
-        Picture(name, f"{model}: every study, on one scale", draw),
+        Paragraph(f"{model} in full: {absolute}.{settings} Below, what each variant changes of it."),
+        Picture(name, f"{model}: every study, on one scale; blue: better than in full, orange and hollow: worse", draw),
         Grid(table, name),
     )
 

@@ -109,6 +109,10 @@ class Section:
     title: str
     blocks: tuple[Block, ...]
 
+    def unfolded(self) -> Iterator[Block]:
+        """Return every block in order, those folded away too."""
+        return _unfolded(self.blocks)
+
 
 @dataclass(frozen=True)
 class Document:
@@ -121,7 +125,7 @@ class Document:
     def blocks(self) -> Iterator[Block]:
         """Return every block in order, those folded away too."""
         for section in self.sections:
-            yield from _unfolded(section.blocks)
+            yield from section.unfolded()
 
 
 def _unfolded(blocks: tuple[Block, ...]) -> Iterator[Block]:

@@ -9,6 +9,9 @@ from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
 
+SOURCE = "Wang, Chu, Han, Zhang, ICCV 2023 workshop NIVT, arXiv 2308.07110"
+"""Where SCSC was published."""
+
 
 def sentences(rows: Sequence[Row]) -> list[str]:
     """Return how each kind of number was had, on which machine and with which versions."""
@@ -32,8 +35,21 @@ def sentences(rows: Sequence[Row]) -> list[str]:
         f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['system']}; "
         f"timed on {run['device']}{on}.",
         f"Versions: {versions}{commit}; {run['time']}.",
-        "To cite: scsc-lab with the version above, and the sources that the networks and figures here name.",
+        _citation(run, rows),
     ]
+
+
+def _citation(run: Row, rows: Sequence[Row]) -> str:
+    own = f"scsc-lab {run['versions'].get('scsc-lab', '')}".rstrip()
+    commit = f", commit {run['commit']}" if run.get("commit") else ""
+    module = ""
+    if any("scsc" in str(row.get("model") or row.get("network")).lower() for row in rows):
+        module = f"; for SCSC, {SOURCE}"
+    published = any(row.get("published_top1") is not None for row in rows)
+    return (
+        f"To cite: {own}{commit}, by the entry in its file CITATION.cff{module}"
+        f"{'; for published figures, the sources named beside them' if published else ''}."
+    )
 
 
 def noise(rows: Sequence[Row]) -> str:

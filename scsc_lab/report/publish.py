@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scsc_lab import store
 from scsc_lab.errors import InputError, last_line
-from scsc_lab.provenance import RunInfo
 from scsc_lab.records import Row
 from scsc_lab.report import compose
 from scsc_lab.report.compose import Notes
@@ -19,6 +19,11 @@ from scsc_lab.report.tables import Column
 from scsc_lab.report.text import one_line
 
 _DOTS_PER_INCH = 200
+
+
+def _label(name: str) -> str:
+    r"""Return what ``\ref`` names a table by, from the name of its file."""
+    return f"tab:{re.sub(r'[^a-zA-Z0-9_.+-]', '-', name)}"
 
 
 def write(
@@ -47,12 +52,12 @@ def write(
         InputError: if a file cannot be written, a row lacks something, or what the page needs is not installed.
     """
     document = compose.document(rows, name, columns, notes, source or folder)
-    unknown = RunInfo(str(rows[0].get("command", "")), "", {}, {})
     try:
         texts = {folder / "README.md": markdown.document(document)}
-        for block in document.blocks():
-            if isinstance(block, Grid):
-                texts[folder / "tables" / f"{block.name}.tex"] = latex.render(block.table, unknown)
+        for section in document.sections:
+            for grid in (block for block in section.unfolded() if isinstance(block, Grid)):
+                caption = grid.table.title or section.title
+                texts[folder / "tables" / f"{grid.name}.tex"] = latex.of(grid.table, caption, _label(grid.name))
         figures = {block.name: block.draw(options) for block in document.blocks() if isinstance(block, Picture)}
     except InputError:
         raise

@@ -12,7 +12,8 @@ from scsc_lab.experiments import report, variants
 from scsc_lab.report import evidence
 from scsc_lab.settings import Request
 
-QUICK = report.Effort(Request(pairs=4, max_seconds=30.0, samples=1, seeds=1), ("components", "stages"))
+SHORT = Request(pairs=2, max_seconds=30.0, samples=1, seeds=1)
+QUICK = report.Effort(replace(SHORT, pairs=4), ("components", "stages"), timed=SHORT)
 
 
 @pytest.fixture
@@ -48,14 +49,20 @@ def test_a_report_takes_what_compare_takes(here):
     ablated = [row for row in rows if row["table"] == "ablation"]
     assert {"components", "stages"} == {row["study"] for row in ablated}
     assert "no shuffle" in {row["variant"] for row in ablated}
+    for row in ablated:  # time and field stand beside the costs of components alone
+        assert (row.get("median_seconds") is not None) == (row["study"] == "components")
+        assert (row.get("r50") is not None) == (row["study"] == "components")
+    text = (here / "reports" / "quick" / "README.md").read_text()
+    assert "Its modules: kernels 3,5." in text
+    assert "Δ r(50%), points" in text
     assert size(here / "reports" / "quick" / "latency.png")[0] == round(84 / 25.4 * 200)
 
 
 def test_the_studies_of_every_scsc_network_of_the_default_report_are_planned(tmp_path):
     plan = report._plan(replace(QUICK, studies=("components",)), None, tmp_path)
-    assert [own[0].network.name for own in plan.ablations] == list(report.ABLATED)
+    assert [own.variants[0].network.name for own in plan.ablations] == list(report.ABLATED)
     assert set(report.ABLATED) == {scsc for _, scsc in report.PAIRS}
-    assert all(variants.has_scsc(own[0].network) for own in plan.ablations)
+    assert all(variants.has_scsc(own.variants[0].network) for own in plan.ablations)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ COMMANDS = [
     "compare net.py:tiny net.py:tiny[width=8] --resolution 16 --by module",
     "train net.py:tiny --train-images 32 --test-images 8 --epochs 1 --seeds 2 --resolution 32",
     "evaluate net.py:tiny --set classes=20 --test-images 8 --resolution 32",
+    "export net.py:tiny --resolution 16 --output net.pt2",
     "models",
     "paper",
     "ablate scsc_faceresnet --study groups --no-draw",

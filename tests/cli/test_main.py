@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
-from scsc_lab.cli import main
+from scsc_lab.cli import app, main, overview
 
 ENDS = {
     "sys.exit(0)": "SystemExit: 0",
@@ -82,3 +83,26 @@ def test_the_command_recorded_is_the_one_given(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["scsc-lab", "models", "--format", "json"])
     assert main() == 0
     assert json.loads(capsys.readouterr().out)["run"]["command"] == "scsc-lab models --format json"
+
+
+def test_the_overview_has_whole_sentences_in_80_columns_and_an_example_of_every_command(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = " ".join(" ".join(lines).split())
+    assert "…" not in shown
+    assert "..." not in shown.partition("Commands:")[2]
+    commands = typer.main.get_command(app).commands
+    for name, command in commands.items():
+        first = " ".join(command.help.partition("\n\n")[0].split())
+        assert first.endswith(".")
+        assert first in shown
+        words = overview.EXAMPLES[name].split()
+        assert f"$ {overview.EXAMPLES[name]}" in shown
+        assert words[:2] == ["scsc-lab", name]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= known
+    heads = [line.split()[0] for line in lines if line.startswith("  ") and line[2:3].isalpha()]
+    order = [name for name in heads if name in commands]
+    assert order == [name for name in overview.EXAMPLES if name in commands]

@@ -107,7 +107,7 @@ def test_components_are_what_they_say():
     specs = {variant.name: variant.network.spec.scsc for variant in given(studies=("components",))}
     assert not any(module.shuffle for module in specs["no shuffle"])
     assert not any(module.gates for module in specs["plain sum, no gates"])
-    assert not any(module.se for module in specs["no SE"])
+    assert not any(module.se for module in specs["no squeeze-excitation"])
     assert [module.kernels for module in specs["largest kernel only"]] == [(13,), (11,), (7,), (5,)]
     assert {module.kernels for module in specs["smallest kernel only"]} == {(3,)}
     for name in ("largest", "smallest"):

@@ -12,7 +12,7 @@ from PIL import Image
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.report import tables
-from scsc_lab.report.figures import ablation, erf, latency, scatter, style
+from scsc_lab.report.figures import ablation, erf, latency, scatter, style, tradeoff
 from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
 
@@ -243,3 +243,34 @@ def test_trade_offs_are_arrows_and_a_front_of_one_point_has_no_legend():
     assert axis.get_ylabel() == "phone (ms), less is better"
     wanted = scatter.draw(rows, tables.MACS, replace(own, better="higher"))
     assert len(wanted.legends) == 1
+
+
+def test_what_is_bought_over_what_it_costs_has_intervals_a_front_and_a_name_each():
+    columns = metrics.columns()
+    rows = [{"model": "net"}] + [
+        {
+            "model": f"net + {name}",
+            "macs_change": macs,
+            "ratio": time,
+            "ratio_low": time - 0.02,
+            "ratio_high": time + 0.03,
+            "accuracy_difference": points,
+            "difference_low": points - 4,
+            "difference_high": points + 3,
+        }
+        for name, macs, time, points in (("one", -0.3, 0.8, 9.0), ("two", -0.2, 0.9, 5.0), ("three", -0.4, 0.7, 2.0))
+    ]
+    figure = tradeoff.draw(
+        [*rows, {"model": "net + untrained"}], columns["accuracy"], [columns["latency"], tables.MACS]
+    )
+    over_time, over_macs = figure.axes
+    for panel, bars in ((over_time, 2), (over_macs, 1)):
+        assert {text.get_text() for text in panel.texts} == {"net", "one", "two", "three"}
+        markers = [line for line in panel.lines if line.get_marker() not in ("None", None, "")]
+        filled = [line.get_markerfacecolor() != "white" for line in markers]
+        assert filled == [False, True, False, True]
+        spans = [line for line in panel.lines if line.get_alpha() == 0.7]
+        assert len(spans) == 3 * bars
+    bars_of_time = [list(line.get_xdata()) for line in over_time.lines if line.get_alpha() == 0.7]
+    assert bars_of_time[0] == pytest.approx([-22.0, -17.0])
+    assert "change in %" in over_macs.get_xlabel()

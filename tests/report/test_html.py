@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from scsc_lab import metrics
+from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.errors import InputError
-from scsc_lab.report import comparison
-from scsc_lab.report.document import Bullets, Details, Document, Grid, Paragraph, Picture, Section
+from scsc_lab.report import comparison, tables
+from scsc_lab.report.document import (
+    Bullets,
+    Curves,
+    Details,
+    Document,
+    Grid,
+    Line,
+    Maps,
+    Paragraph,
+    Picture,
+    Section,
+)
 from scsc_lab.report.render import html
 
 HOSTILE = "<script>alert(1)</script>\"'\n{{ 7*7 }} &amp; </script><!-- $x$ %{x}"
 MILLION = 1_000_000
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
+"""A picture of one pixel."""
 
 pytest.importorskip("jinja2", reason="the extra html is not installed")
 pytest.importorskip("plotly", reason="the extra html is not installed")
@@ -44,19 +60,42 @@ def rows() -> list[dict[str, object]]:
     return found
 
 
+def field(model: str, weights: str, width: float) -> Field:
+    setting = Setting(
+        model, "stage4", "layer4", (32, 32), (15.5, 15.5), "linear", "abs", 1, "synthetic 1/f images",
+        0, weights, 1, 0, 1, False, None, "nchw", (1, 1), None, False,
+    )  # fmt: skip
+    away = np.abs(np.indices((32, 32)) - 15.5).max(axis=0)
+    return Field(setting, np.exp(-away / width)[None].astype(np.float32))
+
+
+FIELDS = (field(HOSTILE, "random", 4.0), field(HOSTILE, "file", 9.0))
+MAPS = Maps(FIELDS, ({0.5: (0.1, 0.4)}, {}))
+CURVES = Curves(
+    "epoch",
+    tuple(
+        Line(name, f"seed {seed}", measure, (1.0, 2.0), (seed + 1.0, None if seed else 9.0))
+        for measure in ("training loss", HOSTILE)
+        for name in (HOSTILE, "plain")
+        for seed in (0, 1)
+    ),
+)
+
+
 def page(own: list[dict[str, object]] | None = None) -> Document:
     def draw(options):
         raise AssertionError("pictures are given, not drawn")
 
     columns = [column for column in metrics.columns().values() if column.word in ("params", "macs", "latency")]
     table = comparison.wide_table(own or rows(), columns, ["A note with `code` & <b>."])
-    blocks = (Paragraph(HOSTILE), Grid(table, "networks"), Picture("drawn", HOSTILE, draw))
-    folded = Details(HOSTILE, (Bullets((HOSTILE, "two")), Grid(table, "again")))
+    drawn = (Picture("drawn", HOSTILE, draw), Picture("fields", "F", draw, MAPS))
+    blocks = (Paragraph(HOSTILE), Grid(table, "networks"), *drawn)
+    folded = Details(HOSTILE, (Bullets((HOSTILE, "two")), Grid(table, "again"), Picture("curves", "C", draw, CURVES)))
     return Document(HOSTILE, Paragraph("By `scsc-lab`."), (Section(HOSTILE, blocks), Section("Rest", (folded,))))
 
 
 def written(own: list[dict[str, object]] | None = None) -> str:
-    return html.document(page(own), metrics.columns(), metrics.notes, {"drawn": b"\x89PNG"})
+    return html.document(page(own), metrics.columns(), metrics.notes, dict.fromkeys(("drawn", "fields", "curves"), PNG))
 
 
 def data(text: str) -> dict[str, object]:
@@ -140,8 +179,32 @@ def test_plots_have_intervals_and_one_front_for_every_input():
     assert plot["baselines"] == [0, 0, 0, 3]
 
 
+def test_fields_have_the_square_of_every_share_on_one_scale():
+    maps = data(written())["behind"]["fields"]
+    assert [one["trained"] for one in maps["fields"]] == [False, True]
+    assert maps["fields"][0]["intervals"] == {"50": [0.1, 0.4]}
+    for one, measured in zip(maps["fields"], FIELDS, strict=True):
+        assert len(one["areas"]) == len(one["halves"]) == 99
+        for share in (0.2, 0.5, 0.95):
+            assert one["areas"][round(100 * share) - 1] == pytest.approx(
+                measured.figures()[f"r{share:.0%}"[:-1]], rel=1e-5
+            )
+        levels = np.frombuffer(base64.b64decode(one["levels"]), np.uint8).reshape(one["shape"])
+        low, high = maps["ends"]
+        inside = (levels > 0) & (levels < 255)
+        shown = low * (high / low) ** ((levels + 0.5) / 255)
+        assert shown[inside] == pytest.approx(measured.drawn[inside], rel=0.05)
+
+
+def test_maps_of_very_many_pixels_are_made_smaller(monkeypatch):
+    monkeypatch.setattr("scsc_lab.report.render.plots._MOST_PIXELS", 600)
+    (one, _) = data(written())["behind"]["fields"]["fields"]
+    assert (one["step"], one["shape"]) == (2, [16, 16])
+
+
 def test_hundreds_of_networks_stay_within_the_size():
     many = [network(f"n{index}", "n0", MILLION + index, 0.1 + index / 1e3) for index in range(500)]
+    many = tables.with_changes(many, [tables.PARAMS, tables.MACS], 0)
     text = written(many)
     assert len(text.encode()) < 6e6
     assert 1 < len(data(text)["tables"]["networks"]["baselines"]) < 500

@@ -138,6 +138,54 @@ def test_any_two_measures_are_plotted_and_names_stay_text(page):
     assert page.locator("#scatter .scatterlayer .js-line").count() == 0
 
 
+def test_one_slider_sets_the_share_of_all_fields_before_and_after_training(page):
+    maps = page.locator("[data-behind=fields]")
+    said = maps.locator("figcaption")
+    assert said.nth(0).inner_text().endswith("(10.0–40.0) %")
+    shapes = "[...document.querySelectorAll('[data-behind=fields] .map')].map((map) => map.layout.shapes[1].x1)"
+    before = page.evaluate(shapes)
+    maps.locator("input[type=range]").focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert maps.locator("output").inner_text() == "t = 60 %"
+    assert all(text.startswith("r(60 %) = ") for text in said.all_inner_texts())
+    assert all(now > then for now, then in zip(page.evaluate(shapes), before, strict=True))
+    assert SHOWN in maps.locator(".map").nth(0).get_attribute("aria-label")
+    maps.locator("select").select_option(label="trained")
+    assert [figure.is_visible() for figure in maps.locator("figure").all()] == [False, True]
+
+
+def test_curves_show_the_measure_and_the_network_that_are_chosen(page):
+    curves = page.locator("[data-behind=curves]")
+    page.locator("main > details > summary").click()
+    page.wait_for_function(
+        "document.querySelector('[data-behind=curves] .main-svg').getBoundingClientRect().width > 600"
+    )
+    assert curves.locator(".scatterlayer .trace").count() == 4
+    curves.locator("select").nth(0).select_option(label=SHOWN)
+    curves.locator("select").nth(1).select_option(label="plain")
+    assert curves.locator(".scatterlayer .trace").count() == 2
+    assert curves.locator(".ytitle").text_content() == SHOWN
+    curves.locator(".plot").scroll_into_view_if_needed()
+    curves.locator(".scatterlayer .point").nth(0).hover(force=True)
+    told = curves.locator(".hovertext").text_content()
+    assert "plain" in told
+    assert "seed 0" in told
+
+
+def test_hover_names_the_network_and_its_settings_and_arrows_follow_the_baseline(page):
+    page.locator("#scatter").scroll_into_view_if_needed()
+    page.locator("#scatter .scatterlayer .point").nth(1).hover(force=True)
+    told = page.locator("#scatter .hovertext").text_content()
+    assert SHOWN.replace(" ", "") in told.replace(" ", "")
+    assert "batch 1" in told
+    starts = "document.getElementById('scatter').layout.annotations.map(({ ax }) => ax)"
+    page.locator(f"{NETWORKS} .baseline").select_option(label="third, 224×224")
+    assert set(page.evaluate(starts)) == {
+        page.evaluate("data.plot.measures[+document.getElementById('across').value].values[2]")
+    }
+
+
 @pytest.mark.parametrize("width", [380, 1600])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_its_width_and_has_contrast(browser, address, width, scheme):

@@ -291,14 +291,17 @@ def test_a_report_opens_with_findings_that_rows_alone_decide(folder):
 
 
 def test_every_table_is_a_file_for_latex_and_every_figure_a_pdf(folder):
+    labels = []
     blocks = list(composed(folder, evidence.read(folder / evidence.ROWS)).blocks())
     for block in blocks:
         if isinstance(block, Grid):
             text = (folder / "tables" / f"{block.name}.tex").read_text()
             assert r"\caption{" in text
-            assert r"\label{" in text
+            labels += re.findall(r"\\label\{(.*)\}", text)
         if isinstance(block, Picture):
             assert (folder / f"{block.name}.pdf").read_bytes().startswith(b"%PDF")
+    assert labels[0] == "tab:findings"
+    assert len(set(labels)) == len(labels)  # all of them can stand in one paper
     names = [block.name for block in blocks if isinstance(block, (Grid, Picture))]
     assert len(names) > len(set(names)) / 2
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _ROW_INCHES = 0.165
 _FRAME_INCHES = 0.55
-_LONGEST_NAME = 26
-_PANEL_INCHES = 1.15
-_VALUE_INCHES = 0.47
+_LONGEST_NAME = 28
+_PANEL_INCHES = 0.86
+_VALUE_INCHES = 0.36
 """Room for a written value beside its dot."""
 
 _SAVED, _SPENT, _NEITHER = style.COLOURS[0], style.COLOURS[1], "0.35"
@@ -33,8 +33,8 @@ def draw(
 ) -> Figure:
     """Return a figure with one panel a metric, in it one dot a variant: its change against the full network.
 
-    A dot has its interval where there is one. Blue is better, orange worse, grey neither. Several studies stand below
-    each other on one scale.
+    A dot has its interval where there is one. Blue is better, orange and hollow worse, grey neither. Several studies
+    stand below each other on one scale.
 
     Args:
         rows: variants of one or more studies with the changes of the columns; the first of each is the full network.
@@ -111,7 +111,7 @@ def _draw_panel(
     all_: Sequence[Row],
 ) -> None:
     for position, (_, row) in enumerate(lines):
-        value, low, high = _change(row or {}, change)
+        value, low, high = change_of(row or {}, change)
         if value is None:
             continue
         better = (value < 0) == (column.better == "lower")
@@ -120,7 +120,8 @@ def _draw_panel(
             panel.plot([0, value], [position, position], color=colour, linewidth=0.8)
         else:
             panel.plot([low, high], [position, position], color=colour, linewidth=1.6)
-        panel.plot(value, position, "o", color=colour, markersize=3.5)
+        face = "white" if colour == _SPENT else colour  # hollow, for readers without colour
+        panel.plot(value, position, "o", color=colour, markerfacecolor=face, markersize=3.5)
         beyond = max((one for one in (value, high) if one is not None), key=abs) if value >= 0 else min(value, low or 0)
         panel.annotate(
             _written(value, change),
@@ -135,7 +136,7 @@ def _draw_panel(
     panel.spines["left"].set_visible(False)
     panel.tick_params(left=False)
     panel.locator_params(axis="x", nbins=3)
-    panel.set_xlim(*_limits([_change(row, change) for row in all_], room))
+    panel.set_xlim(*_limits([change_of(row, change) for row in all_], room))
     panel.set_xlabel(f"{(column.name or column.heading).partition(' (')[0]}\n({_unit(change)})", linespacing=1.0)
 
 
@@ -153,7 +154,7 @@ def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[f
     )
 
 
-def _change(row: Row, change: Change) -> tuple[float | None, float | None, float | None]:
+def change_of(row: Row, change: Change) -> tuple[float | None, float | None, float | None]:
     """Return a change and the ends of its interval, in percent or points; a measured ratio of 1.1 is +10 %."""
     keys = (change.column.key,) if isinstance(change.column.key, str) else change.column.key
     values = [row.get(key) for key in keys]
@@ -164,7 +165,8 @@ def _change(row: Row, change: Change) -> tuple[float | None, float | None, float
 
 
 def _written(value: float, change: Change) -> str:
-    return units.points(value / 100) if change.how == "difference" else units.percent(value / 100)
+    text = units.points(value / 100) if change.how == "difference" else units.percent(value / 100)
+    return text.removesuffix("%")  # the axis has the unit
 
 
 def _unit(change: Change) -> str:

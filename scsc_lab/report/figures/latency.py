@@ -50,7 +50,7 @@ def draw(rows: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figure:
             _draw_panel(axis, panel, batches=batches)
             said = [f"input {size}"] if size and (len(panels) > 1 or options.titles) else []
             said += [] if batches or not options.titles else [f"batch {panel[0]['batch']}"]
-            axis.set_title(", ".join(said), fontsize=style.POINTS, loc="left", pad=3)
+            axis.set_title(", ".join(said), fontsize=style.POINTS, fontweight="bold", loc="left", pad=5)
         axes[-1, 0].set_xlabel(_ACROSS)
     return figure
 

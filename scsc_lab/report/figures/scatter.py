@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NEAR_POINTS = 8
+_FAR_POINTS = 24
 _MARKER_POINTS = 6
 _FEWEST_FOR_A_FRONT = 2
 _PLACES = (
     *((4, 4), (4, -4), (-4, 4), (-4, -4), (0, 8), (0, -8)),
-    *((x, y) for reach in (14, 24) for x in (reach, -reach) for y in (reach, -reach, 0.7 * reach, -0.7 * reach)),
+    *(
+        (x, y)
+        for reach in (14, 24, 36, 50)
+        for x in (reach, -reach)
+        for y in (reach, -reach, 0.7 * reach, -0.7 * reach)
+    ),
 )
 """Where a name is tried, in points from its network's point: beside it first."""
 
@@ -101,7 +107,7 @@ def _draw(legend_of: Any, axes: Any, rows: Sequence[Row], x: Column, y: Column) 
         axes.set_ylabel(_heading(y))
         line = _steps([(xs[index], ys[index]) for index in best], higher_x) if len(best) >= _FEWEST_FOR_A_FRONT else []
         names = [style.name(row["model"]) for row in shown]
-        _label(figure, axes, names, list(zip(xs, ys, strict=True)), [line, *arrows])
+        label(figure, axes, names, list(zip(xs, ys, strict=True)), [line, *arrows])
 
 
 def _arrows(axes: Any, rows: Sequence[Row], points: Sequence[_Point]) -> list[list[_Point]]:
@@ -130,29 +136,46 @@ def _heading(column: Column) -> str:
     return f"{column.name or column.heading}{wanted}"
 
 
-def _label(
-    figure: Figure, axes: Any, names: Sequence[str], points: Sequence[_Point], lines: Sequence[Sequence[_Point]]
+def label(
+    figure: Figure,
+    axes: Any,
+    names: Sequence[str],
+    points: Sequence[_Point],
+    lines: Sequence[Sequence[_Point]],
+    colours: Sequence[str] = (),
 ) -> None:
-    """Write each name beside its point, where it covers no other name, no point, no line and not the edge."""
+    """Write each name beside its point, where it covers no other name, no point, no line and not the edge.
+
+    Args:
+        figure: the figure, all but the names drawn.
+        axes: the panel.
+        names: names, a name a point.
+        points: where the points are, in the panel's units.
+        lines: corners of the lines that are drawn.
+        colours: colours of the names. Default: black.
+    """
     figure.draw_without_rendering()
     frame = axes.get_window_extent()
     obstacles = axes.transData.transform([*points, *(place for line in lines for place in _along(line))])
     taken: list[Any] = []
     for index, (name, point) in enumerate(zip(names, points, strict=True)):
         around = [obstacle for number, obstacle in enumerate(obstacles) if number != index]
-        tried: list[tuple[int, int, _Point, Any]] = []
+        tried: list[tuple[float, int, _Point, Any]] = []
         for place in _PLACES:
             text = _write(axes, name, point, place, tie=False)
             box = text.get_window_extent()
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             wide = box.padded(_MARKER_POINTS / 2 * figure.dpi / 72)
             clashes = sum(box.overlaps(other) for other in taken) + sum(wide.contains(*other) for other in around)
-            tried.append((clashes + (0 if inside else 3), len(tried), place, box))
+            far = max(map(abs, place)) / _FAR_POINTS
+            tried.append((clashes + (0 if inside else 3) + far, len(tried), place, box))
             text.remove()
-            if tried[-1][0] == 0:
+            if clashes == 0 and inside:
                 break
         _, _, best, box = min(tried, key=lambda attempt: attempt[:2])
-        _write(axes, name, point, best, tie=max(map(abs, best)) > _NEAR_POINTS)
+        text = _write(axes, name, point, best, tie=max(map(abs, best)) > _NEAR_POINTS)
+        if colours:
+            text.set_color(colours[index])
         taken.append(box)
 
 

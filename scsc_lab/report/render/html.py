@@ -25,6 +25,8 @@ _NEEDED = ("jinja2", "plotly")
 _MOST_CHANGES = 6000
 """Networks times baselines to choose from: what keeps the page of hundreds of networks small."""
 
+_DOTS_A_PIXEL, _WIDEST = 1.45, 704
+
 _SETTINGS = ("batch", "threads", "dtype", "device", "device_name", "compile", "weights", "image_kind", "images", "seed")
 """Keys of a row that say how its numbers were measured."""
 
@@ -79,9 +81,14 @@ def document(page: Document, columns: Mapping[str, Column], notes: Notes, pictur
     return environment.get_template("page.html").render(
         page=page,
         data=data,
-        pictures={name: base64.b64encode(png).decode() for name, png in pictures.items()},
+        pictures={name: (base64.b64encode(png).decode(), _width(png)) for name, png in pictures.items()},
         plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
     )
+
+
+def _width(png: bytes) -> int:
+    """Return how wide a picture is shown, in pixels of a page: larger than on paper, for letters of 7 points."""
+    return round(int.from_bytes(png[16:20]) / _DOTS_A_PIXEL) or _WIDEST
 
 
 def _described(
@@ -164,6 +171,8 @@ def _baselines(table: Table, columns: Mapping[str, Column]) -> list[dict[str, An
     rows = list(table.rows)
     places = {column.key: index for index, column in enumerate(table.columns)}
     shown = [one for one in columns.values() if one.change is not None and one.change.column.key in places]
+    if not shown:
+        return []
     own = {str(row["baseline"]) for row in rows}
     order = sorted(range(len(rows)), key=lambda index: str(rows[index]["model"]) not in own)
     found = []

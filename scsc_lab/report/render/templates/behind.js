@@ -52,7 +52,7 @@ function maps(section, own) {
     for (const map of shown) {
       map.figure.hidden = which.value !== "" && (which.value === "yes") !== map.field.trained;
       square(map);
-      if (!map.figure.hidden) Plotly.Plots.resize(map.plot);
+      if (map.plot.offsetWidth) Plotly.Plots.resize(map.plot); // what is folded away has no size
     }
   }
 
@@ -104,6 +104,10 @@ function curves(section, own) {
   }
   return draw;
 }
+
+document.addEventListener("toggle", (event) => { // a plot that was drawn while it was folded away gets its size
+  if (event.target.open) all(".js-plotly-plot", event.target).filter((drawn) => drawn.offsetWidth).forEach((drawn) => Plotly.Plots.resize(drawn));
+}, true);
 
 for (const section of all(".behind")) {
   const own = data.behind[section.dataset.behind];

@@ -15,7 +15,7 @@ async function plotly() {
 function layout(across, upwards, printed) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => printed ? { "--ink": "#000000", "--rule": "#999999" }[name] ?? "#ffffff" : style.getPropertyValue(name).trim();
-  const axis = (title) => ({ title: { text: title }, gridcolor: colour("--rule"), zeroline: false, linecolor: colour("--ink"), automargin: true });
+  const axis = (title) => ({ title: { text: text(title) }, gridcolor: colour("--rule"), zeroline: false, linecolor: colour("--ink"), automargin: true });
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("--ink"), family: "system-ui, sans-serif" },
     xaxis: axis(across), yaxis: axis(upwards), margin: { l: 60, r: 20, t: 40, b: 55 }, hovermode: "closest",
@@ -47,7 +47,7 @@ function scatter(printed = false) {
   const few = at.length <= 20 && innerWidth > 480;
   const traces = [{
     type: "scatter", mode: few ? "markers+text" : "markers", x: at.map((index) => x.values[index]), y: at.map((index) => y.values[index]),
-    error_x: bars(x), error_y: bars(y), cliponaxis: false, textposition: "top center", text: at.map((index) => text(plot.names[index])),
+    error_x: bars(x), error_y: bars(y), cliponaxis: false, textposition: "top right", text: at.map((index) => text(plot.names[index])),
     hovertext: at.map((index) => [`<b>${text(plot.names[index])}</b>`, worth(x, index), worth(y, index),
       ...text(plot.settings[index]).split(/, (?=weights|device)/)].join("<br>")),
     hoverinfo: "text",
@@ -73,10 +73,14 @@ function scatter(printed = false) {
   return Plotly.react("scatter", traces, drawn, config);
 }
 
+const MOST_STRIPS = 40; // networks whose samples are drawn: more are too many to look at, and slow
+
 function samples(printed = false) {
-  const timed = plot.samples.map((own, index) => [own, index]).filter(([own]) => own.length);
+  const known = plot.samples.map((own, index) => [own, index]).filter(([own]) => own.length);
+  const timed = known.slice(0, MOST_STRIPS);
   if (!timed.length) return;
   one("#timed").hidden = false;
+  one("#strips").textContent = timed.length < known.length ? `The first ${timed.length} of ${known.length} networks.` : "";
   one("#samples").style.height = `${Math.max(12, 3.5 + 3 * timed.length)}rem`;
   const drawn = layout("milliseconds", "", printed);
   drawn.yaxis.autorange = "reversed";
@@ -110,6 +114,7 @@ async function explore() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw(false));
   addEventListener("beforeprint", () => draw(true));
   addEventListener("afterprint", () => draw(false));
+  performance.mark("drawn");
   document.documentElement.dataset.drawn = "yes";
 }
 
