@@ -142,6 +142,12 @@ Seeds = Annotated[
         "--seeds", metavar="N", help="Training runs of each network (default: 10), initialisations of each field (3)."
     ),
 ]
+Probe = Annotated[
+    Path | None,
+    typer.Option(
+        "--probe", metavar="ROWS.jsonl", help="Rows of trained pico networks, shown beside the claims about accuracy."
+    ),
+]
 Store = Annotated[
     Path | None,
     typer.Option("--store", metavar="FILE", help="Keep rows in this JSON-lines file; skip those it has."),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab.cli import options
+from scsc_lab.cli import options, rewritten
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
@@ -19,6 +19,7 @@ def paper(
         str,
         typer.Option("--tolerance", metavar="POINTS", help="Exit with 1 if a figure is worse than claimed by more."),
     ] = "1",
+    probe: options.Probe = None,
     format: options.Format = None,
     output: options.Output = None,
 ) -> int:
@@ -31,7 +32,7 @@ def paper(
 
     from scsc_lab.experiments.paper import claim_rows, worse
 
-    rows = claim_rows()
+    rows = claim_rows(rewritten.trained(probe))
     formats.emit(claims_table(rows), run_info(), format, output)
     failing = [row for row in rows if worse(row, points / 100)]
     for row in failing:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from scsc_lab import metrics, runtimes, store
-from scsc_lab.cli import networks, options, progress
+from scsc_lab.cli import networks, options, progress, rewritten
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import latency
 from scsc_lab.provenance import run_info
@@ -18,7 +18,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import against as changed
 from scsc_lab.report import evidence
 from scsc_lab.report import render as formats
-from scsc_lab.report.figures.style import FigureOptions
+from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
 
 _DEFAULT = "params,macs,activations,latency,erf,top1"
@@ -33,10 +33,25 @@ def report(
     ] = None,
     folder: Annotated[Path, typer.Option("--folder", metavar="FOLDER", help="Where reports lie.")] = Path("reports"),
     quick: Annotated[bool, typer.Option("--quick", help="Under two minutes on two cores: fewer samples.")] = False,
-    from_: Annotated[
+    pico: Annotated[
+        bool,
+        typer.Option("--pico", help="Train the pico pairs in place of all else: what SCSC buys, at small scale."),
+    ] = False,
+    write_weights: Annotated[
         Path | None,
-        typer.Option("--from", metavar="ROWS.jsonl", help="Rewrite text and figures from rows; measure nothing."),
+        typer.Option("--write-weights", metavar="FOLDER", help="Of --pico. Default: weights beside the rows."),
     ] = None,
+    jobs: options.Jobs = "1",
+    executor: options.Executor = "local",
+    from_: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="ROWS.jsonl",
+            help="Write from rows, of a report or of any --store; measure nothing. Repeatable.",
+        ),
+    ] = None,
+    probe: options.Probe = None,
     against: Annotated[
         Path | None,
         typer.Option("--against", metavar="OLD.jsonl", help="Say what changed since the rows of another report."),
@@ -77,6 +92,10 @@ def report(
         ),
     ] = None,
     seed: options.Seed = "0",
+    seeds: options.Seeds = None,
+    data: options.Data = "navon",
+    recipe: options.Recipe = "pico",
+    recipe_set: options.RecipeSet = None,
     width: options.Width = None,
     no_titles: options.NoTitles = False,
     panels: options.Panels = "both",
@@ -97,12 +116,21 @@ def report(
 
         page.check()
     drawing = options.figures(width, no_titles, panels)
-    if from_ is not None:
+    if from_:
         if models or model:
             raise InputError("--from takes its networks from the rows; leave the models out")
-        pages = _rewritten(from_, folder, name, drawing, html)
-        _opened(pages if open_ else [])
-        return _held_against(old, evidence.read(from_), failing)
+        return _held_against(old, rewritten.write(from_, folder, name, drawing, html, open_, probe), failing)
+    if pico:
+        if models or model or quick:
+            raise InputError("--pico trains networks of its own; leave the models and --quick out")
+        place = folder / (name or "accuracy") / evidence.ROWS
+        request = Request(
+            device=options.device(device), threads=options.whole("--threads", threads, 4096), seed=options.seed(seed)
+        )
+        _probed(place, write_weights, request, executor, options.whole("--jobs", jobs))
+        return _held_against(old, rewritten.write([place], folder, name or "accuracy", drawing, html, open_), failing)
+    if write_weights:
+        raise InputError("--write-weights goes with --pico")
     called = name or ("quick" if quick else "full")
     number = options.seed(seed)
     words = tuple(options.several("--with", with_ or _DEFAULT, tuple(metrics.words())))
@@ -132,25 +160,34 @@ def report(
     from scsc_lab.experiments import report as studying
 
     effort = studying.QUICK if quick else studying.FULL
-    effort = replace(effort, request=replace(effort.request, seed=number, device=where, threads=cores), words=words)
-    effort = replace(effort, request=replace(effort.request, runtimes=used))
+    request = replace(
+        effort.request,
+        seed=number,
+        device=where,
+        threads=cores,
+        runtimes=used,
+        seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
+        options=(*effort.request.options, *options.training(data, recipe, recipe_set)),
+    )
+    effort = replace(effort, request=request, words=words)
     groups = [named.networks()] if named else None
     if mixers and groups:
         groups = studying.with_mixers(groups[0])
         effort = replace(effort, studies=())
     for note in named.notes if named else ():
         typer.echo(note, err=True)
+    accuracy = folder / "accuracy" / evidence.ROWS  # where --pico writes
+    beside = rewritten.trained(probe or (accuracy if accuracy.is_file() else None))
     partial = RowStore(path.with_name("rows.partial.jsonl"))
     try:
         with progress.stepwise() as told:
-            rows = studying.measure(run_info(seed=number), effort, partial, path.parent, groups, told)
+            rows = studying.measure(run_info(seed=number), effort, partial, path.parent, groups, beside, progress=told)
     except KeyboardInterrupt:
         typer.echo(f"{partial.path}: {len(partial.rows)} rows are kept; the same command goes on from there", err=True)
         raise
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
-    pages = _written(path.parent, evidence.read(path), called, drawing, html)
-    _opened(pages if open_ else [])
+    rewritten.show(path.parent, evidence.read(path), called, drawing, html, open_)
     return _held_against(old, rows, failing)
 
 
@@ -163,37 +200,17 @@ def _held_against(old: list[Row] | None, rows: list[Row], failing: list[str]) ->
     return 1 if any(row["verdict"] in failing for row in table.rows) else 0
 
 
-def _rewritten(source: Path, folder: Path, name: str | None, drawing: FigureOptions, html: bool) -> list[Path]:
-    """Write text and figures from rows: beside them, or with another name into a folder of their own."""
-    rows = evidence.read(source)
-    home = source.resolve().parent
-    target = source.parent if name is None or (folder / name).resolve() == home else folder / name
-    store.check_writable(target / "README.md")
-    if target is not source.parent:
-        kept = target / evidence.ROWS
-        if kept.exists() and kept.read_bytes() != source.read_bytes():
-            raise InputError(f"{target} is another report: give another --name")
-        store.write(kept, source.read_bytes())
-        for row in rows:
-            if "map_file" in row:
-                found = evidence.inside(source.parent, str(row["map_file"]))
-                store.write(evidence.inside(target, str(row["map_file"])), found.read_bytes())
-    return _written(target, rows, name or home.name, drawing, html)
+def _probed(path: Path, weights: Path | None, request: Request, executor: str, jobs: int) -> None:
+    """Train and measure what the store of the probe has not."""
+    store.check_writable(path)
+    kept = RowStore(path)
 
+    from scsc_lab.experiments import probe, runner
 
-def _written(folder: Path, rows: list[Row], name: str, drawing: FigureOptions, html: bool) -> list[Path]:
-    from scsc_lab.report import publish
-
-    paths = publish.write(folder, rows, name, metrics.columns(), metrics.notes, options=drawing, page=html)
-    for path in paths:
-        typer.echo(path)
-    return paths
-
-
-def _opened(paths: list[Path]) -> None:
-    """Open the page among the files of a report in the browser; where there is none, say so."""
-    import webbrowser
-
-    for page in (path for path in paths if path.suffix == ".html"):
-        if not webbrowser.open(page.resolve().as_uri()):
-            typer.echo(f"no browser here: open {page} in one", err=True)
+    with runner.executor(executor, jobs) as pool, progress.stepwise() as told:
+        try:
+            where = weights or path.parent / "weights"
+            probe.measure(kept, path.parent / "fields", where, request, executor=pool, progress=told)
+        except KeyboardInterrupt:
+            typer.echo(f"{path}: {len(kept.rows)} rows are kept; the same command goes on from there", err=True)
+            raise

@@ -27,7 +27,7 @@ def stored(store: RowStore | None) -> dict[str, list[Row]]:
 
 def one(store: RowStore, key: str) -> list[Row] | None:
     """Return the rows of one task if the store has all of them; see :func:`stored`."""
-    rows = [row for row in store.find(key) if _is_placed(row)]
+    rows = [row for row in store.find(key) if is_placed(row)]
     if not rows or not _whole(rows):
         return None
     bare = _bare(rows)
@@ -38,7 +38,7 @@ def one(store: RowStore, key: str) -> list[Row] | None:
     return bare
 
 
-def _is_placed(row: Row) -> bool:
+def is_placed(row: Row) -> bool:
     """Return whether a row says of which metric and of which of a task's networks it is."""
     return "metric" in row and all(type(row.get(name)) is int for name in ("position", "of"))
 

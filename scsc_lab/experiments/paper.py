@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scsc_lab.analysis.count import Count
@@ -12,6 +12,8 @@ from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import NetworkSpec
 from scsc_lab.counting.count import count
+from scsc_lab.experiments import gather
+from scsc_lab.metrics import accuracy
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import construct
 from scsc_lab.models.stages import stages
@@ -31,6 +33,7 @@ class Claim:
         quantity: ``params`` or ``macs``, or ``accuracy``, which only training can tell.
         published: the change it prints, as a fraction; ``None`` where it prints none.
         reading: how a claim without a figure is read, if it is.
+        probe: the pico networks, baseline and network, that are trained in the place of these at small scale.
     """
 
     text: str
@@ -39,30 +42,89 @@ class Claim:
     quantity: str
     published: float | None = None
     reading: str = ""
+    probe: tuple[str, str] | None = None
 
 
 CLAIMS = (
     Claim("FaceResNet: FLOPs", "faceresnet", "scsc_faceresnet", "macs", -0.68),
     Claim("FaceResNet: parameters", "faceresnet", "scsc_faceresnet", "params", -0.79),
-    Claim("FaceResNet: accuracy", "faceresnet", "scsc_faceresnet", "accuracy", 0.027),
+    Claim(
+        "FaceResNet: accuracy",
+        "faceresnet",
+        "scsc_faceresnet",
+        "accuracy",
+        0.027,
+        probe=("faceresnet_pico", "scsc_faceresnet_pico"),
+    ),
     Claim("Swin: FLOPs", "swin_tiny", "scsc_swin_tiny", "macs", -0.22),
-    Claim("Swin: better accuracy", "swin_tiny", "scsc_swin_tiny", "accuracy"),
-    Claim("ResNet: accuracy", "resnet50", "scsc_resnet50", "accuracy", 0.053),
+    Claim("Swin: better accuracy", "swin_tiny", "scsc_swin_tiny", "accuracy", probe=("swin_pico", "scsc_swin_pico")),
+    Claim(
+        "ResNet: accuracy", "resnet50", "scsc_resnet50", "accuracy", 0.053, probe=("resnet_pico", "scsc_resnet_pico")
+    ),
     Claim("ResNet: FLOPs, similar", "resnet50", "scsc_resnet50", "macs", None, "no change"),
     Claim("ResNet: params, similar", "resnet50", "scsc_resnet50", "params", None, "no change"),
-    Claim("ResNet: matches Swin", "swin_tiny", "scsc_resnet50", "accuracy"),
+    Claim("ResNet: matches Swin", "swin_tiny", "scsc_resnet50", "accuracy", probe=("swin_pico", "scsc_resnet_pico")),
 )
 """Every claim of the abstract."""
 
 
-def claim_rows() -> list[Row]:
+NOT_REPRODUCED = "not reproduced: needs ImageNet or face data"
+"""What is said of a claim about accuracy, whatever small networks do."""
+
+
+def claim_rows(trained: Sequence[Row] = ()) -> list[Row]:
     """Return every claim with its published and our own figure, the difference in points and a verdict.
 
     ``reproduced``: within one point. ``differs``: measured, and further off; the nearest setting that a search over
-    kernel sets finds stands beside it. ``needs training: not measured``: a claim about accuracy.
+    kernel sets finds stands beside it. ``not reproduced: needs ImageNet or face data``: a claim about accuracy, with
+    what the pico networks came to under ``probe_…``, where they were trained.
+
+    Args:
+        trained: rows of networks with their ``runs``, those of pico networks among them; see
+            :mod:`scsc_lab.experiments.gather`.
     """
     counts = {name: counted(Network.read(name)).count for name in dict.fromkeys(_names())}
-    return [_row(claim, counts) for claim in CLAIMS]
+    return [{**_row(claim, counts), **probe(claim, trained)} for claim in CLAIMS]
+
+
+def probed(rows: Sequence[Row], trained: Sequence[Row]) -> list[Row]:
+    """Return rows of claims that are there already, with the probe of trained networks in place of an earlier one."""
+    claims = {claim.text: claim for claim in CLAIMS}
+    found = []
+    for row in rows:
+        claim = claims.get(str(row.get("claim")))
+        if claim is not None and claim.quantity == "accuracy":
+            bare = {key: value for key, value in row.items() if not key.startswith("probe_")}
+            row = {**bare, "verdict": NOT_REPRODUCED, **probe(claim, trained)}
+        found.append(row)
+    return found
+
+
+def probe(claim: Claim, trained: Sequence[Row]) -> Row:
+    """Return how a claim's pico networks differ in accuracy, under ``probe_…``; nothing where they were not trained."""
+    if claim.probe is None:
+        return {}
+    one, two = ([row for row in trained if row.get("network") == name and row.get("runs")] for name in claim.probe)
+    pair = next(((a, b) for a in one for b in two if _setting(a) == _setting(b)), None)
+    if pair is None:
+        return {}
+    found = accuracy.against(pair[1], pair[0])
+    if not found:
+        return {}
+    return {
+        "probe_baseline": claim.probe[0],
+        "probe_network": claim.probe[1],
+        "probe_data": pair[0]["runs"][0]["data"],
+        "probe_pairs": found["pairs"],
+        "probe_difference": found["accuracy_difference"],
+        "probe_low": found["difference_low"],
+        "probe_high": found["difference_high"],
+        "probe_verdict": found["accuracy_verdict"],
+    }
+
+
+def _setting(row: Row) -> list[object]:
+    return [row["runs"][0].get(key) for key in gather.SHARED]
 
 
 def worse(row: Row, tolerance: float) -> bool:
@@ -113,7 +175,7 @@ def _row(claim: Claim, counts: Mapping[str, Count]) -> Row:
         "published_text": claim.reading and f"“similar”, read as {claim.reading}",
         "measured": None,
         "difference": None,
-        "verdict": "needs training: not measured",
+        "verdict": NOT_REPRODUCED,
         "nearest": None,
         "nearest_change": None,
         "inferred": catalog.find(claim.network).inferred or None,

@@ -99,6 +99,7 @@ def measure(
     store: RowStore,
     folder: Path,
     groups: Sequence[Sequence[Network]] | None = None,
+    trained: Sequence[Row] = (),
     progress: Progress | None = None,
 ) -> list[Row]:
     """Measure all of a report and return its rows; what the store has is not measured again.
@@ -110,6 +111,7 @@ def measure(
         folder: where the maps of receptive fields go, each in a file that its row names.
         groups: networks that are compared, the baseline first in each; without them the networks of the paper, and
             its claims too.
+        trained: rows of pico networks with their runs, shown beside the claims about accuracy.
         progress: told what is being measured, the number of tasks done and to do.
 
     Raises:
@@ -122,7 +124,7 @@ def measure(
     measured = runner.run(plan.tasks(), store, progress=progress)
     if measured.interrupted:
         raise KeyboardInterrupt
-    rows = _in_table("claim", paper.claim_rows()) if groups is None else []
+    rows = _in_table("claim", paper.claim_rows(trained)) if groups is None else []
     for networks, forms, own in plan.comparisons:
         found = _compared([*networks, *forms], {task: measured.rows[task] for task in own}, effort)
         rows += _in_table("comparison", found[: len(networks)])

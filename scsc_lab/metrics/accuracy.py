@@ -145,6 +145,7 @@ def column(delta: float = DELTA) -> Column:
             "Δ points, 95%",
             scale=1.0,
             paired=functools.partial(against, delta=delta),
+            judged="accuracy_verdict",
             across=adjusted,
         ),
     )

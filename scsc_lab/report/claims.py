@@ -30,6 +30,8 @@ def claims_table(rows: Sequence[Row]) -> Table:
         "Changes of the SCSC network against its baseline, counted as by `scsc-lab flops`; the paper's FLOPs are MACs. "
         "Reproduced: within one point. Points below zero: more is saved than claimed.",
     ]
+    if open_ := list(dict.fromkeys(str(row["verdict"]) for row in rows if ":" in str(row["verdict"]))):
+        notes.append(f"Accuracy: {'; '.join(open_)}. `--probe ROWS.jsonl` shows trained pico networks beside it.")
     for row in rows:
         if row["nearest"] is not None:
             reached = f"{units.exact_percent(row['nearest_change'])} {_QUANTITIES[row['quantity']]}"
@@ -43,4 +45,22 @@ def claims_table(rows: Sequence[Row]) -> Table:
     notes += [f"Inferred, {network}: {text}." for network, text in inferred.items()]
     if any(row["published_text"] for row in rows):
         notes.append("Similar: the abstract prints no figure; held against no change, and no reason for exit code 1.")
-    return Table(columns, tuple(rows), "SCSC against its baselines: claimed and counted", tuple(notes))
+    title = "SCSC against its baselines: claimed and counted"
+    probed = tuple(row for row in rows if row.get("probe_difference") is not None)
+    if not probed:
+        return Table(columns, tuple(rows), title, tuple(notes))
+    beside = (
+        Column("claim", "claim", number=False),
+        Column("probe_network", "network", number=False, optional=True),
+        Column("probe_baseline", "against", number=False, optional=True),
+        Column("probe_pairs", "seeds"),
+        Column(("probe_difference", "probe_low", "probe_high"), "Δ points, 95%", units.points_interval),
+        Column("probe_verdict", "verdict", number=False),
+    )
+    data = " and ".join(dict.fromkeys(str(row["probe_data"]) for row in probed))
+    said = (
+        "Networks a quarter as wide, trained for minutes on drawn images "
+        f"({data}); each seed a pair, as by `scsc-lab train`. It neither confirms nor refutes the claims.",
+    )
+    probe = Table(beside, probed, "A probe at small scale, beside the claims about accuracy", said)
+    return Table(columns, tuple(rows), title, tuple(notes), (probe,), records=tuple(rows))

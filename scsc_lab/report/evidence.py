@@ -17,6 +17,17 @@ ROWS = "rows.jsonl"
 """The evidence: every raw number of a report, one row a line."""
 
 
+def reports(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows of each report among rows; those of a store, which are of no table, are left out."""
+    found: list[list[Row]] = []
+    for row in rows:
+        if row.get("table") == "run":
+            found.append([])
+        if isinstance(row.get("table"), str) and found:
+            found[-1].append(row)
+    return found
+
+
 def read(path: Path) -> list[Row]:
     """Return the rows of a report.
 
@@ -28,13 +39,18 @@ def read(path: Path) -> list[Row]:
     rows = store.RowStore(path).rows
     if not rows or rows[0].get("table") != "run":
         raise InputError(f"{path} is not the rows of a report: its first row does not say how they were measured")
-    schema = rows[0].get("schema", SCHEMA)
-    if schema != SCHEMA:
-        raise InputError(f"{path} holds rows of schema {schema!r}; this version reads {SCHEMA}: measure again")
+    check_schema(path, rows[0])
     for number, row in enumerate(rows, start=1):
         if not isinstance(row.get("table"), str):
             raise InputError(f"{path}, line {number}: the row does not say of which table it is")
     return rows
+
+
+def check_schema(path: Path, first: Row) -> None:
+    """Raise InputError if a report's rows, of which the first is given, are of another schema."""
+    schema = first.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise InputError(f"{path} holds rows of schema {schema!r}; this version reads {SCHEMA}: measure again")
 
 
 def fields(folder: Path, rows: Sequence[Row]) -> list[Field]:

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scsc_lab import units
+from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column, Table
 
+FIELD = frozenset(map(key, SHARES))
+"""Keys of columns that are of receptive fields."""
+
+_JUDGED = {
+    "better": "yes",
+    "worse": "no",
+    "same": "no difference",
+    "inconclusive": "inconclusive",
+    "": "too few pairs to tell",
+}
 _SAME = 0.001
 """A change of an exact number below which two networks are the same in it."""
 
@@ -19,7 +30,8 @@ RUNTIMES = "In each runtime"
 
 NOTES = (
     "Yes or no where the difference is clear of its interval, or of rounding where the number is exact; the figure "
-    "gives the change, its interval where there is one, and both numbers.",
+    "gives the change, its interval where there is one, and both numbers. Inconclusive: its interval holds both no "
+    "difference and one that would count.",
 )
 COLUMNS = (
     Column("question", "question", number=False),
@@ -29,13 +41,14 @@ COLUMNS = (
 )
 
 
-def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequence[Column]) -> Table:
+def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequence[Column], when: str = "") -> Table:
     """Return a table of claims and questions, each with answer, figure and evidence.
 
     Args:
         claims: rows of the paper's claims; those that are not measured are left out.
         networks: networks with the changes of the columns, each with the label of its ``baseline``.
         columns: what is asked about: those that have a change and a better direction.
+        when: what questions about receptive fields end in, where these are measured before and after training.
     """
     rows = [_claim(row) for row in claims if row.get("measured") is not None]
     pairs = [row for row in networks if row.get("baseline") not in (None, row["model"])]
@@ -43,14 +56,14 @@ def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequ
         against = next((one for one in networks if one["model"] == row["baseline"]), {})
         for column in columns:
             if column.better and column.change is not None:
-                rows += _answers(row, against, column, column.change)
+                rows += _answers(row, against, column, column.change, when if str(column.key) in FIELD else "")
     return Table(COLUMNS, tuple(rows))
 
 
 def verdict(row: Row) -> str:
     """Return a claim's verdict with its direction: "saves more than claimed", "costs more than claimed"."""
     if row.get("verdict") != "differs" or row.get("measured") is None:
-        return str(row.get("verdict") or "")
+        return str(row.get("verdict") or "").partition(":")[0]
     claimed = row.get("published") or 0.0
     more = row["measured"] < claimed
     if claimed < 0:
@@ -65,7 +78,13 @@ def _claim(row: Row) -> Row:
     return {"question": str(row["claim"]), "answer": verdict(row), "figure": figure, "evidence": CLAIMS}
 
 
-def _answers(row: Row, against: Row, column: Column, change: Change) -> list[Row]:
+def by_network(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return findings with all questions about one network together, in the order in which networks first appear."""
+    first = {row["question"].partition(": ")[0]: at for at, row in reversed(list(enumerate(rows)))}
+    return tuple(sorted(rows, key=lambda row: first[row["question"].partition(": ")[0]]))
+
+
+def _answers(row: Row, against: Row, column: Column, change: Change, when: str) -> list[Row]:
     text = change.column.cell(row)
     if not text:
         return []
@@ -74,12 +93,14 @@ def _answers(row: Row, against: Row, column: Column, change: Change) -> list[Row
         return []
     gained = (value < 0) == (column.better == "lower")
     answer = ("yes" if gained else "no") if certain else "no difference"
+    if change.judged:
+        answer = _JUDGED.get(str(row.get(change.judged) or ""), "")
     name = (column.name or column.heading).partition(" (")[0]
     question = column.question or f"{'Less' if column.better == 'lower' else 'More'} {name}?"
     numbers = f"{column.cell(against)} → {column.cell(row)}" if column.cell(against) and column.cell(row) else ""
     kind = " points" if change.how == "difference" else " ×" if change.how == "measured" else ""
     figure = f"{_with_unit(text, kind)}{f'; {numbers} {unit(column)}'.rstrip() if numbers else ''}"
-    asked = f"{row['model']}: {question[0].lower()}{question[1:]}"
+    asked = f"{row['model']}: {question[0].lower()}{question[1:].removesuffix('?')}{when}?"
     where = NETWORKS if column.relative is None else RUNTIMES
     return [{"question": asked, "answer": answer, "figure": figure, "evidence": where}]
 

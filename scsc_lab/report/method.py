@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scsc_lab import units
 from scsc_lab.records import Row
-from scsc_lab.report import tables
+from scsc_lab.report import receptive_fields, tables
 from scsc_lab.report.tables import Column, Table
 
 SOURCE = "Wang, Chu, Han, Zhang, ICCV 2023 workshop NIVT, arXiv 2308.07110"
@@ -24,7 +24,15 @@ def sentences(rows: Sequence[Row]) -> list[str]:
         )
     if checks := {str(row["check"]) for row in rows if row.get("check")}:
         found.append(f"fvcore's count of the same networks, operator by operator: {', '.join(sorted(checks))}.")
-    found += [*_timing(run, rows), *_fields(rows)]
+    found += [*_timing(run, rows), *_fields(rows), *_training(rows)]
+    if run.get("gathered"):
+        versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+        measured = f" Versions they were measured with: {versions}." if versions else ""
+        return [
+            *found,
+            f"Gathered from the rows of one or more runs, which need not be of one machine or day.{measured}",
+            _citation(run, rows),
+        ]
     machine = run["machine"]
     on = f" ({run['device_name']})" if run.get("device_name") else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
@@ -99,8 +107,8 @@ def inferred(rows: Sequence[Row]) -> list[str]:
 def unmeasured(rows: Sequence[Row]) -> list[str]:
     """Return what a reader may look for and not find, and why."""
     found = []
-    if any(str(row.get("verdict", "")).startswith("needs training") for row in rows):
-        found.append("The paper's claims about accuracy: they need training, and are left open.")
+    if any(str(row.get("verdict", "")).startswith(("needs training", "not reproduced")) for row in rows):
+        found.append("The paper's claims about accuracy: not reproduced, they need ImageNet or face data.")
     if any(row.get("published_top1") is not None for row in rows):
         found.append("Top-1 figures are those published, with their source.")
     found += [f"The {row['what']} of {row['model']}: {row['reason']}." for row in rows if row["table"] == "missing"]
@@ -131,12 +139,29 @@ def _fields(rows: Sequence[Row]) -> list[str]:
     if not fields:
         return []
     first = fields[0]
+    if trained := [row for row in fields if row.get("weights") == receptive_fields.TRAINED]:
+        seeds = f"{trained[0]['seeds_trained'][0]} to {trained[0]['seeds_trained'][-1]}"
+        return [
+            "Receptive fields: gradient of the last stage's central units with respect to the input, at the first "
+            f"weights and at the last ones of the runs with seeds {seeds}, the initialisations that are averaged over, "
+            f"on {first['images']} test images of the data that they are trained on; each map normalised before "
+            "averaging, intervals over images and runs."
+        ]
     drawn = first.get("initialisations") or first.get("seeds") or 1
     seeds = f" and {drawn} initialisations" if drawn > 1 else ""
     return [
         "Receptive fields: gradient of the last stage's central units with respect to the input, "
         f"{first['images']} {first['image_kind']}{seeds}, each map normalised before averaging, intervals over "
         f"images{seeds and ' and initialisations'}; as `scsc-lab erf`."
+    ]
+
+
+def _training(rows: Sequence[Row]) -> list[str]:
+    if not any(row.get("runs") for row in rows):
+        return []
+    return [
+        "Accuracy: each network trained with each seed, runs of one seed on the same split, in the same order, with "
+        "the same augmentation, by one recipe and budget; the last epoch, never the best; as `scsc-lab train`."
     ]
 
 

@@ -10,6 +10,9 @@ from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
 
+TRAINED = "trained"
+"""What a row's ``weights`` are where its field is that of training runs' last weights."""
+
 
 def fields_table(rows: Sequence[Row]) -> Table:
     """Return the figures of merit of each network's last stage, ``r(50%)`` with its interval."""
@@ -17,6 +20,7 @@ def fields_table(rows: Sequence[Row]) -> Table:
         tables.MODEL,
         tables.INPUT,
         Column("stage", "stage", number=False),
+        *([Column("weights", "weights", number=False)] if any(row.get("weights") == TRAINED for row in rows) else []),
         Column(("r20", "r20_low", "r20_high"), "r(20%), 95%", units.share_interval),
         Column(("r50", "r50_low", "r50_high"), "r(50%), 95%", units.share_interval),
         Column(("r95", "r95_low", "r95_high"), "r(95%), 95%", units.share_interval),

@@ -64,6 +64,8 @@ class Change:
         verdict: key of what an interval that the metric gives says.
         paired: takes a row and the baseline's and returns what is to be added to the row: a difference with its
             interval, where both rows hold what it is made of.
+        judged: key of the word by which a metric judges the change itself: ``better``, ``worse``, ``same``,
+            ``inconclusive``, or none where there is too little to say anything; empty where it does not.
         across: takes all rows of a table, and returns what is to be added to each: what depends on their number.
     """
 
@@ -73,6 +75,7 @@ class Change:
     scale: float = 1e2
     verdict: str = "verdict"
     paired: Callable[[Row, Row], Row] | None = None
+    judged: str = ""
     across: Callable[[Sequence[Row]], list[Row]] | None = None
 
     @property

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scsc_lab import units
 from scsc_lab.records import Row
-from scsc_lab.report import tables
+from scsc_lab.report import accuracies, tables
 from scsc_lab.report.tables import Column, Table
 
 
@@ -26,15 +25,15 @@ def table(networks: Sequence[Row], runs: Sequence[Row], notes: Sequence[str] = (
     columns = (
         tables.MODEL,
         Column("seeds", "seeds"),
-        Column(("accuracy_mean", "accuracy_deviation"), "accuracy (%)", _with_deviation),
-        *(Column((f"{p}_accuracy_mean", f"{p}_accuracy_deviation"), f"{p} (%)", _with_deviation) for p in parts),
+        Column(("accuracy_mean", "accuracy_deviation"), "accuracy (%)", accuracies.with_deviation),
+        *(
+            Column((f"{p}_accuracy_mean", f"{p}_accuracy_deviation"), f"{p} (%)", accuracies.with_deviation)
+            for p in parts
+        ),
     )
     differences = (
         tables.MODEL,
-        Column(("accuracy_difference", "difference_low", "difference_high"), "Δ points, 95%", units.points_interval),
-        Column("p_value", "p", units.probability),
-        Column("p_holm", "p, Holm", units.probability),
-        Column("pair_correlation", "ρ", units.correlation),
+        *accuracies.DIFFERENCES,
         Column("verdict", "verdict", number=False),
     )
     records = [{"kind": "network", **{k: v for k, v in row.items() if k != "runs"}} for row in networks]
@@ -46,8 +45,3 @@ def table(networks: Sequence[Row], runs: Sequence[Row], notes: Sequence[str] = (
     heading = f"Accuracy against {compared[0]['baseline']}" if "baseline" in compared[0] else "Against the first"
     against = Table(tables.filled(differences, compared), compared, heading, tuple(notes))
     return Table(shown, tuple(networks), details=(against,), records=kept)
-
-
-def _with_deviation(values: tuple[float | None, ...]) -> str:
-    mean, deviation = values
-    return units.decimal(mean) if deviation is None else f"{units.decimal(mean)} ± {units.decimal(deviation)}"

@@ -17,7 +17,7 @@ from scsc_lab.training.draws import Purpose, torch_seed
 from scsc_lab.training.heads import fitted
 from scsc_lab.training.loop import Report, Trained, train
 from scsc_lab.training.plan import Input, Plan
-from scsc_lab.training.tasks import goal
+from scsc_lab.training.tasks import Goal, goal
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,8 @@ def run(
     """
     batches = prepared(plan, own, seed, place)
     chosen = goal(plan.task, batches.data, plan.recipe, seed)
-    torch.manual_seed(torch_seed(seed, Purpose.NETWORK))
-    network = make()
+    network, head = first(make, batches, chosen, seed)
     channels = len(batches.preparation.mean)
-    head = fitted(network, chosen.outputs, batches.preparation.size, channels) if chosen.outputs else ""
     length = chosen.outputs or _length(network, batches)
     trained = train(
         network,
@@ -101,6 +99,14 @@ def run(
         "input": [channels, *batches.preparation.size],
     }
     return trained, network, row
+
+
+def first(make: Callable[[], nn.Module], batches: Batches, chosen: Goal, seed: int) -> tuple[nn.Module, str]:
+    """Return the network of a run as it is before training, and what became of its head; see :func:`run`."""
+    torch.manual_seed(torch_seed(seed, Purpose.NETWORK))
+    network = make()
+    shape = batches.preparation
+    return network, fitted(network, chosen.outputs, shape.size, len(shape.mean)) if chosen.outputs else ""
 
 
 def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE) -> Batches:

@@ -47,7 +47,7 @@ def test_the_exit_code_is_that_of_what_one_fails_on(words, code, tmp_path, monke
     slow = {"ratio": 1.8, "ratio_low": 1.7, "ratio_high": 1.9}
     for name, own in (("old", rows()), ("new", rows(**slow))):
         (tmp_path / f"{name}.jsonl").write_text(as_lines(own))
-    monkeypatch.setattr("scsc_lab.cli.report._rewritten", lambda source, *_: evidence.read(source))
+    monkeypatch.setattr("scsc_lab.cli.rewritten.write", lambda sources, *_: evidence.read(sources[0]))
     fail = [word for one in words for word in ("--fail-on", one)]
     assert (
         main(["report", "--from", str(tmp_path / "new.jsonl"), "--against", str(tmp_path / "old.jsonl"), *fail]) == code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANEL_INCHES = 2.4
+_NARROW_INCHES = 4.0
+_LINES = ("-", "--", "-.", ":")
+"""Dashes that go with the colours, for readers without colour."""
 
 
 def draw(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figure:
@@ -24,7 +28,13 @@ def draw(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figur
         options: width and titles.
     """
     width = options.width or style.PAGE_INCHES
-    figure, (dots, intervals) = style.new(width, _PANEL_INCHES, ncols=2, gridspec_kw={"width_ratios": (3, 2)})
+    if width > _NARROW_INCHES:
+        figure, (dots, intervals) = style.new(width, _PANEL_INCHES, ncols=2, gridspec_kw={"width_ratios": (3, 2)})
+    else:  # below each other
+        differing = sum(row.get("accuracy_difference") is not None for row in networks)
+        below = 0.5 + 0.4 * max(differing, 1)
+        ratios = {"height_ratios": (_PANEL_INCHES, below)}
+        figure, (dots, intervals) = style.new(width, _PANEL_INCHES + below, nrows=2, gridspec_kw=ratios)
     with style.applied():
         _draw_runs(dots, networks)
         _draw_differences(intervals, [row for row in networks if row.get("accuracy_difference") is not None])
@@ -65,6 +75,7 @@ def _draw_differences(axis: Any, rows: Sequence[Row]) -> None:
             ha="center",
             va="bottom",
             fontsize=style.POINTS,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )
     axis.axvline(0, color="black", linewidth=0.6)
     axis.set_ylim(-0.6, max(len(rows), 1) - 0.1)
@@ -83,25 +94,34 @@ def curves(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Fig
         options: width and titles.
     """
     names = list(dict.fromkeys(name for row in networks for run in row["runs"] for name in _last(run)))
-    figure, axes = style.new(options.width or style.PAGE_INCHES, _PANEL_INCHES, ncols=1 + len(names), squeeze=False)
+    width, count = options.width or style.PAGE_INCHES, 1 + len(names)
+    side_by_side = min(count, 2 if width <= _NARROW_INCHES else 4)
+    bands = math.ceil(count / side_by_side)
+    height = bands * _PANEL_INCHES * (0.8 if bands > 1 else 1.0)
+    figure, axes = style.new(width, height, nrows=bands, ncols=side_by_side, squeeze=False)
+    panels = list(axes.flat)
     with style.applied():
+        for panel in panels[count:]:
+            panel.set_axis_off()
         for position, row in enumerate(networks):
-            colour = style.COLOURS[position % len(style.COLOURS)]
+            look = {
+                "color": style.COLOURS[position % len(style.COLOURS)],
+                "linestyle": _LINES[position % len(_LINES)],
+                "linewidth": 0.7,
+            }
             for number, run in enumerate(row["runs"]):
                 label = style.name(row["model"]) if number == 0 else None
                 epochs = [epoch["epoch"] for epoch in run["curve"]]
-                losses = [epoch["loss"] for epoch in run["curve"]]
-                axes[0, 0].plot(epochs, losses, color=colour, linewidth=0.7, label=label)
-                for axis, name in zip(axes[0, 1:], names, strict=True):
-                    values = [epoch["accuracy"].get(name) for epoch in run["curve"]]
-                    axis.plot(epochs, values, color=colour, linewidth=0.7)
-        axes[0, 0].set_ylabel("training loss")
-        axes[0, 0].legend()
-        for axis, name in zip(axes[0, 1:], names, strict=True):
-            axis.set_ylabel(f"{name.replace('_', ' ')} (%)")
-        for axis in axes[0]:
-            axis.set_xlabel("epoch")
-            axis.xaxis.get_major_locator().set_params(integer=True)
+                panels[0].plot(epochs, [epoch["loss"] for epoch in run["curve"]], label=label, **look)
+                for panel, name in zip(panels[1:], names, strict=False):
+                    panel.plot(epochs, [epoch["accuracy"].get(name) for epoch in run["curve"]], **look)
+        for panel, name in zip(
+            panels, ["training loss", *(f"{name.replace('_', ' ')} (%)" for name in names)], strict=False
+        ):
+            panel.set_ylabel(name)
+            panel.set_xlabel("epoch")
+            panel.xaxis.get_major_locator().set_params(integer=True)
+        figure.legend(loc="outside upper center", ncols=2 if width <= _NARROW_INCHES else 4)
     return figure
 
 
