@@ -128,11 +128,11 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
             found.append(Picture(name, caption, partial(tradeoff.draw, group, column, costs)))
         networks = [row for row in networks if row not in group]
     for column in columns:
-        timed = column.change is not None and column.change.how == "measured"
+        of_time = column.change is not None and column.change.how == "measured"
         known = [row for row in networks if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]
         alike = [row for row in known if row["resolution"] == known[0]["resolution"]]  # other inputs have other tasks
         changed = [row for row in alike if row.get("baseline") != row["model"]]
-        if (timed or column.better == "higher") and len(alike) >= _FEWEST_POINTS and changed:
+        if (of_time or column.better == "higher") and len(alike) >= _FEWEST_POINTS and changed:
             caption = f"{_plain_name(column)} over MACs at {units.size(alike[0]['resolution'])}"
             draw = partial(scatter.draw, alike, tables.MACS, column)
             found.append(Picture(f"{file_name(column.word)}_over_macs", caption, draw))
