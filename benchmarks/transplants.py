@@ -25,6 +25,8 @@ from scsc_lab.architectures import mixers
 
 SIDE = 64
 FACTOR = 10
+ODD = {"swin": (76, 76), "hrnet": (96, 96)}
+"""Inputs of families that refuse 67×67 themselves: 19 patches a side; 3×3 maps at the coarsest resolution."""
 SWIN = {"img_size": SIDE, "window_size": 4, "embed_dim": 48, "strict_img_size": False}
 FAMILIES = {
     "convnext": ("convnext_atto", {"ls_init_value": None}),
@@ -97,7 +99,7 @@ def main() -> None:
         print(f"\n### {family}: {name}, {SIDE}×{SIDE}\n")
         print("| mixer | replaced | gradient, training | variance | gradient, evaluation | variance | finite |")
         print("|---|---|---|---|---|---|---|")
-        sizes = [(SIDE, SIDE), (76, 76) if family == "swin" else (67, 67), (64, 96)]  # 76: 19 patches
+        sizes = [(SIDE, SIDE), ODD.get(family, (67, 67)), (64, 96)]
         for mixer in mixers.names():
             line, tame = row(model, mixer, sizes)
             print(line, flush=True)
