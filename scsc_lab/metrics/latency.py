@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scsc_lab import runtimes, units
 from scsc_lab.architectures.network import Network
+from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Tell
 from scsc_lab.metrics.size import counted
 from scsc_lab.records import Row
@@ -72,8 +74,9 @@ def measure(networks: Sequence[Network], settings: Plan, tell: Tell) -> list[Row
     """
     tell("timing " + ", ".join(map(str, networks)))
     found: list[Row] = [{} for _ in networks]
-    for at, timing in enumerate(timings(networks, settings)):
-        row, own = timing.row(), found[at % len(networks)]
+    places = [at for at, _ in _candidates(networks, settings.runtimes)]
+    for at, timing in zip(places, timings(networks, settings), strict=True):
+        row, own = timing.row(), found[at]
         if not own:
             own |= {key: row[key] for key in _SHARED}
             own |= {"runtimes": list(settings.runtimes), "latency_status": row["status"]}
@@ -114,10 +117,12 @@ def timings(
     from scsc_lab.timing import latency
 
     runtimes.check(plan.runtimes, plan.execution)
-    candidates = _candidates(networks, plan.runtimes)
+    placed = _candidates(networks, plan.runtimes)
     counts = [[counted(network, batch).count.macs for network in networks] for batch in plan.batches]
-    found = latency.measure(candidates, plan, baseline=baseline, clock=clock, progress=progress)
-    macs = [(own, row[baseline]) for row in counts for _ in plan.runtimes for own in row]
+    first = next(index for index, (at, _) in enumerate(placed) if at == baseline)
+    candidates = [candidate for _, candidate in placed]
+    found = latency.measure(candidates, plan, baseline=first, clock=clock, progress=progress)
+    macs = [(row[at], row[baseline]) for row in counts for at, _ in placed]
     return [
         replace(timing, macs=own, macs_ratio=own / reference if timing.baseline and reference else None)
         for timing, (own, reference) in zip(found, macs, strict=True)
@@ -145,12 +150,13 @@ def breakdowns(
     from scsc_lab.models.stages import stages
     from scsc_lab.timing import breakdown
 
-    candidates = _candidates(networks, plan.runtimes)
-    counts = [counted(network, batch).count for network in networks for batch in plan.batches] * len(plan.runtimes)
+    placed = _candidates(networks, plan.runtimes)
+    candidates = [candidate for _, candidate in placed]
+    counts = [counted(networks[at], batch).count for at, _ in placed for batch in plan.batches]
     divided = []
     if by == "stage":
-        for network, candidate in zip(networks, candidates, strict=True):
-            divided.append(stages(build.empty(network), (candidate.channels, *candidate.resolution)))
+        for at, candidate in placed:
+            divided.append(stages(build.empty(networks[at]), (candidate.channels, *candidate.resolution)))
     found = []
     timed = breakdown.measure(candidates, plan, by, divided, clock=clock, progress=progress)
     for index, (one, count) in enumerate(zip(timed, counts, strict=False)):
@@ -235,22 +241,39 @@ def _versions(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, version) for name, version in found.items() if name != runtimes.USUAL))
 
 
-def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[Candidate]:
+def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple[int, Candidate]]:
+    """Return what is timed, runtime by runtime, each with the position of its network.
+
+    An ONNX file takes part in those runtimes that run it.
+
+    Raises:
+        InputError: if none of the runtimes runs it.
+    """
     from scsc_lab.models import build
     from scsc_lab.timing.latency import Candidate
 
-    makes: dict[Network, Callable[[], nn.Module]] = {}
+    makes: dict[Network, Callable[[], nn.Module | bytes]] = {}
+    placed = [
+        (at, network, runtime)
+        for runtime in names
+        for at, network in enumerate(networks)
+        if not network.is_onnx or runtimes.find(runtime).takes == "onnx"
+    ]
+    for at, network in enumerate(networks):
+        if not any(at == other for other, *_ in placed):
+            able = [name for name, runtime in runtimes.registry().items() if runtime.takes == "onnx"]
+            raise InputError(f"{network} is an ONNX file, which runs in {' and '.join(able)}: --runtime {able[0]}")
     found = []
-    for number, runtime in enumerate(names):
-        for network in networks:
-            known = build.facts(network)
-            make = makes.setdefault(network, functools.partial(build.build, network))
-            own = replace(network, form="ordinary")
-            ordinary = None
-            if network.form == "deploy" and own in networks:
-                ordinary = number * len(networks) + networks.index(own)
-            shape = (known.resolution, known.channels)
-            found.append(Candidate(str(network), make, *shape, network.form, ordinary, runtime))
+    for at, network, runtime in placed:
+        known = build.facts(network)
+        file = functools.partial(Path.read_bytes, Path(network.name))
+        make = makes.setdefault(network, file if network.is_onnx else functools.partial(build.build, network))
+        own = replace(network, form="ordinary")
+        ordinary = None
+        if network.form == "deploy" and own in networks:
+            ordinary = next(i for i, (*_, other, used) in enumerate(placed) if (other, used) == (own, runtime))
+        shape = (known.resolution, known.channels)
+        found.append((at, Candidate(str(network), make, *shape, network.form, ordinary, runtime)))
     return found
 
 

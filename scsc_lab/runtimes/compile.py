@@ -19,7 +19,7 @@ def prepare(source: Source, execution: Execution) -> Session:
 
     import torch
 
-    compiled = torch.compile(copy.deepcopy(source.model))
+    compiled = torch.compile(copy.deepcopy(source.module))
     assert isinstance(compiled, torch.nn.Module)
     return TorchSession(source, execution, compiled)
 

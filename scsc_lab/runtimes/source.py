@@ -22,7 +22,8 @@ class Source:
 
     Attributes:
         label: what it is called.
-        model: the module; torch runs this very one, so that its layout is torch's to choose once it is timed.
+        model: the module; torch runs this very one, so that its layout is torch's to choose once it is timed. Or the
+            bytes of an ONNX file, which torch does not run.
         shape: the input's, ``(N, C, H, W)``.
         execution: where and how it runs.
         seed: seed of the input.
@@ -30,7 +31,7 @@ class Source:
     """
 
     label: str
-    model: nn.Module
+    model: nn.Module | bytes
     shape: Sequence[int]
     execution: Execution
     seed: int
@@ -43,7 +44,7 @@ class Source:
             InputError: if it cannot be exported.
         """
         for name in names:
-            if name != runtimes.USUAL and not self.execution.train:
+            if name != runtimes.USUAL and not self.execution.train and not isinstance(self.model, bytes):
                 _ = self.reference
             if runtimes.find(name).takes == "onnx":
                 _ = self.onnx
@@ -56,14 +57,23 @@ class Source:
 
     @functools.cached_property
     def reference(self) -> list[Any]:
-        """What torch computes without a compiler, as NumPy arrays: what other runtimes are held against."""
+        """What torch computes without a compiler, as NumPy arrays: what other runtimes are held against.
+
+        Of an ONNX file it is what the first runtime computes that is asked for it.
+        """
         import torch
 
         from scsc_lab.execution.passes import arrays, lay_out
 
-        lay_out(self.model, "contiguous")
+        lay_out(self.module, "contiguous")
         with torch.inference_mode():
-            return arrays(self.model(self.input()))
+            return arrays(self.module(self.input()))
+
+    @property
+    def module(self) -> nn.Module:
+        """The module that torch runs."""
+        assert not isinstance(self.model, bytes)
+        return self.model
 
     @functools.cached_property
     def onnx(self) -> bytes:
@@ -75,10 +85,12 @@ class Source:
         from scsc_lab.execution.passes import lay_out
         from scsc_lab.exporting.onnx_graph import onnx_model
 
+        if isinstance(self.model, bytes):
+            return self.model
         start = time.perf_counter()
-        lay_out(self.model, "contiguous")
+        lay_out(self.module, "contiguous")
         try:
-            found = onnx_model(self.model, [self.input()])
+            found = onnx_model(self.module, [self.input()])
         except InputError as error:
             raise InputError(f"{self.label} cannot be exported: {error}") from None
         self.export_seconds = time.perf_counter() - start

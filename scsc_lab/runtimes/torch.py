@@ -21,7 +21,7 @@ class TorchSession(Session):
 
     def __init__(self, source: Source, execution: Execution, model: nn.Module | None = None) -> None:
         self.source, self.execution = source, execution
-        self.model = model if model is not None else source.model
+        self.model = model if model is not None else source.module
         self._run: Callable[[], object] | None = None
         self._x: Tensor | None = None
 

@@ -143,7 +143,9 @@ def measure(
                 shape = (batch, candidate.channels, *candidate.resolution)
                 source = Source(candidate.label, model, shape, execution, plan.seed)
                 source.make_for([candidate.runtime])
-                parts = opened(model, stages[index]) if stages else partition(model) if by != OPERATOR else None
+                parts = None
+                if by != OPERATOR:
+                    parts = opened(source.module, stages[index]) if stages else partition(source.module)
                 found.append(_broken_down(source, empty, parts, clock, progress))
             except KeyboardInterrupt:
                 if not found:
@@ -194,7 +196,7 @@ def _broken_down(
     what = f"timing the {empty.by}s of {called(empty.whole)} at batch {empty.whole.batch}"
     plan = empty.whole.plan
     session, run, whole = warmed_up(source, empty.whole, plan, clock)
-    watched = _Profiled(session.profile(), clock) if parts is None else _Watch(source.model, run, parts, clock)
+    watched = _Profiled(session.profile(), clock) if parts is None else _Watch(source.module, run, parts, clock)
     tell = functools.partial(progress, what) if progress else None
     before = load.average()
     rounds = interleave([run, watched], plan.budget, clock, seed=plan.seed, progress=tell)

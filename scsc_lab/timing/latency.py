@@ -38,7 +38,7 @@ class Candidate:
 
     Attributes:
         label: what it is called.
-        make: returns it with weights, random ones from torch's global generator.
+        make: returns it with weights, random ones from torch's global generator; or an ONNX file's bytes.
         resolution: input height and width, in pixels.
         channels: input channels.
         form: ``ordinary`` or ``deploy``.
@@ -47,7 +47,7 @@ class Candidate:
     """
 
     label: str
-    make: Callable[[], nn.Module]
+    make: Callable[[], nn.Module | bytes]
     resolution: tuple[int, int]
     channels: int = 3
     form: str = "ordinary"
@@ -102,7 +102,7 @@ def measure(
     empty = [[blank(candidate, batch, plan, execution, clock) for candidate in candidates] for batch in plan.batches]
     found: list[Timing] = []
     with using_threads(execution.threads), memory.limited(device, unless=not all(runtime.bounded for runtime in used)):
-        modules: dict[object, nn.Module] = {}
+        modules: dict[object, nn.Module | bytes] = {}
         try:
             for candidate in candidates:
                 if candidate.module not in modules:
@@ -127,8 +127,8 @@ def settled(execution: Execution) -> tuple[torch.device, Execution]:
     return device, replace(execution, device=str(device))
 
 
-def made(candidate: Candidate, execution: Execution, seed: int) -> nn.Module:
-    """Return a module as it runs, with weights; random ones are seeded.
+def made(candidate: Candidate, execution: Execution, seed: int) -> nn.Module | bytes:
+    """Return a module as it runs, with weights, random ones seeded; or the bytes of an ONNX file.
 
     Raises:
         InputError: if it cannot be made, or its weights have no sizes yet.
@@ -137,6 +137,8 @@ def made(candidate: Candidate, execution: Execution, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             model = candidate.make()
+        if isinstance(model, bytes):
+            return model
         tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
         if any(is_lazy(tensor) for tensor in tensors):
             raise InputError(f"{candidate.label} has lazy modules, of no size before their first input: run it once")
@@ -168,7 +170,7 @@ def blank(candidate: Candidate, batch: int, plan: Plan, execution: Execution, cl
 
 def _at_batch(
     candidates: Sequence[Candidate],
-    modules: Mapping[object, nn.Module],
+    modules: Mapping[object, nn.Module | bytes],
     timings: Sequence[Timing],
     plan: Plan,
     baseline: int,

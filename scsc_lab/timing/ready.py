@@ -49,14 +49,15 @@ def warmed_up(source: Source, timing: Timing, plan: Plan, clock: Clock) -> tuple
     tried = layouts.compare(run_in, clock, plan.warm_up_seconds) if asked == "auto" else layouts.Layouts()
     layout = tried.faster if asked == "auto" else asked
     passes.clear()
-    source.model.zero_grad(set_to_none=True)
+    if runtime.takes == "module":
+        source.module.zero_grad(set_to_none=True)
 
     def fresh_pass() -> float:
         passes.append(run_in(layout))
         return clock.time(passes[0])
 
     if runtime.takes == "module":
-        peak = memory.peak(fresh_pass, torch.device(execution.device), memory.weight_bytes(source.model))
+        peak = memory.peak(fresh_pass, torch.device(execution.device), memory.weight_bytes(source.module))
     else:  # what holds the memory was allocated with the session, beside all that is done once
         fresh_pass()
         peak = memory.Memory(None, "")
@@ -92,12 +93,16 @@ def _checked(session: Session, source: Source, timing: Timing) -> float | None:
     """
     if timing.execution.train:
         return None
-    found = difference(source.reference, session.outputs())
+    outputs = session.outputs()
+    if isinstance(source.model, bytes) and "reference" not in vars(source):
+        source.reference = list(outputs)  # torch does not run it: the first that does is what others are held against
+    found = difference(source.reference, outputs)
     most = LARGEST_DIFFERENCE[timing.execution.dtype]
     if found is None or found > most:
         title = runtimes.title(timing.runtime)
         how = "of other shapes" if found is None else f"that differ by {found:.1%} of the largest, over {most:.2%}"
-        raise InputError(f"{timing.model}: {title} computes something else than torch: outputs {how}")
+        other = "the runtime before it" if isinstance(source.model, bytes) else "torch"
+        raise InputError(f"{timing.model}: {title} computes something else than {other}: outputs {how}")
     return found
 
 
