@@ -120,8 +120,8 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
     for group in _large_groups(networks):
         said = [column for column in columns if column.change is not None]
         bought = [one for one in said if one.better == "higher" and any(row.get(_first(one)) for row in group[1:])]
-        timed = [one for one in said if one.change is not None and one.change.how == "measured"]
-        costs = [*timed[:1], tables.MACS]  # the first column is of the usual runtime
+        times = [one for one in said if one.change is not None and one.change.how == "measured"]
+        costs = [*times[:1], tables.MACS]  # the first column is of the usual runtime
         for column in bought[-1:]:
             name = f"{file_name(column.word)}_of_{file_name(str(group[0]['model']))}"
             caption = f"{group[0]['model']} and what is put in: {_plain_name(column)} over time and MACs, 95% intervals"

@@ -13,7 +13,8 @@ import pytest
 from simulated import candidate
 from torch import nn
 
-from scsc_lab import InputError, runtimes
+from scsc_lab import InputError, api, runtimes
+from scsc_lab.cli import main
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Budget, Execution, Plan
 from scsc_lab.timing import breakdown, latency, ready
@@ -256,3 +257,14 @@ def test_torch_keeps_its_layout_while_others_are_made_ready():
     latency.measure([one, replace(one, runtime="onnxruntime")], last)
     assert set(seen) == {(True, True), (False, False)}
     assert seen[-1] == (False, False)
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_onnx_file_is_timed_in_the_runtimes_that_run_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    api.export("swin_pico", "one.onnx", depths=(1, 1, 1, 1))
+    found = api.latency("swin_pico", "one.onnx", runtimes=ALL, pairs=4, min_seconds=0.0, max_seconds=20.0)
+    timed = {(one.model, one.runtime) for one in found}
+    assert timed == {("swin_pico", name) for name in ALL} | {("one.onnx", name) for name in ALL[1:]}
+    assert main(["latency", "one.onnx", "--pairs", "2"]) == 2
+    assert "--runtime onnxruntime" in capsys.readouterr().err
