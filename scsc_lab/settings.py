@@ -142,6 +142,10 @@ class Plan:
         return found if alone else {**found, "runtimes": runtimes, "versions": versions}
 
 
+FIELD_WORDS = ("stage", "initialisations")
+"""Further words of a request that are about fields: of which stage, over how many initialisations."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a command was told about measuring; each metric takes from it what concerns it.
@@ -155,7 +159,7 @@ class Request:
         samples: images for each receptive field.
         seed: seed of everything drawn at random.
         seeds: random initialisations, or training runs, of each network; the metric's own number if ``None``.
-        options: further words of the user's, by key.
+        options: further words of the user's, by key: :data:`FIELD_WORDS`; the others are about training.
         runtimes: names of the runtimes that networks are timed in.
     """
 

@@ -36,7 +36,7 @@ def notes(rows: Sequence[Row], plan: Plan, *, self_test: bool = False, parts: bo
             )
         )
     if parts:
-        found.append(_OPERATORS if rows[0]["by"] == "operator" else _PARTS)
+        found.append(_OPERATORS if rows[0].get("by") == "operator" else _PARTS)
     if self_test:
         found += _noise(rows)
     found += _floor(rows)

@@ -15,7 +15,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Tell
 from scsc_lab.provenance import versions
 from scsc_lab.records import Row, file_name
-from scsc_lab.settings import Request
+from scsc_lab.settings import FIELD_WORDS, Request
 from scsc_lab.training.plan import SEEDS, Input, Training, plan
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _TOLD_EVERY = 10
 
 def configure(request: Request) -> Training:
     """Return how runs are made, from the words of the request: ``data``, ``recipe`` …, and ``recipe.KEY``."""
-    words = {key: value for key, value in request.options if "." not in key}
+    words = {key: value for key, value in request.options if "." not in key and key not in FIELD_WORDS}
     recipe = {key.removeprefix("recipe."): value for key, value in request.options if key.startswith("recipe.")}
     seeds = tuple(range(request.seed, request.seed + (request.seeds or SEEDS)))
     return Training(plan(words, recipe), seeds, request.device, request.threads)

@@ -57,12 +57,17 @@ def title(rows: Sequence[Row]) -> str:
     threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}" if row["device"] == "cpu" else ""
     asked = row["memory_format_asked"]
     order = f", {LAYOUTS[asked]}" if asked == "channels_last" else ""
-    used = dict.fromkeys((other.get("runtime", "torch"), other.get("runtime_title", "torch")) for other in rows)
+    used = dict.fromkeys((_runtime(other), other.get("runtime_title", "torch")) for other in rows)
     alone = {"torch": "eager", "compile": "compiled"} if len(used) == 1 else {}
     *others, last = (alone.get(name, str(title)) for name, title in used)
     how = f"{', '.join(others)} and {last}" if others else last
     how += ", forward and backward" if row["mode"] == "train" else ""
     return f"{row['device']}{threads}, {row['dtype']}{order}, {how}, batch {batches}, {sizes}"
+
+
+def _runtime(row: Row) -> str:
+    """Return what a row was timed in; rows that do not say are of torch, and say whether it was compiled."""
+    return str(row.get("runtime") or ("compile" if row.get("compile") else "torch"))
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -71,8 +76,8 @@ def table(rows: Sequence[Row]) -> Table:
     It has what a page has room for; rows hold more.
     """
     several = [BATCH] if len({row["batch"] for row in rows}) > 1 else []
-    elsewhere = {row.get("runtime", "torch") for row in rows} - {"torch"}
-    where = [RUNTIME] if len({row.get("runtime", "torch") for row in rows}) > 1 else []
+    elsewhere = {_runtime(row) for row in rows} - {"torch"}
+    where = [RUNTIME] if len({_runtime(row) for row in rows}) > 1 else []
     against = [column for column in COMPARED if column.key != "time_change"]
     to_torch = [replace(column, heading=f"to torch: {column.heading}") for column in TO_TORCH[1:3]] if elsewhere else []
     shown = (tables.MODEL, *where, *several, LAYOUT, MEDIAN, IQR, *against, *to_torch, STATUS)

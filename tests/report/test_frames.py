@@ -53,7 +53,8 @@ def test_changes_of_an_ablation_are_never_against_another_variant():
     frame = frames.Ablation.of(VARIANTS, (tables.PARAMS, tables.MACS))
     ax = frame.plot(ax=Figure().subplots())
     assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "c"]
-    assert {text.get_text() for text in ax.texts} == {"+100.0%", "−50.0%"}
+    assert {text.get_text() for text in ax.texts} == {"+100.0", "−50.0"}
+    assert ax.get_xlabel().endswith("(change in %)")
     assert r"c & 0.5000 & $-$50.0\%" in frame.to_latex()
     with pytest.raises(InputError, match="the full network of width is missing"):
         frame.iloc[1:].to_latex()

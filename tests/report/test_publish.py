@@ -226,7 +226,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        report.measure(run_info(arguments=[]), TINY, store, tmp_path, groups(), stop)
+        report.measure(run_info(arguments=[]), TINY, store, tmp_path, groups(), progress=stop)
     kept = len(RowStore(store.path).rows)
     assert kept > 0
     rows = report.measure(run_info(arguments=[]), TINY, RowStore(store.path), tmp_path, groups())
@@ -239,7 +239,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     ("arguments", "message"),
     [
         (["--from", "none.jsonl"], "no file 'none.jsonl'"),
-        (["--from", "bad.jsonl"], "is not the rows of a report"),
+        (["--from", "bad.jsonl"], "bad.jsonl: no row of a measurement"),
         (["--from", "torn.jsonl"], "torn.jsonl is no store of rows: line 1"),
         (["resnet18", "--from", "bad.jsonl"], "--from takes its networks from the rows"),
         (["--name", "../x"], "--name '../x'"),
