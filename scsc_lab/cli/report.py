@@ -174,6 +174,8 @@ def report(
     if mixers and groups:
         groups = studying.with_mixers(groups[0])
         effort = replace(effort, studies=())
+    elif groups:
+        effort = replace(effort, within=True)
     for note in named.notes if named else ():
         typer.echo(note, err=True)
     accuracy = folder / "accuracy" / evidence.ROWS  # where --pico writes

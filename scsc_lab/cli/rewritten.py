@@ -120,7 +120,7 @@ def _opened(path: Path) -> RowStore:
 
 def _copy_maps(rows: Sequence[Row], source: Path, target: Path) -> None:
     """Copy the maps that rows name from a folder where they are there; another map of the same name stays as it is."""
-    for name in dict.fromkeys(str(row["map_file"]) for row in rows if "map_file" in row):
+    for name in dict.fromkeys(str(row["map_file"]) for row in evidence.with_stages(rows) if "map_file" in row):
         there, copy = evidence.inside(source, name), evidence.inside(target, name)
         if not there.is_file():
             continue

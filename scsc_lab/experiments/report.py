@@ -36,6 +36,7 @@ _TIMED_STUDIES = ("components", "kernels")
 _FIELD = "erf"
 _TIME = "latency"
 _SIZE = "size"
+_PARTS = "parts"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Effort:
         words: what networks are compared by: words of :func:`scsc_lab.metrics.words`.
         forms: whether the networks of the paper are timed in their deploy forms too.
         timed: what is said about timing and fields in ablations; ``None``: there, costs are counted alone.
+        within: whether to tell what is inside each network: the MACs and time of its parts, the fields of all stages.
     """
 
     request: Request
@@ -55,6 +57,7 @@ class Effort:
     words: tuple[str, ...] = COMPARED
     forms: bool = False
     timed: Request | None = None
+    within: bool = False
 
 
 QUICK = Effort(Request(pairs=24, max_seconds=5.0, samples=6), ("components",))
@@ -84,13 +87,14 @@ class _Plan:
 
     comparisons: tuple[tuple[tuple[Network, ...], tuple[Network, ...], tuple[Task, ...]], ...]
     noise: tuple[Task, ...]
+    parts: tuple[Task, ...]
     fields: tuple[Task, ...]
     ablations: tuple[_Ablation, ...]
 
     def tasks(self) -> list[Task]:
         """Return every task, what may run beside others first."""
         studied = [task for own in self.ablations for task in ablate.tasks(own.variants, own.words, own.request)]
-        return [*studied, *(task for *_, own in self.comparisons for task in own), *self.noise, *self.fields]
+        return [*studied, *(task for *_, own in self.comparisons for task in own), *self.noise, *self.parts, *self.fields]
 
 
 def measure(
@@ -137,6 +141,8 @@ def measure(
         names = [str(task.networks[0]), f"{task.networks[0]}, again"]
         found = [{"model": name, **row} for name, row in zip(names, measured.rows[task], strict=True)]
         rows += _in_table("noise", [{"batch": effort.request.batch, **row} for row in found])
+    for task in plan.parts:
+        rows += [part for row in measured.rows[task] for part in _within(str(task.networks[0]), row)]
     for task in plan.fields:
         rows += [_field(task.networks[0], row, effort.request) for row in measured.rows[task]]
     for own_studies in plan.ablations:
@@ -162,11 +168,15 @@ def _plan(effort: Effort, groups: Sequence[Sequence[Network]] | None, folder: Pa
     wanted = [metric for metric in chosen if metric.name != _FIELD]
     drawn, timed = (any(metric.name == name for metric in chosen) for name in (_FIELD, _TIME))
     how = dataclasses.replace(metrics.registry()[_FIELD].configure(effort.request), maps=folder / "fields")
+    how = replace(how, stages=("all",)) if effort.within else how
     alone = metrics.registry()[_TIME].configure(replace(effort.request, runtimes=(runtimes.USUAL,)))
+    taken_apart = metrics.registry()[_PARTS].configure(effort.request)
+    every = [network for group in groups for network in group]
     return _Plan(
         tuple(_comparison(group, wanted, effort, forms=timed and ours and effort.forms) for group in groups),
         (Task(_TIME, (groups[0][0], groups[0][0]), alone),) if timed else (),
-        tuple(Task(_FIELD, (network,), how) for group in groups for network in group if drawn),
+        tuple(Task(_PARTS, (network,), taken_apart) for network in every if timed and effort.within),
+        tuple(Task(_FIELD, (network,), how) for network in every if drawn),
         tuple(found for network in ablated if variants.has_scsc(network) for found in _ablations(network, effort)),
     )
 
@@ -261,8 +271,19 @@ def _field(network: Network, row: Row, request: Request) -> Row:
     if "erf_failure" in row:
         reason = str(row["erf_failure"])
         return {"table": "missing", "model": str(network), "what": "receptive field", "reason": reason}
-    file = {"map_file": f"fields/{row['map_file']}"} if "map_file" in row else {}
-    return {"table": "field", "model": str(network), **row, "resolution": list(runner.resolution(network)), **file}
+    stages = {"stages": [{**stage, **_map_file(stage)} for stage in row["stages"]]} if "stages" in row else {}
+    size = {"resolution": list(runner.resolution(network))}
+    return {"table": "field", "model": str(network), **row, **size, **_map_file(row), **stages}
+
+
+def _map_file(row: Row) -> Row:
+    return {"map_file": f"fields/{row['map_file']}"} if "map_file" in row else {}
+
+
+def _within(model: str, row: Row) -> list[Row]:
+    if "parts_failure" in row:
+        return [{"table": "missing", "model": model, "what": "MACs and time by part", "reason": row["parts_failure"]}]
+    return _in_table("part", [{"model": model, **part} for part in row["parts"]])
 
 
 def _in_table(table: str, rows: Sequence[Row]) -> list[Row]:

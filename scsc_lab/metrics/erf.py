@@ -86,24 +86,41 @@ def fields(
 
 
 def measure(networks: Sequence[Network], settings: Protocol, tell: Tell) -> list[Row]:
-    """Return one row a network; one that has no map to draw a field from says why under ``erf_failure``."""
+    """Return one row a network, of the last of its stages that are asked for, with all of them under ``stages``.
+
+    A network that has no map to draw a field from says why under ``erf_failure``.
+    """
     from scsc_lab.analysis import mapfile
 
     rows: list[Row] = []
     for network in networks:
         tell(f"the receptive field of {network}")
         try:
-            field = fields(network, _of(network, settings))[-1]
+            found = fields(network, _of(network, settings))
         except InputError as error:  # a network without maps has all the rest
             rows.append({"erf_failure": str(error)})
             continue
-        row = {key: value for key, value in field.row().items() if key not in _ELSEWHERE}
-        row["initialisations"] = row.pop("seeds")  # which a trained network's row counts its runs under
+        each = [_row(field) for field in found]
         if settings.maps is not None:
-            row["map_file"] = f"{file_name(str(network))}.npz"
-            mapfile.save([field.condensed()], settings.maps / row["map_file"])
+            for row, field in zip(each, found, strict=True):
+                stage = "" if field is found[-1] else f", {field.setting.stage}"
+                row["map_file"] = f"{file_name(f'{network}{stage}')}.npz"
+                mapfile.save([field.condensed()], settings.maps / row["map_file"])
+        row = dict(each[-1])
+        if len(each) > 1:
+            row["stages"] = each
         rows.append(row)
     return rows
+
+
+def _stages(row: Row) -> list[Row]:
+    return list(row.get("stages") or ())
+
+
+def _row(field: Field) -> Row:
+    row = {key: value for key, value in field.row().items() if key not in _ELSEWHERE}
+    row["initialisations"] = row.pop("seeds")  # which a trained network's row counts its runs under
+    return row
 
 
 def _of(network: Network, settings: Protocol) -> Protocol:
@@ -165,7 +182,7 @@ def lacks(row: Row, settings: Protocol) -> bool:
     """Return whether a map is wanted that is not in its folder."""
     if settings.maps is None or "erf_failure" in row:
         return False
-    return not (settings.maps / file_name(str(row.get("map_file", "")))).is_file()
+    return not all((settings.maps / file_name(str(one.get("map_file", "")))).is_file() for one in (row, *_stages(row)))
 
 
 METRIC = Metric(

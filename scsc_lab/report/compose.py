@@ -22,6 +22,7 @@ from scsc_lab.report import (
     method,
     receptive_fields,
     tables,
+    within,
 )
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Maps, Paragraph, Picture, Section
 from scsc_lab.report.tables import Column, Table, with_changes
@@ -88,8 +89,10 @@ def _document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], not
         blocks = list(accuracies.section(with_runs, [row for row in ablated if row.get("runs")]))
         sections.append(Section(accuracies.TITLE, tuple(blocks)))
     sections += _latency(networks, _of(rows, "noise"))
+    if parts := _of(rows, "part"):
+        sections.append(Section(within.TITLE, within.parts(parts)))
     if fields:
-        sections.append(Section(findings.FIELDS, _fields(fields, folder)))
+        sections.append(Section(findings.FIELDS, (*_fields(fields, folder), *within.stages(fields, folder))))
     if ablated:
         bought = " and buys" if any(row.get("runs") for row in ablated) else ""
         sections.append(

@@ -74,6 +74,15 @@ def fields(folder: Path, rows: Sequence[Row]) -> list[Field]:
     return found
 
 
+def with_stages(rows: Sequence[Row]) -> list[Row]:
+    """Return rows, and behind that of a field those of the stages that it holds."""
+    found = []
+    for row in rows:
+        stages = row.get("stages")
+        found += [row, *(stage for stage in (stages if isinstance(stages, list) else ()) if isinstance(stage, dict))]
+    return found
+
+
 def inside(folder: Path, name: str) -> Path:
     """Return the path of a file in a folder or below it, from a name that comes from elsewhere.
 

@@ -52,7 +52,24 @@ def test_a_report_takes_what_compare_takes(here):
     for row in ablated:  # time and field stand beside the costs of components alone
         assert (row.get("median_seconds") is not None) == (row["study"] == "components")
         assert (row.get("r50") is not None) == (row["study"] == "components")
+    parts = [row for row in rows if row["table"] == "part" and row["model"] == "Ours"]
+    for by in ("stage", "module"):
+        own = [row for row in parts if row["by"] == by]
+        assert own[-1]["name"] == "total"
+        assert own[-1]["macs"] == networks[0]["macs"]
+        assert sum(row["macs"] for row in own[:-1]) == own[-1]["macs"]
+        assert sum(row["median_seconds"] for row in own[:-1]) == pytest.approx(own[-1]["median_seconds"])
+    (field,) = [row for row in rows if row["table"] == "field" and row["model"] == "Ours"]
+    assert field["stages"][-1]["r50"] == field["r50"]
+    maps = [stage["map_file"] for stage in field["stages"]]
+    assert len(set(maps)) == len(maps) > 1
+    assert all((here / "reports" / "quick" / name).is_file() for name in maps)
     text = (here / "reports" / "quick" / "README.md").read_text()
+    assert "## Where MACs and time go" in text
+    assert "Ours by module" in text
+    assert "All stages of Ours" in text
+    assert main(["report", "--from", "reports/quick/rows.jsonl", "--name", "copy"]) == 0
+    assert all((here / "reports" / "copy" / name).is_file() for name in maps)
     assert "Its modules: kernels 3,5." in text
     assert "Δ r(50%), points" in text
     assert size(here / "reports" / "quick" / "latency.png")[0] == round(84 / 25.4 * 200)
