@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
-_BLOCK = re.compile(r"^```\n\$ scsc-lab (?P<words>[^\n]+)\n(?P<output>(?!\$).+?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```\n\$ scsc-lab (?P<words>[^\n]+)\n(?P<output>(?![$`]).+?)^```$", re.MULTILINE | re.DOTALL)
 _TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 
 

@@ -63,7 +63,9 @@ def rows(stores: Sequence[RowStore], reports: Sequence[Sequence[Row]], run: RunI
     header = _header(run, everything, reports)
     if not found and not reports:
         named = " and ".join(str(store.path) for store in stores)
-        raise InputError(f"{named}: no row of a measurement: name stores of ablate, train or compare, or rows of reports")
+        raise InputError(
+            f"{named}: no row of a measurement: name stores of ablate, train or compare, or rows of reports"
+        )
     made = _joined([row for report in reports for row in report[1:]])
     compared: list[Row] = []
     ablated: list[Row] = []

@@ -31,7 +31,7 @@ COMPARED = ("params", "macs", "activations", "latency", "erf", "top1")
 
 _COUNTED = ("params", "macs", "activations", "bytes")
 _TIMED_STUDIES = ("components", "kernels")
-"""Studies whose variants are timed, and their fields measured, too: the others would take an hour."""
+"""Studies of the first network whose variants are timed, and their fields measured, too: all would take an hour."""
 
 _FIELD = "erf"
 _TIME = "latency"
@@ -48,7 +48,8 @@ class Effort:
         studies: ablations that are made of networks with SCSC, if any.
         words: what networks are compared by: words of :func:`scsc_lab.metrics.words`.
         forms: whether the networks of the paper are timed in their deploy forms too.
-        timed: what is said about timing and fields in ablations; ``None``: there, costs are counted alone.
+        timed: what is said about timing and fields in the main studies of the first network that is ablated; ``None``:
+            there, too, costs are counted alone.
         within: whether to tell what is inside each network: the MACs and time of its parts, the fields of all stages.
     """
 
@@ -94,7 +95,13 @@ class _Plan:
     def tasks(self) -> list[Task]:
         """Return every task, what may run beside others first."""
         studied = [task for own in self.ablations for task in ablate.tasks(own.variants, own.words, own.request)]
-        return [*studied, *(task for *_, own in self.comparisons for task in own), *self.noise, *self.parts, *self.fields]
+        return [
+            *studied,
+            *(task for *_, own in self.comparisons for task in own),
+            *self.noise,
+            *self.parts,
+            *self.fields,
+        ]
 
 
 def measure(
@@ -172,12 +179,13 @@ def _plan(effort: Effort, groups: Sequence[Sequence[Network]] | None, folder: Pa
     alone = metrics.registry()[_TIME].configure(replace(effort.request, runtimes=(runtimes.USUAL,)))
     taken_apart = metrics.registry()[_PARTS].configure(effort.request)
     every = [network for group in groups for network in group]
+    studied = [network for network in ablated if variants.has_scsc(network)]
     return _Plan(
         tuple(_comparison(group, wanted, effort, forms=timed and ours and effort.forms) for group in groups),
         (Task(_TIME, (groups[0][0], groups[0][0]), alone),) if timed else (),
         tuple(Task(_PARTS, (network,), taken_apart) for network in every if timed and effort.within),
         tuple(Task(_FIELD, (network,), how) for network in every if drawn),
-        tuple(found for network in ablated if variants.has_scsc(network) for found in _ablations(network, effort)),
+        tuple(found for network in studied for found in _ablations(network, effort, timed=network is studied[0])),
     )
 
 
@@ -211,15 +219,15 @@ def _not_timed(request: Request) -> list[Row]:
     ]
 
 
-def _ablations(network: Network, effort: Effort) -> list[_Ablation]:
-    """Return a network's studies: first those whose variants are timed, too."""
-    extra = [word for word in (_TIME, _FIELD) if word in effort.words and effort.timed is not None]
-    timed = [study for study in effort.studies if study in _TIMED_STUDIES and extra]
-    counted = [study for study in effort.studies if study not in timed]
+def _ablations(network: Network, effort: Effort, *, timed: bool) -> list[_Ablation]:
+    """Return a network's studies: first those whose variants are timed, too, if any are."""
+    extra = [word for word in (_TIME, _FIELD) if word in effort.words and effort.timed is not None and timed]
+    beside = [study for study in effort.studies if study in _TIMED_STUDIES and extra]
+    counted = [study for study in effort.studies if study not in beside]
     base = effort.request
     how = replace(effort.timed or base, seed=base.seed, device=base.device, threads=base.threads)
     found = []
-    for studies, words, request in ((timed, (*_COUNTED, *extra), how), (counted, _COUNTED, base)):
+    for studies, words, request in ((beside, (*_COUNTED, *extra), how), (counted, _COUNTED, base)):
         if studies:
             found.append(_Ablation(_variants(network, studies), words, request))
     return found
