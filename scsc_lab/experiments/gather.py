@@ -62,10 +62,8 @@ def rows(stores: Sequence[RowStore], reports: Sequence[Sequence[Row]], run: RunI
     everything = [row for store in stores for row in store.rows]
     header = _header(run, everything, reports)
     if not found and not reports:
-        named = " and ".join(str(store.path) for store in stores)
-        raise InputError(
-            f"{named}: no row of a measurement: name stores of ablate, train or compare, or rows of reports"
-        )
+        named = " and ".join(str(store.path) for store in stores) or "no store"
+        raise InputError(f"no row in {named} is one of a measurement: name stores of ablate, train or compare")
     made = _joined([row for report in reports for row in report[1:]])
     compared: list[Row] = []
     ablated: list[Row] = []

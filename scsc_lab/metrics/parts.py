@@ -1,4 +1,4 @@
-"""Where MACs and time go inside a network: its stages and its modules. It has no column: a report has tables of them."""
+"""Where MACs and time go inside a network: its stages and its modules. It has no column: reports have tables."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 TITLE = "Where MACs and time go"
 
 _NOTES = (
-    "Parts are timed inside the pass, in turn with passes that are not watched, which give the total: each has its median "
-    "share of a watched pass. Unexplained: the total less the parts.",
+    "Parts are timed inside the pass, in turn with passes that are not watched, which give the total: each has its "
+    "median share of a watched pass. Unexplained: the total less the parts.",
 )
 
 

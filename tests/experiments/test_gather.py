@@ -100,7 +100,7 @@ def test_several_stores_become_one_report_without_torch(tmp_path, monkeypatch):
     [
         (["--from", "a.jsonl", "--from", "b.jsonl"], "several files become one report: say what it is called"),
         (["--from", "none.jsonl"], "no file 'none.jsonl'"),
-        (["--from", "strange.jsonl"], "no row is one of a measurement"),
+        (["--from", "strange.jsonl"], "no row in strange.jsonl is one of a measurement"),
         (["--from", "lacking.jsonl"], "has no curve"),
         (["--from", "a.jsonl", "--name", "mine"], "is another report"),
         (["--from", "a.jsonl", "--probe", "a.jsonl"], "--probe goes with the rows of one report"),
@@ -167,5 +167,5 @@ def test_the_probe_goes_on_and_needs_no_weights_once_it_is_done(tmp_path, monkey
 
 
 def test_rows_of_nothing_are_refused(tmp_path):
-    with pytest.raises(InputError, match="no row is one of a measurement"):
+    with pytest.raises(InputError, match="no row in no store is one of a measurement"):
         gather.rows([], [], run_info())

@@ -239,7 +239,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     ("arguments", "message"),
     [
         (["--from", "none.jsonl"], "no file 'none.jsonl'"),
-        (["--from", "bad.jsonl"], "bad.jsonl: no row of a measurement"),
+        (["--from", "bad.jsonl"], "no row in bad.jsonl is one of a measurement"),
         (["--from", "torn.jsonl"], "torn.jsonl is no store of rows: line 1"),
         (["resnet18", "--from", "bad.jsonl"], "--from takes its networks from the rows"),
         (["--name", "../x"], "--name '../x'"),
