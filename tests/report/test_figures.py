@@ -142,7 +142,7 @@ def test_profiles_rise_to_the_whole_and_their_intervals_hold_them():
             assert x - 1e-9 <= ends.max()
 
 
-def test_rows_give_intervals_to_maps_that_carry_none_each_to_its_own_weights():
+def test_rows_give_intervals_to_maps_that_carry_none_each_to_its_own_weights_and_stage():
     def bands(rows):
         condensed = [field(name).condensed() for name in NAMES[:2]]
         (axis,) = erf.draw(condensed, FigureOptions(panels="profiles"), rows).axes
@@ -157,6 +157,7 @@ def test_rows_give_intervals_to_maps_that_carry_none_each_to_its_own_weights():
     at = np.interp([0.3, middle], squares.areas, squares.half_sides)
     assert alone[:, 0].max() == pytest.approx(squares.half_sides[-1] * at[0] / at[1])
     assert not bands([{**untrained, "weights": "file"}])
+    assert not bands([{**untrained, "stage": "another"}])
 
 
 def test_latency_has_names_at_the_axis_ratios_against_something_and_a_panel_an_input_size():

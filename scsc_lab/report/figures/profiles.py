@@ -59,10 +59,10 @@ def draw(panel: Any, measured: Sequence[Field], names: Sequence[str], rows: Sequ
 
 
 def _row(rows: Sequence[Row], field: Field) -> Row:
-    """Return the row of a field: of its network, with its weights."""
+    """Return the row of a field: of its network and stage, with its weights."""
     setting = field.setting
-    own = [row for row in rows if row.get("model") == setting.model]
-    return next((row for row in own if row.get("weights", setting.weights) == setting.weights), {})
+    said = {"model": setting.model, "stage": setting.stage, "weights": setting.weights}
+    return next((row for row in rows if all(row.get(key, own) == own for key, own in said.items())), {})
 
 
 def _band(row: Row, squares: Squares, masses: Array, parts: Array) -> tuple[Any, Any]:
