@@ -235,7 +235,8 @@ def _ablations(rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> 
 def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> tuple[Block, ...]:
     from scsc_lab.report.figures import ablation
 
-    shown = [column for column in columns if column.change is not None and tables.filled([column], rows)]
+    asked = [column for column in columns if column.question or str(column.key) not in findings.FIELD]
+    shown = [column for column in asked if column.change is not None and tables.filled([column], rows)]
     full = rows[0]
     absolute = ", ".join(
         f"{(column.name or column.heading).partition(' (')[0]} {column.cell(full)} {findings.unit(column)}".rstrip()

@@ -122,13 +122,12 @@ def _draw_panel(
             panel.plot([low, high], [position, position], color=colour, linewidth=1.6)
         face = "white" if colour == _SPENT else colour  # hollow, for readers without colour
         panel.plot(value, position, "o", color=colour, markerfacecolor=face, markersize=3.5)
-        beyond = max((one for one in (value, high) if one is not None), key=abs) if value >= 0 else min(value, low or 0)
-        panel.annotate(
+        panel.annotate(  # to the right of the line, so that no number stands on the names to the left of it
             _written(value, change),
-            (beyond, position),
-            xytext=(4 if value >= 0 else -4, 0),
+            (max(0.0, value, high or 0.0), position),
+            xytext=(4, 0),
             textcoords="offset points",
-            ha="left" if value >= 0 else "right",
+            ha="left",
             va="center",
             fontsize=style.POINTS,
         )
@@ -137,7 +136,9 @@ def _draw_panel(
     panel.tick_params(left=False)
     panel.locator_params(axis="x", nbins=3)
     panel.set_xlim(*_limits([change_of(row, change) for row in all_], room))
-    panel.set_xlabel(f"{(column.name or column.heading).partition(' (')[0]}\n({_unit(change)})", linespacing=1.0)
+    panel.set_xlabel(
+        f"{(column.name or column.heading).partition(' (')[0].partition(', ')[0]}\n({_unit(change)})", linespacing=1.0
+    )
 
 
 def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[float, float]:
@@ -145,13 +146,8 @@ def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[f
     ends = [end for one in changes for end in one if end is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     span = (high - low) or 1.0
-    share = min(_VALUE_INCHES / max(room, 0.1), 0.3)
-    sides = (low < 0) + (high > 0) or 1
-    margin = span * share / max(1 - sides * share, 0.1)
-    return (
-        low - margin if low < 0 else low - 0.03 * span,
-        high + margin if high > 0 or low == 0 else high + 0.03 * span,
-    )
+    share = min(_VALUE_INCHES / max(room, 0.1), 0.45)
+    return low - 0.09 * span, high + span * share / (1 - share)
 
 
 def change_of(row: Row, change: Change) -> tuple[float | None, float | None, float | None]:

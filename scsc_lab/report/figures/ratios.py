@@ -20,6 +20,9 @@ _ROOM = 0.4
 _WITH_INTERVAL = 3
 """Numbers of a ratio that has its interval behind it."""
 
+_BASELINES = "baselines"
+"""What the deploy forms of baselines are called."""
+
 _MARGIN = 1.25
 _TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 
@@ -102,10 +105,14 @@ def _marks(axes: Any, row: Row, found: Sequence[tuple[Column, float, list[float]
 
 
 def _name(axes: Any, drawn: Sequence[tuple[Row, Any]]) -> None:
-    """Write each network's name beside its marks, once for both of its forms, where there is room."""
-    written: dict[str, Any] = {}
+    """Write each network's name beside its marks, once for both of its forms, where there is room.
+
+    The deploy forms of baselines lie on each other, and have one name together.
+    """
+    written: dict[str, list[Any]] = {}
     for row, found in drawn:
-        written.setdefault(str(row.get("ordinary") or row["model"]), found)
+        name = str(row.get("ordinary") or row["model"])
+        written.setdefault(_BASELINES if name == row.get("baseline") else name, []).extend(found)
     for name, found in written.items():
         macs = found[0][1]
         low = min(times[0] for _, _, times in found)
