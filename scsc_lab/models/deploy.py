@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ def deploy(model: nn.Module, input_shape: Sequence[int] | None = None) -> nn.Mod
     if isinstance(deployed, DilatedReparam):
         return deployed.merged()
     folded = _fold(deployed, input_shape)
-    if not _fuse(deployed) + folded:
+    if not _fuse(deployed, {}) + folded:
         raise InputError(
             f"{type(model).__name__} has no deploy form: no SCSC module, no BatchNorm behind a convolution"
         )
@@ -74,14 +74,40 @@ def _fold(model: nn.Module, input_shape: Sequence[int] | None) -> int:
         except Exception:  # it does not take this input: another size is tried
             continue
         found = [pair for pair in found if not pair[0].startswith(fused)]
+        folded: list[dict[nn.Module, nn.Module]] = []
         for first, second in found:
             conv, norm = model.get_submodule(first), model.get_submodule(second)
             assert isinstance(conv, nn.Conv2d)
             assert isinstance(norm, nn.BatchNorm2d)
-            model.set_submodule(first, fuse_conv_bn_eval(conv, norm))
-            model.set_submodule(second, nn.Identity())
-        return len(found)
+            folded.append({conv: fuse_conv_bn_eval(conv, norm), norm: nn.Identity()})
+            _put(model, folded[-1])
+        still = _called(model, x, [old for pair in folded for old in pair])
+        kept = [pair for pair in folded if still.isdisjoint(pair)]
+        for pair in folded:
+            if pair not in kept:
+                _put(model, {new: old for old, new in pair.items()})
+        return len(kept)
     return 0
+
+
+def _put(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> None:
+    """Put modules in the place of others, under each of the names that these have."""
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module in new:
+            model.set_submodule(name, new[module])
+
+
+def _called(model: nn.Module, x: Tensor, modules: Sequence[nn.Module]) -> set[nn.Module]:
+    """Return which of some modules a pass calls: those that were replaced, but are in a plain list too, say."""
+    found: set[nn.Module] = set()
+    hooks = [module.register_forward_pre_hook(lambda module, _: found.add(module)) for module in modules]
+    try:
+        with torch.no_grad():
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 class FusedSCSCSwinBlock(nn.Module):
@@ -90,10 +116,10 @@ class FusedSCSCSwinBlock(nn.Module):
     def __init__(self, block: SCSCSwinBlock) -> None:
         super().__init__()
         self.scsc = FusedSCSC(block.scsc)
-        with torch.no_grad():
-            _fold_into_linear(block.bn, block.mlp.fc1)
-            self.expand = FusedPointwise(_as_convolution(block.mlp.fc1), activation=True)
-            self.contract = FusedPointwise(_as_convolution(block.mlp.fc2))
+        expand = _as_convolution(block.mlp.fc1)
+        _fold_into(expand, block.bn)
+        self.expand = FusedPointwise(expand, activation=True)
+        self.contract = FusedPointwise(_as_convolution(block.mlp.fc2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output map, ``(N, H, W, C)`` to the same."""
@@ -105,21 +131,35 @@ class FusedSCSCSwinBlock(nn.Module):
         return x
 
 
-def _fuse(module: nn.Module) -> int:
-    """Fuse what is inside a module, in place; return how many things were."""
+def _fuse(module: nn.Module, known: dict[nn.Module, nn.Module | None]) -> int:
+    """Fuse what is inside a module, in place; return how many things were.
+
+    Args:
+        module: the module.
+        known: what was made of each module so far: one that is used in several places stays one.
+    """
     found = 0
-    for name, child in module.named_children():
-        if isinstance(child, SCSCSwinBlock):
-            setattr(module, name, FusedSCSCSwinBlock(child))
-        elif isinstance(child, SCSC):
-            setattr(module, name, FusedSCSC(child))
-        elif isinstance(child, DilatedReparam):
-            setattr(module, name, child.merged())
-        else:
-            found += _fuse(child)
+    for name, child in list(module._modules.items()):
+        if child is None:
             continue
-        found += 1
+        if child not in known:
+            known[child] = _fused(child)
+        whole = known[child]
+        if whole is None:
+            found += _fuse(child, known)
+        else:
+            setattr(module, name, whole)
+            found += 1
     return found
+
+
+def _fused(module: nn.Module) -> nn.Module | None:
+    """Return what is made of a module that is fused as a whole, ``None`` for any other; it is not changed."""
+    if isinstance(module, SCSCSwinBlock):
+        return FusedSCSCSwinBlock(module)
+    if isinstance(module, SCSC):
+        return FusedSCSC(module)
+    return module.merged() if isinstance(module, DilatedReparam) else None
 
 
 def _as_convolution(linear: nn.Linear) -> nn.Conv2d:
@@ -130,11 +170,13 @@ def _as_convolution(linear: nn.Linear) -> nn.Conv2d:
     return conv
 
 
-def _fold_into_linear(norm: nn.BatchNorm2d, linear: nn.Linear) -> None:
-    """Fold a BatchNorm into the linear layer behind it, in place."""
+@torch.no_grad()
+def _fold_into(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Fold a BatchNorm into the 1×1 convolution with a bias behind it, in place."""
+    assert conv.bias is not None
     assert norm.running_var is not None
     assert norm.running_mean is not None
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     shift = norm.bias - norm.running_mean * scale
-    linear.bias.add_(linear.weight @ shift)
-    linear.weight.mul_(scale)
+    conv.bias.add_(conv.weight.flatten(1) @ shift)
+    conv.weight.mul_(scale[:, None, None])

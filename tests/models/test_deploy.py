@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,10 +13,12 @@ from test_scsc import modules, randomised
 from torch import nn
 
 from scsc_lab import SCSC, InputError, build
+from scsc_lab.architectures.specs import SCSCSpec
 from scsc_lab.counting.count import count
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.fused import FusedSCSC
 from scsc_lab.models.deploy import deploy
+from scsc_lab.models.swin import SCSCSwinBlock
 
 
 def with_statistics(model: nn.Module) -> nn.Module:
@@ -224,6 +228,76 @@ def test_what_a_pass_shows_is_folded_whatever_its_names(forward):
     deployed = deploy(model, (1, 3, 9, 9))
     assert isinstance(deployed.bn1, nn.Identity)
     torch.testing.assert_close(deployed(x.clone()), model(x.clone()), rtol=1e-4, atol=1e-4)
+
+
+class Blocks(nn.Module):
+    """Blocks of SCSC-Swin one after the other, in token maps."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x):
+        x = x.permute(0, 2, 3, 1)
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+def block():
+    return SCSCSwinBlock(8, 16, SCSCSpec((3, 5), 2), 0.0)
+
+
+def sharing(name):
+    first, second = block(), block()
+    setattr(second, name, getattr(first, name))
+    return Blocks(first, second)
+
+
+def tying():
+    first, second = block(), block()
+    second.mlp.fc1.weight = first.mlp.fc1.weight
+    return Blocks(first, second)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Blocks(*[block()] * 2),
+        lambda: (lambda one: Blocks(nn.Sequential(one), nn.Sequential(one)))(block()),
+        *(functools.partial(sharing, name) for name in ("mlp", "bn", "scsc")),
+        tying,
+    ],
+)
+def test_blocks_that_share_something_are_fused_each_by_itself(make):
+    model = with_statistics(make().eval())
+    x = torch.randn(2, 8, 5, 7)
+    deployed = deploy(model)
+    torch.testing.assert_close(deployed(x), model(x), rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in deployed.modules())
+
+
+def with_a_second_name(held):
+    model = Pair(lambda self, x: self.bn1(self.held[0](x)))
+    model.held = held([model.conv1, model.bn1])
+    return model
+
+
+def with_a_second_name_of_the_norm(held):
+    model = Pair(lambda self, x: self.held[1](self.conv1(x)))
+    model.held = held([model.conv1, model.bn1])
+    return model
+
+
+@pytest.mark.parametrize("make", [with_a_second_name, with_a_second_name_of_the_norm])
+@pytest.mark.parametrize("held", [nn.ModuleList, list])
+def test_what_is_called_by_another_name_than_its_first_is_folded_whole_or_not_at_all(make, held):
+    plain = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))  # something that can be folded
+    model = with_statistics_of_any(nn.Sequential(plain, make(held)).eval())
+    x = torch.randn(2, 3, 9, 9)
+    deployed = deploy(model)
+    torch.testing.assert_close(deployed(x), model(x), rtol=1e-4, atol=1e-4)
+    assert isinstance(deployed[1].bn1, nn.Identity if held is nn.ModuleList else nn.BatchNorm2d)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
