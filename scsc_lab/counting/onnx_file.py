@@ -13,8 +13,10 @@ from scsc_lab.errors import InputError
 MOST_BYTES = 2**31
 """What one file of protobuf can hold."""
 
+MOST_ELEMENTS = 2**48
+"""Elements of the largest tensor that is believed."""
+
 _MOST_NODES = 1_000_000
-_MOST_ELEMENTS = 2**48
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def image(model: Any, path: Path) -> Image:
         takes = "; ".join(f"{value.name} ({len(dims)} sides)" for value, dims in zip(inputs, shapes, strict=True))
         raise InputError(f"{path} takes {takes or 'nothing'}; networks are counted that take one image, N×C×H×W")
     sides = [int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in shapes[0]]
+    if math.prod(side or 1 for side in sides) > MOST_ELEMENTS:
+        raise InputError(f"{path} takes an image of impossible sides, {'×'.join(str(side or '?') for side in sides)}")
     return Image(inputs[0].name, (sides[0], sides[1], sides[2], sides[3]))
 
 
@@ -79,7 +83,7 @@ def _check_tensor(tensor: Any, path: Path) -> None:
 
     name = tensor.name or "a tensor"
     elements = math.prod(tensor.dims)
-    if any(side < 0 for side in tensor.dims) or elements > _MOST_ELEMENTS:
+    if any(side < 0 for side in tensor.dims) or elements > MOST_ELEMENTS:
         raise InputError(f"{path}: {name} has impossible sides, {'×'.join(map(str, tensor.dims))}")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         entries = {entry.key: entry.value for entry in tensor.external_data}

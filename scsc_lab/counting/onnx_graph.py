@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ _NO_PARAMETERS: Mapping[str, tuple[int, ...]] = {
 class OnnxGraph(nn.Module):
     """An ONNX file that can be counted: no values, no arithmetic, every operator in torch's words.
 
-    Parameters are the file's floating-point (or quantised) tensors that an operator multiplies or adds: not the
-    statistics of BatchNorm, not single numbers without a side, and not what torch's exporter calls a buffer or a
-    constant. They belong to the modules that their names speak of, and so do the operators of torch's exporter.
+    Parameters are what torch's exporter calls so. In a file that does not say, they are the floating-point (or
+    quantised) tensors that an operator multiplies or adds: not the statistics of BatchNorm, and not single numbers
+    without a side. They belong to the modules that their names speak of, and so do the operators of torch's exporter.
 
     Args:
         path: the file.
@@ -69,7 +70,7 @@ class OnnxGraph(nn.Module):
         used = _used_as_parameters(self.graph.graph)
         scopes = {_scope(node) for node in self.graph.graph.node}
         for tensor in self.graph.graph.initializer:
-            self._add(tensor, is_parameter=tensor.name in used and _is_learnt(tensor))
+            self._add(tensor, is_parameter=_is_learnt(tensor, used))
         for scope in sorted(scopes):
             self._place(scope)
         self.eval()
@@ -113,7 +114,15 @@ class OnnxGraph(nn.Module):
                     f"{self.path}: {node.op_type} {node.name!r} reads {missing!r}, which nothing before it gives: "
                     "the graph is cyclic, out of order or cut off"
                 )
-            found = self._placed(_scope(node), functools.partial(self._result, node, values, opsets, outer, depth))
+            work = functools.partial(self._result, node, values, opsets, outer, depth)
+            try:
+                found = self._placed(_scope(node), work)
+            except InputError:
+                raise
+            except Exception as error:  # inputs and attributes that the operator needs are not there, or are odd
+                raise InputError(
+                    f"{self.path}: {node.op_type} {node.name!r} cannot be counted: {last_line(error)}"
+                ) from None
             for name, value in zip(node.output, found, strict=False):
                 if name:
                     values[name] = value if value is not None else values.get(f"declared {name}")
@@ -192,7 +201,7 @@ class OnnxGraph(nn.Module):
         value = _value(tensor)
         self._known[tensor.name] = value
         if is_parameter:
-            scope = tensor.name.rpartition(".")[0] if all(tensor.name.split(".")) else ""
+            scope = _module(tensor.name.rpartition(".")[0]) if _module(tensor.name) else ""
             module = self._place(scope) if scope else self
             parameter = nn.Parameter(on_meta(value), requires_grad=False)
             module._parameters[f"tensor_{len(module._parameters)}"] = parameter
@@ -240,18 +249,28 @@ def _all_nodes(graph: Any) -> Iterator[Sequence[Any]]:
                 yield from _all_nodes(attribute.g)
 
 
-def _is_learnt(tensor: Any) -> bool:
-    """Return whether a tensor may be learnt: numbers along a side, not said to be anything else by who wrote them."""
-    kind = next((entry.value for entry in tensor.metadata_props if entry.key == _KIND), "PARAMETER")
+def _is_learnt(tensor: Any, used: Container[str]) -> bool:
+    """Return whether a tensor is learnt: if who wrote the file does not say, numbers along a side that something uses.
+
+    Args:
+        tensor: a tensor of the file.
+        used: names of those that some operator reads as what is learnt.
+    """
+    kind = next((entry.value for entry in tensor.metadata_props if entry.key == _KIND), "")
+    if kind:
+        return kind == "PARAMETER"
     element = np.dtype(_element(tensor.data_type))
     whole = element.kind in "iu" and element.itemsize > 1
-    return kind == "PARAMETER" and len(tensor.dims) > 0 and not whole and element.kind != "b"
+    return tensor.name in used and len(tensor.dims) > 0 and not whole and element.kind != "b"
 
 
 def _element(kind: int) -> Any:
     import onnx
 
-    return onnx.helper.tensor_dtype_to_np_dtype(kind)
+    try:
+        return onnx.helper.tensor_dtype_to_np_dtype(kind)
+    except KeyError:
+        raise InputError(f"an ONNX file of no known element type: {kind}") from None
 
 
 def _torch_element(kind: int) -> torch.dtype:
@@ -275,6 +294,8 @@ def _declared(value: Any) -> Tensor | None:
     kind = value.type.tensor_type
     sides = [int(dim.dim_value) for dim in kind.shape.dim if dim.HasField("dim_value")]
     if not kind.HasField("shape") or len(sides) != len(kind.shape.dim) or any(side < 0 for side in sides):
+        return None
+    if math.prod(sides) > onnx_file.MOST_ELEMENTS:
         return None
     return torch.empty(sides, dtype=_torch_element(kind.elem_type), device=META)
 
@@ -323,7 +344,13 @@ def _scope(node: Any) -> str:
         return ""
     inside = names[:-1] if isinstance(names, list) else []
     name = inside[-1] if inside else ""
-    return name if isinstance(name, str) and all(name.split(".")) else ""
+    return _module(name) if isinstance(name, str) else ""
+
+
+def _module(name: str) -> str:
+    """Return a name if it may be that of a module: parts between dots, not too many; else nothing."""
+    parts = name.split(".")
+    return name if all(parts) and len(parts) <= _DEEPEST else ""
 
 
 _LONGEST_SCOPES = 10_000

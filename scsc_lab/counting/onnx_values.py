@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from scsc_lab.counting.layout import META
+from scsc_lab.counting.onnx_file import MOST_ELEMENTS
 from scsc_lab.errors import InputError
 
 MOST_KNOWN = 1024
 """Elements up to which the values of a tensor are followed: shapes, axes, scales. Larger ones are known by shape."""
-
-_MOST_ELEMENTS = 2**48
 
 Value = np.ndarray | Tensor | None
 """Numbers; or a tensor without storage; or nothing, behind an operator that nothing is known of."""
@@ -143,7 +142,7 @@ def _stand_in(kind: Any) -> Tensor | None:
     dims = kind.tensor_type.shape.dim if kind is not None and kind.tensor_type.HasField("shape") else None
     if dims is None or not all(dim.HasField("dim_value") for dim in dims):
         return None
-    if math.prod(int(dim.dim_value) for dim in dims) > _MOST_ELEMENTS:
+    if math.prod(int(dim.dim_value) for dim in dims) > MOST_ELEMENTS:
         raise InputError(f"a result has impossible sides, {'×'.join(str(dim.dim_value) for dim in dims)}")
     dtype = torch_type(onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type))
     return torch.empty([int(dim.dim_value) for dim in dims], dtype=dtype, device=META)

@@ -159,9 +159,23 @@ def growing():
     )
 
 
+def of_no_type():
+    given = conv()
+    given.graph.input[0].type.tensor_type.elem_type = 777
+    return given
+
+
+def branchless():
+    return model([node("If", ["c"], ["y"])], {"c": np.array(True)})
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (of_no_type, "no known element type: 777"),
+        (lambda: model([node("Relu", ["x"], ["y"])], shape=(1, 2**61, 8, 6)), "takes an image of impossible sides"),
+        (branchless, "If '' cannot be counted"),
+        (lambda: model([node("Shape", [], ["y"])]), "Shape '' cannot be counted"),
         (lambda: b"", "holds no ONNX graph"),
         (lambda: b"this is a text, no model\n" * 20, "is no ONNX file"),
         (lambda: conv().SerializeToString()[:-40], "is no ONNX file, or not the whole of one"),
@@ -180,6 +194,14 @@ def test_hostile_files_end_in_one_line(make, message, tmp_path, capsys):
     assert main(["flops", str(path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_names_of_many_parts_and_declared_sides_that_cannot_be_are_not_believed(tmp_path):
+    name = ".".join("a" * 20_000)
+    given = model([node("Conv", ["x", name], ["y"])], {name: weights(4, 4, 1, 1)})
+    given.graph.value_info.append(helper.make_tensor_value_info("y", FLOAT, (2**62, 2**62)))
+    found = count(given, tmp_path)
+    assert (found.macs, found.params) == (POSITIONS * 16, 16)
 
 
 def test_a_file_that_is_not_there_is_one_line():
