@@ -74,9 +74,16 @@ def require_onnxruntime() -> None:
 
 
 def in_torch(data: bytes) -> Run:
-    """Return passes of a ``.pt2`` file's bytes, loaded by ``torch.export``."""
-    with quiet():
-        module: Any = torch.export.load(io.BytesIO(data)).module()
+    """Return passes of a ``.pt2`` file's bytes, loaded by ``torch.export``.
+
+    Raises:
+        InputError: if it cannot load them.
+    """
+    try:
+        with quiet():
+            module: Any = torch.export.load(io.BytesIO(data)).module()
+    except Exception as error:  # what its own format cannot hold shows here
+        raise InputError(f"torch.export refuses what it wrote itself: {last_line(error)}") from error
 
     def run(inputs: Sequence[Tensor]) -> list[Tensor]:
         with quiet(), torch.no_grad():
@@ -103,7 +110,7 @@ def agreement(run: Run, model: nn.Module, inputs: Sequence[Sequence[Tensor]]) ->
         if not all(bool(y.isfinite().all()) for y in expected):
             raise InputError("its own output on random input is not finite, so that nothing can be compared with it")
         try:
-            found = run(given)
+            found = run([x.clone() for x in given])
         except Exception as error:  # whatever the runtime raises
             raise InputError(f"what was written does not run: {last_line(error)}") from error
         if [y.shape for y in found] != [y.shape for y in expected]:
@@ -127,7 +134,7 @@ def agreement(run: Run, model: nn.Module, inputs: Sequence[Sequence[Tensor]]) ->
 
 def _outputs(model: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
     with evaluating(model), torch.no_grad():
-        return _tensors(model(*inputs))
+        return _tensors(model(*(x.clone() for x in inputs)))  # a network may change its input in place
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -149,8 +156,9 @@ def _difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     for a, b in zip(found, expected, strict=True):
         if not b.numel():
             continue
+        a, b = a.double(), b.double()  # of truth values and whole numbers too
         largest = float(b.abs().max())
-        own = float((a.double() - b.double()).abs().max()) / largest if largest else float(a.abs().max())
+        own = float((a - b).abs().max()) / largest if largest else float(a.abs().max())
         worst = own if own != own else max(worst, own)
         if worst != worst:
             break

@@ -6,8 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
 import scsc_lab
+from scsc_lab import InputError
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import SwinSpec
@@ -54,6 +57,65 @@ def test_a_deploy_form_exports_at_a_fixed_batch_in_an_older_opset(tmp_path):
     # By module, too: the file says which module its operators and tensors are of.
     modules = [{part.name: part.macs for part in one.by_module(1) if part.macs} for one in (there, here)]
     assert modules[0] == modules[1]
+
+
+class Odd(nn.Module):
+    """Parameters where one does not look for them: a single number, one among bounds, an exponent, one used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.again = nn.Conv2d(3, 3, 3, padding=1)
+        self.again.weight = self.conv.weight
+        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.exponent = nn.Parameter(torch.full((1,), 3.0))
+        self.low = nn.Parameter(torch.tensor(1e-6))
+
+    def forward(self, x):
+        x = self.again(self.conv(x)) * self.scale
+        return x.maximum(self.low).pow(self.exponent).mean((2, 3)).pow(1 / self.exponent)
+
+
+def test_every_parameter_of_a_module_is_one_of_its_file(tmp_path):
+    scsc_lab.export(Odd(), tmp_path / "model.onnx", 16)
+    here, there = scsc_lab.count(Odd(), input_shape=(1, 3, 16, 16)), counted(Network.read(str(tmp_path / "model.onnx")))
+    assert (there.count.params, there.count.macs) == (here.params, here.macs)
+
+
+class Deciding(nn.Module):
+    """A network of truth values, which come with a word where it is told to."""
+
+    def __init__(self, word=None):
+        super().__init__()
+        self.conv, self.word = nn.Conv2d(3, 4, 3), word
+
+    def forward(self, x):
+        y = self.conv(x) > 0
+        return (y, self.word) if self.word else y
+
+
+def test_truth_values_are_compared_too_and_what_cannot_be_loaded_is_one_line(tmp_path):
+    for name in ("model.onnx", "model.pt2"):
+        assert scsc_lab.export(Deciding(), tmp_path / name, 8).agreement.difference == 0
+    with pytest.raises(InputError, match=r"torch\.export refuses what it wrote itself|cannot write it"):
+        scsc_lab.export(Deciding("no"), tmp_path / "other.pt2", 8)
+    assert not (tmp_path / "other.pt2").exists()
+
+
+class Normalising(nn.Module):
+    """A network that changes its input in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x.sub_(0.5).div_(0.25))
+
+
+def test_a_network_may_change_its_input_in_place(tmp_path):
+    exported = scsc_lab.export(Normalising(), tmp_path / "model.onnx", 16)
+    assert exported.agreement.telling
 
 
 def test_what_onnx_runtime_has_fused_counts_the_same(tmp_path):
