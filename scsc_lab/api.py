@@ -146,7 +146,7 @@ def compare(
         seed,
         seeds,
         _options(options, stage=stage, seeds=seeds),
-        latency_metric.asked_for(_words(metrics), runtimes),
+        latency_metric.asked_for(_words(metrics), _words(runtimes)),
     )
     measured = comparing.measure(found, _words(metrics), request, baseline=baseline)
     if measured.interrupted:
@@ -221,7 +221,7 @@ def ablate(
         seed,
         seeds,
         _options(options, stage=stage, seeds=seeds),
-        latency_metric.asked_for(_words(metrics), runtimes),
+        latency_metric.asked_for(_words(metrics), _words(runtimes)),
     )
     metrics = registry.asked(metrics, request)
     with runner.executor("local", jobs) as pool:
@@ -347,6 +347,8 @@ def latency(
         raise InputError("name at least one model, or give a module")
     if not 0 <= baseline < len(models):
         raise InputError(f"baseline {baseline}: one of the {len(models)} models, from 0")
+    if compile and _words(runtimes) not in (["torch"], ["compile"]):
+        raise InputError("compile is runtimes=['compile']: name it there, beside the others")
     found = _distinct([network(model, resolution, channels=channels) for model in models])
     if any(one.module is not None and building.facts(one).resolution_assumed for one in found):
         raise InputError("a module needs a resolution, e.g. resolution=224")
@@ -356,7 +358,7 @@ def latency(
         (batch,) if isinstance(batch, int) else tuple(batch),
         seed,
         delta,
-        runtimes=("compile",) if compile else tuple(runtimes),
+        runtimes=("compile",) if compile else tuple(dict.fromkeys(_words(runtimes))),
     )
     return Timings(latency_metric.timings(found, plan, baseline=baseline))
 

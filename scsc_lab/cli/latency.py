@@ -157,9 +157,9 @@ def _totals(rows: Sequence[Row], plan: Plan, self_test: bool) -> Table:
     batches = [BATCH] if len(plan.batches) > 1 else []
     wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
     compared = any(row["baseline"] for row in rows)
-    layout = [LAYOUT] if plan.execution.memory_format == "auto" else []
     several = [RUNTIME] if len(plan.runtimes) > 1 else []
     elsewhere = plan.runtimes != (runtimes.USUAL,)
+    layout = [LAYOUT] if plan.execution.memory_format == "auto" or elsewhere else []
     columns = (
         tables.MODEL,
         *several,

@@ -145,8 +145,9 @@ def _noise(rows: Sequence[Row]) -> list[str]:
         comparison = Comparison(row["ratio"], row["ratio_low"], row["ratio_high"], row["verdict"], row["samples"])
         floor = noise_floor(comparison)
         what = f"±{units.share(floor)}" if floor is not None else "not known: too few pairs"
+        elsewhere = f" in {runtimes.title(row['runtime'])}" if row["runtime"] != runtimes.USUAL else ""
         found.append(
-            f"Noise floor of this machine, {row['baseline']} at batch {row['batch']} against itself in "
+            f"Noise floor of this machine, {row['baseline']}{elsewhere} at batch {row['batch']} against itself in "
             f"{row['samples']} pairs: {what}. Smaller differences cannot be told from none."
         )
     return found

@@ -56,7 +56,8 @@ def title(rows: Sequence[Row]) -> str:
     batches = ", ".join(dict.fromkeys(str(row["batch"]) for row in rows))
     threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}" if row["device"] == "cpu" else ""
     asked = row["memory_format_asked"]
-    order = f", {LAYOUTS[asked]}" if asked == "channels_last" else ""
+    everywhere = asked == "channels_last" and all(other["memory_format"] == asked for other in rows)
+    order = f", {LAYOUTS[asked]}" if everywhere else ""
     used = dict.fromkeys((_runtime(other), other.get("runtime_title", "torch")) for other in rows)
     alone = {"torch": "eager", "compile": "compiled"} if len(used) == 1 else {}
     *others, last = (alone.get(name, str(title)) for name, title in used)

@@ -12,7 +12,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -158,7 +158,7 @@ def usual() -> list[str]:
     return [name for name, runtime in registry().items() if runtime.usual and runtime.installed]
 
 
-def check(names: Iterable[str], execution: Execution) -> None:
+def check(names: Collection[str], execution: Execution) -> None:
     """Raise InputError if a runtime does not exist, is not installed, or cannot run what is asked of it."""
     for name in names:
         runtime = find(name)
@@ -166,3 +166,5 @@ def check(names: Iterable[str], execution: Execution) -> None:
             raise InputError(f"{runtime.title} is for inference: it does not go with --train")
         if execution.dtype not in runtime.dtypes:
             raise InputError(f"dtype {execution.dtype!r}: {runtime.title} is timed in {', '.join(runtime.dtypes)}")
+    if execution.memory_format == "channels_last" and not any(find(name).layouts for name in names):
+        raise InputError("layout channels_last is for torch: other runtimes order the elements of maps themselves")

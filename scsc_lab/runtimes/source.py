@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import time
 from collections.abc import Iterable, Sequence
@@ -77,7 +78,7 @@ class Source:
 
     @functools.cached_property
     def onnx(self) -> bytes:
-        """The network's ONNX model, of this very input shape.
+        """The network's ONNX model, of this very input shape; in float32, the precision is the runtime's to take.
 
         Raises:
             InputError: if it cannot be exported, with the module and the operator at fault.
@@ -89,8 +90,9 @@ class Source:
             return self.model
         start = time.perf_counter()
         lay_out(self.module, "contiguous")
+        whole = self.module if self.execution.dtype == "float32" else copy.deepcopy(self.module).float()
         try:
-            found = onnx_model(self.module, [self.input()])
+            found = onnx_model(whole, [self.input().float()])
         except InputError as error:
             raise InputError(f"{self.label} cannot be exported: {error}") from None
         self.export_seconds = time.perf_counter() - start

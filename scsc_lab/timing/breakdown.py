@@ -233,7 +233,9 @@ class _Profiled:
             InputError: if the profile does not hold every pass.
         """
         passes = self.profile.operators()
-        if len(passes) != len(self.passes):
+        if len(passes) > len(self.passes):  # a pass that was interrupted before its end was noted
+            passes = passes[: len(self.passes)]
+        if len(passes) < len(self.passes):
             raise InputError(f"the profile holds {len(passes)} of {len(self.passes)} passes: take fewer --pairs")
         found = {name: [one.get(name, 0.0) for one in passes] for one in passes for name in one}
         return dict(sorted(found.items(), key=lambda item: -(samples.median(item[1]) or 0.0)))

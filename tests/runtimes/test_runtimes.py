@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated import candidate
+from simulated import Time, candidate
 from torch import nn
 
 from scsc_lab import InputError, api, runtimes
@@ -57,6 +57,18 @@ def test_every_runtime_computes_what_torch_does_on_the_same_input(name):
     assert ready.difference(reference, session.outputs()) < 1e-5
     session.run()
     assert ready.difference(reference, session.outputs()) < 1e-5
+
+
+@pytest.mark.usefixtures("installed")
+def test_lower_precision_is_held_against_torch_in_the_same():
+    given = source(Tiny().eval().bfloat16(), replace(CPU, dtype="bfloat16"))
+    if "BF16" not in pytest.importorskip("openvino").Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(InputError, match="computes in f32 on this CPU"):
+            runtimes.find("openvino").prepare(given, given.execution)
+        return
+    session = runtimes.find("openvino").prepare(given, given.execution)
+    assert session.describe()["inference_precision_hint"] == "bf16"
+    assert ready.difference(given.reference, session.outputs()) < ready.LARGEST_DIFFERENCE["bfloat16"]
 
 
 @pytest.mark.usefixtures("installed")
@@ -113,6 +125,37 @@ def test_operators_of_a_runtime_and_what_is_unexplained_sum_up(name):
     assert {row["runtime"] for row in parts} == {name}
 
 
+class Interrupted(runtimes.Profile):
+    """A profile whose fourth pass is interrupted when the runtime has noted it already."""
+
+    def __init__(self):
+        self.passes = 0
+
+    def run(self):
+        self.passes += 1
+        if self.passes == 4:
+            raise KeyboardInterrupt
+        return 1.0
+
+    def operators(self):
+        return [{"Conv": 0.25}] * self.passes
+
+
+def test_an_interrupt_keeps_the_operators_that_were_timed(monkeypatch):
+    class Watched(Wrong):
+        def outputs(self):
+            return self.source.reference
+
+        def profile(self):
+            return Interrupted()
+
+    added(monkeypatch, Watched)
+    one = candidate(Tiny().eval(), side=16, channels=3, runtime="new")
+    [found] = breakdown.measure([one], QUICK, "operator", clock=Time().clock())
+    assert found.whole.status == "cut short"
+    assert found.parts == {"Conv": (0.25, 0.25)}
+
+
 def test_modules_and_stages_are_those_of_torch():
     with pytest.raises(InputError, match="in torch alone"):
         breakdown.measure([candidate(Tiny(), runtime="compile")], QUICK, "module")
@@ -164,6 +207,7 @@ def test_what_is_missing_or_does_not_go_is_one_line(monkeypatch):
     if runtimes.registry()["openvino"].installed:
         lines.append((("openvino",), replace(CPU, train=True), "^OpenVINO is for inference"))
         lines.append((("openvino",), replace(CPU, dtype="float64"), "^dtype 'float64': OpenVINO is timed in float32"))
+        lines.append((("openvino",), replace(CPU, memory_format="channels_last"), "^layout channels_last is for torch"))
     for names, execution, message in lines:
         with pytest.raises(InputError, match=message):
             runtimes.check(names, execution)
