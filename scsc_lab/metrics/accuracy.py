@@ -17,6 +17,11 @@ from scsc_lab.training.plan import FEWEST_SEEDS, Training
 DELTA = 0.5
 """Difference in points that counts as none."""
 
+SHARED = ("data", "recipe", "task", "epochs", "batch_size", "train_images", "test_images")
+"""What runs share that may be compared."""
+
+_OF_PAIRS = ("p_value", "p_holm", "pair_correlation", "pairs")
+
 
 def runs(network: Network, settings: Training) -> list[Training]:
     """Return the settings of a network's runs, one a seed: inputs at the network's resolution, the device's name."""
@@ -33,9 +38,9 @@ def summary(runs: Sequence[Row]) -> Row:
     The runs themselves stand under ``runs``; each is a pair with the run of the same seed of every other network.
     """
     found: Row = {"runs": [dict(run) for run in runs], "seeds": len(runs)}
-    keys = [key for run in runs[:1] for key in run if key == "accuracy" or key.endswith("_accuracy")]
-    for key in keys:
-        values = [run[key] for run in runs if run["status"] == "complete"]
+    keys = dict.fromkeys(key for run in runs for key in run if key == "accuracy" or key.endswith("_accuracy"))
+    for key in keys:  # one that diverged at once has not all of them
+        values = [run[key] for run in runs if run["status"] == "complete" and run.get(key) is not None]
         found[f"{key}_mean"] = statistics.fmean(values) if values else None
         found[f"{key}_deviation"] = statistics.stdev(values) if len(values) > 1 else None
     return found
@@ -44,14 +49,14 @@ def summary(runs: Sequence[Row]) -> Row:
 def against(row: Row, baseline: Row, delta: float = DELTA) -> Row:
     """Return how a row's accuracy differs from the baseline's, over the pairs of which both runs are complete.
 
-    Runs of one seed are a pair, or of one ``pair`` where they say so; see
-    :func:`scsc_lab.analysis.paired_seeds.compare`.
+    Runs of one seed are a pair, or of one ``pair`` where they say so, if they share data, recipe and budget; see
+    :func:`scsc_lab.analysis.paired_seeds.compare`. Without pairs there is nothing.
     """
-    others = {pair_of(run): run for run in row.get("runs") or ()}
+    others = {(pair_of(run), setting(run)): run for run in row.get("runs") or () if run["status"] == "complete"}
     pairs = [
-        (one["accuracy"], others[pair_of(one)]["accuracy"])
+        (one["accuracy"], others[pair_of(one), setting(one)]["accuracy"])
         for one in baseline.get("runs") or ()
-        if pair_of(one) in others and one["status"] == others[pair_of(one)]["status"] == "complete"
+        if one["status"] == "complete" and (pair_of(one), setting(one)) in others
     ]
     if not pairs:
         return {}
@@ -73,6 +78,11 @@ def against(row: Row, baseline: Row, delta: float = DELTA) -> Row:
 def pair_of(run: Row) -> int:
     """Return what a run is paired by: its seed, unless it is a pair with runs of other seeds."""
     return int(run["pair"] if "pair" in run else run["seed"])
+
+
+def setting(run: Row) -> tuple[str, ...]:
+    """Return what a run shares with those that it may be compared with, as text: the values of :data:`SHARED`."""
+    return tuple(str(run.get(key)) for key in SHARED)
 
 
 def adjusted(rows: Sequence[Row]) -> list[Row]:
@@ -98,6 +108,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
         f"Accuracy: {'; '.join(said)}; {seeds}, the last epoch of each, the mean over them; differences over pairs of "
         "one seed, with their 95% t interval; as by `scsc-lab train`."
     ]
+    if any(row.get("accuracy_status") for row in trained):
+        found.append("ACCURACY CUT SHORT: runs are missing.")
     for row in trained:
         diverged = [str(run["seed"]) for run in row["runs"] if run["status"] != "complete"]
         if diverged:
@@ -146,6 +158,7 @@ def column(delta: float = DELTA) -> Column:
             scale=1.0,
             paired=functools.partial(against, delta=delta),
             judged="accuracy_verdict",
+            adds=_OF_PAIRS,
             across=adjusted,
         ),
     )

@@ -7,12 +7,12 @@ from typing import Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
+from scsc_lab.report import receptive_fields, tables
 from scsc_lab.report.tables import Column, Table
 
 WORDS = ("slower", "worse")
 """What a change may be called that one fails on: time that is longer; any other number that is worse."""
 
-_TIME = "median_seconds"
 _ALIKE = 1e-9
 """A relative difference of an exact number that is rounding."""
 
@@ -39,30 +39,37 @@ def table(old: Sequence[Row], new: Sequence[Row], columns: Mapping[str, Column])
         new: rows of the report.
         columns: the columns of every metric, by word.
     """
-    before = {row["model"]: row for row in _networks(old)}
-    networks = _networks(new)
+    networks, several = _networks(new), _networks(old)
+    sizes: dict[str, set[str]] = {}
+    for row in (*networks, *several):
+        sizes.setdefault(row["model"], set()).add(str(row["resolution"]))
+    names = [_name(row, sizes) for row in networks]
+    before = {_name(row, sizes): row for row in several}
     rows = [
-        found
-        for row in networks
-        if row["model"] in before
+        {**found, "model": name}
+        for name, row in zip(names, networks, strict=True)
+        if name in before
         for column in columns.values()
-        if (found := _difference(before[row["model"]], row, column)) is not None
+        if (found := _difference(before[name], row, column)) is not None
     ]
-    names = [row["model"] for row in networks]
     notes = [f"Only in the new report: {name}." for name in names if name not in before]
     notes += [f"Only in the old report: {name}." for name in before if name not in names]
     return Table(_COLUMNS, tuple(rows), "" if rows else "Nothing changed.", tuple(notes))
 
 
+def _name(row: Row, sizes: Mapping[str, set[str]]) -> str:
+    """Return a network's name, with its input's size where networks of its name have several."""
+    several = len(sizes[row["model"]]) > 1
+    return f"{row['model']} at {units.size(row['resolution'])}" if several else str(row["model"])
+
+
 def _networks(rows: Sequence[Row]) -> list[Row]:
     """Return the networks of a report, each with the interval of its receptive field."""
-    fields = {row["model"]: row for row in rows if row["table"] == "field"}
+    fields = [row for row in rows if row["table"] == "field"]
+    networks = [row for row in rows if row["table"] == "comparison"]
+    found = [(row, receptive_fields.of(row, fields)) for row in networks]
     keys = ("r50", "r50_low", "r50_high")
-    return [
-        {**row, **{key: fields[row["model"]].get(key) for key in keys if row["model"] in fields}}
-        for row in rows
-        if row["table"] == "comparison"
-    ]
+    return [{**row, **{key: own.get(key) for key in keys}} if own is not None else row for row, own in found]
 
 
 def _difference(old: Row, new: Row, column: Column) -> Row | None:
@@ -70,12 +77,16 @@ def _difference(old: Row, new: Row, column: Column) -> Row | None:
     cells = (text(old), text(new))
     intervals: list[tuple[Any, Any]] = [(row.get(f"{key}_low"), row.get(f"{key}_high")) for row in (old, new)]
     name = (column.name or column.heading).partition(" (")[0]
-    exact = key not in (_TIME, "r50") and not key.startswith("accuracy")
-    if key == _TIME and old.get("ratio") and new.get("ratio") and old.get("baseline") == new.get("baseline"):
-        key, name = "ratio", f"{name}, × {new['baseline']}"
-        intervals = [(row.get("ratio_low"), row.get("ratio_high")) for row in (old, new)]
-        cells = (units.ratio(old["ratio"]), units.ratio(new["ratio"]))
+    timed = column.change is not None and column.change.how == "measured"
+    exact = column.change is None or not (timed or column.change.paired)
+    ratio, *ends = column.change.keys[:3] if column.change is not None else ("",)
+    if timed and old.get(ratio) and new.get(ratio) and old.get("baseline") == new.get("baseline"):
+        key, name = ratio, f"{name}, × {new['baseline']}"
+        intervals = [(row.get(ends[0]), row.get(ends[1])) for row in (old, new)]
+        cells = (units.ratio(old[key]), units.ratio(new[key]))
     before, after = old.get(key), new.get(key)
+    if key.startswith("accuracy") and tables.task(old) != tables.task(new):
+        return None  # of other data
     if before is None or after is None or abs(after - before) <= _ALIKE * abs(before):
         return None
     known = all(end is not None for pair in intervals for end in pair)
@@ -84,7 +95,7 @@ def _difference(old: Row, new: Row, column: Column) -> Row | None:
     verdict = ""
     if certain and column.better:
         gained = (after < before) == lower
-        verdict = ("faster" if gained else "slower") if key in (_TIME, "ratio") else "better" if gained else "worse"
+        verdict = ("faster" if gained else "slower") if timed else "better" if gained else "worse"
     said = "exact" if exact else ("yes" if certain else "no") if known else "no interval"
     change = (after - before) / before if before else None
     return {

@@ -133,7 +133,7 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
     for column in columns:
         of_time = column.change is not None and column.change.how == "measured"
         known = [row for row in networks if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]
-        alike = [row for row in known if row["resolution"] == known[0]["resolution"]]  # other inputs have other tasks
+        alike = [row for row in known if tables.task(row) == tables.task(known[0])]
         changed = [row for row in alike if row.get("baseline") != row["model"]]
         if (of_time or column.better == "higher") and len(alike) >= _FEWEST_POINTS and changed:
             caption = f"{_plain_name(column)} over MACs at {units.size(alike[0]['resolution'])}"
@@ -267,10 +267,12 @@ def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _with_fields(networks: Sequence[Row], fields: Sequence[Row]) -> list[Row]:
     """Return the networks with their receptive fields' r(50 %), and its difference to the baseline's."""
-    found = {row["model"]: row for row in fields}
     joined = []
     for row in networks:
-        own, against = found.get(row["model"]), found.get(row["baseline"])
+        own, against = (
+            None if one is None else receptive_fields.of(one, fields)
+            for one in (row, tables.baseline_of(row, networks))
+        )
         if own is not None:
             keys = ("r50", "r50_low", "r50_high", "stage", "initialisations", "weights", "image_kind", "images")
             row = {**row, **{key: own.get(key) for key in keys}}

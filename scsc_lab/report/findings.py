@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from scsc_lab import units
 from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
+from scsc_lab.report import tables
 from scsc_lab.report.tables import Change, Column, Table
 
 FIELD = frozenset(map(key, SHARES))
@@ -53,7 +54,7 @@ def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequ
     rows = [_claim(row) for row in claims if row.get("measured") is not None]
     pairs = [row for row in networks if row.get("baseline") not in (None, row["model"])]
     for row in pairs:
-        against = next((one for one in networks if one["model"] == row["baseline"]), {})
+        against = tables.baseline_of(row, networks) or {}
         for column in columns:
             if column.better and column.change is not None:
                 rows += _answers(row, against, column, column.change, when if str(column.key) in FIELD else "")

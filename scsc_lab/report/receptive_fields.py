@@ -14,6 +14,17 @@ TRAINED = "trained"
 """What a row's ``weights`` are where its field is that of training runs' last weights."""
 
 
+def of(network: Row, fields: Sequence[Row]) -> Row | None:
+    """Return the last field of a network, at its input size and, where both were trained, of training with its data."""
+    data = {run["data"] for run in network.get("runs") or ()}
+    for row in reversed(fields):
+        named = row["model"] == network["model"] or row.get("network", "") == network.get("network")
+        sized = row.get("resolution") in (None, network["resolution"])
+        if named and sized and (not data or row.get("train_data") in (None, *data)):
+            return row
+    return None
+
+
 def fields_table(rows: Sequence[Row]) -> Table:
     """Return the figures of merit of each network's last stage, ``r(50%)`` with its interval."""
     columns = (

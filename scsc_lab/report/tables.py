@@ -67,6 +67,7 @@ class Change:
         judged: key of the word by which a metric judges the change itself: ``better``, ``worse``, ``same``,
             ``inconclusive``, or none where there is too little to say anything; empty where it does not.
         across: takes all rows of a table, and returns what is to be added to each: what depends on their number.
+        adds: further keys that ``paired`` and ``across`` add.
     """
 
     column: Column
@@ -77,11 +78,19 @@ class Change:
     paired: Callable[[Row, Row], Row] | None = None
     judged: str = ""
     across: Callable[[Sequence[Row]], list[Row]] | None = None
+    adds: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Key of the number that says how much it changes."""
         return self.column.key if isinstance(self.column.key, str) else self.column.key[0]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every key of a row that is of the change, its interval and its verdict."""
+        own = (self.column.key,) if isinstance(self.column.key, str) else self.column.key
+        verdict = (self.verdict,) if self.how == "measured" else ()
+        return (*own, *verdict, *filter(None, (self.judged,)), *self.adds)
 
 
 def measured(
@@ -103,13 +112,17 @@ def measured(
 
 
 def with_changes(rows: Sequence[Row], columns: Sequence[Column], baseline: int) -> list[Row]:
-    """Return the rows with every column's change against row ``baseline``; ``None`` in that row itself."""
+    """Return the rows with every column's change against row ``baseline``; ``None`` in that row itself.
+
+    A change against another row, which rows may have already, does not stay where there is none against this one.
+    """
     reference = rows[baseline]
     found = []
     for row in rows:
         added: Row = {}
         for column in columns:
             if column.change is not None and column.change.paired is not None:
+                added |= {key: None for key in column.change.keys if key in row}
                 added |= column.change.paired(row, reference) if row is not reference else {}
             elif column.change is not None and column.change.how != "measured":
                 value, against = row.get(str(column.key)), reference.get(str(column.key))
@@ -199,6 +212,18 @@ def by_series(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
     """Return the columns of one quantity that rows have in more than one way: the time in each runtime, say."""
     found = [column for column in columns if column.series and any(column.cell(row) for row in rows)]
     return found if any(column.relative is not None for column in found) else []
+
+
+def baseline_of(row: Row, networks: Sequence[Row]) -> Row | None:
+    """Return the network that a row is held against: of several of its name that with an input of the same size."""
+    named = [one for one in networks if one["model"] == row.get("baseline")]
+    return next((one for one in named if one.get("resolution") == row.get("resolution")), next(iter(named), None))
+
+
+def task(row: Row) -> str:
+    """Return what networks share that may stand on one scale: their input's size, and the data they were trained on."""
+    data = dict.fromkeys(str(run["data"]) for run in row.get("runs") or ())
+    return ", ".join((units.size(row["resolution"]), *data))
 
 
 def filled(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:

@@ -36,6 +36,20 @@ def test_a_change_counts_where_it_is_outside_its_interval(changes, verdict, cert
     assert (row["model"], row["verdict"], row["certain"]) == ("b", verdict, certain)
 
 
+def test_time_in_another_runtime_is_not_exact_and_another_input_is_another_network():
+    timed = {"onnxruntime_median_seconds": 0.01, "onnxruntime_ratio": 1.5}
+    timed |= {"onnxruntime_ratio_low": 1.4, "onnxruntime_ratio_high": 1.6}
+    near, far = ({f"onnxruntime_ratio{end}": by for end, by in zip(("", "_low", "_high"), ends, strict=True)}
+                 for ends in ((1.51, 1.41, 1.61), (1.9, 1.8, 2.0)))  # fmt: skip
+    (row,) = against.table(rows(**timed), rows(**{**timed, **near}), metrics.columns()).rows
+    assert (row["certain"], row["verdict"]) == ("no", "")
+    (row,) = against.table(rows(**timed), rows(**{**timed, **far}), metrics.columns()).rows
+    assert (row["certain"], row["verdict"]) == ("yes", "slower")
+    larger = against.table(rows(), rows(resolution=[96, 96], macs=9e9), metrics.columns())
+    assert not larger.rows
+    assert "Only in the new report: b at 96×96." in larger.notes
+
+
 def test_the_same_rows_have_not_changed_and_networks_that_are_missing_are_named():
     assert not against.table(rows(), rows(), metrics.columns()).rows
     notes = against.table(rows(), rows(model="c"), metrics.columns()).notes

@@ -26,7 +26,7 @@ from scsc_lab.report.document import (
     Picture,
     Section,
 )
-from scsc_lab.report.render import html
+from scsc_lab.report.render import html, plots
 
 HOSTILE = "<script>alert(1)</script>\"'\n{{ 7*7 }} &amp; </script><!-- $x$ %{x}"
 MILLION = 1_000_000
@@ -208,6 +208,23 @@ def test_hundreds_of_networks_stay_within_the_size():
     text = written(many)
     assert len(text.encode()) < 6e6
     assert 1 < len(data(text)["tables"]["networks"]["baselines"]) < 500
+
+
+def test_no_baseline_gives_a_difference_to_a_network_that_was_trained_on_other_data():
+    shared = {"status": "complete", "recipe": "pico", "epochs": 4, "train_images": 9, "test_images": 9}
+    own = [network(name, baseline, MILLION) for name, baseline in (("a", "a"), ("b", "a"), ("c", "c"))]
+    for at, (row, name) in enumerate(zip(own, ("navon", "navon", "faces"), strict=True)):
+        row["runs"] = [{"seed": seed, "accuracy": 20.0 * (at + 1) + seed, "data": name, **shared} for seed in range(6)]
+        row["accuracy_mean"] = 20.0 * (at + 1) + 2.5
+    column = metrics.columns()["accuracy"]
+    own = [*tables.with_changes(own[:2], [column], 0), *tables.with_changes(own[2:], [column], 0)]
+    assert own[1]["accuracy_difference"] == 20
+    assert "accuracy_difference" not in own[0]
+    table = comparison.wide_table(own, [column])
+    (chosen,) = [one for one in html._baselines(table, metrics.columns()) if one["label"].startswith("c,")]
+    assert [cells[0] for cells in chosen["cells"].values() for cells in cells] == ["", "", ""]
+    found = plots.networks(table, metrics.columns(), html.settings)
+    assert found["sizes"] == ["224×224, navon", "224×224, navon", "224×224, faces"]  # each with a front of its own
 
 
 def test_what_is_missing_is_named(monkeypatch):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab.records import Row
+from scsc_lab.report import tables
 from scsc_lab.report.figures import style
 from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
@@ -33,7 +34,7 @@ def points(row: Row, rows: Sequence[Row], series: Sequence[Column]) -> list[tupl
     The ratio of times has its interval behind it, where there is one. There is nothing of a baseline, and of a network
     whose MACs, or the baseline's, are not known.
     """
-    against = next((one for one in rows if one["model"] == row.get("baseline")), None)
+    against = tables.baseline_of(row, rows)
     if against is None or against is row or not row.get("macs") or not against.get("macs"):
         return []
     found = []

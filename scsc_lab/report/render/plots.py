@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
-from scsc_lab import units
 from scsc_lab.analysis import pareto
 from scsc_lab.records import Row
+from scsc_lab.report import tables
 from scsc_lab.report.document import Curves, Maps
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
@@ -46,12 +46,14 @@ def networks(table: Table, columns: Mapping[str, Column], settings: Callable[[Ro
                 }
             )
     names = [one_line(str(row["model"])) for row in rows]
-    sizes = [units.size(row["resolution"]) for row in rows]
+    sizes = [one_line(tables.task(row)) for row in rows]
+    places = {id(row): at for at, row in enumerate(rows)}
+    baselines = [tables.baseline_of(row, rows) for row in rows]
     return {
         "names": names,
         "sizes": sizes,
         "settings": [settings(row) for row in rows],
-        "baselines": [names.index(own) if (own := one_line(str(row["baseline"]))) in names else -1 for row in rows],
+        "baselines": [-1 if own is None else places[id(own)] for own in baselines],
         "measures": measures,
         "fronts": [[_fronts(x, y, sizes) for y in measures] for x in measures],
         "samples": [[round(1e3 * value, 4) for value in row.get("samples_seconds") or ()] for row in rows],
@@ -74,7 +76,7 @@ def _interval(column: Column, row: Row) -> tuple[float | None, float | None]:
 
 
 def _fronts(x: dict[str, Any], y: dict[str, Any], sizes: Sequence[str]) -> list[list[int]]:
-    """Return the rows on the Pareto front of two measures, one for every input size: other inputs, other tasks."""
+    """Return the rows on the Pareto front of two measures, one for every input size and data: other tasks."""
     found = []
     for size in dict.fromkeys(sizes):
         pairs = zip(x["values"], y["values"], sizes, strict=True)
