@@ -65,17 +65,20 @@ def measure(
     Raises:
         InputError: if a head's classes are not those of the data, or the impostor pairs cannot resolve the rate.
     """
-    found: list[Outputs] = []
     torch.set_num_threads(settings.threads)
     device = find(settings.device)
+    ready = []  # all of them before the first is judged: what does not fit is said at once
     for network in networks:
-        tell(f"evaluating {network}")
         batches = prepared(settings.plan, own_input(network), settings.seeds[0])
-        model = build.build(network, settings.seeds[0]).to(device)
+        model = build.build(network, settings.seeds[0])
         data, goal = batches.data, tasks.goal(settings.plan.task, batches.data, settings.plan.recipe, settings.seeds[0])
         if goal.outputs:
             _check_head(model, network, data, batches.preparation.size, len(batches.preparation.mean))
-        found.append(outputs(model, batches, device))
+        ready.append((model, batches))
+    found: list[Outputs] = []
+    for network, (model, batches) in zip(networks, ready, strict=True):
+        tell(f"evaluating {network}")
+        found.append(outputs(model.to(device), batches, device))
     if data.open_set:
         return _verified(networks, data, found, settings.seeds[0], far)
     return _classified(networks, data, found, baseline)

@@ -192,6 +192,7 @@ def _run(
     for task in given:
         if keys[task] in known:
             _tidy(task)
+    _check(list(missing.values()))
     done, interrupted = len(given) - len(missing), False
 
     def tell(what: str, share: float = 0.0) -> None:
@@ -286,6 +287,14 @@ def status(given: Sequence[Task], store: RowStore) -> str:
     again = f"; {lacking} without the file that is wanted are measured again" if lacking else ""
     repaired = "; a torn last line was cut off" if store.repaired else ""
     return f"{store.path}: {len(keys & known.keys())} of {len(keys)} measurements are there already{again}{repaired}"
+
+
+def _check(given: Sequence[Task]) -> None:
+    """Raise InputError if a task cannot be measured, where its metric knows before."""
+    for name in dict.fromkeys(task.metric for task in given):
+        check = metrics.registry()[name].check
+        if check is not None:
+            check([(task.networks, task.settings) for task in given if task.metric == name])
 
 
 def _tidy(task: Task) -> None:

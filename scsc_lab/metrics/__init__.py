@@ -81,6 +81,8 @@ class Metric:
         lacks: takes a row that is kept and settings; returns whether a file is gone, or was never written, that the
             settings want beside the row. Such a row is measured again.
         more: returns the words of columns that a request gives beside those that are asked for by word.
+        check: takes all networks and settings that are to be measured; raises InputError if some do not go together,
+            so that this is known before anything is measured.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Metric:
     tidy: Callable[[Sequence[Network], Any], None] | None = None
     lacks: Callable[[Row, Any], bool] = nothing_lacks
     more: Callable[[Request], Sequence[str]] = nothing_more
+    check: Callable[[Sequence[tuple[Sequence[Network], Any]]], None] | None = None
 
 
 @functools.cache

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scsc_lab import units
@@ -102,9 +104,10 @@ def measure(networks: Sequence[Network], settings: Protocol, tell: Tell) -> list
             continue
         each = [_row(field) for field in found]
         if settings.maps is not None:
+            how = replace(settings, maps=None, device="")
             for row, field in zip(each, found, strict=True):
                 stage = "" if field is found[-1] else f", {field.setting.stage}"
-                row["map_file"] = f"{file_name(f'{network}{stage}')}.npz"
+                row["map_file"] = map_file(f"{network}{stage}", network.text, how)
                 mapfile.save([field.condensed()], settings.maps / row["map_file"])
         row = dict(each[-1])
         if len(each) > 1:
@@ -121,6 +124,11 @@ def _row(field: Field) -> Row:
     row = {key: value for key, value in field.row().items() if key not in _ELSEWHERE}
     row["initialisations"] = row.pop("seeds")  # which a trained network's row counts its runs under
     return row
+
+
+def map_file(name: str, *what: object) -> str:
+    """Return the name of the file of a mean map: one of another network or of other settings has another."""
+    return f"{file_name(name)}-{zlib.crc32(repr(what).encode(errors='surrogatepass')):08x}.npz"
 
 
 def _of(network: Network, settings: Protocol) -> Protocol:
@@ -182,7 +190,8 @@ def lacks(row: Row, settings: Protocol) -> bool:
     """Return whether a map is wanted that is not in its folder."""
     if settings.maps is None or "erf_failure" in row:
         return False
-    return not all((settings.maps / file_name(str(one.get("map_file", "")))).is_file() for one in (row, *_stages(row)))
+    names = [Path(str(one.get("map_file", ""))).name for one in (row, *_stages(row))]
+    return not all((settings.maps / name).is_file() for name in names)
 
 
 METRIC = Metric(

@@ -44,7 +44,7 @@ _ELSEWHERE = (
 
 _SHARED = (
     *("pairs", "repeats", "device", "device_name", "processor", "cores", "load", "load_before", "load_after", "dtype"),
-    *("threads", "compile", "mode", "seed"),
+    *("threads", "compile", "mode", "seed", "batch"),
 )
 """What all runtimes of a measurement share."""
 

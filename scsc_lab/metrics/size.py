@@ -158,7 +158,7 @@ def measure(networks: Sequence[Network], settings: Settings, tell: Tell) -> list
         found = counted(network, settings.batch)
         row = found.count.row()
         rows.append({key: row[key] for key in ("params", "macs", "activations", "bytes", "status")})
-        rows[-1]["resolution_assumed"] = found.resolution_assumed
+        rows[-1] |= {"resolution_assumed": found.resolution_assumed, "batch": settings.batch}
     return rows
 
 

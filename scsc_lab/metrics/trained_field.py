@@ -6,14 +6,13 @@ import dataclasses
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Tell, accuracy, erf, training
-from scsc_lab.records import Row, file_name
+from scsc_lab.records import Row
 from scsc_lab.settings import Request
 from scsc_lab.training.plan import Training
 
@@ -89,7 +88,7 @@ def measure(networks: Sequence[Network], settings: TrainedField, tell: Tell) -> 
         row = {**found.row(), "seeds_trained": [run.seeds[0] for run in own], "train_data": own[0].plan.data}
         row["initialisations"] = row.pop("seeds")
         if settings.protocol.maps is not None:
-            row["map_file"] = f"{file_name(f'{network}, {moment}')}.npz"
+            row["map_file"] = erf.map_file(f"{network}, {moment}", network.text, settings.identity())
             mapfile.save([found.condensed()], settings.protocol.maps / row["map_file"])
         rows.append({key: value for key, value in row.items() if key not in ("model", "resolution", "batch", "seed")})
     return rows
@@ -130,9 +129,11 @@ def _module(network: Network, run: Training, trained: bool, tell: Tell) -> nn.Mo
     if trained:
         if not run.weights:
             raise InputError("the fields of trained networks need a folder for their weights")
-        path = Path(run.weights) / training.weights_name(network, run, seed)
-        if not path.is_file():
+        if training.weights_file(network, run, seed) is None:
             training.run(network, run, seed, tell)
+        path = training.weights_file(network, run, seed)
+        if path is None:
+            raise InputError(f"{network}: the run with seed {seed} diverged, and has no weights to draw a field with")
         checkpoints.load(module, path)
     return module.eval()
 

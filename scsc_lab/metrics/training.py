@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -16,11 +17,12 @@ from scsc_lab.metrics import Metric, Tell
 from scsc_lab.provenance import versions
 from scsc_lab.records import Row, file_name
 from scsc_lab.settings import FIELD_WORDS, Request
-from scsc_lab.training.plan import SEEDS, Input, Training, plan
+from scsc_lab.training.plan import SEEDS, Input, Plan, Training, plan
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from scsc_lab.training.data import Data
     from scsc_lab.training.loop import Report
 
 _TOLD_EVERY = 10
@@ -59,6 +61,7 @@ def run(network: Network, settings: Training, seed: int, tell: Tell) -> Row:
     torch.set_num_threads(settings.threads)
     device = find(settings.device)
     report = _report(network, seed, tell)
+    name = weights_name(network, settings, seed) if settings.weights else ""  # of the network as it is now
     place = training.Place(
         str(device), settings.workers, _checkpoint(network, settings, seed), processes.shard(), report
     )
@@ -73,14 +76,48 @@ def run(network: Network, settings: Training, seed: int, tell: Tell) -> Row:
     first = next((cell.macs for cell in found.cells if cell.macs), 0)
     images = len(trained.curve) * (row["train_images"] // row["batch_size"]) * row["batch_size"]
     if settings.weights and trained.status == "complete":
-        row["weights_file"] = name = weights_name(network, settings, seed)
+        row["weights_file"] = name
         save(module, Path(settings.weights) / name)
     return {**row, "train_macs": images * (3 * found.macs - first), "device": str(device), "versions": versions()}
 
 
+def check(given: Sequence[tuple[Sequence[Network], Training]]) -> None:
+    """Raise InputError if networks, data and recipe of some runs do not go together; data is read once a plan."""
+    from scsc_lab.models import build
+    from scsc_lab.training import run as training
+    from scsc_lab.training.tasks import goal
+
+    plans: dict[Plan, dict[Network, int]] = {}
+    for networks, settings in given:
+        for network in networks:
+            plans.setdefault(settings.plan, {}).setdefault(network, settings.seeds[0])
+    for shared, seeds in plans.items():
+        data: Data | None = None
+        for network, seed in seeds.items():
+            try:
+                batches = training.prepared(shared, own_input(network), seed, data=data)
+                batches.check()
+                data = batches.data
+                make = functools.partial(build.build, network)
+                training.first(make, batches, goal(shared.task, data, shared.recipe, seed), seed)
+            except InputError as error:
+                raise InputError(f"{network}: {error}") from None
+
+
 def weights_name(network: Network, settings: Training, seed: int) -> str:
-    """Return the name of the file that a run's weights are written to."""
-    return f"{file_name(str(network))}-{file_name(settings.plan.data)}-{seed}{settings.suffix}"
+    """Return the name of the file that a run's weights are written to: that of another recipe has another."""
+    digest = "" if network.module is not None else f"-{_digest(network, settings, seed)[:8]}"
+    return f"{_stem(network, settings, seed)}{digest}{settings.suffix}"
+
+
+def weights_file(network: Network, settings: Training, seed: int) -> Path | None:
+    """Return the file of a run's weights if it is there, also under the name that earlier versions gave it."""
+    names = (weights_name(network, settings, seed), f"{_stem(network, settings, seed)}{settings.suffix}")
+    return next((path for name in names if (path := Path(settings.weights) / name).is_file()), None)
+
+
+def _stem(network: Network, settings: Training, seed: int) -> str:
+    return f"{file_name(str(network))}-{file_name(settings.plan.data)}-{seed}"
 
 
 def placed(settings: Training, folder: Path) -> Training:
@@ -144,9 +181,13 @@ def save(module: nn.Module, path: Path) -> None:
 def _checkpoint(network: Network, settings: Training, seed: int) -> Path | None:
     if not settings.checkpoints or network.module is not None:
         return None
+    return Path(settings.checkpoints) / f"{_digest(network, settings, seed)}.pth"
+
+
+def _digest(network: Network, settings: Training, seed: int) -> str:
+    """Return what tells a run apart from all others."""
     identity = {**settings.identity(), "seeds": seed, "network": network.identity()}
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    return Path(settings.checkpoints) / f"{digest}.pth"
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _report(network: Network, seed: int, tell: Tell) -> Report:
@@ -167,4 +208,5 @@ METRIC = Metric(
     placed=placed,
     tidy=tidy,
     lacks=lacks,
+    check=check,
 )

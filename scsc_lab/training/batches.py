@@ -51,12 +51,14 @@ class Batches:
     shard: Shard = WHOLE
 
     def check(self) -> None:
-        """Raise InputError if there is nothing to train on: no batch, or one that the processes cannot share."""
+        """Raise InputError if there is nothing to train or to be judged on, or a batch that processes cannot share."""
         if self.steps < 1:
             raise InputError(
                 f"{len(self.data.train.labels)} training images make no batch of {self.recipe.batch_size}: "
                 "lower --batch-size"
             )
+        if not len(self.data.test.labels):
+            raise InputError("there are no test images that can be read")
         if self.recipe.batch_size % self.shard.world:
             raise InputError(f"--batch-size {self.recipe.batch_size} cannot be shared by {self.shard.world} processes")
 

@@ -135,5 +135,7 @@ def plan(words: Mapping[str, str], overrides: Mapping[str, str] | None = None) -
     for key in rest:
         if key not in ("train_images", "test_images", "split", "skip_unreadable"):
             raise InputError(f"unknown word {key!r} about training{nearest(key, own)}")
-    called = " ".join((name, *(f"{key}={value}" for key, value in made.items())))
+    usual = RECIPES[name]
+    differing = (f"{key}={value}" for key, value in made.items() if getattr(recipe, key) != getattr(usual, key))
+    called = " ".join((name, *differing))
     return Plan(data, recipe, task, called, **{key: typed(key, value, own[key]) for key, value in rest.items()})

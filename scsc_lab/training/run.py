@@ -12,7 +12,7 @@ from torch import nn
 from scsc_lab.records import Row
 from scsc_lab.training.augmentation import Preparation
 from scsc_lab.training.batches import WHOLE, Batches, Shard
-from scsc_lab.training.data import registry
+from scsc_lab.training.data import Data, registry
 from scsc_lab.training.draws import Purpose, torch_seed
 from scsc_lab.training.heads import fitted
 from scsc_lab.training.loop import Report, Trained, train
@@ -109,13 +109,20 @@ def first(make: Callable[[], nn.Module], batches: Batches, chosen: Goal, seed: i
     return network, fitted(network, chosen.outputs, shape.size, len(shape.mean)) if chosen.outputs else ""
 
 
-def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE) -> Batches:
+def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE, data: Data | None = None) -> Batches:
     """Return the batches of a run: its data loaded and checked, its inputs' size and normalisation decided.
+
+    Args:
+        plan: data, recipe and budget.
+        own: what the network says of its input.
+        seed: seed of the run.
+        place: where to train.
+        data: the plan's data, where it is loaded already.
 
     Raises:
         InputError: if the data cannot be had, or makes no batch.
     """
-    data = registry.load(
+    data = data or registry.load(
         plan.data,
         seed,
         train_images=plan.train_images,

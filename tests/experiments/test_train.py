@@ -21,6 +21,8 @@ NET = """
 from torch import nn
 def linear(width: int = 8):
     return nn.Sequential(nn.Conv2d(3, width, 8, stride=8), nn.ReLU(), nn.Flatten(), nn.Linear(64 * width, 20))
+def headless():
+    return nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.ReLU())
 def broken():
     class Broken(nn.Module):
         def __init__(self):
@@ -88,6 +90,35 @@ def test_a_diverged_run_lets_the_others_go_on(networks):
     assert trained.networks[0]["accuracy_mean"] is None
     assert "accuracy_difference" not in trained.networks[1]
     assert any("DIVERGED with seed 0, 1" in note for note in accuracy.notes(trained.networks))
+
+
+def test_a_first_run_that_diverged_at_once_hides_no_accuracy_of_the_others():
+    lost = {**fake("a", [0.0])[0], "status": "diverged", "accuracy": None}
+    found = accuracy.summary([lost, *({**run, "local_accuracy": 5.0} for run in fake("a", [1.0, 2.0, 4.0])[1:])])
+    assert (found["accuracy_mean"], found["local_accuracy_mean"]) == (3.0, 5.0)
+
+
+def test_runs_of_other_data_or_recipes_are_no_pairs():
+    one, two = ({"runs": fake(name, [60.0 + at, 61.0])} for at, name in enumerate("ab"))
+    assert accuracy.against(two, one)["pairs"] == 2
+    for change in ({"data": "faces"}, {"epochs": 5}, {"recipe": "pico lr=1"}, {"train_images": 64}):
+        assert accuracy.against({"runs": [{**run, **change} for run in two["runs"]]}, one) == {}
+
+
+def test_weights_of_other_plans_and_networks_do_not_overwrite_each_other(networks, tmp_path):
+    settings = dataclasses.replace(small((0,)), weights=str(tmp_path / "weights"))
+    longer = dataclasses.replace(settings.plan, recipe=dataclasses.replace(settings.plan.recipe, epochs=2))
+    labelled = [dataclasses.replace(network, label="Ours") for network in networks]
+    names = {training.weights_name(one, own, 0) for own in (settings, dataclasses.replace(settings, plan=longer))
+             for one in labelled}  # fmt: skip
+    assert len(names) == 4
+    (run,) = training.measure(networks[:1], settings, lambda *told: None)
+    file = training.weights_file(networks[0], settings, 0)
+    assert file is not None
+    assert file.name == run["weights_file"] in {training.weights_name(networks[0], settings, 0)}
+    assert training.weights_file(networks[0], dataclasses.replace(settings, plan=longer), 0) is None
+    file.rename(file.with_name(f"{file.name.rpartition('-')[0]}.safetensors"))  # as earlier versions named it
+    assert training.weights_file(networks[0], settings, 0) is not None
 
 
 def test_the_baseline_against_itself_has_other_seeds(networks):
@@ -170,6 +201,16 @@ def test_bad_input_is_one_line_before_anything_is_trained(words, message, networ
     error = capsys.readouterr().err.strip()
     assert message in error
     assert "\n" not in error
+
+
+def test_a_network_that_does_not_fit_is_said_before_another_is_trained(networks, capsys, monkeypatch):
+    monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
+    monkeypatch.setattr("scsc_lab.timing.latency.measure", lambda *args, **options: pytest.fail("timed"))
+    assert main(["train", "net.py:linear", "net.py:headless", *WORDS]) == 2
+    assert "net.py:headless: " in capsys.readouterr().err
+    words = ["--with", "latency,accuracy", "--data", "imagefolder:none", "--device", "cpu"]
+    assert main(["compare", "net.py:linear", *words]) == 2
+    assert "imagefolder:none: no such folder" in capsys.readouterr().err
 
 
 def test_the_command(networks, capsys, tmp_path):
