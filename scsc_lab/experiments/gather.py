@@ -10,39 +10,43 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from scsc_lab import metrics
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
-from scsc_lab.errors import InputError
-from scsc_lab.experiments import kept, variants
+from scsc_lab.errors import InputError, last_line
+from scsc_lab.experiments import stored, variants
+from scsc_lab.experiments.stored import Entry
 from scsc_lab.metrics import accuracy
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import SCHEMA, Row
-from scsc_lab.report import evidence, tables
+from scsc_lab.report import tables
+from scsc_lab.report.text import one_line
 from scsc_lab.store import RowStore
 
-MAPS = "fields"
-"""Folder beside a store in which the maps of its rows lie."""
-
-SHARED = ("data", "recipe", "task", "epochs", "batch_size", "train_images", "test_images")
-"""What runs share that may be compared."""
-
 _SCSC = "scsc_"
-_ONE_THING = ("table", "model", "claim", "study", "variant", "resolution", "weights", "what")
+_ONE_THING = (
+    *(
+        "table",
+        "model",
+        "claim",
+        "study",
+        "variant",
+        "resolution",
+        "batch",
+        "weights",
+        "train_data",
+        "what",
+        "by",
+        "name",
+    ),
+)
 """What tells rows of a report apart."""
 
-
-@dataclasses.dataclass
-class _Found:
-    """What the stores have of one network: what was measured once, and its runs by what they share."""
-
-    network: Network
-    row: Row
-    runs: dict[tuple[str, ...], list[Row]] = dataclasses.field(default_factory=dict)
-    beside: str = ""
-    fields: list[Row] = dataclasses.field(default_factory=list)
+_SAID = {"batch_size": "batches of {}", "train_images": "{} training images", "test_images": "{} test images"}
+"""How what tells trainings apart is said, beside data, recipe and epochs; what is said of nothing is said as it is."""
 
 
 def rows(stores: Sequence[RowStore], reports: Sequence[Sequence[Row]], run: RunInfo) -> list[Row]:
@@ -56,33 +60,42 @@ def rows(stores: Sequence[RowStore], reports: Sequence[Sequence[Row]], run: RunI
     Raises:
         InputError: if a row is not one of a measurement.
     """
-    found: dict[str, _Found] = {}
-    for store in stores:
-        _take(store, found)
-    everything = [row for store in stores for row in store.rows]
-    header = _header(run, everything, reports)
+    try:
+        return _rows(stores, reports, run)
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(f"the rows are not those of measurements: {one_line(last_line(error))}") from None
+
+
+def _rows(stores: Sequence[RowStore], reports: Sequence[Sequence[Row]], run: RunInfo) -> list[Row]:
+    found = stored.entries(stores)
+    header = _header(run, [row for store in stores for row in store.rows], reports)
     if not found and not reports:
         named = " and ".join(str(store.path) for store in stores) or "no store"
         raise InputError(f"no row in {named} is one of a measurement: name stores of ablate, train or compare")
-    made = _joined([row for report in reports for row in report[1:]])
     compared: list[Row] = []
     ablated: list[Row] = []
     for experiment in _experiments(found):
-        one, two = _of_experiment(experiment, found, named_twice=len(_experiments(found)) > 1)
+        one, two = _of_experiment(experiment, found)
         compared += one
         ablated += two
-    compared = tables.across(compared, list(metrics.columns().values()))
-    return [
-        header,
-        *_joined(
-            [
-                *made,
-                *({"table": "comparison", **row} for row in compared),
-                *({"table": "field", **row} for one in found.values() for row in one.fields),
-                *({"table": "ablation", **row} for row in ablated),
-            ]
-        ),
+    fields = [
+        {"table": "field", **{key: one.row[key] for key in ("model", "network", "resolution")}, **row}
+        for one in found.values()
+        for row in one.fields.values()
     ]
+    joined = _joined(
+        [
+            *(row for report in reports for row in report[1:]),
+            *({"table": "comparison", **row} for row in compared),
+            *fields,
+            *({"table": "ablation", **row} for row in ablated),
+        ]
+    )
+    networks = [row for row in joined if row["table"] == "comparison"]
+    adjusted = iter(tables.across(networks, list(metrics.columns().values())))
+    return [header, *(next(adjusted) if row["table"] == "comparison" else row for row in joined)]
 
 
 def _joined(given: Sequence[Row]) -> list[Row]:
@@ -91,7 +104,8 @@ def _joined(given: Sequence[Row]) -> list[Row]:
     for row in given:
         place = json.dumps([row.get(name) for name in _ONE_THING], default=str)
         other = found.get(place, row)
-        alike = other.get("baseline") == row.get("baseline")
+        trained = {accuracy.setting(one["runs"][0]) for one in (row, other) if one.get("runs")}
+        alike = other.get("baseline") == row.get("baseline") and len(trained) < 2
         found[place] = {**{key: value for key, value in row.items() if value is not None}, **other} if alike else other
     return list(found.values())
 
@@ -110,66 +124,24 @@ def _header(run: RunInfo, measured: Sequence[Row], reports: Sequence[Sequence[Ro
     return {**row, "command": run.command, "gathered": True}
 
 
-def _take(store: RowStore, found: dict[str, _Found]) -> None:
-    """Add what a store has to what is known of each network; of two rows of one thing the last counts."""
-    held = kept.stored(store)
-    placed = [row for row in store.rows if row.get("key") in held and kept.is_placed(row)]
-    latest: dict[tuple[str, int], Row] = {(row["key"], row["position"]): row for row in placed}
-    baselines = {row["key"]: row for row in latest.values() if row["position"] == 0 and row["of"] > 1}
-    for row in latest.values():
-        text = str(row.get("network", row.get("model", "")))
-        try:
-            network = Network.read(text)
-        except InputError:
-            network = Network(text)  # a name that this version does not know is shown as it is
-        label = str(row.get("model", text))
-        network = dataclasses.replace(network, label=label if label != str(network) else "")
-        head = {"model": label, "network": text, "resolution": list(row.get("resolution", ()))}
-        own = found.setdefault(f"{text} {head['resolution']}", _Found(network, head))
-        bare = {key: value for key, value in row.items() if key not in kept.BOOKKEEPING}
-        if row["metric"] == "training":
-            _require(row, ("seed", "status", "accuracy", "curve", "seconds", "test_images", *SHARED), store)
-            runs = own.runs.setdefault(tuple(str(row.get(key)) for key in SHARED), [])
-            runs[:] = [one for one in runs if one["seed"] != row["seed"]] + [{"model": label, **bare}]
-            runs.sort(key=lambda one: int(one["seed"]))
-        elif row["metric"] == "trained_field":
-            file = {"map_file": f"{MAPS}/{bare['map_file']}"} if "map_file" in bare else {}
-            if file and not evidence.inside(store.path.parent, file["map_file"]).is_file():
-                file, bare = {}, {key: value for key, value in bare.items() if key != "map_file"}
-            own.fields.append({**head, **bare, **file})
-        else:
-            if row["position"] > 0 and row["key"] in baselines:
-                first = baselines[row["key"]]
-                own.beside = f"{first.get('network', first.get('model'))} {list(first.get('resolution', ()))}"
-            own.row |= bare
-
-
-def _require(row: Row, keys: Iterable[str], store: RowStore) -> None:
-    missing = next((key for key in keys if key not in row), None)
-    if missing is not None or not isinstance(row["seed"], int):
-        raise InputError(f"{store.path}: the run {row['key']} has no {missing or 'whole number as its seed'}")
-
-
-def _experiments(found: Mapping[str, _Found]) -> list[tuple[str, ...]]:
+def _experiments(found: Mapping[str, Entry]) -> list[tuple[str, ...]]:
     """Return what runs share, one for each kind of runs, in order; an empty one where there are none."""
     return list(dict.fromkeys(kind for one in found.values() for kind in one.runs)) or [()]
 
 
-def _of_experiment(
-    experiment: tuple[str, ...], found: Mapping[str, _Found], named_twice: bool
-) -> tuple[list[Row], list[Row]]:
+def _of_experiment(experiment: tuple[str, ...], found: Mapping[str, Entry]) -> tuple[list[Row], list[Row]]:
     """Return the rows of networks that are compared, and those of studies, of one kind of runs."""
     first = experiment == next(iter(_experiments(found)))
-    own = {place: one for place, one in found.items() if experiment in one.runs or (first and not one.runs and one.row)}
+    own = {place: one for place, one in found.items() if experiment in one.runs or (first and not one.runs)}
     compared: list[Row] = []
     ablated: list[Row] = []
     against = {place: _baseline(place, one, own) for place, one in own.items()}
-    studied = [place for place in own if _is_variant(own[place].network) and against[place] != place]
+    studied = [place for place in own if _is_variant(own[place].network, own[against[place]].network)]
     columns = list(metrics.columns().values())
     heads = [place for place in own if place not in studied and against[place] == place]
     for head in heads:
         group = [head, *(p for p in own if p not in studied and p != head and _root(p, against) == head)]
-        rows_ = [_row(own[place], experiment, named_twice, found) for place in group]
+        rows_ = _group(group, own, experiment)
         changed = tables.with_changes(rows_, columns, 0)
         compared += [{**row, "baseline": rows_[0]["model"]} for row in changed]
     for base in dict.fromkeys(against[place] for place in studied):
@@ -185,38 +157,81 @@ def _root(place: str, against: Mapping[str, str]) -> str:
     return place
 
 
-def _row(one: _Found, experiment: tuple[str, ...], named_twice: bool, found: Mapping[str, _Found]) -> Row:
-    row = {"batch": 1, **one.row}
-    if experiment in one.runs:
-        row |= accuracy.summary(one.runs[experiment])
-    if named_twice and len(one.runs) > 1:
-        data, recipe, _, epochs, *_ = experiment
-        row["model"] = f"{row['model']}, {data}, {recipe}, {epochs} epochs"
-    return row
+def _group(places: Sequence[str], own: Mapping[str, Entry], experiment: tuple[str, ...]) -> list[Row]:
+    """Return the rows of networks that are held against the first of them.
+
+    What was measured side by side is of the last time that it was beside the first; a ratio to another network is left
+    out. The first has what it had beside most of the others.
+    """
+    head = places[0]
+    tasks = {place: [task for task, (first, _) in own[place].beside.items() if first == head] for place in places[1:]}
+    used = [task for task, _ in Counter(task for found in tasks.values() for task in found[-1:]).most_common(1)]
+    rows_ = []
+    for place in places:
+        one = own[place]
+        chosen = tasks.get(place, used)[-1:]
+        row = {"batch": 1, **one.row, **(one.beside[chosen[0]][1] if chosen else _alone(one))}
+        if experiment in one.runs:
+            row["model"] = _called(one, experiment)
+            row |= accuracy.summary([{**run, "model": row["model"]} for run in one.runs[experiment]])
+        rows_.append(row)
+    return rows_
 
 
-def _is_variant(network: Network) -> bool:
-    return bool(network.overrides) and network.transplant is None and network.form == "ordinary"
+def _alone(one: Entry) -> Row:
+    """Return what was last measured of a network beside others, without what it came to against them."""
+    last = [row for _, row in one.beside.values()][-1:]
+    changes = [column.change for column in metrics.columns().values() if column.change is not None]
+    against = {key for change in changes if change.how == "measured" for key in change.keys}
+    return {key: value for row in last for key, value in row.items() if key not in against}
 
 
-def _baseline(place: str, one: _Found, own: Mapping[str, _Found]) -> str:
+def _called(one: Entry, experiment: tuple[str, ...]) -> str:
+    """Return a network's name; one that was trained in several ways has how it was trained in it."""
+    if len(one.runs) == 1:
+        return str(one.row["model"])
+    said = dict(zip(accuracy.SHARED, experiment, strict=True))
+    words = [said.pop("data"), said.pop("recipe"), f"{said.pop('epochs')} epochs"]
+    at = {key: accuracy.SHARED.index(key) for key in said}
+    words += [
+        _SAID.get(key, "{}").format(word) for key, word in said.items() if len({k[at[key]] for k in one.runs}) > 1
+    ]
+    return ", ".join((str(one.row["model"]), *words))
+
+
+def _is_variant(network: Network, base: Network) -> bool:
+    """Return whether a network is another one with changes: a variant of it, for a study."""
+    ordinary = network.transplant is None and network.form == "ordinary"
+    changed = bool(network.overrides) and network.overrides != base.overrides
+    return ordinary and changed and network.name == base.name
+
+
+def _baseline(place: str, one: Entry, own: Mapping[str, Entry]) -> str:
     """Return where the network stands that one is held against; itself if there is none."""
     size = str(one.row["resolution"])
-    candidates = [one.beside] if one.beside else []
+    beside = [first for first, _ in one.beside.values() if first != place]
+    if beside and beside[-1] in own:
+        return beside[-1]
+    candidates = []
     network = dataclasses.replace(one.network, label="", weights="")
     if network.form == "deploy":
-        candidates.append(f"{dataclasses.replace(network, form='ordinary').text} {size}")
+        candidates.append(dataclasses.replace(network, form="ordinary").text)
     if network.transplant is not None:
-        candidates.append(f"{dataclasses.replace(network, transplant=None, form='ordinary').text} {size}")
+        candidates.append(dataclasses.replace(network, transplant=None, form="ordinary").text)
     if network.overrides:
-        candidates.append(f"{dataclasses.replace(network, overrides=(), form='ordinary').text} {size}")
+        candidates.append(dataclasses.replace(network, overrides=(), form="ordinary").text)
     bare = network.name.removeprefix(_SCSC)
     if bare != network.name and bare in catalog.CATALOG:
-        candidates.append(f"{bare} {size}")
-    return next((known for known in candidates if known in own and known != place), place)
+        candidates.append(bare)
+    way = place.removeprefix(one.base)
+    for text in candidates:
+        known = [other for other, entry in own.items() if entry.base == f"{text} {size}" and other != place]
+        if known:
+            return next((other for other in known if other.removeprefix(own[other].base) == way), known[0])
+    return place
 
 
-def _studies(base: str, places: Sequence[str], own: Mapping[str, _Found], experiment: tuple[str, ...]) -> list[Row]:
+def _studies(base: str, places: Sequence[str], own: Mapping[str, Entry], experiment: tuple[str, ...]) -> list[Row]:
     """Return the rows of the studies that variants belong to, the full network first in each."""
     named: dict[str, list[tuple[str, str]]] = {}
     network = own[base].network
@@ -225,23 +240,24 @@ def _studies(base: str, places: Sequence[str], own: Mapping[str, _Found], experi
             named.setdefault(_identity(variant.network), []).append((variant.study, variant.name))
     studies: dict[str, list[tuple[str, str]]] = {}
     for place in places:
-        words = own[place].network.text.removeprefix(network.text).strip("[]")
+        changed = own[place].network.overrides
+        words = " ".join(f"{key}={value}" for key, value in changed if (key, value) not in network.overrides)
         for study, name in named.get(_identity(own[place].network), [("variants", words)]):
             studies.setdefault(study, []).append((name, place))
-    full = _row(own[base], experiment, False, own)
     columns = list(metrics.columns().values())
     found = []
     for study, members in studies.items():
         order = [name for kinds in named.values() for own_study, name in kinds if own_study == study]
         members.sort(key=lambda member: order.index(member[0]) if member[0] in order else len(order))
-        rows_ = [{"study": study, "variant": "full", **full}]
-        rows_ += [{"study": study, "variant": name, **_row(own[p], experiment, False, own)} for name, p in members]
-        found += tables.with_changes(rows_, columns, 0)
+        rows_ = _group([base, *(place for _, place in members)], own, experiment)
+        names = ["full", *(name for name, _ in members)]
+        changes = tables.with_changes(rows_, columns, 0)
+        found += [{"study": study, "variant": name, **row} for name, row in zip(names, changes, strict=True)]
     return found
 
 
 def _identity(network: Network) -> str:
     try:
         return json.dumps(network.identity(), sort_keys=True, default=str)
-    except InputError:  # its file is not here
+    except (InputError, ImportError, ValueError):  # its file or package is not here
         return network.text

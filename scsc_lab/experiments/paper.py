@@ -12,7 +12,6 @@ from scsc_lab.architectures import overrides as spec_changes
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import NetworkSpec
 from scsc_lab.counting.count import count
-from scsc_lab.experiments import gather
 from scsc_lab.metrics import accuracy
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import construct
@@ -101,15 +100,17 @@ def probed(rows: Sequence[Row], trained: Sequence[Row]) -> list[Row]:
 
 
 def probe(claim: Claim, trained: Sequence[Row]) -> Row:
-    """Return how a claim's pico networks differ in accuracy, under ``probe_…``; nothing where they were not trained."""
+    """Return how a claim's pico networks differ in accuracy, under ``probe_…``; nothing where they were not trained.
+
+    Of several trainings, on other data or longer ones, that with the most pairs of runs counts.
+    """
     if claim.probe is None:
         return {}
     one, two = ([row for row in trained if row.get("network") == name and row.get("runs")] for name in claim.probe)
-    pair = next(((a, b) for a in one for b in two if _setting(a) == _setting(b)), None)
-    if pair is None:
-        return {}
-    found = accuracy.against(pair[1], pair[0])
-    if not found:
+    pairs = [(a, b) for a in one for b in two if a.get("resolution") == b.get("resolution")]
+    pair = max(pairs, key=lambda pair: accuracy.against(pair[1], pair[0]).get("pairs", 0), default=None)
+    found = accuracy.against(pair[1], pair[0]) if pair is not None else {}
+    if pair is None or not found:
         return {}
     return {
         "probe_baseline": claim.probe[0],
@@ -121,10 +122,6 @@ def probe(claim: Claim, trained: Sequence[Row]) -> Row:
         "probe_high": found["difference_high"],
         "probe_verdict": found["accuracy_verdict"],
     }
-
-
-def _setting(row: Row) -> list[object]:
-    return [row["runs"][0].get(key) for key in gather.SHARED]
 
 
 def worse(row: Row, tolerance: float) -> bool:

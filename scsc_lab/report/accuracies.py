@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 
@@ -20,7 +21,11 @@ PROBE = (
 )
 """What runs of pico networks can and cannot tell."""
 
-_DRAWN = ("navon", "faces")
+DRAWN = ("navon", "faces")
+"""Data that the project draws."""
+
+_PICO = re.compile(r"\w+_pico(?!\w)")
+_TOLD_BY = ("model", "data", "recipe", "epochs", "train_images", "test_images", "batch_size", "seed")
 
 
 def section(networks: Sequence[Row], ablated: Sequence[Row] = ()) -> tuple[Block, ...]:
@@ -31,7 +36,8 @@ def section(networks: Sequence[Row], ablated: Sequence[Row] = ()) -> tuple[Block
         ablated: variants with theirs.
     """
     blocks: list[Block] = []
-    if all(run["data"] in _DRAWN for row in networks for run in row["runs"]):
+    pico = all(_PICO.match(str(row.get("network") or row["model"])) for row in networks)
+    if pico and all(run["data"] in DRAWN for row in networks for run in row["runs"]):
         blocks.append(Paragraph(PROBE))
     blocks.append(Grid(_table(networks), "accuracy"))
     curves: list[Block] = []
@@ -41,7 +47,7 @@ def section(networks: Sequence[Row], ablated: Sequence[Row] = ()) -> tuple[Block
         blocks += _pictures(group, str(baseline))[:1]
         curves += _pictures(group, str(baseline))[1:]
     runs = [run for row in [*networks, *ablated] for run in row["runs"]]
-    unique = list({(run["model"], run["data"], run["epochs"], run["seed"]): run for run in runs}.values())
+    unique = list({tuple(str(run.get(key)) for key in _TOLD_BY): run for run in runs}.values())
     folded = Details("Learning curves, and every run", (*curves, Grid(_runs(unique), "runs")))
     return (*blocks, folded)
 

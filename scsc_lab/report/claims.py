@@ -7,7 +7,7 @@ from typing import Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
-from scsc_lab.report import findings
+from scsc_lab.report import accuracies, findings
 from scsc_lab.report.tables import Column, Table
 
 _QUANTITIES = {"params": "parameters", "macs": "MACs"}
@@ -57,10 +57,11 @@ def claims_table(rows: Sequence[Row]) -> Table:
         Column(("probe_difference", "probe_low", "probe_high"), "Δ points, 95%", units.points_interval),
         Column("probe_verdict", "verdict", number=False),
     )
-    data = " and ".join(dict.fromkeys(str(row["probe_data"]) for row in probed))
+    data = dict.fromkeys(str(row["probe_data"]) for row in probed)
+    images = "drawn images" if all(name in accuracies.DRAWN for name in data) else "images"
     said = (
-        "Networks a quarter as wide, trained for minutes on drawn images "
-        f"({data}); each seed a pair, as by `scsc-lab train`. It neither confirms nor refutes the claims.",
+        f"Networks a quarter as wide, trained on {images} ({' and '.join(data)}); each seed a pair, as by `scsc-lab "
+        "train`. It neither confirms nor refutes the claims.",
     )
     probe = Table(beside, probed, "A probe at small scale, beside the claims about accuracy", said)
     return Table(columns, tuple(rows), title, tuple(notes), (probe,), records=tuple(rows))

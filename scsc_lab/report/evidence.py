@@ -53,6 +53,14 @@ def check_schema(path: Path, first: Row) -> None:
         raise InputError(f"{path} holds rows of schema {schema!r}; this version reads {SCHEMA}: measure again")
 
 
+def check_overwritten(path: Path) -> None:
+    """Raise InputError if a report would take the place of rows that a store has kept, of training say."""
+    if path.is_file() and any("key" in row for row in store.RowStore(path).rows):
+        raise InputError(
+            f"{path} holds rows that a --store has kept, which a report would overwrite: give another --name"
+        )
+
+
 def fields(folder: Path, rows: Sequence[Row]) -> list[Field]:
     """Return the receptive fields whose maps rows name, one a row.
 

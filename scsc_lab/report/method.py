@@ -17,10 +17,10 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     """Return how each kind of number was had, on which machine and with which versions."""
     run = rows[0]
     found = []
-    if any(row.get("macs") is not None for row in rows):
+    if batches := sorted({int(row.get("batch") or 1) for row in rows if row.get("macs") is not None}):
         found.append(
             "Parameters, MACs, activations, bytes: one forward pass on torch's meta device at ATen's operators, batch "
-            "1, evaluation mode; as `scsc-lab flops`."
+            f"{' and '.join(map(str, batches))}, evaluation mode; as `scsc-lab flops`."
         )
     if checks := {str(row["check"]) for row in rows if row.get("check")}:
         found.append(f"fvcore's count of the same networks, operator by operator: {', '.join(sorted(checks))}.")
