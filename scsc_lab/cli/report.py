@@ -156,6 +156,7 @@ def report(
     where, cores = options.device(device), options.whole("--threads", threads, 4096)
     path = folder / called / evidence.ROWS
     store.check_writable(path)
+    evidence.check_overwritten(path)
 
     from scsc_lab.experiments import report as studying
 
@@ -179,7 +180,9 @@ def report(
     for note in named.notes if named else ():
         typer.echo(note, err=True)
     accuracy = folder / "accuracy" / evidence.ROWS  # where --pico writes
-    beside = rewritten.trained(probe or (accuracy if accuracy.is_file() else None))
+    if probe is None and groups is None and accuracy.is_file():
+        probe = accuracy if rewritten.has_runs(accuracy) else None
+    beside = rewritten.trained(probe)
     partial = RowStore(path.with_name("rows.partial.jsonl"))
     try:
         with progress.stepwise() as told:

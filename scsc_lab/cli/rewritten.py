@@ -70,7 +70,7 @@ def write(
         store.write(sources[0], store.as_lines(rows))
     if not beside:
         kept = target / evidence.ROWS
-        content = b"".join(path.read_bytes().rstrip(b"\n") + b"\n" for path in sources)
+        content = b"".join(_whole_lines(path, one) for path, one in zip(sources, stores, strict=True))
         if (kept.exists() and kept.read_bytes() != content) or (not kept.exists() and (target / "README.md").exists()):
             raise InputError(f"{target} is another report: give another --name")
         for source in sources:
@@ -107,6 +107,20 @@ def trained(path: Path | None) -> list[Row]:
     if not rows:
         raise InputError(f"{path} has no runs of training: name the --store of `scsc-lab train`")
     return rows
+
+
+def has_runs(path: Path) -> bool:
+    """Return whether a file holds rows of networks with their runs."""
+    try:
+        return bool(trained(path))
+    except InputError:
+        return False
+
+
+def _whole_lines(path: Path, opened: RowStore) -> bytes:
+    """Return the content of a file of rows, without a last line that a kill has torn."""
+    content = path.read_bytes()
+    return (content[: content.rfind(b"\n") + 1] if opened.repaired else content).rstrip(b"\n") + b"\n"
 
 
 def _opened(path: Path) -> RowStore:
