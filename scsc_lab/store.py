@@ -110,6 +110,7 @@ class RowStore:
         self._starts: list[int] = []  # where each of them begins, in bytes
         self._read = 0  # where the last of them ends
         self._ended = True  # whether the last of them is a newline
+        self._tail = b""  # the last line, which tells whether what was read is still there
         self.refresh()
 
     def refresh(self) -> None:
@@ -197,7 +198,7 @@ class RowStore:
         if "key" in row:
             self._by_key.setdefault(row["key"], []).append(row)
         self._starts.append(self._read)
-        self._read += len(line)
+        self._read, self._tail = self._read + len(line), line
 
     def _let_go(self, row: Row) -> None:
         if "key" in row:
@@ -213,7 +214,7 @@ class RowStore:
 
     def _forget(self, number: int) -> None:
         if number:
-            self._read, self._ended = self._starts[-number], True
+            self._read, self._ended, self._tail = self._starts[-number], True, b""
             for row in self.rows[-number:]:
                 self._let_go(row)
             del self.rows[-number:], self._starts[-number:]
@@ -221,18 +222,22 @@ class RowStore:
     def _take(self, descriptor: int) -> bool:
         """Read on from where the last reading ended; return whether a torn line is left at the end."""
         status = os.fstat(descriptor)
-        if self._file != (status.st_dev, status.st_ino) or status.st_size < self._read:
-            self.rows.clear()  # another file has taken its place
-            self._by_key.clear()
-            self._starts.clear()
-            self._file, self._read, self._ended = (status.st_dev, status.st_ino), 0, True
+        same = self._file == (status.st_dev, status.st_ino) and status.st_size >= self._read
         with os.fdopen(os.dup(descriptor), "rb") as file:
-            file.seek(self._read)
+            file.seek(self._read - len(self._tail) if same else 0)
             content = file.read()
+            if not same or not content.startswith(self._tail):
+                self.rows.clear()  # another file has taken its place, or rows that were read have been cut off since
+                self._by_key.clear()
+                self._starts.clear()
+                self._file, self._read, self._ended, self._tail = (status.st_dev, status.st_ino), 0, True, b""
+                file.seek(0)
+                content = file.read()
+        content = content[len(self._tail) :]
         if content and not self._ended:
             if not content.startswith(b"\n"):
                 self._refuse(len(self.rows))
-            content, self._read, self._ended = content[1:], self._read + 1, True
+            content, self._read, self._ended, self._tail = content[1:], self._read + 1, True, self._tail + b"\n"
         *lines, last = content.split(b"\n")
         for line in lines:
             if (row := _row(line)) is None:

@@ -121,6 +121,22 @@ def test_a_process_sees_what_another_has_added_and_adds_it_not_again(tmp_path):
     assert first.rows == RowStore(path).rows == [{"key": "d"}]
 
 
+def test_rows_that_are_cut_off_and_written_over_are_read_again(tmp_path):
+    """A group that its writer left unfinished is cut off by the next writer, whatever another has read of it."""
+    path = tmp_path / "a.jsonl"
+    whole, unfinished = {"key": "a", "of": 1}, {"key": "b", "of": 2, "text": "x"}
+    path.write_text(f"{json.dumps(whole)}\n{json.dumps(unfinished)}\n")
+    reader = RowStore(path)
+    assert len(reader.rows) == 2
+    longer = {"key": "c", "of": 1, "text": "y" * 100}
+    RowStore(path).keep([longer])
+    reader.refresh()
+    assert reader.rows == [whole, longer]
+    assert not reader.find("b")
+    reader.keep([{"key": "b", "of": 1}])
+    assert [row["key"] for row in RowStore(path).rows] == ["a", "c", "b"]
+
+
 @pytest.mark.parametrize("writers", [2, 4])
 def test_writers_that_are_killed_leave_every_row_once(tmp_path, writers):
     """Writers share out the same rows; half are killed, or tear a row; one more ends it."""
