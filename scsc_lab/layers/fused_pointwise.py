@@ -39,11 +39,13 @@ class FusedPointwise(nn.Conv2d):
             y = super().forward(x)
             return gelu(y) if self.activation else y
         tokens, weight = x.permute(0, 2, 3, 1), self.weight.flatten(1)
+        y: Tensor
         if tokens.numel() * self.out_channels < _WORTH_ONEDNN:
             y = F.linear(tokens, weight, self.bias)
             return (F.gelu(y) if self.activation else y).permute(0, 3, 1, 2)
-        post = "gelu" if self.activation else "none"
-        y = torch.ops.mkldnn._linear_pointwise(tokens, weight, self.bias, post, [], "none")
+        y = torch.ops.mkldnn._linear_pointwise(
+            tokens, weight, self.bias, "gelu" if self.activation else "none", [], "none"
+        )
         return y.permute(0, 3, 1, 2)
 
 
