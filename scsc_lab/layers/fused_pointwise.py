@@ -38,15 +38,13 @@ class FusedPointwise(nn.Conv2d):
         if not _onednn_takes(x, self.weight):
             y = super().forward(x)
             return gelu(y) if self.activation else y
-        tokens, weight = x.permute(0, 2, 3, 1), self.weight.flatten(1)
-        y: Tensor
-        if tokens.numel() * self.out_channels < _WORTH_ONEDNN:
-            y = F.linear(tokens, weight, self.bias)
-            return (F.gelu(y) if self.activation else y).permute(0, 3, 1, 2)
-        y = torch.ops.mkldnn._linear_pointwise(
-            tokens, weight, self.bias, "gelu" if self.activation else "none", [], "none"
-        )
-        return y.permute(0, 3, 1, 2)
+        positions, weight = x.permute(0, 2, 3, 1), self.weight.flatten(1)
+        if positions.numel() * self.out_channels < _WORTH_ONEDNN:
+            small = F.linear(positions, weight, self.bias)
+            return (F.gelu(small) if self.activation else small).permute(0, 3, 1, 2)
+        post = "gelu" if self.activation else "none"
+        large: Tensor = torch.ops.mkldnn._linear_pointwise(positions, weight, self.bias, post, [], "none")
+        return large.permute(0, 3, 1, 2)
 
 
 def _onednn_takes(x: Tensor, weight: Tensor) -> bool:
