@@ -36,18 +36,30 @@ def random_input(shape: Sequence[int], execution: Execution, seed: int) -> Tenso
 
 
 def one_pass(model: nn.Module, x: Tensor, execution: Execution) -> Run:
-    """Return one pass: forward without gradients, or forward and backward."""
+    """Return one pass: forward without gradients, or forward and backward.
+
+    A network that changes its input in place is fed a copy from its second pass on, as whoever runs it has to; what the
+    copy takes is part of the pass.
+    """
+    untouched, version = x.clone(), x._version
+    changes_it = False
+
+    def given() -> Tensor:
+        nonlocal changes_it
+        changes_it = changes_it or x._version != version
+        return x.copy_(untouched) if changes_it else x
+
     if not execution.train:
 
         def forward() -> None:
             with torch.inference_mode():
-                model(x)
+                model(given())
 
         return forward
 
     def forward_and_backward() -> None:
         model.zero_grad(set_to_none=True)
-        out = model(x)
+        out = model(given())
         parts = [part for part in tensors(out) if part.is_floating_point() and part.requires_grad]
         sum(part.float().sum() for part in parts).backward()  # type: ignore[union-attr]
 

@@ -109,6 +109,10 @@ def export(
     require_torch()
     known = build.facts(network)
     model = build.build(network, seed)
+    types = {one.dtype for one in model.parameters() if one.is_floating_point()}
+    if len(types) == 1 and torch.float32 not in types:
+        kind = str(*types).removeprefix("torch.")
+        raise InputError(f"{network}: its weights are {kind}, and a file is written in float32: export model.float()")
     draws = torch.Generator().manual_seed(seed)
     inputs = [
         [torch.randn(images, known.channels, *known.resolution, generator=draws)] for images in _BATCHES[dynamic_batch]

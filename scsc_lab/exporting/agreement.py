@@ -107,6 +107,8 @@ def agreement(run: Run, model: nn.Module, inputs: Sequence[Sequence[Tensor]]) ->
     largest, rounding, first, telling = 0.0, None, None, False
     for given in inputs:
         expected = _outputs(model, given)
+        if any(y.layout != torch.strided for y in expected):
+            raise InputError("it returns a sparse tensor; what is written is compared where tensors are dense")
         if not all(bool(y.isfinite().all()) for y in expected):
             raise InputError("its own output on random input is not finite, so that nothing can be compared with it")
         try:

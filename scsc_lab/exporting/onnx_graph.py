@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument
 
 from scsc_lab.errors import InputError
 from scsc_lab.exporting import faults
@@ -65,6 +67,9 @@ def onnx_model(
     """
     require_packages()
     program = traced(model, inputs, dynamic_batch=dynamic_batch)
+    others = {type(value).__name__ for value in _constant_outputs(program) if value is not None}
+    if others:
+        raise InputError(f"it returns {', '.join(sorted(others))} beside tensors; an ONNX file holds tensors only")
     outputs = len(program.graph_signature.user_outputs)
     with quiet(), torch.no_grad():
         try:
@@ -110,6 +115,12 @@ def require_packages() -> None:
     for name in ("onnx", "onnxscript"):
         if importlib.util.find_spec(name) is None:
             raise InputError(f"{name} is not installed: {EXTRA}")
+
+
+def _constant_outputs(program: ExportedProgram) -> list[Any]:
+    """Return what a network returns that is no tensor."""
+    given = [spec.arg for spec in program.graph_signature.output_specs]
+    return [one.value for one in given if isinstance(one, ConstantArgument)]
 
 
 def _names(word: str, number: int) -> list[str]:

@@ -10,7 +10,7 @@ from scsc_lab.runtimes import Profile, Runtime, Session
 from scsc_lab.settings import DTYPES
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from scsc_lab.runtimes.source import Source
     from scsc_lab.settings import Execution
@@ -23,16 +23,15 @@ class TorchSession(Session):
         self.source, self.execution = source, execution
         self.model = model if model is not None else source.module
         self._run: Callable[[], object] | None = None
-        self._x: Tensor | None = None
+        self._layout = "contiguous"
 
     def in_layout(self, memory_format: str) -> Callable[[], object]:
         """Lay out weights and a new input, and return their pass."""
         from scsc_lab.execution import passes
 
-        self._run = self._x = None
+        self._run, self._layout = None, memory_format
         passes.lay_out(self.model, memory_format)
-        self._x = self.source.input(memory_format)
-        self._run = passes.one_pass(self.model, self._x, self.execution)
+        self._run = passes.one_pass(self.model, self.source.input(memory_format), self.execution)
         return self._run
 
     def run(self) -> object:
@@ -46,7 +45,7 @@ class TorchSession(Session):
         from scsc_lab.execution.passes import arrays
 
         with torch.inference_mode():
-            return arrays(self.model(self.source.input() if self._x is None else self._x))
+            return arrays(self.model(self.source.input(self._layout)))
 
     def profile(self) -> Profile:
         """Return what makes passes under torch's own profiler."""

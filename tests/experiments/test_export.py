@@ -102,6 +102,32 @@ def test_truth_values_are_compared_too_and_what_cannot_be_loaded_is_one_line(tmp
     assert not (tmp_path / "other.pt2").exists()
 
 
+class Returning(nn.Module):
+    """A network that returns its map, and something else or in another form."""
+
+    def __init__(self, give):
+        super().__init__()
+        self.conv, self.give = nn.Conv2d(3, 4, 3), give
+
+    def forward(self, x):
+        return self.give(self.conv(x))
+
+
+def test_what_a_file_cannot_hold_is_one_line_that_names_it(tmp_path):
+    cases = [
+        (Returning(lambda y: (y, 3, None)), "model.onnx", "returns int beside tensors"),
+        (Returning(lambda y: (y, "word")), "model.onnx", "returns str beside tensors"),
+        (Returning(lambda y: y.to_sparse()), "model.pt2", "returns a sparse tensor"),
+        (nn.Conv2d(3, 4, 3).double(), "model.onnx", r"weights are float64.*model\.float\(\)"),
+        (nn.Conv2d(3, 4, 3).half(), "model.pt2", r"weights are float16.*model\.float\(\)"),
+    ]
+    for model, name, line in cases:
+        with pytest.raises(InputError, match=line):
+            scsc_lab.export(model, tmp_path / name, 8)
+    assert not list(tmp_path.iterdir())
+    assert scsc_lab.export(Returning(lambda y: (y, None)), tmp_path / "model.onnx", 8).agreement.telling
+
+
 class Normalising(nn.Module):
     """A network that changes its input in place."""
 

@@ -47,6 +47,32 @@ def installed():
         pytest.importorskip(name, reason=f"{name} is not installed")
 
 
+class Normalising(nn.Module):
+    """A network that changes its input in place, and remembers how large it was."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.largest = nn.Conv2d(3, 4, 3), []
+
+    def forward(self, x):
+        self.largest.append(float(x.abs().max()))
+        return self.conv(x.sub_(0.5).div_(0.25))
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_network_that_changes_its_input_is_fed_the_same_numbers_in_every_pass(train):
+    model, execution = Normalising(), replace(CPU, train=train)
+    given = source(model, execution)
+    reference = given.reference
+    session = runtimes.find("torch").prepare(given, execution)
+    run = session.in_layout("channels_last")
+    for _ in range(20):
+        run()
+    assert len(model.largest) == 21
+    assert len(set(model.largest)) == 1
+    assert ready.difference(reference, session.outputs()) < 1e-5
+
+
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("name", ALL)
 def test_every_runtime_computes_what_torch_does_on_the_same_input(name):
