@@ -27,6 +27,12 @@ def located(error: BaseException) -> str:
     return f"{last_line(error)}{where}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, with its type."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def last_line(error: BaseException) -> str:
     """Return the last line of an error's message, with its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

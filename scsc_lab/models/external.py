@@ -97,8 +97,7 @@ class External:
         except ValueError:
             pass  # a factory without a signature, written in C say: calling it will tell
         try:
-            with self.folder.running() if self.folder else contextlib.nullcontext():
-                model = self.factory(**arguments)
+            model = self.call(**arguments)
             if isinstance(model, nn.Module):
                 check_ends(model)
                 if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
@@ -108,10 +107,16 @@ class External:
             raise InputError(f"{self.name} cannot be built: {located(error)}") from error
         if not isinstance(model, nn.Module):
             raise InputError(f"{self.name} returned {type(model).__name__}, not an nn.Module")
-        if self.folder and self.module and self.folder.imports_late(self.module):
-            folder = self.folder
-            model.register_forward_pre_hook(lambda *_: folder.enter())
         return model
+
+    def call(self, *positional: object, **arguments: object) -> Any:
+        """Return what the factory makes; what its folder holds can be imported then, and whenever a module runs."""
+        with self.folder.running() if self.folder else contextlib.nullcontext():
+            made = self.factory(*positional, **arguments)
+        if isinstance(made, nn.Module) and self.folder and self.module and self.folder.imports_late(self.module):
+            folder = self.folder
+            made.register_forward_pre_hook(lambda *_: folder.enter())
+        return made
 
     def make_empty(self, arguments: Mapping[str, object], device: str) -> nn.Module:
         """Return the network with weights that do not matter: on ``meta`` if its code can do without values."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import itertools
 import types
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,19 +27,53 @@ Decision: TypeAlias = tuple[Candidate, nn.Module | None, str]
 """An operator, the mixer in its place or none, and the mixer in words or why there is none."""
 
 
+class Own(NamedTuple):
+    """A mixer of the user's own: what makes it, and what it is called."""
+
+    make: Mixer
+    words: str
+
+
+def users_own(spec: TransplantSpec, given: Mixer | None) -> Own | None:
+    """Return the mixer of the user's own that is given, or that the rules name; ``None`` if it is of the registry.
+
+    Raises:
+        InputError: if it does not import, or cannot be called as a mixer is.
+    """
+    if given is not None:
+        words = getattr(given, "__name__", type(given).__name__)
+        if not callable(given) or isinstance(given, nn.Module):
+            raise InputError(f"{words} makes no mixers: give a name, FILE.py:CLASS, a class or a function")
+        _check_call(given, words, {})
+        return Own(given, words)
+    if ":" not in spec.mixer:
+        return None
+    found, settings = external.find(spec.mixer), dict(spec.settings)
+    _check_call(found.factory, spec.mixer, settings)
+    return Own(lambda c_in, c_out, stride: found.call(c_in, c_out, stride, **settings), _in_words(spec))
+
+
+def _check_call(make: Mixer, words: str, settings: dict[str, object]) -> None:
+    """Raise InputError if what makes a mixer cannot be called as it will be."""
+    try:
+        inspect.signature(make).bind(8, 8, 1, **settings)
+    except TypeError as error:
+        raise InputError(f"{words} does not take input channels, output channels and the stride: {error}") from None
+    except ValueError:
+        pass  # it has no signature, written in C say: calling it will tell
+
+
 def decide(
-    candidate: Candidate, image: torch.Size, spec: TransplantSpec, make: Mixer | None, device: str | None = None
+    candidate: Candidate, image: torch.Size, spec: TransplantSpec, own: Own | None, device: str | None = None
 ) -> Decision:
     """Return the mixer for one operator, on the operator's device unless another is given."""
     if candidate.stays:
         return candidate, None, candidate.stays
     assert candidate.maps is not None
     given, out = candidate.maps
-    own = make is not None or ":" in spec.mixer
     try:
         if own:
-            words = _in_words(spec) if make is None else getattr(make, "__name__", type(make).__name__)
-            make = make or _with_settings(external.find(spec.mixer).factory, spec)
+            make, words = own
         elif spec.mixer == "scsc":
             make, words = _scsc(spec, spatial.stage(out, image), given[1])
         else:
@@ -46,15 +82,17 @@ def decide(
         return candidate, None, str(error)
     if spec.width and (own or spec.mixer != "scsc"):
         make, words = _between(make, spec.width), f"{words} width {spec.width:g}"
-    reference = next(candidate.module.parameters())
+    reference = _reference(candidate.module)
     where = torch.device(device) if device else reference.device
     try:
         mixer = _made(make, given[1], out[1], candidate.stride, where)
+        if isinstance(mixer, nn.Module):
+            external.check_ends(mixer)
     except InputError as error:
         if own:
             raise
         return candidate, None, str(error)
-    except Exception as error:  # whatever the user's own code raises
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
         raise InputError(
             f"{words}({given[1]}, {out[1]}, {candidate.stride}) cannot be built: {located(error)}"
         ) from error
@@ -64,6 +102,11 @@ def decide(
     if own and not device:
         _check_shape(mixer, words, candidate)
     return candidate, mixer, words
+
+
+def _reference(module: nn.Module) -> Tensor:
+    """Return a tensor of the type and on the device of a module's weights; some keep these as buffers."""
+    return next(itertools.chain(module.parameters(), module.buffers()), torch.zeros(()))
 
 
 def _in_words(spec: TransplantSpec) -> str:
@@ -124,7 +167,7 @@ def _made(make: Mixer, in_channels: int, out_channels: int, stride: int, device:
             return make(in_channels, out_channels, stride)
     except InputError:
         raise
-    except Exception:  # its constructor reads values
+    except (Exception, SystemExit):  # its constructor reads values
         return make(in_channels, out_channels, stride)
 
 
@@ -132,40 +175,48 @@ def _check_shape(mixer: nn.Module, words: str, candidate: Candidate) -> None:
     """Raise InputError unless a mixer gives the map that the operator gave."""
     assert candidate.maps is not None
     given, due = candidate.maps
-    reference = next(candidate.module.parameters())
+    reference = _reference(candidate.module)
     try:
         with torch.no_grad():
             out = mixer(torch.zeros(given, device=reference.device, dtype=reference.dtype))
-    except Exception as error:  # whatever the user's own code raises
-        size = "×".join(map(str, given))
-        raise InputError(f"{words} fails on a map of {size}: {located(error)}") from error
-    if not isinstance(out, Tensor) or out.shape != due:
-        gives = "×".join(map(str, out.shape)) if isinstance(out, Tensor) else type(out).__name__
-        sizes = ("×".join(map(str, shape)) for shape in (given, due))
-        raise InputError(
-            "{words} gives {gives} from {0} in place of {name}: {1} is due".format(
-                *sizes, words=words, gives=gives, name=candidate.name
-            )
-        )
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
+        raise InputError(f"{words} fails on a map of {_size(given)}: {located(error)}") from error
+    gives, wanted = _size(out.shape) if isinstance(out, Tensor) else type(out).__name__, _size(due)
+    if isinstance(out, Tensor) and out.dtype != reference.dtype:
+        gives, wanted = f"{gives} of {out.dtype}", f"{wanted} of {reference.dtype}"
+    if gives != wanted:
+        raise InputError(f"{words} gives {gives} from {_size(given)} in place of {candidate.name}: {wanted} is due")
 
 
-def holder(model: nn.Module, candidate: Candidate) -> nn.Module:
-    """Return the module that an operator is a member of."""
-    return model.get_submodule(candidate.name.rpartition(".")[0])
+def _size(shape: torch.Size) -> str:
+    return "×".join(map(str, shape))
+
+
+def holders(model: nn.Module, candidate: Candidate) -> list[tuple[nn.Module, str]]:
+    """Return the modules that an operator is a member of, with its name in each: one that is shared has several."""
+    try:
+        module = model.get_submodule(candidate.name)
+    except AttributeError:  # it was inside another one, which is gone
+        return []
+    return [(one, name) for one in model.modules() for name, child in one._modules.items() if child is module]
 
 
 def put(model: nn.Module, candidate: Candidate, mixer: nn.Module, spec: TransplantSpec) -> None:
-    """Set a mixer in the place of an operator."""
+    """Set a mixer in the place of an operator, wherever the network holds it."""
     assert candidate.maps is not None
-    parent = holder(model, candidate)
-    method, channels_last = spatial.HOSTS.get(type(parent).__name__, ("", candidate.kind == "attention"))
+    places = holders(model, candidate)
+    if not places:
+        return
+    host = type(model.get_submodule(candidate.name.rpartition(".")[0])).__name__
+    channels_last = spatial.HOSTS.get(host, ("", candidate.kind == "attention"))[1]
     shortcut = spec.shortcut and candidate.maps.given == candidate.maps.out
     plain = candidate.kind != "attention" and not shortcut
     channels_last = channels_last and candidate.kind == "attention"
-    name = candidate.name.rpartition(".")[2]
-    setattr(parent, name, mixer if plain else Placed(mixer, channels_last=channels_last, shortcut=shortcut))
-    if method and candidate.kind == "attention":
-        setattr(parent, method, types.MethodType(_whole_map, parent))
+    placed = mixer if plain else Placed(mixer, channels_last=channels_last, shortcut=shortcut)
+    for parent, name in places:
+        setattr(parent, name, placed)
+        if type(parent).__name__ in spatial.HOSTS and candidate.kind == "attention":
+            setattr(parent, spatial.HOSTS[type(parent).__name__][0], types.MethodType(_whole_map, parent))
 
 
 def _whole_map(host: Any, x: Tensor) -> Any:

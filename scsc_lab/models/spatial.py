@@ -50,13 +50,24 @@ class Maps(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One spatial operator, and why it stays, if it does."""
+    """One spatial operator, and why it stays, if it does.
+
+    Attributes:
+        name: its qualified name; the first, if it has several.
+        kind: what it is.
+        module: the operator.
+        was: what it is, in words.
+        maps: the maps of its first call; ``None`` if it was never called with maps.
+        calls: the shapes of the maps that it was given, one a call.
+        stays: why it stays; empty if it does not.
+    """
 
     name: str
     kind: SpatialOperator
     module: nn.Module
     was: str
     maps: Maps | None
+    calls: tuple[torch.Size, ...] = ()
     stays: str = ""
 
     @property
@@ -77,6 +88,7 @@ class _Operator(NamedTuple):
 class _Seen(NamedTuple):
     maps: Maps
     source: Tensor  # kept, so that its identity stays its own
+    calls: list[torch.Size]
 
 
 def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candidate], torch.Size]:
@@ -106,7 +118,8 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
         why = _cannot(module, maps, x.shape) or ("" if getattr(watched, "partition_block", True) else _GRID)
         if not why and not rules.names:
             why = _had_better_not(name, stem, branches)
-        found.append(Candidate(name, kind, module, _in_words(module, kind), maps, why))
+        calls = tuple(seen[name].calls) if name in seen else ()
+        found.append(Candidate(name, kind, module, _in_words(module, kind), maps, calls, why))
     return found, shape_of(out)
 
 
@@ -169,7 +182,7 @@ def _record(seen: dict[str, _Seen], name: str, channels_last: bool) -> Callable[
         given = args[0] if args else None
         if isinstance(given, Tensor) and isinstance(out, Tensor) and given.dim() == out.dim() == 4:
             maps = Maps(channels_first(given, channels_last).shape, channels_first(out, channels_last).shape)
-            seen.setdefault(name, _Seen(maps, given))
+            seen.setdefault(name, _Seen(maps, given, [])).calls.append(maps.given)
 
     return record
 
@@ -197,7 +210,7 @@ def _cannot(module: nn.Module, maps: Maps | None, image: torch.Size) -> str:
         if stride not in (1, 2):
             return f"stride {stride}"
         if module.dilation != (1, 1):
-            return f"dilation {module.dilation[0]}"
+            return f"dilation {max(module.dilation)}"
         if maps.given[1] == image[1] and maps.given[2:] == image[2:]:
             return "its input is the image"
     if tuple(maps.out[2:]) != tuple(math.ceil(side / stride) for side in maps.given[2:]):

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from scsc_lab.analysis.count import Count
 from scsc_lab.architectures.specs import SpatialOperator, TransplantSpec
 from scsc_lab.counting.count import count
-from scsc_lab.errors import InputError
+from scsc_lab.errors import InputError, first_line
 from scsc_lab.models import calibrate, spatial
 from scsc_lab.models.deploy import copied
 from scsc_lab.models.match import NEAR_ENOUGH, nearest_width
-from scsc_lab.models.replacement import Decision, Mixer, decide, holder, put
+from scsc_lab.models.replacement import Decision, Mixer, Own, decide, holders, put, users_own
 from scsc_lab.models.spatial import Candidate
 
 
@@ -77,79 +77,115 @@ def transplant(
         spec, make = TransplantSpec(**rules), mixer
         if spec.settings:
             raise InputError(f"{spec.settings[0][0]!r} is a setting of SCSC: give your own mixer's where you make it")
+    grafted, decided = _transplanted(model, spec, users_own(spec, make), input_shape, {})
+    return grafted, [Change(c.name, c.kind, c.was, placed is not None, reason) for c, placed, reason in decided]
+
+
+def _transplanted(
+    model: nn.Module, rules: TransplantSpec, own: Own | None, input_shape: Sequence[int], refused: Mapping[str, str]
+) -> tuple[nn.Module, list[Decision]]:
+    """Return the network with mixers in it, and what became of each operator; some are known to stay, and why."""
     grafted = copied(model).eval()
     like = next((one for one in grafted.parameters() if one.is_floating_point()), torch.zeros(()))
     x = torch.zeros(*input_shape, device=like.device, dtype=like.dtype)
-    candidates, shape = spatial.find(grafted, x, spec)
-    note = ""
-    if spec.match:
-        spec, note = _matched(grafted, candidates, x, spec, make)
-    decided = [decide(candidate, x.shape, spec, make) for candidate in candidates]
-    decided = [(candidate, placed, f"{reason}{note}" if placed else reason) for candidate, placed, reason in decided]
-    if not any(placed for _, placed, _ in decided):
-        why = f": {decided[0][0].name} stays: {decided[0][2]}" if decided else ""
-        raise InputError(f"the transplant finds nothing to replace in {type(model).__name__}{why}")
+    found, shape = spatial.find(grafted, x, rules)
+    candidates = [dataclasses.replace(one, stays=refused.get(one.name, one.stays)) for one in found]
+    original = count(grafted, x.shape, dtype=x.dtype) if rules.match else None
+    spec = _matched(original, candidates, x, rules, own) if original is not None else rules
+    decided = [decide(candidate, x.shape, spec, own) for candidate in candidates]
+    _check_any(model, decided)
     before = _scales(grafted, x, decided)
     for candidate, placed, _ in decided:
         if placed is not None:
             put(grafted, candidate, placed, spec)
-    failure = _failure(grafted, x, shape)
-    if failure:
-        grafted, decided = _one_by_one(copy.deepcopy(model).eval(), decided, x, shape, spec)
-        if not any(placed for _, placed, _ in decided):
-            raise InputError(f"the transplant finds nothing to replace in {type(model).__name__}: {failure}")
+    if _failure(grafted, x, shape, [placed for _, placed, _ in decided if placed is not None]):
+        wanted, grafted = decided, copied(model).eval()
+        decided = _one_by_one(grafted, wanted, x, shape, spec)
+        _check_any(model, decided)
+        kept = {
+            c.name: why for (c, placed, why), (_, was, _) in zip(decided, wanted, strict=True) if was and not placed
+        }
+        if kept and rules.match:  # what was matched had them replaced
+            return _transplanted(model, rules, own, input_shape, {**refused, **kept})
     if before is not None:
         _calibrate(grafted, x, decided, before)
-    return grafted, [Change(c.name, c.kind, c.was, placed is not None, reason) for c, placed, reason in decided]
+    if original is not None:
+        note = _share(original, count(grafted, x.shape, dtype=x.dtype), rules.match)
+        decided = [(c, placed, f"{why}{note}" if placed else why) for c, placed, why in decided]
+    return grafted, decided
+
+
+def _check_any(model: nn.Module, decided: list[Decision]) -> None:
+    """Raise InputError if nothing is replaced, with the reason of one that a mixer could not be had for, if any."""
+    if any(placed for _, placed, _ in decided):
+        return
+    told = sorted(decided, key=lambda one: bool(one[0].stays))[:1]
+    why = "".join(f": {candidate.name} stays: {reason}" for candidate, _, reason in told)
+    raise InputError(f"the transplant finds nothing to replace in {type(model).__name__}{why}")
 
 
 def _matched(
-    model: nn.Module, candidates: list[Candidate], x: Tensor, spec: TransplantSpec, make: Mixer | None
-) -> tuple[TransplantSpec, str]:
-    """Return the rules with the width that keeps the network's MACs or parameters, and how near it comes, in words."""
-    places = {(c.maps, c.stride, c.kind): c for c in candidates if c.maps is not None and not c.stays}
-    times = Counter((c.maps, c.stride, c.kind) for c in candidates if c.maps is not None and not c.stays)
-    parts = {part.name: part for part in count(model, x.shape, dtype=x.dtype).by_module()}
+    original: Count, candidates: list[Candidate], x: Tensor, spec: TransplantSpec, own: Own | None
+) -> TransplantSpec:
+    """Return the rules with the width that keeps the network's MACs or parameters."""
+    parts = {part.name: getattr(part, spec.match) for part in original.by_module()}
+    alike: dict[tuple[Hashable, ...], list[Candidate]] = {}
+    for one in candidates:
+        if not one.stays:
+            alike.setdefault((one.maps, one.stride, one.kind, one.calls), []).append(one)
+    places = [*alike.values()]
+
+    def mixers(width: float) -> list[nn.Module | None]:
+        """Return a mixer of a width for each place, without storage; ``None`` where there is none so narrow."""
+        wanted = dataclasses.replace(spec, width=width, match="")
+        return [decide(place[0], x.shape, wanted, own, device="meta")[1] for place in places]
+
+    usual = mixers(1.0)
 
     def cost(width: float) -> float:
         """Return what the network costs with mixers of a width, as a share of what it costs now."""
-        wanted = dataclasses.replace(spec, width=width, match="")
-        total = getattr(parts[""], spec.match)
-        for place, candidate in places.items():
-            mixer = decide(candidate, x.shape, wanted, make, device="meta")[1]
-            if mixer is None or candidate.maps is None:
-                continue
-            old = sum(getattr(parts[c.name], spec.match) for c in candidates if (c.maps, c.stride, c.kind) == place)
-            new = getattr(count(mixer, candidate.maps.given, dtype=x.dtype), spec.match)
-            total += times[place] * new - old
-        return float(total / getattr(parts[""], spec.match))
+        total = parts[""]
+        for place, mixer, least in zip(places, usual if width == 1.0 else mixers(width), usual, strict=True):
+            if mixer is not None:
+                total += len(place) * _cost(mixer, place[0], x, spec.match) - sum(parts[one.name] for one in place)
+            elif least is not None:
+                return -math.inf
+        return float(total / parts[""])
 
-    width, share = nearest_width(cost)
-    near = f", {100 * (share - 1):+.1f} % {spec.match}"
-    missed = "" if abs(share - 1) <= NEAR_ENOUGH else " (no width comes nearer)"
-    return dataclasses.replace(spec, width=width, match=""), near + missed
+    return dataclasses.replace(spec, width=nearest_width(cost)[0], match="")
+
+
+def _cost(mixer: nn.Module, candidate: Candidate, x: Tensor, match: str) -> int:
+    """Return what a mixer costs in a place: parameters once, MACs in every call."""
+    calls = Counter(candidate.calls) if match == "macs" else {candidate.calls[0]: 1}
+    return sum(times * int(getattr(count(mixer, given, dtype=x.dtype), match)) for given, times in calls.items())
+
+
+def _share(before: Count, after: Count, match: str) -> str:
+    """Return how near a network comes to what it cost before, in words."""
+    share = getattr(after, match) / getattr(before, match) - 1
+    return f", {100 * share:+.1f} % {match}{'' if abs(share) <= NEAR_ENOUGH else ' (no width comes nearer)'}"
 
 
 def _one_by_one(
     grafted: nn.Module, decided: list[Decision], x: Tensor, shape: torch.Size, spec: TransplantSpec
-) -> tuple[nn.Module, list[Decision]]:
+) -> list[Decision]:
     """Replace again, trying the network after each module, so that one it cannot do without stays."""
     kept: list[Decision] = []
     for candidate, placed, reason in decided:
         if placed is None:
             kept.append((candidate, placed, reason))
             continue
-        old = holder(grafted, candidate)
-        before = dict(old.__dict__), dict(old._modules)
+        before = [(one, dict(one.__dict__), dict(one._modules)) for one, _ in holders(grafted, candidate)]
         put(grafted, candidate, placed, spec)
-        failure = _failure(grafted, x, shape)
-        if failure:
-            old.__dict__.clear()
-            old.__dict__.update(before[0])
-            old._modules.clear()
-            old._modules.update(before[1])
+        failure = _failure(grafted, x, shape, [placed])
+        for one, attributes, modules in before if failure else ():
+            one.__dict__.clear()
+            one.__dict__.update(attributes)
+            one._modules.clear()
+            one._modules.update(modules)
         kept.append((candidate, None, failure) if failure else (candidate, placed, reason))
-    return grafted, kept
+    return kept
 
 
 def _scales(model: nn.Module, x: Tensor, decided: list[Decision]) -> calibrate.Scales | None:
@@ -173,11 +209,21 @@ def _calibrate(model: nn.Module, x: Tensor, decided: list[Decision], before: cal
         calibrate.calibrate(model, x, placed, before)
 
 
-def _failure(model: nn.Module, x: Tensor, shape: torch.Size) -> str:
-    """Return why a network no longer gives an output of the same shape, in one line; nothing if it does."""
+def _failure(model: nn.Module, x: Tensor, shape: torch.Size, placed: list[nn.Module]) -> str:
+    """Return why a network does not work with mixers placed in it, in one line; nothing if it does.
+
+    It gives an output of another shape, fails, or goes on using what they took the place of.
+    """
+    ran: set[nn.Module] = set()
+    handles = [mixer.register_forward_pre_hook(lambda module, _: ran.add(module)) for mixer in placed]
     try:
         with torch.no_grad():
             out = model(x)
     except Exception as error:  # the network's own code, which may look into the module that is gone
-        return f"the network cannot do without it ({type(error).__name__}: {str(error).splitlines()[0]})"
+        return f"the network cannot do without it ({first_line(error)})"
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not ran.issuperset(placed):
+        return "the network holds it where it cannot be replaced"
     return "" if spatial.shape_of(out) == shape else "the network's output changes its shape"

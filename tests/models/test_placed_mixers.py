@@ -155,6 +155,21 @@ def test_a_function_makes_mixers_too():
     assert changes[0].reason == "block"
     with pytest.raises(InputError, match="'kernels' is a setting of SCSC"):
         transplant(small(), block, kernels=3)
+    for wrong in (5, nn.Conv2d(8, 8, 3)):
+        with pytest.raises(InputError, match="makes no mixers: give a name"):
+            transplant(small(), wrong)
+
+
+def test_ones_own_file_runs_once_with_what_lies_beside_it(tmp_path, capsys):
+    (tmp_path / "beside.py").write_text("SIDE = 3")
+    late = OWN.replace(
+        "        super().__init__()\n", "        super().__init__()\n        from beside import SIDE\n", 1
+    )
+    path = tmp_path / "late.py"
+    path.write_text("print('run')\n" + late)
+    _, made = transplant(small(), f"{path}:Block", input_shape=(1, 3, 16, 16))
+    assert sum(change.replaced for change in made) == 2
+    assert capsys.readouterr().out == "run\n"
 
 
 OWN = """
@@ -170,6 +185,17 @@ class Broken(Block):
         return self.missing(x)
 def none(c_in, c_out, stride):
     return None
+def without_stride(c_in, c_out):
+    return nn.Conv2d(c_in, c_out, 3, padding=1)
+def ends(c_in, c_out, stride):
+    raise SystemExit(3)
+class Doubles(Block):
+    def forward(self, x):
+        return self.conv(x).double()
+class Contains(Block):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.me = self
 """
 
 
@@ -183,6 +209,10 @@ def test_ones_own_file(tmp_path):
         "Block": due,
         "Broken": r"Broken fails on a map of 1×8×16×16: Attr",
         "none": "returned NoneType",
+        "without_stride": "without_stride does not take input channels, output channels and the stride: too many",
+        "ends": r"ends\(8, 8, 1\) cannot be built: SystemExit: 3",
+        "Doubles": "1×8×16×16 of torch.float32 is due$",
+        "Contains": "its module 'me' contains itself",
     }.items():
         rules = {"crop": True} if name == "Block" else {}
         with pytest.raises(InputError, match=message):
@@ -261,6 +291,89 @@ def test_a_width_that_cannot_be_reached_is_said():
     words = next(change.reason for change in made if change.replaced)
     assert abs(after / before - 1) > 0.01
     assert words.endswith(f"{100 * (after / before - 1):+.1f} % macs (no width comes nearer)")
+
+
+class Chain(nn.Module):
+    """Three convolutions: the second is used several times, and the network may look into it."""
+
+    def __init__(self, times=1, *, looks=False, aliased=False):
+        super().__init__()
+        self.stem, self.first, self.middle, self.last = (
+            nn.Conv2d(given, 32, side, padding=side // 2) for given, side in ((3, 1), (32, 3), (32, 3), (32, 3))
+        )
+        self.times, self.looks = times, looks
+        self.again = self.middle if aliased else nn.Identity()
+
+    def forward(self, x):
+        x = self.first(self.stem(x))
+        if self.looks and not isinstance(self.middle, nn.Conv2d):
+            raise TypeError
+        for _ in range(self.times):
+            x = self.middle(x).relu()
+        return self.last(self.again(x))
+
+
+@pytest.mark.parametrize("match", ["macs", "params"])
+@pytest.mark.parametrize("mixer", ["scsc", "mixconv", "focal"])
+@pytest.mark.parametrize("chain", [{"times": 3}, {"looks": True}, {"aliased": True}])
+def test_the_share_that_is_stated_is_the_networks_own(chain, mixer, match):
+    """Also where a module runs more than once, is held twice, or stays because the network looks into it."""
+    model, shape = Chain(**chain), (1, 3, 16, 24)
+    grafted, made = transplant(model, mixer, match=match, input_shape=shape)
+    share = getattr(count(grafted, shape), match) / getattr(count(model, shape), match) - 1
+    assert {change.name: change.replaced for change in made} == {
+        "first": True,
+        "middle": not chain.get("looks"),
+        "last": True,
+    }
+    assert abs(share) < 0.03  # of SCSC's 32 channels as many as its groups are one step
+    for change in made:
+        assert not change.replaced or f"{100 * share:+.1f} % {match}" in change.reason
+        assert not change.replaced or ("no width comes nearer" in change.reason) == (abs(share) > 0.01)
+
+
+def test_a_width_too_narrow_for_a_mixer_is_not_taken_for_the_same_cost():
+    kernels = tuple(range(3, 29, 2))  # 13, and at the least width there are 8 channels
+    _, made = transplant(Chain(), "mixconv", kernels=kernels, match="macs", input_shape=(1, 3, 16, 16))
+    assert all(change.replaced for change in made)
+
+
+def test_a_module_that_is_held_twice_is_replaced_in_both_places():
+    grafted, _ = transplant(Chain(aliased=True), "mixconv", input_shape=(1, 3, 16, 16))
+    assert grafted.again is grafted.middle
+    assert type(grafted.middle).__name__ == "MixConv"
+
+
+def test_what_a_network_holds_out_of_sight_stays():
+    class Hidden(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.seen, self.kept = (nn.Conv2d(n, 8, 3, padding=1) for n in (3, 8, 8))
+            self.list = [self.kept]
+
+        def forward(self, x):
+            return self.list[0](self.seen(self.stem(x)))
+
+    _, made = transplant(Hidden(), "mixconv", input_shape=(1, 3, 16, 16))
+    reasons = {change.name: change.reason for change in made}
+    assert reasons["seen"] == "mixconv"
+    assert reasons["kept"] == "the network holds it where it cannot be replaced"
+
+
+def test_weights_that_are_buffers_and_errors_that_say_nothing():
+    model = Chain(looks=True)
+    for name in ("weight", "bias"):
+        value = getattr(model.first, name).data
+        delattr(model.first, name)
+        model.first.register_buffer(name, value)
+    _, made = transplant(model, "mixconv", input_shape=(1, 3, 16, 16))
+    assert [change.replaced for change in made] == [True, False, True]
+    assert made[1].reason == "the network cannot do without it (TypeError)"
+
+
+def test_a_wrong_setting_is_named_before_what_stays_anyway():
+    with pytest.raises(InputError, match=r"finds nothing to replace in ResNet: layer1.0.conv1 stays: kernels has 4: a"):
+        transplant(timm.create_model("resnet18"), "mixconv", kernels=4, input_shape=(1, 3, 32, 32))
 
 
 def test_the_nearest_width():
