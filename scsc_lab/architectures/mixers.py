@@ -7,13 +7,14 @@ parameters behind those three, with their types and defaults; the file is read f
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from scsc_lab.architectures import values
-from scsc_lab.errors import InputError, nearest
+from scsc_lab.errors import InputError, first_line, nearest
 
 FOLDER = Path(__file__).parents[1] / "layers" / "mixers"
 """Where the mixers are, one file each."""
@@ -94,7 +95,7 @@ def settings(mixer: str) -> dict[str, Setting] | None:
     try:
         definitions = _definitions(path)
     except (SyntaxError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path} cannot be read: {first_line(error)}") from None
     definition = definitions.get(name)
     if isinstance(definition, ast.ClassDef):
         own = (item for item in definition.body if isinstance(item, ast.FunctionDef) and item.name == "__init__")
@@ -134,7 +135,8 @@ def _setting(annotation: ast.expr | None, default: ast.expr | None) -> Setting:
         value = None
     written = ast.unparse(annotation) if annotation is not None else type(value).__name__
     if written.startswith("Literal["):
-        return Setting(Literal[ast.literal_eval(f"({written[8:-1]},)")], value)
+        with contextlib.suppress(ValueError):  # it may name its choices
+            return Setting(Literal[ast.literal_eval(f"({written[8:-1]},)")], value)
     return Setting(_KINDS.get(written, object), value)
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from scsc_lab.architectures import catalog, mixers, overrides
+from scsc_lab.architectures import catalog, mixers, overrides, values
 from scsc_lab.architectures.catalog import Entry
-from scsc_lab.architectures.specs import NetworkSpec, TransplantSpec
+from scsc_lab.architectures.specs import RULES, NetworkSpec, TransplantSpec
 from scsc_lab.errors import InputError
 
 Form = Literal["ordinary", "deploy"]
@@ -197,15 +197,35 @@ class Network:
 
 def transplant_text(transplant: TransplantSpec) -> str:
     """Return a transplant as text: the mixer, and the rules that are not the usual ones."""
-    return overrides.label(mixers.label(transplant.mixer), overrides.rules(transplant))
+    known: Mapping[str, mixers.Setting] = {}
+    with contextlib.suppress(InputError):  # its file may be gone: the text is of what it was
+        known = mixers.settings(transplant.mixer) or {}
+    kinds = {**RULES, **{key: setting.kind for key, setting in known.items()}}
+    rules = {
+        key: _written(values.written(key, value, kinds.get(key, object)))
+        for key, value in overrides.rules(transplant).items()
+    }
+    plain = re.fullmatch(_MIXER, transplant.mixer) is not None and " @ " not in transplant.mixer
+    return overrides.label(mixers.label(transplant.mixer) if plain else _quoted(transplant.mixer), rules)
+
+
+_MIXER = r"[^\s\[\]'\"]+"
+"""A mixer's name that is written as it is, in a text form; any other one is in quotes."""
+
+
+def _quoted(value: str) -> str:
+    return repr(value).replace("@", r"\x40")
 
 
 def _split_transplant(text: str) -> tuple[str, str, dict[str, object]]:
     """Return what stands before `` + MIXER[rules]``, the mixer and its rules; both empty without."""
-    match = re.fullmatch(r"(?P<bare>.+) \+ (?P<mixer>[^\s\[\]]+)(?:\[(?P<rules>.*)\])?", text, re.DOTALL)
+    quoted = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+    match = re.fullmatch(rf"(?P<bare>.+) \+ (?P<mixer>{_MIXER}|{quoted})(?:\[(?P<rules>.*)\])?", text, re.DOTALL)
     if match is None:
         return text, "", {}
-    return match["bare"], mixers.find(match["mixer"]), dict(overrides.parse(_words(match["rules"] or ""), "--rule"))
+    rules = overrides.parse(_words(match["rules"] or ""), "--rule")
+    mixer = ast.literal_eval(match["mixer"]) if match["mixer"][0] in "'\"" else match["mixer"]
+    return match["bare"], mixers.find(mixer), {key: _unwritten(value) for key, value in rules.items()}
 
 
 def _split_brackets(text: str) -> tuple[str, dict[str, object]]:
@@ -219,7 +239,7 @@ def _split_brackets(text: str) -> tuple[str, dict[str, object]]:
 def _written(value: str) -> str:
     """Return a value in quotes where spaces or brackets in it would end it when it is read."""
     whole = _words(value) == ([value] if value else []) and _words(f"{value} x")[-1:] == ["x"]
-    return value if whole and " @ " not in value and _unwritten(value) == value else repr(value).replace("@", r"\x40")
+    return value if whole and " @ " not in value and _unwritten(value) == value else _quoted(value)
 
 
 def _unwritten(value: str) -> str:

@@ -82,6 +82,9 @@ def transplant(assignments: Mapping[str, object], mixer: str = "scsc") -> Transp
         if key.removeprefix(own) in made:
             raise InputError(f"{key.removeprefix(own)} is given twice, once as {key}")
         made[key.removeprefix(own)] = made.pop(key)
+    for key in made:
+        if (other := key.partition(".")[0]) in mixers.names() and "." in key:
+            raise InputError(f"{key!r} is of {mixers.label(other)}, and {mixers.label(mixer)} is put in")
     return TransplantSpec(mixer, **made)
 
 

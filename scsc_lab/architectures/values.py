@@ -25,7 +25,7 @@ def typed(key: str, value: object, kind: Any) -> Any:
         InputError: if the value has another type.
     """
     if kind is object:
-        return _literal(value) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        return _frozen(key, _literal(value) if isinstance(value, str) else value)
     parsed = _from_text(key, value.strip(), kind) if isinstance(value, str) else _from_value(key, value, kind)
     if isinstance(parsed, float) and parsed != parsed:
         raise InputError(f"{key}={value}: not a number")
@@ -48,13 +48,33 @@ def _literal(value: str) -> object:
         return value
 
 
+def _frozen(key: str, value: object) -> object:
+    """Return a value with lists in it as tuples: it is kept, compared and hashed."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(key, one) for one in value)
+    if isinstance(value, (dict, set, bytes, complex)):
+        raise InputError(f"{key}={value!r}: a number, a word, or several with commas between are needed")
+    return value
+
+
+def written(key: str, value: object, kind: Any = object) -> str:
+    """Return a value as :func:`text` writes it, or as a Python literal where that reads back as another value."""
+    plain = text(value)
+    try:
+        back = typed(key, plain, kind)
+    except InputError:
+        return plain
+    return plain if (type(back), back) == (type(value), value) else repr(value)
+
+
 def _from_text(key: str, value: str, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         parts = [part.strip() for part in value.split(",")] if value else []
         return tuple(_from_text(key, part, item) for part in parts)
     if get_origin(kind) is Literal:
-        return _choice(key, value, get_args(kind))
+        named = {text(choice): choice for choice in get_args(kind)}
+        return _choice(key, named.get(value, value), get_args(kind))
     try:
         return _BOOLEANS[value.lower()] if kind is bool else kind(value)
     except (ValueError, KeyError):
@@ -77,5 +97,6 @@ def _from_value(key: str, value: object, kind: Any) -> Any:
 
 def _choice(key: str, value: object, choices: tuple[Any, ...]) -> Any:
     if value not in choices:
-        raise InputError(f"{key}={value}: one of {', '.join(filter(None, choices))}{nearest(str(value), choices)}")
+        known = [text(choice) for choice in choices]
+        raise InputError(f"{key}={value}: one of {', '.join(filter(None, known))}{nearest(str(value), known)}")
     return value

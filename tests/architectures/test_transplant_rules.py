@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 
 from scsc_lab import InputError
 from scsc_lab.architectures import mixers
 from scsc_lab.architectures import overrides as changes
+from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import RULES, TransplantSpec
 
 OWN = """
@@ -19,6 +21,9 @@ class Block(nn.Module):
 def function(c_in, c_out, stride, depth: int = 1):
     pass
 class Inherits(Block):
+    pass
+KNOWN = ("a", "b")
+def chosen(c_in, c_out, stride, count: Literal[1, 2] = 1, word: Literal[KNOWN] = "a", any=None):
     pass
 """
 
@@ -65,7 +70,7 @@ def test_a_setting_may_name_its_mixer():
     assert changes.transplant({"scsc.kernels": "3,5", "stages": "1"}) == TransplantSpec(kernels=(3, 5), stages=(1,))
     with pytest.raises(InputError, match=r"kernels is given twice, once as scsc.kernels"):
         changes.transplant({"scsc.kernels": "3,5", "kernels": "3"})
-    with pytest.raises(InputError, match=r"unknown key 'mixconv.kernels'"):
+    with pytest.raises(InputError, match=r"'mixconv.kernels' is of mixconv, and SCSC is put in"):
         changes.transplant({"mixconv.kernels": "3,5"})
 
 
@@ -110,3 +115,26 @@ def test_several_mixers_share_what_they_have():
 def test_mistakes(rule, message):
     with pytest.raises(InputError, match=message):
         changes.transplant(rule)
+
+
+@pytest.mark.usefixtures("own")
+def test_choices_that_are_no_words_or_are_named():
+    assert TransplantSpec("my_block.py:chosen", count="2", word="b").settings == (("count", 2), ("word", "b"))
+    with pytest.raises(InputError, match=r"count=3: one of 1, 2$"):
+        TransplantSpec("my_block.py:chosen", count="3")
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize("value", ["a b", "'3'", "3", "(1,)", "((1, 2), (3,))", "[[1], 2]", "a @ b", "x]", "", "None"])
+@pytest.mark.parametrize("file", ["my_block.py", "my block.py", "a[1] + 'b'.py", "a\nb.py"])
+def test_any_setting_of_any_file_reads_back_in_the_name_of_a_network(file, value):
+    Path(file).write_text(OWN)
+    network = Network("resnet50").with_transplant(TransplantSpec(f"{file}:chosen", any=value))
+    assert hash(Network.read(network.text)) == hash(network)
+    assert Network.read(network.text) == network
+    assert "\n" not in network.text
+
+
+def test_a_setting_that_cannot_be_kept_is_refused(own):
+    with pytest.raises(InputError, match=r"any=\{'a': 1\}: a number, a word, or several"):
+        TransplantSpec("my_block.py:chosen", any="{'a': 1}")
