@@ -74,13 +74,19 @@ def _document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], not
         seen = [column for column in columns.values() if column.question and str(column.key) in findings.FIELD]
         asked += findings.findings_table((), after, seen, ", after training").rows
     if found := findings.by_network(asked):
-        sections.append(Section("Findings", (Grid(Table(findings.COLUMNS, found, notes=findings.NOTES), "findings"),)))
+        groups = {str(own[0]["baseline"]): [str(row["model"]) for row in own] for own in _large_groups(networks)}
+        short, full = findings.summed(found, groups)
+        notes_ = (*findings.NOTES, findings.SUMMED) if full else findings.NOTES
+        blocks: list[Block] = [Grid(Table(findings.COLUMNS, short, notes=notes_), "findings")]
+        if full:
+            blocks.append(Details("Every answer", (Grid(Table(findings.COLUMNS, full), "every_finding"),)))
+        sections.append(Section("Findings", tuple(blocks)))
     if claimed:
         sections.append(Section(findings.CLAIMS, (Grid(_without_inferred(claims.claims_table(claimed)), "claims"),)))
     if networks:
         main = [column for column in shown if column.relative is None]
         table = comparison.wide_table(networks, main, notes(networks, [column.word for column in main]))
-        blocks: list[Block] = [Grid(_without_inferred(table), "networks"), *_trade_offs(networks, main)]
+        blocks = [Grid(_without_inferred(table), "networks"), *_trade_offs(networks, main)]
         sections.append(Section(findings.NETWORKS, tuple(blocks)))
     if series := tables.by_series(shown, networks):
         sections.append(Section(findings.RUNTIMES, _runtimes(_with_forms(networks, fused), series)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from scsc_lab import units
 from scsc_lab.analysis.protocol import SHARES, key
@@ -33,6 +34,10 @@ NOTES = (
     "Yes or no where the difference is clear of its interval, or of rounding where the number is exact; the figure "
     "gives the change, its interval where there is one, and both numbers. Inconclusive: its interval holds both no "
     "difference and one that would count.",
+)
+SUMMED = (
+    "Each of several against one baseline: a question has one row, with how many have each answer and the best and the "
+    "worst figure; every answer is folded away below."
 )
 COLUMNS = (
     Column("question", "question", number=False),
@@ -85,6 +90,33 @@ def by_network(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: first[row["question"].partition(": ")[0]]))
 
 
+def summed(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Return findings with one row a question about each large group, and all those that are so summed up.
+
+    Args:
+        rows: findings, as :func:`findings_table` and :func:`by_network` give them.
+        groups: the networks of each large group, by the baseline that they are held against.
+    """
+    together: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.get("model") in groups.get(str(row.get("against")), ()):
+            together.setdefault((row["against"], row["asked"]), []).append(row)
+    first = {id(own[0]): own for own in together.values()}
+    inside = {id(row) for own in together.values() for row in own}
+    short = [_summed(first[id(row)]) if id(row) in first else row for row in rows if id(row) not in inside - {*first}]
+    return tuple(short), tuple(row for row in rows if id(row) in inside)
+
+
+def _summed(rows: Sequence[Row]) -> Row:
+    against, asked = str(rows[0]["against"]), rows[0]["asked"]
+    answers = Counter(row["answer"] for row in rows)
+    counted = ", ".join(f"{answer} {answers[answer]}" for answer in dict.fromkeys(_JUDGED.values()) if answers[answer])
+    best, *_, worst = sorted(rows, key=lambda row: row["gain"], reverse=True)
+    ends = (f"{row['model'].removeprefix(f'{against} + ')} {row['figure'].partition(';')[0]}" for row in (best, worst))
+    question = f"each of {len(rows)} against {against}: {asked}"
+    return {"question": question, "answer": counted, "figure": " … ".join(ends), "evidence": rows[0]["evidence"]}
+
+
 def _answers(row: Row, against: Row, column: Column, change: Change, when: str) -> list[Row]:
     text = change.column.cell(row)
     if not text:
@@ -101,9 +133,11 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
     numbers = f"{column.cell(against)} → {column.cell(row)}" if column.cell(against) and column.cell(row) else ""
     kind = " points" if change.how == "difference" else " ×" if change.how == "measured" else ""
     figure = f"{_with_unit(text, kind)}{f'; {numbers} {unit(column)}'.rstrip() if numbers else ''}"
-    asked = f"{row['model']}: {question[0].lower()}{question[1:].removesuffix('?')}{when}?"
+    asked = f"{question[0].lower()}{question[1:].removesuffix('?')}{when}?"
     where = NETWORKS if column.relative is None else RUNTIMES
-    return [{"question": asked, "answer": answer, "figure": figure, "evidence": where}]
+    found = {"question": f"{row['model']}: {asked}", "answer": answer, "figure": figure, "evidence": where}
+    gain = -value if column.better == "lower" else value
+    return [{**found, "model": str(row["model"]), "against": str(row["baseline"]), "asked": asked, "gain": gain}]
 
 
 def _with_unit(text: str, unit: str) -> str:

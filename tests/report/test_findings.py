@@ -1,0 +1,55 @@
+"""Findings about many networks against one baseline: a row a question, and every answer below."""
+
+from __future__ import annotations
+
+import pytest
+
+from scsc_lab import metrics
+from scsc_lab.report import compose
+from scsc_lab.report.document import Details, Grid
+
+
+def rows(others):
+    """Return a report's rows: networks against one, of fewer and fewer MACs, the last ones slower."""
+    usual = {"table": "comparison", "resolution": [64, 64], "batch": 1, "baseline": "net", "model": "net"}
+    usual |= {"macs": 100, "median_seconds": 0.01}
+    run = {"table": "run", "command": "x", "seed": 0, "time": "now", "versions": {}, "device": "cpu"}
+    found = [{**run, "machine": {"processor": "CPU", "cores": 2, "system": "Linux"}}, usual]
+    for at in range(others):
+        ratio = 0.5 + 0.25 * at
+        ends = {"ratio": ratio, "ratio_low": ratio - 0.05, "ratio_high": ratio + 0.05}
+        own = {"model": f"net + m{at}", "macs": 90 - at, "macs_change": -0.1 - at / 100}
+        found.append({**usual, **own, **ends, "verdict": "same" if ratio == 1 else "other"})
+    return found
+
+
+def said(others, tmp_path):
+    made = compose.document(rows(others), "x", metrics.columns(), lambda *_: [], tmp_path)
+    return made.sections[0].blocks
+
+
+def test_many_against_one_have_one_row_a_question_and_every_answer_below(tmp_path):
+    grid, folded = said(5, tmp_path)
+    assert isinstance(grid, Grid)
+    assert isinstance(folded, Details)
+    by_question = {row["question"]: (row["answer"], row["figure"]) for row in grid.table.rows}
+    assert by_question == {
+        "each of 5 against net: does it cost fewer MACs?": ("yes 5", "m4 −14.0% … m0 −10.0%"),
+        "each of 5 against net: is it faster?": (
+            "yes 2, no 2, no difference 1",
+            "m0 0.500 × (0.450–0.550) … m4 1.500 × (1.450–1.550)",
+        ),
+    }
+    (every,) = folded.blocks
+    assert isinstance(every, Grid)
+    assert len(every.table.rows) == 10
+    answers = [row["answer"] for row in every.table.rows if row["question"].endswith("faster?")]
+    assert answers == ["yes", "yes", "no difference", "no", "no"]
+    assert len({every.name, grid.name}) == 2
+
+
+@pytest.mark.parametrize("others", [1, 3])
+def test_few_have_a_row_each(others, tmp_path):
+    (grid,) = said(others, tmp_path)
+    assert isinstance(grid, Grid)
+    assert len(grid.table.rows) == 2 * others
