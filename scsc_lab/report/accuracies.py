@@ -113,7 +113,11 @@ def _runs(runs: Sequence[Row]) -> Table:
         Column("train_macs", "MACs spent (G)", units.giga),
         Column("status", "status", number=False),
     )
-    return Table(tables.filled(columns, rows), tuple(rows), "Every run")
+    notes = (
+        "Seconds are those of the clock, pauses and the machine's other work in them, and no measure of speed: runs of "
+        "one table were made side by side and at different times. MACs are exact.",
+    )
+    return Table(tables.filled(columns, rows), tuple(rows), "Every run", notes=notes)
 
 
 def with_deviation(values: tuple[float | None, ...]) -> str:
