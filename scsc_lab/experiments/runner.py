@@ -20,7 +20,7 @@ from typing import Any
 
 from scsc_lab import metrics
 from scsc_lab.architectures.network import Network
-from scsc_lab.errors import InputError
+from scsc_lab.errors import InputError, first_line
 from scsc_lab.experiments import kept
 from scsc_lab.metrics import Metric, Tell
 from scsc_lab.provenance import commit, machine, versions
@@ -387,7 +387,7 @@ def _dask_executor(address: str) -> Iterator[Executor]:
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError, TimeoutError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"--executor {address!r}: neither local nor a Dask scheduler that answers: {reason}") from None
     with client, client.get_executor(pure=False) as found:
         yield found

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.errors import InputError
+from scsc_lab.errors import InputError, first_line
 from scsc_lab.layers.scsc import SCSC
 
 StateDict = dict[str, Tensor]
@@ -181,4 +181,4 @@ def _read_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except Exception as error:  # safetensors_rust has one exception type of its own, not exported on every version
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path} is damaged: {first_line(error)}") from None

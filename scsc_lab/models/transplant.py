@@ -53,8 +53,11 @@ def transplant(
 
     Nothing but the chosen modules changes, and the running statistics of BatchNorms that never ran. A module is left
     alone, with the reason, where a mixer could not keep its shape, stride, dilation and channels, and where it is not
-    there to mix: see :func:`scsc_lab.models.spatial.find`. New weights are random, from torch's global generator; their
-    scale is that of the operators' (:mod:`scsc_lab.models.calibrate`).
+    there to mix: see :func:`scsc_lab.models.spatial.find`. One that is held in several places is replaced in all of
+    them, by one mixer. With ``match`` the reason of a replaced one ends in how much more or less the network costs.
+
+    New weights are random, from torch's global generator; their scale is that of the operators'
+    (:mod:`scsc_lab.models.calibrate`).
 
     Args:
         model: any network; it is not changed.

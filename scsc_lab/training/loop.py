@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from scsc_lab import store
-from scsc_lab.errors import InputError
+from scsc_lab.errors import InputError, first_line
 from scsc_lab.training.batches import Batches
 from scsc_lab.training.draws import Purpose, torch_seed
 from scsc_lab.training.mixing import Mixing
@@ -298,8 +298,9 @@ def _restore(
         if state["optimizer"] is not None:
             optimizer.load_state_dict(state["optimizer"])
         run.curve = [Epoch(**epoch) for epoch in state["curve"]]
-    except (pickle.UnpicklingError, KeyError, TypeError, ValueError, RuntimeError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is no checkpoint of this run ({reason}): remove it to start again") from None
+    except (pickle.UnpicklingError, LookupError, TypeError, ValueError, RuntimeError, OSError, EOFError) as error:
+        raise InputError(
+            f"{path} is no checkpoint of this run ({first_line(error)}): remove it to start again"
+        ) from None
     run.status, run.images_per_second = state["status"], state["images_per_second"]
     run.outputs = None if state["outputs"] is None else state["outputs"].numpy()

@@ -81,9 +81,10 @@ def test_another_runs_checkpoint_is_refused(tmp_path):
     trained(checkpoint=checkpoint)
     with pytest.raises(InputError, match="no checkpoint of this run"):
         trained(model=nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), checkpoint=checkpoint)
-    checkpoint.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="no checkpoint of this run"):
-        trained(checkpoint=checkpoint)
+    for torn in (b"nothing", b"", b"\x80"):
+        checkpoint.write_bytes(torn)
+        with pytest.raises(InputError, match="no checkpoint of this run"):
+            trained(checkpoint=checkpoint)
 
 
 SCRIPT = """
