@@ -489,7 +489,14 @@ def _options(
 
 
 def _size(resolution: Resolution) -> tuple[int, int] | None:
-    return (resolution, resolution) if isinstance(resolution, int) else resolution
+    if resolution is None:
+        return None
+    height, *width = (resolution,) if isinstance(resolution, int) else resolution
+    if len(width) > 1:
+        raise InputError(
+            f"resolution={resolution}: a side, or height and width, in pixels; a whole shape is input_shape"
+        )
+    return height, (width or [height])[0]
 
 
 def _words(given: Sequence[str] | None) -> list[str]:

@@ -68,7 +68,7 @@ def evaluate(
         "train_images": "2",  # of the training split nothing is used
         "batch_size": str(options.whole("--batch-size", batch_size)),
         "test_images": None if test_images is None else str(options.whole("--test-images", test_images)),
-        "split": None if split is None else str(options.number("--split", split)),
+        "split": None if split is None else str(options.share("--split", split)),
         "skip_unreadable": str(skip_unreadable).lower(),
     }
     request = Request(

@@ -274,6 +274,18 @@ def number(option: str, text: str, largest: float = 1e6) -> float:
     return float(text)
 
 
+def share(option: str, text: str) -> float:
+    """Return a share of a whole, e.g. 0.2.
+
+    Raises:
+        InputError: if it is not above 0 and below 1.
+    """
+    found = number(option, text)
+    if not 0 < found < 1:
+        raise InputError(f"{option} {text}: a share above 0 and below 1, e.g. 0.2")
+    return found
+
+
 def seed(text: str) -> int:
     """Return a seed: a whole number from 0 up.
 

@@ -105,7 +105,7 @@ def train(
         "batch_size": _whole("--batch-size", batch_size),
         "train_images": _whole("--train-images", train_images),
         "test_images": _whole("--test-images", test_images),
-        "split": None if split is None else str(options.number("--split", split)),
+        "split": None if split is None else str(options.share("--split", split)),
         "skip_unreadable": str(skip_unreadable).lower(),
     }
     changed = overrides.parse(recipe_set or [], "--recipe-set")

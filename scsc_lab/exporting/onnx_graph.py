@@ -18,6 +18,7 @@ from torch.export.graph_signature import ConstantArgument
 
 from scsc_lab.errors import InputError
 from scsc_lab.exporting import faults
+from scsc_lab.exporting.attention import of_four_axes
 from scsc_lab.exporting.trace import quiet, traced
 
 OPSETS = (18, 23)
@@ -74,7 +75,7 @@ def onnx_model(
     with quiet(), torch.no_grad():
         try:
             exported = torch.onnx.export(
-                program,
+                of_four_axes(program),
                 dynamo=True,
                 verbose=False,
                 optimize=False,

@@ -32,8 +32,8 @@ RUNTIMES = "In each runtime"
 
 NOTES = (
     "Yes or no where the difference is clear of its interval, or of rounding where the number is exact; the figure "
-    "gives the change, its interval where there is one, and both numbers. Inconclusive: its interval holds both no "
-    "difference and one that would count.",
+    "gives the change, its interval where there is one, and both numbers. Inconclusive: its interval holds no difference "
+    "and also larger ones than would count as none.",
 )
 SUMMED = (
     "Each of several against one baseline: a question has one row, with how many have each answer and the best and the "
@@ -121,11 +121,11 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
     text = change.column.cell(row)
     if not text:
         return []
-    value, certain = _change(row, against, column, change)
+    value, judged = _change(row, against, column, change)
     if value is None:
         return []
     gained = (value < 0) == (column.better == "lower")
-    answer = ("yes" if gained else "no") if certain else "no difference"
+    answer = _JUDGED[judged or ("better" if gained else "worse")]
     if change.judged:
         answer = _JUDGED.get(str(row.get(change.judged) or ""), "")
     name = (column.name or column.heading).partition(" (")[0]
@@ -145,25 +145,26 @@ def _with_unit(text: str, unit: str) -> str:
     return f"{head}{unit}{bracket}{tail}"
 
 
-def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[float | None, bool]:
-    """Return how much a number changes, below zero for less, and whether its interval is clear of no change."""
+def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[float | None, str]:
+    """Return how much a number changes, below zero for less, and why it is no clear change: empty where it is one."""
     value = row.get(change.key)
     if value is None:
-        return None, False
+        return None, ""
     if change.paired is not None:
         low, high = (row.get(key) for key in change.column.key[1:])
         if low is not None and high is not None:
-            return value, bool(low > 0 or high < 0)
+            return value, "" if low > 0 or high < 0 else "inconclusive"
     if change.how == "measured":
         keys = change.column.key if isinstance(change.column.key, tuple) else (change.key,)
         ends = [row.get(key) for key in keys[1:]]
         clear = all(end is not None and (end < 1) == (value < 1) and end != 1 for end in ends)
-        return value - 1, clear and row.get(change.verdict) != "same"
+        same = row.get(change.verdict) == "same"
+        return value - 1, "same" if same else "" if clear else "inconclusive"
     low, high = (row.get(f"{column.key}{end}") for end in ("_low", "_high"))
     low_against, high_against = (against.get(f"{column.key}{end}") for end in ("_low", "_high"))
     if low is None or high is None or low_against is None or high_against is None:
-        return value, abs(value) >= _SAME
-    return value, bool(high < low_against or high_against < low)
+        return value, "" if abs(value) >= _SAME else "same"
+    return value, "" if high < low_against or high_against < low else "inconclusive"
 
 
 def unit(column: Column) -> str:

@@ -130,7 +130,7 @@ VALUES = {
     "--task": ("classification", "verification", "x"),
     "--recipe": ("pico", "cifar", "x"),
     "--recipe-set": ("lr=1e-3", "lr=x", "epochs=1", "="),
-    "--split": ("0.2", "2", "x"),
+    "--split": ("0.2", "0", "2", "x"),
     "--far": ("0.01", "2", "x"),
     "--weights-format": (".pth", ".safetensors", ".bin"),
     "--tolerance": ("1", "0", "-1", "x"),

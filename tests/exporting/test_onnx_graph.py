@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from scsc_lab import InputError
+from scsc_lab.exporting import agreement
 from scsc_lab.exporting.onnx_graph import onnx_model
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.layers.window_attention import WindowAttention
@@ -79,3 +81,35 @@ class Inner(nn.Module):
 def test_a_network_that_looks_at_values_is_named_with_its_module():
     with pytest.raises(InputError, match=r"cannot trace it.*module inner \(Inner\)"):
         onnx_model(Undecided(), [torch.randn(1, 3, 4, 4)])
+
+
+class Attending(nn.Module):
+    """Attention whose queries have any number of axes: windows of their own, or no heads."""
+
+    def __init__(self, axes, mask=()):
+        super().__init__()
+        self.qkv, self.axes = nn.Linear(3, 36), axes
+        self.mask = nn.Parameter(torch.randn(mask)) if mask else None
+
+    def forward(self, x):
+        def parted(y):
+            tokens, heads = x.shape[2] * x.shape[3], (3, 4)
+            if self.axes == 3:
+                return y
+            if self.axes == 5:
+                return y.reshape(-1, 4, tokens // 4, *heads).transpose(2, 3)
+            return y.reshape(-1, 2, 2, tokens // 4, *heads).transpose(3, 4)
+
+        parts = self.qkv(x.flatten(2).transpose(1, 2)).chunk(3, -1)
+        return F.scaled_dot_product_attention(*map(parted, parts), self.mask)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(
+    ("axes", "mask"), [(3, ()), (5, ()), (6, ()), (5, (16, 16)), (5, (4, 1, 16, 16)), (3, (64, 64))]
+)
+def test_attention_over_other_than_four_axes_is_written_too(axes, mask, dynamic):
+    model = Attending(axes, mask)
+    data = onnx_model(model, [torch.randn(1, 3, 8, 8)], dynamic_batch=dynamic)
+    inputs = [[torch.randn(images, 3, 8, 8)] for images in ((1, 3) if dynamic else (1, 1))]
+    assert agreement.agreement(agreement.in_onnxruntime(data), model, inputs).telling

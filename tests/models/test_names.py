@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.models import names
@@ -52,3 +53,15 @@ def test_every_command_says_which_network_a_transplant_does_not_fit(command, tmp
     }[command]
     assert main([command, "resnet18", "net.py:Flat", "--transplant", "--resolution", "64", *fast]) == 0
     assert "net.py:Flat stays as it is" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_resolution_is_one_side_or_two():
+    assert scsc_lab.network("resnet18", 64).resolution == scsc_lab.network("resnet18", [64, 64]).resolution == (64, 64)
+    with pytest.raises(InputError, match=r"resolution=\(1, 3, 64, 64\): .*a whole shape is input_shape"):
+        scsc_lab.network("resnet18", (1, 3, 64, 64))
+
+
+@pytest.mark.parametrize("share", ["0", "1", "1.5"])
+def test_a_split_is_a_share_of_the_images(share, capsys):
+    assert main(["train", "resnet_pico", "--data", "imagefolder:.", "--split", share]) == 2
+    assert f"--split {share}: a share above 0 and below 1" in capsys.readouterr().err

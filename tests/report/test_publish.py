@@ -280,7 +280,13 @@ def test_a_report_opens_with_findings_that_rows_alone_decide(folder):
     assert found[f"{pair['model']}: does it cost fewer MACs?"]["answer"] == "yes"
     slower = [{**row, "ratio": 1.8, "ratio_low": 1.7, "ratio_high": 1.9, "verdict": "slower"} for row in rows]
     unclear = [{**row, "ratio": 1.0, "ratio_low": 0.9, "ratio_high": 1.1, "verdict": "same"} for row in rows]
-    for changed, answer, figure in ((slower, "no", "1.800 × (1.700–1.900)"), (unclear, "no difference", "1.000 ×")):
+    wide = [{**row, "verdict": "inconclusive"} for row in unclear]
+    cases = (
+        (slower, "no", "1.800 × (1.700–1.900)"),
+        (unclear, "no difference", "1.000 ×"),
+        (wide, "inconclusive", "1.000 × (0.900–1.100)"),
+    )
+    for changed, answer, figure in cases:
         rows_ = [
             one if row["table"] == "comparison" and row["model"] == pair["model"] else row
             for row, one in zip(rows, changed, strict=True)
