@@ -32,8 +32,8 @@ RUNTIMES = "In each runtime"
 
 NOTES = (
     "Yes or no where the difference is clear of its interval, or of rounding where the number is exact; the figure "
-    "gives the change, its interval where there is one, and both numbers. Inconclusive: its interval holds no difference "
-    "and also larger ones than would count as none.",
+    "gives the change, its interval where there is one, and both numbers. Inconclusive: its interval holds no "
+    "difference and also larger ones than would count as none.",
 )
 SUMMED = (
     "Each of several against one baseline: a question has one row, with how many have each answer and the best and the "
