@@ -34,6 +34,8 @@ Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 _FEWEST_POINTS = 2
 _MANY = 4
 """More networks than these against one baseline have a picture of their own."""
+_MAPS_TOGETHER = 8
+"""More maps than these are shared out over a picture for each baseline."""
 
 
 def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], notes: Notes, folder: Path) -> Document:
@@ -98,7 +100,7 @@ def _document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], not
     if parts := _of(rows, "part"):
         sections.append(Section(within.TITLE, within.parts(parts)))
     if fields:
-        sections.append(Section(findings.FIELDS, (*_fields(fields, folder), *within.stages(fields, folder))))
+        sections.append(Section(findings.FIELDS, (*_fields(fields, networks, folder), *within.stages(fields, folder))))
     if ablated:
         bought = " and buys" if any(row.get("runs") for row in ablated) else ""
         sections.append(
@@ -213,15 +215,27 @@ def _latency(networks: Sequence[Row], noise: Sequence[Row]) -> list[Section]:
     return [Section("Latency and its noise floor", tuple(blocks))] if blocks else []
 
 
-def _fields(fields: Sequence[Row], folder: Path) -> tuple[Block, ...]:
+def _fields(fields: Sequence[Row], networks: Sequence[Row], folder: Path) -> tuple[Block, ...]:
+    """Return the maps, in one picture or, where they are many, in one for each network others are held against."""
+    drawn = [row for row in fields if "map_file" in row]
+    groups: dict[str, list[Row]] = {}
+    for row in drawn:
+        many = len(drawn) > _MAPS_TOGETHER
+        against = [str(one.get("baseline") or "") for one in networks if one["model"] == row["model"]]
+        groups.setdefault((against or [""])[0] if many else "", []).append(row)
+    pictures = [_maps(own, baseline, folder) for baseline, own in groups.items()]
+    return (*pictures, Grid(receptive_fields.fields_table(fields), "receptive_fields"))
+
+
+def _maps(rows: Sequence[Row], baseline: str, folder: Path) -> Picture:
     from scsc_lab.report.figures import erf
 
-    drawn = [row for row in fields if "map_file" in row]
-    maps = evidence.fields(folder, drawn)
-    caption = "Effective receptive fields, and the mass within each distance of the centre"
-    behind = Maps(tuple(maps), tuple(_intervals(row) for row in drawn)) if maps else None
-    picture = Picture("receptive_fields", caption, lambda options: erf.draw(maps, options, fields), behind)
-    return (*([picture] if maps else []), Grid(receptive_fields.fields_table(fields), "receptive_fields"))
+    maps = evidence.fields(folder, rows)
+    whose = f" of {baseline} and what is held against it" if baseline else ""
+    caption = f"Effective receptive fields{whose}, and the mass within each distance of the centre"
+    behind = Maps(tuple(maps), tuple(_intervals(row) for row in rows))
+    name = "_".join(["receptive_fields", *([file_name(baseline)] if baseline else [])])
+    return Picture(name, caption, lambda options: erf.draw(maps, options, rows), behind)
 
 
 def _intervals(row: Row) -> dict[float, tuple[float, float]]:

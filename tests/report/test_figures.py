@@ -142,6 +142,19 @@ def test_profiles_rise_to_the_whole_and_their_intervals_hold_them():
             assert x - 1e-9 <= ends.max()
 
 
+@pytest.mark.parametrize("panels", ["both", "profiles"])
+def test_the_names_of_many_curves_stand_beside_them_inside_the_picture(panels):
+    drawn = erf.draw(
+        [field(f"timm:convnext_tiny + large_kernel {at}") for at in range(11)], FigureOptions(panels=panels)
+    )
+    axis = next(one for one in drawn.axes if one.get_legend() is not None)
+    drawn.canvas.draw()
+    names, whole = axis.get_legend().get_window_extent(), drawn.bbox
+    assert names.x0 > axis.get_window_extent().x1
+    assert names.x1 <= whole.x1 + 1
+    assert names.y0 >= whole.y0 - 1
+
+
 def test_rows_give_intervals_to_maps_that_carry_none_each_to_its_own_weights_and_stage():
     def bands(rows):
         condensed = [field(name).condensed() for name in NAMES[:2]]

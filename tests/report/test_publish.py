@@ -20,6 +20,7 @@ from scsc_lab.cli import main
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import report
 from scsc_lab.provenance import run_info
+from scsc_lab.records import file_name
 from scsc_lab.report import compose, evidence, publish
 from scsc_lab.report.document import Details, Grid, Picture
 from scsc_lab.report.render import latex
@@ -269,6 +270,21 @@ def test_rows_that_lack_something_are_refused(folder):
 
 def composed(folder, rows):
     return compose.document(rows, "tiny", metrics.columns(), metrics.notes, folder)
+
+
+def test_many_maps_are_shared_out_over_a_picture_for_each_baseline(folder, monkeypatch):
+    rows = evidence.read(folder / evidence.ROWS)
+
+    def pictures():
+        blocks = [block for section in composed(folder, rows).sections for block in section.blocks]
+        return [block for block in blocks if isinstance(block, Picture) and block.name.startswith("receptive_fields")]
+
+    (one,) = pictures()
+    monkeypatch.setattr(compose, "_MAPS_TOGETHER", 1)
+    shared = pictures()
+    baselines = dict.fromkeys(row["baseline"] for row in rows if row["table"] == "comparison")
+    assert [picture.name for picture in shared] == [f"receptive_fields_{file_name(name)}" for name in baselines]
+    assert sum(len(picture.behind.fields) for picture in shared) == len(one.behind.fields)
 
 
 def test_a_report_opens_with_findings_that_rows_alone_decide(folder):

@@ -26,6 +26,9 @@ _MOST_DECADES = 5
 _TAIL = 0.01
 """Share of the pixels that may be darker than the scale."""
 
+_MOST_INSIDE = 6
+"""Profiles whose names stand in the plot; those of more stand beside it."""
+
 _WIDE_INCHES = 5.0
 _TALL_INCHES = 1.6
 _LINE_INCHES = 0.14
@@ -50,7 +53,9 @@ def draw(measured: Sequence[Field], options: FigureOptions = style.PLAIN, rows: 
     if options.panels == "profiles":
         figure, panel = style.new(place.width, 0.62 * place.width)
         with style.applied():
-            profiles.draw(panel, measured, names(measured), rows)
+            profiles.draw(panel, measured, names(measured), rows, beside=place.beside)
+        if place.beside:
+            panel.set_position((0.1, 0.15, 0.48, 0.8))
         return figure
     figure = style.blank(place.width, place.height)
     with style.applied():
@@ -73,7 +78,7 @@ def draw(measured: Sequence[Field], options: FigureOptions = style.PLAIN, rows: 
         bar.set_label(label if place.side * place.rows > _TALL_INCHES else label.partition(" (")[0])
         if both:
             below = figure.add_axes(place.profiles)
-            profiles.draw(below, measured, names(measured), rows)
+            profiles.draw(below, measured, names(measured), rows, beside=place.beside)
         _legend(figure, measured, place)
         if place.heading:
             figure.text(0.5, 1 - 0.05 / place.height, place.heading, ha="center", va="top", fontsize=style.POINTS)
@@ -97,7 +102,8 @@ class _Places:
 
     @classmethod
     def of(cls, measured: Sequence[Field], options: FigureOptions, *, maps: bool, profiles: bool) -> _Places:
-        width = options.width or (style.COLUMN_INCHES if len(measured) < 3 or not maps else style.PAGE_INCHES)
+        narrow = len(measured) < 3 or not (maps or len(measured) > _MOST_INSIDE)
+        width = options.width or (style.COLUMN_INCHES if narrow else style.PAGE_INCHES)
         columns = columns_of(len(measured), width)
         alike = len({field.setting.resolution for field in measured}) == 1
         shared, own = _texts(measured)
@@ -143,7 +149,17 @@ class _Places:
     @property
     def foot(self) -> float:
         """Height under the panels' tick labels."""
-        return 0.05 + self.LEGEND * self.legend_rows + (self.PROFILES + self.LABELS + 0.14 if self.below else 0.0)
+        return 0.05 + self.LEGEND * self.legend_rows + (self.curves + self.LABELS + 0.14 if self.below else 0.0)
+
+    @property
+    def curves(self) -> float:
+        """Height of the profiles, and of their names where these stand beside them."""
+        return max(self.PROFILES, _LINE_INCHES * (self.count + 1) if self.beside else 0.0)
+
+    @property
+    def beside(self) -> bool:
+        """Whether the profiles' names stand beside them: they are many, and there is room."""
+        return self.count > _MOST_INSIDE and self.width > _WIDE_INCHES
 
     @property
     def height(self) -> float:
@@ -158,7 +174,8 @@ class _Places:
     @property
     def profiles(self) -> tuple[float, float, float, float]:
         bottom = 0.05 + self.LEGEND * self.legend_rows + self.LABELS
-        return self._share(self.LEFT, bottom, self.width - self.LEFT - 0.08, self.PROFILES)
+        beside = 0.46 * self.width if self.beside else 0.08
+        return self._share(self.LEFT, bottom, self.width - self.LEFT - beside, self.curves)
 
     def panel(self, index: int) -> tuple[float, float, float, float]:
         row, column = divmod(index, self.columns)

@@ -17,7 +17,9 @@ _LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (9
 """Dashes that go with the colours, for readers without colour."""
 
 
-def draw(panel: Any, measured: Sequence[Field], names: Sequence[str], rows: Sequence[Row]) -> None:
+def draw(
+    panel: Any, measured: Sequence[Field], names: Sequence[str], rows: Sequence[Row], *, beside: bool = False
+) -> None:
     """Draw one curve a field: the mass within the centred square of each half side, in its 95 % interval as a band.
 
     The interval is that of ``r(t)``, over images and initialisations, at each share of the tables; between them the
@@ -29,6 +31,7 @@ def draw(panel: Any, measured: Sequence[Field], names: Sequence[str], rows: Sequ
         measured: the fields.
         names: what they are called.
         rows: rows with the intervals of ``r(t)``, for fields that hold the mean of their maps alone.
+        beside: whether what curves are called stands beside the plot.
     """
     from matplotlib.patches import Patch
 
@@ -55,7 +58,10 @@ def draw(panel: Any, measured: Sequence[Field], names: Sequence[str], rows: Sequ
     panel.set_xlabel(f"half side of the centred square ({'pixels' if alike else 'sides of the input'})")
     panel.set_ylabel("mass inside (%)")
     handles = [*panel.lines, *([Patch(color="0.85", label="95 % interval")] if banded else [])]
-    panel.legend(handles=handles, loc="lower right", ncols=1 + len(measured) // 8, handlelength=3.2)
+    place: Any = {"loc": "lower right", "ncols": 1 + len(measured) // 8}
+    if beside:
+        place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.03), "borderaxespad": 0.0}
+    panel.legend(handles=handles, handlelength=3.2, **place)
 
 
 def _row(rows: Sequence[Row], field: Field) -> Row:
