@@ -108,7 +108,7 @@ def probe(claim: Claim, trained: Sequence[Row]) -> Row:
         return {}
     one, two = ([row for row in trained if row.get("network") == name and row.get("runs")] for name in claim.probe)
     pairs = [(a, b) for a in one for b in two if a.get("resolution") == b.get("resolution")]
-    pair = max(pairs, key=lambda pair: accuracy.against(pair[1], pair[0]).get("pairs", 0), default=None)
+    pair = max(pairs, key=lambda pair: accuracy.against(pair[1], pair[0]).get("seed_pairs", 0), default=None)
     found = accuracy.against(pair[1], pair[0]) if pair is not None else {}
     if pair is None or not found:
         return {}

@@ -20,7 +20,7 @@ DELTA = 0.5
 SHARED = ("data", "recipe", "task", "epochs", "batch_size", "train_images", "test_images")
 """What runs share that may be compared."""
 
-_OF_PAIRS = ("p_value", "p_holm", "pair_correlation", "pairs")
+_OF_PAIRS = ("p_value", "p_holm", "pair_correlation", "seed_pairs")
 
 
 def runs(network: Network, settings: Training) -> list[Training]:
@@ -70,7 +70,7 @@ def against(row: Row, baseline: Row, delta: float = DELTA) -> Row:
         "difference_high": found.high,
         "p_value": found.p_value,
         "pair_correlation": found.correlation,
-        "pairs": found.seeds,
+        "seed_pairs": found.seeds,
         "accuracy_verdict": found.verdict or None,
     }
 
@@ -114,7 +114,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
         diverged = [str(run["seed"]) for run in row["runs"] if run["status"] != "complete"]
         if diverged:
             found.append(f"{row['model']}: DIVERGED with seed {', '.join(diverged)}; left out.")
-    if any(row.get("pairs", FEWEST_SEEDS) < FEWEST_SEEDS for row in trained):
+    if any((row.get("seed_pairs") or FEWEST_SEEDS) < FEWEST_SEEDS for row in trained):
         found.append("Fewer than 6 pairs: no verdict, since a sign-flip test cannot reach 5 % with them.")
     verdicts = [
         f"{row['model']} {row['accuracy_verdict']} (p {units.probability(row['p_value'])}, "

@@ -56,11 +56,14 @@ def _pictures(group: Sequence[Row], baseline: str) -> list[Block]:
     from scsc_lab.report.figures import accuracy
 
     name = file_name(baseline)
-    caption = f"{baseline} and what is held against it: each seed a dot, pairs joined; the difference and its interval"
+    many = len(group) > accuracy.MANY
+    whose, joined = f"{baseline} and what is held against it", "" if many else ", pairs joined"
+    caption = f"{whose}: each seed a dot{joined}; the difference and its interval"
+    whole = f"{whose}: mean curves over the seeds" if many else f"{baseline}: every run's curve"
     behind = Curves("epoch", tuple(line for row in group for run in row["runs"] for line in _lines(row, run)))
     return [
         Picture(f"accuracy_{name}", caption, partial(accuracy.draw, group)),
-        Picture(f"curves_{name}", f"{baseline}: every run's curve", partial(accuracy.curves, group), behind),
+        Picture(f"curves_{name}", whole, partial(accuracy.curves, group), behind),
     ]
 
 

@@ -31,11 +31,11 @@ def test_networks_find_what_they_are_held_against(tmp_path):
     assert header["versions"] == {"torch": "2.13.0"}
     compared = {row["model"]: row for row in rows if row["table"] == "comparison"}
     assert {name: row["baseline"] for name, row in compared.items()} == dict.fromkeys(compared, "swin_pico")
-    assert compared["scsc_swin_pico"]["pairs"] == 7
+    assert compared["scsc_swin_pico"]["seed_pairs"] == 7
     assert compared["scsc_swin_pico"]["params_change"] == pytest.approx(-0.2)
     full, variant = [row for row in rows if row["table"] == "ablation"]
     assert (full["variant"], variant["variant"], variant["study"]) == ("full", "no shuffle", "components")
-    assert variant["pairs"] == 6  # of one seed each, though the full network has seven
+    assert variant["seed_pairs"] == 6  # of one seed each, though the full network has seven
 
 
 def test_runs_of_other_recipes_are_no_pairs(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -100,7 +101,7 @@ def test_a_first_run_that_diverged_at_once_hides_no_accuracy_of_the_others():
 
 def test_runs_of_other_data_or_recipes_are_no_pairs():
     one, two = ({"runs": fake(name, [60.0 + at, 61.0])} for at, name in enumerate("ab"))
-    assert accuracy.against(two, one)["pairs"] == 2
+    assert accuracy.against(two, one)["seed_pairs"] == 2
     for change in ({"data": "faces"}, {"epochs": 5}, {"recipe": "pico lr=1"}, {"train_images": 64}):
         assert accuracy.against({"runs": [{**run, **change} for run in two["runs"]]}, one) == {}
 
@@ -169,6 +170,34 @@ def test_figures_show_every_run():
     assert sum(len(collection.get_offsets()) for collection in axes[0].collections) == 6
     assert len(axes[0].lines) == 3 + 2  # a line a pair, a mean a network
     assert len(figures.curves(rows).axes[0].lines) == 6
+
+
+@pytest.mark.parametrize("width", [3.3, 6.9])
+def test_many_networks_have_a_row_each_and_one_mean_curve(width):
+    from scsc_lab.report.figures import accuracy as figures
+    from scsc_lab.report.figures.style import FigureOptions
+
+    curve = [{"epoch": 1, "loss": 1.0, "accuracy": {"accuracy": 50.0}}]
+    others = [fake(f"base + mixer_{at}", [61.0 + at, 63.0 - at, 62.5]) for at in range(10)]
+    rows = train.summaries([fake("base", [60.0, 61.0, 62.0]), *others])
+    for row in rows:
+        row["runs"] = [
+            {**run, "curve": [{**curve[0], "loss": loss, "accuracy": {"accuracy": run["accuracy"]}}]}
+            for run, loss in zip(row["runs"], (1.0, 2.0, 6.0), strict=True)
+        ]
+    figure = figures.draw(rows, FigureOptions(width=width))
+    dots, intervals = figure.axes
+    assert [len(collection.get_offsets()) for collection in dots.collections] == [3] * 11
+    assert len(intervals.collections) == 10
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    assert min(box.x0, box.y0) >= -0.01
+    assert box.x1 <= width + 0.01
+    places = [label.get_window_extent() for label in dots.get_yticklabels()]
+    assert all(one.y0 >= other.y1 - 1 for one, other in itertools.pairwise(places))
+    loss, accuracy_ = figures.curves(rows, FigureOptions(width=width)).axes
+    assert [line.get_ydata()[0] for line in loss.lines] == [3.0] * 11
+    assert accuracy_.lines[0].get_ydata()[0] == pytest.approx(61.0)
 
 
 def test_accuracy_is_a_column_of_a_comparison(networks):
@@ -282,7 +311,7 @@ def test_an_interrupt_leaves_the_runs_that_ended(networks, tmp_path):
     trained = train.measure(networks, small((0, 1, 2)), progress=stop)
     assert trained.interrupted
     assert [row["seed"] for row in trained.runs] == [0, 1, 0]
-    assert trained.networks[1]["pairs"] == 1
+    assert trained.networks[1]["seed_pairs"] == 1
     store = RowStore(tmp_path / "rows.jsonl")
     with_store = train.measure(networks, small((0, 1, 2)), store=store, progress=stop)
     assert len(store.rows) == len(with_store.runs) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 _PANEL_INCHES = 2.4
 _NARROW_INCHES = 4.0
+_ROW_INCHES = 0.24
+_FRAME_INCHES = 0.5
+MANY = 4
+"""More networks than these stand below each other, and their curves are means over the seeds."""
+
 _LINES = ("-", "--", "-.", ":")
 """Dashes that go with the colours, for readers without colour."""
 
@@ -23,11 +29,15 @@ _LINES = ("-", "--", "-.", ":")
 def draw(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figure:
     """Return a figure: on the left every run a dot, runs of one seed joined; on the right differences and intervals.
 
+    More than a few networks have a row each, and their pairs are not joined.
+
     Args:
         networks: rows of :func:`scsc_lab.experiments.train.summaries`, with their ``runs``, the baseline among them.
         options: width and titles.
     """
     width = options.width or style.PAGE_INCHES
+    if len(networks) > MANY:
+        return _in_rows(networks, width)
     if width > _NARROW_INCHES:
         figure, (dots, intervals) = style.new(width, _PANEL_INCHES, ncols=2, gridspec_kw={"width_ratios": (3, 2)})
     else:  # below each other
@@ -39,6 +49,62 @@ def draw(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figur
         _draw_runs(dots, networks)
         _draw_differences(intervals, [row for row in networks if row.get("accuracy_difference") is not None])
     return figure
+
+
+def _in_rows(networks: Sequence[Row], width: float) -> Figure:
+    """Return the figure of many networks: a row each, its runs on the left, its difference on the right."""
+    from matplotlib.ticker import MaxNLocator
+
+    height, narrow = _FRAME_INCHES + _ROW_INCHES * len(networks), width <= _NARROW_INCHES
+    if narrow:
+        figure, (dots, intervals) = style.new(width, 2 * height, nrows=2, sharey=True)
+    else:
+        figure, (dots, intervals) = style.new(width, height, ncols=2, sharey=True, gridspec_kw={"width_ratios": (3, 4)})
+    with style.applied():
+        for place, row in enumerate(networks):
+            values = [run["accuracy"] for run in row["runs"] if run["accuracy"] is not None]
+            dots.scatter(values, [place] * len(values), s=9, color=style.COLOURS[place % len(style.COLOURS)], zorder=2)
+            if values:
+                mean = sum(values) / len(values)
+                dots.plot([mean, mean], [place - 0.3, place + 0.3], color="black", linewidth=1.2, zorder=3)
+            if row.get("accuracy_difference") is not None:
+                _draw_difference(intervals, row, place)
+        names = [style.short(row["model"], networks[0]["model"]) for row in networks]
+        dots.set_yticks(range(len(networks)), names)
+        dots.set_ylim(len(networks) - 0.5, -0.5)
+        dots.set_xlabel("accuracy (%), last epoch; line: mean")
+        intervals.axvline(0, color="black", linewidth=0.6)
+        intervals.tick_params(axis="y", left=False, labelleft=narrow)
+        intervals.spines["left"].set_visible(False)
+        intervals.margins(x=0.05)
+        low, high = intervals.get_xlim()
+        intervals.set_xlim(low, high + (high - low) * (2.4 if narrow else 1.0))  # room for the values
+        intervals.set_xticks([tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high])
+        intervals.set_xlabel(
+            "difference, points, 95%" if narrow else f"difference to {_baseline(networks)}, points, 95%"
+        )
+    return figure
+
+
+def _draw_difference(axis: Any, row: Row, place: int) -> None:
+    low, high = row.get("difference_low"), row.get("difference_high")
+    if low is not None and high is not None:
+        axis.plot([low, high], [place, place], color="0.3", linewidth=1.6)
+    axis.scatter([row["accuracy_difference"]], [place], s=12, color="black", zorder=3)
+    said = units.points_interval((row["accuracy_difference"], low, high))
+    axis.annotate(
+        f"{said}  {row.get('verdict') or ''}".rstrip(),
+        (row["accuracy_difference"] if high is None else high, place),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=style.POINTS,
+    )
+
+
+def _baseline(rows: Sequence[Row]) -> str:
+    said = (row.get("baseline") for row in rows if row.get("accuracy_difference") is not None)
+    return style.name(str(next(said, "the baseline")))
 
 
 def _draw_runs(axis: Any, networks: Sequence[Row]) -> None:
@@ -82,12 +148,13 @@ def _draw_differences(axis: Any, rows: Sequence[Row]) -> None:
     axis.margins(x=0.35)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
-    against = next((row["baseline"] for row in rows), "the baseline")
-    axis.set_xlabel(f"difference to {style.name(str(against))}, points, 95%")
+    axis.set_xlabel(f"difference to {_baseline(rows)}, points, 95%")
 
 
 def curves(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figure:
     """Return a figure of every run's curve: training loss on the left, each accuracy of the data beside it.
+
+    More than a few networks have one curve each, the mean over its runs.
 
     Args:
         networks: rows with their ``runs``, each with its ``curve``.
@@ -109,20 +176,35 @@ def curves(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Fig
                 "linestyle": _LINES[position % len(_LINES)],
                 "linewidth": 0.7,
             }
-            for number, run in enumerate(row["runs"]):
-                label = style.name(row["model"]) if number == 0 else None
-                epochs = [epoch["epoch"] for epoch in run["curve"]]
-                panels[0].plot(epochs, [epoch["loss"] for epoch in run["curve"]], label=label, **look)
+            own = [run["curve"] for run in row["runs"]]
+            if len(networks) > MANY:
+                own = [_mean([run["curve"] for run in row["runs"] if run["status"] == "complete"])]
+            for number, curve in enumerate(own):
+                label = style.short(row["model"], networks[0]["model"]) if number == 0 else None
+                epochs = [epoch["epoch"] for epoch in curve]
+                panels[0].plot(epochs, [epoch["loss"] for epoch in curve], label=label, **look)
                 for panel, name in zip(panels[1:], names, strict=False):
-                    panel.plot(epochs, [epoch["accuracy"].get(name) for epoch in run["curve"]], **look)
+                    panel.plot(epochs, [epoch["accuracy"].get(name) for epoch in curve], **look)
         for panel, name in zip(
             panels, ["training loss", *(f"{name.replace('_', ' ')} (%)" for name in names)], strict=False
         ):
             panel.set_ylabel(name)
             panel.set_xlabel("epoch")
             panel.xaxis.get_major_locator().set_params(integer=True)
-        figure.legend(loc="outside upper center", ncols=2 if width <= _NARROW_INCHES else 4)
+        columns = 3 if len(networks) > MANY else 4
+        figure.legend(loc="outside upper center", ncols=2 if width <= _NARROW_INCHES else columns)
     return figure
+
+
+def _mean(curves: Sequence[Sequence[Row]]) -> list[Row]:
+    """Return the mean of curves, as far as all of them go."""
+    found = []
+    for epochs in zip(*curves, strict=False):
+        keys = [key for key in epochs[0]["accuracy"] if all(key in epoch["accuracy"] for epoch in epochs)]
+        accuracy = {key: statistics.fmean(epoch["accuracy"][key] for epoch in epochs) for key in keys}
+        loss = statistics.fmean(epoch["loss"] for epoch in epochs)
+        found.append({"epoch": epochs[0]["epoch"], "loss": loss, "accuracy": accuracy})
+    return found
 
 
 def _last(run: Row) -> Mapping[str, float]:

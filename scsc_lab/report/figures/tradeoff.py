@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANEL_INCHES = 3.1
-_JOIN = " + "
+_NARROW_INCHES = 4.0
 
 _Interval = tuple[float, float | None, float | None]
 
@@ -33,19 +33,24 @@ def draw(rows: Sequence[Row], y: Column, costs: Sequence[Column], options: Figur
         options: width and titles.
     """
     width = options.width or style.PAGE_INCHES
-    figure, axes = style.new(width, _PANEL_INCHES, ncols=len(costs), sharey=True, squeeze=False)
+    if width > _NARROW_INCHES:
+        figure, axes = style.new(width, _PANEL_INCHES, ncols=len(costs), sharey=True, squeeze=False)
+    else:  # below each other
+        figure, axes = style.new(width, _PANEL_INCHES * len(costs), nrows=len(costs), sharey=True, squeeze=False)
+    panels = list(axes.flat)
     with style.applied():
-        for panel, cost in zip(axes[0], costs, strict=True):
+        for panel, cost in zip(panels, costs, strict=True):
             _draw_panel(figure, panel, rows, y, cost)
-        axes[0, 0].set_ylabel(f"{_quantity(y)}, change in points")
-        for other in axes[0, 1:]:
+        for panel in axes[:, 0]:
+            panel.set_ylabel(f"{_quantity(y)}, change in points")
+        for other in axes[:, 1:].flat:
             other.tick_params(labelleft=False)
-        if any(panel.get_legend_handles_labels()[0] for panel in axes[0]):
-            handles, labels = axes[0, 0].get_legend_handles_labels()
+        if any(panel.get_legend_handles_labels()[0] for panel in panels):
+            handles, labels = panels[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper right", handlelength=1.5)
         if options.titles:
             figure.suptitle(f"against {style.name(rows[0]['model'])}", x=0.02, ha="left", fontsize=8)
-        for panel, cost in zip(axes[0], costs, strict=True):
+        for panel, cost in zip(panels, costs, strict=True):
             _name(figure, panel, rows, y, cost)
     return figure
 
@@ -76,8 +81,7 @@ def _draw_panel(figure: Figure, panel: Any, rows: Sequence[Row], y: Column, cost
 def _name(figure: Figure, panel: Any, rows: Sequence[Row], y: Column, cost: Column) -> None:
     """Write every network's name beside its point, short of the baseline's name."""
     points = _points(rows, y, cost)
-    bare = str(rows[0]["model"])
-    names = [style.name(str(rows[number]["model"]).removeprefix(f"{bare}{_JOIN}")) for number, _ in points]
+    names = [style.short(str(rows[number]["model"]), str(rows[0]["model"])) for number, _ in points]
     bars = [[(end, up[0]) for end in across[1:] if end is not None] for _, (across, up) in points]
     bars += [[(across[0], end) for end in up[1:] if end is not None] for _, (across, up) in points]
     places = [(across[0], up[0]) for _, (across, up) in points]
