@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -491,12 +492,10 @@ def _options(
 def _size(resolution: Resolution) -> tuple[int, int] | None:
     if resolution is None:
         return None
-    height, *width = (resolution,) if isinstance(resolution, int) else resolution
-    if len(width) > 1:
-        raise InputError(
-            f"resolution={resolution}: a side, or height and width, in pixels; a whole shape is input_shape"
-        )
-    return height, (width or [height])[0]
+    sides = tuple(resolution) if isinstance(resolution, Iterable) else (resolution, resolution)
+    if len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
+        raise InputError(f"resolution={resolution!r}: a side, or height and width; a whole shape is input_shape")
+    return int(sides[0]), int(sides[1])
 
 
 def _words(given: Sequence[str] | None) -> list[str]:

@@ -35,19 +35,24 @@ def random_input(shape: Sequence[int], execution: Execution, seed: int) -> Tenso
     return x.to(torch.device(execution.device), dtype_of(execution), memory_format=order)
 
 
-def one_pass(model: nn.Module, x: Tensor, execution: Execution) -> Run:
+def one_pass(model: nn.Module, x: Tensor, execution: Execution, again: Callable[[], Tensor] | None = None) -> Run:
     """Return one pass: forward without gradients, or forward and backward.
 
-    A network that changes its input in place is fed a copy from its second pass on, as whoever runs it has to; what the
-    copy takes is part of the pass.
+    Args:
+        model: the module, placed and laid out.
+        x: its input.
+        execution: how it runs.
+        again: makes the input once more. A network that changes it in place, as far as torch keeps account of that, is
+            then fed a copy from its second pass on, as whoever runs it has to; what copying takes is part of the pass.
     """
-    untouched, version = x.clone(), x._version
-    changes_it = False
+    version = x._version
+    untouched: Tensor | None = None
 
     def given() -> Tensor:
-        nonlocal changes_it
-        changes_it = changes_it or x._version != version
-        return x.copy_(untouched) if changes_it else x
+        nonlocal untouched
+        if untouched is None and x._version != version and again is not None:
+            untouched = again()
+        return x if untouched is None else x.copy_(untouched)
 
     if not execution.train:
 

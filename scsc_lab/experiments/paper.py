@@ -116,7 +116,7 @@ def probe(claim: Claim, trained: Sequence[Row]) -> Row:
         "probe_baseline": claim.probe[0],
         "probe_network": claim.probe[1],
         "probe_data": pair[0]["runs"][0]["data"],
-        "probe_pairs": found["pairs"],
+        "probe_pairs": found["seed_pairs"],
         "probe_difference": found["accuracy_difference"],
         "probe_low": found["difference_low"],
         "probe_high": found["difference_high"],

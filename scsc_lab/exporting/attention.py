@@ -33,16 +33,15 @@ def _has_four(node: Any) -> bool:
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *rest: Any, **settings: Any
 ) -> Any:
-    """Attend over four axes; ``NotImplemented`` leaves it to torch: they are four, or the leading ones not alike."""
-    leading = query.shape[:-2]
-    if query.dim() == _AXES or key.shape[:-2] != leading or value.shape[:-2] != leading:
+    """Attend over four axes; ``NotImplemented`` leaves it to torch: they are four, or heads share their keys."""
+    given = (query, key, value)
+    if settings.get("enable_gqa") or all(one.dim() == _AXES for one in given):
         return NotImplemented
-    heads = leading[-1] if query.dim() > _AXES else 1
-    if attn_mask is not None:
-        attn_mask = attn_mask.expand(*leading, *attn_mask.shape[-2:])
+    leading = torch.broadcast_shapes(*(one.shape[:-2] for one in given))
+    heads = leading[-1] if len(leading) > _AXES - 2 else 1
 
     def four(x: Tensor) -> Tensor:
-        return x.reshape(-1, heads, *x.shape[-2:])
+        return x.expand(*leading, *x.shape[-2:]).reshape(-1, heads, *x.shape[-2:])
 
     mask = None if attn_mask is None else four(attn_mask)
     out = F.scaled_dot_product_attention(four(query), four(key), four(value), mask, *rest, **settings)

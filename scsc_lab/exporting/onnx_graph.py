@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.export.graph_signature import ConstantArgument
+from torch.export.graph_signature import ConstantArgument, TensorArgument
 
 from scsc_lab.errors import InputError
 from scsc_lab.exporting import faults
@@ -68,8 +68,7 @@ def onnx_model(
     """
     require_packages()
     program = traced(model, inputs, dynamic_batch=dynamic_batch)
-    others = {type(value).__name__ for value in _constant_outputs(program) if value is not None}
-    if others:
+    if others := _other_outputs(program):
         raise InputError(f"it returns {', '.join(sorted(others))} beside tensors; an ONNX file holds tensors only")
     outputs = len(program.graph_signature.user_outputs)
     with quiet(), torch.no_grad():
@@ -118,10 +117,12 @@ def require_packages() -> None:
             raise InputError(f"{name} is not installed: {EXTRA}")
 
 
-def _constant_outputs(program: ExportedProgram) -> list[Any]:
-    """Return what a network returns that is no tensor."""
+def _other_outputs(program: ExportedProgram) -> set[str]:
+    """Return the types of what a network returns that is no tensor."""
     given = [spec.arg for spec in program.graph_signature.output_specs]
-    return [one.value for one in given if isinstance(one, ConstantArgument)]
+    constants = [one.value for one in given if isinstance(one, ConstantArgument) and one.value is not None]
+    sizes = [one for one in given if not isinstance(one, (ConstantArgument, TensorArgument))]
+    return {type(value).__name__ for value in constants} | ({"a size"} if sizes else set())
 
 
 def _names(word: str, number: int) -> list[str]:

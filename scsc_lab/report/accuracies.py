@@ -59,7 +59,7 @@ def _pictures(group: Sequence[Row], baseline: str) -> list[Block]:
     many = len(group) > accuracy.MANY
     whose, joined = f"{baseline} and what is held against it", "" if many else ", pairs joined"
     caption = f"{whose}: each seed a dot{joined}; the difference and its interval"
-    whole = f"{whose}: mean curves over the seeds" if many else f"{baseline}: every run's curve"
+    whole = f"{whose}: learning curves, drawn as means over the seeds" if many else f"{baseline}: every run's curve"
     behind = Curves("epoch", tuple(line for row in group for run in row["runs"] for line in _lines(row, run)))
     return [
         Picture(f"accuracy_{name}", caption, partial(accuracy.draw, group)),

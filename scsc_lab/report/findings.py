@@ -101,6 +101,7 @@ def summed(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> tuple[tu
     for row in rows:
         if row.get("model") in groups.get(str(row.get("against")), ()):
             together.setdefault((row["against"], row["asked"]), []).append(row)
+    together = {about: own for about, own in together.items() if 1 < len(own) == len({row["model"] for row in own})}
     first = {id(own[0]): own for own in together.values()}
     inside = {id(row) for own in together.values() for row in own}
     short = [_summed(first[id(row)]) if id(row) in first else row for row in rows if id(row) not in inside - {*first}]
@@ -110,7 +111,8 @@ def summed(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> tuple[tu
 def _summed(rows: Sequence[Row]) -> Row:
     against, asked = str(rows[0]["against"]), rows[0]["asked"]
     answers = Counter(row["answer"] for row in rows)
-    counted = ", ".join(f"{answer} {answers[answer]}" for answer in dict.fromkeys(_JUDGED.values()) if answers[answer])
+    order = dict.fromkeys([*_JUDGED.values(), *answers])
+    counted = ", ".join(f"{answer} {answers[answer]}" for answer in order if answers[answer])
     best, *_, worst = sorted(rows, key=lambda row: row["gain"], reverse=True)
     ends = (f"{row['model'].removeprefix(f'{against} + ')} {row['figure'].partition(';')[0]}" for row in (best, worst))
     question = f"each of {len(rows)} against {against}: {asked}"
@@ -127,7 +129,8 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
     gained = (value < 0) == (column.better == "lower")
     answer = _JUDGED[judged or ("better" if gained else "worse")]
     if change.judged:
-        answer = _JUDGED.get(str(row.get(change.judged) or ""), "")
+        word = str(row.get(change.judged) or "")
+        answer = _JUDGED.get(word, word)
     name = (column.name or column.heading).partition(" (")[0]
     question = column.question or f"{'Less' if column.better == 'lower' else 'More'} {name}?"
     numbers = f"{column.cell(against)} → {column.cell(row)}" if column.cell(against) and column.cell(row) else ""
@@ -153,7 +156,8 @@ def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[flo
     if change.paired is not None:
         low, high = (row.get(key) for key in change.column.key[1:])
         if low is not None and high is not None:
-            return value, "" if low > 0 or high < 0 else "inconclusive"
+            alike = max(abs(low), abs(high)) <= _SAME
+            return value, "same" if alike else "" if low > 0 or high < 0 else "inconclusive"
     if change.how == "measured":
         keys = change.column.key if isinstance(change.column.key, tuple) else (change.key,)
         ends = [row.get(key) for key in keys[1:]]
@@ -164,7 +168,8 @@ def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[flo
     low_against, high_against = (against.get(f"{column.key}{end}") for end in ("_low", "_high"))
     if low is None or high is None or low_against is None or high_against is None:
         return value, "" if abs(value) >= _SAME else "same"
-    return value, "" if high < low_against or high_against < low else "inconclusive"
+    alike = value == 0 and low == low_against and high == high_against
+    return value, "same" if alike else "" if high < low_against or high_against < low else "inconclusive"
 
 
 def unit(column: Column) -> str:

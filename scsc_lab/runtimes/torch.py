@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab.runtimes import Profile, Runtime, Session
@@ -31,7 +32,8 @@ class TorchSession(Session):
 
         self._run, self._layout = None, memory_format
         passes.lay_out(self.model, memory_format)
-        self._run = passes.one_pass(self.model, self.source.input(memory_format), self.execution)
+        again = partial(self.source.input, memory_format)
+        self._run = passes.one_pass(self.model, again(), self.execution, again)
         return self._run
 
     def run(self) -> object:

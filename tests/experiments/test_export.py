@@ -124,6 +124,8 @@ def test_what_a_file_cannot_hold_is_one_line_that_names_it(tmp_path):
     for model, name, line in cases:
         with pytest.raises(InputError, match=line):
             scsc_lab.export(model, tmp_path / name, 8)
+    with pytest.raises(InputError, match="returns a size beside tensors"):
+        scsc_lab.export(Returning(lambda y: (y, y.shape[0])), tmp_path / "model.onnx", 8, dynamic_batch=True)
     assert not list(tmp_path.iterdir())
     assert scsc_lab.export(Returning(lambda y: (y, None)), tmp_path / "model.onnx", 8).agreement.telling
 

@@ -172,6 +172,17 @@ def test_figures_show_every_run():
     assert len(figures.curves(rows).axes[0].lines) == 6
 
 
+@pytest.mark.parametrize("others", [1, 5])
+def test_the_mean_that_is_drawn_is_the_tables(others):
+    from scsc_lab.report.figures import accuracy as figures
+
+    rows = train.summaries([fake(f"net{at}", [60.0, 62.0, 5.0]) for at in range(1 + others)])
+    for row in rows:
+        row["runs"] = [{**run, "status": "complete" if run["accuracy"] > 50 else "diverged"} for run in row["runs"]]
+    (means,) = [line for line in figures.draw(rows).axes[0].lines if line.get_color() == "black"][:1]
+    assert 61.0 in (*means.get_xdata(), *means.get_ydata())
+
+
 @pytest.mark.parametrize("width", [3.3, 6.9])
 def test_many_networks_have_a_row_each_and_one_mean_curve(width):
     from scsc_lab.report.figures import accuracy as figures

@@ -57,8 +57,9 @@ def test_every_command_says_which_network_a_transplant_does_not_fit(command, tmp
 
 def test_a_resolution_is_one_side_or_two():
     assert scsc_lab.network("resnet18", 64).resolution == scsc_lab.network("resnet18", [64, 64]).resolution == (64, 64)
-    with pytest.raises(InputError, match=r"resolution=\(1, 3, 64, 64\): .*a whole shape is input_shape"):
-        scsc_lab.network("resnet18", (1, 3, 64, 64))
+    for wrong in ((1, 3, 64, 64), [], 64.0, "64", (64, 0), (64, None)):
+        with pytest.raises(InputError, match=r"resolution=.*a whole shape is input_shape"):
+            scsc_lab.network("resnet18", wrong)
 
 
 @pytest.mark.parametrize("share", ["0", "1", "1.5"])

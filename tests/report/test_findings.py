@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scsc_lab import metrics
-from scsc_lab.report import compose
+from scsc_lab.report import compose, findings
 from scsc_lab.report.document import Details, Grid
 
 
@@ -46,6 +46,30 @@ def test_many_against_one_have_one_row_a_question_and_every_answer_below(tmp_pat
     answers = [row["answer"] for row in every.table.rows if row["question"].endswith("faster?")]
     assert answers == ["yes", "yes", "no difference", "no", "no"]
     assert len({every.name, grid.name}) == 2
+
+
+def test_one_of_many_that_has_a_number_has_its_own_row(tmp_path):
+    timed = ("ratio", "ratio_low", "ratio_high")
+    given = [
+        {key: value for key, value in row.items() if key not in timed or row["model"] == "net + m0"} for row in rows(5)
+    ]
+    made = compose.document(given, "x", metrics.columns(), lambda *_: [], tmp_path)
+    asked = {row["question"]: row["answer"] for row in made.sections[0].blocks[0].table.rows}
+    assert asked == {"each of 5 against net: does it cost fewer MACs?": "yes 5", "net + m0: is it faster?": "yes"}
+
+
+def test_an_interval_of_next_to_nothing_is_no_difference(tmp_path):
+    column, change = metrics.columns()["erf"], metrics.columns()["erf"].change
+    keys = change.column.key
+    for ends, answer in (
+        ((0.0, 0.0, 0.0), "no difference"),
+        ((0.0, -0.1, 0.1), "inconclusive"),
+        ((0.2, 0.1, 0.3), "yes"),
+    ):
+        pair = [{"model": "a", "baseline": "a", "r50": 0.2}, {"model": "b", "baseline": "a", "r50": 0.2}]
+        pair[1] |= dict(zip(keys, ends, strict=True))
+        (found,) = findings.findings_table((), pair, [column]).rows
+        assert found["answer"] == answer
 
 
 @pytest.mark.parametrize("others", [1, 3])

@@ -59,6 +59,17 @@ class Normalising(nn.Module):
         return self.conv(x.sub_(0.5).div_(0.25))
 
 
+def test_a_network_that_leaves_its_input_alone_is_fed_no_copy(monkeypatch):
+    given = source()
+    made = []
+    usual = Source.input
+    monkeypatch.setattr(Source, "input", lambda self, *order: made.append(1) or usual(self, *order))
+    run = runtimes.find("torch").prepare(given, CPU).in_layout("contiguous")
+    for _ in range(3):
+        run()
+    assert len(made) == 1
+
+
 @pytest.mark.parametrize("train", [False, True])
 def test_a_network_that_changes_its_input_is_fed_the_same_numbers_in_every_pass(train):
     model, execution = Normalising(), replace(CPU, train=train)

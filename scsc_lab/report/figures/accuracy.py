@@ -64,8 +64,7 @@ def _in_rows(networks: Sequence[Row], width: float) -> Figure:
         for place, row in enumerate(networks):
             values = [run["accuracy"] for run in row["runs"] if run["accuracy"] is not None]
             dots.scatter(values, [place] * len(values), s=9, color=style.COLOURS[place % len(style.COLOURS)], zorder=2)
-            if values:
-                mean = sum(values) / len(values)
+            if (mean := _mean_accuracy(row)) is not None:
                 dots.plot([mean, mean], [place - 0.3, place + 0.3], color="black", linewidth=1.2, zorder=3)
             if row.get("accuracy_difference") is not None:
                 _draw_difference(intervals, row, place)
@@ -102,6 +101,12 @@ def _draw_difference(axis: Any, row: Row, place: int) -> None:
     )
 
 
+def _mean_accuracy(row: Row) -> float | None:
+    """Return the mean over the runs that did not diverge, as tables have it."""
+    values = [run["accuracy"] for run in row["runs"] if run["status"] == "complete" and run["accuracy"] is not None]
+    return statistics.fmean(values) if values else None
+
+
 def _baseline(rows: Sequence[Row]) -> str:
     said = (row.get("baseline") for row in rows if row.get("accuracy_difference") is not None)
     return style.name(str(next(said, "the baseline")))
@@ -109,6 +114,7 @@ def _baseline(rows: Sequence[Row]) -> str:
 
 def _draw_runs(axis: Any, networks: Sequence[Row]) -> None:
     values = [[run["accuracy"] for run in row["runs"]] for row in networks]
+    means = [_mean_accuracy(row) for row in networks]
     for pair in zip(*values, strict=False):
         if len(pair) > 1 and None not in pair:
             axis.plot(range(len(pair)), pair, color="0.75", linewidth=0.6, zorder=1)
@@ -116,8 +122,7 @@ def _draw_runs(axis: Any, networks: Sequence[Row]) -> None:
         colour = style.COLOURS[position % len(style.COLOURS)]
         shown = [value for value in own if value is not None]
         axis.scatter([position] * len(shown), shown, s=12, color=colour, zorder=2)
-        if shown:
-            mean = sum(shown) / len(shown)
+        if (mean := means[position]) is not None:
             axis.plot([position - 0.2, position + 0.2], [mean, mean], color="black", linewidth=1.2, zorder=3)
     axis.set_xticks(range(len(networks)), [style.name(row["model"]) for row in networks])
     axis.set_xlim(-0.5, len(networks) - 0.5)

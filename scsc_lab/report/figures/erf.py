@@ -30,6 +30,7 @@ _MOST_INSIDE = 6
 """Profiles whose names stand in the plot; those of more stand beside it."""
 
 _WIDE_INCHES = 5.0
+_WIDER_INCHES = 6.0
 _TALL_INCHES = 1.6
 _LINE_INCHES = 0.14
 _SQUARES = (("r50", "-", "r(50 %)"), ("r95", "--", "r(95 %)"))
@@ -51,7 +52,8 @@ def draw(measured: Sequence[Field], options: FigureOptions = style.PLAIN, rows: 
     both = options.panels == "both" and len(measured) > 1
     place = _Places.of(measured, options, maps=options.panels != "profiles", profiles=both)
     if options.panels == "profiles":
-        figure, panel = style.new(place.width, 0.62 * place.width)
+        height = _LINE_INCHES * (len(measured) + 2) if place.beside else 0.0
+        figure, panel = style.new(place.width, max(0.62 * place.width, height))
         with style.applied():
             profiles.draw(panel, measured, names(measured), rows, beside=place.beside)
         if place.beside:
@@ -159,7 +161,7 @@ class _Places:
     @property
     def beside(self) -> bool:
         """Whether the profiles' names stand beside them: they are many, and there is room."""
-        return self.count > _MOST_INSIDE and self.width > _WIDE_INCHES
+        return self.count > _MOST_INSIDE and self.width > _WIDER_INCHES
 
     @property
     def height(self) -> float:
