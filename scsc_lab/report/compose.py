@@ -119,7 +119,12 @@ def _without_inferred(table: Table) -> Table:
 
 
 def _asked(column: Column, networks: Sequence[Row]) -> bool:
-    """Return whether networks were compared by a column: one count gives numbers that nobody asked for, too."""
+    """Return whether networks were compared by a column: one count gives numbers that nobody asked for, too.
+
+    Further shares of receptive fields are asked for where every network that has a field has them.
+    """
+    if column.key in findings.FIELD and not column.question:
+        return all(row.get(column.key) is not None for row in networks if row.get("r50") is not None)
     return column.change is None or any(column.change.key in row for row in networks)
 
 

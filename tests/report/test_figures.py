@@ -189,6 +189,13 @@ def test_latency_has_names_at_the_axis_ratios_against_something_and_a_panel_an_i
         assert heights.max() < box - 0.1
 
 
+def test_a_transplants_ratio_is_to_what_its_name_begins_with():
+    put_in = timed("timm:convnext_tiny + dilated_reparam", 1, "timm:convnext_tiny")
+    figure = latency.draw([timed("timm:convnext_tiny"), put_in])
+    assert any("1.798 × (1.781–1.806)" in text.get_text() for text in texts(figure))
+    assert figure.get_tightbbox().x1 <= figure.get_figwidth() + 0.01
+
+
 @pytest.mark.parametrize(("text", "inches"), [("column", 3.3), ("page", 6.9), ("3.3in", 3.3), ("8.4cm", 8.4 / 2.54)])
 def test_widths(text, inches):
     assert style.width(text) == pytest.approx(inches)

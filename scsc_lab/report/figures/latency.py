@@ -31,7 +31,7 @@ def draw(rows: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figure:
 
     A strip shows each sample as a dot, its height at random so that dots do not hide each other; below them the
     quartiles as a bar and the median as a line; above them the median, and the ratio of times with its interval and
-    the network that it is against.
+    the network that it is against, where the strip's own name does not say so.
 
     Args:
         rows: rows of :meth:`scsc_lab.timing.result.Timing.row`.
@@ -117,5 +117,7 @@ def _caption(row: Row) -> str:
     if row["ratio"] is None:
         return text
     interval = units.interval((row["ratio_low"], row["ratio_high"]))
-    against = style.name(row.get("baseline") or "the baseline", _LONGEST_LABEL)
-    return f"{text}: {units.ratio(row['ratio'])} × {against}" + (f" ({interval})" if interval else "")
+    baseline = str(row.get("baseline") or "the baseline")
+    said = str(row["model"]).startswith(f"{baseline} + ")  # the strip's own name says what it is against
+    against = "" if said else f" {style.name(baseline, _LONGEST_LABEL)}"
+    return f"{text}: {units.ratio(row['ratio'])} ×{against}" + (f" ({interval})" if interval else "")
