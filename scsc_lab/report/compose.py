@@ -135,7 +135,11 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
     found: list[Block] = []
     for group in _large_groups(networks):
         said = [column for column in columns if column.change is not None]
-        bought = [one for one in said if one.better == "higher" and any(row.get(_first(one)) for row in group[1:])]
+        bought = [
+            one
+            for one in said
+            if one.better == "higher" and any(abs(row.get(_first(one)) or 0.0) > findings.SAME for row in group[1:])
+        ]
         times = [one for one in said if one.change is not None and one.change.how == "measured"]
         costs = [*times[:1], tables.MACS]  # the first column is of the usual runtime
         for column in bought[-1:]:

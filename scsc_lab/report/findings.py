@@ -21,7 +21,7 @@ _JUDGED = {
     "inconclusive": "inconclusive",
     "": "too few pairs to tell",
 }
-_SAME = 0.001
+SAME = 0.001
 """A change of an exact number below which two networks are the same in it."""
 
 CLAIMS = "What the paper claims, and what is counted"
@@ -156,7 +156,7 @@ def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[flo
     if change.paired is not None:
         low, high = (row.get(key) for key in change.column.key[1:])
         if low is not None and high is not None:
-            alike = max(abs(low), abs(high)) <= _SAME
+            alike = max(abs(low), abs(high)) <= SAME
             return value, "same" if alike else "" if low > 0 or high < 0 else "inconclusive"
     if change.how == "measured":
         keys = change.column.key if isinstance(change.column.key, tuple) else (change.key,)
@@ -167,7 +167,7 @@ def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[flo
     low, high = (row.get(f"{column.key}{end}") for end in ("_low", "_high"))
     low_against, high_against = (against.get(f"{column.key}{end}") for end in ("_low", "_high"))
     if low is None or high is None or low_against is None or high_against is None:
-        return value, "" if abs(value) >= _SAME else "same"
+        return value, "" if abs(value) >= SAME else "same"
     alike = value == 0 and low == low_against and high == high_against
     return value, "same" if alike else "" if high < low_against or high_against < low else "inconclusive"
 

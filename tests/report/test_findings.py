@@ -6,7 +6,7 @@ import pytest
 
 from scsc_lab import metrics
 from scsc_lab.report import compose, findings
-from scsc_lab.report.document import Details, Grid
+from scsc_lab.report.document import Details, Grid, Picture
 
 
 def rows(others):
@@ -70,6 +70,20 @@ def test_an_interval_of_next_to_nothing_is_no_difference(tmp_path):
         pair[1] |= dict(zip(keys, ends, strict=True))
         (found,) = findings.findings_table((), pair, [column]).rows
         assert found["answer"] == answer
+
+
+@pytest.mark.parametrize(("change", "pictures"), [(1e-8, []), (0.05, ["erf_of_net"])])
+def test_a_picture_of_what_is_bought_wants_a_difference(change, pictures, tmp_path):
+    keys = metrics.columns()["erf"].change.column.key
+    given = [
+        {**row, "r50": 0.2, **dict.fromkeys(keys, change if row["model"] == "net + m0" else 0.0)}
+        if "model" in row
+        else row
+        for row in rows(5)
+    ]
+    made = compose.document(given, "x", metrics.columns(), lambda *_: [], tmp_path)
+    found = [block.name for section in made.sections for block in section.blocks if isinstance(block, Picture)]
+    assert [name for name in found if "_of_" in name] == pictures
 
 
 @pytest.mark.parametrize("others", [1, 3])
