@@ -29,11 +29,14 @@ def located(error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, with its type."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return _line(error, 0)
 
 
 def last_line(error: BaseException) -> str:
     """Return the last line of an error's message, with its type."""
+    return _line(error, -1)
+
+
+def _line(error: BaseException, at: int) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {lines[at]}" if lines else type(error).__name__

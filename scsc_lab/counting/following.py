@@ -88,6 +88,7 @@ def threads_watched(tally: Tally) -> Iterator[None]:
 
     def start_watched(thread: threading.Thread) -> None:
         if tally.place.followed and not tally.place.submitting:
+            # of this one thread: the class's own method stays as it is, which mypy takes for the only place
             thread.run = watching(thread.run, tally.place.modules[-1])  # type: ignore[method-assign]
         start(thread)
 
@@ -103,9 +104,6 @@ def threads_watched(tally: Tally) -> Iterator[None]:
         finally:
             place.submitting = False
 
-    threading.Thread.start = start_watched  # type: ignore[method-assign, assignment]
-    ThreadPoolExecutor.submit = submit_watched  # type: ignore[method-assign, assignment]
-    try:
+    patch = unittest.mock.patch.object
+    with patch(threading.Thread, "start", start_watched), patch(ThreadPoolExecutor, "submit", submit_watched):
         yield
-    finally:
-        threading.Thread.start, ThreadPoolExecutor.submit = start, submit  # type: ignore[method-assign]

@@ -42,6 +42,9 @@ _ELSEWHERE = (
 )
 """What is said of it in another runtime than torch, too."""
 
+_APART = 0.1
+"""How far the ratio of two medians may be from the median of paired ratios, as a share, before it is said."""
+
 _SHARED = (
     *("pairs", "repeats", "device", "device_name", "processor", "cores", "load", "load_before", "load_after", "dtype"),
     *("threads", "compile", "mode", "seed", "batch"),
@@ -185,7 +188,21 @@ def notes(rows: Sequence[Row]) -> list[str]:
     found += [f"Verdict on time: {', '.join(verdicts)}."] if verdicts else []
     last = [str(row["model"]) for row in timed if row.get("memory_format") == "channels_last"]
     found += [f"In channels-last layout, in which they are faster: {', '.join(last)}."] if last else []
-    return found + _notes_elsewhere(timed) + machine_notes(timed)
+    return found + _notes_apart(timed) + _notes_elsewhere(timed) + machine_notes(timed)
+
+
+def _notes_apart(rows: Sequence[Row]) -> list[str]:
+    """Return which medians do not belong with the baseline's: those of pairs that were timed at another time."""
+    medians = {(row["model"], str(row.get("resolution"))): row.get("median_seconds") for row in rows}
+    apart = []
+    for row in rows:
+        reference = medians.get((row.get("baseline"), str(row.get("resolution"))))
+        if reference and row.get("ratio") and row.get("median_seconds"):
+            apart += [str(row["model"])] if abs(row["median_seconds"] / reference / row["ratio"] - 1) > _APART else []
+    if not apart:
+        return []
+    named = ", ".join(apart)
+    return [f"Timed beside the baseline at another time than its median here, so that only ratios compare: {named}."]
 
 
 def _notes_elsewhere(rows: Sequence[Row]) -> list[str]:

@@ -104,6 +104,19 @@ def test_notes_say_when_the_machine_is_busy_and_which_run_channels_last():
     assert latency.notes([{"model": "a"}]) == []
 
 
+def test_medians_that_are_not_of_the_baselines_pairs_are_said_to_be():
+    how = {"latency_status": "complete", "batch": 1, "dtype": "float32", "threads": 1, "device_name": "CPU"}
+    how |= {"spread": 1.1, "load": 0.5, "cores": 2, "memory_format": "contiguous", "resolution": [64, 64]}
+    rows = [{**how, "model": "a", "median_seconds": 1.0}]
+    rows += [
+        {**how, "model": name, "baseline": "a", "median_seconds": 1.0, "ratio": ratio}
+        for name, ratio in (("same run", 1.02), ("another", 0.77))
+    ]
+    (said,) = [note for note in latency.notes(rows) if "only ratios compare" in note]
+    assert said.endswith(": another.")
+    assert not [note for note in latency.notes(rows[:2]) if "only ratios compare" in note]
+
+
 def test_the_python_interface_takes_names_and_modules():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1)).train()
     found = scsc_lab.latency(net, "resnet18", resolution=32, pairs=2, min_seconds=0.0, max_seconds=0.5, device="cpu")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANEL_INCHES = 2.4
-_NARROW_INCHES = 4.0
 _ROW_INCHES = 0.24
 _FRAME_INCHES = 0.5
 MANY = 4
@@ -38,7 +37,7 @@ def draw(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figur
     width = options.width or style.PAGE_INCHES
     if len(networks) > MANY:
         return _in_rows(networks, width)
-    if width > _NARROW_INCHES:
+    if width > style.NARROW_INCHES:
         figure, (dots, intervals) = style.new(width, _PANEL_INCHES, ncols=2, gridspec_kw={"width_ratios": (3, 2)})
     else:  # below each other
         differing = sum(row.get("accuracy_difference") is not None for row in networks)
@@ -55,7 +54,7 @@ def _in_rows(networks: Sequence[Row], width: float) -> Figure:
     """Return the figure of many networks: a row each, its runs on the left, its difference on the right."""
     from matplotlib.ticker import MaxNLocator
 
-    height, narrow = _FRAME_INCHES + _ROW_INCHES * len(networks), width <= _NARROW_INCHES
+    height, narrow = _FRAME_INCHES + _ROW_INCHES * len(networks), width <= style.NARROW_INCHES
     if narrow:
         figure, (dots, intervals) = style.new(width, 2 * height, nrows=2, sharey=True)
     else:
@@ -114,7 +113,6 @@ def _baseline(rows: Sequence[Row]) -> str:
 
 def _draw_runs(axis: Any, networks: Sequence[Row]) -> None:
     values = [[run["accuracy"] for run in row["runs"]] for row in networks]
-    means = [_mean_accuracy(row) for row in networks]
     for pair in zip(*values, strict=False):
         if len(pair) > 1 and None not in pair:
             axis.plot(range(len(pair)), pair, color="0.75", linewidth=0.6, zorder=1)
@@ -122,7 +120,7 @@ def _draw_runs(axis: Any, networks: Sequence[Row]) -> None:
         colour = style.COLOURS[position % len(style.COLOURS)]
         shown = [value for value in own if value is not None]
         axis.scatter([position] * len(shown), shown, s=12, color=colour, zorder=2)
-        if (mean := means[position]) is not None:
+        if (mean := _mean_accuracy(networks[position])) is not None:
             axis.plot([position - 0.2, position + 0.2], [mean, mean], color="black", linewidth=1.2, zorder=3)
     axis.set_xticks(range(len(networks)), [style.name(row["model"]) for row in networks])
     axis.set_xlim(-0.5, len(networks) - 0.5)
@@ -167,7 +165,7 @@ def curves(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Fig
     """
     names = list(dict.fromkeys(name for row in networks for run in row["runs"] for name in _last(run)))
     width, count = options.width or style.PAGE_INCHES, 1 + len(names)
-    side_by_side = min(count, 2 if width <= _NARROW_INCHES else 4)
+    side_by_side = min(count, 2 if width <= style.NARROW_INCHES else 4)
     bands = math.ceil(count / side_by_side)
     height = bands * _PANEL_INCHES * (0.8 if bands > 1 else 1.0)
     figure, axes = style.new(width, height, nrows=bands, ncols=side_by_side, squeeze=False)
@@ -197,7 +195,7 @@ def curves(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Fig
             panel.set_xlabel("epoch")
             panel.xaxis.get_major_locator().set_params(integer=True)
         columns = 3 if len(networks) > MANY else 4
-        figure.legend(loc="outside upper center", ncols=2 if width <= _NARROW_INCHES else columns)
+        figure.legend(loc="outside upper center", ncols=2 if width <= style.NARROW_INCHES else columns)
     return figure
 
 

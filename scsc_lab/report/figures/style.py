@@ -26,6 +26,9 @@ COLUMN_INCHES = 3.3
 PAGE_INCHES = 6.9
 """Width of both columns of a two-column paper, in inches."""
 
+NARROW_INCHES = 4.0
+"""Width up to which panels stand below each other."""
+
 SMALLEST_INCHES, LARGEST_INCHES = 2.0, 20.0
 """Widths that a figure may have."""
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANEL_INCHES = 3.1
-_NARROW_INCHES = 4.0
 
 _Interval = tuple[float, float | None, float | None]
 
@@ -33,7 +32,7 @@ def draw(rows: Sequence[Row], y: Column, costs: Sequence[Column], options: Figur
         options: width and titles.
     """
     width = options.width or style.PAGE_INCHES
-    if width > _NARROW_INCHES:
+    if width > style.NARROW_INCHES:
         figure, axes = style.new(width, _PANEL_INCHES, ncols=len(costs), sharey=True, squeeze=False)
     else:  # below each other
         figure, axes = style.new(width, _PANEL_INCHES * len(costs), nrows=len(costs), sharey=True, squeeze=False)
