@@ -17,13 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from scsc_lab.analysis import seeds as counts
 from scsc_lab.errors import InputError
 
 Verdict = Literal["better", "worse", "same", "inconclusive", ""]
-"""What an interval of a difference says; empty: too few seeds to say anything."""
-
-FEWEST_SEEDS = 6
-"""Seeds below which there is no verdict: of five, a sign-flip test cannot get below 2 / 2⁵ = 6 %."""
+"""What a difference is called; empty: too few seeds to call it anything."""
 
 MOST_FLIPPED = 16
 """Pairs up to which every pattern of signs is tried; beyond, the test takes scipy's random ones."""
@@ -42,7 +40,7 @@ class Difference:
         p_value: two-sided sign-flip test of no difference.
         correlation: Pearson's of the pairs; ``None`` where it is not defined.
         seeds: number of pairs.
-        verdict: see :func:`verdict`.
+        verdict: see :func:`verdict`; of this comparison alone, its p not adjusted.
     """
 
     mean: float
@@ -80,22 +78,30 @@ def compare(baseline: Sequence[float], other: Sequence[float], *, delta: float =
     correlation = float(stats.pearsonr(both[0], both[1]).statistic) if varies else None
     p_value = sign_flip_p(differences.tolist())
     return Difference(
-        mean, low, high, p_value, correlation, differences.size, verdict(low, high, differences.size, delta)
+        mean, low, high, p_value, correlation, differences.size, verdict(low, high, differences.size, delta, p_value)
     )
 
 
-def verdict(low: float | None, high: float | None, seeds: int, delta: float) -> Verdict:
-    """Return ``same`` if all of an interval lies within delta of 0, ``better`` or ``worse`` if beside 0.
+def verdict(low: float | None, high: float | None, seeds: int, delta: float, p_value: float | None) -> Verdict:
+    """Return what a difference is called.
 
-    Else ``inconclusive``; below six seeds nothing.
+    ``same``: all of its interval lies within delta of 0. ``better`` or ``worse``: its p is at most 5 % and its interval
+    does not hold 0. Else ``inconclusive``; nothing below six seeds.
+
+    Args:
+        low: lower end of the difference's interval.
+        high: its upper end.
+        seeds: number of pairs.
+        delta: difference in points that counts as none.
+        p_value: p of no difference, adjusted for the number of comparisons.
     """
-    if low is None or high is None or seeds < FEWEST_SEEDS:
+    if low is None or high is None or p_value is None or seeds < counts.FEWEST:
         return ""
     if -delta <= low and high <= delta:
         return "same"
-    if low > 0:
-        return "better"
-    return "worse" if high < 0 else "inconclusive"
+    if p_value > counts.ALPHA or low <= 0 <= high:
+        return "inconclusive"
+    return "better" if low > 0 else "worse"
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
+
+Better = Literal["lower", "higher", ""]
+"""Which way a number is better, if either."""
 
 
-def front(xs: Sequence[float], ys: Sequence[float], higher_x: bool = False, higher_y: bool = False) -> list[int]:
-    """Return which points are on the front, from the least x to the greatest.
+def front(
+    xs: Sequence[float], ys: Sequence[float], better_x: Better = "lower", better_y: Better = "lower"
+) -> list[int]:
+    """Return which points are on the front, from the least x to the greatest; none where an axis has no better end.
 
     A point is on it if no other is at least as good on both axes and better on one; equal points are all on it.
 
     Args:
         xs: coordinates of the points across.
         ys: coordinates of the points upwards.
-        higher_x: whether more is better across; less is otherwise.
-        higher_y: whether more is better upwards.
+        better_x: which way is better across.
+        better_y: which way is better upwards.
     """
-    signs = (-1 if higher_x else 1, -1 if higher_y else 1)
+    if not (better_x and better_y):
+        return []
+    signs = (-1 if better_x == "higher" else 1, -1 if better_y == "higher" else 1)
     points = [(signs[0] * x, signs[1] * y) for x, y in zip(xs, ys, strict=True)]
     best = [
         index

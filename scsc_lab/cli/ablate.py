@@ -121,6 +121,7 @@ def ablate(
     from scsc_lab.experiments import runner
 
     variants = _variants(named.networks(), [*studies, *configured["studies"]], axes, configured["grid"])
+    networks.warn_of_few_seeds([[variant.network for variant in variants]], words, request.seeds)
     tasks = studying.parts(variants, words, request)
     if rows_kept:
         typer.echo(runner.status(tasks, rows_kept), err=True)

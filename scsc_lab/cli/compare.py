@@ -129,6 +129,7 @@ def compare(
         rows = comparing.side_by_side(found, by, images)
         formats.emit(comparison.blocks_table(rows, labels, by), run_info(), format, output)
         return 0
+    networks.warn_of_few_seeds([[found[index], *found]], words, request.seeds)
     with runner.executor(executor, processes) as pool, progress.stepwise() as told:
         measured = comparing.measure(
             found, words, request, baseline=index, own=own, store=kept, executor=pool, progress=told

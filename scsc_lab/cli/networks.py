@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import typer
@@ -12,6 +12,8 @@ from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.cli import options
 from scsc_lab.errors import InputError
+from scsc_lab.metrics import accuracy
+from scsc_lab.training.plan import SEEDS
 
 _MOST_CHANNELS = 4096
 
@@ -108,3 +110,15 @@ def baseline(name: str | None, networks: Sequence[Network]) -> int:
     from scsc_lab.models import names
 
     return names.index_of(name, networks, "--baseline")
+
+
+def warn_of_few_seeds(tables: Iterable[Sequence[Network]], words: Sequence[str], seeds: int | None) -> None:
+    """Print, before anything is trained, that networks cannot be told apart with so few seeds.
+
+    Args:
+        tables: networks of one table, those of each baseline behind it.
+        words: what they are compared by; without accuracy, nothing is trained.
+        seeds: runs of each network. Default: those of training.
+    """
+    for line in accuracy.shortage(tables, seeds or SEEDS) if "accuracy" in words else []:
+        typer.echo(line, err=True)

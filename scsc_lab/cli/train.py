@@ -145,6 +145,9 @@ def train(
         suffix=suffix,
     )
     found = named.networks()
+    index = networks.baseline(baseline, found)
+    if not self_test:
+        networks.warn_of_few_seeds([[found[index], *found]], ["accuracy"], request.seeds)
     kept = RowStore(store) if store else None
     if kept and kept.rows:
         parts = runner.single([Task("accuracy", (network,), settings).parts() for network in found])
@@ -156,7 +159,7 @@ def train(
             trained = studying.measure(
                 found,
                 settings,
-                baseline=networks.baseline(baseline, found),
+                baseline=index,
                 delta=points,
                 self_test=self_test,
                 store=kept,

@@ -11,8 +11,7 @@ from scsc_lab.experiments import runner
 from scsc_lab.experiments.runner import Measured, Progress, Task
 from scsc_lab.experiments.variants import Variant
 from scsc_lab.records import Row
-from scsc_lab.report import tables
-from scsc_lab.report.ablations import by_study
+from scsc_lab.report import ablations
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
 
@@ -60,9 +59,8 @@ def run(
 
 
 def with_changes(rows: Sequence[Row], words: Sequence[str]) -> list[Row]:
-    """Return the rows of studies with their changes against the full network, the first of each study."""
-    columns = [metrics.columns()[word] for word in words]
-    return [row for own in by_study(rows).values() for row in tables.with_changes(own, columns, 0)]
+    """Return the rows of studies with their changes by the columns of some words."""
+    return ablations.with_changes(rows, [metrics.columns()[word] for word in words])
 
 
 def _tasks(variants: Sequence[Variant], words: Sequence[str], request: Request) -> list[tuple[Variant, list[Task]]]:

@@ -22,7 +22,7 @@ from scsc_lab.experiments.stored import Entry
 from scsc_lab.metrics import accuracy
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import SCHEMA, Row
-from scsc_lab.report import tables
+from scsc_lab.report import ablations, tables
 from scsc_lab.report.text import one_line
 from scsc_lab.store import RowStore
 
@@ -237,12 +237,12 @@ def _studies(base: str, places: Sequence[str], own: Mapping[str, Entry], experim
     network = own[base].network
     with contextlib.suppress(InputError):
         for variant in variants.built_in(network):
-            named.setdefault(_identity(variant.network), []).append((variant.study, variant.name))
+            named.setdefault(accuracy.identity(variant.network.text), []).append((variant.study, variant.name))
     studies: dict[str, list[tuple[str, str]]] = {}
     for place in places:
         changed = own[place].network.overrides
         words = " ".join(f"{key}={value}" for key, value in changed if (key, value) not in network.overrides)
-        for study, name in named.get(_identity(own[place].network), [("variants", words)]):
+        for study, name in named.get(accuracy.identity(own[place].network.text), [("variants", words)]):
             studies.setdefault(study, []).append((name, place))
     columns = list(metrics.columns().values())
     found = []
@@ -251,13 +251,5 @@ def _studies(base: str, places: Sequence[str], own: Mapping[str, Entry], experim
         members.sort(key=lambda member: order.index(member[0]) if member[0] in order else len(order))
         rows_ = _group([base, *(place for _, place in members)], own, experiment)
         names = ["full", *(name for name, _ in members)]
-        changes = tables.with_changes(rows_, columns, 0)
-        found += [{"study": study, "variant": name, **row} for name, row in zip(names, changes, strict=True)]
-    return found
-
-
-def _identity(network: Network) -> str:
-    try:
-        return json.dumps(network.identity(), sort_keys=True, default=str)
-    except (InputError, ImportError, ValueError):  # its file or package is not here
-        return network.text
+        found += [{"study": study, "variant": name, **row} for name, row in zip(names, rows_, strict=True)]
+    return ablations.with_changes(found, columns)

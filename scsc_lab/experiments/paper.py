@@ -67,40 +67,44 @@ CLAIMS = (
 """Every claim of the abstract."""
 
 
-NOT_REPRODUCED = "not reproduced: needs ImageNet or face data"
-"""What is said of a claim about accuracy, whatever small networks do."""
+NOT_TESTED = "not tested: needs ImageNet or face data"
+"""The verdict on a claim about accuracy, whatever small networks do."""
 
 
 def claim_rows(trained: Sequence[Row] = ()) -> list[Row]:
     """Return every claim with its published and our own figure, the difference in points and a verdict.
 
     ``reproduced``: within one point. ``differs``: measured, and further off; the nearest setting that a search over
-    kernel sets finds stands beside it. ``not reproduced: needs ImageNet or face data``: a claim about accuracy, with
-    what the pico networks came to under ``probe_…``, where they were trained.
+    kernel sets finds stands beside it. ``not tested: needs ImageNet or face data``: a claim about accuracy, with what
+    the pico networks came to under ``probe_…``, where they were trained.
 
     Args:
         trained: rows of networks with their ``runs``, those of pico networks among them; see
             :mod:`scsc_lab.experiments.gather`.
     """
     counts = {name: counted(Network.read(name)).count for name in dict.fromkeys(_names())}
-    return [{**_row(claim, counts), **probe(claim, trained)} for claim in CLAIMS]
+    return _with_probes([_row(claim, counts) for claim in CLAIMS], trained)
 
 
 def probed(rows: Sequence[Row], trained: Sequence[Row]) -> list[Row]:
-    """Return rows of claims that are there already, with the probe of trained networks in place of an earlier one."""
+    """Return stored rows of claims with the probe of trained networks in place of an earlier one."""
+    bare = [{key: value for key, value in row.items() if not key.startswith("probe_")} for row in rows]
+    for row in bare:
+        row["verdict"] = NOT_TESTED if row.get("measured") is None else row.get("verdict")
+    return _with_probes(bare, trained)
+
+
+def _with_probes(rows: Sequence[Row], trained: Sequence[Row]) -> list[Row]:
+    """Return rows of claims with what the pico networks came to, each verdict by Holm's p over all of them."""
     claims = {claim.text: claim for claim in CLAIMS}
-    found = []
-    for row in rows:
-        claim = claims.get(str(row.get("claim")))
-        if claim is not None and claim.quantity == "accuracy":
-            bare = {key: value for key, value in row.items() if not key.startswith("probe_")}
-            row = {**bare, "verdict": NOT_REPRODUCED, **probe(claim, trained)}
-        found.append(row)
-    return found
+    texts = [str(row.get("claim")) for row in rows]
+    pairs = [_probe(claims[text], trained) if text in claims else {} for text in texts]
+    judged = [{**pair, **more} for pair, more in zip(pairs, accuracy.adjusted(pairs), strict=True)]
+    return [{**row, **_under_probe(pair)} for row, pair in zip(rows, judged, strict=True)]
 
 
-def probe(claim: Claim, trained: Sequence[Row]) -> Row:
-    """Return how a claim's pico networks differ in accuracy, under ``probe_…``; nothing where they were not trained.
+def _probe(claim: Claim, trained: Sequence[Row]) -> Row:
+    """Return how a claim's pico networks differ in accuracy; nothing where they were not trained.
 
     Of several trainings, on other data or longer ones, that with the most pairs of runs counts.
     """
@@ -109,18 +113,27 @@ def probe(claim: Claim, trained: Sequence[Row]) -> Row:
     one, two = ([row for row in trained if row.get("network") == name and row.get("runs")] for name in claim.probe)
     pairs = [(a, b) for a in one for b in two if a.get("resolution") == b.get("resolution")]
     pair = max(pairs, key=lambda pair: accuracy.against(pair[1], pair[0]).get("seed_pairs", 0), default=None)
-    found = accuracy.against(pair[1], pair[0]) if pair is not None else {}
-    if pair is None or not found:
+    difference = accuracy.against(pair[1], pair[0]) if pair is not None else {}
+    if pair is None or not difference:
+        return {}
+    baseline, network = claim.probe
+    data = pair[0]["runs"][0]["data"]
+    return {**difference, "baseline": baseline, "network": network, "data": data}
+
+
+def _under_probe(pair: Row) -> Row:
+    if not pair:
         return {}
     return {
-        "probe_baseline": claim.probe[0],
-        "probe_network": claim.probe[1],
-        "probe_data": pair[0]["runs"][0]["data"],
-        "probe_pairs": found["seed_pairs"],
-        "probe_difference": found["accuracy_difference"],
-        "probe_low": found["difference_low"],
-        "probe_high": found["difference_high"],
-        "probe_verdict": found["accuracy_verdict"],
+        "probe_baseline": pair["baseline"],
+        "probe_network": pair["network"],
+        "probe_data": pair["data"],
+        "probe_pairs": pair["seed_pairs"],
+        "probe_difference": pair["accuracy_difference"],
+        "probe_low": pair["difference_low"],
+        "probe_high": pair["difference_high"],
+        "probe_p_holm": pair["p_holm"],
+        "probe_verdict": pair["accuracy_verdict"],
     }
 
 
@@ -172,7 +185,7 @@ def _row(claim: Claim, counts: Mapping[str, Count]) -> Row:
         "published_text": claim.reading and f"“similar”, read as {claim.reading}",
         "measured": None,
         "difference": None,
-        "verdict": NOT_REPRODUCED,
+        "verdict": NOT_TESTED,
         "nearest": None,
         "nearest_change": None,
         "inferred": catalog.find(claim.network).inferred or None,

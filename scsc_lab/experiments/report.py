@@ -16,7 +16,7 @@ from scsc_lab.experiments.runner import Progress, Task
 from scsc_lab.metrics import Metric
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import SCHEMA, Row
-from scsc_lab.report.tables import with_changes
+from scsc_lab.report.tables import across, with_changes
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
 
@@ -136,12 +136,14 @@ def measure(
     if measured.interrupted:
         raise KeyboardInterrupt
     rows = _in_table("claim", paper.claim_rows(trained)) if groups is None else []
+    compared: list[Row] = []
     for networks, forms, own in plan.comparisons:
         found = _compared([*networks, *forms], {task: measured.rows[task] for task in own}, effort)
-        rows += _in_table("comparison", found[: len(networks)])
+        compared += found[: len(networks)]
         for network, row in zip(forms, found[len(networks) :], strict=True):
             ordinary = str(replace(network, form="ordinary"))
             rows += _in_table("deploy", [{**row, "form": "deploy", "ordinary": ordinary}])
+    rows += _in_table("comparison", across(compared, list(metrics.columns().values())))
     if plan.noise:
         rows += _not_timed(effort.request)
     for task in plan.noise:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from scsc_lab import units
+from scsc_lab.analysis import seeds
 from scsc_lab.architectures.network import Network
+from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Parts, training
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
-from scsc_lab.training.plan import FEWEST_SEEDS, Training
+from scsc_lab.training.plan import Training
 
 DELTA = 0.5
 """Difference in points that counts as none."""
@@ -85,15 +88,59 @@ def setting(run: Row) -> tuple[str, ...]:
     return tuple(str(run.get(key)) for key in SHARED)
 
 
-def adjusted(rows: Sequence[Row]) -> list[Row]:
-    """Return what is to be added to each row of a table: its p value adjusted for their number, by Holm's method."""
-    from scsc_lab.analysis.paired_seeds import holm
+def adjusted(rows: Sequence[Row], delta: float = DELTA) -> list[Row]:
+    """Return what is to be added to each row of a table: its p by Holm's method, and the verdict by it.
 
-    compared = [index for index, row in enumerate(rows) if row.get("p_value") is not None]
-    found: list[Row] = [{} for _ in rows]
-    for index, p_value in zip(compared, holm([rows[index]["p_value"] for index in compared]), strict=True):
-        found[index] = {"p_holm": p_value}
-    return found
+    A network that stands in several rows, as a variant in two studies, is one comparison.
+
+    Args:
+        rows: networks, those that are compared with their ``p_value``.
+        delta: difference in points that counts as none.
+    """
+    from scsc_lab.analysis.paired_seeds import holm, verdict
+
+    family = {_comparison(row): row["p_value"] for row in rows if row.get("p_value") is not None}
+    by_holm = dict(zip(family, holm(list(family.values())), strict=True))
+    added: list[Row] = []
+    for row in rows:
+        p_value = None if row.get("p_value") is None else by_holm[_comparison(row)]
+        ends = (row.get("difference_low"), row.get("difference_high"))
+        judged = verdict(*ends, row.get("seed_pairs") or 0, delta, p_value)
+        added.append({} if p_value is None else {"p_holm": p_value, "accuracy_verdict": judged or None})
+    return added
+
+
+def comparisons(rows: Sequence[Row]) -> int:
+    """Return how many networks of a table are compared, each once."""
+    return len({_comparison(row) for row in rows if row.get("p_value") is not None})
+
+
+def _comparison(row: Row) -> tuple[str, ...]:
+    """Return what makes two rows one comparison: network, baseline, input, data and recipe of the runs."""
+    runs = row.get("runs") or ()
+    network = identity(str(row.get("network") or row["model"]))
+    return (network, str(row.get("baseline")), str(row.get("resolution")), *(setting(runs[0]) if runs else ()))
+
+
+def identity(text: str) -> str:
+    """Return what is the same for all spellings of one network; the text itself where it cannot be read here."""
+    try:
+        return json.dumps(Network.read(text).identity(), sort_keys=True, default=str)
+    except (InputError, ImportError, ValueError):  # its file or package is not here
+        return text
+
+
+def shortage(tables: Iterable[Sequence[Network]], runs: int) -> list[str]:
+    """Return one line if networks cannot be told apart with so few seeds, to be printed before training.
+
+    Args:
+        tables: networks that stand in one table, those of each baseline behind it.
+        runs: runs of each network.
+    """
+    compared: set[str] = set()
+    for first, *others in tables:
+        compared |= {identity(network.text) for network in others} - {identity(first.text)}
+    return list(filter(None, [seeds.shortage(len(compared), runs)]))
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -103,9 +150,9 @@ def notes(rows: Sequence[Row]) -> list[str]:
         return []
     said = dict.fromkeys(_how(run) for row in trained for run in row["runs"])
     numbers = sorted({len(row["runs"]) for row in trained})
-    seeds = f"{' to '.join(dict.fromkeys((str(numbers[0]), str(numbers[-1]))))} seeds"
+    range_ = f"{' to '.join(dict.fromkeys((str(numbers[0]), str(numbers[-1]))))} seeds"
     found = [
-        f"Accuracy: {'; '.join(said)}; {seeds}, the last epoch of each, the mean over them; differences over pairs of "
+        f"Accuracy: {'; '.join(said)}; {range_}, the last epoch of each, the mean over them; differences over pairs of "
         "one seed, with their 95% t interval; as by `scsc-lab train`."
     ]
     if any(row.get("accuracy_status") for row in trained):
@@ -114,8 +161,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
         diverged = [str(run["seed"]) for run in row["runs"] if run["status"] != "complete"]
         if diverged:
             found.append(f"{row['model']}: DIVERGED with seed {', '.join(diverged)}; left out.")
-    if any((row.get("seed_pairs") or FEWEST_SEEDS) < FEWEST_SEEDS for row in trained):
-        found.append("Fewer than 6 pairs: no verdict, since a sign-flip test cannot reach 5 % with them.")
+    pairs = [row["seed_pairs"] for row in trained if row.get("seed_pairs")]
+    found += filter(None, [seeds.shortage(comparisons(trained), min(pairs, default=0))])
     verdicts = [
         f"{row['model']} {row['accuracy_verdict']} (p {units.probability(row['p_value'])}, "
         f"Holm {units.probability(row.get('p_holm'))}; ρ {units.correlation(row['pair_correlation'])})"
@@ -159,7 +206,7 @@ def column(delta: float = DELTA) -> Column:
             paired=functools.partial(against, delta=delta),
             judged="accuracy_verdict",
             adds=_OF_PAIRS,
-            across=adjusted,
+            across=functools.partial(adjusted, delta=delta),
         ),
     )
 

@@ -180,8 +180,7 @@ def _column(share: float) -> Column:
         word="erf" if name == "r50" else name,
         name=f"{text}, % of the input",
         scale=1e2,
-        better="higher",
-        question="Does it see wider?" if name == "r50" else "",
+        question="How does its receptive field change?" if name == "r50" else "",
         change=Change(shown, "difference", "Δ points, 95%", paired=functools.partial(_against, key=name)),
     )
 

@@ -26,7 +26,7 @@ def ablation_tables(rows: Sequence[Row], columns: Sequence[Column], notes: Seque
         columns: what is shown of them, in order.
         notes: what must be known to read them.
     """
-    compared = {study: tables.with_changes(own, columns, 0) for study, own in by_study(rows).items()}
+    compared = by_study(with_changes(rows, columns))
     shown = [Column("variant", "variant", number=False)]
     beside = any(column.change is not None and column.change.how != "ratio" for column in columns)
     for position, column in enumerate(columns):
@@ -53,12 +53,21 @@ def changes_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequenc
         columns: those whose change is shown, in order.
         notes: what must be known to read them.
     """
-    compared = {study: tables.with_changes(own, columns, 0)[1:] for study, own in by_study(rows).items()}
+    compared = {study: own[1:] for study, own in by_study(with_changes(rows, columns)).items()}
     shown = [Column("study", "study", number=False), Column("variant", "variant", number=False)]
     shown += [column.change.column for column in columns if column.change is not None]
     said = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in compared) else []
     variants = tuple(row for own in compared.values() for row in own)
     return Table(tuple(shown), variants, f"{rows[0]['model']}: change by each variant", (*said, *notes))
+
+
+def with_changes(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """Return the variants of one network with their changes against the full network, the first of each study.
+
+    What depends on the number of comparisons, adjusted p values, is over all studies: they have one baseline.
+    """
+    changed = [row for own in by_study(rows).values() for row in tables.with_changes(own, columns, 0)]
+    return tables.across(changed, columns)
 
 
 def by_study(rows: Sequence[Row]) -> dict[str, list[Row]]:

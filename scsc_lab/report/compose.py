@@ -25,7 +25,7 @@ from scsc_lab.report import (
     within,
 )
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Maps, Paragraph, Picture, Section
-from scsc_lab.report.tables import Column, Table, with_changes
+from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
 
 Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
@@ -129,7 +129,7 @@ def _asked(column: Column, networks: Sequence[Row]) -> bool:
 
 
 def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Block]:
-    """Return a picture of time, and of all of which more is better, over MACs, where two networks or more have both."""
+    """Return pictures over MACs, where two networks or more have both: of time, field, and where more is better."""
     from scsc_lab.report.figures import scatter, tradeoff
 
     found: list[Block] = []
@@ -138,7 +138,7 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
         bought = [
             one
             for one in said
-            if one.better == "higher" and any(abs(row.get(_first(one)) or 0.0) > findings.SAME for row in group[1:])
+            if one.better != "lower" and any(abs(row.get(_first(one)) or 0.0) > findings.SAME for row in group[1:])
         ]
         times = [one for one in said if one.change is not None and one.change.how == "measured"]
         costs = [*times[:1], tables.MACS]  # the first column is of the usual runtime
@@ -152,7 +152,11 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
         known = [row for row in networks if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]
         alike = [row for row in known if tables.task(row) == tables.task(known[0])]
         changed = [row for row in alike if row.get("baseline") != row["model"]]
-        if (of_time or column.better == "higher") and len(alike) >= _FEWEST_POINTS and changed:
+        if (
+            (of_time or column.better == "higher" or (column.question and not column.better))
+            and len(alike) >= _FEWEST_POINTS
+            and changed
+        ):
             caption = f"{_plain_name(column)} over MACs at {units.size(alike[0]['resolution'])}"
             draw = partial(scatter.draw, alike, tables.MACS, column)
             found.append(Picture(f"{file_name(column.word)}_over_macs", caption, draw))
@@ -274,12 +278,16 @@ def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: 
     )
     settings = f" Its modules: {one_line(str(full['module']))}." if full.get("module") else ""
     table = ablations.changes_table(rows, shown, notes(rows, [column.word for column in shown]))
-    compared = [row for own in ablations.by_study(rows).values() for row in with_changes(own, shown, 0)]
+    compared = ablations.with_changes(rows, shown)
     name = f"ablation_{file_name(model)}"
     draw = partial(ablation.draw, compared, shown)
     return (
         Paragraph(f"{model} in full: {absolute}.{settings} Below, what each variant changes of it."),
-        Picture(name, f"{model}: every study, on one scale; blue: better than in full, orange and hollow: worse", draw),
+        Picture(
+            name,
+            f"{model}: every study, on one scale; blue: better than in full, orange and hollow: worse; grey: neither",
+            draw,
+        ),
         Grid(table, name),
     )
 

@@ -21,6 +21,8 @@ _JUDGED = {
     "inconclusive": "inconclusive",
     "": "too few pairs to tell",
 }
+_NEUTRAL = {**_JUDGED, "better": "larger", "worse": "smaller"}
+"""Answers on a number that has no better end: which way it goes."""
 SAME = 0.001
 """A change of an exact number below which two networks are the same in it."""
 
@@ -31,7 +33,8 @@ RUNTIMES = "In each runtime"
 """Headings under which the evidence stands."""
 
 NOTES = (
-    "Yes or no where the difference is clear of its interval, or of rounding where the number is exact; the figure "
+    "Yes or no (larger or smaller, of a receptive field, which is neither better nor worse) where the difference is "
+    "clear of its interval, or of rounding where the number is exact; the figure "
     "gives the change, its interval where there is one, and both numbers. Inconclusive: its interval holds no "
     "difference and also larger ones than would count as none.",
 )
@@ -53,7 +56,7 @@ def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequ
     Args:
         claims: rows of the paper's claims; those that are not measured are left out.
         networks: networks with the changes of the columns, each with the label of its ``baseline``.
-        columns: what is asked about: those that have a change and a better direction.
+        columns: what is asked about: those that have a change, and a better direction or a question.
         when: what questions about receptive fields end in, where these are measured before and after training.
     """
     rows = [_claim(row) for row in claims if row.get("measured") is not None]
@@ -61,15 +64,17 @@ def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequ
     for row in pairs:
         against = tables.baseline_of(row, networks) or {}
         for column in columns:
-            if column.better and column.change is not None:
+            if (column.better or column.question) and column.change is not None:
                 rows += _answers(row, against, column, column.change, when if str(column.key) in FIELD else "")
     return Table(COLUMNS, tuple(rows))
 
 
 def verdict(row: Row) -> str:
-    """Return a claim's verdict with its direction: "saves more than claimed", "costs more than claimed"."""
-    if row.get("verdict") != "differs" or row.get("measured") is None:
-        return str(row.get("verdict") or "").partition(":")[0]
+    """Return a claim's verdict with its direction ("saves more than claimed"), or that it was not tested."""
+    if row.get("measured") is None:
+        return "not tested"
+    if row.get("verdict") != "differs":
+        return str(row.get("verdict") or "")
     claimed = row.get("published") or 0.0
     more = row["measured"] < claimed
     if claimed < 0:
@@ -111,7 +116,7 @@ def summed(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> tuple[tu
 def _summed(rows: Sequence[Row]) -> Row:
     against, asked = str(rows[0]["against"]), rows[0]["asked"]
     answers = Counter(row["answer"] for row in rows)
-    order = dict.fromkeys([*_JUDGED.values(), *answers])
+    order = dict.fromkeys([*_JUDGED.values(), *_NEUTRAL.values(), *answers])
     counted = ", ".join(f"{answer} {answers[answer]}" for answer in order if answers[answer])
     best, *_, worst = sorted(rows, key=lambda row: row["gain"], reverse=True)
     ends = (f"{row['model'].removeprefix(f'{against} + ')} {row['figure'].partition(';')[0]}" for row in (best, worst))
@@ -127,10 +132,11 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
     if value is None:
         return []
     gained = (value < 0) == (column.better == "lower")
-    answer = _JUDGED[judged or ("better" if gained else "worse")]
+    words = _JUDGED if column.better else _NEUTRAL
+    answer = words[judged or ("better" if gained else "worse")]
     if change.judged:
         word = str(row.get(change.judged) or "")
-        answer = _JUDGED.get(word, word)
+        answer = words.get(word, word)
     name = (column.name or column.heading).partition(" (")[0]
     question = column.question or f"{'Less' if column.better == 'lower' else 'More'} {name}?"
     numbers = f"{column.cell(against)} → {column.cell(row)}" if column.cell(against) and column.cell(row) else ""

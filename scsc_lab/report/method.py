@@ -107,8 +107,8 @@ def inferred(rows: Sequence[Row]) -> list[str]:
 def unmeasured(rows: Sequence[Row]) -> list[str]:
     """Return what a reader may look for and not find, and why."""
     found = []
-    if any(str(row.get("verdict", "")).startswith(("needs training", "not reproduced")) for row in rows):
-        found.append("The paper's claims about accuracy: not reproduced, they need ImageNet or face data.")
+    if any(row["table"] == "claim" and row.get("measured") is None for row in rows):
+        found.append("The paper's claims about accuracy: not tested, they need ImageNet or face data.")
     if any(row.get("published_top1") is not None for row in rows):
         found.append("Top-1 figures are those published, with their source.")
     found += [f"The {row['what']} of {row['model']}: {row['reason']}." for row in rows if row["table"] == "missing"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scsc_lab import units
+from scsc_lab.analysis.pareto import Better
 from scsc_lab.records import Row, change
 
 
@@ -25,7 +26,8 @@ class Column:
         scale: what a number is multiplied with to have the heading's unit.
         better: whether less or more of it is wanted: ``lower``, ``higher`` or neither.
         change: how its change against a baseline is had and shown, if it is.
-        question: what is asked of a network against its baseline, answered with yes where it is better.
+        question: what is asked of a network against its baseline: answered with yes where it is better, or with larger
+            or smaller where neither way is.
         series: what sets it apart among columns of one quantity, its runtime say; such columns have a table together.
         relative: the column of its ratio to the same number of the first of its series; the first itself has none.
     """
@@ -38,7 +40,7 @@ class Column:
     word: str = ""
     name: str = ""
     scale: float = 1.0
-    better: Literal["lower", "higher", ""] = ""
+    better: Better = ""
     change: Change | None = None
     question: str = ""
     series: str = ""

@@ -17,9 +17,6 @@ TASKS = ("classification", "verification")
 OPEN_SETS = ("faces",)
 """Data for verification: the identities of the test are not those of the training."""
 
-FEWEST_SEEDS = 6
-"""Seeds below which there is no verdict: of five, a sign-flip test cannot get below 2 / 2⁵ = 6 %."""
-
 SEEDS = 10
 """Runs of each network unless told otherwise."""
 

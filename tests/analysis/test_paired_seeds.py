@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from scsc_lab import InputError
+from scsc_lab.analysis import seeds
 from scsc_lab.analysis.paired_seeds import compare, holm, mcnemar_p, share_interval, sign_flip_p, verdict
 
 
@@ -20,7 +21,9 @@ def test_the_interval_is_the_paired_t_test():
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.mean == pytest.approx(mean(other) - mean(baseline))
     assert found.correlation == pytest.approx(np.corrcoef(baseline, other)[0, 1])
-    assert (found.seeds, found.verdict) == (6, "better")
+    assert (found.seeds, found.p_value) == (6, 4 / 64)
+    assert found.verdict == "inconclusive"  # by its p, although the interval is clear of 0
+    assert compare(baseline, [value + 1 + 0.1 * at for at, value in enumerate(baseline)]).verdict == "better"
 
 
 @pytest.mark.parametrize("n", [3, 5, 6, 10])
@@ -56,8 +59,21 @@ def test_few_seeds_give_no_verdict():
     [(-0.4, 0.5, "same"), (0.1, 0.4, "same"), (0.1, 0.9, "better"), (-2, -0.1, "worse"), (-0.6, 0.2, "inconclusive")],
 )
 def test_verdicts(low, high, expected):
-    assert verdict(low, high, 10, 0.5) == expected
-    assert verdict(low, high, 5, 0.5) == ""
+    assert verdict(low, high, 10, 0.5, 0.05) == expected
+    assert verdict(low, high, 5, 0.5, 0.05) == ""
+    assert verdict(low, high, 10, 0.5, 0.051) == ("same" if expected == "same" else "inconclusive")
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "fewest"), [(1, 6), (2, 7), (5, 8), (6, 8), (7, 9), (10, 9), (12, 9), (13, 10)]
+)
+def test_a_family_needs_seeds_by_its_size(comparisons, fewest):
+    assert seeds.needed(comparisons) == fewest
+    rising = [1.0 + 0.1 * at for at in range(fewest)]
+    assert holm([sign_flip_p(rising)] * comparisons)[0] <= 0.05 < holm([sign_flip_p(rising[1:])] * comparisons)[0]
+    assert seeds.shortage(comparisons, fewest) == ""
+    assert f"{fewest} seeds or more: with {fewest - 1}" in seeds.shortage(comparisons, fewest - 1)
+    assert seeds.shortage(0, 1) == ""
 
 
 def test_holm_adjusts_step_down():

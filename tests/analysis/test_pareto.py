@@ -13,7 +13,8 @@ points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, m
 @given(points, st.booleans(), st.booleans())
 def test_front_is_what_no_other_point_beats(pairs, higher_x, higher_y):
     xs, ys = zip(*pairs, strict=True)
-    found = pareto.front(xs, ys, higher_x, higher_y)
+    words = ["higher" if higher else "lower" for higher in (higher_x, higher_y)]
+    found = pareto.front(xs, ys, *words)
 
     def at_least_as_good(a, b, higher):
         return a >= b if higher else a <= b
@@ -31,5 +32,6 @@ def test_front_is_what_no_other_point_beats(pairs, higher_x, higher_y):
 
 def test_by_hand():
     assert pareto.front([1, 2, 3], [3, 1, 2]) == [0, 1]
-    assert pareto.front([1, 2, 3], [3, 1, 2], higher_y=True) == [0]
+    assert pareto.front([1, 2, 3], [3, 1, 2], better_y="higher") == [0]
+    assert pareto.front([1, 2, 3], [3, 1, 2], better_y="") == []
     assert pareto.front([1, 1], [2, 2]) == [0, 1]

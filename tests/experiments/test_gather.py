@@ -105,7 +105,7 @@ def test_claims_about_accuracy_stay_open_beside_the_probe(tmp_path, capsys):
     trained = [row for row in rows if row.get("runs")]
     claims = {row["claim"]: row for row in paper.claim_rows(trained)}
     swin = claims["Swin: better accuracy"]
-    assert swin["verdict"] == "not reproduced: needs ImageNet or face data"
+    assert swin["verdict"] == "not tested: needs ImageNet or face data"
     assert (swin["measured"], swin["probe_pairs"], swin["probe_verdict"]) == (None, 7, "better")
     assert "probe_pairs" not in claims["ResNet: accuracy"]  # which was not trained
     assert paper.probed(list(claims.values()), [])[4] == {k: v for k, v in swin.items() if not k.startswith("probe_")}
@@ -137,7 +137,7 @@ def test_the_probe_goes_on_and_needs_no_weights_once_it_is_done(tmp_path, monkey
     assert main(["report", "--from", str(path), "--folder", str(tmp_path)]) == 0
     text = (path.parent / "README.md").read_text()
     for moment in ("before", "after"):
-        assert f"does it see wider, {moment} training?" in text
+        assert f"how does its receptive field change, {moment} training?" in text
     assert (path.parent / "receptive_fields.png").exists()
     assert evidence.reports(rows) == []
 

@@ -125,7 +125,7 @@ def test_the_probe_is_of_the_most_pairs(tmp_path):
     few = [*runs("swin_pico", 90, train_images=64), *runs("scsc_swin_pico", 10, train_images=64)]
     many = [*runs("swin_pico", 20, 22), *runs("scsc_swin_pico", 60, 62)]
     claim = next(claim for claim in paper.CLAIMS if claim.text == "Swin: better accuracy")
-    found = paper.probe(claim, gathered(tmp_path, *few, *many))
+    (found,) = paper.probed([{"claim": claim.text, "measured": None}], gathered(tmp_path, *few, *many))
     assert (found["probe_pairs"], found["probe_difference"]) == (2, 40.0)
 
 

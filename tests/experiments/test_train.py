@@ -146,7 +146,13 @@ def test_holm_adjusts_over_the_rows_of_a_table():
     assert rows[1]["p_value"] == 2 / 64
     assert rows[1]["p_holm"] == 4 / 64
     assert rows[2]["p_holm"] == rows[2]["p_value"]
-    assert [row["verdict"] for row in rows] == [None, "better", "inconclusive"]
+    assert [row["verdict"] for row in rows] == [None, "inconclusive", "inconclusive"]
+    assert any("2 comparisons need 7 seeds or more: with 6," in note for note in accuracy.notes(rows))
+    again = train.summaries(
+        [fake("base", base), *(fake("m", [v + 3 + 0.1 * i for i, v in enumerate(base)]) for _ in "ab")]
+    )
+    assert [row.get("p_holm") for row in again] == [None, 2 / 64, 2 / 64]  # one network is one comparison
+    assert again[1]["verdict"] == "better"
     table = tables.table(rows, fake("base", base))
     (against,) = table.details
     assert [column.heading for column in against.columns][-1] == "verdict"
@@ -155,8 +161,8 @@ def test_holm_adjusts_over_the_rows_of_a_table():
     assert all("runs" not in record for record in table.raw)
     few = train.summaries([fake("base", base[:5]), fake("other", [value + 3 for value in base[:5]])])
     assert few[1]["verdict"] is None
-    assert any("Fewer than 6 pairs" in note for note in accuracy.notes(few))
-    assert not any("Fewer than 6 pairs" in note for note in accuracy.notes(rows))
+    assert any("1 comparison needs 6 seeds or more: with 5," in note for note in accuracy.notes(few))
+    assert not any("1 comparison" in note for note in accuracy.notes(rows))
 
 
 def test_figures_show_every_run():
@@ -219,7 +225,7 @@ def test_accuracy_is_a_column_of_a_comparison(networks):
         found.rows[1]["accuracy_mean"] - found.rows[0]["accuracy_mean"]
     )
     assert any("2 seeds" in note for note in found.notes)
-    assert any("no verdict" in note for note in found.notes)
+    assert any("there is no verdict" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

@@ -295,3 +295,22 @@ def test_what_is_bought_over_what_it_costs_has_intervals_a_front_and_a_name_each
     bars_of_time = [list(line.get_xdata()) for line in over_time.lines if line.get_alpha() == 0.7]
     assert bars_of_time[0] == pytest.approx([-22.0, -17.0])
     assert "change in %" in over_macs.get_xlabel()
+
+
+def test_a_receptive_field_has_no_better_end_no_front_and_no_colour():
+    column = metrics.columns()["erf"]
+    rows = [
+        {"model": name, "baseline": "a", "macs": macs, "r50": share, "r50_difference": share - 0.1}
+        for name, macs, share in (("a", 4e9, 0.1), ("b", 3e9, 0.2), ("c", 2e9, 0.05))
+    ]
+    figure = scatter.draw(rows, tables.MACS, column)
+    (axis,) = figure.axes
+    assert not figure.legends
+    assert "better" not in axis.get_ylabel()
+    assert {line.get_markerfacecolor() for line in axis.lines}.isdisjoint({"white"})
+    bought = tradeoff.draw([{**row, "macs_change": row["macs"] / 4e9 - 1} for row in rows], column, [tables.MACS])
+    assert not bought.legends
+    studied = [{**row, "study": "s", "variant": row["model"]} for row in rows]
+    (panel,) = ablation.draw(studied, [column]).axes
+    dots = [line for line in panel.lines if line.get_marker() == "o"]
+    assert {line.get_color() for line in dots} == {"0.35"}

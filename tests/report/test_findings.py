@@ -64,7 +64,8 @@ def test_an_interval_of_next_to_nothing_is_no_difference(tmp_path):
     for ends, answer in (
         ((0.0, 0.0, 0.0), "no difference"),
         ((0.0, -0.1, 0.1), "inconclusive"),
-        ((0.2, 0.1, 0.3), "yes"),
+        ((0.2, 0.1, 0.3), "larger"),
+        ((-0.2, -0.3, -0.1), "smaller"),
     ):
         pair = [{"model": "a", "baseline": "a", "r50": 0.2}, {"model": "b", "baseline": "a", "r50": 0.2}]
         pair[1] |= dict(zip(keys, ends, strict=True))

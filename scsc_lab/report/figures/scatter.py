@@ -37,7 +37,7 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = sty
     """Return the scatter of two columns; networks that lack either are left out.
 
     An arrow goes from each network's baseline to it. Filled points are those of the Pareto front: no other is better in
-    both. Where only one is, there is no front to draw, and all are filled.
+    both. Where only one is, or a column has no better end, there is no front to draw, and all are filled.
 
     Args:
         rows: networks, with raw numbers under the columns' keys, each with the label of its ``baseline`` if it has one.
@@ -68,11 +68,11 @@ def panel(rows: Sequence[Row], x: Column, y: Column, axes: Any = None) -> Any:
 
 def _draw(legend_of: Any, axes: Any, rows: Sequence[Row], x: Column, y: Column) -> None:
     """Draw on axes; the legend stands beside all axes of a figure, or above axes that are a user's."""
-    higher_x, higher_y = x.better == "higher", y.better == "higher"
+    higher_x = x.better == "higher"
     figure = axes.figure
     shown = [row for row in rows if row.get(str(x.key)) is not None and row.get(str(y.key)) is not None]
     xs, ys = ([column.scale * row[str(column.key)] for row in shown] for column in (x, y))
-    best = pareto.front(xs, ys, higher_x, higher_y)
+    best = pareto.front(xs, ys, x.better, y.better)
     with style.applied():
         if len(best) >= _FEWEST_FOR_A_FRONT:
             axes.plot(

@@ -23,7 +23,8 @@ def draw(rows: Sequence[Row], y: Column, costs: Sequence[Column], options: Figur
     """Return a panel for each cost: how much it changes across, and how much ``y`` changes upwards.
 
     The baseline stands where the two lines cross. Filled points are those of the Pareto front: no other is better in
-    both. Bars are 95 % intervals. A network has one marker and one colour in all panels, and its name beside it.
+    both. Where ``y`` has no better end, there is no front and all are filled. Bars are 95 % intervals. A network has
+    one marker and one colour in all panels, and its name beside it.
 
     Args:
         rows: networks with the changes of the columns against the first of them.
@@ -57,7 +58,7 @@ def draw(rows: Sequence[Row], y: Column, costs: Sequence[Column], options: Figur
 def _draw_panel(figure: Figure, panel: Any, rows: Sequence[Row], y: Column, cost: Column) -> None:
     points = _points(rows, y, cost)
     xs, ys = ([point[axis][0] for _, point in points] for axis in (0, 1))
-    best = pareto.front(xs, ys, cost.better == "higher", y.better == "higher")
+    best = pareto.front(xs, ys, cost.better, y.better)
     panel.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     panel.axvline(0, color="0.8", linewidth=0.6, zorder=0)
     if len(best) > 1:
@@ -70,7 +71,7 @@ def _draw_panel(figure: Figure, panel: Any, rows: Sequence[Row], y: Column, cost
             panel.plot([across[1], across[2]], [up[0], up[0]], **bars)
         if up[1] is not None:
             panel.plot([across[0], across[0]], [up[1], up[2]], **bars)
-        filled = None if at in best else "white"
+        filled = None if at in best or not best else "white"
         marker = style.MARKERS[(number + number // len(style.COLOURS)) % len(style.MARKERS)]
         panel.plot(across[0], up[0], marker=marker, color=colour, markerfacecolor=filled, markersize=5, zorder=2)
     panel.margins(x=0.3, y=0.12)  # room for names

@@ -39,7 +39,7 @@ def networks(table: Table, columns: Mapping[str, Column], settings: Callable[[Ro
             measures.append(
                 {
                     "name": column.name or column.heading,
-                    "higher": column.better == "higher",
+                    "better": column.better,
                     "values": values,
                     "low": [low for low, _ in ends],
                     "high": [high for _, high in ends],
@@ -76,13 +76,16 @@ def _interval(column: Column, row: Row) -> tuple[float | None, float | None]:
 
 
 def _fronts(x: dict[str, Any], y: dict[str, Any], sizes: Sequence[str]) -> list[list[int]]:
-    """Return the rows on the Pareto front of two measures, one for every input size and data: other tasks."""
+    """Return the rows on the Pareto front of two measures, one for every input size and data: other tasks.
+
+    It is empty where a measure has no better end.
+    """
     found = []
     for size in dict.fromkeys(sizes):
         pairs = zip(x["values"], y["values"], sizes, strict=True)
         known = [index for index, (a, b, own) in enumerate(pairs) if own == size and a is not None and b is not None]
         xs, ys = ([one["values"][index] for index in known] for one in (x, y))
-        found.append([known[index] for index in pareto.front(xs, ys, x["higher"], y["higher"])])
+        found.append([known[index] for index in pareto.front(xs, ys, x["better"], y["better"])])
     return found
 
 

@@ -59,10 +59,10 @@ function scatter(printed = false) {
       const best = plot.fronts[one("#across").value][one("#upwards").value].flat().filter((index) => plot.sizes[index] === own);
       if (best.length < 2) continue;
       traces.unshift({ type: "scatter", mode: "lines", hoverinfo: "skip", x: best.map((index) => x.values[index]), y: best.map((index) => y.values[index]),
-        line: { dash: "dash", width: 1.5, shape: x.higher ? "vh" : "hv", color: colours(printed)[(size === "" ? number : sizes.indexOf(size)) % colours(printed).length] } });
+        line: { dash: "dash", width: 1.5, shape: x.better === "higher" ? "vh" : "hv", color: colours(printed)[(size === "" ? number : sizes.indexOf(size)) % colours(printed).length] } });
     }
   }
-  const wanted = (measure) => `${measure.name}, ${measure.higher ? "more" : "less"} is better`;
+  const wanted = (measure) => measure.better ? `${measure.name}, ${measure.better === "higher" ? "more" : "less"} is better` : measure.name;
   const drawn = layout(wanted(x), wanted(y), printed);
   const from = (index) => chosenBaseline === null ? plot.baselines[index] : chosenBaseline;
   drawn.annotations = at.filter((index) => at.includes(from(index)) && from(index) !== index && plot.sizes[from(index)] === plot.sizes[index] && at.length <= 60)
