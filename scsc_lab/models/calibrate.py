@@ -11,19 +11,23 @@ pass sets running statistics, so that every such BatchNorm gets maps of the mean
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from scsc_lab.models import spatial
+from scsc_lab.models.scales import (
+    IMAGES_IN_EVALUATION,
+    Scales,
+    batch_norms,
+    moments,
+    noise,
+    normalising_by_the_batch,
+)
 
-_IMAGES = 4
-_IMAGES_IN_EVALUATION = 16  # nothing normalises there: what these images do not show adds up from layer to layer
 _ROUNDS = 4
 _NEAR = 0.02
 _TINY = 1e-6
@@ -31,68 +35,10 @@ _LINEAR = 1.0  # the most that a modulating factor varies, of its bias
 _QUIET = 10.0  # variances over what a mixer's BatchNorm is given: its activations and gates stay close to linear
 
 
-@dataclass(frozen=True)
-class Scales:
-    """The scales of a network's maps before anything is put in.
-
-    Attributes:
-        trained: deviation of each operator's output, by name, with BatchNorms normalising by the batch.
-        evaluated: the same in evaluation; empty if all BatchNorms ran.
-        norms: mean and deviation of what each BatchNorm that never ran is given in evaluation, by name.
-    """
-
-    trained: Mapping[str, float]
-    evaluated: Mapping[str, float]
-    norms: Mapping[str, tuple[float, float]]
-
-
-def noise(x: Tensor, images: int = _IMAGES) -> Tensor:
-    """Return images of white noise, the same ones every time, of a few more than ``x`` has."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(max(len(x), images), *x.shape[1:], generator=generator).to(x)
-
-
-def scales(model: nn.Module, x: Tensor, operators: Mapping[str, nn.Module]) -> Scales:
-    """Return the scales of the maps of a network in evaluation mode, on white noise.
-
-    Args:
-        model: the network.
-        x: an input it takes.
-        operators: the operators, by name.
-
-    Raises:
-        InputError: if the network fails on this input.
-    """
-    trained: dict[str, float] = {}
-    evaluated: dict[str, float] = {}
-    norms: dict[str, tuple[float, float]] = {}
-
-    def deviations(into: dict[str, float]) -> dict[nn.Module, Callable[..., None]]:
-        def recorder(name: str) -> Callable[..., None]:
-            def record(module: nn.Module, args: Any, out: Any) -> None:
-                into.setdefault(name, _deviation(out))
-
-            return record
-
-        return {module: recorder(name) for name, module in operators.items()}
-
-    def given(name: str) -> Callable[..., None]:
-        def record(module: nn.Module, args: Any, out: Any) -> None:
-            norms.setdefault(name, _moments(args[0]))
-
-        return record
-
-    with _normalising_by_the_batch(model):
-        spatial.watch(model, noise(x), deviations(trained))
-    untrained = {module: name for name, module in model.named_modules() if _never_ran(module)}
-    if untrained:
-        watched = {norm: given(name) for norm, name in untrained.items()}
-        spatial.watch(model, noise(x, _IMAGES_IN_EVALUATION), {**watched, **deviations(evaluated)})
-    return Scales(trained, evaluated, norms)
-
-
 def calibrate(model: nn.Module, x: Tensor, mixers: Mapping[str, nn.Module], before: Scales) -> None:
     """Set the scale of every mixer by its tail, and the running statistics that no data set.
+
+    A mixer that is called several times is set once, by the maps that the operator is given in all its calls.
 
     Args:
         model: the network, in evaluation mode; outside of the mixers no weight changes, and no statistics but those of
@@ -104,26 +50,55 @@ def calibrate(model: nn.Module, x: Tensor, mixers: Mapping[str, nn.Module], befo
     Raises:
         InputError: if the network fails on this input.
     """
-    own = {norm for mixer in mixers.values() for norm in _norms(mixer)}
-    with _normalising_by_the_batch(model, keeping=own):
-        hooks = {mixer: _to_deviation(before.trained[name], _scale_tail) for name, mixer in mixers.items()}
-        spatial.watch(model, noise(x), hooks)
-    if not before.norms:
+    once = dict(mixers)
+    for name, mixer in mixers.items():
+        trained = before.trained[name].inputs
+        if trained is None:
+            continue
+        evaluated = before.evaluated[name].inputs if before.evaluated else None
+        _calibrate(mixer, (trained, evaluated), {name: once.pop(name)}, replace(before, norms={}))
+    settled = {norm for name in mixers.keys() - once.keys() for norm in batch_norms(mixers[name])}
+    _calibrate(model, (noise(x), noise(x, IMAGES_IN_EVALUATION)), once, before, settled)
+
+
+def _calibrate(
+    model: nn.Module,
+    images: tuple[Tensor, Tensor | None],
+    mixers: Mapping[str, nn.Module],
+    before: Scales,
+    settled: Set[nn.Module] = frozenset(),
+) -> None:
+    """Calibrate mixers in a pass through a network, or through one mixer alone.
+
+    Args:
+        model: the network, or the mixer.
+        images: its inputs with BatchNorms normalising by the batch, and in evaluation.
+        mixers: the mixers to calibrate, by name.
+        before: the scales of the network as it was.
+        settled: BatchNorms that stay as they are.
+    """
+    own = {norm for mixer in mixers.values() for norm in batch_norms(mixer)}
+    with normalising_by_the_batch(model, keeping=own, settled=settled):
+        by_tail = [
+            (mixer, _to_deviation(before.trained[name].deviation, _scale_tail)) for name, mixer in mixers.items()
+        ]
+        spatial.watch(model, images[0], by_tail)
+    if not before.evaluated or images[1] is None:
         # Variances of the batch, and means that leave no constant behind.
-        spatial.watch(model, noise(x), dict.fromkeys(own, _centre))
+        spatial.watch(model, images[0], dict.fromkeys(own, _centre).items())
         return
-    found = {name: module for name, module in model.named_modules() if name in before.norms and module not in own}
+    untrained = [(module, name) for name, module in model.named_modules() if name in before.norms and module not in own]
     modulating = {part for mixer in mixers.values() for part in _parts(mixer, "modulation")}
-    spatial.watch(
-        model,
-        noise(x, _IMAGES_IN_EVALUATION),
-        {
-            **dict.fromkeys(own, _once(_normalise)),
-            **dict.fromkeys(modulating, _once(_close_to_linear)),
-            **{mixer: _to_deviation(before.evaluated[name], _scale_statistics) for name, mixer in mixers.items()},
-            **{norm: _to_moments(*before.norms[name]) for name, norm in found.items()},
-        },
-    )
+    by_statistics = [
+        (mixer, _to_deviation(before.evaluated[name].deviation, _scale_statistics)) for name, mixer in mixers.items()
+    ]
+    hooks = {
+        **dict.fromkeys(own, _once(_normalise)),
+        **dict.fromkeys(modulating, _once(_close_to_linear)),
+        **dict(by_statistics),
+        **{norm: _to_moments(*before.norms[name]) for norm, name in untrained},
+    }
+    spatial.watch(model, images[1], hooks.items())
 
 
 def _centre(norm: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
@@ -163,7 +138,7 @@ def _to_moments(mean: float, deviation: float) -> Callable[..., Any]:
         assert isinstance(norm, _BatchNorm)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        found, spread = _moments(args[0])
+        found, spread = moments(args[0])
         factor = spread / deviation if deviation > 0 else 0.0
         if not _TINY < factor < 1 / _TINY or (abs(factor - 1) < _TINY and abs(found - mean) < _TINY * deviation):
             return out
@@ -212,53 +187,16 @@ def _scale_tail(mixer: nn.Module, factor: float) -> bool:
 
 def _scale_statistics(mixer: nn.Module, factor: float) -> bool:
     """Multiply what the BatchNorms give that a mixer's output scales by, in evaluation alone; false if it has none."""
-    norms = [norm for part in _parts(mixer, "tail") for norm in _norms(part) if norm.running_var is not None]
+    norms = [norm for part in _parts(mixer, "tail") for norm in batch_norms(part) if norm.running_var is not None]
     for norm in norms:
         assert norm.running_var is not None
         norm.running_var.add_(norm.eps).div_(factor**2).sub_(norm.eps).clamp_(min=0.0)
     return bool(norms)
 
 
-@contextlib.contextmanager
-def _normalising_by_the_batch(model: nn.Module, keeping: Set[nn.Module] = frozenset()) -> Iterator[None]:
-    """Let every BatchNorm take its statistics from the batch; afterwards all are as they were but those to keep."""
-    norms = [(norm, norm.training, norm.momentum, _statistics(norm)) for norm in _norms(model)]
-    for norm, *_ in norms:
-        norm.training, norm.momentum = True, 1.0
-    try:
-        yield
-    finally:
-        for norm, training, momentum, statistics in norms:
-            norm.training, norm.momentum = training, momentum
-            if norm not in keeping:
-                for buffer, value in zip(norm.buffers(recurse=False), statistics, strict=True):
-                    buffer.copy_(value)
-            elif norm.num_batches_tracked is not None:
-                norm.num_batches_tracked.zero_()
-
-
-def _norms(module: nn.Module) -> list[_BatchNorm]:
-    return [one for one in module.modules() if isinstance(one, _BatchNorm)]
-
-
-def _never_ran(module: nn.Module) -> bool:
-    """Return whether it is a BatchNorm with the statistics it was made with."""
-    if not isinstance(module, _BatchNorm) or module.running_mean is None or module.running_var is None:
-        return False
-    return not module.running_mean.any() and bool((module.running_var == 1).all())
-
-
-def _statistics(norm: _BatchNorm) -> list[Tensor]:
-    return [buffer.clone() for buffer in norm.buffers(recurse=False)]
-
-
 def _parts(mixer: nn.Module, named: str) -> list[nn.Module]:
     """Return the parts that an attribute of a mixer's class names; none if it does not say."""
     return [mixer.get_submodule(name) for name in getattr(mixer, named, ())]
-
-
-def _moments(x: Tensor) -> tuple[float, float]:
-    return float(x.float().mean()), float(x.float().std())
 
 
 def _deviation(out: Any) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import itertools
 import types
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, TypeAlias
@@ -17,7 +16,7 @@ from scsc_lab.architectures.specs import TransplantSpec, scsc_of
 from scsc_lab.architectures.values import text
 from scsc_lab.errors import InputError, located
 from scsc_lab.layers.mixers import load
-from scsc_lab.models import construct, external, spatial
+from scsc_lab.models import construct, external, hooks, spatial
 from scsc_lab.models.spatial import Candidate
 
 Mixer: TypeAlias = Callable[..., nn.Module]
@@ -82,7 +81,7 @@ def decide(
         return candidate, None, str(error)
     if spec.width and (own or spec.mixer != "scsc"):
         make, words = _between(make, spec.width), f"{words} width {spec.width:g}"
-    reference = _reference(candidate.module)
+    reference = candidate.like
     where = torch.device(device) if device else reference.device
     try:
         mixer = _made(make, given[1], out[1], candidate.stride, where)
@@ -102,11 +101,6 @@ def decide(
     if own and not device:
         _check_shape(mixer, words, candidate)
     return candidate, mixer, words
-
-
-def _reference(module: nn.Module) -> Tensor:
-    """Return a tensor of the type and on the device of a module's weights; some keep these as buffers."""
-    return next(itertools.chain(module.parameters(), module.buffers()), torch.zeros(()))
 
 
 def _in_words(spec: TransplantSpec) -> str:
@@ -175,7 +169,7 @@ def _check_shape(mixer: nn.Module, words: str, candidate: Candidate) -> None:
     """Raise InputError unless a mixer gives the map that the operator gave."""
     assert candidate.maps is not None
     given, due = candidate.maps
-    reference = _reference(candidate.module)
+    reference = candidate.like
     try:
         with torch.no_grad():
             out = mixer(torch.zeros(given, device=reference.device, dtype=reference.dtype))
@@ -210,9 +204,11 @@ def put(model: nn.Module, candidate: Candidate, mixer: nn.Module, spec: Transpla
     host = type(model.get_submodule(candidate.name.rpartition(".")[0])).__name__
     channels_last = spatial.HOSTS.get(host, ("", candidate.kind == "attention"))[1]
     shortcut = spec.shortcut and candidate.maps.given == candidate.maps.out
-    plain = candidate.kind != "attention" and not shortcut
+    plain = candidate.kind != "attention" and not shortcut and not hooks.of(candidate.module)
     channels_last = channels_last and candidate.kind == "attention"
     placed = mixer if plain else Placed(mixer, channels_last=channels_last, shortcut=shortcut)
+    if not plain:
+        hooks.carry(candidate.module, onto=placed)
     for parent, name in places:
         setattr(parent, name, placed)
         if type(parent).__name__ in spatial.HOSTS and candidate.kind == "attention":
@@ -225,7 +221,7 @@ def _whole_map(host: Any, x: Tensor) -> Any:
 
 
 class Placed(nn.Module):
-    """A mixer on maps with their channels last, or with an identity shortcut around it."""
+    """A mixer on maps with their channels last, with an identity shortcut around it, or with an operator's hooks."""
 
     def __init__(self, mixer: nn.Module, *, channels_last: bool, shortcut: bool) -> None:
         super().__init__()

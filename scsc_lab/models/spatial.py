@@ -1,12 +1,13 @@
-"""The spatial operators of any network: which they are, what maps they take and give, and which had better stay."""
+"""The spatial operators of any network: which they are, what maps they take and give, and why some of them stay."""
 
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from scsc_lab.architectures.specs import SpatialOperator, TransplantSpec
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.layers.window_attention import WindowAttention
+from scsc_lab.models import hooks
 
 _MAP_ATTENTION = ("ShiftedWindowAttention", "ShiftedWindowAttentionV2")
 """Attention modules (torchvision's) that take and give whole maps, ``(N, H, W, C)``."""
@@ -38,7 +40,12 @@ _STAYING_PLACES = {
 }
 """Parts of a name that say what an operator is for (timm's HRNet, EfficientViT, GhostNet), and why it stays."""
 
+_LEAST_SIDE = 3
 _SMALL_SHARE = 0.25
+_IMAGE_CHANNELS = 4
+
+Hook: TypeAlias = Callable[..., Any]
+"""A forward hook: called with the module, its positional arguments and its output."""
 
 
 class Maps(NamedTuple):
@@ -58,8 +65,9 @@ class Candidate:
         module: the operator.
         was: what it is, in words.
         maps: the maps of its first call; ``None`` if it was never called with maps.
-        calls: the shapes of the maps that it was given, one a call.
+        calls: the shapes of the maps that it was given, one per call.
         stays: why it stays; empty if it does not.
+        like: a tensor of the type and on the device of its weights, or of its maps if it has none.
     """
 
     name: str
@@ -69,6 +77,7 @@ class Candidate:
     maps: Maps | None
     calls: tuple[torch.Size, ...] = ()
     stays: str = ""
+    like: Tensor = field(default_factory=lambda: torch.zeros(()), repr=False, compare=False)
 
     @property
     def stride(self) -> int:
@@ -87,27 +96,30 @@ class _Operator(NamedTuple):
 
 class _Seen(NamedTuple):
     maps: Maps
-    source: Tensor  # kept, so that its identity stays its own
+    source: Tensor  # held, so that no other tensor gets its identity
     calls: list[torch.Size]
 
 
 def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candidate], torch.Size]:
-    """Return the operators that the rules ask for, with the maps one forward pass shows, and the output's shape.
+    """Return the operators that the rules select, with the maps of one forward pass, and the output's shape.
 
-    What a pattern of ``rules.names`` does not name is left alone where it is a part of the stem, a shortcut, one of
-    several branches of one layer, or where its name says that it is not there to mix.
+    An operator that ``rules.names`` does not match stays where it takes the image, is a part of the stem, a shortcut or
+    one of several branches of one layer, or where its name says that it does not mix. One that it matches stays only
+    where a mixer cannot stand in for it.
 
     Raises:
         InputError: if the network fails on this input.
     """
     operators = [operator for operator in _operators(model) if operator.kind in rules.replace]
     seen: dict[str, _Seen] = {}
-    out = watch(
-        model, x, {operator.watched: _record(seen, operator.name, operator.channels_last) for operator in operators}
-    )
-    stem = _stem([operator.name for operator in operators], seen, x)
+    first_inputs: list[Tensor] = []
+    weighted = [(module, _record_first(first_inputs)) for module in model.modules() if _has_weights(module)]
+    recorders = [(operator.watched, _record(seen, operator.name, operator.channels_last)) for operator in operators]
+    out = watch(model, x, [*weighted, *recorders])
+    stems = _stems(operators, seen, [x, *first_inputs])
+    stem = _stem(stems, [operator.name for operator in operators])
     branches = _branches(seen)
-    found = []
+    candidates = []
     for name, kind, watched, _ in operators:
         maps = seen[name].maps if name in seen else None
         if rules.names and not any(fnmatch.fnmatchcase(name, pattern) for pattern in rules.names):
@@ -115,21 +127,22 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
         if rules.stages and not (maps and stage(maps.out, x.shape) in rules.stages):
             continue
         module = model.get_submodule(name)
-        why = _cannot(module, maps, x.shape) or ("" if getattr(watched, "partition_block", True) else _GRID)
+        why = _cannot(module, maps) or hooks.lost(module, takes_windows=watched is not module)
         if not why and not rules.names:
-            why = _had_better_not(name, stem, branches)
-        calls = tuple(seen[name].calls) if name in seen else ()
-        found.append(Candidate(name, kind, module, _in_words(module, kind), maps, calls, why))
-    return found, shape_of(out)
+            why = "its input is the image" if name in stems else _does_not_mix(name, watched, stem, branches)
+        calls, maps_given = (tuple(seen[name].calls), [seen[name].source]) if name in seen else ((), [x])
+        like = next(itertools.chain(module.parameters(), module.buffers(), maps_given))
+        candidates.append(Candidate(name, kind, module, _in_words(module, kind), maps, calls, why, like))
+    return candidates, shape_of(out)
 
 
-def watch(model: nn.Module, x: Tensor, hooks: dict[nn.Module, Callable[..., Any]]) -> Any:
-    """Return the output of a forward pass without gradients, with a forward hook on some of the modules.
+def watch(model: nn.Module, x: Tensor, watchers: Iterable[tuple[nn.Module, Hook]]) -> Any:
+    """Return the output of a forward pass without gradients, with forward hooks that run before all others.
 
     Raises:
         InputError: if the network fails on this input.
     """
-    handles = [module.register_forward_hook(hook) for module, hook in hooks.items()]
+    handles = [module.register_forward_hook(hook, prepend=True) for module, hook in watchers]
     try:
         with torch.no_grad():
             return model(x)
@@ -161,7 +174,7 @@ def channels_first(x: Tensor, channels_last: bool) -> Tensor:
 def _operators(model: nn.Module) -> list[_Operator]:
     found: list[_Operator] = []
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and max(module.kernel_size) >= _LEAST:
+        if isinstance(module, nn.Conv2d) and max(module.kernel_size) >= _LEAST_SIDE:
             depthwise = module.groups == module.in_channels == module.out_channels > 1
             found.append(_Operator(name, "depthwise" if depthwise else "conv3x3", module, False))
         elif isinstance(module, WindowAttention) or type(module).__name__ in _MAP_ATTENTION:
@@ -173,8 +186,18 @@ def _operators(model: nn.Module) -> list[_Operator]:
     return found
 
 
-_LEAST = 3
-_GRID = "grid attention is not local"
+def _has_weights(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) or any(weight.dim() > 1 for weight in module.parameters(recurse=False))
+
+
+def _record_first(inputs: list[Tensor]) -> Hook:
+    """Return a hook that keeps the first input of all modules that it is on."""
+
+    def record(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        if not inputs:
+            inputs.extend(given for given in args[:1] if isinstance(given, Tensor))
+
+    return record
 
 
 def _record(seen: dict[str, _Seen], name: str, channels_last: bool) -> Callable[..., Any]:
@@ -196,10 +219,8 @@ def _in_words(module: nn.Module, kind: SpatialOperator) -> str:
     return type(module).__name__
 
 
-def _cannot(module: nn.Module, maps: Maps | None, image: torch.Size) -> str:
-    """Return why a mixer could not keep the shape, stride and dilation of an operator; nothing if it could."""
-    if type(module).__name__ in _TOKEN_MIXERS:
-        return "a token mixer without weights"
+def _cannot(module: nn.Module, maps: Maps | None) -> str:
+    """Return why a mixer could not keep the shape, stride and dilation of an operator; empty if it could."""
     if maps is None:
         return "the forward pass never gave it a map"
     stride = 1
@@ -211,16 +232,18 @@ def _cannot(module: nn.Module, maps: Maps | None, image: torch.Size) -> str:
             return f"stride {stride}"
         if module.dilation != (1, 1):
             return f"dilation {max(module.dilation)}"
-        if maps.given[1] == image[1] and maps.given[2:] == image[2:]:
-            return "its input is the image"
     if tuple(maps.out[2:]) != tuple(math.ceil(side / stride) for side in maps.given[2:]):
         return f"its padding gives {maps.out[2]}×{maps.out[3]} from {maps.given[2]}×{maps.given[3]}"
     return ""
 
 
-def _had_better_not(name: str, stem: str | None, branches: set[str]) -> str:
-    """Return why an operator stays unless it is named; nothing if it does not."""
+def _does_not_mix(name: str, watched: nn.Module, stem: str | None, branches: set[str]) -> str:
+    """Return why an operator stays unless it is named; empty if it does not."""
     *holders, _ = name.split(".")
+    if not getattr(watched, "partition_block", True):
+        return "grid attention is not local"
+    if type(watched).__name__ in _TOKEN_MIXERS:
+        return "a token mixer without weights"
     if stem is not None and (name.startswith(f"{stem}.") or (not stem and not holders)):
         return "it is a part of the stem"
     if name in branches:
@@ -228,15 +251,35 @@ def _had_better_not(name: str, stem: str | None, branches: set[str]) -> str:
     return next((why for part, why in _STAYING_PLACES.items() if part in holders), "")
 
 
-def _stem(names: list[str], seen: dict[str, _Seen], x: Tensor) -> str | None:
+def _stems(operators: list[_Operator], seen: dict[str, _Seen], inputs: list[Tensor]) -> list[str]:
+    """Return the convolutions that make features of the image; none if the network is given features.
+
+    They take the network's input, or what becomes of it before the first layer with weights, and give more channels. An
+    input of more than four channels is an image if a convolution that is one among many more than doubles them.
+
+    Args:
+        operators: the network's operators.
+        seen: their maps, by name.
+        inputs: the network's input, and the input of its first layer with weights.
+    """
+    channels, among_many = inputs[0].shape[1], _SMALL_SHARE * len(operators) >= 1
+    least = channels if channels <= _IMAGE_CHANNELS else 2 * channels if among_many else math.inf
+    return [
+        name
+        for name, kind, *_ in operators
+        if name in seen and kind != "attention" and seen[name].maps.out[1] > least
+        if any(seen[name].source is image for image in inputs)
+    ]
+
+
+def _stem(stems: list[str], names: list[str]) -> str | None:
     """Return the part of the network that holds the stem: ``stem``, ``conv1``; ``""`` is the network itself.
 
-    It is the largest part around the convolution that takes the image which has a small share of all operators.
+    It is the largest part around the first convolution that takes the image which has a small share of all operators.
     """
-    first = next((name for name in names if name in seen and seen[name].maps.given[1:] == x.shape[1:]), None)
-    if first is None:
+    if not stems:
         return None
-    parts = first.split(".")
+    parts = stems[0].split(".")
     for depth in range(1, len(parts)):
         part = ".".join(parts[:depth])
         if sum(name.startswith(f"{part}.") for name in names) <= _SMALL_SHARE * len(names):

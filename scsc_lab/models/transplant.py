@@ -16,10 +16,11 @@ from scsc_lab.analysis.count import Count
 from scsc_lab.architectures.specs import SpatialOperator, TransplantSpec
 from scsc_lab.counting.count import count
 from scsc_lab.errors import InputError, first_line
-from scsc_lab.models import calibrate, spatial
+from scsc_lab.models import calibrate, compiled, spatial
 from scsc_lab.models.deploy import copied
 from scsc_lab.models.match import NEAR_ENOUGH, nearest_width
 from scsc_lab.models.replacement import Decision, Mixer, Own, decide, holders, put, users_own
+from scsc_lab.models.scales import Scales, scales
 from scsc_lab.models.spatial import Candidate
 
 
@@ -56,8 +57,9 @@ def transplant(
     there to mix: see :func:`scsc_lab.models.spatial.find`. One that is held in several places is replaced in all of
     them, by one mixer. With ``match`` the reason of a replaced one ends in how much more or less the network costs.
 
-    New weights are random, from torch's global generator; their scale is that of the operators'
-    (:mod:`scsc_lab.models.calibrate`).
+    New weights are random, drawn from the state of torch's generators, which stay as they were; their scale is that of
+    the operators' (:mod:`scsc_lab.models.calibrate`). Hooks of an operator go on with the mixer, and what is compiled
+    stays compiled; where a mixer cannot carry a hook, the operator stays.
 
     Args:
         model: any network; it is not changed.
@@ -80,8 +82,15 @@ def transplant(
         spec, make = TransplantSpec(**rules), mixer
         if spec.settings:
             raise InputError(f"{spec.settings[0][0]!r} is a setting of SCSC: give your own mixer's where you make it")
-    grafted, decided = _transplanted(model, spec, users_own(spec, make), input_shape, {})
-    return grafted, [Change(c.name, c.kind, c.was, placed is not None, reason) for c, placed, reason in decided]
+    plain = model
+    wrappers: dict[str, Any] = {}
+    if any(map(compiled.is_wrapper, model.modules())):
+        plain, wrappers = compiled.unwrap(copied(model))
+    devices = sorted({tensor.device.index for tensor in model.parameters() if tensor.is_cuda})
+    with torch.random.fork_rng(devices=devices):
+        grafted, decided = _transplanted(plain, spec, users_own(spec, make), input_shape, {})
+    changes = [Change(c.name, c.kind, c.was, placed is not None, reason) for c, placed, reason in decided]
+    return compiled.wrap(grafted, wrappers), changes
 
 
 def _transplanted(
@@ -120,7 +129,7 @@ def _transplanted(
 
 def _check_any(model: nn.Module, decided: list[Decision]) -> None:
     """Raise InputError if nothing is replaced, with the reason of one that a mixer could not be had for, if any."""
-    if any(placed for _, placed, _ in decided):
+    if any(placed is not None for _, placed, _ in decided):
         return
     told = sorted(decided, key=lambda one: bool(one[0].stays))[:1]
     why = "".join(f": {candidate.name} stays: {reason}" for candidate, _, reason in told)
@@ -191,22 +200,23 @@ def _one_by_one(
     return kept
 
 
-def _scales(model: nn.Module, x: Tensor, decided: list[Decision]) -> calibrate.Scales | None:
+def _scales(model: nn.Module, x: Tensor, decided: list[Decision]) -> Scales | None:
     """Return the scales of the maps before the operators go; nothing on the meta device."""
     if x.device.type == "meta":
         return None
-    going = {candidate.name: candidate.module for candidate, placed, _ in decided if placed is not None}
     try:
-        return calibrate.scales(model, x, going)
+        return scales(model, x, [candidate for candidate, placed, _ in decided if placed is not None])
     except InputError:
         return None  # it takes as many images as it was given and no more: the mixers' scale stays their own
 
 
-def _calibrate(model: nn.Module, x: Tensor, decided: list[Decision], before: calibrate.Scales) -> None:
+def _calibrate(model: nn.Module, x: Tensor, decided: list[Decision], before: Scales) -> None:
     placed = {
         candidate.name: mixer
         for candidate, mixer, _ in decided
-        if mixer is not None and math.isfinite(before.trained.get(candidate.name, math.nan))
+        if mixer is not None
+        and candidate.name in before.trained
+        and math.isfinite(before.trained[candidate.name].deviation)
     }
     if placed:
         calibrate.calibrate(model, x, placed, before)

@@ -1,0 +1,201 @@
+"""Transplants into networks in use: fed with features, with shared, hooked or compiled operators."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from scsc_lab import SCSC, InputError, transplant
+from scsc_lab.models.compiled import is_wrapper
+
+
+def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1)
+
+
+def replaced(model: nn.Module, shape: tuple[int, ...], **rules) -> list[str]:
+    return [change.name for change in transplant(model, input_shape=shape, **rules)[1] if change.replaced]
+
+
+class Normalised(nn.Module):
+    """A network that normalises the image itself, and shares a tensor between two stems."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.body, self.side = nn.BatchNorm2d(3), body, convolution(3, 8)
+
+    def forward(self, x):
+        x = self.norm((x - 0.5) / 0.2)
+        return self.body(x) + self.side(x)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 64])
+def test_a_block_that_is_given_features_is_replaced(channels):
+    block = nn.Sequential(convolution(channels, channels), nn.ReLU(), convolution(channels, channels))
+    assert replaced(block, (1, channels, 16, 16), kernels=3, groups=1) == ["0", "2"]
+
+
+def test_three_channels_inside_a_network_are_no_image():
+    model = nn.Sequential(nn.Conv2d(8, 3, 1), convolution(3, 9), convolution(9, 9))
+    assert replaced(model, (1, 8, 16, 16)) == ["1", "2"]
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), convolution(3, 9), convolution(9, 9))
+    assert replaced(model, (1, 3, 16, 16)) == ["1", "2"]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_the_stem_of_an_image_stays_unless_it_is_named(channels):
+    model = nn.Sequential(convolution(channels, 8), nn.ReLU(), convolution(8, 8))
+    _, made = transplant(model, input_shape=(1, channels, 16, 16))
+    assert [change.reason for change in made if not change.replaced] == ["its input is the image"]
+    assert replaced(model, (1, channels, 16, 16), names="0", kernels=3, groups=1) == ["0"]
+
+
+def test_the_stem_of_a_multispectral_image_stays():
+    model = nn.Sequential(convolution(12, 32), *(convolution(32, 32) for _ in range(4)))
+    assert replaced(model, (1, 12, 16, 16)) == ["1", "2", "3", "4"]
+
+
+def test_an_image_that_the_network_normalises_is_still_one():
+    model = Normalised(nn.Sequential(convolution(3, 8), convolution(8, 8)))
+    _, made = transplant(model, input_shape=(1, 3, 16, 16))
+    assert [change.name for change in made if change.replaced] == ["body.1"]
+    assert {change.reason for change in made if not change.replaced} == {"its input is the image"}
+
+
+class Recurrent(nn.Module):
+    def __init__(self, conv: nn.Module, times: int = 3, *, norm: bool = False, pool: bool = False) -> None:
+        super().__init__()
+        self.stem, self.conv, self.times = nn.Conv2d(3, 16, 1), conv, times
+        self.norm = nn.BatchNorm2d(16) if norm else nn.Identity()
+        self.pool = nn.AvgPool2d(2) if pool else nn.Identity()
+
+    def outputs(self, x):
+        x, outputs = self.stem(x), []
+        for _ in range(self.times):
+            x = self.norm(self.conv(x))
+            outputs.append(x)
+            x = self.pool(x)
+        return outputs
+
+    def forward(self, x):
+        return self.outputs(x)[-1]
+
+
+@pytest.mark.parametrize("mixer", ["scsc", "focal", "mixconv", "large_kernel_attention"])
+@pytest.mark.parametrize("options", [{}, {"norm": True}, {"pool": True}])
+def test_a_convolution_that_is_called_several_times_is_calibrated_on_all_calls(mixer, options):
+    model = Recurrent(convolution(16, 16), **options).eval()
+    grafted, _ = transplant(model, mixer, input_shape=(1, 3, 32, 32))
+    x = torch.randn(8, 3, 32, 32)
+    with torch.no_grad():
+        before, after = ([float(y.std()) for y in net.outputs(x)] for net in (model, grafted))
+    joint = [sum(value**2 for value in deviations) ** 0.5 for deviations in (before, after)]
+    assert 0.6 < joint[1] / joint[0] < 1.6
+    assert all(0.3 < b / a < 3 for a, b in zip(before, after, strict=True)), (before, after)
+
+
+class Doubles:
+    """A hook that doubles an output, and counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, module, args, *rest):
+        self.calls += 1
+        return 2 * rest[-1]
+
+
+def test_hooks_of_what_is_replaced_go_on():
+    conv = convolution(8, 8)
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), conv)
+    plain, _ = transplant(model, input_shape=(1, 3, 16, 16))
+    hook, seen = Doubles(), []
+    conv.register_forward_hook(hook)
+    conv.register_forward_pre_hook(lambda module, args, kwargs: seen.append("pre"), with_kwargs=True)
+    conv.register_forward_hook(lambda module, args, kwargs, out: seen.append("post"), with_kwargs=True)
+    conv.register_forward_hook(lambda module, args, out: seen.append("always"), always_call=True)
+    conv.register_full_backward_hook(lambda module, given, out: seen.append("back"))
+    grafted, made = transplant(model, input_shape=(1, 3, 16, 16))
+    assert made[0].replaced
+    x = torch.randn(2, 3, 16, 16)
+    seen.clear()
+    torch.testing.assert_close(grafted(x), 2 * plain(x))
+    assert seen == ["pre", "post", "always"]
+    grafted(x).sum().backward()
+    assert seen[-1] == "back"
+    grafted[1].mixer.forward = None  # fails: only hooks that are always called run
+    seen.clear()
+    with pytest.raises(TypeError):
+        grafted(x)
+    assert seen == ["pre", "always"]
+    assert len(conv._forward_hooks) == 3
+
+
+def test_hooks_that_cannot_go_on_keep_the_operator():
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), convolution(8, 8), convolution(8, 8), convolution(8, 8))
+    model[1].register_forward_pre_hook(lambda module, args: module.kernel_size and None)
+    prune.l1_unstructured(model[2], "weight", 0.5)
+    with torch.no_grad():
+        model(torch.zeros(1, 3, 16, 16))  # from now on it can be copied
+    _, made = transplant(model, input_shape=(1, 3, 16, 16))
+    assert [change.replaced for change in made] == [False, False, True]
+    assert made[0].reason.startswith("the network cannot do without it (AttributeError: 'Placed' object has no")
+    assert made[1].reason == "a hook computes its weight"
+
+
+def test_hooks_of_parts_keep_the_operator():
+    build = pytest.importorskip("torchvision.models").SwinTransformer
+    swin = build([4, 4], 16, [1, 1], [1, 2], [4, 4])
+    swin.features[1][0].attn.qkv.register_forward_hook(Doubles())
+    _, made = transplant(swin, input_shape=(1, 3, 64, 64))
+    assert made[1].reason == "the hooks of its part qkv would be lost"
+    timm = pytest.importorskip("timm")
+    swin = timm.create_model(
+        "swin_tiny_patch4_window7_224", depths=(1, 1), num_heads=(1, 2), embed_dim=16, img_size=64, window_size=4
+    )
+    swin.layers[0].blocks[0].attn.register_forward_hook(Doubles())
+    _, made = transplant(swin, input_shape=(1, 3, 64, 64))
+    assert made[1].reason == "its hooks take windows, and a mixer takes maps"
+
+
+def test_compiled_parts_are_replaced_inside_and_stay_compiled():
+    inner = nn.Sequential(convolution(8, 8), nn.ReLU())
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 1),
+        torch.compile(inner, backend="eager"),
+        torch.compile(convolution(8, 8), backend="eager"),
+        nn.Sequential(torch.compile(nn.Sequential(torch.compile(convolution(8, 8), backend="eager")), backend="eager")),
+    )
+    grafted, made = transplant(model, input_shape=(1, 3, 16, 16))
+    assert [(change.name, change.replaced) for change in made] == [("1.0", True), ("2", True), ("3.0.0", True)]
+    assert [is_wrapper(module) for module in (grafted[1], grafted[2], grafted[3][0])] == [True] * 3
+    assert sum(isinstance(module, SCSC) for module in grafted.modules()) == 3
+    assert isinstance(model[1]._orig_mod[0], nn.Conv2d)
+    root, _ = transplant(torch.compile(model, backend="eager"), input_shape=(1, 3, 16, 16))
+    assert is_wrapper(root)
+    x = torch.randn(1, 3, 16, 16)
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        assert grafted(x).shape == root(x).shape == (1, 8, 16, 16)
+
+
+def test_the_random_state_stays_as_it_was(tmp_path):
+    model = nn.Sequential(convolution(8, 8), convolution(8, 8))
+    for mixer in ("scsc", lambda c_in, c_out, stride: convolution(c_in, c_out, stride), "nothing"):
+        torch.manual_seed(3)
+        before, python = torch.get_rng_state(), random.getstate()
+        try:
+            first, _ = transplant(model, mixer, input_shape=(1, 8, 16, 16))
+            second, _ = transplant(model, mixer, input_shape=(1, 8, 16, 16))
+        except InputError:
+            assert mixer == "nothing"
+        assert torch.equal(torch.get_rng_state(), before)
+        assert random.getstate() == python
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    torch.manual_seed(4)
+    third, _ = transplant(model, input_shape=(1, 8, 16, 16))
+    assert not torch.equal(third[0].reduce.weight, transplant(model, input_shape=(1, 8, 16, 16))[0][1].reduce.weight)
