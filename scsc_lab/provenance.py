@@ -31,6 +31,11 @@ def commanded(arguments: Sequence[str]) -> Iterator[None]:
         _GIVEN.reset(token)
 
 
+def on_command_line() -> bool:
+    """Return whether the caller is the command line, so that a message names its options, not Python's arguments."""
+    return _GIVEN.get(None) is not None
+
+
 @dataclass(frozen=True)
 class RunInfo:
     """How a run was made: everything needed to repeat it; ``command`` is empty where Python code made it."""

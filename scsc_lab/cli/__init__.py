@@ -17,6 +17,7 @@ import typer
 
 from scsc_lab import __version__
 from scsc_lab.cli import ablate, compare, erf, evaluate, export, flops, latency, models, overview, paper, report, train
+from scsc_lab.cli.parameters import Command
 from scsc_lab.errors import InputError, located
 from scsc_lab.provenance import commanded
 
@@ -30,17 +31,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("flops")(flops.flops)
-app.command("latency")(latency.latency)
-app.command("erf")(erf.erf)
-app.command("export")(export.export)
-app.command("compare")(compare.compare)
-app.command("models")(models.models)
-app.command("paper")(paper.paper)
-app.command("ablate")(ablate.ablate)
-app.command("report")(report.report)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
+for _function in (
+    models.models,
+    flops.flops,
+    latency.latency,
+    erf.erf,
+    compare.compare,
+    ablate.ablate,
+    train.train,
+    evaluate.evaluate,
+    export.export,
+    paper.paper,
+    report.report,
+):  # in the order in which one needs them
+    app.command(_function.__name__, cls=Command)(_function)
 
 _UsageError: Any = typer.BadParameter.__mro__[2]
 """The parent of all of typer's usage errors; it has no public name on every version."""
@@ -108,7 +112,7 @@ def _run(arguments: list[str]) -> int:
     except InputError as error:
         return _complain(str(error))
     except _UsageError as error:
-        return _complain(error.format_message())
+        return _complain(error.format_message().replace("Value error, ", ""))  # pydantic's word before the message
     except (KeyboardInterrupt, typer.Abort):
         print("scsc-lab: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.cli import networks, options, progress
+from scsc_lab.cli import options, progress, shared
+from scsc_lab.cli.networks import Networks
+from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import variants as studied
 from scsc_lab.metrics import latency
@@ -35,9 +37,9 @@ _STUDIES = (
 )
 
 
+@command(example="scsc-lab ablate scsc_swin_tiny --study components")
 def ablate(
-    context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", autocompletion=options.complete_model, help="The network.")],
+    networks: Annotated[Networks, Without("model", "deploy")],
     study: Annotated[
         list[str] | None,
         typer.Option("--study", metavar="NAME", help=_STUDIES),
@@ -49,13 +51,6 @@ def ablate(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="TOML file with a [grid] of lists, or studies = [].")
     ] = None,
-    set_: options.Changes = None,
-    weights: options.Weights = None,
-    label: options.Labels = None,
-    channels: options.Channels = None,
-    transplant: options.Transplant = False,
-    mixer: options.Mixers = None,
-    rule: options.Rules = None,
     device: options.Device = "auto",
     threads: options.Threads = "1",
     runtime: options.Runtime = runtimes.USUAL,
@@ -68,7 +63,6 @@ def ablate(
     data: options.Data = "navon",
     recipe: options.Recipe = "pico",
     recipe_set: options.RecipeSet = None,
-    resolution: options.Resolution = None,
     batch: options.Batch = "1",
     with_: Annotated[
         str,
@@ -91,7 +85,8 @@ def ablate(
 
     A key of --grid is one of --set, or rule.KEY for a rule of --transplant.
     """
-    named = networks.read(context)
+    if len(networks.names) > 1:
+        raise InputError("an ablation has one network: name one model")
     words = options.several("--with", with_, tuple(metrics.words()))
     processes = options.whole("--jobs", jobs)
     request = Request(
@@ -120,8 +115,9 @@ def ablate(
     from scsc_lab.experiments import ablate as studying
     from scsc_lab.experiments import runner
 
-    variants = _variants(named.networks(), [*studies, *configured["studies"]], axes, configured["grid"])
-    networks.warn_of_few_seeds([[variant.network for variant in variants]], words, request.seeds)
+    built, network_notes = networks.build()
+    variants = _variants(built, [*studies, *configured["studies"]], axes, configured["grid"])
+    shared.warn_of_few_seeds([[variant.network for variant in variants]], words, request.seeds)
     tasks = studying.parts(variants, words, request)
     if rows_kept:
         typer.echo(runner.status(tasks, rows_kept), err=True)
@@ -136,7 +132,7 @@ def ablate(
             typer.echo(f"{store}: {len(rows_kept.rows)} rows are kept; the same command goes on from there", err=True)
         raise KeyboardInterrupt
     columns = [metrics.columns()[word] for word in words]
-    notes = [*metrics.notes(studying.with_changes(rows, words), words), *named.notes]
+    notes = [*metrics.notes(studying.with_changes(rows, words), words), *network_notes]
     table = ablations.ablation_tables(rows, columns, notes)
     device = next((str(row["device"]) for row in rows if row.get("device")), "cpu")
     formats.emit(table, run_info(device, request.seed), format, output)

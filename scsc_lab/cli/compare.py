@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.cli import networks, options, progress
+from scsc_lab.cli import options, progress, shared
+from scsc_lab.cli.networks import Baseline, Networks, position
+from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import latency
 from scsc_lab.provenance import run_info
@@ -26,10 +28,9 @@ _BY = ("stage", "module")
 _DEFAULT = ",".join(metrics.words(usual=True))
 
 
+@command(example="scsc-lab compare swin scsc_swin")
 def compare(
-    context: typer.Context,
-    models: options.Models = None,
-    model: options.MoreModels = None,
+    networks: Annotated[Networks, Without("deploy")],
     with_: Annotated[
         str, typer.Option("--with", metavar="COLUMNS", help=f"Of {', '.join(metrics.words())}.")
     ] = _DEFAULT,
@@ -47,15 +48,7 @@ def compare(
         Path | None,
         typer.Option("--figure", metavar="FILE", help="Where the scatter goes. Default: compare_X_Y.png."),
     ] = None,
-    set_: options.Changes = None,
-    weights: options.Weights = None,
-    label: options.Labels = None,
-    resolution: options.Resolution = None,
     batch: options.Batch = "1",
-    channels: options.Channels = None,
-    transplant: options.Transplant = False,
-    mixer: options.Mixers = None,
-    rule: options.Rules = None,
     device: options.Device = "auto",
     threads: options.Threads = "1",
     runtime: options.Runtime = runtimes.USUAL,
@@ -70,14 +63,13 @@ def compare(
     store: options.Store = None,
     jobs: options.Jobs = "1",
     executor: options.Executor = "local",
-    baseline: options.Baseline = None,
+    baseline: Baseline = None,
     width: options.Width = None,
     no_titles: options.NoTitles = False,
     format: options.Format = None,
     output: options.Output = None,
 ) -> int:
     """Compare networks by size, latency, receptive field, and published, your own or trained accuracy."""
-    named = networks.read(context)
     words = options.several("--with", with_, tuple(metrics.words()))
     images = options.whole("--batch", batch)
     options.choice("--by", by, _BY)
@@ -115,9 +107,9 @@ def compare(
     from scsc_lab.experiments import compare as comparing
     from scsc_lab.experiments import own_results, runner
 
-    found = named.networks()
+    found, network_notes = networks.build()
     labels = [str(network) for network in found]
-    index = networks.baseline(baseline, found)
+    index = position(baseline, found)
     own = own_results.read(accuracies, labels) if accuracies else {}
     known = [*metrics.asked(words, request), *own_results.metrics(own)]
     for word in axes:
@@ -129,12 +121,12 @@ def compare(
         rows = comparing.side_by_side(found, by, images)
         formats.emit(comparison.blocks_table(rows, labels, by), run_info(), format, output)
         return 0
-    networks.warn_of_few_seeds([[found[index], *found]], words, request.seeds)
+    shared.warn_of_few_seeds([[found[index], *found]], words, request.seeds)
     with runner.executor(executor, processes) as pool, progress.stepwise() as told:
         measured = comparing.measure(
             found, words, request, baseline=index, own=own, store=kept, executor=pool, progress=told
         )
-    notes = (*measured.notes, *named.notes)
+    notes = (*measured.notes, *network_notes)
     table = comparison.comparison_table(measured.rows, measured.columns, notes)
     formats.emit(table, run_info(_device(measured.rows), request.seed), format, output)
     if axes:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
-from scsc_lab.cli import networks, options, progress
+from scsc_lab.cli import options, progress
+from scsc_lab.cli.networks import Networks
+from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.report import render as formats
@@ -18,15 +20,14 @@ from scsc_lab.report.figures import style
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
-    from scsc_lab.cli.networks import Named
 
 _LARGEST_SAMPLE = 100_000
 
 
+@command(example="scsc-lab erf swin_tiny scsc_swin_tiny -o erf.png")
 def erf(
+    networks: Annotated[Networks, Without("deploy")],
     context: typer.Context,
-    models: options.Models = None,
-    model: options.MoreModels = None,
     stage: Annotated[
         list[str] | None,
         typer.Option("--stage", metavar="NAME", help="Stage by name or number, or all; repeatable. Default: the last."),
@@ -44,7 +45,6 @@ def erf(
         typer.Option("--images", metavar="FOLDER", help="Images to draw from, evenly. Default: synthetic 1/f images."),
     ] = None,
     samples: Annotated[str, typer.Option("--samples", metavar="N", help="Number of images.")] = "32",
-    resolution: options.Resolution = None,
     method: Annotated[
         str,
         typer.Option("--method", metavar="NAME", help="linear, or replknet: the published algorithm to the letter."),
@@ -57,13 +57,6 @@ def erf(
         str | None,
         typer.Option("--seeds", metavar="N", help="Random initialisations to average. Default: 3, or 1 if trained."),
     ] = None,
-    weights: options.Weights = None,
-    label: options.Labels = None,
-    set_: options.Changes = None,
-    channels: options.Channels = None,
-    transplant: options.Transplant = False,
-    mixer: options.Mixers = None,
-    rule: options.Rules = None,
     batch: Annotated[
         str | None, typer.Option("--batch", metavar="N", help="Images in one pass. Default: found; halved as needed.")
     ] = None,
@@ -98,14 +91,14 @@ def erf(
         mapfile.check(save)
     if from_ is not None:
         _refuse_what_measures(context)
-        measured, notes = mapfile.load(from_), []
+        measured, notes = mapfile.load(from_), list[str]()
     else:
         if method == "replknet" and contribution not in (None, "relu"):
             raise InputError("--method replknet drops negative gradients, as published: leave --contribution out")
         protocol = Protocol(
             method=options.choice("--method", method, METHODS) or "linear",
             contribution=options.choice("--contribution", contribution, CONTRIBUTIONS) or "abs",
-            resolution=options.resolution(resolution),
+            resolution=networks.resolution,
             samples=options.whole("--samples", samples, _LARGEST_SAMPLE),
             seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
             seed=options.seed(seed),
@@ -120,8 +113,7 @@ def erf(
             raise InputError("--stage and --layer: take one of them")
         if images is not None and not images.is_dir():
             raise InputError(f"no folder {str(images)!r}")
-        named = networks.read(context)
-        measured, notes = _measured(named, protocol), named.notes
+        measured, notes = _measured(networks, protocol)
     path = output or _default_path(measured)
     from scsc_lab.report import erf_table
     from scsc_lab.report.figures import erf as figure
@@ -149,14 +141,15 @@ def _refuse_what_measures(context: typer.Context) -> None:
             raise InputError(f"--from draws what was saved: leave {what} out")
 
 
-def _measured(named: Named, protocol: Protocol) -> list[Field]:
+def _measured(networks: Networks, protocol: Protocol) -> tuple[list[Field], list[str]]:
     from scsc_lab.metrics.erf import fields
 
     measured = []
-    for network in named.networks():
+    built, notes = networks.build()
+    for network in built:
         with progress.counted(str(network), protocol.samples * (protocol.seeds or 1)) as advance:
             measured += fields(network, protocol, advance)
-    return measured
+    return measured, notes
 
 
 def _default_path(measured: Sequence[Field]) -> Path:

@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 
 from scsc_lab import units
-from scsc_lab.cli import networks, options, progress
+from scsc_lab.cli import options, progress
+from scsc_lab.cli.networks import Baseline, Networks, position
+from scsc_lab.cli.parameters import Without, command
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import render as formats
@@ -22,10 +24,9 @@ from scsc_lab.settings import Request
 from scsc_lab.store import check_writable, write
 
 
+@command(example="scsc-lab evaluate swin_pico --weights run.pt --data navon")
 def evaluate(
-    context: typer.Context,
-    models: options.Models = None,
-    model: options.MoreModels = None,
+    networks: Annotated[Networks, Without("transplant", "mixer", "rule", "deploy")],
     data: options.Data = "navon",
     task: Annotated[
         str | None,
@@ -48,20 +49,14 @@ def evaluate(
         Path | None, typer.Option("--predictions", metavar="FILE", help="Write what is said of every image, as CSV.")
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the ROC of a verification.")] = None,
-    set_: options.Changes = None,
-    weights: options.Weights = None,
-    label: options.Labels = None,
-    resolution: options.Resolution = None,
-    channels: options.Channels = None,
     device: options.Device = "auto",
     threads: options.Threads = "1",
     seed: options.Seed = "0",
-    baseline: options.Baseline = None,
+    baseline: Baseline = None,
     format: options.Format = None,
     output: options.Output = None,
 ) -> None:
     """Evaluate trained networks: top-1 and top-5, or verification, with 95 % intervals; McNemar's test of each pair."""
-    named = networks.read(context)
     given = {
         "data": data,
         "task": task,
@@ -91,17 +86,17 @@ def evaluate(
     from scsc_lab.metrics import training
 
     settings = training.configure(request)
-    settings = dataclasses.replace(settings, plan=dataclasses.replace(settings.plan, size=named.resolution))
-    found = named.networks()
+    settings = dataclasses.replace(settings, plan=dataclasses.replace(settings.plan, size=networks.resolution))
+    found, network_notes = networks.build()
     with progress.stepwise() as told:
         evaluated = evaluating.measure(
             found,
             settings,
-            baseline=networks.baseline(baseline, found),
+            baseline=position(baseline, found),
             far=rate,
             tell=lambda what: told(what, 0, len(found)) if told else None,
         )
-    notes = [*evaluated.notes, *named.notes]
+    notes = [*evaluated.notes, *network_notes]
     formats.emit(_table(evaluated.rows, notes), run_info(request.device, request.seed), format, output)
     if predictions:
         write(predictions, _as_csv(evaluated.predictions))

@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from scsc_lab import units
-from scsc_lab.cli import networks, options
+from scsc_lab.cli.networks import Networks
+from scsc_lab.cli.parameters import Reworded, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.metrics.size import assumed
 from scsc_lab.provenance import run_info
@@ -20,60 +19,71 @@ from scsc_lab.records import Row
 from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.settings import Execution, Output
 
 
+@command(example="scsc-lab export scsc_resnet50 --output scsc_resnet50.onnx")
 def export(
-    context: typer.Context,
-    models: options.Models = None,
-    output: Annotated[
+    networks: Annotated[
+        Networks,
+        Without("model", "label"),
+        Reworded(
+            transplant="Replace the spatial operators by SCSC.",
+            mixer="Replace the spatial operators by this mixer: a name or FILE.py:CLASS.",
+            deploy="Export the deploy form, fused for inference.",
+        ),
+    ],
+    execution: Annotated[Execution, Without("device", "dtype", "memory_format", "threads", "train", "batch")],
+    output: Annotated[Output, Without("output")],
+    file: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The file: .onnx (extra onnx), or .pt2 of torch.export."),
+        option(
+            "File to write: .onnx (extra onnx), or .pt2 for torch.export.",
+            "-o/--output",
+            metavar="FILE",
+            panel="Output",
+        ),
     ] = None,
-    set_: options.Changes = None,
-    weights: options.Weights = None,
-    resolution: options.Resolution = None,
-    channels: options.Channels = None,
-    transplant: Annotated[
-        bool, typer.Option("--transplant", help="With SCSC in place of the network's spatial operators.")
-    ] = False,
-    mixer: options.Mixers = None,
-    rule: options.Rules = None,
-    deploy: Annotated[bool, typer.Option("--deploy", help="The deploy form, fused for inference.")] = False,
     dynamic_batch: Annotated[
-        bool, typer.Option("--dynamic-batch", help="Leave the number of images open. Default: one image.")
+        bool, option("Leave the number of images open. Default: one image.", "--dynamic-batch", panel="Output")
     ] = False,
     opset: Annotated[
-        str | None, typer.Option("--opset", metavar="N", help="Version of ONNX's operators. Default: torch's own.")
+        int | None,
+        option(
+            "Version of ONNX's operators. Default: torch's.",
+            "--opset",
+            low=1,
+            high=1000,
+            metavar="N",
+            panel="Output",
+        ),
     ] = None,
-    seed: options.Seed = "0",
-    format: options.Format = None,
 ) -> None:
     """Write a network to an ONNX file or a torch.export program, run there and compared with torch.
 
-    The file is written whole or not at all, and only if it gives torch's output, to 1e-5, on random images.
+    The file is written whole or not at all, and only if its outputs on random images agree with torch's to 1e-5.
     """
-    if output is None:
+    if file is None:
         raise InputError("-o names the file, e.g. -o model.onnx")
-    named = networks.read(context)
-    if len(named.names) != 1 or len(named.transplants) > 1:
+    replacements = networks.transplants()
+    if len(networks.names) != 1 or len(replacements) > 1:
         raise InputError("one file holds one network: name one model, and one mixer at most")
-    formats.choose(format, None)
-    version = None if opset is None else options.whole("--opset", opset, 1000)
+    formats.choose(output.format, None)
 
     from scsc_lab.experiments import export as exporting
 
-    exporting.check(output, version)
-    (network,) = replace(named, transplants=(), deploy=False).networks()
-    network = network.with_transplant(named.transplants[0]) if named.transplants else network
-    network = network.deployed() if deploy else network
+    exporting.check(file, opset)
+    (network,), _ = replace(networks, transplant=False, mixer=(), rule=(), deploy=False).build()
+    network = network.with_transplant(replacements[0]) if replacements else network
+    network = network.deployed() if networks.deploy else network
     with _telling() as tell:
         exported = exporting.export(
-            network, output, dynamic_batch=dynamic_batch, opset=version, seed=options.seed(seed), tell=tell
+            network, file, dynamic_batch=dynamic_batch, opset=opset, seed=execution.seed, tell=tell
         )
-    notes = _notes(exported.row(), output)
+    notes = _notes(exported.row(), file)
     if exported.resolution_assumed:
         notes += assumed([network])
-    formats.emit(Table(_COLUMNS, (exported.row(),), notes=tuple(notes)), run_info(), format)
+    formats.emit(Table(_COLUMNS, (exported.row(),), notes=tuple(notes)), run_info(), output.format)
 
 
 _COLUMNS = (

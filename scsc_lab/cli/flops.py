@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from scsc_lab import units
-from scsc_lab.cli import networks, options
+from scsc_lab.cli.networks import Baseline, Networks, position
+from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.metrics.size import Size, assumed, counted, ledger
 from scsc_lab.provenance import run_info
@@ -17,8 +18,11 @@ from scsc_lab.records import Row, with_changes
 from scsc_lab.report import parts, tables
 from scsc_lab.report import render as formats
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.settings import Execution, Output, texts
 
-_BY = ("operator", "module", "stage")
+By = Literal["operator", "module", "stage"]
+"""What a network's counts can be broken down by."""
+
 _CONVENTION = (
     "MACs: multiply-accumulates of convolutions, matrix products and sums of products; papers print this number as "
     "FLOPs. Activations: elements those write. {what}."
@@ -34,57 +38,42 @@ _STEP_COLUMNS = (
 )
 
 
+@command(example="scsc-lab flops resnet50 scsc_resnet50")
 def flops(
-    context: typer.Context,
-    models: options.Models = None,
-    model: options.MoreModels = None,
-    set_: options.Changes = None,
-    weights: options.Weights = None,
-    label: options.Labels = None,
-    resolution: options.Resolution = None,
-    batch: options.Batch = "1",
-    channels: options.Channels = None,
-    transplant: options.Transplant = False,
-    mixer: options.Mixers = None,
-    rule: options.Rules = None,
-    deploy: options.Deploy = False,
-    baseline: options.Baseline = None,
-    by: Annotated[str | None, typer.Option("--by", metavar="WHAT", help="Break down: operator, module, stage.")] = None,
+    networks: Networks,
+    execution: Annotated[Execution, Without("device", "dtype", "memory_format", "threads", "seed")],
+    output: Output,
+    baseline: Baseline = None,
+    by: Annotated[By | None, option("Break each network down.", "--by")] = None,
     depth: Annotated[
-        str | None, typer.Option("--depth", metavar="N", help="With --by module: levels of modules shown. Default: 2.")
+        int | None,
+        option("With --by module: levels of modules. Default: 2.", "--depth", low=1, high=100, metavar="N"),
     ] = None,
-    train: Annotated[bool, typer.Option("--train", help="Count a training step: forward and backward.")] = False,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Cross-check against fvcore.")] = True,
+    check: Annotated[bool, option("Cross-check against fvcore.", "--check/--no-check")] = True,
     max_macs: Annotated[
-        str | None, typer.Option("--max-macs", metavar="4.5G", help="Exit with 1 if a network has more MACs.")
+        int | None,
+        option("Exit with 1 if a network has more MACs.", "--max-macs", metavar="4.5G", parse=texts.budget),
     ] = None,
     max_params: Annotated[
-        str | None, typer.Option("--max-params", metavar="30M", help="Exit with 1 if a network has more parameters.")
+        int | None,
+        option("Exit with 1 if a network has more parameters.", "--max-params", metavar="30M", parse=texts.budget),
     ] = None,
-    format: options.Format = None,
-    output: options.Output = None,
 ) -> int:
     """Count parameters, MACs, activations and bytes of networks, cross-checked against fvcore.
 
-    Exit code 1: a count is partial or its difference to fvcore unexplained, or a network is over its budget.
+    Exit code 1: a count is partial, its difference to fvcore is unexplained, or a network is over its budget.
     """
-    named = networks.read(context)
-    images = options.whole("--batch", batch)
-    options.choice("--by", by, _BY)
-    levels = 2 if depth is None else options.whole("--depth", depth, 100)
     if depth is not None and by != "module":
         raise InputError("--depth goes with --by module")
-    budgets = {"macs": options.budget("--max-macs", max_macs), "params": options.budget("--max-params", max_params)}
-    formats.choose(format, output)
-
-    found = named.networks()
-    index = networks.baseline(baseline, found)
-    sizes = [counted(network, images, check=check, train=train) for network in found]
-    table = _breakdown(sizes, by, levels) if by else _totals(sizes, index)
-    if named.transplants:
+    formats.choose(output.format, output.output)
+    measured, notes = networks.build()
+    index = position(baseline, measured)
+    sizes = [counted(network, execution.batch, check=check, train=execution.train) for network in measured]
+    table = _breakdown(sizes, by, depth or 2) if by else _totals(sizes, index)
+    if networks.transplants():
         table = _with_changes(table, sizes)
-    formats.emit(table.noted(named.notes), run_info(), format, output)
-    over = _over_budget([result.row() for result in sizes], budgets)
+    formats.emit(table.noted(notes), run_info(), output.format, output.output)
+    over = _over_budget([size.row() for size in sizes], {"macs": max_macs, "params": max_params})
     for line in over:
         typer.echo(line, err=True)
     wrong = any(s.count.unknown or (s.check and s.check.verdict == "unexplained") for s in sizes)

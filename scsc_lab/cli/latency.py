@@ -11,7 +11,9 @@ import typer
 
 from scsc_lab import runtimes, units
 from scsc_lab.architectures.network import Network
-from scsc_lab.cli import latency_notes, networks, options, progress
+from scsc_lab.cli import latency_notes, options, progress
+from scsc_lab.cli.networks import Baseline, Networks, position
+from scsc_lab.cli.parameters import command
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.provenance import run_info
@@ -43,21 +45,11 @@ _SMALL = 0.005
 _DEFAULT = Plan()
 
 
+@command(example="scsc-lab latency swin_tiny scsc_swin_tiny")
 def latency(
-    context: typer.Context,
-    models: options.Models = None,
-    model: options.MoreModels = None,
-    set_: options.Changes = None,
-    weights: options.Weights = None,
-    label: options.Labels = None,
-    resolution: options.Resolution = None,
+    networks: Networks,
     batch_sizes: options.BatchSizes = "1",
-    channels: options.Channels = None,
-    transplant: options.Transplant = False,
-    mixer: options.Mixers = None,
-    rule: options.Rules = None,
-    deploy: options.Deploy = False,
-    baseline: options.Baseline = None,
+    baseline: Baseline = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
     memory_format: options.MemoryFormat = "auto",
@@ -86,7 +78,6 @@ def latency(
 
     Ctrl-C ends the measurement and prints what there is. A network that runs out of memory says so in its row.
     """
-    named = networks.read(context)
     budget = _budget(pairs, min_time, max_time)
     plan = Plan(
         execution=Execution(
@@ -109,16 +100,16 @@ def latency(
     if (width or no_titles) and plot is None:
         raise InputError("--width and --no-titles go with --plot FILE")
     options.choice("--by", by, latency_metric.BY)
-    _check_together(plan, deploy=deploy, self_test=self_test, by=by, baseline=baseline, plot=plot)
-    found = named.networks()
-    index = networks.baseline(baseline, found)
+    _check_together(plan, deploy=networks.deploy, self_test=self_test, by=by, baseline=baseline, plot=plot)
+    found, network_notes = networks.build()
+    index = position(baseline, found)
     if by:
         rows = _parts(found, plan, by)
         table = _breakdown(rows, plan)
     else:
         rows = _timings(found, plan, index, self_test)
         table = _totals(rows, plan, self_test)
-    formats.emit(table.noted(named.notes), run_info(rows[0]["device"], plan.seed), format, output)
+    formats.emit(table.noted(network_notes), run_info(rows[0]["device"], plan.seed), format, output)
     if plot is not None:
         from scsc_lab.report.figures import latency as figure
 

@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer
-
 from scsc_lab import units
 from scsc_lab.architectures import catalog
-from scsc_lab.cli import options
-from scsc_lab.errors import InputError, nearest
+from scsc_lab.cli.parameters import command, option
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import render as formats
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.settings import Output
+
+_FAMILIES = tuple(dict.fromkeys(entry.family for entry in catalog.CATALOG.values()))
 
 
+@command(example="scsc-lab models --family swin")
 def models(
-    family: Annotated[
-        str | None, typer.Option("--family", metavar="NAME", help="Only one family: resnet, swin or faceresnet.")
-    ] = None,
-    format: options.Format = None,
-    output: options.Output = None,
+    output: Output,
+    family: Annotated[str | None, option("Only list networks of this family.", "--family", choices=_FAMILIES)] = None,
 ) -> None:
     """List the networks of the catalog with their input, aliases, published accuracy and its source."""
-    families = dict.fromkeys(entry.family for entry in catalog.CATALOG.values())
-    if family is not None and family not in families:
-        raise InputError(f"unknown family {family!r}: one of {', '.join(families)}{nearest(family, families)}")
     rows = tuple(
         {
             "model": entry.name,
@@ -54,7 +49,7 @@ def models(
         *(f"{', '.join(names)}: inferred: {text}." for text, names in _by_text(rows).items()),
         *([f"{', '.join(pico)}: scaled down for training on a CPU: {catalog.PICO_RULE}."] if pico else []),
     )
-    formats.emit(Table(columns, rows, notes=notes), run_info(), format, output)
+    formats.emit(Table(columns, rows, notes=notes), run_info(), output.format, output.output)
 
 
 def _by_text(rows: Sequence[Row]) -> dict[str, list[str]]:

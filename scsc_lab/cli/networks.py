@@ -1,109 +1,169 @@
-"""The networks that a command measures: named by its arguments, found when torch is wanted."""
+"""The networks that a command measures: named by its arguments and options, built when torch is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
-import typer
-
-from scsc_lab.architectures import overrides
+from scsc_lab.architectures import catalog, overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import TransplantSpec
-from scsc_lab.cli import options
+from scsc_lab.cli.parameters import option
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import accuracy
-from scsc_lab.training.plan import SEEDS
+from scsc_lab.settings import texts
+from scsc_lab.settings.declaration import check, setting, settings_of
 
-_MOST_CHANNELS = 4096
+Baseline = Annotated[
+    str | None,
+    option(
+        "Network that the others are compared with. Default: the first.",
+        "--baseline",
+        metavar="NAME",
+        panel="Networks",
+    ),
+]
+"""The option that names the baseline."""
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names that a word may become, for the shell."""
+    return [name for name in catalog.CATALOG if name.startswith(incomplete.lower().replace("-", "_"))]
+
+
+_named = functools.partial(setting, panel="Networks", decides=False)
+_replacement = functools.partial(setting, panel="Replacement", decides=False)
 
 
 @dataclass(frozen=True)
-class Named:
-    """Networks as they were named, checked as far as that goes without torch.
+class Networks:
+    """Networks as a user names them, with what is changed, loaded or replaced in them.
 
-    Attributes:
-        names: names, as given.
-        changes: changes to their specs, or arguments of their factories.
-        weights: checkpoint files, as given.
-        channels: input channels of networks that have none of their own.
-        resolution: input height and width, in pixels; their own if ``None``.
-        transplants: what each is wanted with too, in the place of its spatial operators.
-        deploy: whether each is wanted in its deploy form too.
-        labels: what the user calls them.
-        notes: what became of networks that a transplant does not fit; filled by :meth:`networks`.
+    Raises:
+        InputError: if a name, a change or a rule is wrong, as far as that shows without torch.
     """
 
-    names: Sequence[str]
-    changes: dict[str, str]
-    weights: Sequence[str]
-    channels: int | None
-    resolution: tuple[int, int] | None
-    transplants: Sequence[TransplantSpec] = ()
-    deploy: bool = False
-    labels: Sequence[str] = ()
-    notes: list[str] = field(default_factory=list)
+    models: tuple[str, ...] = _named(
+        (),
+        "Networks: names from `scsc-lab models`, timm:NAME, torchvision:NAME, FILE.py:FACTORY or MODULE:FACTORY (this "
+        "runs their code), FILE.onnx. 'NAME[key=value ...]' changes one.",
+        metavar="MODEL",
+        complete=complete_model,
+    )
+    model: tuple[str, ...] = _named(
+        (), "Add a network. Repeatable.", "-m/--model", metavar="MODEL", complete=complete_model
+    )
+    set: tuple[tuple[str, str], ...] = _named(
+        (),
+        "Change a setting, e.g. kernels=3,5,7, stage1.kernels=3,9 or shuffle=false. Repeatable.",
+        "--set",
+        metavar="KEY=VALUE",
+        parse=texts.assignment,
+        repeated=True,
+    )
+    weights: tuple[str, ...] = _named(
+        (), "Load a checkpoint. With several networks, write NAME=FILE. Repeatable.", "--weights", metavar="FILE"
+    )
+    label: tuple[str, ...] = _named(
+        (), "Name of a network in tables and figures. Repeatable.", "--label", metavar="LABEL=MODEL"
+    )
+    resolution: tuple[int, int] | None = _named(
+        None,
+        "Input size in pixels, e.g. 224 or 224x320. Default: the network's.",
+        "--resolution",
+        metavar="H[xW]",
+        parse=texts.size,
+    )
+    channels: int | None = _named(
+        None,
+        "Input channels of networks outside the catalog. Default: the network's, or 3.",
+        "--channels",
+        low=1,
+        high=4096,
+        metavar="N",
+    )
+    transplant: bool = _replacement(
+        False, "Also measure a copy with SCSC in place of the spatial operators.", "--transplant"
+    )
+    mixer: tuple[str, ...] = _replacement(
+        (), "Also measure a copy that uses this mixer: a name or FILE.py:CLASS. Repeatable.", "--mixer", metavar="NAME"
+    )
+    rule: tuple[tuple[str, str], ...] = _replacement(
+        (),
+        "Rule of the replacement, e.g. replace=depthwise, names=stages.0.*, stages=1,2 or kernels=3,9. Repeatable.",
+        "--rule",
+        metavar="KEY=VALUE",
+        parse=texts.assignment,
+        repeated=True,
+    )
+    deploy: bool = _replacement(
+        False, "Also measure the deploy form, fused for inference, of each network that has one.", "--deploy"
+    )
 
-    def networks(self) -> list[Network]:
-        """Return the networks in all forms wanted.
+    def __post_init__(self) -> None:
+        check(self)
+        for name in self.names:
+            Network.read(name)  # a mistyped name is reported at once, before torch is imported
+        self.changes(), self.transplants()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, as arguments first, then as options."""
+        return (*self.models, *self.model)
+
+    def options(self) -> list[str]:
+        """Return the options that differ from their defaults, without those that name networks."""
+        return [
+            one.declared.option.rpartition("/")[2]
+            for one in settings_of(Networks)
+            if one.name not in ("models", "model") and getattr(self, one.name) != one.default
+        ]
+
+    def changes(self) -> dict[str, str]:
+        """Return the changes to settings, by key."""
+        return _by_key(self.set, "--set")
+
+    def transplants(self) -> list[TransplantSpec]:
+        """Return the replacements that each network is also measured with.
 
         Raises:
-            InputError: if a name, a change or a file is wrong, or a form does not exist.
+            InputError: if a rule or a mixer is wrong, or there are rules for no replacement.
         """
+        mixers = list(dict.fromkeys(self.mixer or (["scsc"] if self.transplant else [])))
+        if self.rule and not mixers:
+            raise InputError("--rule goes with --transplant or --mixer NAME")
+        return overrides.transplants(mixers, _by_key(self.rule, "--rule")) if mixers else []
+
+    def build(self) -> tuple[list[Network], list[str]]:
+        """Return the networks in all their forms, and notes on replacements that do not fit some of them.
+
+        Raises:
+            InputError: if no network is named, a name, a change or a file is wrong, or a form does not exist.
+        """
+        if not self.names:
+            raise InputError("name at least one model, e.g. resnet50; `scsc-lab models` lists them")
         from scsc_lab.models import names
 
-        found = names.networks(
+        networks = names.networks(
             self.names,
-            self.changes,
+            self.changes(),
             self.weights,
             channels=self.channels,
             resolution=self.resolution,
-            labels=self.labels,
+            labels=self.label,
         )
-        if self.transplants:
-            found, notes = names.with_transplants(found, self.transplants)
-            self.notes.extend(notes)
-        return names.with_deploy_forms(found) if self.deploy else found
+        notes: list[str] = []
+        if transplants := self.transplants():
+            networks, notes = names.with_transplants(networks, transplants)
+        return names.with_deploy_forms(networks) if self.deploy else networks, notes
 
 
-def read(context: typer.Context) -> Named:
-    """Return the networks that the options of a command name; an option that the command has not is as if not given.
-
-    Raises:
-        InputError: if none is named, or an option is wrong.
-    """
-    given = context.params
-    more = given.get("model") or []
-    channels = given.get("channels")
-    return Named(
-        options.names(given.get("models"), [more] if isinstance(more, str) else more),
-        overrides.parse(given.get("set_") or []),
-        given.get("weights") or [],
-        None if channels is None else options.whole("--channels", channels, _MOST_CHANNELS),
-        options.resolution(given.get("resolution")),
-        transplants(bool(given.get("transplant")), given.get("mixer"), given.get("rule")),
-        bool(given.get("deploy")),
-        given.get("label") or [],
-    )
-
-
-def transplants(transplant: bool, mixers: Sequence[str] | None, rules: Sequence[str] | None) -> list[TransplantSpec]:
-    """Return what is to be put in: SCSC with ``--transplant``, each ``--mixer``, all by the same rules.
+def position(name: str | None, networks: Sequence[Network]) -> int:
+    """Return the position of the baseline among the networks: the first unless one is named.
 
     Raises:
-        InputError: if a rule or a mixer is wrong, or there are rules for no transplant.
-    """
-    wanted = list(dict.fromkeys(mixers or (["scsc"] if transplant else [])))
-    if rules and not wanted:
-        raise InputError("--rule goes with --transplant or --mixer NAME")
-    return overrides.transplants(wanted, overrides.parse(rules or [], "--rule")) if wanted else []
-
-
-def baseline(name: str | None, networks: Sequence[Network]) -> int:
-    """Return which of the networks is the baseline: the first unless one is named.
-
-    Raises:
-        InputError: if it is none of them.
+        InputError: if none of them has this name.
     """
     if name is None:
         return 0
@@ -112,13 +172,9 @@ def baseline(name: str | None, networks: Sequence[Network]) -> int:
     return names.index_of(name, networks, "--baseline")
 
 
-def warn_of_few_seeds(tables: Iterable[Sequence[Network]], words: Sequence[str], seeds: int | None) -> None:
-    """Print, before anything is trained, that networks cannot be told apart with so few seeds.
-
-    Args:
-        tables: networks of one table, those of each baseline behind it.
-        words: what they are compared by; without accuracy, nothing is trained.
-        seeds: runs of each network. Default: those of training.
-    """
-    for line in accuracy.shortage(tables, seeds or SEEDS) if "accuracy" in words else []:
-        typer.echo(line, err=True)
+def _by_key(assignments: Sequence[tuple[str, str]], option: str) -> dict[str, str]:
+    pairs = dict(assignments)
+    if len(pairs) < len(assignments):
+        twice = next(key for at, (key, _) in enumerate(assignments) if key in dict(assignments[:at]))
+        raise InputError(f"{option} {twice} is given twice")
+    return pairs

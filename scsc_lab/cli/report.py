@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from scsc_lab import metrics, runtimes, store
-from scsc_lab.cli import networks, options, progress, rewritten
+from scsc_lab.cli import options, progress, rewritten
+from scsc_lab.cli.networks import Networks
+from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import latency
 from scsc_lab.provenance import run_info
@@ -24,10 +26,9 @@ from scsc_lab.store import RowStore
 _DEFAULT = "params,macs,activations,latency,erf,top1"
 
 
+@command(example="scsc-lab report --name mine --html --open")
 def report(
-    context: typer.Context,
-    models: options.Models = None,
-    model: options.MoreModels = None,
+    networks: Annotated[Networks, Without("deploy")],
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Folder of the report. Default: quick or full.")
     ] = None,
@@ -70,17 +71,9 @@ def report(
         str | None,
         typer.Option("--with", metavar="COLUMNS", help=f"Of {', '.join(metrics.words())}. Default: {_DEFAULT}."),
     ] = None,
-    set_: options.Changes = None,
-    weights: options.Weights = None,
-    label: options.Labels = None,
-    resolution: options.Resolution = None,
-    channels: options.Channels = None,
     mixers: Annotated[
         bool, typer.Option("--mixers", help="Each model with every mixer, and those of --mixer, in the same places.")
     ] = False,
-    transplant: options.Transplant = False,
-    mixer: options.Mixers = None,
-    rule: options.Rules = None,
     device: options.Device = "auto",
     threads: options.Threads = "1",
     runtime: Annotated[
@@ -117,11 +110,11 @@ def report(
         page.check()
     drawing = options.figures(width, no_titles, panels)
     if from_:
-        if models or model:
+        if networks.names:
             raise InputError("--from takes its networks from the rows; leave the models out")
         return _held_against(old, rewritten.write(from_, folder, name, drawing, html, open_, probe), failing)
     if pico:
-        if models or model or quick:
+        if networks.names or quick:
             raise InputError("--pico trains networks of its own; leave the models and --quick out")
         place = folder / (name or "accuracy") / evidence.ROWS
         request = Request(
@@ -134,24 +127,10 @@ def report(
     called = name or ("quick" if quick else "full")
     number = options.seed(seed)
     words = tuple(options.several("--with", with_ or _DEFAULT, tuple(metrics.words())))
-    given = {
-        "--set": set_,
-        "--weights": weights,
-        "--label": label,
-        "--resolution": resolution,
-        "--channels": channels,
-        "--transplant": transplant,
-        "--mixer": mixer,
-        "--rule": rule,
-        "--mixers": mixers,
-    }
-    named = None
-    if models or model:
-        named = networks.read(context)
-    elif wrong := [option for option, value in given.items() if value]:
+    if not networks.names and (wrong := [*networks.options(), *(["--mixers"] if mixers else [])]):
         raise InputError(f"{' and '.join(wrong)} go with models; the default report has those of the paper")
     used = latency.asked_for(words, options.runtime_names(runtime or runtimes.USUAL))
-    if runtime is None and named is None and not quick:
+    if runtime is None and not networks.names and not quick:
         used = tuple(runtimes.usual())
     where, cores = options.device(device), options.whole("--threads", threads, 4096)
     path = folder / called / evidence.ROWS
@@ -171,14 +150,17 @@ def report(
         options=(*effort.request.options, *options.training(data, recipe, recipe_set)),
     )
     effort = replace(effort, request=request, words=words)
-    groups = [named.networks()] if named else None
+    groups = None
+    if networks.names:
+        built, network_notes = networks.build()
+        groups = [built]
+        for note in network_notes:
+            typer.echo(note, err=True)
     if mixers and groups:
         groups = studying.with_mixers(groups[0])
         effort = replace(effort, studies=())
     elif groups:
         effort = replace(effort, within=True)
-    for note in named.notes if named else ():
-        typer.echo(note, err=True)
     accuracy = folder / "accuracy" / evidence.ROWS  # where --pico writes
     if probe is None and groups is None and accuracy.is_file():
         probe = accuracy if rewritten.has_runs(accuracy) else None

@@ -12,7 +12,9 @@ from typing import Annotated
 import typer
 
 from scsc_lab.architectures import overrides
-from scsc_lab.cli import networks, options, progress
+from scsc_lab.cli import options, progress, shared
+from scsc_lab.cli.networks import Baseline, Networks, position
+from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.report import render as formats
@@ -24,10 +26,9 @@ from scsc_lab.store import RowStore, check_writable
 _SUFFIXES = (".safetensors", ".pth")
 
 
+@command(example="scsc-lab train swin_pico scsc_swin_pico --seeds 10")
 def train(
-    context: typer.Context,
-    models: options.Models = None,
-    model: options.MoreModels = None,
+    networks: Annotated[Networks, Without("deploy")],
     data: options.Data = "navon",
     task: Annotated[
         str | None,
@@ -77,18 +78,10 @@ def train(
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw every seed, pairs joined, and the differences.")
     ] = None,
     curves: Annotated[Path | None, typer.Option("--curves", metavar="FILE", help="Draw the learning curves.")] = None,
-    set_: options.Changes = None,
-    weights: options.Weights = None,
-    label: options.Labels = None,
-    resolution: options.Resolution = None,
-    channels: options.Channels = None,
-    transplant: options.Transplant = False,
-    mixer: options.Mixers = None,
-    rule: options.Rules = None,
     device: options.Device = "auto",
     threads: options.Threads = "1",
     seed: options.Seed = "0",
-    baseline: options.Baseline = None,
+    baseline: Baseline = None,
     format: options.Format = None,
     output: options.Output = None,
 ) -> int:
@@ -96,7 +89,6 @@ def train(
 
     Past one accelerator, torchrun spreads one run: torchrun --nproc-per-node=2 -m scsc_lab train ...
     """
-    named = networks.read(context)
     given = {
         "data": data,
         "recipe": recipe,
@@ -144,10 +136,10 @@ def train(
         weights=str(write_weights) if write_weights else "",
         suffix=suffix,
     )
-    found = named.networks()
-    index = networks.baseline(baseline, found)
+    found, network_notes = networks.build()
+    index = position(baseline, found)
     if not self_test:
-        networks.warn_of_few_seeds([[found[index], *found]], ["accuracy"], request.seeds)
+        shared.warn_of_few_seeds([[found[index], *found]], ["accuracy"], request.seeds)
     kept = RowStore(store) if store else None
     if kept and kept.rows:
         parts = runner.single([Task("accuracy", (network,), settings).parts() for network in found])
@@ -170,7 +162,7 @@ def train(
             typer.echo(f"{store}: {len(kept.rows)} runs are kept; the same command goes on from there", err=True)
             raise KeyboardInterrupt
         cut_short = ["CUT SHORT: runs are missing."] if trained.interrupted else []
-        notes = [*_notes(trained.networks), *accuracy.notes(trained.networks), *named.notes, *cut_short]
+        notes = [*_notes(trained.networks), *accuracy.notes(trained.networks), *network_notes, *cut_short]
         table = tables.table(trained.networks, trained.runs, notes)
         where = next((str(row["device"]) for row in trained.runs), "cpu")
         if shard.rank == 0:

@@ -196,29 +196,29 @@ MISTAKES = [
     (["flops", "resnet50", "--resolution", "big"], "write a side or HEIGHTxWIDTH"),
     (["flops", "resnet50", "--resolution", "1000000000"], "sides go from 1 to 16384"),
     (["flops", "resnet50", "--resolution", "224x"], "write a side or HEIGHTxWIDTH"),
-    (["flops", "resnet50", "--batch", "0"], "--batch '0': a whole number from 1"),
-    (["flops", "resnet50", "--batch", "many"], "--batch 'many': a whole number"),
-    (["flops", "resnet50", "--max-macs", "lots"], "--max-macs 'lots': a number"),
-    (["flops", "resnet50", "--max-macs", "4.5"], "--max-macs 4.5: is 4.5G meant, or 4.5M?"),
+    (["flops", "resnet50", "--batch", "0"], "Invalid value for '--batch'"),
+    (["flops", "resnet50", "--batch", "many"], "Invalid value for '--batch'"),
+    (["flops", "resnet50", "--max-macs", "lots"], "Invalid value for '--max-macs': 'lots': a number"),
+    (["flops", "resnet50", "--max-macs", "4.5"], "4.5: is 4.5G meant, or 4.5M?"),
     (["flops", "resnet50", "--max-macs", "9" * 5000], "a number, with K, M, G or T behind it"),
     (["flops", "resnet50", "--resolution", "9" * 5000], "write a side or HEIGHTxWIDTH"),
-    (["flops", "resnet50", "--batch", "9" * 5000], "a whole number from 1"),
+    (["flops", "resnet50", "--batch", "9" * 5000], "Invalid value for '--batch'"),
     (["flops", "swin", "--set", "depths=1000000,1,1,1"], "depths=1000000,1,1,1: numbers from 1 up to 1000"),
     (["flops", "scsc_swin", "--set", "kernels=3,5,9999999999"], "kernels has 9999999999"),
     (["flops", "swin", "--set", f"window={'9' * 5000}"], "a whole number is needed"),
     (["flops", "resnet18", "--weights", "n" * 5000], "File name too long"),
     (["flops", "convnext_tiny"], "did you mean timm:convnext_tiny or torchvision:convnext_tiny?"),
-    (["flops", "resnet50", "--max-params", ""], "--max-params '': a number"),
+    (["flops", "resnet50", "--max-params", ""], "Invalid value for '--max-params': '': a number"),
     (["flops", "resnet50", "--weights", "none.pth"], "no weights file 'none.pth'"),
     (["flops", "resnet50", "resnet18", "--weights", "none.pth"], "write NAME=FILE"),
-    (["flops", "resnet50", "--by", "color"], "--by 'color': one of operator, module, stage"),
+    (["flops", "resnet50", "--by", "color"], "'color' is not one of 'operator', 'module', 'stage'"),
     (["flops", "resnet50", "--depth", "2"], "--depth goes with --by module"),
-    (["flops", "resnet50", "--by", "module", "--depth", "0"], "--depth '0': a whole number"),
+    (["flops", "resnet50", "--by", "module", "--depth", "0"], "Invalid value for '--depth'"),
     (["flops", "resnet50", "--baseline", "swin"], "--baseline 'swin' is not among the models: resnet50"),
-    (["flops", "resnet50", "--format", "xml"], "unknown format 'xml'"),
+    (["flops", "resnet50", "--format", "xml"], "'xml' is not one of 'table', 'markdown', 'csv', 'json', 'latex'"),
     (["flops", "resnet50", "-o", "x.docx"], "cannot tell a format from the suffix"),
     (["flops", "resnet50", "--no-check", "-o", "/proc/nowhere/x.md"], "cannot write /proc/nowhere/x.md"),
-    (["models", "--family", "vit"], "unknown family 'vit': one of resnet, swin, faceresnet"),
+    (["models", "--family", "vit"], "'vit' is not one of 'resnet', 'swin', 'faceresnet'"),
 ]
 
 
@@ -325,7 +325,7 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 
 def test_completion_offers_model_names():
     result = shell(_SCSC_LAB_COMPLETE="complete_bash", COMP_WORDS="scsc-lab flops scsc_s", COMP_CWORD="2")
-    from scsc_lab.cli.options import complete_model
+    from scsc_lab.cli.networks import complete_model
 
     assert complete_model("SCSC-s") == ["scsc_swin_tiny", "scsc_swin_small", "scsc_swin_base", "scsc_swin_pico"]
     assert "Traceback" not in result.stderr

@@ -1,12 +1,18 @@
-"""How something is timed, as data: where it runs, how long, and with which statistics. Checked where it is made."""
+"""The settings of measurements and of their output: frozen classes, each field declared once.
+
+Command-line options, Python arguments, store keys and the report's sentences on method come from these declarations.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.settings import texts
+from scsc_lab.settings.declaration import check, setting
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 """Element types that networks are timed in."""
@@ -23,33 +29,65 @@ WARM_UP_RULE = "until three passes in a row are no longer faster, by 2 %, than t
 FEWEST_RESAMPLES = 2000
 """Resamples below which a bootstrap interval is not reported."""
 
+LARGEST_BATCH = 65536
+
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how a network runs.
-
-    Attributes:
-        device: ``auto`` or a device's name.
-        dtype: element type of weights and input.
-        memory_format: order of the elements of weights and input: ``contiguous``, ``channels_last``, or ``auto``, the
-            one in which each network is faster.
-        threads: threads of one operator on the CPU; one is steadier than all of a shared machine.
-        train: forward and backward pass in training mode, in place of a forward pass in evaluation mode.
+    """Where and how networks run.
 
     Raises:
-        InputError: if a value is none of these.
+        InputError: if a value is out of bounds.
     """
 
-    device: str = "auto"
-    dtype: str = "float32"
-    memory_format: str = "auto"
-    threads: int = 1
-    train: bool = False
+    device: str = setting(
+        "auto", "Device: auto, cpu, cuda, cuda:N or mps.", "--device", metavar="NAME", parse=texts.device
+    )
+    dtype: str = setting("float32", "Element type of weights and input.", "--dtype", choices=DTYPES)
+    memory_format: str = setting(
+        "auto",
+        "Order of the elements of weights and input. auto: the faster of the two.",
+        "--memory-format",
+        choices=MEMORY_FORMATS,
+    )
+    threads: int = setting(1, "Threads per operator on the CPU.", "--threads", low=1, high=4096, metavar="N")
+    train: bool = setting(False, "Forward and backward pass, in training mode.", "--train")
+    batch: int = setting(1, "Images per forward pass.", "--batch", low=1, high=LARGEST_BATCH, metavar="N")
+    seed: int = setting(
+        0, "Seed of everything drawn at random.", "--seed", low=0, high=999_999_999, metavar="N", phrase="seed {}"
+    )
 
     def __post_init__(self) -> None:
-        _one_of("dtype", self.dtype, DTYPES)
-        _one_of("memory format", self.memory_format, MEMORY_FORMATS)
-        _at_least("threads", self.threads, 1)
+        check(self)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a table goes, and in which format.
+
+    Raises:
+        InputError: if a value is out of bounds.
+    """
+
+    format: str | None = setting(
+        None,
+        "Format of the table. Default: by the suffix of --output, else table.",
+        "--format",
+        choices="scsc_lab.report.render:FORMATS",
+        panel="Output",
+        decides=False,
+    )
+    output: Path | None = setting(
+        None,
+        "Write the table to this file. Its suffix chooses the format.",
+        "-o/--output",
+        metavar="FILE",
+        panel="Output",
+        decides=False,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,200 @@
+"""From settings classes to a command's options: the signature that Typer reads, and the objects that a command gets."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass, replace
+from enum import Enum, StrEnum
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from scsc_lab.errors import InputError
+from scsc_lab.settings.declaration import Declaration, Setting, settings_of, without_none
+
+PANELS = ("Options", "Networks", "Replacement", "Measurement", "Training", "Output")
+"""Headings of options in ``--help``, in order; ``Options`` are a command's own."""
+
+
+choice_class: Any = StrEnum
+"""What makes a class of choices when it runs."""
+
+
+class Without:
+    """In the annotation of a command's parameter: settings of the class that are no options of this command."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+
+class Reworded:
+    """In the annotation of a command's parameter: settings of the class that this command explains in other words."""
+
+    def __init__(self, **helps: str) -> None:
+        self.helps = helps
+
+
+def option(help: str, option: str, **declared: Any) -> Declaration:
+    """Return the declaration of an option that one command has, for the annotation of its parameter."""
+    return Declaration(help, option, **{"panel": PANELS[0], **declared})
+
+
+class Command(TyperCommand):
+    """A command whose ``--help`` has an example, and its options under headings."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the example, the arguments, and the options of each panel."""
+        if example := getattr(self.callback, "example", ""):
+            with formatter.section("Example"):
+                formatter.write(f"{'':{formatter.current_indent}}$ {example}\n")
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in PANELS}}
+        for parameter in self.get_params(ctx):
+            heading = "Arguments" if parameter.param_type_name == "argument" else _panel(parameter)
+            if record := parameter.get_help_record(ctx):
+                sections.setdefault(heading, []).append(record)
+        for heading, records in sections.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that makes each settings class among a function's parameters the options that it declares.
+
+    A parameter annotated with a declaration is an option of its own; other parameters stay as they are. A setting that
+    several classes declare under one name is one option, which goes to each.
+
+    Args:
+        example: a command line, for ``--help``.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(function)
+        hints = get_type_hints(function, include_extras=True)
+        options: dict[str, inspect.Parameter] = {}
+        groups: dict[str, tuple[Any, list[Setting]]] = {}
+        for name, parameter in signature.parameters.items():
+            annotation = hints[name]
+            owner, *extras = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+            if not is_dataclass(owner):
+                own = [extra for extra in extras if isinstance(extra, Declaration)]
+                options[name] = (
+                    _parameter(Setting(name, without_none(owner), parameter.default, own[0]))
+                    if own
+                    else parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+                )
+                continue
+            chosen = _chosen(owner, extras)
+            groups[name] = (owner, chosen)
+            for one in chosen:
+                shared = one.name in options
+                options[one.name] = _without_default(options[one.name]) if shared else _parameter(one)
+
+        @functools.wraps(function)
+        def run(**values: Any) -> Any:
+            made = {name: owner(**_values(own, values)) for name, (owner, own) in groups.items()}
+            plain = {name: _plain(values[name]) for name in signature.parameters if name not in groups}
+            return function(**plain, **made)
+
+        described: Any = run
+        described.__signature__ = inspect.Signature(list(options.values()))
+        described.__annotations__ = {name: parameter.annotation for name, parameter in options.items()}
+        described.example = example
+        return run
+
+    return decorate
+
+
+def _chosen(owner: Any, extras: Sequence[Any]) -> list[Setting]:
+    """Return the settings of a class that a command has, in its words."""
+    without = {name for extra in extras if isinstance(extra, Without) for name in extra.names}
+    helps = {name: text for extra in extras if isinstance(extra, Reworded) for name, text in extra.helps.items()}
+    return [
+        replace(one, declared=replace(one.declared, help=helps.get(one.name, one.declared.help)))
+        for one in settings_of(owner)
+        if one.name not in without
+    ]
+
+
+def _panel(parameter: Any) -> str:
+    return getattr(parameter, "rich_help_panel", None) or PANELS[0]
+
+
+def _parameter(one: Setting) -> inspect.Parameter:
+    """Return a setting as a parameter that Typer reads."""
+    declared, many = one.declared, get_origin(one.kind) is tuple
+    kind: Any = get_args(one.kind)[0] if many else one.kind
+    default = one.default
+    scale = 100 if declared.percent else 1
+    allowed = get_args(kind) if get_origin(kind) is Literal else declared.allowed()
+    shared: dict[str, Any] = {
+        "help": declared.help,
+        "metavar": declared.metavar,
+        "rich_help_panel": declared.panel,
+        "autocompletion": declared.complete or (_completion(allowed) if allowed and declared.parse else None),
+    }
+    if declared.parse:
+        shared["parser"] = _reader(declared.parse)
+        kind = tuple if get_origin(kind) is tuple else object if kind is str else kind  # not read by its type
+        if allowed:
+            shared["help"] += f" One or more of {', '.join(allowed)}."
+    elif allowed:
+        kind = choice_class("Choice", [(choice, choice) for choice in allowed])
+        shared["case_sensitive"] = False
+    if kind in (int, float) and not declared.parse:
+        bounds = (None if bound is None else kind(scale * bound) for bound in (declared.low, declared.high))
+        shared["min"], shared["max"] = bounds
+    if many and (declared.parse is None or declared.repeated):
+        kind, default = list[kind], list(default) or None
+    if isinstance(default, float):
+        default = scale * default
+    annotation = kind if default not in (None, ()) else kind | None
+    if declared.option:
+        names = [declared.option] if one.kind is bool else declared.option.split("/")
+        annotation = Annotated[annotation, typer.Option(*names, **shared)]
+    else:
+        annotation = Annotated[annotation, typer.Argument(show_default=False, **shared)]
+    return inspect.Parameter(
+        one.name, inspect.Parameter.KEYWORD_ONLY, default=None if default == () else default, annotation=annotation
+    )
+
+
+def _without_default(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return a parameter that several classes declare: each has its own default."""
+    kind, option = get_args(parameter.annotation)
+    return parameter.replace(default=None, annotation=Annotated[kind | None, option])
+
+
+def _values(own: list[Setting], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a class's settings that the command line has; the class has a default for the others."""
+    found = {one.name: _plain(values[one.name]) for one in own if values[one.name] is not None}
+    scaled = {one.name for one in own if one.declared.percent and one.name in found}
+    return {name: value / 100 if name in scaled else value for name, value in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def _reader(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Return what reads an option's text, and leaves a default as it is."""
+
+    def read(text: Any) -> Any:
+        try:
+            return parse(text) if isinstance(text, str) else text
+        except InputError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return read
+
+
+def _completion(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in allowed if choice.startswith(incomplete)]
+
+    return complete

@@ -1,0 +1,210 @@
+"""How a setting is declared: type, default, bounds and help in one place, from which everybody else reads.
+
+The command line makes an option of it, Python an argument, the store a part of its key, and a report a part of its
+sentence on method.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from scsc_lab.errors import InputError, nearest
+from scsc_lab.provenance import on_command_line
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What is declared of a setting beside its name, type and default.
+
+    Attributes:
+        help: a noun phrase or sentence for ``--help``.
+        option: names of the command-line option, e.g. ``-m/--model``; empty: an argument by position.
+        low, high: bounds of numbers, both included.
+        choices: the values allowed, or where they are listed, as ``module:name`` or ``module:function``.
+        metavar: what stands for the value in ``--help``.
+        panel: heading under which the option stands in ``--help``.
+        decides: whether it decides the numbers, so that a store's key has it.
+        phrase: part of the report's sentence on method, with ``{}`` for the value; none where it is empty.
+        parse: reads the option's text, where the type alone does not say how.
+        percent: whether the option is in percent, and the value a fraction.
+        repeated: whether an option with ``parse`` may be repeated, and gives one item each time.
+        complete: returns what a word may become, for the shell; choices need none.
+    """
+
+    help: str
+    option: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] | str = ()
+    metavar: str | None = None
+    panel: str = "Measurement"
+    decides: bool = True
+    phrase: str = ""
+    parse: Callable[[str], Any] | None = None
+    percent: bool = False
+    repeated: bool = False
+    complete: Callable[[str], list[str]] | None = None
+
+    def allowed(self) -> tuple[str, ...]:
+        """Return the values allowed, none where all are."""
+        if not isinstance(self.choices, str):
+            return self.choices
+        module, _, name = self.choices.partition(":")
+        listed = getattr(importlib.import_module(module), name)
+        return tuple(listed() if callable(listed) else listed)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a settings class.
+
+    Attributes:
+        name: the field's name, which is also Python's argument.
+        kind: its type, without ``None``.
+        default: its default.
+        declared: all else.
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    declared: Declaration
+
+    def spelled(self) -> str:
+        """Return how the caller spells it: the option on the command line, the argument in Python."""
+        return spelled(self.declared.option.rpartition("/")[2], self.name)
+
+    def text(self, value: object) -> str:
+        """Return a value of it as the report's sentence has it."""
+        if self.declared.percent and isinstance(value, float):
+            return f"{100 * value:g}"
+        if isinstance(value, (tuple, list)):
+            return ", ".join(map(str, value))
+        return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def setting(default: Any, help: str, option: str = "", **declared: Any) -> Any:
+    """Return a dataclass field for a setting; see :class:`Declaration` for what may be declared."""
+    return dataclasses.field(default=default, metadata={"setting": Declaration(help, option, **declared)})
+
+
+@functools.cache
+def settings_of(owner: Any) -> tuple[Setting, ...]:
+    """Return the settings that a class declares, in order."""
+    hints = get_type_hints(owner)
+    return tuple(
+        Setting(field.name, without_none(hints[field.name]), field.default, field.metadata["setting"])
+        for field in dataclasses.fields(owner)
+        if "setting" in field.metadata
+    )
+
+
+def check(owner: Any) -> None:
+    """Bring every value of a settings object into its declared type, and compare it with its bounds and choices.
+
+    Raises:
+        InputError: if a value does not fit.
+    """
+    for one in settings_of(owner.__class__):
+        value = getattr(owner, one.name)
+        if value is None and one.default is None:
+            continue
+        value = _converted(one, value)
+        for item in value if isinstance(value, tuple) else (value,):
+            _check_bounds(one, item)
+        object.__setattr__(owner, one.name, value)
+
+
+def identity(owner: Any) -> dict[str, Any]:
+    """Return the settings of an object that decide the numbers, as plain data by name."""
+    return {one.name: getattr(owner, one.name) for one in settings_of(owner.__class__) if one.declared.decides}
+
+
+def phrases(owner: Any, values: Mapping[str, Any]) -> list[str]:
+    """Return the parts of a sentence on method that stored values of a settings class give, in order."""
+    return [
+        one.declared.phrase.format(one.text(values[one.name]))
+        for one in settings_of(owner)
+        if one.declared.phrase and values.get(one.name) not in (None, (), [])
+    ]
+
+
+def from_arguments(owners: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:
+    """Return one object per settings class from keyword arguments; a name that several declare goes to each of them.
+
+    Raises:
+        InputError: if no class declares an argument, or a value does not fit.
+    """
+    declared = {one.name for owner in owners for one in settings_of(owner)}
+    for name in arguments:
+        if name not in declared:
+            raise InputError(f"unknown argument {name!r}{nearest(name, declared)}")
+    return [
+        owner(**{one.name: arguments[one.name] for one in settings_of(owner) if one.name in arguments})
+        for owner in owners
+    ]
+
+
+def spelled(option: str, argument: str) -> str:
+    """Return how the caller spells a setting: ``--max-time`` on the command line, ``max_seconds`` in Python."""
+    return option if on_command_line() else argument
+
+
+def without_none(kind: Any) -> Any:
+    """Return a type without the ``None`` that it may allow."""
+    if get_origin(kind) in (Union, types.UnionType):
+        (kind,) = (part for part in get_args(kind) if part is not type(None))
+    return kind
+
+
+def _converted(one: Setting, value: Any) -> Any:
+    if get_origin(one.kind) is tuple:
+        items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        return tuple(_item(one, get_args(one.kind)[0], item) for item in items)
+    return _item(one, one.kind, value)
+
+
+def _item(one: Setting, kind: Any, value: Any) -> Any:
+    if kind is Path and isinstance(value, (str, Path)):
+        return Path(value)
+    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if kind is float and isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    if kind in (str, bool) and isinstance(value, kind):
+        return value
+    if kind not in (int, float, str, bool, Path):
+        return value  # a class of its own, which checks itself
+    raise _error(one, value)
+
+
+def _check_bounds(one: Setting, value: Any) -> None:
+    declared = one.declared
+    below = declared.low is not None and value < declared.low
+    above = declared.high is not None and value > declared.high
+    if below or above or (declared.choices and value not in declared.allowed()):
+        raise _error(one, value)
+
+
+def _error(one: Setting, value: object) -> InputError:
+    return InputError(f"{one.spelled()} {value!r}: {_expected(one, str(value))}")
+
+
+def _expected(one: Setting, text: str) -> str:
+    kind = get_args(one.kind)[0] if get_origin(one.kind) is tuple else one.kind
+    if allowed := one.declared.allowed():
+        return f"one of {', '.join(allowed)}{nearest(text, allowed)}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", Path: "a path"}
+    low, high = one.declared.low, one.declared.high
+    if low is None:
+        return words[kind]
+    return f"{words[kind]} from {low:g} {'up' if high is None else f'to {high:g}'}"
