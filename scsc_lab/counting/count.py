@@ -20,6 +20,7 @@ from scsc_lab.counting.following import followed
 from scsc_lab.counting.inputs import arguments, described, example
 from scsc_lab.counting.layout import META
 from scsc_lab.counting.recorder import Tally
+from scsc_lab.counting.replacing import replaced
 from scsc_lab.counting.tensors import tensors
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.passes import evaluating
@@ -31,7 +32,7 @@ def count(
     *,
     inputs: Any = None,
     keywords: Mapping[str, Any] | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     backward: bool = False,
 ) -> Count:
     """Count one forward pass of a network in evaluation mode, or forward and backward in training mode.
@@ -45,7 +46,7 @@ def count(
         inputs: what ``forward`` takes: a shape (whole numbers) or a tensor; several in a tuple or list; a mapping of
             keyword arguments. Tuples, lists and dictionaries may be nested; what is no shape or tensor is passed on.
         keywords: keyword arguments of ``forward``, as ``inputs``.
-        dtype: type of the tensors that shapes stand for.
+        dtype: type of the tensors that shapes stand for. Default: the type of the network's first parameter.
         backward: whether the gradients of all parameters that want one are counted too, as a training step has them:
             those of the inputs are only where a given tensor wants one.
 
@@ -62,7 +63,11 @@ def count(
     args = arguments(next((given for given in (input_shape, inputs) if given is not None), ()), keywords)
     model = getattr(model, "_orig_mod", model)
     _check(model)
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), META)
+    state = (*model.parameters(), *model.buffers())
+    device = next((tensor.device for tensor in state), torch.device("cpu"))
+    if dtype is None:
+        types = [x.dtype for x in state if x.is_floating_point()] + [x.dtype for x in state if x.is_complex()]
+        dtype = next(iter(types), torch.float32)
     remark = ""
     try:
         if device != META:
@@ -71,7 +76,7 @@ def count(
                 return _count(empty, args, dtype, META, remark, backward)
             except _FAILURES as error:  # whatever the network's own code raises where there are no values to look at
                 remark = f"not countable on the meta device ({last_line(error)})"
-                model = copy.deepcopy(model)
+                model = _copy(model, {})
         elif backward:
             model = meta_copy(model)
         return _count(model, args, dtype, device, remark, backward)
@@ -94,10 +99,23 @@ def meta_copy(model: nn.Module) -> nn.Module:
     for tensor in (*model.parameters(), *model.buffers()):
         empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    try:
-        return copy.deepcopy(model, memo)
-    except Exception as error:  # whatever a part of it says to being copied
-        raise InputError(f"the network cannot be copied: {last_line(error)}") from error
+    return _copy(model, memo)
+
+
+def _copy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """Return a deep copy; results of a pass that the network holds are copied without their graph."""
+    original = Tensor.__deepcopy__
+
+    def copied(x: Tensor, seen: dict[int, Any]) -> Tensor:
+        result: Tensor = original(x if x.is_leaf else x.detach(), seen)  # type: ignore[no-untyped-call]
+        seen[id(x)] = result
+        return result
+
+    with replaced(Tensor, "__deepcopy__", copied):
+        try:
+            return copy.deepcopy(model, memo)
+        except Exception as error:  # whatever a part of it says to being copied
+            raise InputError(f"the network cannot be copied: {last_line(error)}") from error
 
 
 def _check(model: nn.Module) -> None:
@@ -145,7 +163,7 @@ def _count(
         for (module, operator, listed), entry in tally.entries.items()
     )
     unknown = tally.unknown + Counter(getattr(model, "not_counted", {}))  # what a module has said in no torch operator
-    return Count(cells, _own_params(model), tuple(unknown.items()), device.type, remark)
+    return Count(cells, _parameters_by_module(model), tuple(unknown.items()), device.type, remark)
 
 
 def _ends(out: Any) -> list[Tensor]:
@@ -157,12 +175,23 @@ def _ends(out: Any) -> list[Tensor]:
     return ends
 
 
-def _own_params(model: nn.Module) -> dict[str, int]:
-    """Return the parameters each module owns itself, by name; a shared one counts at its first owner."""
+def _parameters_by_module(model: nn.Module) -> dict[str, int]:
+    """Return the number of parameters each module registers itself, by name; a shared one counts at its first owner."""
     seen: set[int] = set()
     owned: dict[str, int] = {}
     for name, module in model.named_modules():
-        own = [parameter for parameter in module.parameters(recurse=False) if id(parameter) not in seen]
-        seen |= {id(parameter) for parameter in own}
-        owned[name] = sum(parameter.numel() for parameter in own)
+        registered = (*module.parameters(recurse=False), *_constants(module))
+        new = {id(parameter): parameter for parameter in registered if id(parameter) not in seen}
+        seen |= new.keys()
+        owned[name] = sum(parameter.numel() for parameter in new.values())
     return owned
+
+
+def _constants(module: nn.Module) -> list[Tensor]:
+    """Return the weights of frozen TorchScript, which are constants of its graph: all floating-point tensors there."""
+    if not isinstance(module, torch.jit.ScriptModule) or module._c.hasattr("training"):
+        return []
+    graph: Any = module.graph
+    nodes = [node for node in graph.findAllNodes("prim::Constant") if node.hasAttribute("value")]
+    values = [node.t("value") for node in nodes if node.kindOf("value") == "t"]
+    return list({x.data_ptr(): x for x in values if x.is_floating_point() and x.dim()}.values())

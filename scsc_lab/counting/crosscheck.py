@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import unittest.mock
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from scsc_lab.analysis.count import Count, CrossCheck, OperatorCheck
 from scsc_lab.counting.following import any_machine
+from scsc_lab.counting.operators import COMPLEX
+from scsc_lab.counting.replacing import replaced
 from scsc_lab.errors import last_line
 from scsc_lab.execution.passes import evaluating
 
@@ -78,6 +79,8 @@ def _reason(operator: str, macs: int, predicted: int, counted: int) -> str:
         return "equal"
     if macs and not counted:
         return NO_RULE
+    if macs == COMPLEX * counted:
+        return f"fvcore gives a complex multiply-accumulate 1, not {COMPLEX}"
     return DIFFERENCES.get(operator, "outside the MACs")
 
 
@@ -133,7 +136,7 @@ def spelled_out_attention() -> Iterator[None]:
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with unittest.mock.patch.object(F, "scaled_dot_product_attention", _attention), _SpelledOut():
+        with replaced(F, "scaled_dot_product_attention", _attention), _SpelledOut():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
-import unittest.mock
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from scsc_lab.counting.recorder import Dispatch, Functions, Tally
+from scsc_lab.counting.replacing import replaced
 
 
 @contextlib.contextmanager
@@ -59,7 +60,7 @@ def followed(model: nn.Module, tally: Tally) -> Iterator[None]:
 
     hooks = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
     try:
-        with watched(tally), threads_watched(tally), any_machine():
+        with watched(tally), threads_watched(tally), autograd_functions_noted(tally), any_machine():
             yield
     finally:
         for hook in hooks:
@@ -68,8 +69,31 @@ def followed(model: nn.Module, tally: Tally) -> Iterator[None]:
 
 @contextlib.contextmanager
 def any_machine() -> Iterator[None]:
-    """Say of the processor that it has nothing special, so that no network takes a path that is for one machine."""
-    with unittest.mock.patch.object(torch.backends.cpu, "get_cpu_capability", return_value="DEFAULT"):
+    """Keep networks and torch off paths that are for one machine: special processors, fused kernels, compiled code."""
+    flex = sys.modules.get("torch.nn.attention.flex_attention")
+    with (
+        replaced(flex, "_validate_device", lambda *args: None) if flex else contextlib.nullcontext(),
+        replaced(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT"),
+        replaced(torch, "compile", lambda model=None, **options: model or (lambda function: function)),
+        replaced(torch.backends.mkldnn, "enabled", False),  # its LSTM is one operator
+        replaced(torch.backends.cudnn, "enabled", False),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def autograd_functions_noted(tally: Tally) -> Iterator[None]:
+    """Keep track of whether the pass is inside an autograd function."""
+    apply = vars(torch.autograd.Function)["apply"].__func__
+
+    def noted(function: type[torch.autograd.Function], *args: Any, **options: Any) -> Any:
+        tally.place.autograd_functions += 1
+        try:
+            return apply(function, *args, **options)
+        finally:
+            tally.place.autograd_functions -= 1
+
+    with replaced(torch.autograd.Function, "apply", classmethod(noted)):
         yield
 
 
@@ -104,6 +128,8 @@ def threads_watched(tally: Tally) -> Iterator[None]:
         finally:
             place.submitting = False
 
-    patch = unittest.mock.patch.object
-    with patch(threading.Thread, "start", start_watched), patch(ThreadPoolExecutor, "submit", submit_watched):
+    with (
+        replaced(threading.Thread, "start", start_watched),
+        replaced(ThreadPoolExecutor, "submit", submit_watched),
+    ):
         yield

@@ -88,4 +88,5 @@ _FVCORE_RESAMPLERS = {
     "upsample_nearest2d": ("upsample_nearest2d", 1),
     "upsample_bilinear2d": ("upsample_bilinear2d", 4),
     "grid_sampler_2d": ("grid_sampler", 4),
+    "grid_sampler_3d": ("grid_sampler", 4),
 }

@@ -1,8 +1,10 @@
-"""What each ATen operator costs: the rules for multiply-accumulates, and the one list of operators that cost none.
+"""What each ATen operator costs: the rules for multiply-accumulates, and what is known of an operator.
 
-Convolution, matrix products and attention have rules. Operators that move, view, allocate, normalise, activate, pool,
-resample, compare or work on each element alone are listed as free, unless :mod:`scsc_lab.counting.products` finds that
-they add up products. Anything else makes a count partial.
+Convolution, matrix products, attention and a few others have rules. Operators that move, view, allocate, normalise,
+activate, pool, resample, compare or work on each element alone are free (:mod:`scsc_lab.counting.free`), unless
+:mod:`scsc_lab.counting.products` finds that they add up products. Anything else makes a count partial.
+
+Rules count complex multiply-accumulates where the result is complex; :data:`COMPLEX` real ones make one of them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scsc_lab.counting.free import FREE
 from scsc_lab.errors import InputError
 
 Rule = Callable[..., int]
@@ -53,7 +56,7 @@ CONVOLUTIONS = frozenset({"convolution", "_convolution", "convolution_overrideab
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any, out: Any) -> int:
     """Return the cost of the forward pass for each of the two gradients wanted: the input's and the weight's."""
-    transposed, wanted = rest[4], rest[7]
+    _, _, _, _, transposed, _, _, wanted = rest
     positions = (x if transposed else grad).shape[2:]
     return x.shape[0] * weight.numel() * math.prod(positions) * (int(wanted[0]) + int(wanted[1]))
 
@@ -101,11 +104,115 @@ _BACKWARD_ATTENTION = frozenset(
     }
 )
 
+COMPLEX = 3
+"""Real multiply-accumulates of a complex one: torch makes a complex convolution of three real ones, as Gauss did."""
+
+
+def _row_product(x: Tensor, *rest: Any, out: Tensor, **options: Any) -> int:
+    """Return the cost of a linear layer whose weight is packed: every row of inputs meets every output."""
+    return x.numel() * out.shape[-1]
+
+
+def _grouped_product(a: Tensor, b: Tensor, *rest: Any, out: Tensor, **options: Any) -> int:
+    """Return the cost of products of groups of rows, columns or both, each group with a matrix of its own."""
+    return out.numel() * a.shape[-1] if a.dim() > b.dim() else a.numel() * b.shape[-1]
+
+
+def _trilinear(
+    a: Tensor, b: Tensor, c: Tensor, dims_a: Any, dims_b: Any, dims_c: Any, summed: Sequence[int], *rest: Any, out: Any
+) -> int:
+    """Return the number of products of three factors that are added up."""
+    factors = []
+    for x, dims in ((a, dims_a), (b, dims_b), (c, dims_c)):
+        for dim in sorted(dims):
+            x = x.unsqueeze(dim)
+        factors.append(tuple(x.shape))
+    return math.prod(np.broadcast_shapes(*factors)) if summed else 0
+
+
+def _distances(a: Tensor, *rest: Any, out: Tensor) -> int:
+    """Return one for every coordinate of every pair."""
+    return out.numel() * a.shape[-1]
+
+
+def _distances_backward(grad: Tensor, a: Tensor, *rest: Any, out: Tensor) -> int:
+    return grad.numel() * a.shape[-1]
+
+
+def _embedding_bag(weight: Tensor, indices: Tensor, *rest: Any, out: Any, **options: Any) -> int:
+    """Return one for every element of every row that is weighted and added up; rows without weights are free."""
+    weights = rest[4] if len(rest) > 4 else options.get("per_sample_weights")
+    bags = out[0].shape[0]
+    return indices.numel() * weight.shape[1] if weights is not None and indices.numel() > bags else 0
+
+
+def _embedding_bag_backward(grad: Tensor, indices: Tensor, *rest: Any, out: Any) -> int:
+    weights = next((x for x in rest[4:] if isinstance(x, Tensor) and x.is_floating_point()), None)
+    return indices.numel() * grad.shape[1] if weights is not None else 0
+
+
+def _fourier(x: Tensor, dims: Sequence[int], *rest: Any, out: Tensor) -> int:
+    """Return the butterflies of a radix-2 transform, n/2 · log₂ n for n points, and half of them of real numbers."""
+    points = out if x.is_complex() else x
+    real = not (x.is_complex() and out.is_complex())
+    butterflies = math.ceil(
+        points.numel() * math.log2(math.prod(points.shape[dim] for dim in dims)) / (4 if real else 2)
+    )
+    return butterflies if out.is_complex() else COMPLEX * butterflies
+
+
+def _packed_convolution(x: Tensor, packed: Any, *rest: Any, out: Tensor) -> int:
+    weight = packed.unpack()[0]
+    positions = (x if packed.transpose() else out).shape[2:]
+    return int(x.shape[0] * weight.numel() * math.prod(positions))
+
+
+def _deformed_convolution(x: Tensor, weight: Tensor, *rest: Any, out: Tensor) -> int:
+    return weight.numel() * out.numel() // weight.shape[0]
+
+
+def _deformed_convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any, out: Any) -> int:
+    return 2 * weight.numel() * grad.numel() // weight.shape[0]
+
+
+_QUANTISED_LINEAR = (
+    f"quantized::linear{activation}{form}"
+    for activation in ("", "_relu", "_leaky_relu", "_tanh")
+    for form in ("", "_dynamic", "_dynamic_fp16")
+)
+_QUANTISED_CONVOLUTIONS = (
+    f"quantized::conv{transposed}{dims}d{form}"
+    for transposed in ("", "_transpose")
+    for dims in (1, 2, 3)
+    for form in ("", "_relu", "_add", "_add_relu", "_dynamic")
+)
 RULES: dict[str, Rule] = {
     **dict.fromkeys(CONVOLUTIONS, _convolution),
     **dict.fromkeys(("convolution_backward", "convolution_backward_overrideable"), _convolution_backward),
-    **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), _matrix_product),
-    **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), _added_product),
+    **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_int_mm", "quantized::matmul"), _matrix_product),
+    **dict.fromkeys(
+        ("_scaled_mm", "_scaled_mm_v2"), lambda a, b, *rest, out, **options: _matrix_product(a, b, out=out)
+    ),
+    **dict.fromkeys(("_grouped_mm", "_scaled_grouped_mm"), _grouped_product),
+    **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv", "_addmm_activation"), _added_product),
+    **dict.fromkeys(("_weight_int8pack_mm", "_weight_int4pack_mm", "_weight_int4pack_mm_for_cpu"), _row_product),
+    **dict.fromkeys(_QUANTISED_LINEAR, _row_product),
+    **dict.fromkeys(_QUANTISED_CONVOLUTIONS, _packed_convolution),
+    "torchvision::deform_conv2d": _deformed_convolution,
+    "torchvision::_deform_conv2d_backward": _deformed_convolution_backward,
+    "_trilinear": _trilinear,
+    **dict.fromkeys(("_euclidean_dist", "_cdist_forward"), _distances),
+    "_pdist_forward": _distances,
+    **dict.fromkeys(("_cdist_backward", "_pdist_backward"), _distances_backward),
+    **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _embedding_bag),
+    "_embedding_bag_backward": _embedding_bag_backward,
+    "_embedding_bag_dense_backward": _embedding_bag_backward,
+    "_embedding_bag_per_sample_weights_backward": lambda grad, weight, indices, *rest, out: (
+        indices.numel() * grad.shape[1]
+    ),
+    **dict.fromkeys(("_fft_r2c", "_fft_c2r", "_fft_c2c"), _fourier),
+    "_thnn_fused_lstm_cell": lambda *args, out: 2 * out[0].numel(),  # f·c + i·g
+    "linalg_cross": lambda a, b, *rest, out, **options: 2 * out.numel(),
     **dict.fromkeys(FUSED_ATTENTION, lambda *args, out, **options: attention(*args)[0]),
     # The gradients of queries, keys, values and scores are one product each; scores made a second time are not counted.
     **dict.fromkeys(_BACKWARD_ATTENTION, lambda grad, *args, out, **options: 2 * attention(*args)[0]),
@@ -146,45 +253,6 @@ def rule(name: str) -> Callable[[Rule], Rule]:
     return register
 
 
-FREE = frozenset(
-    # move, copy, index
-    "cat stack clone copy _to_copy contiguous constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
-    "replication_pad1d replication_pad2d replication_pad3d roll flip rot90 repeat repeat_interleave index index_put "
-    "_index_put_impl index_select index_add index_copy index_fill gather scatter scatter_add scatter_reduce "
-    "masked_select masked_scatter masked_fill take nonzero embedding "
-    "_unsafe_view _unsafe_index _reshape_alias _reshape_copy im2col col2im pixel_shuffle pixel_unshuffle "
-    "channel_shuffle native_channel_shuffle as_strided tril triu tril_indices triu_indices diag_embed unfold "
-    "unfold_copy _unsafe_masked_index expand_copy resize set unsafe_split unsafe_split_with_sizes complex polar "
-    # allocate, draw
-    "empty empty_like empty_strided empty_permuted new_empty new_empty_strided new_zeros new_ones new_full zeros "
-    "zeros_like ones ones_like full full_like scalar_tensor arange linspace logspace eye rand rand_like randn "
-    "randn_like randint randperm normal uniform bernoulli lift_fresh lift_fresh_copy fill zero native_dropout dropout "
-    # normalise
-    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_with_update "
-    "_batch_norm_no_update batch_norm_update_stats cudnn_batch_norm miopen_batch_norm native_layer_norm "
-    "native_group_norm _fused_rms_norm rms_norm norm linalg_vector_norm _weight_norm_interface renorm "
-    # activate
-    "_softmax _log_softmax _safe_softmax relu relu6 leaky_relu elu celu selu gelu silu mish hardswish hardsigmoid "
-    "hardtanh softplus softshrink hardshrink threshold prelu _prelu_kernel rrelu rrelu_with_noise glu sigmoid tanh "
-    # pool and resample
-    "max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d "
-    "_adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d "
-    "upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_linear1d upsample_bilinear2d "
-    "upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa grid_sampler_2d "
-    "grid_sampler_3d affine_grid_generator "
-    # reduce, compare, order
-    "sum mean prod amax amin max min aminmax argmax argmin any all var std var_mean std_mean logsumexp median "
-    "nanmedian mode nansum topk sort argsort kthvalue unique_dim _unique2 unique_consecutive bincount histc "
-    "searchsorted bucketize floor_divide remainder fmod cumsum cumprod cummax cummin logcumsumexp equal is_same_size "
-    "_local_scalar_dense item isin one_hot count_nonzero sym_size sym_numel sym_stride sym_storage_offset "
-    # gradients under a name of their own
-    "_softmax_backward_data _log_softmax_backward_data embedding_dense_backward select_backward slice_backward "
-    "diagonal_backward value_selecting_reduction_backward _unsafe_masked_index_put_accumulate "
-    # guards that torch leaves in a graph
-    "_assert_async _assert_scalar _assert_tensor_metadata record_stream".split()
-)
-"""Operators that cost no multiply-accumulates, and so their gradients; beside views and what ATen tags as pointwise."""
-
 _VIEWS_UNTAGGED = frozenset({"_unsafe_view", "_reshape_alias", "lift_fresh", "detach", "alias"})
 ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"})
 """Operators that make room."""
@@ -218,3 +286,12 @@ def kind(operator: Any) -> Kind:
     pointwise = torch.Tag.pointwise in operator.tags
     free = not FREE.isdisjoint((name, name.removesuffix("_"), name.removesuffix("_backward"))) or view or pointwise
     return Kind(name, RULES.get(name), view, pointwise, free)
+
+
+@functools.cache
+def is_composite(operator: Any) -> bool:
+    """Return whether an operator is made of other operators, on every device and with every gradient."""
+    return bool(
+        torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), "CompositeImplicitAutograd")
+        and operator._can_decompose()
+    )

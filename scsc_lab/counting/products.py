@@ -1,69 +1,75 @@
 """What a sum of products is and what is elementwise: one rule, whatever operators a network is written with.
 
-*Product*: the elementwise multiplication of two tensors, neither of them a single number. A tensor with itself or with
-an elementwise function of itself (``x * x``, ``x * sigmoid(x)``) is no product but a function of one element, as
-``x.square()`` and ``silu(x)`` are.
+*Product*: the elementwise multiplication of two tensors, neither of them a single number or a mask. A tensor with
+itself or with an elementwise function of itself (``x * x``, ``x * sigmoid(x)``) is no product but a function of one
+element, as ``x.square()`` and ``silu(x)`` are. *Mask*: a tensor of booleans, one made of nothing but such (converted,
+scaled, reshaped), or one drawn by ``bernoulli`` or rounded from random numbers, as dropout draws it.
 
-*Sum of products*: a value whose elements each add up two or more products, by ``sum``, ``mean``, average pooling,
-``+``, ``-``, ``addcmul``, ``cumsum`` or ``scatter_add``. It costs one multiply-accumulate for every product that it
-adds, and its elements are activations. What stands between a product and its sum changes nothing as long as it is
-linear: views, copies, casts, padding, indexing, ``cat``, ``stack``, scaling by a number, dividing, adding what is no
-product. Any other function (ReLU, softmax, another product) begins anew with what it reads. Along a dimension in
-which one factor is the same everywhere, that factor scales a plain sum: ``(x * gate).mean((2, 3))`` with one gate a
-channel is pooling, as ``gate * x.mean((2, 3))`` is.
+*Sum of products*: a value that adds up two or more products, by ``sum``, ``mean``, average pooling, ``+``, ``-``,
+``addcmul``, ``cumsum``, ``fold``, ``index_add``, ``scatter_add`` or ``index_put`` that accumulates. It costs one
+multiply-accumulate for every product that it adds, and its elements are activations. What stands between a product and
+its sum changes nothing as long as it is linear: views, copies, casts, padding, indexing, ``cat``, ``stack``, writing to
+a part, masks, scaling by a number, dividing, adding what is no product. Any other function (ReLU, softmax, another
+product) begins anew with what it reads. Along a dimension in which one factor is the same everywhere, that factor
+scales a plain sum: ``(x * gate).mean((2, 3))`` with one gate a channel is pooling, as ``gate * x.mean((2, 3))`` is.
 
 *Elementwise*, and free: one product by itself, a scale, a gate or a mask, and one product added to something that is no
 product (``x + gamma * y``). A sum is finished once anything but a further addition of products has read it: a residual
 stream is read by every block, so that its next ``x + gamma * y`` is again one product.
 
+Each element is followed by itself, so that ``cat``, slices and ``+=`` come to the same. Where an element goes to by an
+index is not known without values: :mod:`scsc_lab.counting.indexing` says what is taken for it.
+
 Operators that are sums of products by definition (convolution, ``linear``, ``matmul``, attention) count in full,
 whatever their size, and are finished; ``einsum`` is what torch makes of it: matrix products, sums and multiplications.
+Complex products are counted as such; the recorder makes real ones of them.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+import functools
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from scsc_lab.counting import indexing
 from scsc_lab.counting.operators import ALLOCATIONS, Kind
+from scsc_lab.counting.sums import SUMS
 from scsc_lab.counting.tensors import tensors
-
-_LINEAR = frozenset(
-    "clone _to_copy contiguous constant_pad_nd roll flip rot90 repeat repeat_interleave index index_select gather "
-    "take masked_select masked_fill where tril triu neg unfold unfold_copy im2col pixel_shuffle pixel_unshuffle "
-    "channel_shuffle native_channel_shuffle expand_copy _unsafe_view _reshape_alias _reshape_copy _unsafe_index "
-    "conj_physical select_scatter slice_scatter index_put _index_put_impl masked_scatter scatter diag_embed "
-    "native_dropout".split()
+from scsc_lab.counting.terms import (
+    Terms,
+    attach,
+    constant,
+    finish,
+    narrowed,
+    nothing,
+    of,
+    put,
+    settled,
+    strides,
+    write,
 )
+
+__all__ = ["finish", "follow"]
+
+_SAME = frozenset("clone _to_copy contiguous neg conj_physical native_dropout masked_fill div".split())
+_CHOICES = frozenset({"where", "masked_scatter"})
+_MOVES = frozenset(
+    "cat stack roll flip rot90 repeat repeat_interleave unfold unfold_copy pixel_shuffle pixel_unshuffle "
+    "channel_shuffle native_channel_shuffle expand_copy _reshape_copy constant_pad_nd im2col tril triu diag_embed "
+    "select_scatter slice_scatter diagonal_scatter masked_select".split()
+)
+_WITH_ROOM = frozenset(
+    "constant_pad_nd im2col tril triu diag_embed slice_scatter select_scatter diagonal_scatter".split()
+)
+"""Operators that put zeros beside what they move."""
+
 _ADDITIONS = frozenset({"add", "sub", "rsub", "addcmul"})
-_ADDS_UP = frozenset({"cumsum", "index_add", "scatter_add"})
-_TERMS, _SOURCE = "_scsc_lab_terms", "_scsc_lab_source"
-_WHOLE, _PARTS = "_scsc_lab_whole", "_scsc_lab_parts"
-
-
-@dataclass(frozen=True)
-class _Terms:
-    """What the elements of a tensor add up.
-
-    Attributes:
-        products: products in each element (on average, where only some have one) that are not counted yet.
-        varies: for each dimension, whether both factors of the products change along it.
-        counted: whether each element is a sum of products already.
-        grown: whether anything has been added, so that reading it finishes it; a bare product stays one.
-        readers: what has read it or its views and copies: empty until it is finished.
-    """
-
-    products: Fraction
-    varies: tuple[bool, ...]
-    counted: bool = False
-    grown: bool = False
-    readers: list[str] = field(default_factory=list)
+_SOURCE, _NOISE = "_scsc_lab_source", "_scsc_lab_noise"
+_DRAWS = frozenset({"rand", "rand_like", "uniform"})
+_ROUNDS = frozenset({"floor", "ceil", "round", "trunc", "sign"})
 
 
 def follow(func: Any, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> tuple[int, int]:
@@ -77,146 +83,168 @@ def follow(func: Any, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any],
         out: its result.
     """
     bare = kind.name.removesuffix("_")
-    given = [x for x in tensors((args, kwargs)) if x.numel() > 1]
-    terms: _Terms | None = None
-    macs = 0
-    if bare in ("mul", "addcmul"):
-        terms, macs = _multiplied(bare, args, out)
-    elif any(_of(x) for x in given):
-        if kind.is_view:
-            terms = _viewed(func, args, kwargs)
-        elif bare in ("cat", "stack"):
-            terms = _joined(bare, given, args[1] if len(args) > 1 else kwargs.get("dim", 0), out)
-        elif bare in _LINEAR:
-            terms = _moved(given, out)
-        elif bare in ("copy", "div"):
-            terms = _of(args[1 if bare == "copy" else 0])
-        elif bare in _ADDITIONS:
-            terms, macs = _added([_of(x) for x in given], out)
-        elif bare in _SUMS:
-            x = next(x for x in reversed(given) if _of(x))
-            terms, macs = _summed(x, *_SUMS[bare](_of(x), x, args, kwargs, out), out, adds=bare in _ADDS_UP)
-            if terms is not None and not terms.counted:  # it pools what it reads: no products of different factors
-                _finish(x, bare)
-        else:
-            for x in given:
-                _finish(x, bare)
-    begins = sum(x.numel() for x in tensors(out)) if macs and not any(_counted(x) for x in given) else 0
+    given = list(tensors((args, {key: value for key, value in kwargs.items() if key != "out"})))
+    begins = not any((terms := of(x)) is not None and bool(narrowed(terms.counted).any()) for x in given)
+    terms, macs = None, 0
+    if bare in ("mul", "addcmul") or any(of(x) for x in given):
+        with torch._C.DisableTorchFunction():
+            terms, macs = _terms(func, kind, bare, given, args, kwargs, out)
     _keep_source(given if kind.is_pointwise else [], out)
-    _set(args, out, terms)
-    if kind.is_view and kind.name not in ALLOCATIONS and args:
-        for x in tensors(out):
-            _attach(x, args[0])
-    return macs, begins
+    _keep_noise(bare, kind, given, out)
+    for x in tensors(out):
+        in_place = (bool(args) and x is args[0]) or x is kwargs.get("out")
+        (write if in_place and torch.Tag.inplace_view not in func.tags else put)(x, terms)
+        if kind.is_view and kind.name not in ALLOCATIONS and args and x is not args[0]:
+            attach(x, args[0])
+    return macs, sum(x.numel() for x in tensors(out)) if macs and begins else 0
 
 
-def carry(source: Tensor, target: Tensor) -> None:
-    """Give one tensor what is known of another that it stands for."""
-    for key in (_TERMS, _SOURCE):
-        if hasattr(source, key):
-            setattr(target, key, getattr(source, key))
+def _terms(
+    func: Any, kind: Kind, bare: str, given: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+) -> tuple[Terms | None, int]:
+    """Return what a result adds up, and what that costs."""
+    if bare in ("mul", "addcmul"):
+        return _multiplied(bare, args, out)
+    if kind.is_view:
+        return _viewed(func, args, kwargs), 0
+    if bare in _SAME or (bare == "copy" and of(args[1])):
+        return of(args[1 if bare == "copy" else 0]), 0
+    if bare in _CHOICES:
+        return _chosen(given, out), 0
+    if bare in _MOVES:
+        return _moved(func, bare, given, args, out), 0
+    if indexing.moves(bare):
+        return _indexed(bare, given, args, out)
+    if bare in _ADDITIONS:
+        return _added([of(x) for x in given], out)
+    if bare in SUMS:
+        x = args[0]
+        terms = of(x)
+        if terms is None:
+            return None, 0
+        result, macs = SUMS[bare](terms, func, x, args, kwargs, out)
+        if not macs:  # it pools what it reads: no products of different factors
+            result = replace(result, grown=terms.grown, readers=terms.readers)
+            finish(x, bare)
+        return result, macs
+    if bare != "copy":
+        for x in given:
+            finish(x, bare)
+    return None, 0
 
 
-def finish(x: Tensor, reader: str) -> None:
-    """Say that something has read a tensor that is no further addition of products: what it sums is finished."""
-    _finish(x, reader)
-
-
-def _of(x: Any) -> _Terms | None:
-    terms: _Terms | None = getattr(x, _TERMS, None)
-    if hasattr(x, _PARTS):
-        terms = _of_parts(x, terms)
-    return None if terms is None or terms.readers else terms
-
-
-def _counted(x: Tensor) -> bool:
-    terms = _of(x)
-    return terms is not None and terms.counted
-
-
-def _finish(x: Tensor, reader: str) -> None:
-    terms = _of(x)
-    if terms is not None and terms.grown:
-        terms.readers.append(reader)
-
-
-def _multiplied(bare: str, args: tuple[Any, ...], out: Tensor) -> tuple[_Terms | None, int]:
+def _multiplied(bare: str, args: tuple[Any, ...], out: Tensor) -> tuple[Terms | None, int]:
     """Return the terms of ``a * b``, or of ``start + a * b``."""
-    factors = [x for x in args[-2:] if isinstance(x, Tensor) and x.numel() > 1]
+    factors = [x for x in args[-2:] if isinstance(x, Tensor) and x.numel() > 1 and _noise(x) != "mask"]
     if len(factors) < 2:
-        terms = _of(factors[0]) if factors else None
+        terms = of(factors[0]) if factors else None
     else:
         a, b = factors
         square = _source(a) is _source(b) and a.shape == b.shape
         changing = [(False,) * (out.dim() - x.dim()) + tuple(side > 1 for side in x.shape) for x in factors]
-        terms = None if square else _Terms(Fraction(1), tuple(map(all, zip(*changing, strict=True))))
-        _finish(a, bare)
-        _finish(b, bare)
-    return _added([_of(args[0]), terms], out) if bare == "addcmul" else (terms, 0)
+        varies = tuple(map(all, zip(*changing, strict=True)))
+        none = nothing(out.shape)
+        terms = None if square else replace(none, products=constant(1, out.shape), varies=varies)
+        finish(a, bare)
+        finish(b, bare)
+    return _added([of(args[0]), terms], out) if bare == "addcmul" else (terms, 0)
 
 
-def _viewed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Terms | None:
+def _viewed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Terms | None:
     """Return the terms of a view: dimensions in which a factor stands still are followed as strides of 0."""
-    x, terms = args[0], _of(args[0])
-    if terms is None or torch.Tag.inplace_view in func.tags:
-        return terms and replace(terms, varies=(True,) * x.dim())
-    still = torch.empty(x.shape, device="meta").as_strided(x.shape, _strides(x.shape, terms.varies))
+    terms = of(args[0])
+    if terms is None:
+        return None
+    shape = terms.products.shape  # the tensor has its new shape already, if it was changed in place
+
+    def shown(values: Tensor) -> Tensor:
+        values = values.view(shape)
+        try:
+            seen = next(tensors(func(values, *args[1:], **kwargs)))
+        except RuntimeError:  # dimensions of both kinds become one
+            seen = next(tensors(func(values.contiguous(), *args[1:], **kwargs)))
+        return seen
+
+    still = torch.empty(shape, device="meta").as_strided(shape, strides(shape, terms.varies))
     try:
-        seen = next(tensors(func(still, *args[1:], **kwargs)))
-    except RuntimeError:  # dimensions of both kinds become one
-        return replace(terms, varies=(True,) * x.dim())
-    return replace(terms, varies=tuple(stride > 0 for stride in seen.stride()))
+        varies = tuple(step > 0 for step in next(tensors(func(still, *args[1:], **kwargs))).stride())
+    except RuntimeError:
+        varies = (True,) * 64
+    products, counted = shown(terms.products), shown(terms.counted)
+    return replace(terms, products=products, counted=counted, varies=varies[: products.dim()])
 
 
-def _strides(shape: Sequence[int], varies: Sequence[bool]) -> list[int]:
-    strides, step = [], 1
-    for side, own in zip(reversed(shape), reversed(varies), strict=True):
-        strides.append(step if own else 0)
-        step *= max(side, 1) if own else 1
-    return strides[::-1]
+def _values(x: Tensor, key: str) -> Tensor:
+    values: Tensor = getattr(of(x) or nothing(x.shape), key)
+    return values.double()
 
 
-def _moved(given: list[Tensor], out: Any) -> _Terms | None:
-    """Return the terms of what only moves its inputs; of one, its own, so that reading the one finishes the other."""
-    known = [terms for terms in map(_of, given) if terms]
-    first = max(known, key=lambda terms: terms.products)
-    same = all(len(first.varies) == y.dim() for y in tensors(out))
-    varies = first.varies if same else (True,) * max(y.dim() for y in tensors(out))
-    return replace(first, varies=varies, counted=any(terms.counted for terms in known))
+def _chosen(given: list[Tensor], out: Tensor) -> Terms | None:
+    """Return the terms of elements that are each one of several: the one with most products."""
+    known = [terms for x in given if (terms := of(x))]
+    products, counted = known[0].products, known[0].counted
+    for terms in known[1:]:
+        products, counted = torch.maximum(products, terms.products), counted | terms.counted
+    return Terms(products, counted, _either(known, out), any(terms.grown for terms in known), known[0].readers)
 
 
-def _joined(bare: str, given: list[Tensor], dim: int, out: Tensor) -> _Terms | None:
-    """Return the terms of tensors side by side: their products on average, different ones along the dimension."""
-    known = [terms for terms in map(_of, given) if terms]
-    products = sum((terms.products * x.numel() for x in given if (terms := _of(x))), Fraction(0))
-    varies = [any(own) for own in zip(*(terms.varies for terms in known), strict=True)]
-    if bare == "stack":
-        varies.insert(dim % out.dim(), True)
-    varies[dim] = True
-    counted, grown = (any(getattr(terms, key) for terms in known) for key in ("counted", "grown"))
-    return _Terms(products / out.numel(), tuple(varies), counted, grown)
+def _either(known: list[Terms], out: Tensor) -> tuple[bool, ...]:
+    """Return the dimensions along which the products of any of several tensors vary, broadcast to one shape."""
+    if any(len(terms.varies) > out.dim() for terms in known):
+        return (True,) * out.dim()
+    return tuple(map(any, zip(*((False,) * (out.dim() - len(t.varies)) + t.varies for t in known), strict=True)))
 
 
-def _added(given: list[_Terms | None], out: Tensor) -> tuple[_Terms | None, int]:
-    terms = [t for t in given if t]
-    products = sum((t.products for t in terms), Fraction(0))
-    if not terms:
+def _moved(func: Any, bare: str, given: list[Tensor], args: tuple[Any, ...], out: Tensor) -> Terms:
+    """Return the terms of what only moves its inputs; with its readers, so that reading one finishes both."""
+    known = [terms for x in given if (terms := of(x))]
+    first = known[0]
+    same = all(len(terms.varies) == out.dim() for terms in known)
+    varies = _either(known, out) if same else (True,) * out.dim()
+    if bare in ("cat", "stack"):
+        dim = (args[1] if len(args) > 1 else 0) % out.dim()
+        if bare == "stack" and not same:
+            varies = _either(known, given[0])
+            varies = (*varies[:dim], True, *varies[dim:])
+        varies = tuple(changes or place == dim for place, changes in enumerate(varies))
+    result = []
+    for key in ("products", "counted"):
+        each = [narrowed(getattr(terms, key)) for terms in known]
+        alike = all(x.numel() == 1 for x in each) and len({float(x) for x in each}) == 1
+        if alike and len(known) == len(given) and bare not in _WITH_ROOM:
+            result.append(each[0].reshape(()).double().expand(out.shape))
+        else:
+            result.append(func(*_replaced(args[:2] if bare == "constant_pad_nd" else args, key)))
+    return Terms(result[0], result[1] > 0, varies, any(terms.grown for terms in known), first.readers)
+
+
+def _replaced(value: Any, key: str) -> Any:
+    """Return arguments with the products of each tensor in its place, or with whether they are counted."""
+    if isinstance(value, Tensor):
+        return value if value.dtype == torch.bool and value.device.type != "meta" else _values(value, key)
+    return type(value)(_replaced(item, key) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _indexed(bare: str, given: list[Tensor], args: tuple[Any, ...], out: Tensor) -> tuple[Terms | None, int]:
+    known = [terms for x in given if (terms := of(x))]
+    varies = (True,) * out.dim()
+    load = _values(args[0], "products") + 2 * _values(args[0], "counted")
+    place = indexing.placing(bare, args, load)
+    products, counted = (place(functools.partial(_values, key=key)) for key in ("products", "counted"))
+    if indexing.accumulates(bare, args):
+        return settled(products, counted > 0, out.shape, varies)
+    return Terms(products, counted > 0, varies, any(terms.grown for terms in known), known[0].readers), 0
+
+
+def _added(given: list[Terms | None], out: Tensor) -> tuple[Terms | None, int]:
+    known = [terms for terms in given if terms]
+    if not known:
         return None, 0
-    aligned = [(False,) * (out.dim() - len(t.varies)) + t.varies for t in terms]
-    varies = tuple(map(any, zip(*aligned, strict=True)))
-    if any(t.counted for t in terms) or products > 1:
-        return _Terms(Fraction(0), varies, counted=True, grown=True), round(products * out.numel())
-    return _Terms(products, varies, grown=True), 0
-
-
-def _summed(x: Tensor, number: int, varies: tuple[bool, ...], out: Tensor, *, adds: bool) -> tuple[_Terms | None, int]:
-    """Return the terms of a sum of ``number`` elements of ``x`` in all, which ``adds`` whatever their number."""
-    terms = _of(x)
-    assert terms is not None
-    products = terms.products * number
-    if terms.counted or products > out.numel() or adds:
-        return _Terms(Fraction(0), varies, counted=True, grown=True), round(products)
-    return replace(terms, products=products / max(out.numel(), 1), varies=varies), 0
+    products = sum((narrowed(terms.products) for terms in known), torch.zeros((), dtype=torch.float64))
+    counted = torch.zeros((), dtype=torch.bool)
+    for terms in known:
+        counted = counted | narrowed(terms.counted)
+    return settled(products, counted, out.shape, _either(known, out))
 
 
 def _source(x: Tensor) -> object:
@@ -228,6 +256,7 @@ def _source(x: Tensor) -> object:
 
 def _keep_source(given: list[Tensor], out: Any) -> None:
     """Remember of which one tensor a result is an elementwise function, if of one."""
+    given = [x for x in given if x.numel() > 1]
     one = len({id(_source(x)) for x in given}) == 1 and all(x.shape == y.shape for x in given for y in tensors(out))
     for y in tensors(out):
         if one:
@@ -236,90 +265,18 @@ def _keep_source(given: list[Tensor], out: Any) -> None:
             delattr(y, _SOURCE)
 
 
-def _set(args: tuple[Any, ...], out: Any, terms: _Terms | None) -> None:
+def _noise(x: Tensor) -> str:
+    """Return ``mask`` for a mask, ``random`` for random numbers that rounding makes one, else nothing."""
+    return "mask" if x.dtype == torch.bool else getattr(x, _NOISE, "")
+
+
+def _keep_noise(bare: str, kind: Kind, given: list[Tensor], out: Any) -> None:
+    """Remember whether a result is a mask, or random numbers from 0 to 1: of such alone, and of single numbers."""
+    inputs = {_noise(x) for x in given if x.numel() > 1}
+    noise = "mask" if bare == "bernoulli" else "random" if bare in _DRAWS else ""
+    if not noise and len(inputs) == 1 and kind.rule is None and bare not in SUMS:
+        noise = inputs.pop()
+        noise = "mask" if noise and bare in _ROUNDS else noise
     for x in tensors(out):
-        if terms is not None and len(terms.varies) != x.dim():  # broadcast, or a view that nothing tells apart
-            missing = x.dim() - len(terms.varies)
-            terms = replace(terms, varies=(False,) * missing + terms.varies if missing > 0 else (True,) * x.dim())
-        if terms is not None or hasattr(x, _TERMS):
-            setattr(x, _TERMS, terms)
-        if args and x is args[0]:  # in place
-            whole = getattr(x, _WHOLE, None)
-            if whole is None:
-                x.__dict__.pop(_PARTS, None)
-            elif terms is not None or _of(whole):
-                whole.__dict__.setdefault(_PARTS, {})[_region(x)] = x.numel(), terms
-
-
-def _attach(view: Tensor, x: Tensor) -> None:
-    """Remember of which tensor this is a view, and what was written to this part of it."""
-    whole = getattr(x, _WHOLE, x)
-    setattr(view, _WHOLE, whole)
-    part = getattr(whole, _PARTS, {}).get(_region(view))
-    if part is not None:
-        setattr(view, _TERMS, part[1])
-
-
-def _region(x: Tensor) -> tuple[int, ...]:
-    """Return which part of its storage a tensor is."""
-    sides = [(side, step) for side, step in zip(x.shape, x.stride(), strict=True) if side > 1]
-    return (int(x.storage_offset()), *(int(number) for pair in sorted(sides) for number in pair))
-
-
-def _of_parts(x: Tensor, terms: _Terms | None) -> _Terms | None:
-    """Return what a tensor adds up whose parts have been written: the products of all parts, on average."""
-    parts: dict[Any, tuple[int, _Terms | None]] = getattr(x, _PARTS)
-    rest = x.numel() - sum(size for size, _ in parts.values())
-    known = [part for part in (*parts.values(), (rest, terms)) if part[1] and part[0] > 0]
-    if not known:
-        return None
-    products = sum((size * part.products for size, part in known if part), Fraction(0)) / x.numel()
-    counted, grown = (any(getattr(part, key) for _, part in known) for key in ("counted", "grown"))
-    return _Terms(products, (True,) * x.dim(), counted, grown)
-
-
-def _every_element(
-    terms: _Terms, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor
-) -> tuple[int, tuple[bool, ...]]:
-    """Return how many elements a sum over whole dimensions adds; those in which a factor stands still count once."""
-    dims = kwargs.get("dim", args[1] if len(args) > 1 and not isinstance(args[1], torch.dtype) else None)
-    given = [dims] if isinstance(dims, int) else dims or range(x.dim())
-    summed = {dim % x.dim() for dim in given}
-    number = math.prod(side for dim, side in enumerate(x.shape) if dim not in summed or terms.varies[dim])
-    kept = out.dim() == x.dim()
-    return number, tuple(own for dim, own in enumerate(terms.varies) if kept or dim not in summed)
-
-
-def _scattered(
-    terms: _Terms, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor
-) -> tuple[int, tuple[bool, ...]]:
-    return (x.numel() if x is not args[0] else 0), (True,) * out.dim()
-
-
-def _pooled(
-    terms: _Terms, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor
-) -> tuple[int, tuple[bool, ...]]:
-    """Return how many elements windows of one size add; what is padded counts as elements."""
-    kernel = list(args[1])
-    inside = terms.varies[-len(kernel) :]
-    return out.numel() * math.prod(k for k, own in zip(kernel, inside, strict=True) if own), terms.varies
-
-
-def _pooled_to_size(
-    terms: _Terms, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor
-) -> tuple[int, tuple[bool, ...]]:
-    """Return how many elements windows add, where output ``i`` of ``n`` covers ``⌊i·s/n⌋`` to ``⌈(i + 1)·s/n⌉``."""
-    dims, number = len(args[1]), 1
-    for side, cells, own in zip(x.shape[-dims:], out.shape[-dims:], terms.varies[-dims:], strict=True):
-        number *= sum(-(-(i + 1) * side // cells) - i * side // cells for i in range(cells)) if own else cells
-    return math.prod(x.shape[:-dims]) * number, terms.varies
-
-
-_SUMS: dict[str, Callable[..., tuple[int, tuple[bool, ...]]]] = {
-    **dict.fromkeys(("sum", "mean", "nansum"), _every_element),
-    "cumsum": lambda terms, x, args, kwargs, out: (x.numel(), terms.varies),
-    **dict.fromkeys(("index_add", "scatter_add"), _scattered),
-    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _pooled),
-    **dict.fromkeys(("_adaptive_avg_pool2d", "_adaptive_avg_pool3d"), _pooled_to_size),
-}
-"""How many elements an operator adds up in all, and along which dimensions of its result both factors change."""
+        if noise or hasattr(x, _NOISE):
+            setattr(x, _NOISE, noise)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import math
+import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch._ops import HigherOrderOperator
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scsc_lab.analysis.count import BACKWARD
-from scsc_lab.counting import fvcore_rules, operators, products, shapes
+from scsc_lab.counting import fvcore_rules, names, operators, products, shapes, terms
 from scsc_lab.counting.layout import META, like
+from scsc_lab.counting.replacing import replaced
 from scsc_lab.counting.tensors import stored_bytes, tensors
 from scsc_lab.errors import InputError
 from scsc_lab.layers.operator import Operator
@@ -43,6 +46,7 @@ class _Place(threading.local):
         self.muted = False
         self.followed = False
         self.submitting = False
+        self.autograd_functions = 0
 
 
 class Tally:
@@ -71,22 +75,26 @@ class Tally:
         macs, activations = products.follow(func, kind, args, kwargs, out)
         if kind.is_view or (constant and kind.is_free and not macs):
             return
-        operator = place.label or _PRIMITIVES.get(kind.name, kind.name)
+        operator = place.label or names.PRIMITIVES.get(kind.name, kind.name)
         if kind.rule is not None:
             macs = _checked(kind.rule(*args, **kwargs, out=out), kind.name)
-            activations = _written(kind.name, args, out)
-            operator = _contraction_name(kind.name, place.label, args) or operator
+            activations = _written(kind.name, args, out) if macs else 0
+            operator = names.contraction_name(kind.name, place.label, args) or operator
         elif macs:
             operator = "multiply-sum"
         elif not kind.is_free:
             with self.lock:
                 self.unknown[kind.name] += 1
         listed, fvcore = fvcore_rules.fvcore_rule(kind.name, place.label, args, out, macs)
+        if any(x.is_complex() for x in tensors(out)):
+            macs *= operators.COMPLEX
         self.add(operator, listed, macs, activations, _moved((args, kwargs), out), fvcore)
 
     def add(self, operator: str, listed: str, macs: int, activations: int, moved: int, fvcore: int) -> None:
         """Add the cost of one operator to the innermost module."""
         place, module = self.place, self.place.modules[-1]
+        if place.autograd_functions:  # what they do is not in the graph that fvcore counts
+            listed, fvcore = "autograd function", 0
         if self.backward and (node := torch._C._current_autograd_node()) is not None:
             module, operator, listed, fvcore = *self._origin(node, operator), "", 0
         with self.lock:
@@ -114,6 +122,24 @@ class Tally:
         return module, (operator.removesuffix("_backward") if kept else label) + BACKWARD
 
 
+def run_inside(func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a higher-order operator (cond, scan, flex_attention, …) as the operators and functions inside it.
+
+    torch has a kernel that does so, which refuses to run while a mode watches.
+    """
+    kernel: Any = func.py_kernels[torch._C.DispatchKey.CompositeExplicitAutograd]
+    module = sys.modules[kernel.__module__]
+    if not hasattr(module, "_get_current_dispatch_mode"):
+        return kernel(*args, **kwargs)
+    with replaced(module, "_get_current_dispatch_mode", lambda: None):
+        return kernel(*args, **kwargs)
+
+
+def watching(mode: Any) -> contextlib.AbstractContextManager[Any]:
+    """Return a mode as what it is: its handler stands in a base that is none."""
+    return cast("contextlib.AbstractContextManager[Any]", mode)
+
+
 class _FunctionHandler:
     """Name what the network calls; an operator that knows its own cost is counted here, as one."""
 
@@ -124,9 +150,14 @@ class _FunctionHandler:
     ) -> Any:
         kwargs = kwargs or {}
         tally, place = self.tally, self.tally.place
+        if isinstance(func, HigherOrderOperator):
+            with watching(self):
+                return run_inside(func, args, kwargs)
         if place.label or func.__name__ == "__get__":
             return func(*args, **kwargs)
-        place.label, place.call = _spelled(func.__name__), next(tally.numbers)
+        place.label, place.call = names.spelled(func.__name__), next(tally.numbers)
+        if func is F.interpolate and "area" in (*args[3:4], kwargs.get("mode")):
+            place.label = f"adaptive_avg_pool{args[0].dim() - 2}d"
         place.muted = _counts_as_one(func, tally, args, kwargs)
         try:
             if place.muted and func is F.scaled_dot_product_attention:
@@ -165,6 +196,12 @@ class _DispatchHandler:
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if isinstance(func, HigherOrderOperator):
+            with watching(self):
+                return run_inside(func, args, kwargs)
+        if operators.is_composite(func):  # torch decomposes it above this place, but not in inference mode
+            with watching(self):
+                return func.decompose(*args, **kwargs)
         given, constant = list(tensors((args, kwargs))), False
         if not self.tally.on_meta:
             out = func(*args, **kwargs)
@@ -174,7 +211,9 @@ class _DispatchHandler:
             name, target = operators.kind(func).name, args[0] if args else None
             if name == "_to_copy":
                 kwargs = {key: value for key, value in kwargs.items() if key != "device"}
-            if not all(x.device == META for x in given):
+            if name == "_pack_padded_sequence":
+                args = (_on_meta(args[0]), *args[1:])  # the lengths are read
+            elif not all(x.device == META for x in given):
                 args, kwargs = _on_meta(args), _on_meta(kwargs)
             out = shapes.result(name, func, args, kwargs)
             if args and out is args[0] and out is not target:  # in place, on a constant
@@ -191,45 +230,11 @@ class Dispatch(_DispatchHandler, TorchDispatchMode):
     The handler stands in a base of its own because torch wraps one that is defined here, and so imports torch._dynamo.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self, tally: Tally) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch has not annotated it
         self.tally = tally
-
-
-_PRIMITIVES = {"addmm": "linear", "mm": "linear"}
-_REFLECTED = {"radd": "add", "iadd": "add", "rmul": "mul", "imul": "mul", "rsub": "sub", "isub": "sub"}
-_SPELLINGS = {**_REFLECTED, "rmatmul": "matmul", "truediv": "div", "rtruediv": "div", "itruediv": "div"} | {
-    "getitem": "index",
-    "setitem": "index_put",
-}
-
-
-def _spelled(name: str) -> str:
-    bare = name.strip("_")
-    return _SPELLINGS.get(bare, bare)
-
-
-def _contraction_name(name: str, label: str, args: tuple[Any, ...]) -> str:
-    """Return the name of an operator with a rule, where the torch function's own does not say enough."""
-    if name in operators.CONVOLUTIONS:
-        return _convolution_name(*args)
-    if name.startswith("convolution_backward"):
-        return _convolution_name(*args[1:10])
-    if name in operators.FUSED_ATTENTION:
-        return "scaled_dot_product_attention"
-    if label == "multi_head_attention_forward":
-        return "linear" if name in ("addmm", "mm") else "scaled_dot_product_attention"
-    return ""
-
-
-def _convolution_name(
-    x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, *rest: Any
-) -> str:
-    groups = rest[-1]
-    name = f"conv{'_transpose' if transposed else ''}{x.dim() - 2}d"
-    if groups > 1:
-        return f"{name} {'depthwise' if groups == x.shape[1] else 'grouped'}"
-    return f"{name} 1×1" if math.prod(weight.shape[2:]) == 1 else name
 
 
 def _qkv(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -276,7 +281,7 @@ def _on_meta(value: Any) -> Any:
         if value.device == META:
             return value
         stand_in = like(value)
-        products.carry(value, stand_in)
+        terms.carry(value, stand_in)
         return stand_in
     if isinstance(value, (list, tuple)):
         return type(value)(map(_on_meta, value))

@@ -95,7 +95,8 @@ def _same_type(x: Tensor, *others: Tensor | None) -> bool:
 
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> Any:
-    wanted, channels = rest[7], weight.shape[1] * rest[5] if rest[4] else weight.shape[0]
+    _, _, _, _, transposed, _, groups, wanted = rest
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
     gradients = (like(x), like(weight), new((channels,), x.dtype))
     return tuple(gradient if wish else None for gradient, wish in zip(gradients, wanted, strict=True))
 
@@ -276,6 +277,7 @@ RESULTS: dict[str, Callable[..., Any]] = {
     "max_pool2d_with_indices": _max_pool,
     "clone": _clone,
     "index": _index,
+    "_nested_tensor_from_mask_left_aligned": lambda *args: False,  # the values of a mask: without them, not nested
 }
 """Result of an operator by ATen name; ``NotImplemented`` where the case is torch's."""
 
@@ -283,7 +285,7 @@ RESULTS: dict[str, Callable[..., Any]] = {
 def result(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return the result of an operator whose tensors are all on the meta device."""
     known = RESULTS.get(name)
-    if known is not None:
+    if known is not None and "out" not in kwargs:
         out = known(*args, **kwargs)
         if out is not NotImplemented:
             return out

@@ -91,13 +91,13 @@ def using_threads(number: int) -> Iterator[None]:
 @contextlib.contextmanager
 def evaluating(model: nn.Module, *, training: bool = False) -> Iterator[None]:
     """Put a network in evaluation (or training) mode, and every module back into its own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
+    modes = [(module, module.training) for module in model.modules() if hasattr(module, "training")]  # not if frozen
     model.train(training)
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module, mode in modes:
+            module.training = mode
 
 
 def tensors(value: object) -> Iterator[Tensor]:

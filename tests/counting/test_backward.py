@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -54,10 +58,61 @@ def test_inputs_that_want_a_gradient_and_weights_that_want_none():
         count(layer, (1, 3, 8, 8), backward=True)
 
 
-@pytest.mark.parametrize(("transposed", "shape"), [(nn.ConvTranspose2d, (2, 4, 5, 5)), (nn.ConvTranspose1d, (2, 4, 5))])
-def test_transposed_convolutions(transposed, shape):
-    forward, step = steps(transposed(4, 6, 3, stride=2), shape)
-    assert step == 2 * forward
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_convolutions_of_every_kind(data):
+    dims, groups, transposed = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)), data.draw(st.booleans())
+    kinds = (
+        (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+        if transposed
+        else (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    )
+    inputs, outputs = (groups * data.draw(st.integers(1, 3)) for _ in range(2))
+    kernel, stride, dilation = (data.draw(st.integers(1, 3)) for _ in range(3))
+    options = {"output_padding": data.draw(st.integers(0, max(stride, dilation) - 1))} if transposed else {}
+    layer = kinds[dims - 1](
+        inputs,
+        outputs,
+        kernel,
+        stride,
+        padding=data.draw(st.integers(0, kernel // 2)),
+        dilation=dilation,
+        groups=groups,
+        bias=data.draw(st.booleans()),
+        **options,
+    )
+    shape = (data.draw(st.integers(1, 2)), inputs, *(data.draw(st.integers(5, 7)) for _ in range(dims)))
+    out = layer(torch.zeros(shape))
+    positions = math.prod(shape[2:] if transposed else out.shape[2:])
+    macs = shape[0] * positions * inputs * outputs // groups * kernel**dims
+    counted = count(layer, shape, backward=True)
+    assert (counted.macs, counted.status, counted.remark) == (2 * macs, "complete", "")
+    x = torch.zeros(shape, requires_grad=True)
+    assert count(layer, inputs=x, backward=True).macs == 3 * macs
+
+
+def test_masks_of_dropout_are_free():
+    def dropped(drop):
+        class Network(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv = nn.Conv2d(3, 4, 1)
+
+            def forward(self, x):
+                return drop(self.conv(x)).mean((2, 3))
+
+        return Network()
+
+    def drop_path(x):
+        return x * x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(0.9).div_(0.9)
+
+    def old_drop_path(x):
+        return x.div(0.9) * (0.9 + torch.rand(x.shape[0], 1, 1, 1, device=x.device)).floor_()
+
+    cost = 2 * 3 * 4 * 25
+    drops = (nn.Dropout(), nn.Dropout2d(0.3), nn.AlphaDropout(), nn.FeatureAlphaDropout(), drop_path, old_drop_path)
+    for drop in (*drops, lambda x: F.dropout(x, 0.1), lambda x: F.dropout(x.unsqueeze(0), 0.1, inplace=True)[0]):
+        assert count(dropped(drop), (2, 3, 5, 5), backward=True).macs == 2 * cost
 
 
 def test_attention_and_linear():

@@ -175,6 +175,47 @@ def test_matrix_products_that_broadcast_are_explained():
     assert cross_check(Products(), (2, 3, 6, 8), counted).verdict == "explained"
 
 
+class Squared(torch.autograd.Function):
+    """A product that no graph shows."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x @ x.transpose(-1, -2) + torch.einsum("bnc,bmc->bnm", x, x) + F.linear(x, x[0])
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "macs", "flops"),
+    [
+        (lambda x: F.interpolate(x, size=4, mode="area"), (1, 3, 6), 0, 0),
+        (lambda x: F.interpolate(x, (4, 3), mode="area"), (1, 3, 6, 6), 0, 108),
+        (lambda x: F.interpolate(x, None, 0.4, "area"), (1, 3, 6, 6), 0, 108),
+        (lambda x: F.interpolate(x, size=4, mode="area"), (1, 3, 6, 6, 6), 0, 0),
+        (lambda x: Squared.apply(x) + x @ x, (2, 3, 3), 4 * 54, 54),
+        (lambda x: F.grid_sample(x, torch.zeros(1, 2, 2, 2, 3), align_corners=False), (1, 3, 4, 4, 4), 0, 96),
+        (lambda x: (x.to(torch.cfloat) @ x.to(torch.cfloat)).abs(), (3, 3), 81, 27),
+    ],
+)
+def test_what_the_graph_hides_or_names_otherwise_is_explained(function, shape, macs, flops):
+    network = Function(function)
+    counted = count(network, shape)
+    check = cross_check(network, shape, counted)
+    assert (counted.macs, check.flops) == (macs, flops)
+    assert check.verdict == "explained", check.operators
+
+
 def test_a_wrong_count_is_found():
     model, shape = nn.Conv2d(3, 8, 3), (1, 3, 6, 6)
     right = count(model, shape)

@@ -1,0 +1,70 @@
+"""The one list of ATen operators that cost no multiply-accumulates."""
+
+from __future__ import annotations
+
+FREE = frozenset(
+    # move, copy, index
+    "cat stack clone copy _to_copy contiguous constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
+    "replication_pad1d replication_pad2d replication_pad3d roll flip rot90 repeat repeat_interleave index index_put "
+    "_index_put_impl index_select index_add index_copy index_fill gather scatter scatter_add scatter_reduce "
+    "masked_select masked_scatter masked_fill take put nonzero nonzero_static embedding embedding_renorm index_reduce "
+    "_unsafe_view _unsafe_index _reshape_alias _reshape_copy im2col col2im pixel_shuffle pixel_unshuffle "
+    "channel_shuffle native_channel_shuffle as_strided tril triu tril_indices triu_indices diag_embed unfold "
+    "unfold_copy _unsafe_masked_index expand_copy resize set unsafe_split unsafe_split_with_sizes complex polar "
+    "select_scatter slice_scatter diagonal_scatter as_strided_scatter _pack_padded_sequence to_padded_tensor trace "
+    "nested_to_padded_tensor _nested_tensor_from_mask _nested_tensor_from_mask_left_aligned _to_dense "
+    # allocate, draw
+    "empty empty_like empty_strided empty_permuted new_empty new_empty_strided new_zeros new_ones new_full zeros "
+    "zeros_like ones ones_like full full_like scalar_tensor arange linspace logspace eye rand rand_like randn "
+    "randn_like randint randint_like randperm normal uniform bernoulli exponential cauchy geometric log_normal "
+    "random poisson binomial multinomial _standard_gamma _sample_dirichlet _efficientzerotensor lift_fresh "
+    "lift_fresh_copy fill zero native_dropout dropout "
+    # normalise
+    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_with_update "
+    "_batch_norm_no_update batch_norm_update_stats cudnn_batch_norm miopen_batch_norm native_layer_norm "
+    "native_group_norm _fused_rms_norm rms_norm norm linalg_vector_norm _weight_norm_interface renorm "
+    # activate
+    "_softmax _log_softmax _safe_softmax relu relu6 leaky_relu elu celu selu gelu silu mish hardswish hardsigmoid "
+    "hardtanh softplus softshrink hardshrink threshold prelu _prelu_kernel rrelu rrelu_with_noise glu sigmoid tanh "
+    # pool and resample
+    "max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d "
+    "_adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d "
+    "upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_linear1d upsample_bilinear2d "
+    "upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa grid_sampler_2d "
+    "grid_sampler_3d affine_grid_generator max_unpool2d max_unpool3d fractional_max_pool2d fractional_max_pool3d "
+    "torchvision::roi_align torchvision::roi_pool torchvision::ps_roi_align torchvision::ps_roi_pool torchvision::nms "
+    # reduce, compare, order
+    "sum mean prod amax amin max min aminmax argmax argmin any all var std var_mean std_mean logsumexp median "
+    "nanmedian mode nansum topk sort argsort kthvalue unique_dim _unique2 unique_consecutive bincount histc "
+    "searchsorted bucketize floor_divide remainder fmod cumsum cumprod cummax cummin logcumsumexp equal is_same_size "
+    "_local_scalar_dense item isin one_hot count_nonzero sym_size sym_numel sym_stride sym_storage_offset "
+    # gradients under a name of their own
+    "_softmax_backward_data _log_softmax_backward_data embedding_dense_backward select_backward slice_backward "
+    "diagonal_backward value_selecting_reduction_backward _unsafe_masked_index_put_accumulate "
+    # losses
+    "nll_loss_forward nll_loss2d_forward nll_loss nll_loss2d mse_loss smooth_l1_loss huber_loss binary_cross_entropy "
+    "binary_cross_entropy_with_logits "
+    "soft_margin_loss multi_margin_loss multilabel_margin_loss_forward multilabel_margin_loss log_sigmoid_forward "
+    "log_sigmoid _ctc_loss dist "
+    # quantise
+    "quantize_per_tensor quantize_per_tensor_dynamic quantize_per_channel dequantize int_repr q_scale q_zero_point "
+    "q_per_channel_scales q_per_channel_zero_points q_per_channel_axis qscheme _empty_affine_quantized "
+    "_empty_per_channel_affine_quantized _make_per_tensor_quantized_tensor _make_per_channel_quantized_tensor "
+    "fake_quantize_per_tensor_affine_cachemask fake_quantize_per_channel_affine_cachemask "
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams _fake_quantize_learnable_per_tensor_affine "
+    "_fake_quantize_learnable_per_channel_affine _fused_moving_avg_obs_fq_helper quantized_max_pool1d "
+    "quantized_max_pool2d quantized_max_pool3d quantized_batch_norm quantized::add quantized::add_relu "
+    "quantized::add_scalar quantized::add_scalar_relu quantized::mul quantized::mul_relu quantized::mul_scalar "
+    "quantized::mul_scalar_relu quantized::cat quantized::cat_relu quantized::relu6 quantized::leaky_relu "
+    "quantized::elu quantized::celu quantized::prelu quantized::hardswish quantized::sigmoid quantized::tanh "
+    "quantized::softmax quantized::batch_norm quantized::batch_norm_relu quantized::batch_norm1d "
+    "quantized::batch_norm1d_relu quantized::batch_norm2d quantized::batch_norm2d_relu quantized::batch_norm3d "
+    "quantized::batch_norm3d_relu quantized::layer_norm quantized::group_norm quantized::instance_norm "
+    "quantized::embedding_byte quantized::embedding_4bit quantized_decomposed::quantize_per_tensor "
+    "quantized_decomposed::dequantize_per_tensor quantized_decomposed::quantize_per_channel "
+    "quantized_decomposed::dequantize_per_channel quantized_decomposed::choose_qparams "
+    # guards that torch leaves in a graph, and marks of the profiler
+    "profiler::_record_function_enter profiler::_record_function_enter_new profiler::_record_function_exit "
+    "_assert_async _assert_scalar _assert_tensor_metadata record_stream".split()
+)
+"""Operators that cost no multiply-accumulates, and so their gradients; beside views and what ATen tags as pointwise."""

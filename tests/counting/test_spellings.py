@@ -1,0 +1,275 @@
+"""One computation has one count in every spelling: products added to parts of a tensor, by random programs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from scsc_lab.counting.count import count
+
+ROWS, COLUMNS = 6, 4
+
+
+class Program(nn.Module):
+    """Products of parts of two inputs, added to an output by a function."""
+
+    def __init__(self, function, *parts, real=False):
+        super().__init__()
+        self.function, self.parts, self.real = function, parts, real
+
+    def forward(self, x, w):
+        if self.real:
+            float(x.sum())  # reading a value keeps it off the meta device
+        return self.function(x, w, *self.parts)
+
+
+def counted(function, *parts, real=False, backward=False):
+    result = count(Program(function, *parts, real=real), inputs=((ROWS, COLUMNS), (ROWS, COLUMNS)))
+    assert result.status == "complete"
+    assert result.device == ("cpu" if real else "meta")
+    return result.macs
+
+
+def zeros(x):
+    return torch.zeros(ROWS, COLUMNS, device=x.device)
+
+
+def padded(x, w, parts):
+    return sum(F.pad(x[a:b] * w[a:b], (0, 0, a, ROWS - b)) for a, b in parts)
+
+
+def joined(x, w, parts):
+    out = zeros(x)
+    for a, b in parts:
+        out = torch.cat([out[:a], out[a:b] + x[a:b] * w[a:b], out[b:]])
+    return out
+
+
+def stacked(x, w, parts):
+    return torch.stack([torch.cat([zeros(x)[:a], x[a:b] * w[a:b], zeros(x)[b:]]) for a, b in parts]).sum(0)
+
+
+def in_place(x, w, parts):
+    out = zeros(x)
+    for a, b in parts:
+        out[a:b] += x[a:b] * w[a:b]
+    return out
+
+
+def assigned(x, w, parts):
+    out = torch.empty_like(x).zero_()
+    for a, b in parts:
+        out[a:b] = x[a:b] * w[a:b] + out[a:b]
+    return out
+
+
+def transposed(x, w, parts):
+    out = x.new_zeros(COLUMNS, ROWS)
+    for a, b in parts:
+        out[:, a:b].add_((x[a:b] * w[a:b]).t())
+    return out.t()
+
+
+def added_products(x, w, parts):
+    out = zeros(x)
+    for a, b in parts:
+        out[a:b].addcmul_(x[a:b], w[a:b])
+    return out
+
+
+def by_row(x, w, parts):
+    out = zeros(x)
+    for a, b in parts:
+        for row in range(a, b):
+            out[row] += x[row] * w[row]
+    return out
+
+
+def views_before(x, w, parts):
+    out = zeros(x)
+    views = [out.view(-1)[a * COLUMNS : b * COLUMNS].view(b - a, COLUMNS) for a, b in parts]
+    for view, (a, b) in zip(views, parts, strict=True):
+        view.add_(x[a:b] * w[a:b])
+    return out
+
+
+def scattered(x, w, parts):
+    out = zeros(x)
+    for a, b in parts:
+        out = torch.slice_scatter(out, out[a:b] + x[a:b].mul(w[a:b]), 0, a, b)
+    return out
+
+
+def into_a_result(x, w, parts):
+    out = zeros(x)
+    for a, b in parts:
+        torch.add(out[a:b], x[a:b] * w[a:b], out=out[a:b])
+    return out
+
+
+def reversed_twice(x, w, parts):
+    out = zeros(x)
+    for a, b in parts:
+        part = F.pad((x[a:b] * w[a:b]).flip(0), (0, 0, ROWS - b, a)).flip(0)
+        out = out + part.clone().double().float().reshape(-1).view(ROWS, COLUMNS) * 2
+    return out
+
+
+SPELLINGS = [
+    padded,
+    joined,
+    stacked,
+    in_place,
+    assigned,
+    transposed,
+    added_products,
+    by_row,
+    views_before,
+    scattered,
+    into_a_result,
+    reversed_twice,
+]
+PARTS = st.lists(
+    st.tuples(st.integers(0, ROWS - 1), st.integers(1, ROWS)).map(lambda ab: (min(ab[0], ab[1] - 1), max(ab))),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(PARTS, st.booleans())
+def test_products_added_to_parts_cost_the_same_in_every_spelling(parts, real):
+    number = np.zeros(ROWS, int)
+    for a, b in parts:
+        number[a:b] += 1
+    macs = int(number[number > 1].sum()) * COLUMNS
+    assert {spelling.__name__: counted(spelling, parts, real=real) for spelling in SPELLINGS} == {
+        spelling.__name__: macs for spelling in SPELLINGS
+    }
+
+
+def indices(x, sizes):
+    return [torch.arange(size, device=x.device) for size in sizes]
+
+
+def put(x, w, sizes):
+    out = zeros(x)
+    for index in indices(x, sizes):
+        out[index] += x[: len(index)] * w[: len(index)]
+    return out
+
+
+def put_and_accumulated(x, w, sizes):
+    out = zeros(x)
+    for index in indices(x, sizes):
+        out.index_put_((index,), x[: len(index)] * w[: len(index)], accumulate=True)
+    return out
+
+
+def index_added(x, w, sizes):
+    out = zeros(x)
+    for index in indices(x, sizes):
+        out.index_add_(0, index, x[: len(index)] * w[: len(index)], alpha=2)
+    return out
+
+
+def scatter_added(x, w, sizes):
+    out = zeros(x)
+    for index in indices(x, sizes):
+        out = out.scatter_add(0, index[:, None].expand(-1, COLUMNS), x[: len(index)] * w[: len(index)])
+    return out
+
+
+def scatter_reduced(x, w, sizes):
+    out = zeros(x)
+    for index in indices(x, sizes):
+        places = index[:, None].expand(-1, COLUMNS)
+        out = out.scatter_reduce(0, places, x[: len(index)] * w[: len(index)], "sum")
+    return out
+
+
+def copied(x, w, sizes):
+    out = zeros(x)
+    for index in indices(x, sizes):
+        out = out.index_copy(0, index, out.index_select(0, index) + x[: len(index)] * w[: len(index)])
+    return out
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(1, ROWS), min_size=1, max_size=4), st.booleans())
+def test_indexed_additions_fill_up_what_has_least(sizes, real):
+    """Six rows take six products before any takes two: what an index is not known to repeat, it does not repeat."""
+    all_, more = divmod(sum(sizes), ROWS)
+    number = np.array([all_ + (row < more) for row in range(ROWS)])
+    macs = int(number[number > 1].sum()) * COLUMNS
+    spellings = [put, put_and_accumulated, index_added, scatter_added, scatter_reduced, copied]
+    assert {spelling.__name__: counted(spelling, sizes, real=real) for spelling in spellings} == {
+        spelling.__name__: macs for spelling in spellings
+    }
+
+
+def test_the_same_index_adds_to_the_same_rows():
+    def forward(x, w):
+        index, out = torch.arange(3, device=x.device), zeros(x)
+        out[index] += x[:3] * w[:3]
+        out[index] += x[3:] * w[3:]
+        return out.index_add(0, index, x[:3] * w[3:])
+
+    assert counted(forward) == counted(forward, real=True) == 3 * 3 * COLUMNS
+
+
+MASKED = {
+    "plain": lambda x, w: (x * w).sum(0),
+    "where": lambda x, w: torch.where(x > 0, x * w, 0.0).sum(0),
+    "filled": lambda x, w: (x * w).masked_fill(x > 0, 0.0).sum(0),
+    "filled in place": lambda x, w: (x * w).masked_fill_(x > 0, 0.0).sum(0),
+    "multiplied": lambda x, w: (x * w * (x > 0)).sum(0),
+    "multiplied by numbers": lambda x, w: (x * w * (x > 0).float()).sum(0),
+    "scaled": lambda x, w: ((x > 0).to(x.dtype) / 0.5 * (x * w)).sum(0),
+    "dropped": lambda x, w: F.dropout(x * w, 0.5, True).sum(0),
+    "drawn": lambda x, w: (x * w * torch.rand_like(x).add(0.5).floor()).sum(0),
+}
+
+
+@pytest.mark.parametrize("spelling", MASKED)
+def test_masks_are_free(spelling):
+    assert counted(MASKED[spelling]) == counted(MASKED[spelling], real=True) == ROWS * COLUMNS
+
+
+def test_a_mask_alone_is_no_factor_but_a_random_projection_is():
+    assert counted(lambda x, w: (x * (w > 0)).sum(0) + (x * (w > 0).float() / 0.3).mean(0)) == 0
+    assert counted(lambda x, w: (x * torch.bernoulli(w.sigmoid())).sum(0)) == 0
+    assert counted(lambda x, w: (x * torch.randn_like(x)).sum(0)) == ROWS * COLUMNS
+
+
+def experts(number, top):
+    def forward(x, w):
+        gates, out = (x @ w.t()).softmax(-1), zeros(x)
+        for expert in range(number):
+            rows = slice(None) if top > 1 else slice(expert, None, number)
+            out[rows] += gates[rows, :1] * (x[rows] @ w[:COLUMNS])
+        return out
+
+    return forward
+
+
+def test_a_mixture_of_experts_counts_its_experts():
+    router, expert = ROWS * ROWS * COLUMNS, ROWS * COLUMNS * COLUMNS
+    assert counted(experts(3, 1)) == router + expert
+    assert counted(experts(3, 2)) == router + 3 * expert + 3 * ROWS * COLUMNS
+
+
+def test_overlapping_patches_are_sums_where_they_overlap():
+    def folded(x, w):
+        return (
+            F.fold((x * w).reshape(1, 4, 6), (1, 7), (1, 2), stride=(1, 1))
+            if False
+            else F.fold((x * w).reshape(1, 4, 6)[:, :2], (1, 7), (1, 2))
+        )
+
+    assert counted(folded) == 10  # of seven places the five inner ones add two
