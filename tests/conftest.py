@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="scsc-lab-tests-")  # no test reads or fills the user's cache
 torch.set_num_threads(1)  # small tensors gain nothing from more, and on a busy machine threads wait for each other
 
 settings.register_profile("steady", derandomize=True)  # the same examples every time; "default" draws new ones

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from scsc_lab.errors import InputError
 
@@ -67,8 +68,8 @@ class Roc:
         Raises:
             InputError: if the impostor pairs cannot resolve that rate: fewer than 10 of them would be accepted.
         """
-        if not 0 < far < 1 or far * self.impostors < IMPOSTORS_NEEDED:
-            least = IMPOSTORS_NEEDED / self.impostors
+        least = IMPOSTORS_NEEDED / self.impostors
+        if not least <= far < 1:
             raise InputError(
                 f"a FAR of {far:g} needs more than {self.impostors} impostor pairs: from {least:.2g} up here"
             )
@@ -134,60 +135,83 @@ def read_pairs(path: Path, index_of: Mapping[tuple[str, int], int]) -> Pairs:
 
 
 def scores(embeddings: npt.NDArray[np.float32], pairs: Pairs) -> Floats:
-    """Return the cosine of each pair's embeddings, ``(images, length)``."""
-    units = embeddings.astype(np.float64)
+    """Return the cosine of each pair's embeddings, ``(images, …)``, which are flattened."""
+    units = embeddings.reshape(len(embeddings), -1).astype(np.float64)
     units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), 1e-12)
-    found: Floats = np.einsum("ij,ij->i", units[pairs.first], units[pairs.second])
-    return found
+    cosines: Floats = np.einsum("ij,ij->i", units[pairs.first], units[pairs.second])
+    return cosines
 
 
-def accuracy(found: Floats, pairs: Pairs) -> float:
+def accuracy(scores: Floats, pairs: Pairs) -> float:
     """Return the mean accuracy over the folds, in percent, each at the threshold that is best on the others."""
-    shares = []
-    for fold in np.unique(pairs.fold):
-        here = pairs.fold == fold
-        threshold = _best_threshold(found[~here], pairs.same[~here])
-        shares.append(float(np.mean((found[here] >= threshold) == pairs.same[here])))
-    return 100 * float(np.mean(shares))
+    right = _right(scores, pairs)
+    return 100 * float(np.mean([right[pairs.fold == fold].mean() for fold in np.unique(pairs.fold)]))
 
 
-def roc(found: Floats, same: Bools) -> Roc:
+def roc(scores: Floats, same: Bools) -> Roc:
     """Return the rates at every threshold; equal scores are accepted together."""
-    order = np.argsort(-found, kind="stable")
-    last = np.append(np.diff(found[order]) != 0, True)
-    accepted_same, accepted = np.cumsum(same[order])[last], (np.flatnonzero(last) + 1)
-    genuine, impostors = int(same.sum()), int((~same).sum())
-    tar = np.concatenate(([0.0], accepted_same / genuine))
-    far = np.concatenate(([0.0], (accepted - accepted_same) / impostors))
-    return Roc(far, tar, impostors)
+    _, genuine, impostors = _accepted(scores, same)
+    return Roc(impostors / impostors[-1], genuine / genuine[-1], int(impostors[-1]))
 
 
-def interval(
-    found: Floats, pairs: Pairs, identities: npt.NDArray[np.int64], *, resamples: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """Return a 95 % bootstrap interval of the accuracy at the best threshold, in percent, over identities.
+def interval(scores: Floats, pairs: Pairs, identities: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Return the 95 % interval of :func:`accuracy`, in percent, over test identities.
 
-    Pairs of one identity are not independent, so identities are resampled: a pair counts as often as both of its
-    identities were drawn (for a genuine pair: as its one was).
+    Pairs that share an identity are dependent. Their covariances are summed (the variance of dyadic data: Aronow, Samii
+    and Assenova, Political Analysis 23, 2015), and Wilson's interval is taken at the number of independent pairs with
+    that variance. If all pairs are judged alike, that number is the number of identities.
     """
+    right = _right(scores, pairs)
+    share, count = float(right.mean()), len(np.unique(identities))
+    variance = _variance_of_mean(right - share, pairs, identities)
+    independent = share * (1 - share) / variance if variance > 0 else float(count)
+    quantile = float(stats.t.ppf(0.975, count - 1))
+    weight = quantile**2 / independent
+    centre = (share + weight / 2) / (1 + weight)
+    half = quantile / (1 + weight) * float(np.sqrt(share * (1 - share) / independent + weight / independent / 4))
+    return 100 * (centre - half), 100 * (centre + half)
+
+
+def _variance_of_mean(errors: Floats, pairs: Pairs, identities: npt.NDArray[np.int64]) -> float:
+    """Return the variance of the mean of errors of pairs, summed over all pairs of pairs that share an identity."""
     names, index = np.unique(identities, return_inverse=True)
-    one, two = index[pairs.first], index[pairs.second]
-    right = ((found >= _best_threshold(found, pairs.same)) == pairs.same).astype(np.float64)
-    random = np.random.default_rng(seed)
-    shares = []
-    for _ in range(resamples):
-        drawn = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))
-        weight = np.where(pairs.same, drawn[one], drawn[one] * drawn[two])
-        if weight.sum():
-            shares.append(100 * float((weight * right).sum() / weight.sum()))
-    low, high = np.percentile(shares, (2.5, 97.5))
-    return float(low), float(high)
+    first, second = index[pairs.first], index[pairs.second]
+    crossing = first != second
+    by_identity = np.bincount(first, errors, len(names)) + np.bincount(second[crossing], errors[crossing], len(names))
+    low, high = np.minimum(first, second)[crossing], np.maximum(first, second)[crossing]
+    by_both = np.bincount(low * len(names) + high, errors[crossing])  # counted for either identity above
+    total = float((by_identity**2).sum() - (by_both**2).sum())
+    return max(total, 0.0) / len(errors) ** 2 * len(names) / (len(names) - 2)
 
 
-def _best_threshold(found: Floats, same: Bools) -> float:
-    """Return the threshold that gets most pairs right, halfway to the next score below it."""
-    order = np.argsort(-found, kind="stable")
-    ordered, kinds = found[order], same[order]
-    right = np.cumsum(kinds) + (~kinds).sum() - np.cumsum(~kinds)
-    best = int(np.argmax(right))
-    return float(ordered[best] if best + 1 == len(ordered) else (ordered[best] + ordered[best + 1]) / 2)
+def _right(scores: Floats, pairs: Pairs) -> Floats:
+    """Return 1 for each pair judged rightly at the threshold that is best on the other folds, else 0."""
+    right = np.empty(len(scores))
+    for fold in np.unique(pairs.fold):
+        inside = pairs.fold == fold
+        threshold = best_threshold(scores[~inside], pairs.same[~inside])
+        right[inside] = (scores[inside] >= threshold) == pairs.same[inside]
+    return right
+
+
+def best_threshold(scores: Floats, same: Bools) -> float:
+    """Return the threshold that judges most pairs rightly, a score from it up being accepted.
+
+    It is halfway between two neighbouring scores, or infinite if it is best to reject all pairs. Of equally good ones,
+    the strictest.
+    """
+    thresholds, genuine, impostors = _accepted(scores, same)
+    best = int(np.argmax(genuine - impostors))
+    if best in (0, len(thresholds) - 1):
+        return float(thresholds[best])
+    middle = float((thresholds[best] + thresholds[best + 1]) / 2)
+    return middle if middle > thresholds[best + 1] else float(thresholds[best])  # no number may lie between
+
+
+def _accepted(scores: Floats, same: Bools) -> tuple[Floats, Floats, Floats]:
+    """Return every threshold, from infinity down, and the genuine and impostor pairs that it accepts."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # of each group of equal scores
+    thresholds = np.append(np.inf, scores[order][last])
+    genuine, impostors = (np.append(0.0, np.cumsum(kind[order])[last]) for kind in (same, ~same))
+    return thresholds, genuine, impostors

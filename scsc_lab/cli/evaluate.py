@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +17,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
+from scsc_lab.report.render import csv
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Request
 from scsc_lab.store import check_writable, write
@@ -60,8 +59,7 @@ def evaluate(
     given = {
         "data": data,
         "task": task,
-        "train_images": "2",  # of the training split nothing is used
-        "batch_size": str(options.whole("--batch-size", batch_size)),
+        "train_images": "1",  # nothing of the training split is used
         "test_images": None if test_images is None else str(options.whole("--test-images", test_images)),
         "split": None if split is None else str(options.share("--split", split)),
         "skip_unreadable": str(skip_unreadable).lower(),
@@ -73,7 +71,7 @@ def evaluate(
         seeds=1,
         options=tuple((key, value) for key, value in given.items() if value is not None),
     )
-    rate = options.number("--far", far, 1)
+    rate, batch = options.number("--far", far, 1), options.whole("--batch-size", batch_size)
     formats.choose(format, output)
     if plot:
         style.check(plot)
@@ -94,17 +92,22 @@ def evaluate(
             settings,
             baseline=position(baseline, found),
             far=rate,
+            batch=batch,
             tell=lambda what: told(what, 0, len(found)) if told else None,
         )
     notes = [*evaluated.notes, *network_notes]
     formats.emit(_table(evaluated.rows, notes), run_info(request.device, request.seed), format, output)
     if predictions:
-        write(predictions, _as_csv(evaluated.predictions))
+        write(predictions, csv.of_rows(evaluated.predictions))
     if plot and evaluated.curves:
         from scsc_lab.report.figures import roc
 
-        curves = [(curve.far.tolist(), curve.tar.tolist()) for curve in evaluated.curves]
-        style.save(roc.draw([str(network) for network in found], curves), plot)
+        curves = {
+            str(network): (curve.far.tolist(), curve.tar.tolist())
+            for network, curve in zip(found, evaluated.curves, strict=True)
+            if curve is not None
+        }
+        style.save(roc.draw(curves), plot)
         typer.echo(f"figure: {plot}", err=True)
 
 
@@ -120,23 +123,16 @@ def _table(rows: Sequence[Row], notes: Sequence[str]) -> Table:
         Column(("accuracy", "accuracy_low", "accuracy_high"), "accuracy (%)", _interval),
         Column("equal_error_rate", "EER (%)", units.decimal),
         Column("tar_at_far", f"TAR (%) at FAR {far}", units.decimal),
+        *([Column("not_finite", "not finite", units.integer)] if any(row["not_finite"] for row in rows) else []),
         Column("only_baseline_right", "only baseline right", units.integer),
         Column("only_this_right", "only this right", units.integer),
         Column("mcnemar_p", "p, McNemar", units.probability),
     )
     said = ["Intervals hold 95 %, over these test images; other runs of the training would vary more."]
     if far:
-        said = ["Ten-fold accuracy; its 95% interval resamples identities, not pairs."]
+        said = ["Ten-fold accuracy; its 95% interval is over test identities: pairs that share one are dependent."]
     return Table(tables.filled(columns, rows), tuple(rows), notes=(*said, *notes))
 
 
 def _interval(values: tuple[float | None, ...]) -> str:
     return units.with_interval(values, units.decimal)
-
-
-def _as_csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [])
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -269,7 +269,8 @@ def number(option: str, text: str, largest: float = 1e6) -> float:
     Raises:
         InputError: if it is not one.
     """
-    if not re.fullmatch(r"\d{1,12}(\.\d{0,12})?|\.\d{1,12}", text.strip()) or float(text) > largest:
+    plain = re.fullmatch(r"(\d{1,12}(\.\d{0,12})?|\.\d{1,12})([eE][+-]?\d{1,3})?", text.strip())
+    if not plain or float(text) > largest:
         raise InputError(f"{option} {text!r}: a number from 0 to {largest:g}")
     return float(text)
 

@@ -155,6 +155,10 @@ def notes(rows: Sequence[Row]) -> list[str]:
         f"Accuracy: {'; '.join(said)}; {range_}, the last epoch of each, the mean over them; differences over pairs of "
         "one seed, with their 95% t interval; as by `scsc-lab train`."
     ]
+    notes_on_data = {
+        f"{run['data']}: {note}." for row in trained for run in row["runs"] for note in run.get("data_notes", ())
+    }
+    found += sorted(notes_on_data)
     if any(row.get("accuracy_status") for row in trained):
         found.append("ACCURACY CUT SHORT: runs are missing.")
     for row in trained:

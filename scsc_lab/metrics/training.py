@@ -75,9 +75,10 @@ def run(network: Network, settings: Training, seed: int, tell: Tell) -> Row:
     found = count(module.cpu(), (1, *row.pop("input")))
     first = next((cell.macs for cell in found.cells if cell.macs), 0)
     images = len(trained.curve) * (row["train_images"] // row["batch_size"]) * row["batch_size"]
+    record = row.pop("trained_on")
     if settings.weights and trained.status == "complete":
         row["weights_file"] = name
-        save(module, Path(settings.weights) / name)
+        save(module, Path(settings.weights) / name, record)
     return {**row, "train_macs": images * (3 * found.macs - first), "device": str(device), "versions": versions()}
 
 
@@ -157,13 +158,20 @@ def own_input(network: Network) -> Input:
     )
 
 
-def save(module: nn.Module, path: Path) -> None:
-    """Write a network's weights, whole or not at all, to ``.safetensors`` or ``.pth``, as ``--weights`` takes them."""
+def save(module: nn.Module, path: Path, trained_on: str) -> None:
+    """Write a network's weights, whole or not at all, to ``.safetensors`` or ``.pth``, as ``--weights`` takes them.
+
+    Args:
+        module: the network.
+        path: the file.
+        trained_on: the record of :mod:`scsc_lab.training.data.trained_on` that goes with the weights.
+    """
     import io
 
     import torch
 
     from scsc_lab import store
+    from scsc_lab.training.data import trained_on as records
 
     state = {key: value.contiguous() for key, value in module.state_dict().items()}
     if path.suffix == ".safetensors":
@@ -171,8 +179,9 @@ def save(module: nn.Module, path: Path) -> None:
             from safetensors.torch import save as serialised
         except ImportError:
             raise InputError("writing .safetensors needs safetensors: pip install 'scsc-lab[safetensors]'") from None
-        store.write(path, serialised(state))
+        store.write(path, serialised(state, {records.KEY: trained_on}))
         return
+    records.write_beside(path, trained_on)
     buffer = io.BytesIO()
     torch.save(state, buffer)
     store.write(path, buffer.getvalue())

@@ -9,18 +9,12 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scsc_lab import image_files
 from scsc_lab.errors import InputError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Files that are taken for images."""
 
 SYNTHETIC = "synthetic 1/f images"
 _CROP = 0.875
@@ -109,10 +103,10 @@ def from_folder(
 ) -> Images:
     """Return images drawn from a folder, evenly from its subfolders, prepared as for evaluation.
 
-    The centre is cut out and resized: as if the shorter side were resized to 1/0.875 of the input's, then cut.
+    As if the shorter side were resized to 1/0.875 of the input's, then the centre cropped.
 
     Args:
-        folder: where to look, in all depths.
+        folder: the folder; see :func:`scsc_lab.image_files.list_images` for the files that count.
         count: number of images wanted; fewer where the folder has fewer.
         resolution: height and width, in pixels.
         mean: mean of each channel, for pixels from 0 to 1; 1, 3 or 4 channels.
@@ -124,33 +118,36 @@ def from_folder(
     """
     if len(mean) not in _MODES:
         raise InputError(f"--images: the network takes {len(mean)} channels; files hold 1, 3 or 4")
-    found: list[NDArray[np.float32]] = []
-    skipped = 0
-    for path in _drawn(folder, seed):
-        if len(found) == count:
+    listing = _list_images(folder)
+    pictures: list[NDArray[np.float32]] = []
+    skipped = sum(count for reason, count in listing.left_out.items() if reason != "hidden")
+    for path in _in_drawn_order(listing.images, seed):
+        if len(pictures) == count:
             break
-        picture = _read(path, resolution, _MODES[len(mean)]) if path.suffix.lower() in SUFFIXES else None
-        if picture is None:
+        try:
+            pictures.append(_read(path, resolution, _MODES[len(mean)]))
+        except image_files.UnreadableError:
             skipped += 1
-        else:
-            found.append(picture)
-    if not found:
-        raise InputError(f"no images in {folder}: {', '.join(SUFFIXES)}")
-    pixels = np.stack(found)
+    if not pictures:
+        raise InputError(f"no images in {folder}: {', '.join(image_files.SUFFIXES)}")
+    pixels = np.stack(pictures)
     return Images(_normalised(pixels, mean, std), f"images of {folder.name or folder}", skipped, _codes(pixels))
 
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def _drawn(folder: Path, seed: int) -> list[Path]:
-    """Return the files of a folder in a drawn order in which its subfolders take turns."""
+def _list_images(folder: Path) -> image_files.Listing:
     if not folder.is_dir():
         raise InputError(f"no folder {str(folder)!r}")
+    return image_files.list_images(folder)
+
+
+def _in_drawn_order(paths: Sequence[Path], seed: int) -> list[Path]:
+    """Return files in a drawn order in which their folders take turns."""
     groups: dict[Path, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            groups.setdefault(path.parent, []).append(path)
+    for path in paths:
+        groups.setdefault(path.parent, []).append(path)
     generator = np.random.default_rng(seed)
     shuffled = [[files[i] for i in generator.permutation(len(files))] for files in groups.values()]
     shuffled = [shuffled[i] for i in generator.permutation(len(shuffled))]
@@ -158,46 +155,13 @@ def _drawn(folder: Path, seed: int) -> list[Path]:
     return [files[turn] for turn in range(longest) for files in shuffled if turn < len(files)]
 
 
-def _read(path: Path, resolution: tuple[int, int], mode: str) -> NDArray[np.float32] | None:
-    """Return an image, ``(C, H, W)`` from 0 to 1, or ``None`` for a file that is none.
-
-    Raises:
-        InputError: if its pixels have no known range, as floating-point numbers.
-    """
+def _read(path: Path, resolution: tuple[int, int], mode: str) -> NDArray[np.float32]:
+    """Return the centre of an image at the size of the input, ``(C, H, W)`` from 0 to 1."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as file:
-            picture = _prepared(_of_8_bits(file, path).convert(mode), resolution)
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what broken files make pillow raise
-        return None
-    values = np.asarray(picture, dtype=np.float32) / 255.0
+    picture = image_files.decode(path, mode)
+    values = np.asarray(image_files.centre(picture, resolution, _CROP, Image.Resampling.BICUBIC), np.float32) / 255.0
     return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
-
-
-def _of_8_bits(picture: Image, path: Path) -> Image:
-    """Return an image whose pixels go to 255: those of 16 bits are scaled, which pillow's own conversion cuts off."""
-    from PIL import Image
-
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
-        return Image.fromarray(np.rint(np.asarray(picture, dtype=np.float32) / 257.0).astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        kind = {"I": "integers of 32 bits", "F": "floating-point numbers"}[picture.mode]
-        raise InputError(f"{path} holds {kind}, whose black and white nobody knows: save it with 8 or 16 bits")
-    return picture
-
-
-def _prepared(picture: Image, resolution: tuple[int, int]) -> Image:
-    """Return the middle of an image at the size of the input; what is cut off is never resized."""
-    from PIL import Image
-
-    height, width = resolution
-    scale = max(height / picture.height, width / picture.width) / _CROP
-    left, top = (picture.width - width / scale) / 2, (picture.height - height / scale) / 2
-    box = (left, top, left + width / scale, top + height / scale)
-    return picture.resize((width, height), Image.Resampling.BICUBIC, box)
 
 
 def _codes(pixels: NDArray[np.float32]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random as python_random
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
+from scsc_lab import image_files
 from scsc_lab.errors import InputError
 from scsc_lab.training.data import Image
 from scsc_lab.training.recipes import Recipe
@@ -35,15 +37,10 @@ class Preparation:
 
 def centred(image: Image, preparation: Preparation) -> Image:
     """Return an image, ``(C, H, W)``, resized and cropped at its centre to the input's size, for evaluation."""
-    height, width = preparation.size
-    if image.shape[1:] == (height, width):
+    if image.shape[1:] == tuple(preparation.size):
         return image
-    share = preparation.crop_share
-    scale = max(height / image.shape[1], width / image.shape[2]) / share
-    sides = (max(round(image.shape[2] * scale), width), max(round(image.shape[1] * scale), height))
-    resized = _array(_picture(image).resize(sides, Pillow.Resampling[preparation.interpolation.upper()]))
-    top, left = (resized.shape[1] - height) // 2, (resized.shape[2] - width) // 2
-    return resized[:, top : top + height, left : left + width]
+    resampling = Pillow.Resampling[preparation.interpolation.upper()]
+    return _array(image_files.centre(_picture(image), preparation.size, preparation.crop_share, resampling))
 
 
 def augment(image: Image, recipe: Recipe, preparation: Preparation, random: np.random.Generator) -> Image:
@@ -65,16 +62,29 @@ def augment(image: Image, recipe: Recipe, preparation: Preparation, random: np.r
 
 
 def _resized_crop(image: Image, size: tuple[int, int], random: np.random.Generator) -> Image:
-    height, width = image.shape[1:]
+    """Return a random part of an image, resized."""
+    left, top, width, height = draw_crop(image.shape[1], image.shape[2], random)
+    box = (left, top, left + width, top + height)
+    return _array(_picture(image).resize(size[::-1], Pillow.Resampling.BICUBIC, box=box))
+
+
+def draw_crop(height: int, width: int, random: np.random.Generator) -> tuple[int, int, int, int]:
+    """Return left, top, width and height of a crop, as ``RandomResizedCrop`` of ``torchvision.transforms.v2`` draws it.
+
+    8 to 100 % of the area at a ratio of 3:4 to 4:3. If ten draws do not fit into the image: the largest part at its
+    centre whose ratio is within the bounds.
+    """
+    least, most = 3 / 4, 4 / 3
     for _ in range(10):
         area = height * width * random.uniform(0.08, 1.0)
-        ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
-        w, h = round(float(np.sqrt(area * ratio))), round(float(np.sqrt(area / ratio)))
+        ratio = math.exp(random.uniform(math.log(least), math.log(most)))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             top, left = int(random.integers(height - h + 1)), int(random.integers(width - w + 1))
-            box = (left, top, left + w, top + h)
-            return _array(_picture(image).resize(size[::-1], Pillow.Resampling.BICUBIC, box=box))
-    return _array(_picture(image).resize(size[::-1], Pillow.Resampling.BICUBIC))
+            return left, top, w, h
+    w = min(width, max(round(height * most), 1))
+    h = min(height, max(round(width / least), 1))
+    return (width - w) // 2, (height - h) // 2, w, h
 
 
 def _randaugmented(image: Image, policy: str, random: np.random.Generator) -> Image:

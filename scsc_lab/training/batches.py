@@ -41,6 +41,7 @@ class Batches:
         seed: seed of the run.
         workers: processes that read and augment images; 0: this one.
         shard: which part of every batch.
+        test_size: images of a batch of the test; 0: as in training.
     """
 
     data: Data
@@ -49,6 +50,7 @@ class Batches:
     seed: int
     workers: int = 0
     shard: Shard = WHOLE
+    test_size: int = 0
 
     def check(self) -> None:
         """Raise InputError if there is nothing to train or to be judged on, or a batch that processes cannot share."""
@@ -59,8 +61,14 @@ class Batches:
             )
         if not len(self.data.test.labels):
             raise InputError("there are no test images that can be read")
-        if self.recipe.batch_size % self.shard.world:
-            raise InputError(f"--batch-size {self.recipe.batch_size} cannot be shared by {self.shard.world} processes")
+        images, processes = self.recipe.batch_size, self.shard.world
+        if images % processes:
+            raise InputError(f"--batch-size {images} cannot be shared by {processes} processes")
+        if (self.recipe.mixup or self.recipe.cutmix) and images // processes % 2:
+            each = f" in each of {processes} processes" if processes > 1 else ""
+            raise InputError(
+                f"mixup and cutmix mix images in pairs: --batch-size {images} must give an even number{each}"
+            )
 
     @property
     def steps(self) -> int:
@@ -76,7 +84,7 @@ class Batches:
 
     def test(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images and labels of the test split, in its order; every process sees all of them."""
-        count, size = len(self.data.test.labels), self.recipe.batch_size
+        count, size = len(self.data.test.labels), self.test_size or self.recipe.batch_size
         steps = np.array_split(np.arange(count), math.ceil(count / size))
         return self._loaded(_Prepared(self, self.data.test, None), steps)
 

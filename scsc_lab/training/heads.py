@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from scsc_lab.errors import InputError
+from scsc_lab.training.objectives import as_tensor
 
 
 def fitted(network: nn.Module, outputs: int, size: tuple[int, int], channels: int = 3) -> str:
@@ -25,8 +26,8 @@ def fitted(network: nn.Module, outputs: int, size: tuple[int, int], channels: in
     Raises:
         InputError: if the network's output cannot be made ``(N, outputs)``.
     """
-    found = shape(network, size, channels)
-    if found == (outputs,):
+    before = shape(network, size, channels)
+    if before == (outputs,):
         return ""
     reset: Any = getattr(network, "reset_classifier", None)
     if callable(reset):
@@ -34,21 +35,27 @@ def fitted(network: nn.Module, outputs: int, size: tuple[int, int], channels: in
     else:
         _replace_last(network, outputs)
     if shape(network, size, channels) != (outputs,):
-        given = "×".join(map(str, found))
-        raise InputError(f"the head gives {given}, not the {outputs} outputs that are needed, and cannot be replaced")
-    return f"its head of {'×'.join(map(str, found))} outputs was replaced by a new one of {outputs}"
+        raise InputError(
+            f"the head gives {'×'.join(map(str, before)) or 'one number'}, not the {outputs} outputs that are needed, "
+            "and cannot be replaced"
+        )
+    return f"its head of {'×'.join(map(str, before)) or 'no'} outputs was replaced by a new one of {outputs}"
 
 
 def shape(network: nn.Module, size: tuple[int, int], channels: int) -> tuple[int, ...]:
-    """Return the shape of the network's output for one image, without the batch."""
+    """Return the shape of the network's output for one image in evaluation, without the batch.
+
+    Raises:
+        InputError: if the output is not one tensor with one entry per image.
+    """
     training = network.training
-    device = next(network.parameters()).device
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with torch.no_grad():
-        found = network.eval()(torch.zeros(1, channels, *size, device=device))
+        output = as_tensor(network.eval()(torch.zeros(1, channels, *size, device=device)))
     network.train(training)
-    if not isinstance(found, torch.Tensor):
-        raise InputError(f"the network returns a {type(found).__name__}, not one tensor of outputs")
-    return tuple(found.shape[1:])
+    if output.shape[:1] != (1,):
+        raise InputError(f"the network returns a tensor of shape {tuple(output.shape)} for one image")
+    return tuple(output.shape[1:])
 
 
 def _replace_last(network: nn.Module, outputs: int) -> None:

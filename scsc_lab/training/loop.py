@@ -39,7 +39,7 @@ class Epoch:
 
     epoch: int
     loss: float
-    accuracy: dict[str, float]
+    accuracy: dict[str, float | None]
     seconds: float
     waiting: float
 
@@ -66,8 +66,8 @@ class Trained:
         return sum(epoch.seconds for epoch in self.curve)
 
 
-Judge = Callable[[npt.NDArray[np.float32]], dict[str, float]]
-"""Returns accuracies in percent, by name, from the outputs for every test image in order."""
+Judge = Callable[[npt.NDArray[np.float32]], dict[str, float | None]]
+"""Returns accuracies in percent, by name, from the outputs for every test image in order; None if any is not finite."""
 
 Report = Callable[[int, int, float, float, float], None]
 """Called after a step: its number from the start, the run's steps, its loss, images a second, share of time waiting."""
@@ -146,7 +146,7 @@ def train(
         seconds = time.perf_counter() - started
         share = waited / training_time
         run.curve.append(Epoch(epoch + 1, total / batches.steps, judge(run.outputs), seconds, share))
-        if not all(torch.isfinite(tensor).all() for tensor in network.parameters()):
+        if not np.isfinite(run.outputs).all() or not all(torch.isfinite(p).all() for p in network.parameters()):
             run.status = "diverged"
         if checkpoint is not None and batches.shard.rank == 0:
             _save(checkpoint, network, objective, optimizer if epoch + 1 < recipe.epochs else None, run)

@@ -9,6 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scsc_lab.errors import InputError
+
+
+def as_tensor(output: object) -> Tensor:
+    """Return a network's output if it is one tensor.
+
+    Raises:
+        InputError: if it is anything else: several heads, for example, that some networks have only in training.
+    """
+    if not isinstance(output, Tensor):
+        raise InputError(f"the network returns a {type(output).__name__}, not one tensor of outputs")
+    return output
+
 
 class SummedCrossEntropy(nn.Module):
     """The sum of the tasks' cross-entropies.
@@ -25,7 +38,7 @@ class SummedCrossEntropy(nn.Module):
 
     def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss over the images, from ``(N, Σ classes)`` outputs and ``(N, tasks)`` labels."""
-        parts = outputs.float().split(self.classes, dim=1)
+        parts = as_tensor(outputs).float().split(self.classes, dim=1)
         losses = [
             F.cross_entropy(part, labels[:, task], label_smoothing=self.label_smoothing)
             for task, part in enumerate(parts)
@@ -64,12 +77,13 @@ class MarginLoss(nn.Module):
         self.scale = scale
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss from ``(N, length)`` embeddings and ``(N, 1)`` identities."""
-        own = labels[:, :1]
+        """Return the mean loss from ``(N, …)`` embeddings, which are flattened, and ``(N, 1)`` identities."""
+        identities = labels[:, :1]
+        embeddings = as_tensor(embeddings).flatten(1)
         with torch.autocast(embeddings.device.type, enabled=False):
             cosines = F.normalize(embeddings.float()) @ F.normalize(self.weight.float()).t()
-            targets = self._with_margin(cosines.gather(1, own).clamp(-1 + 1e-7, 1 - 1e-7))
-            return F.cross_entropy(self.scale * cosines.scatter(1, own, targets), own[:, 0])
+            targets = self._with_margin(cosines.gather(1, identities).clamp(-1 + 1e-7, 1 - 1e-7))
+            return F.cross_entropy(self.scale * cosines.scatter(1, identities, targets), identities[:, 0])
 
     def _with_margin(self, cosine: Tensor) -> Tensor:
         if self.kind == "cosface":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from scsc_lab.records import Row
 from scsc_lab.training.augmentation import Preparation
 from scsc_lab.training.batches import WHOLE, Batches, Shard
 from scsc_lab.training.data import Data, registry
+from scsc_lab.training.data.trained_on import TrainedOn
 from scsc_lab.training.draws import Purpose, torch_seed
-from scsc_lab.training.heads import fitted
+from scsc_lab.training.heads import fitted, shape
 from scsc_lab.training.loop import Report, Trained, train
 from scsc_lab.training.plan import Input, Plan
 from scsc_lab.training.tasks import Goal, goal
@@ -58,7 +60,7 @@ def run(
     Returns:
         The run, the trained network in evaluation mode, and its row: ``data, recipe, task, seed, epochs, batch_size,
         train_images, test_images, accuracy`` and the other accuracies in percent (of the last epoch), ``curve, seconds,
-        images_per_second, waiting, status, head``. A diverged run's accuracies are ``None``.
+        images_per_second, waiting, status, head, data_notes, trained_on``. A diverged run's accuracies are ``None``.
 
     Raises:
         InputError: if data, recipe and network do not go together; nothing is trained then.
@@ -97,6 +99,8 @@ def run(
         "status": trained.status,
         "head": head,
         "input": [channels, *batches.preparation.size],
+        "data_notes": list(batches.data.notes),
+        "trained_on": TrainedOn.of(batches.data, plan.split, seed).text(),
     }
     return trained, network, row
 
@@ -105,8 +109,10 @@ def first(make: Callable[[], nn.Module], batches: Batches, chosen: Goal, seed: i
     """Return the network of a run as it is before training, and what became of its head; see :func:`run`."""
     torch.manual_seed(torch_seed(seed, Purpose.NETWORK))
     network = make()
-    shape = batches.preparation
-    return network, fitted(network, chosen.outputs, shape.size, len(shape.mean)) if chosen.outputs else ""
+    preparation = batches.preparation
+    if not chosen.outputs:
+        return network, ""
+    return network, fitted(network, chosen.outputs, preparation.size, len(preparation.mean))
 
 
 def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE, data: Data | None = None) -> Batches:
@@ -141,7 +147,5 @@ def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE, data: Data 
 
 
 def _length(network: nn.Module, batches: Batches) -> int:
-    """Return the length of the network's embedding."""
-    with torch.no_grad():
-        images = torch.zeros(1, len(batches.preparation.mean), *batches.preparation.size)
-        return int(network.eval()(images).flatten(1).shape[1])
+    """Return the length of the network's embedding, flattened."""
+    return math.prod(shape(network, batches.preparation.size, len(batches.preparation.mean)))

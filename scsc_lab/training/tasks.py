@@ -17,6 +17,7 @@ from scsc_lab.training.objectives import MarginLoss, SummedCrossEntropy
 from scsc_lab.training.recipes import Recipe
 
 Outputs = npt.NDArray[np.float32]
+Accuracies = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,12 @@ class Goal:
     Attributes:
         objective: the loss.
         judge: returns accuracies in percent by name, from the outputs for all test images; ``accuracy`` is the first.
+            They are None if an output is not finite.
         outputs: outputs that a network needs; none: whatever embedding it has.
     """
 
     objective: Callable[[int], nn.Module]
-    judge: Callable[[Outputs], dict[str, float]]
+    judge: Callable[[Outputs], Accuracies]
     outputs: int | None
 
 
@@ -51,13 +53,13 @@ def classification(data: Data, recipe: Recipe, seed: int) -> Goal:
     del seed
     classes = [len(task.classes) for task in data.tasks]
 
-    def judge(outputs: Outputs) -> dict[str, float]:
+    def judge(outputs: Outputs) -> Accuracies:
         right = correct(outputs, data)
-        found = {"accuracy": 100 * float(right.all(axis=1).mean())}
+        accuracies: Accuracies = {"accuracy": 100 * float(right.all(axis=1).mean())}
         for index, task in enumerate(data.tasks):
             if task.name:
-                found[f"{task.name}_accuracy"] = 100 * float(right[:, index].mean())
-        return found
+                accuracies[f"{task.name}_accuracy"] = 100 * float(right[:, index].mean())
+        return dict.fromkeys(accuracies) if not_finite(outputs) else accuracies
 
     return Goal(lambda outputs: SummedCrossEntropy(classes, recipe.label_smoothing), judge, sum(classes))
 
@@ -69,13 +71,13 @@ def verification_of_pairs(data: Data, recipe: Recipe, seed: int) -> Goal:
     pairs = verification.draw_pairs(identities, generator(seed, Purpose.PAIRS))
     count = len(data.tasks[0].classes)
 
-    def judge(outputs: Outputs) -> dict[str, float]:
-        if not np.isfinite(outputs).all():
-            return {"accuracy": 50.0, "equal_error_rate": 50.0}
-        found = verification.scores(outputs, pairs)
+    def judge(outputs: Outputs) -> Accuracies:
+        if not_finite(outputs):
+            return {"accuracy": None, "equal_error_rate": None}
+        scores = verification.scores(outputs, pairs)
         return {
-            "accuracy": verification.accuracy(found, pairs),
-            "equal_error_rate": verification.roc(found, pairs.same).equal_error_rate,
+            "accuracy": verification.accuracy(scores, pairs),
+            "equal_error_rate": verification.roc(scores, pairs.same).equal_error_rate,
         }
 
     return Goal(lambda length: MarginLoss(length, count, scale=32.0, margin=0.3), judge, None)
@@ -88,12 +90,22 @@ TASKS: Mapping[str, Callable[[Data, Recipe, int], Goal]] = {
 """Every task by its name."""
 
 
+def not_finite(outputs: Outputs) -> int:
+    """Return the number of images whose outputs, ``(images, …)``, are not all finite."""
+    return int((~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)).sum())
+
+
 def correct(outputs: Outputs, data: Data, top: int = 1) -> npt.NDArray[np.bool_]:
-    """Return whether each task's label is among the ``top`` highest outputs, ``(images, tasks)``."""
-    found, start = [], 0
+    """Return whether each task's label is among the ``top`` highest outputs, ``(images, tasks)``.
+
+    Of equal outputs that of the first class counts as the highest, as in ``argmax``.
+    """
+    right, start = [], 0
     for index, task in enumerate(data.tasks):
         part = outputs[:, start : start + len(task.classes)]
-        own = np.take_along_axis(part, data.test.labels[:, index : index + 1], axis=1)
-        found.append((part > own).sum(axis=1) < top)
+        labels = data.test.labels[:, index : index + 1]
+        of_label = np.take_along_axis(part, labels, axis=1)
+        before = (part > of_label) | ((part == of_label) & (np.arange(part.shape[1]) < labels))
+        right.append(before.sum(axis=1) < top)
         start += len(task.classes)
-    return np.stack(found, axis=1) & np.isfinite(outputs).all(axis=1, keepdims=True)
+    return np.stack(right, axis=1) & np.isfinite(outputs).all(axis=1, keepdims=True)

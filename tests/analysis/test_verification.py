@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from scsc_lab import InputError
-from scsc_lab.analysis.verification import Pairs, accuracy, draw_pairs, interval, read_pairs, roc, scores
+from scsc_lab.analysis.verification import (
+    Pairs,
+    accuracy,
+    best_threshold,
+    draw_pairs,
+    interval,
+    read_pairs,
+    roc,
+    scores,
+)
 
 IDENTITIES = np.repeat(np.arange(30), 6)
 
@@ -99,3 +108,71 @@ def test_pairs_in_lfws_format(tmp_path):
 def test_too_few_identities():
     with pytest.raises(InputError, match="at least 20 identities"):
         draw_pairs(np.repeat(np.arange(5), 4), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_tied_scores_have_scikit_learns_rates(seed):
+    metrics = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(seed)
+    count, levels = int(random.integers(40, 400)), int(random.integers(2, 12))
+    same = random.random(count) < 0.5
+    scores = (random.integers(levels, size=count) + random.integers(0, 3, count) * same) / 8
+    far, tar, thresholds = metrics.roc_curve(same, scores, drop_intermediate=False)
+    curve = roc(scores, same)
+    assert curve.far == pytest.approx(far)
+    assert curve.tar == pytest.approx(tar)
+    right = [np.mean((scores >= threshold) == same) for threshold in thresholds]
+    assert np.mean((scores >= best_threshold(scores, same)) == same) == pytest.approx(max(right))
+    for rate in (0.1, 0.25, 0.5, *(share for share in far if 10 / curve.impostors <= share < 1)):
+        if rate * curve.impostors >= 10:
+            assert curve.tar_at(rate) == pytest.approx(100 * tar[far <= rate].max())
+    gap = np.interp(curve.equal_error_rate / 100, far, 1 - tar)  # of a convex mix of two neighbouring thresholds
+    crossing = np.flatnonzero(far >= 1 - tar)[0]
+    assert min(far[crossing - 1], 1 - tar[crossing]) <= curve.equal_error_rate / 100 <= max(far[crossing], gap)
+
+
+def test_rejecting_all_pairs_is_a_threshold():
+    scores, same = np.array([0.9, 0.8, 0.7]), np.array([False, False, True])
+    assert np.isinf(best_threshold(scores, same))
+    assert best_threshold(np.zeros(3), same) == np.inf
+    assert best_threshold(np.zeros(3), ~same) == 0
+
+
+def test_equal_scores_are_judged_together():
+    same = np.tile([True, False, False, True], 20)
+    scores = np.where(same, 0.8, 0.2)
+    scores[::4], scores[1::4] = 0.5, 0.5  # one genuine and one impostor pair of every four are tied
+    drawn = Pairs(np.zeros(80, int), np.zeros(80, int), same, np.repeat(np.arange(10), 8))
+    assert accuracy(scores, drawn) == 75
+    assert np.mean((scores >= best_threshold(scores, same)) == same) == 0.75
+
+
+def test_a_threshold_lies_between_neighbouring_numbers():
+    low = 0.5
+    scores, same = np.array([low, np.nextafter(low, 1)]), np.array([False, True])
+    assert ((scores >= best_threshold(scores, same)) == same).all()
+
+
+@pytest.mark.parametrize("spread", [0.6, 1.5])
+def test_the_interval_is_as_wide_as_the_accuracy_varies(spread):
+    accuracies, intervals = [], []
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        identities = np.repeat(np.arange(40), 6)
+        centres, noise = random.normal(size=(40, 8)), np.exp(0.4 * random.normal(size=40))
+        embeddings = centres[identities] + spread * noise[identities][:, None] * random.normal(size=(240, 8))
+        drawn = draw_pairs(identities, random)
+        cosines = scores(embeddings.astype(np.float32), drawn)
+        accuracies.append(accuracy(cosines, drawn))
+        intervals.append(interval(cosines, drawn, identities))
+    low, high = np.array(intervals).T
+    truth = np.mean(accuracies)
+    assert 1.6 < np.mean(high - low) / 2 / np.std(accuracies) < 2.6
+    assert np.mean((low < truth) & (truth < high)) > 0.88
+
+
+def test_the_interval_of_a_faultless_network_is_no_point():
+    drawn = pairs()
+    low, high = interval(scores(np.eye(30, dtype=np.float32)[IDENTITIES], drawn), drawn, IDENTITIES)
+    assert 80 < low < 95
+    assert high == pytest.approx(100)

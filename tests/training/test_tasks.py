@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from small import RECIPE, built, data
+from small import RECIPE, batches, built, data
 from torch import nn
 
 from scsc_lab import InputError
+from scsc_lab.training.batches import Shard
 from scsc_lab.training.data import Data, InMemory, Task
 from scsc_lab.training.heads import fitted
 from scsc_lab.training.run import Input, Plan, run
-from scsc_lab.training.tasks import correct, goal
+from scsc_lab.training.tasks import correct, goal, not_finite
 
 
 def test_all_tasks_must_be_right_for_an_image_to_be_right():
@@ -77,3 +80,53 @@ def test_a_run_gives_a_row(name, task):
     assert row["curve"][-1]["accuracy"]["accuracy"] == row["accuracy"]
     assert ("local_accuracy" in row) == (name == "navon")
     assert not trained.training
+
+
+def test_of_equal_outputs_the_first_class_counts():
+    tied = np.zeros((40, 2), dtype=np.float32)
+    assert np.array_equal(correct(tied, data())[:, 0], data().test.labels[:, 0] == 0)
+    assert correct(tied, data(), top=2).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_outputs_that_are_not_finite_have_no_accuracy(value):
+    outputs = np.zeros((40, 2), dtype=np.float32)
+    assert goal("classification", data(), RECIPE, 0).judge(outputs)["accuracy"] is not None
+    outputs[3, 1] = value
+    assert goal("classification", data(), RECIPE, 0).judge(outputs) == {"accuracy": None}
+    assert not_finite(outputs) == 1
+
+
+class Several(nn.Module):
+    """Several heads, in training only or always, as googlenet's and inception's."""
+
+    def __init__(self, always: bool) -> None:
+        super().__init__()
+        self.one = built()
+        self.always = always
+
+    def forward(self, x):
+        return (self.one(x), self.one(x)) if self.training or self.always else self.one(x)
+
+
+@pytest.mark.parametrize("always", [True, False])
+@pytest.mark.parametrize("task", ["classification", "verification"])
+def test_several_outputs_are_refused(task, always):
+    plan = Plan("faces" if task == "verification" else "navon", RECIPE, task, train_images=40, test_images=200)
+    with pytest.raises(InputError, match="the network returns a tuple, not one tensor of outputs"):
+        run(lambda: Several(always), Input((8, 8)), dataclasses.replace(plan, size=(8, 8)), seed=0)
+
+
+def test_an_odd_batch_cannot_be_mixed():
+    for batch_size, world in ((9, 1), (6, 2)):
+        recipe = dataclasses.replace(RECIPE, mixup=0.2, batch_size=batch_size)
+        with pytest.raises(InputError, match=f"--batch-size {batch_size} must give an even number"):
+            batches(recipe, shard=Shard(0, world)).check()
+    batches(dataclasses.replace(RECIPE, cutmix=1.0), shard=Shard(0, 2)).check()
+
+
+def test_embeddings_may_be_maps():
+    model = nn.Conv2d(3, 4, 8, stride=8)
+    plan = Plan("faces", RECIPE, "verification", train_images=40, test_images=200)
+    _, _, row = run(lambda: model, Input((64, 64)), plan, seed=0)
+    assert row["accuracy"] is not None

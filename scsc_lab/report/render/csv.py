@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from scsc_lab.provenance import RunInfo
+from scsc_lab.records import Row
 from scsc_lab.report.tables import Table
 from scsc_lab.report.text import visible
 
@@ -18,9 +20,14 @@ def render(table: Table, run: RunInfo) -> str:
 
     Text that a spreadsheet would take for a formula begins with an apostrophe, which keeps it text.
     """
+    return of_rows(table.raw)
+
+
+def of_rows(raw: Sequence[Row]) -> str:
+    """Return rows as CSV; see :func:`render`."""
     import pandas
 
-    rows = [{_text(key): _scalar(key, value) for key, value in row.items()} for row in table.raw]
+    rows = [{_text(key): _scalar(key, value) for key, value in row.items()} for row in raw]
     return str(pandas.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 

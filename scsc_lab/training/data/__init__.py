@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from scsc_lab.errors import InputError
+
 Image = npt.NDArray[np.uint8]
 """One image, ``(C, H, W)``, values 0 to 255."""
 
@@ -52,7 +54,11 @@ class Data:
         size: height and width of every image, in pixels; none: they differ.
         mean, std: normalisation of each channel for pixels from 0 to 1; none: the network's own.
         open_set: whether the classes of the test images are other classes: identities to be verified.
-        notes: what should be said about it: unreadable files, say.
+        notes: what a reader must know about it, such as files left out.
+        divided: digest of the images that the seed divided into training and test; empty: it has splits of its own.
+
+    Raises:
+        InputError: if an image has a label that is no class.
     """
 
     name: str
@@ -64,11 +70,35 @@ class Data:
     std: tuple[float, ...] = ()
     open_set: bool = False
     notes: tuple[str, ...] = ()
+    divided: str = ""
+
+    def __post_init__(self) -> None:
+        check_labels(self.train.labels, self.tasks, f"{self.name}: training")
+        if not self.open_set:  # the identities of its test are others
+            check_labels(self.test.labels, self.tasks, f"{self.name}: test")
 
     @property
     def outputs(self) -> int:
         """Outputs that a network needs: the classes of all tasks."""
         return sum(len(task.classes) for task in self.tasks)
+
+
+def check_labels(labels: Labels, tasks: Sequence[Task], images: str) -> None:
+    """Raise InputError if a label, ``(images, tasks)``, is not the number of a class of its task.
+
+    Args:
+        labels: the labels.
+        tasks: the tasks, in the order of the labels.
+        images: data and split of the images, for the message.
+    """
+    for column, task in zip(labels.T, tasks, strict=True):
+        outside = np.flatnonzero((column < 0) | (column >= len(task.classes)))
+        if len(outside):
+            label = f"{task.name} labels" if task.name else "labels"
+            raise InputError(
+                f"{images} images: {len(outside)} of {len(column)} have {label} outside 0 to {len(task.classes) - 1}, "
+                f"the first is image {outside[0]} with {column[outside[0]]}"
+            )
 
 
 @dataclass(frozen=True)

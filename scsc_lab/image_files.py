@@ -1,0 +1,218 @@
+"""Image files: which files of a folder are images, and their pixels. One reader for every command.
+
+The suffix decides the decoder, EXIF rotation is applied, 16-bit grey is scaled to 8 bits, transparency is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from scsc_lab.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image, Resampling
+
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    ".bmp": ("BMP", "DIB"),
+    ".gif": ("GIF",),
+    ".jpeg": ("JPEG",),
+    ".jpg": ("JPEG",),
+    ".pgm": ("PPM",),
+    ".png": ("PNG",),
+    ".ppm": ("PPM",),
+    ".tif": ("TIFF",),
+    ".tiff": ("TIFF",),
+    ".webp": ("WEBP",),
+}
+"""Pillow's decoders of each suffix, in lower case. None of them starts a program."""
+
+SUFFIXES = tuple(FORMATS)
+"""Suffixes of files that count as images, in lower case."""
+
+MOST_PIXELS = 178_956_970
+"""Pixels of the largest image that is decoded: Pillow's bound."""
+
+_ALL_FORMATS = tuple(dict.fromkeys(name for names in FORMATS.values() for name in names))
+
+
+class UnreadableError(InputError):
+    """A file that cannot be decoded. The message names it."""
+
+
+class UnknownRangeError(InputError):
+    """An image whose numbers for black and white are unknown. The message names it."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files below a folder.
+
+    Attributes:
+        images: the image files, sorted.
+        left_out: number of files left out, by suffix or by another reason.
+    """
+
+    images: tuple[Path, ...]
+    left_out: Mapping[str, int]
+
+
+def list_images(folder: Path) -> Listing:
+    """Return the image files below a folder, at any depth.
+
+    Links to files and folders are followed; a file or folder reached twice counts once. Hidden files and folders, whose
+    names begin with a dot, are left out.
+
+    Raises:
+        InputError: if a folder cannot be read.
+    """
+    images: list[Path] = []
+    left_out: Counter[str] = Counter()
+    visited = {os.path.realpath(folder)}
+
+    def is_new(path: str) -> bool:
+        real = os.path.realpath(path)
+        if real in visited:
+            left_out["linked twice"] += 1
+            return False
+        visited.add(real)
+        return True
+
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse_folder):
+        left_out["hidden"] += sum(name.startswith(".") for name in (*folders, *files))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and is_new(os.path.join(place, name)))
+        for name in sorted(name for name in files if not name.startswith(".")):
+            path = Path(place, name)
+            suffix = path.suffix.lower()
+            if not path.is_file():
+                left_out["broken links" if path.is_symlink() else "no plain files"] += 1
+            elif suffix not in FORMATS:
+                left_out[suffix or "without suffix"] += 1
+            elif is_new(str(path)):
+                images.append(path)
+    return Listing(tuple(sorted(images)), +left_out)
+
+
+def describe_left_out(left_out: Mapping[str, int]) -> tuple[str, ...]:
+    """Return a note on the files left out, or nothing."""
+    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+    return (f"files left out: {counts}",) if counts else ()
+
+
+def decode(source: Path | bytes, mode: str = "RGB", name: str = "") -> Image:
+    """Return an image in ``L``, ``RGB`` or ``RGBA``, upright.
+
+    Args:
+        source: a file, whose suffix decides the decoder, or the content of one, whose first bytes decide it.
+        mode: Pillow's name of the channels.
+        name: the image's name in errors. Default: the file's path.
+
+    Raises:
+        UnreadableError: if the file is missing, damaged, too large or of another format than its suffix says.
+        UnknownRangeError: if its pixels are 32-bit or signed integers, or floating-point numbers.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    name = name or str(source)
+    formats = _ALL_FORMATS if isinstance(source, bytes) else FORMATS.get(source.suffix.lower(), ())
+    if isinstance(source, Path) and not source.is_file():
+        raise UnreadableError(f"{name} is no file")
+    if not formats:
+        raise UnreadableError(f"{name} is no image file ({', '.join(SUFFIXES)})")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, about oddities in files; the bound on pixels is an error below
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as picture:
+                if picture.width * picture.height > MOST_PIXELS:
+                    raise Image.DecompressionBombError
+                picture.load()
+                return _with_8_bits(picture, name).convert(mode)
+    except (InputError, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise UnreadableError(f"{name} has more than {MOST_PIXELS:,} pixels") from None
+    except UnidentifiedImageError:
+        raise UnreadableError(f"{name} is no {_kind(source)}") from None
+    except Exception as error:  # a decoder raises whatever damaged bytes lead it to
+        raise UnreadableError(f"{name} cannot be decoded: {first_line(error)}") from None
+
+
+def read(source: Path | bytes, mode: str = "RGB", name: str = "") -> NDArray[np.uint8]:
+    """Return the pixels of an image, ``(C, H, W)``, 0 to 255; see :func:`decode`."""
+    import numpy as np
+
+    pixels = np.asarray(decode(source, mode, name))
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def centre(picture: Image, size: tuple[int, int], share: float, resampling: Resampling) -> Image:
+    """Return the centre of an image at a size, as if the image were resized and then cropped.
+
+    Only the centre is resized, so that a long image takes no memory beyond its own.
+
+    Args:
+        picture: the image.
+        size: height and width of the result, in pixels.
+        share: side of the result over the shorter side of the resized image.
+        resampling: Pillow's filter.
+    """
+    height, width = size
+    scale = max(height / picture.height, width / picture.width) / share
+    resized_width, resized_height = (
+        max(round(picture.width * scale), width),
+        max(round(picture.height * scale), height),
+    )
+    left, top = (resized_width - width) // 2, (resized_height - height) // 2
+    x, y = picture.width / resized_width, picture.height / resized_height
+    right, bottom = min((left + width) * x, picture.width), min((top + height) * y, picture.height)
+    return picture.resize((width, height), resampling, (left * x, top * y, right, bottom))
+
+
+def _with_8_bits(picture: Image, name: str) -> Image:
+    """Return an upright image in a mode that Pillow converts without loss of range or a change of colour."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    has_16_bits = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
+    if picture.mode in ("I", "F") and not has_16_bits:
+        kind = {"I": "integers of 32 bits or with a sign", "F": "floating-point numbers"}[picture.mode]
+        raise UnknownRangeError(f"{name} holds {kind}, whose black and white are unknown: save it with 8 or 16 bits")
+    tags = getattr(picture, "tag_v2", {})
+    bits = int(tags.get(258, (16,))[0]) if has_16_bits else 8
+    with contextlib.suppress(Exception):  # EXIF data may hold any bytes; the pixels are good
+        picture = ImageOps.exif_transpose(picture)
+    if has_16_bits:
+        values = np.asarray(picture, dtype=np.float64) / ((2**bits - 1) / 255)
+        values = 255 - values if tags.get(262) == 0 else values  # a TIFF in which 0 is white
+        return Image.fromarray(np.rint(values).astype(np.uint8))
+    if picture.mode == "P" and "transparency" in picture.info:
+        return picture.convert("RGBA")
+    whole = {"La": "LA", "RGBa": "RGBA"}.get(picture.mode)  # colours multiplied by their transparency
+    return picture.convert(whole) if whole else picture
+
+
+def _kind(source: Path | bytes) -> str:
+    """Return the kind of file that an image is not, and the kind that it is instead if its first bytes say so."""
+    from PIL import Image
+
+    if isinstance(source, bytes):
+        return "image"
+    promised = FORMATS[source.suffix.lower()][0]
+    try:
+        with Image.open(source, formats=_ALL_FORMATS) as picture:
+            return f"{promised} file but a {picture.format} file: give it the suffix of its format"
+    except Exception:  # as in decode
+        return f"{promised} file"
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise InputError(f"cannot read {error.filename}: {error.strerror}")
