@@ -91,7 +91,10 @@ def measure(
             _check_record(network, records[network], data)
         goal = tasks.goal(plan.task, data, plan.recipe, settings.seeds[0])
         model = _built(network, batches, goal, settings.seeds[0])
-        shape = heads.shape(model, preparation.size, len(preparation.mean))
+        try:
+            shape = heads.shape(model, preparation.size, len(preparation.mean))
+        except InputError as error:
+            raise InputError(f"{network}: {error}") from None
         if goal.outputs and shape != (data.outputs,):
             raise InputError(_mismatch(network, data, shape))
         ready.append((model, batches))

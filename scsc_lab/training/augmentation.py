@@ -15,6 +15,9 @@ from scsc_lab.errors import InputError
 from scsc_lab.training.data import Image
 from scsc_lab.training.recipes import Recipe
 
+LEAST_AREA, MOST_AREA = 0.08, 1.0
+"""Bounds of the share of an image's area that a random resized crop has."""
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -76,7 +79,7 @@ def draw_crop(height: int, width: int, random: np.random.Generator) -> tuple[int
     """
     least, most = 3 / 4, 4 / 3
     for _ in range(10):
-        area = height * width * random.uniform(0.08, 1.0)
+        area = height * width * random.uniform(LEAST_AREA, MOST_AREA)
         ratio = math.exp(random.uniform(math.log(least), math.log(most)))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:

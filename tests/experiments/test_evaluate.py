@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from scsc_lab.cli import main
+from scsc_lab.training.data import registry
 
 NET = """
 import torch
@@ -84,3 +85,140 @@ def test_heads_that_do_not_fit_are_said_before_anything_is_judged(folder, monkey
     words = ["evaluate", "net.py:bright", "net.py:bright[outputs=5]", "--data", "imagefolder:data"]
     assert main([*words, "--resolution", "32"]) == 2
     assert "net.py:bright[outputs=5] has 5 outputs, imagefolder:data 2 classes" in capsys.readouterr().err
+
+
+BAD = """
+import torch
+from torch import nn
+class Bad(nn.Module):
+    def __init__(self, images: int = 3):
+        super().__init__()
+        self.images = images
+    def forward(self, x):
+        x = x.mean(dim=(2, 3))[:, :2].repeat(1, 4)
+        x[: self.images] = float("nan")
+        return x[:, :2]
+def bad(images: int = 3):
+    return Bad(images)
+def pair():
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+    return Pair()
+"""
+
+
+def test_outputs_that_are_not_finite_have_no_accuracy(folder, capsys):
+    (folder / "bad.py").write_text(BAD)
+    words = ["evaluate", "net.py:bright", "bad.py:bad", "--data", "imagefolder:data", "--resolution", "32"]
+    words += ["--batch-size", "16", "--predictions", "p.csv"]
+    assert main([*words, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    good, bad = document["rows"]
+    assert (good["top1"], good["not_finite"], bad["top1"], bad["not_finite"]) == (87.5, 0, None, 3)
+    assert bad["mcnemar_p"] is None
+    with (folder / "p.csv").open() as file:
+        assert [row["bad.py:bad"] == "not finite" for row in csv.DictReader(file)] == [True] * 3 + [False] * 13
+    assert main(words) == 0
+    assert "NO ACCURACY for bad.py:bad: its outputs for 3 of 16 images are not finite" in capsys.readouterr().out
+    faces = ["evaluate", "net.py:embedding", "bad.py:bad", "--data", "faces", "--test-images", "300", "--far", "1e-1"]
+    assert main([*faces, "--resolution", "64", "--plot", "roc.svg", "--format", "json"]) == 0
+    good, bad = json.loads(capsys.readouterr().out)["rows"]
+    assert good["accuracy"] > 0
+    assert (bad["accuracy"], bad["tar_at_far"], bad["equal_error_rate"]) == (None, None, None)
+
+
+def test_one_image_at_a_time(folder, capsys):
+    words = ["evaluate", "net.py:bright", "--data", "imagefolder:data", "--resolution", "32", "--batch-size", "1"]
+    assert main([*words, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["top1"] == 87.5
+
+
+def test_several_outputs_are_refused(folder, capsys):
+    (folder / "bad.py").write_text(BAD)
+    for data in ("imagefolder:data", "faces"):
+        assert main(["evaluate", "bad.py:pair", "--data", data, "--resolution", "32"]) == 2
+        assert "bad.py:pair: the network returns a tuple, not one tensor" in capsys.readouterr().err
+
+
+def test_predictions_run_nothing_in_a_spreadsheet(folder):
+    for split in ("train", "val"):
+        (folder / "data" / split / "light").rename(folder / "data" / split / "=1+1")
+    words = ["evaluate", "net.py:bright", "--data", "imagefolder:data", "--resolution", "32", "--predictions", "p.csv"]
+    assert main(words) == 0
+    assert ",'=1+1" in (folder / "p.csv").read_text()
+    assert ",=1+1" not in (folder / "p.csv").read_text()
+
+
+TRAINED = """
+import torch
+from torch import nn
+def small():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 5))
+other = small
+"""
+
+
+@pytest.fixture
+def flat(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.py").write_text(TRAINED)
+    for label, name in enumerate(("dark", "light")):
+        for index in range(8):
+            path = tmp_path / "flat" / name / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Pillow.fromarray(np.full((16, 16, 3), 40 + 10 * index + 80 * label, np.uint8)).save(path)
+    return tmp_path
+
+
+def trained(flat, suffix, *more, seed="3", network="small.py:small"):
+    words = ["train", network, "--data", "imagefolder:flat", "--resolution", "16", "--epochs", "1"]
+    words += ["--batch-size", "4", "--seeds", "1", "--seed", seed, "--weights-format", suffix]
+    assert main([*words, "--write-weights", f"w{seed}", *more]) == 0
+    (path,) = (flat / f"w{seed}").glob(f"*{suffix}")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_divided_folder_is_divided_as_in_training(flat, suffix, capsys):
+    pytest.importorskip("safetensors")
+    weights = trained(flat, suffix, "--split", "0.25")
+    expected = registry.load("imagefolder:flat", 3, split=0.25).test
+    words = ["evaluate", "small.py:small", "--weights", str(weights), "--data", "imagefolder:flat"]
+    words += ["--resolution", "16", "--predictions", "p.csv"]
+    capsys.readouterr()
+    assert main([*words, "--split", "0.25"]) == 0  # with a head of the data's size, which train gave it
+    with (flat / "p.csv").open() as file:
+        assert {row["image"] for row in csv.DictReader(file)} == {expected.name(index) for index in range(4)}
+    assert main([*words, "--split", "0.5"]) == 2
+    assert "small.py:small was trained with --split 0.25" in capsys.readouterr().err
+    Pillow.new("RGB", (16, 16)).save(flat / "flat" / "dark" / "0a.png")
+    assert main([*words, "--split", "0.25"]) == 2
+    assert "whose images are not those of imagefolder:flat now" in capsys.readouterr().err
+
+
+def test_an_unknown_or_another_split_is_refused(flat, capsys):
+    first = trained(flat, ".pth", "--split", "0.25", seed="1")
+    second = trained(flat, ".pth", "--split", "0.25", seed="2", network="small.py:other")
+    words = ["evaluate", "small.py:small", "small.py:other", "--data", "imagefolder:flat", "--resolution", "16"]
+    words += ["--split", "0.25", "--weights", f"small.py:small={first}", "--weights", f"small.py:other={second}"]
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "(small.py:small with seed 1, small.py:other with seed 2): evaluate them" in capsys.readouterr().err
+    (second.parent / f"{second.name}.json").unlink()
+    assert main(words) == 2
+    assert "does not say which images small.py:other was trained on" in capsys.readouterr().err
+
+
+def test_weights_for_other_classes_are_refused(flat, capsys):
+    pytest.importorskip("safetensors")
+    weights = trained(flat, ".safetensors", "--split", "0.25")
+    for old, new in (("dark", "ant"), ("light", "bee")):
+        (flat / "flat" / old).rename(flat / "flat" / new)
+    (flat / "both").mkdir()
+    for split in ("train", "val"):
+        (flat / "both" / split).symlink_to(flat / "flat")
+    words = ["evaluate", "small.py:small", "--weights", str(weights), "--data", "imagefolder:both"]
+    capsys.readouterr()
+    assert main([*words, "--resolution", "16"]) == 2
+    assert "was trained for dark, light; the classes of imagefolder:both are ant, bee" in capsys.readouterr().err

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from scsc_lab import InputError
-from scsc_lab.training.data import registry
+from scsc_lab import InputError, image_files
+from scsc_lab.training.augmentation import draw_crop
+from scsc_lab.training.data import Data, InMemory, Task, encoded, registry
 from scsc_lab.training.data.choices import chosen, divided
 from scsc_lab.training.draws import Purpose, generator
 
@@ -178,3 +182,166 @@ def test_choices_are_stratified():
         divided(np.array([0, 0, 1]), 0.5, np.random.default_rng(0))
     with pytest.raises(InputError, match="--split 1"):
         divided(labels, 1.0, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("label", [-1, 2, 10**9])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_labels_that_are_no_class_are_refused(split, label):
+    images, labels = np.zeros((6, 3, 4, 4), np.uint8), np.array([[0], [1]] * 3)
+    wrong = labels.copy()
+    wrong[[1, 4]] = label
+    splits = {"train": InMemory(images, labels), "test": InMemory(images, labels), split: InMemory(images, wrong)}
+    with pytest.raises(InputError, match=f"2 of 6 have labels outside 0 to 1, the first is image 1 with {label}"):
+        Data("some", (Task("", ("a", "b")),), **splits)
+
+
+def test_each_image_is_decoded_once_for_all_runs(folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    decoded = []
+    original = image_files.decode
+    monkeypatch.setattr(image_files, "decode", lambda *args, **more: decoded.append(args) or original(*args, **more))
+    for seed in range(3):
+        registry.load(f"imagefolder:{folder}", seed)
+        encoded._decodable.clear()  # as another process
+    assert len(decoded) == 18
+    path = folder / "train" / "cat" / "0.png"
+    path.write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"cat/0\.png is no PNG file"):
+        registry.load(f"imagefolder:{folder}", 0)
+    assert len(decoded) == 19
+
+
+def test_files_left_out_are_counted(folder):
+    (folder / "train" / "cat" / "notes.txt").write_text("words")
+    copy = folder / "train" / "cat" / ".ipynb_checkpoints"
+    copy.mkdir()
+    (copy / "0-checkpoint.png").write_bytes((folder / "train" / "cat" / "0.png").read_bytes())
+    (folder / "val" / "cat" / "same.png").symlink_to(folder / "train" / "cat" / "0.png")
+    data = registry.load(f"imagefolder:{folder}", 0)
+    assert len(data.train.labels) == 12
+    assert data.notes == (
+        "1 test images are links to training images, or the reverse",
+        "files left out: 1 .txt, 1 hidden",
+    )
+
+
+class Hub:
+    """A stand-in for ``datasets``: rows in memory."""
+
+    class Image:
+        def __init__(self, decode=True):
+            assert not decode, "datasets must not decode"
+
+    class ClassLabel:
+        def __init__(self, names):
+            self.names = names
+
+    class config:  # noqa: N801
+        HF_DATASETS_CACHE = "/nowhere"
+
+    class Rows:
+        def __init__(self, images, labels, label):
+            self.features = {"image": object.__new__(Hub.Image), "label": label}
+            self.images, self.labels = images, labels
+
+        def cast_column(self, column, feature):
+            return self
+
+        def __getitem__(self, key):
+            return self.labels if key == "label" else {"image": self.images[key], "label": self.labels[key]}
+
+    def __init__(self, **splits):
+        self.splits = splits
+
+    def load_dataset(self, *words, **more):
+        return self.splits
+
+
+def encoded_image(shade):
+    buffer = io.BytesIO()
+    Pillow.new("RGB", (4, 4), (shade,) * 3).save(buffer, format="png")
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    def load(train, test, names=None, images=None, **more):
+        label = Hub.ClassLabel(names) if names else None
+        rows = [images or [encoded_image(index) for index in range(len(labels))] for labels in (train, test)]
+        splits = {
+            name: Hub.Rows(own, labels, label)
+            for name, own, labels in zip(("train", "test"), rows, (train, test), strict=True)
+        }
+        monkeypatch.setitem(sys.modules, "datasets", Hub(**splits))
+        return registry.load("hf:some", 0, **more)
+
+    return load
+
+
+def test_labels_of_rows(hub):
+    assert hub([0, 1, 2, 2], [0, 1]).tasks[0].classes == ("0", "1", "2")  # the test lacks the last class
+    assert hub(["dog", "cat"], ["cat"]).tasks[0].classes == ("cat", "dog")
+    assert hub(["dog", "cat"], ["cat"]).test.labels.tolist() == [[0]]
+    assert hub([0, 1], [1], names=["a", "b"]).train.image(1).max() == 1
+    for train, test, names, words in (
+        ([0, 1], [-1, -1, 0], None, "test images: 2 of 3 have labels outside 0 to 1, the first is image 0 with -1"),
+        ([0, 1, -1], [0], ["a", "b"], "train images: 1 of 3 have labels outside 0 to 1"),
+        ([0, 1], [2], None, "test images: 1 of 1 have labels outside 0 to 1"),
+        ([0, None, None], [0], ["a", "b"], "train of hf:some: 2 rows have no label, the first is row 1"),
+        ([0, 10**9], [0], None, "labels must be below 100,000, row 1 has 1000000000"),
+        (["a", "b"], ["c"], None, "test of hf:some: 1 rows have a label that is no class, row 0 has 'c'"),
+        ([0, "b"], [0], None, "labels must be whole numbers or texts, row 1 has 'b'"),
+        ([0.5, 1.0], [0], None, "labels must be whole numbers or texts, row 0 has 0.5"),
+        ([0, 2**70], [0], ["a", "b"], "1 rows have a label that is no class, row 1"),
+    ):
+        with pytest.raises(InputError, match=words):
+            hub(train, test, names)
+
+
+def test_rows_are_bytes_or_files_of_the_folder(hub, tmp_path):
+    outside = tmp_path / "outside.png"
+    Pillow.new("RGB", (4, 4)).save(outside)
+    os.mkfifo(tmp_path / "pipe.png")
+    truncated = {"bytes": encoded_image(0)["bytes"][:45], "path": None}
+    for image, words in (
+        (None, "row 1 of train of hf:some has no image"),
+        ({"bytes": None, "path": None}, "row 1 of train of hf:some has no image"),
+        (
+            {"bytes": None, "path": str(outside)},
+            r"row 1 of train of hf:some names '.*outside\.png', which is no file in",
+        ),
+        ({"bytes": None, "path": "../outside.png"}, "which is no file in"),
+        ({"bytes": None, "path": str(tmp_path / "pipe.png")}, "which is no file in"),
+        ({"bytes": None, "path": "https://example.org/a.png"}, "which is no file in"),
+        (truncated, "row 1 of train of hf:some cannot be decoded"),
+        ({"bytes": b"%!PS-Adobe-3.0", "path": "a.png"}, "row 1 of train of hf:some is no image"),
+    ):
+        images = [encoded_image(0), image, encoded_image(2), encoded_image(3)]
+        with pytest.raises(InputError, match=words):
+            hub([0, 1, 0, 1], [0, 1, 0, 1], images=images)
+        data = hub([0, 1, 0, 1], [0, 1, 0, 1], images=images, skip_unreadable=True)
+        assert len(data.train.labels) == 3
+        assert data.notes == ("2 unreadable rows were left out",)
+        assert [data.train.image(index).max() for index in range(3)] == [0, 2, 3]
+
+
+def test_crops_are_torchvisions(monkeypatch):
+    transforms = pytest.importorskip("torchvision.transforms.v2")
+    torch = pytest.importorskip("torch")
+    for height, width in ((20, 20), (30, 100), (100, 20), (5, 400), (1, 1)):
+        ratios = []
+        for index in range(60):
+            left, top, w, h = draw_crop(height, width, generator(0, Purpose.AUGMENTATION, 0, index))
+            assert 0 <= left <= width - w
+            assert 0 <= top <= height - h
+            ratios.append(w / h)
+        slack = 2 / min(height, width)  # sides are whole pixels
+        assert min(ratios) >= 3 / 4 - slack
+        assert max(ratios) <= 4 / 3 + slack
+    original = transforms.RandomResizedCrop(8, scale=(2.0, 3.0))  # no draw fits: always the fallback
+    monkeypatch.setattr("scsc_lab.training.augmentation.LEAST_AREA", 2.0)
+    monkeypatch.setattr("scsc_lab.training.augmentation.MOST_AREA", 3.0)
+    for height, width in ((30, 100), (100, 30), (30, 35), (7, 50), (41, 30)):
+        found = original.make_params([torch.zeros(3, height, width)])
+        crop = draw_crop(height, width, generator(0, Purpose.AUGMENTATION))
+        assert crop == (found["left"], found["top"], found["width"], found["height"])
