@@ -1,9 +1,11 @@
-"""What is known of values in an ONNX graph while it is counted: numbers where shapes depend on them, else shapes."""
+"""Values in an ONNX graph while it is counted: tensors without storage, with their numbers where shapes need them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,143 +13,154 @@ import torch
 from torch import Tensor
 
 from scsc_lab.counting.layout import META
-from scsc_lab.counting.onnx_file import MOST_ELEMENTS
+from scsc_lab.counting.onnx_file import MOST_ELEMENTS, attributes
 from scsc_lab.errors import InputError
 
-MOST_KNOWN = 1024
-"""Elements up to which the values of a tensor are followed: shapes, axes, scales. Larger ones are known by shape."""
+_MOST_NUMBERS = 1024
+"""Elements up to which the numbers of a tensor are followed: shapes, axes, indices."""
 
-Value = np.ndarray | Tensor | None
-"""Numbers; or a tensor without storage; or nothing, behind an operator that nothing is known of."""
+_MOST_REAL_NUMBERS = 8
+"""Elements up to which real numbers are: the scales of a resize, a factor."""
 
 _COMPUTED = frozenset(
     "Add Sub Mul Div Mod Neg Abs Min Max Gather Concat Slice Squeeze Unsqueeze Reshape Transpose Cast Equal Where "
     "Floor Ceil Sqrt Pow ReduceProd ReduceSum ReduceMax ReduceMin Not Less Greater LessOrEqual GreaterOrEqual And Or "
-    "Identity Split Flatten Reciprocal Sign Trilu CumSum ScatterND ScatterElements GatherND GatherElements".split()
+    "Identity Split Flatten Reciprocal Sign Trilu CumSum ScatterND ScatterElements GatherND GatherElements "
+    "ConstantOfShape Expand Tile Range".split()
 )
-"""Operators whose results are no larger than their inputs, broadcast against each other."""
-
-_SIZED_BY_INPUT = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}
-"""Operators whose result is as large as the numbers in one of their inputs say."""
-
-
-def on_meta(value: Value) -> Tensor:
-    """Return a value as a tensor without storage."""
-    if isinstance(value, Tensor):
-        return value
-    assert value is not None
-    return torch.empty(value.shape, dtype=torch_type(value.dtype), device=META)
-
-
-def torch_type(dtype: Any) -> torch.dtype:
-    """Return torch's element type of NumPy's; what torch has no name for is as wide as a byte."""
-    return _TYPES.get(np.dtype(dtype).name, torch.uint8)
-
+"""Operators that shapes are computed with."""
 
 _TYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "int64": torch.int64,
-    "int32": torch.int32,
-    "int16": torch.int16,
-    "int8": torch.int8,
-    "uint8": torch.uint8,
-    "bool": torch.bool,
-    "complex64": torch.complex64,
+    1: torch.float32,
+    2: torch.uint8,
+    3: torch.int8,
+    5: torch.int16,
+    6: torch.int32,
+    7: torch.int64,
+    9: torch.bool,
+    10: torch.float16,
+    11: torch.float64,
+    14: torch.complex64,
+    15: torch.complex128,
+    16: torch.bfloat16,
 }
+_ELEMENTS = {dtype: element for element, dtype in _TYPES.items()}
 
 
-def numbers(tensor: Any) -> np.ndarray | None:
-    """Return the numbers of a tensor in the file, if they lie in it and are few."""
+@dataclass(frozen=True)
+class Value:
+    """A result in a graph.
+
+    Attributes:
+        tensor: its shape and type, on the meta device.
+        numbers: its elements, where they are few and known.
+    """
+
+    tensor: Tensor
+    numbers: np.ndarray | None = None
+
+
+def element_type(element: int) -> torch.dtype:
+    """Return torch's element type of an ONNX element type; one that torch lacks takes a byte.
+
+    Raises:
+        InputError: if ONNX has no such element type.
+    """
     import onnx
 
-    if math.prod(tensor.dims) > MOST_KNOWN or tensor.data_location == onnx.TensorProto.EXTERNAL:
-        return None
+    if element not in onnx.TensorProto.DataType.values():
+        raise InputError(f"an ONNX file of no known element type: {element}")
+    return _TYPES.get(element, torch.uint8) if element else torch.float32
+
+
+def empty(sides: Sequence[int], element: int) -> Value:
+    """Return a value of which nothing but its shape and its ONNX element type is known.
+
+    Raises:
+        InputError: if no tensor has such sides.
+    """
+    if any(side < 0 for side in sides) or math.prod(sides) > MOST_ELEMENTS:
+        raise InputError(f"a tensor of impossible sides, {'×'.join(map(str, sides))}")
+    return Value(torch.empty(list(sides), dtype=element_type(element), device=META))
+
+
+def of_numbers(numbers: Any) -> Value:
+    """Return a value of which all is known."""
+    import onnx
+
+    array = np.asarray(numbers)
+    return Value(empty(array.shape, onnx.helper.np_dtype_to_tensor_dtype(array.dtype)).tensor, array)
+
+
+def of_tensor(tensor: Any, folder: Path) -> Value:
+    """Return a tensor that a file stores, with its numbers if they are few."""
+    import onnx
+
+    if isinstance(tensor, onnx.SparseTensorProto):
+        return empty(tensor.dims, tensor.values.data_type)
+    value = empty(tensor.dims, tensor.data_type)
+    is_real = value.tensor.is_floating_point() or value.tensor.is_complex()
+    if value.tensor.numel() > (_MOST_REAL_NUMBERS if is_real else _MOST_NUMBERS):
+        return value
     try:
-        return np.asarray(onnx.numpy_helper.to_array(tensor))
-    except Exception as error:  # elements and sides that do not go together
-        raise InputError(f"the tensor {tensor.name!r} cannot be read: {error}") from None
+        return Value(value.tensor, np.asarray(onnx.numpy_helper.to_array(tensor, str(folder))))
+    except Exception as error:  # elements that do not fit the sides, or that are in a file that is absent
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            return value
+        raise InputError(f"the tensor {tensor.name!r} cannot be read: {' '.join(str(error).split())}") from None
 
 
-def computed(node: Any, inputs: Sequence[Value], opsets: Mapping[str, int]) -> list[np.ndarray] | None:
-    """Return the results of a node whose inputs are all few known numbers, if it is one that shapes are made with."""
-    known = [value for value in inputs if isinstance(value, np.ndarray)]
-    if len(known) != len([name for name in node.input if name]) or sum(value.size for value in known) > MOST_KNOWN:
+def computed(node: Any, inputs: Sequence[Value | None], opsets: Mapping[str, int]) -> list[Value] | None:
+    """Return the results of a node that computes shapes; None if it does not, or if the numbers are many."""
+    if node.op_type in ("Shape", "Size") and not node.domain and inputs[0] is not None:
+        sides, ends = inputs[0].tensor.shape, attributes(node)
+        numbers = list(sides)[ends.get("start", 0) : ends.get("end")] if node.op_type == "Shape" else sides.numel()
+        return [of_numbers(np.array(numbers, dtype=np.int64))]
+    feeds = {name: value.numbers for name, value in zip(node.input, inputs, strict=True) if name and value}
+    if node.op_type not in _COMPUTED or node.domain or any(numbers is None for numbers in feeds.values()):
         return None
-    if node.op_type in _SIZED_BY_INPUT:
-        place = _SIZED_BY_INPUT[node.op_type]
-        wanted = [int(side) for side in np.atleast_1d(known[place])] if len(known) > place else []
-        if any(side < 0 or side > MOST_KNOWN for side in wanted):
-            return None
-        if math.prod(max(side, 1) for side in wanted) * (known[0].size if place else 1) > MOST_KNOWN:
-            return None
-    elif node.op_type == "Range":
-        if len(known) != 3 or not known[2].all() or abs((known[1] - known[0]) / known[2]).max() > MOST_KNOWN:
-            return None
-    elif node.op_type not in _COMPUTED:
+    results = inferred(node, inputs, opsets)
+    if any(value is None or value.tensor.numel() > _MOST_NUMBERS for value in results):
         return None
+    from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
-    feeds = {name: value for name, value in zip(node.input, inputs, strict=False) if name}
-    try:
-        found = ReferenceEvaluator(_single(node, feeds, opsets)).run(None, feeds)
-    except Exception as error:  # whatever the operator says to numbers that do not fit it
-        raise InputError(f"{node.op_type} {node.name!r} cannot be computed: {' '.join(str(error).split())}") from None
-    return [np.asarray(value) for value in found]
-
-
-def _single(node: Any, feeds: Mapping[str, Any], opsets: Mapping[str, int]) -> Any:
-    """Return a model of one node."""
-    from onnx import helper
-
-    inputs = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), None)
-        for name, value in feeds.items()
-    ]
+    declared = [helper.make_empty_tensor_value_info(name) for name in feeds]
     outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
-    return helper.make_model(helper.make_graph([node], "one", inputs, outputs), opset_imports=imports)
-
-
-def inferred(node: Any, inputs: Sequence[Value], opsets: Mapping[str, int]) -> list[Value]:
-    """Return the results of a node as far as ONNX itself knows their shapes; nothing where it does not."""
-    import onnx
-
-    nothing: list[Value] = [None] * len(node.output)
-    version = opsets.get(node.domain if node.domain != "ai.onnx" else "", 0)
-    if any(value is None for name, value in zip(node.input, inputs, strict=False) if name):
-        return nothing
-    types, data = {}, {}
-    for name, value in zip(node.input, inputs, strict=False):
-        if not name:
-            continue
-        element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(_NUMPY[on_meta(value).dtype]))
-        types[name] = onnx.helper.make_tensor_type_proto(element, list(on_meta(value).shape))
-        if isinstance(value, np.ndarray):
-            data[name] = onnx.numpy_helper.from_array(value, name)
+    model = helper.make_model(helper.make_graph([node], "node", declared, outputs), opset_imports=imports)
     try:
-        schema = onnx.defs.get_schema(node.op_type, version, node.domain)
-        imports = [onnx.helper.make_opsetid(domain, number) for domain, number in opsets.items()]
-        found = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
-    except Exception:  # no such operator, or inputs that it does not take
-        return nothing
-    return [_stand_in(found.get(name)) for name in node.output]
+        return [of_numbers(numbers) for numbers in ReferenceEvaluator(model).run(None, feeds)]
+    except Exception as error:  # whatever the operator raises for numbers that do not fit it
+        raise InputError(f"{node.op_type} {node.name!r} cannot be computed: {' '.join(str(error).split())}") from None
 
 
-def _stand_in(kind: Any) -> Tensor | None:
+def inferred(node: Any, inputs: Sequence[Value | None], opsets: Mapping[str, int]) -> list[Value | None]:
+    """Return the shapes of a node's results as ONNX infers them; None where it does not."""
     import onnx
 
+    types, data = {}, {}
+    for name, value in zip(node.input, inputs, strict=True):
+        if name and value is None:
+            return [None] * len(node.output)
+        if value is not None:
+            element = _ELEMENTS[value.tensor.dtype]
+            types[name] = onnx.helper.make_tensor_type_proto(element, list(value.tensor.shape))
+            if value.numbers is not None:
+                data[name] = onnx.numpy_helper.from_array(value.numbers, name)
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opsets.get(domain, 0), domain)
+        imports = [onnx.helper.make_opsetid(key, version) for key, version in opsets.items()]
+        outputs = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
+    except Exception:  # no such operator, or inputs that it does not take
+        return [None] * len(node.output)
+    return [declared(outputs.get(name)) for name in node.output]
+
+
+def declared(kind: Any) -> Value | None:
+    """Return a value of a declared type; None if its shape is not all numbers."""
     dims = kind.tensor_type.shape.dim if kind is not None and kind.tensor_type.HasField("shape") else None
     if dims is None or not all(dim.HasField("dim_value") for dim in dims):
         return None
-    if math.prod(int(dim.dim_value) for dim in dims) > MOST_ELEMENTS:
-        raise InputError(f"a result has impossible sides, {'×'.join(str(dim.dim_value) for dim in dims)}")
-    dtype = torch_type(onnx.helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type))
-    return torch.empty([int(dim.dim_value) for dim in dims], dtype=dtype, device=META)
-
-
-_NUMPY: dict[torch.dtype, str] = {
-    kind: name if kind is not torch.bfloat16 else "float16" for name, kind in _TYPES.items()
-}
+    return empty([int(dim.dim_value) for dim in dims], kind.tensor_type.elem_type)
