@@ -201,7 +201,6 @@ class Attending(nn.Module):
         {"dynamo": False},
         {"dynamo": False, "do_constant_folding": False},
         {"dynamo": True, "external_data": True, "verbose": False},
-        {"dynamo": True, "optimize": False, "verbose": False},
     ],
     ids=str,
 )
