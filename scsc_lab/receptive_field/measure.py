@@ -214,8 +214,12 @@ def _moved_support(plan: _Plan) -> NDArray[np.bool_] | None:
 
 def _field(whose: Whose, protocol: Protocol, drawn: Images, plan: _Plan, maps: NDArray[np.float32], dead: int) -> Field:
     if not maps.any():
-        raise InputError(f"the gradient of {plan.seen.layer} is zero for every image: nothing reaches the pixels")
-    support = _moved_support(plan)
+        reason = "nothing reaches the pixels"
+        if plan.theory.support is not None:
+            reason = "no channel is alive, or their sum does not change, as behind a softmax; name the layer before it"
+        raise InputError(f"the gradient of {plan.seen.layer} is zero for every image: {reason}")
+    theory = replace(plan.theory, support=_moved_support(plan))
+    support = theory.support
     windowed = len(plan.units) > 1 and plan.seen.window is not None
     if support is not None and not windowed:
         mass = np.abs(maps).mean(axis=0, dtype=np.float64)
@@ -240,8 +244,8 @@ def _field(whose: Whose, protocol: Protocol, drawn: Images, plan: _Plan, maps: N
         window_pixels=plan.seen.window if windowed else None,
         layout=plan.seen.layout.name,
         map_size=plan.seen.layout.size,
-        theoretical=plan.theory.sides if support is not None else None,
-        theoretical_reaches_border=plan.theory.reaches_border,
+        theoretical=theory.sides if support is not None else None,
+        theoretical_reaches_border=theory.reaches_border,
         images_id=drawn.key,
         dead=dead,
     )

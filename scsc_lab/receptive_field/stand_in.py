@@ -3,7 +3,8 @@
 For the theoretical field weights are positive, activations and normalisations pass the gradient on and put out ones,
 pooling takes the mean in place of the largest, attention the mean of the tokens it may look at. For the true centre,
 convolutions and pools keep their middle tap alone, attention looks at the unit itself and gates are constant, so that
-the gradient stays on the pixels that the unit is aligned with.
+the gradient stays on the pixels that the unit is aligned with. Where nothing but gates leads to the unit, as with tanh
+for an activation, they pass a faint gradient: the way through the fewest gates then decides.
 """
 
 from __future__ import annotations
@@ -19,13 +20,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+_FAINT = 1e-3
+"""The gradient of a gate, where only gates lead to the unit."""
+
 _MASKED = 50.0
 """A token whose score is this far below the largest is masked: Swin masks with −100."""
 
+Rule = Callable[..., Any]
+"""What stands for a function of torch: called with the same arguments."""
 
-def stand_in(model: nn.Module, dtype: torch.dtype, *, centre_taps: bool) -> nn.Module:
-    """Return a copy of a network on the CPU with positive weights that neither vanish nor explode with depth."""
+
+def stand_in(model: nn.Module, dtype: torch.dtype, *, centre_taps: bool, uneven: bool = False) -> nn.Module:
+    """Return a copy of a network on the CPU with positive weights that neither vanish nor explode with depth.
+
+    Args:
+        model: the network; it is left as it is.
+        dtype: type of the copy's weights.
+        centre_taps: whether convolutions have weights on their middle alone.
+        uneven: whether the weights differ between channels, so that a difference from the mean over channels remains.
+    """
     copied = copy.deepcopy(model).to(device="cpu", dtype=dtype).eval()
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in copied.named_parameters():
             weight.requires_grad_(False)
@@ -38,6 +53,9 @@ def stand_in(model: nn.Module, dtype: torch.dtype, *, centre_taps: bool) -> nn.M
                 weight.copy_((_centre_taps(weight.shape[2:], dtype) / inputs).expand_as(weight))
             else:  # between 1 (the sum explodes) and 1 / spatial (the corner vanishes)
                 weight.fill_(1.0 / (inputs * spatial**0.5))
+            if uneven:
+                factors = 0.5 + torch.rand(weight.shape[:2], generator=generator, dtype=dtype)
+                weight.mul_(factors.view(*factors.shape, *[1] * (weight.dim() - 2)))
     return copied
 
 
@@ -94,9 +112,9 @@ def _spread(x: Tensor, *rest: Any, **options: Any) -> Tensor:
     return _passed(x + x.mean(dim=tuple(range(1, x.dim())), keepdim=True))
 
 
-def _softmax(x: Tensor, *rest: Any, **options: Any) -> Tensor:
+def _softmax(x: Tensor, dim: int | None = None, *rest: Any, **_: Any) -> Tensor:
     """Equal weights for all that is not masked, with the gradient of the scores."""
-    dim = options.get("dim", rest[0] if rest and isinstance(rest[0], int) else -1)
+    dim = _usual_dim(x) if dim is None else dim
     scores = x.detach()
     seen = (scores > scores.amax(dim=dim, keepdim=True) - _MASKED).to(x.dtype)
     return seen / seen.sum(dim=dim, keepdim=True) + (x - scores) * seen
@@ -106,7 +124,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | No
     if attn_mask is None:
         return value.mean(dim=-2, keepdim=True).expand(*value.shape[:-2], query.shape[-2], value.shape[-1])
     scores = attn_mask.to(value.dtype) if attn_mask.dtype != torch.bool else attn_mask.to(value.dtype) * 2 * _MASKED
-    return _softmax(scores.detach()) @ value
+    return _softmax(scores.detach(), -1) @ value
 
 
 def _all_tokens(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **_: Any) -> tuple[Tensor, None]:
@@ -118,23 +136,43 @@ def _own_token(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **_: Any) 
     return value if value.shape == query.shape else query
 
 
-def _constant(x: Tensor, *rest: Any, **_: Any) -> Tensor:
+def _usual_dim(x: Tensor) -> int:
+    """Return the axis of a softmax that names none, by torch's rule."""
+    return 0 if x.dim() in (0, 1, 3) else 1
+
+
+def _constant(x: Tensor) -> Tensor:
     return torch.ones_like(x)
 
 
-def _own_place(x: Tensor, *rest: Any, **_: Any) -> Tensor:
+def _faint(x: Tensor) -> Tensor:
+    return 1.0 + _FAINT * (x - x.detach())
+
+
+def _own_place(x: Tensor, dim: int | None = None, *rest: Any, **_: Any) -> Tensor:
     """Scores of tokens among themselves become the identity; other weights are equal."""
-    if x.dim() > 2 and x.shape[-1] == x.shape[-2]:
+    dim = (_usual_dim(x) if dim is None else dim) % x.dim()
+    if x.dim() > 2 and dim == x.dim() - 1 and x.shape[-1] == x.shape[-2]:
         return torch.eye(x.shape[-1], dtype=x.dtype).expand(x.shape)
-    return torch.full_like(x, 1.0 / x.shape[-1])
+    return torch.full_like(x, 1.0 / x.shape[dim])
 
 
-_GATES = ("sigmoid", "hardsigmoid", "tanh")
+def _faint_place(x: Tensor, dim: int | None = None, *rest: Any, **_: Any) -> Tensor:
+    return _own_place(x, dim) + _FAINT * (x - x.detach())
+
+
+def _named_dim(rule: Rule) -> Rule:
+    """Return the rule of a softmax whose other arguments stand before its axis."""
+    return lambda x, *rest, dim=-1, **_: rule(x, dim)
+
+
+_GATES = ("sigmoid", "hardsigmoid", "expit", "tanh")
 _PASSED = (
     *("relu relu6 gelu silu mish hardswish hardtanh leaky_relu prelu rrelu elu celu selu softplus softsign".split()),
-    *("batch_norm layer_norm rms_norm local_response_norm normalize threshold logsigmoid".split()),
+    *("threshold logsigmoid tanhshrink softshrink hardshrink clamp clip clamp_min clamp_max erf atan arctan".split()),
+    *("batch_norm layer_norm rms_norm local_response_norm normalize".split()),
 )
-Rule = Callable[..., Any]
+_SOFTMAXES = ("softmax", "log_softmax", "softmin")
 
 
 class _StandInMode(TorchFunctionMode):
@@ -171,7 +209,8 @@ class Support(_StandInMode):
         **dict.fromkeys(_GATES, _only(_passed)),
         "group_norm": _spread,
         "instance_norm": _spread,
-        "softmax": _softmax,
+        **dict.fromkeys(_SOFTMAXES, _softmax),
+        "gumbel_softmax": _named_dim(_softmax),
         "scaled_dot_product_attention": _attention,
         "multi_head_attention_forward": _all_tokens,
     }
@@ -182,12 +221,24 @@ class Alignment(_StandInMode):
 
     rules: ClassVar[dict[str, Rule]] = {
         **_COMMON,
-        **dict.fromkeys(_GATES, _constant),
+        **dict.fromkeys(_GATES, _only(_constant)),
         "max_pool2d": functools.partial(_pooled, centre_taps=True),
         "avg_pool2d": _middle_of_mean,
         "group_norm": _only(_passed),
         "instance_norm": _only(_passed),
-        "softmax": _own_place,
+        **dict.fromkeys(_SOFTMAXES, _own_place),
+        "gumbel_softmax": _named_dim(_own_place),
         "scaled_dot_product_attention": _own_token,
         "multi_head_attention_forward": lambda query, key, value, *rest, **_: (query, None),
+    }
+
+
+class FaintAlignment(_StandInMode):
+    """The same, where only gates lead to the unit."""
+
+    rules: ClassVar[dict[str, Rule]] = {
+        **Alignment.rules,
+        **dict.fromkeys(_GATES, _only(_faint)),
+        **dict.fromkeys(_SOFTMAXES, _faint_place),
+        "gumbel_softmax": _named_dim(_faint_place),
     }

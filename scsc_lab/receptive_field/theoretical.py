@@ -6,7 +6,8 @@ Both come from gradients through a stand-in for the network; see :mod:`scsc_lab.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +16,10 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from scsc_lab.receptive_field.feature_maps import Seen, run_to
-from scsc_lab.receptive_field.stand_in import Alignment, Support, stand_in
+from scsc_lab.receptive_field.stand_in import Alignment, FaintAlignment, Support, stand_in
+
+_Place: TypeAlias = tuple[float, float]
+"""Row and column, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +41,22 @@ class ReceptiveField:
         """Height and width of the field, in pixels, as far as it is inside the image."""
         if self.support is None:
             return None
-        rows, columns = (np.nonzero(self.support.any(axis=axis))[0] for axis in (1, 0))
-        return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+        (top, bottom), (left, right) = self._ends
+        return bottom - top + 1, right - left + 1
+
+    @property
+    def middle(self) -> tuple[float, float] | None:
+        """Row and column of the middle of the support, in pixels."""
+        if self.support is None:
+            return None
+        (top, bottom), (left, right) = self._ends
+        return (top + bottom) / 2, (left + right) / 2
+
+    @property
+    def _ends(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        assert self.support is not None
+        rows, columns = (np.flatnonzero(self.support.any(axis=axis)) for axis in (1, 0))
+        return (int(rows[0]), int(rows[-1])), (int(columns[0]), int(columns[-1]))
 
     @property
     def reaches_border(self) -> bool:
@@ -52,29 +70,55 @@ class ReceptiveField:
 def receptive_fields(model: nn.Module, seen: Sequence[Seen], shape: tuple[int, int, int]) -> list[ReceptiveField]:
     """Return the theoretical field of the middle unit of each feature map.
 
+    The centre of a unit is the middle of its support where the image holds all of that; in windows of attention, which
+    a unit need not be in the middle of, and where the support is unknown or cut off, it is the unit's alignment.
+
     Args:
         model: the network; it is left as it is.
         seen: the feature maps; see :func:`scsc_lab.receptive_field.feature_maps.survey`.
         shape: input channels, height and width.
     """
-    supports = _gradients(stand_in(model, torch.float64, centre_taps=False), seen, shape, Support(), (0,))
-    aligned = _gradients(stand_in(model, torch.float32, centre_taps=True), seen, shape, Alignment(), (0, 1))
-    found = []
-    for index, one in enumerate(seen):
-        centre, stride = _alignment(aligned[index], one.layout.size, shape[1:])
-        support = supports[index][0] > 0
-        found.append(ReceptiveField(support if support.any() else None, centre, stride))
-    return found
+    fields = []
+    supports = _supports(model, seen, shape)
+    for one, support, centroids in zip(seen, supports, _aligned(model, seen, shape), strict=True):
+        centre, stride = _alignment(centroids, one.layout.size, shape[1:])
+        field = ReceptiveField(support if support.any() else None, centre, stride)
+        middle = None if field.reaches_border or one.window else field.middle
+        fields.append(replace(field, centre=middle or centre))
+    return fields
+
+
+def _supports(model: nn.Module, seen: Sequence[Seen], shape: tuple[int, int, int]) -> list[NDArray[np.bool_]]:
+    """Return the pixels that reach the middle unit of each map; none where that could not be told."""
+    even = stand_in(model, torch.float64, centre_taps=False)
+    gradients = _gradients(even, seen, shape, Support(), (0,))
+    if any(not gradient.any() for (gradient,) in gradients):  # the mean over channels is subtracted somewhere
+        uneven = stand_in(model, torch.float64, centre_taps=False, uneven=True)
+        again = _gradients(uneven, seen, shape, Support(), (0,))
+        gradients = [first if first[0].any() else second for first, second in zip(gradients, again, strict=True)]
+    return [gradient > 0 for (gradient,) in gradients]
+
+
+def _aligned(model: nn.Module, seen: Sequence[Seen], shape: tuple[int, int, int]) -> list[list[_Place | None]]:
+    """Return the true centres of the middle unit of each map and of its neighbour on the diagonal."""
+    usual = stand_in(model, torch.float32, centre_taps=True)
+    centres = [[*map(_centroid, units)] for units in _gradients(usual, seen, shape, Alignment(), (0, 1))]
+    if any(None in units for units in centres):  # only gates lead to the unit
+        usual = stand_in(model, torch.float64, centre_taps=True, uneven=True)
+        again = _gradients(usual, seen, shape, FaintAlignment(), (0, 1))
+        centres = [
+            [*map(_centroid, others)] if None in units else units for units, others in zip(centres, again, strict=True)
+        ]
+    return centres
 
 
 def _gradients(
-    model: nn.Module,
-    seen: Sequence[Seen],
-    shape: tuple[int, int, int],
-    mode: TorchFunctionMode,
-    steps: Sequence[int],
+    model: nn.Module, seen: Sequence[Seen], shape: tuple[int, int, int], mode: TorchFunctionMode, steps: Sequence[int]
 ) -> list[list[NDArray[np.float64]]]:
-    """Return absolute gradients of units ``(h // 2 − step, w // 2 − step)`` of every map, ``(H, W)`` each."""
+    """Return absolute gradients of units ``(h // 2 − step, w // 2 − step)`` of every map, ``(H, W)`` each.
+
+    The unit is a sum of its channels with weights from 1 to 2: their plain sum is constant behind some normalisations.
+    """
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
     x = torch.ones(1, *shape, dtype=dtype, requires_grad=True)
     with torch.enable_grad(), mode:
@@ -83,7 +127,8 @@ def _gradients(
     found = []
     for feature in maps:
         height, width = feature.shape[2] // 2, feature.shape[3] // 2
-        units = [feature[0, :, max(height - step, 0), max(width - step, 0)].sum() for step in steps]
+        weights = torch.linspace(1.0, 2.0, feature.shape[1], dtype=feature.dtype)
+        units = [feature[0, :, max(height - step, 0), max(width - step, 0)] @ weights for step in steps]
         grads = [
             torch.autograd.grad(unit, x, retain_graph=True)[0] if unit.requires_grad else torch.zeros_like(x)
             for unit in units
@@ -93,10 +138,9 @@ def _gradients(
 
 
 def _alignment(
-    gradients: Sequence[NDArray[np.float64]], size: tuple[int, int], resolution: tuple[int, ...]
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return centre and stride of a map's units from the gradients of two neighbours on its diagonal."""
-    centres = [_centroid(gradient) for gradient in gradients]
+    centres: Sequence[_Place | None], size: tuple[int, int], resolution: tuple[int, ...]
+) -> tuple[_Place, _Place]:
+    """Return centre and stride of a map's units from the centres of two neighbours on its diagonal."""
     if any(centre is None for centre in centres):
         stride = [whole / side for whole, side in zip(resolution, size, strict=True)]
         middle = [(side // 2 + 0.5) * step - 0.5 for side, step in zip(size, stride, strict=True)]
@@ -109,7 +153,7 @@ def _alignment(
     return (float(here[0]), float(here[1])), (stride[0], stride[1])
 
 
-def _centroid(gradient: NDArray[np.float64]) -> tuple[float, float] | None:
+def _centroid(gradient: NDArray[np.float64]) -> _Place | None:
     total = gradient.sum()
     if not np.isfinite(total) or total <= 0:
         return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scsc_lab import SCSC
+from scsc_lab import SCSC, erf
 from scsc_lab.layers.window_attention import WindowAttention
 from scsc_lab.receptive_field.feature_maps import survey, units
 from scsc_lab.receptive_field.theoretical import receptive_fields
@@ -141,3 +143,132 @@ def test_one_whole_period_of_windows(size, stride, period):
     assert sum(unit.weight * unit.shift[0] for unit in found) == pytest.approx(0.0)
     heaviest = max(unit.weight for unit in found)
     assert 1 / heaviest == pytest.approx((period / stride) ** 2)
+
+
+def _log_softmax(x: Tensor) -> Tensor:
+    return F.log_softmax(x, 1)
+
+
+def _attend(x: Tensor) -> Tensor:
+    """Let every token attend to itself alone."""
+    token = x.flatten(2).mT[:, :, None]
+    return F.scaled_dot_product_attention(token, token, token)[:, :, 0].mT.view_as(x)
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+class ChannelNorm(nn.Module):
+    """A LayerNorm over channels, as ConvNeXt writes it by hand."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x - x.mean(1, keepdim=True)
+        return x / torch.sqrt(x.pow(2).mean(1, keepdim=True) + 1e-6)
+
+
+class Mixed(nn.Module):
+    """A residual block with a gate that sees everything and a pooled shortcut."""
+
+    def __init__(self, stride):
+        super().__init__()
+        self.conv, self.gate, self.pool = (
+            nn.Conv2d(4, 4, 3, stride, 1),
+            nn.Conv2d(4, 4, 1),
+            nn.AvgPool2d(stride, ceil_mode=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.tanh(self.conv(x))
+        return self.pool(x) + y * torch.sigmoid(self.gate(y))
+
+
+BETWEEN = {
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "hardsigmoid": nn.Hardsigmoid,
+    "hardtanh": nn.Hardtanh,
+    "hardswish": nn.Hardswish,
+    "relu6": nn.ReLU6,
+    "softsign": nn.Softsign,
+    "tanhshrink": nn.Tanhshrink,
+    "softshrink": lambda: nn.Softshrink(0.01),
+    "logsigmoid": nn.LogSigmoid,
+    "softmax2d": nn.Softmax2d,
+    "softmax": lambda: nn.Softmax(1),
+    "softmin": lambda: nn.Softmin(1),
+    "log_softmax": lambda: Function(_log_softmax),
+    "method": lambda: Function(lambda x: x.softmax(dim=1).tanh().sigmoid()),
+    "clamp": lambda: Function(lambda x: x.clamp(0, 1)),
+    "by hand": lambda: Function(lambda x: F.relu6(x + 3) / 6),
+    "expit": lambda: Function(torch.special.expit),
+    "erf": lambda: Function(torch.erf),
+    "atan": lambda: Function(torch.atan),
+    "glu": lambda: Function(lambda x: F.glu(torch.cat([x, x], 1), 1)),
+    "channel norm": ChannelNorm,
+    "layer norm": lambda: Function(lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (4,)).permute(0, 3, 1, 2)),
+    "l2": lambda: Function(lambda x: F.normalize(x, dim=1)),
+    "batch norm": lambda: nn.BatchNorm2d(4),
+    "own token": lambda: Function(_attend),
+}
+
+
+def assert_centred(model: nn.Module, side: int) -> None:
+    """Check that the measured centre is that of the theoretical field, and that no square is larger than that."""
+    measured = erf(model, side, layer=str(len(model) - 1), samples=2, seeds=1)[0]
+    setting, found = measured.setting, field(model, measured.setting.layer, side)
+    assert measured.support is not None
+    assert not setting.theoretical_reaches_border
+    places = [np.flatnonzero(measured.support.any(axis=axis)) for axis in (1, 0)]
+    for place, centre, stride in zip(places, setting.centre, found.stride, strict=True):
+        assert abs((place[0] + place[-1]) / 2 - centre) <= stride / 2
+    assert setting.theoretical == tuple(place[-1] - place[0] + 1 for place in places)
+    largest = max(setting.theoretical) ** 2 / side**2
+    assert all(measured.figures()[f"r{share}"] <= largest + 1e-9 for share in (20, 30, 50, 95, 99))
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_the_centre_behind_any_activation(between):
+    """Four padded strides put unit 3 of 7 at pixel 48 of 112, not at 55.5."""
+    layers = [nn.Conv2d(3, 4, 3, 2, 1)]
+    for _ in range(3):
+        layers += [BETWEEN[between](), nn.Conv2d(4, 4, 3, 2, 1)]
+    found = field(nn.Sequential(*layers), "6", 112)
+    assert (found.centre, found.stride, found.sides) == ((48, 48), (16, 16), (31, 31))
+    assert_centred(nn.Sequential(*layers), 112)
+
+
+MORE = {
+    "mixed": lambda: Mixed(2),
+    "max": lambda: nn.MaxPool2d(3, 2, 1),
+    "mean": lambda: nn.AvgPool2d(2),
+    "shifted": lambda: nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1)),
+}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_centre_of_any_stack(seed):
+    draws, layers = random.Random(seed), []
+    for depth in range(draws.randint(1, 4)):
+        kernel = draws.randint(1, 5)
+        conv = nn.Conv2d(4 if depth else 3, 4, kernel, draws.randint(1, 2), draws.randint(0, (kernel - 1) // 2))
+        layers += [conv, draws.choice([*BETWEEN.values(), *[*MORE.values()] * 4])()]
+    layers.append(nn.Conv2d(4, 4, 1))
+    found = field(nn.Sequential(*layers), str(len(layers) - 1), 96)
+    assert found.support is not None
+    if not found.reaches_border:
+        assert_centred(nn.Sequential(*layers), 96)
+
+
+def test_deep_and_cut_off_fields_are_aligned_too():
+    layers = [nn.Conv2d(3, 4, 3, 2, 1), nn.Tanh()]
+    for _ in range(40):
+        layers += [nn.Conv2d(4, 4, 3, 1, 1), nn.Tanh()]
+    found = field(nn.Sequential(*layers), str(len(layers) - 1), 64)
+    assert found.reaches_border
+    assert (found.centre, found.stride) == ((32, 32), (2, 2))
