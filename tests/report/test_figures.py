@@ -314,3 +314,16 @@ def test_a_receptive_field_has_no_better_end_no_front_and_no_colour():
     (panel,) = ablation.draw(studied, [column]).axes
     dots = [line for line in panel.lines if line.get_marker() == "o"]
     assert {line.get_color() for line in dots} == {"0.35"}
+
+
+def test_names_in_a_script_that_no_font_has_are_reported_and_stay_text_in_svg(tmp_path, monkeypatch):
+    from matplotlib import font_manager
+
+    fonts = [entry for entry in font_manager.fontManager.ttflist if entry.name in ("DejaVu Sans", "Last Resort")]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts)
+    figure, axis = style.new(3, 2)
+    axis.set_title("猫 net")
+    with pytest.warns(UserWarning, match=r"a\.png: no installed font has 猫, drawn as boxes"):
+        style.save(figure, tmp_path / "a.png")
+    style.save(figure, tmp_path / "a.svg")
+    assert "猫 net" in (tmp_path / "a.svg").read_text()

@@ -216,11 +216,39 @@ def save(figure: Figure, path: Path, *, palette: bool = False, dots_per_inch: in
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
     buffer = io.BytesIO()
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks is drawn as boxes
+        lacking = _complete_fonts(figure)
+        if lacking and kind != "svg":
+            warnings.warn(
+                f"{path}: no installed font has {lacking}, drawn as boxes: install one, such as Noto Sans CJK, or "
+                "write an .svg",
+                stacklevel=2,
+            )
+        matplotlib.rcParams["svg.fonttype"] = "none" if lacking else "path"  # text, for the fonts of the reader
+        warnings.filterwarnings("ignore", message="Glyph")  # matplotlib's word for what is reported above
         figure.savefig(buffer, format=kind, metadata=metadata, dpi=dots_per_inch)
     if palette and kind == "png":
         buffer = _with_palette(buffer)
     store.write(path, buffer.getvalue())
+
+
+def _complete_fonts(figure: Figure) -> str:
+    """Give texts further fonts for the characters that theirs lacks; return the characters that no font has."""
+    from matplotlib import font_manager
+    from matplotlib.text import Text
+
+    texts: list[Text] = figure.findobj(Text)
+    family = font_manager.FontProperties().get_family()
+    default = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    lacking = {ord(letter) for text in texts for letter in text.get_text() if ord(letter) >= 32} - default.keys()
+    fonts: list[str] = []
+    installed = [entry for entry in font_manager.fontManager.ttflist if "Last Resort" not in entry.name]  # boxes
+    for entry in installed if lacking else ():
+        if lacking and (present := lacking & font_manager.get_font(entry.fname).get_charmap().keys()):
+            fonts.append(entry.name)
+            lacking -= present
+    for text in texts if fonts else ():
+        text.set_fontfamily([*family, *fonts])
+    return "".join(map(chr, sorted(lacking)))
 
 
 def _with_palette(png: io.BytesIO) -> io.BytesIO:
