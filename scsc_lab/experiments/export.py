@@ -12,8 +12,8 @@ import torch
 from scsc_lab import __version__, store
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
-from scsc_lab.exporting import agreement, onnx_graph
-from scsc_lab.exporting.agreement import Agreement
+from scsc_lab.execution.agreement import Agreement, agreement
+from scsc_lab.exporting import loaded, onnx_graph
 from scsc_lab.exporting.trace import quiet, require_torch, traced
 from scsc_lab.models import build
 from scsc_lab.records import Row
@@ -75,7 +75,7 @@ def check(path: Path, opset: int | None = None) -> None:
         raise InputError(f"--opset {opset}: from {onnx_graph.OPSETS[0]} to {onnx_graph.OPSETS[1]}")
     if path.suffix == ".onnx":
         onnx_graph.require_packages()
-        agreement.require_onnxruntime()
+        loaded.require_onnxruntime()
     store.check_writable(path)
 
 
@@ -123,12 +123,12 @@ def export(
             about = {"scsc_lab": __version__, "network": str(network)}
             data = onnx_graph.onnx_model(model, inputs[0], dynamic_batch=dynamic_batch, opset=opset, about=about)
             tell("running it in ONNX Runtime")
-            run = agreement.in_onnxruntime(data)
+            run = loaded.in_onnxruntime(data)
         else:
             data = _program(model, inputs[0], dynamic_batch)
             tell("running it in torch.export")
-            run = agreement.in_torch(data)
-        found = agreement.agreement(run, model, inputs)
+            run = loaded.in_torch(data)
+        found = agreement(run, model, inputs, "what was written")
     except InputError as error:
         raise InputError(f"{network}: {error}") from error
     store.write(path, data)

@@ -53,7 +53,7 @@ def onnx_model(
 
     One input ``input`` (``input_1``, … where there are several) and one output ``output`` (``output_1``, …), in the
     order in which ``forward`` takes and returns them, of the inputs' element type. What comes out is not checked here:
-    see :mod:`scsc_lab.exporting.agreement`.
+    see :mod:`scsc_lab.execution.agreement`.
 
     Args:
         model: any network, in whatever form and element type; it is left as it is.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from scsc_lab import runtimes
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution import memory
+from scsc_lab.execution.agreement import LARGEST_DIFFERENCE, difference, repeatable
 from scsc_lab.execution.passes import Run
 from scsc_lab.runtimes import Session
 from scsc_lab.runtimes.source import Source
@@ -20,9 +19,6 @@ from scsc_lab.timing import layouts
 from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.result import OUT_OF_MEMORY, Timing
 from scsc_lab.timing.rounds import WarmUp, warm_up
-
-LARGEST_DIFFERENCE = {"float64": 1e-6, "float32": 1e-3, "float16": 0.05, "bfloat16": 0.1}
-"""Difference of outputs, as a share of the largest, up to which two runtimes compute the same in an element type."""
 
 
 def warmed_up(source: Source, timing: Timing, plan: Plan, clock: Clock) -> tuple[Session, Run, Timing]:
@@ -86,42 +82,24 @@ def failed(timing: Timing, error: BaseException) -> Timing:
 
 
 def _checked(session: Session, source: Source, timing: Timing) -> float | None:
-    """Return how far a runtime's outputs are from torch's; in training there is nothing to hold them against.
+    """Return how far a runtime's outputs are from torch's; ``None`` in training, where nothing is compared.
 
     Raises:
-        InputError: if they are others.
+        InputError: if they differ, or the network's outputs differ from pass to pass.
     """
     if timing.execution.train:
         return None
-    outputs = session.outputs()
-    if isinstance(source.model, bytes) and "reference" not in vars(source):
-        source.reference = list(outputs)  # torch does not run it: the first that does is what others are held against
-    found = difference(source.reference, outputs)
     most = LARGEST_DIFFERENCE[timing.execution.dtype]
+    if isinstance(source.model, bytes) and "reference" not in vars(source):
+        source.reference = repeatable(session.outputs, most, timing.model)  # torch runs no ONNX file
+    outputs = session.outputs()
+    found = difference(source.reference, outputs)
     if found is None or found > most:
         title = runtimes.title(timing.runtime)
         how = "of other shapes" if found is None else f"that differ by {found:.1%} of the largest, over {most:.2%}"
         other = "the runtime before it" if isinstance(source.model, bytes) else "torch"
         raise InputError(f"{timing.model}: {title} computes something else than {other}: outputs {how}")
     return found
-
-
-def difference(reference: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float | None:
-    """Return the largest difference of several outputs as a share of the largest of each; ``None`` if shapes differ.
-
-    Where one is not a number, the other must not be one either: else the difference is infinite.
-    """
-    if [one.shape for one in reference] != [one.shape for one in found]:
-        return None
-    most = 0.0
-    for one, other in zip(reference, found, strict=True):
-        if not (np.isnan(one) == np.isnan(other)).all():
-            return float("inf")
-        with np.errstate(invalid="ignore"):  # the same infinity twice
-            apart = np.where(one == other, 0.0, np.abs(one.astype(np.float64) - other))
-        scale = float(np.nanmax(np.abs(one), initial=0.0))
-        most = max(most, float(np.nanmax(apart, initial=0.0)) / (scale or 1.0))
-    return most
 
 
 def called(timing: Timing) -> str:

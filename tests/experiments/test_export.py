@@ -14,7 +14,7 @@ from scsc_lab import InputError
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import SwinSpec
-from scsc_lab.exporting import agreement
+from scsc_lab.execution.agreement import TOLERANCE
 from scsc_lab.metrics.size import counted
 
 pytest.importorskip("onnx")
@@ -37,7 +37,7 @@ def shallow() -> list[Network]:
 def test_the_catalog_exports_and_its_files_count_the_same(network, tmp_path):
     network = replace(network, resolution=(64, 96))
     exported = scsc_lab.export(network, tmp_path / "model.onnx", dynamic_batch=True)
-    assert 0 < exported.agreement.difference <= agreement.TOLERANCE
+    assert 0 < exported.agreement.difference <= TOLERANCE
     assert exported.agreement.telling
     file = replace(Network.read(str(tmp_path / "model.onnx")), resolution=(64, 96))
     for batch in (1, 3):
@@ -128,6 +128,45 @@ def test_what_a_file_cannot_hold_is_one_line_that_names_it(tmp_path):
         scsc_lab.export(Returning(lambda y: (y, y.shape[0])), tmp_path / "model.onnx", 8, dynamic_batch=True)
     assert not list(tmp_path.iterdir())
     assert scsc_lab.export(Returning(lambda y: (y, None)), tmp_path / "model.onnx", 8).agreement.telling
+
+
+class Dropping(nn.Module):
+    """A network of convolutions whose dropout, or drop path, stays on in evaluation mode."""
+
+    def __init__(self, rate, whole=False):
+        super().__init__()
+        self.conv, self.rate, self.whole = nn.Conv2d(3, 4, 3), rate, whole
+
+    def forward(self, x):
+        y = self.conv(x)
+        if self.whole:
+            return y * (torch.rand(()) > self.rate)
+        return nn.functional.dropout(y, self.rate, training=True)
+
+
+@pytest.mark.parametrize("model", [Dropping(0.14), Dropping(0.3, whole=True)], ids=["dropout", "drop path"])
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
+def test_a_network_that_is_random_by_itself_is_refused_and_not_rounding(tmp_path, name, model):
+    with pytest.raises(InputError, match=r"two passes of the network on one input .* random by itself"):
+        scsc_lab.export(model, tmp_path / name, 8)
+    assert not list(tmp_path.iterdir())
+
+
+class Counting(nn.Module):
+    """A network that keeps a state: its output grows from pass to pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.register = nn.Conv2d(3, 4, 3), torch.zeros(())
+
+    def forward(self, x):
+        self.register = self.register + 1
+        return self.conv(x) * self.register
+
+
+def test_a_network_that_keeps_a_state_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"keeps a state|cannot trace it|cannot write it"):
+        scsc_lab.export(Counting(), tmp_path / "model.pt2", 8)
 
 
 class Normalising(nn.Module):
