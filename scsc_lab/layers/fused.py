@@ -6,8 +6,9 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
+from scsc_lab.layers.depthwise import DepthwiseConv2d
+from scsc_lab.layers.folding import affine, folded, scaled
 from scsc_lab.layers.fused_pointwise import FusedPointwise
 from scsc_lab.layers.gelu import GELU, gelu
 from scsc_lab.layers.scsc import SCSC, SpatialCrossScaleEncoder, channel_slices, cpu_channels_last
@@ -31,10 +32,10 @@ class FusedSCSC(nn.Module):
     def __init__(self, scsc: SCSC) -> None:
         super().__init__()
         scsc = copy.deepcopy(scsc).eval()
-        self.reduce = FusedPointwise(fuse_conv_bn_eval(scsc.reduce, scsc.reduce_norm), activation=True)
+        self.reduce = FusedPointwise(folded(scsc.reduce, scsc.reduce_norm), activation=True)
         self.encoder = _fused_encoder(scsc.encoder, scsc.encoder_norm)
         self.embed = scsc.embed
-        recover = fuse_conv_bn_eval(scsc.recover, scsc.recover_norm)
+        recover = folded(scsc.recover, scsc.recover_norm)
         self.recover = FusedPointwise(recover, activation=isinstance(scsc.activation, GELU))
         self.se = scsc.se
         self.scales = scsc.scales
@@ -71,12 +72,8 @@ def in_order(r: Tensor) -> Tensor:
 def _fused_encoder(encoder: SpatialCrossScaleEncoder, norm: nn.BatchNorm2d) -> SpatialCrossScaleEncoder:
     """Return the encoder with the BatchNorm of its output, whose channels are in the encoder's order, folded in."""
     fused = copy.deepcopy(encoder)
-    start = 0
-    for scale in fused:
-        assert isinstance(scale, nn.Conv2d)
-        own = slice(start, start + scale.out_channels)
-        start = own.stop
-        statistics = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-        mean, var, weight, bias = (value[own] for value in statistics if value is not None)
-        scale.weight, scale.bias = fuse_conv_bn_weights(scale.weight, None, mean, var, norm.eps, weight, bias)
+    sizes = [len(scale.weight) for scale in encoder if isinstance(scale, DepthwiseConv2d)]
+    scales_and_shifts = zip(*(values.split(sizes) for values in affine(norm)), strict=True)
+    for index, (scale, shift) in enumerate(scales_and_shifts):
+        fused[index] = scaled(encoder[index], scale, shift)
     return fused

@@ -1,121 +1,196 @@
-"""Which BatchNorms follow which convolutions, as a forward pass shows it; a network's names and lists prove nothing."""
+"""Which layers feed one BatchNorm and nothing else, and which modules are used as wholes, as forward passes show it."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+import gc
+import os.path
+import weakref
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
-_SIDES = (224, 64, 32, 8)
-"""Sides of the inputs that are tried, in pixels, where none is given."""
+from scsc_lab.layers.depthwise import DepthwiseConv2d
+from scsc_lab.models.fusible import has_statistics, is_plain
 
-_READS = frozenset({"__get__", "dim", "size", "is_contiguous", "stride", "numel", "element_size", "ndimension"})
-"""What a network may ask of a tensor without using its values."""
+_AXES: Mapping[type[nn.Module], int] = {nn.Conv2d: 4, DepthwiseConv2d: 4}
+"""Axes of the output of each kind of layer whose second axis is that of its output channels."""
 
-
-def example(model: nn.Module, input_shape: Sequence[int] | None = None) -> Iterator[Tensor]:
-    """Yield black images of a shape, or of those that a network may take, the likeliest first."""
-    like = next((one for one in model.parameters() if one.is_floating_point()), torch.zeros(()))
-    first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)
-    channels = first.in_channels if first else 3
-    for shape in [tuple(input_shape)] if input_shape else [(1, channels, side, side) for side in _SIDES]:
-        yield torch.zeros(shape, device=like.device, dtype=like.dtype)
+_NORMS = (nn.BatchNorm2d,)
 
 
-def pairs(model: nn.Module, x: Tensor) -> list[tuple[str, str]]:
-    """Return the convolutions whose output goes into one BatchNorm and nowhere else, and these BatchNorms, by name.
-
-    Both are of torch's own classes and have no hooks, each is used once in the pass, and nothing else reads their
-    weights or statistics. The BatchNorm has running statistics.
-
-    Args:
-        model: any network in evaluation mode.
-        x: an input it takes.
-    """
-    convs = {module: name for name, module in model.named_modules() if _plain(module, nn.Conv2d)}
-    norms = {module: name for name, module in model.named_modules() if _plain(module, nn.BatchNorm2d)}
-    uses = _Uses([*convs, *norms])
-    with torch.no_grad(), uses:
-        out = model(x)
-    uses.see(_tensors(out), None)
-    found = []
-    for norm, name in norms.items():
-        conv = uses.source.get(norm)
-        if conv is not None and {conv, norm} <= uses.once and norm.running_mean is not None:
-            found.append((convs[conv], name))
-    return found
-
-
-def _plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return type(module) is kind and not any(hooks)
-
-
-class _Uses(TorchFunctionMode):
-    """Follow what each convolution gives, and every use of the tensors of the modules that are watched.
+class Uses(TorchDispatchMode):
+    """What some modules of a network are used for in one pass, seen where torch's operators read their tensors.
 
     Attributes:
-        source: the convolution whose output a BatchNorm took.
-        once: modules that were used once, and whose output, weights and statistics nothing else saw.
+        calls: how often each of the modules was called.
+        source: the layer whose output a BatchNorm took, as it was.
+        spoilt: modules whose tensors something else read, in which a part trains or was exchanged in the pass; layers
+            whose output something else read, or which is still alive after the pass.
+        called: all modules that the pass called.
     """
 
-    def __init__(self, watched: list[Any]) -> None:
-        super().__init__()
-        self.owners: dict[int, list[Any]] = {}
-        for module in watched:
-            for tensor in itertools.chain(module.parameters(recurse=False), module.buffers(recurse=False)):
-                self.owners.setdefault(id(tensor), []).append(module)
-        self.given: dict[int, tuple[Tensor, Any]] = {}  # outputs of convolutions, kept so that identities stay theirs
-        self.source: dict[Any, Any] = {}
-        self.calls: dict[Any, int] = dict.fromkeys(watched, 0)
-        self.spoilt: set[Any] = set()
+    def __init__(self, watched: Collection[nn.Module]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.calls: Counter[nn.Module] = Counter()
+        self.source: dict[nn.Module, nn.Module] = {}
+        self.spoilt: set[nn.Module] = set()
+        self.called: set[nn.Module] = set()
+        self._watched = list(watched)
+        self._tensors = {module: _tensors_of(module) for module in watched}  # kept, so that identities stay theirs
+        self._parts = {module: set(module.modules()) for module in watched}
+        self._owners: dict[int, list[nn.Module]] = {}
+        for module, tensors in self._tensors.items():
+            for tensor in tensors:
+                self._owners.setdefault(id(tensor), []).append(module)
+        self._outputs: dict[int, tuple[weakref.ref[Tensor], nn.Module]] = {}
+        self._running: list[nn.Module] = []
+        self._decides = False
 
-    @property
-    def once(self) -> set[Any]:
-        return {module for module, calls in self.calls.items() if calls == 1} - self.spoilt
+    def watch(self, model: nn.Module, x: Tensor) -> None:
+        """Run a pass of the network that the modules are part of."""
+        for module in self._watched:
+            vars(module)["forward"] = self._forward_of(module)
+        hook = nn.modules.module.register_module_forward_pre_hook(lambda module, _: self.called.add(module))
+        try:
+            with torch.no_grad(), self:
+                returned = model(x)
+        finally:
+            hook.remove()
+            for module in self._watched:
+                del vars(module)["forward"]
+        if any(self._alive()):
+            gc.collect()
+        self.spoilt.update(self._alive())
+        self.spoilt.update(filter(self._is_exchanged, self._watched))
+        del returned  # until here: what is returned is used
 
-    def see(self, tensors: list[Tensor], user: Any) -> None:
-        """Note that something used tensors: a watched module, or something else, ``None``."""
-        for tensor in tensors:
-            if id(tensor) in self.given and not isinstance(user, nn.BatchNorm2d):
-                self.spoilt.add(self.given[id(tensor)][1])
-            self.spoilt |= {owner for owner in self.owners.get(id(tensor), ()) if owner is not user}
+    def is_single(self, module: nn.Module) -> bool:
+        """Return whether a module was called once, and nothing else saw its tensors or its output."""
+        return self.calls[module] == 1 and module not in self.spoilt
 
-    def __torch_function__(
+    def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        given = _tensors([args, kwargs])
-        user = self._user(func, given) if func in (torch.conv2d, F.batch_norm) else None
-        out = func(*args, **kwargs)
-        if user is not None:
-            self.calls[user] += 1
-            if func is torch.conv2d:
-                self.given[id(out)] = (out, user)
-            elif id(given[0]) in self.given:
-                conv = self.given[id(given[0])][1]
-                if conv in self.source.values():
-                    self.spoilt.add(conv)
-                self.source[user] = conv
-        if func.__name__ not in _READS:
-            self.see(given, user)
-        return out
+        for value in _pytree.tree_leaves((args, kwargs or {})):
+            if isinstance(value, Tensor):
+                self._see(value)
+        if torch.Tag.data_dependent_output in func.tags:  # from here on, what is called may depend on values
+            self._decides = True
+            self.spoilt.update(self._alive())
+        return func(*args, **(kwargs or {}))
 
-    def _user(self, func: Any, given: list[Tensor]) -> Any:
-        """Return the watched module whose own weights, or statistics, a function was called with."""
-        kind = nn.Conv2d if func is torch.conv2d else nn.BatchNorm2d
-        owners = [owner for tensor in given[1:] for owner in self.owners.get(id(tensor), ())]
-        return next((owner for owner in owners if isinstance(owner, kind)), None)
+    def _forward_of(self, module: nn.Module) -> Any:
+        original = module.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            self._enter(module, *args, **kwargs)
+            try:
+                returned = original(*args, **kwargs)
+            finally:
+                self._running.pop()
+            if type(module) in _AXES:
+                self._outputs[id(returned)] = (weakref.ref(returned), module)
+            return returned
+
+        return forward
+
+    def _enter(self, module: nn.Module, *args: Any, **kwargs: Any) -> None:
+        self._running.append(module)
+        self.called.add(module)
+        self.calls[module] += 1
+        is_single = type(module) in (*_AXES, *_NORMS)
+        if self._is_exchanged(module) or (is_single and self._decides) or any(p.training for p in self._parts[module]):
+            self.spoilt.add(module)
+        if type(module) in _NORMS:
+            x = next(iter((*args, *kwargs.values())))
+            layer = self._made_by(x)
+            if layer is not None and x.dim() == _AXES[type(layer)] and layer not in self.source.values():
+                self.source[module] = layer
+            elif layer is not None:
+                self.spoilt.add(layer)
+
+    def _see(self, tensor: Tensor) -> None:
+        """Note that an operator reads a tensor."""
+        layer = self._made_by(tensor)
+        if layer is not None and not (self._running and self.source.get(self._running[-1]) is layer):
+            self.spoilt.add(layer)
+        owners = self._owners.get(id(tensor), ())
+        outermost = next((module for module in self._running if module in owners), None)
+        for owner in owners:
+            if owner not in self._running and (outermost is None or outermost in self._parts[owner]):
+                self.spoilt.add(owner)
+
+    def _made_by(self, tensor: Tensor) -> nn.Module | None:
+        output, layer = self._outputs.get(id(tensor), (lambda: None, None))
+        return layer if output() is tensor else None
+
+    def _is_exchanged(self, module: nn.Module) -> bool:
+        """Return whether a module has other tensors than before the pass."""
+        return list(map(id, _tensors_of(module))) != list(map(id, self._tensors[module]))
+
+    def _alive(self) -> list[nn.Module]:
+        """Return the layers whose output something still holds."""
+        return [layer for output, layer in self._outputs.values() if output() is not None]
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, (list, tuple)) else []
+def candidates(model: nn.Module) -> list[nn.Module]:
+    """Return the layers that may take in a BatchNorm, and the BatchNorms that may be folded, by themselves."""
+    return [
+        module
+        for module in model.modules()
+        if is_plain(module) and (type(module) in _AXES or (type(module) in _NORMS and has_statistics(module)))
+    ]
+
+
+def pairs(model: nn.Module, passes: Sequence[Uses]) -> list[tuple[nn.Module, nn.Module]]:
+    """Return the layers whose output goes into one BatchNorm and nowhere else, each with that BatchNorm.
+
+    In every pass each is called once, and nothing else reads its weights or statistics; none is tied to another module;
+    and within the smallest module that holds both, no layer or BatchNorm of as many channels was left out of a pass,
+    since it could take the place of one of them.
+
+    Args:
+        model: the network, in evaluation mode.
+        passes: its passes.
+    """
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    tied = Counter(id(tensor) for module in names for tensor in _tensors_of(module, recurse=False))
+    chosen = []
+    for norm, layer in passes[0].source.items():
+        clean = all(
+            uses.source.get(norm) is layer and uses.is_single(norm) and uses.is_single(layer) for uses in passes
+        )
+        single = all(tied[id(tensor)] == 1 for module in (norm, layer) for tensor in _tensors_of(module))
+        both, width = names[layer] + names[norm], _width(norm, "num_features")
+        if clean and single and not any(_has_alternative(model, both, width, uses) for uses in passes):
+            chosen.append((layer, norm))
+    return chosen
+
+
+def _has_alternative(model: nn.Module, names: Iterable[str], width: int, uses: Uses) -> bool:
+    """Return whether a pass left out a layer or BatchNorm of a width that the code which calls some modules holds."""
+    common = os.path.commonprefix([name.split(".") for name in names])  # noqa: RUF071 - no paths
+    near = model.get_submodule(".".join(common))
+    for name, module in near.named_modules():
+        if module not in uses.called and width in (_width(module, "num_features"), _width(module, "out_channels")):
+            parts = name.split(".")[:-1]
+            while parts and near.get_submodule(".".join(parts)) not in uses.called:
+                parts.pop()
+            if not parts:
+                return True
+    return False
+
+
+def _width(module: nn.Module, attribute: str) -> Any:
+    return getattr(module, attribute, None)
+
+
+def _tensors_of(module: nn.Module, *, recurse: bool = True) -> list[Any]:
+    return [*module.parameters(recurse), *module.buffers(recurse)]

@@ -19,7 +19,7 @@ from scsc_lab.counting import onnx_file
 from scsc_lab.counting.onnx_graph import OnnxGraph
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.models import checkpoints, construct, external
-from scsc_lab.models.deploy import deploy
+from scsc_lab.models.deploy import deploy_form
 from scsc_lab.models.transplant import transplant
 
 _USUAL_RESOLUTION = (224, 224)
@@ -80,7 +80,7 @@ def build(network: Network, seed: int | None = None) -> nn.Module:
     """
     _require_module(network)
     with _seeded(seed):
-        return _formed(_original(network), network)
+        return _formed(_original(network), network, checked=True)
 
 
 def empty(network: Network, device: str = "meta") -> nn.Module:
@@ -97,7 +97,7 @@ def empty(network: Network, device: str = "meta") -> nn.Module:
         model = _original(network)
     else:
         model = origin(network).make_empty(_arguments(network), device)
-    return _formed(model, network)
+    return _formed(model, network, checked=False)
 
 
 def whose_weights(network: Network) -> Whose:
@@ -150,8 +150,8 @@ def _original(network: Network) -> nn.Module:
     return model
 
 
-def _formed(model: nn.Module, network: Network) -> nn.Module:
-    """Return a module with what is put in, in the form wanted."""
+def _formed(model: nn.Module, network: Network, *, checked: bool) -> nn.Module:
+    """Return a module with its transplant, in its form; a deploy form is checked where its weights matter."""
     try:
         if network.transplant is None and network.form == "ordinary":
             return model
@@ -159,7 +159,7 @@ def _formed(model: nn.Module, network: Network) -> nn.Module:
         shape = (1, known.channels, *known.resolution)
         if network.transplant is not None:
             model = transplant(model, network.transplant, input_shape=shape)[0]
-        return deploy(model, shape) if network.form == "deploy" else model
+        return deploy_form(model, shape, checked=checked) if network.form == "deploy" else model
     except InputError as error:
         raise InputError(f"{network}: {error}") from None
 

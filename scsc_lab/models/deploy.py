@@ -3,47 +3,87 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 from scsc_lab.errors import InputError, last_line
-from scsc_lab.layers.fused import FusedSCSC
-from scsc_lab.layers.fused_pointwise import FusedPointwise
-from scsc_lab.layers.mixers.dilated_reparam import DilatedReparam
-from scsc_lab.layers.scsc import SCSC
-from scsc_lab.models import adjacent
+from scsc_lab.execution.agreement import TOLERANCE, DisagreementError, agreement, outputs
+from scsc_lab.layers.folding import folded
+from scsc_lab.models.adjacent import Uses, candidates, pairs
 from scsc_lab.models.external import check_ends
-from scsc_lab.models.swin import SCSCSwinBlock
+from scsc_lab.models.fusible import fused, has_statistics, is_fusible
+
+_SIDES = (224, 64, 32, 8)
+"""Sides of the inputs that are tried, in pixels, where none is given."""
+
+_TOLERANCE = {torch.float64: 1e-9}
+"""Largest difference that counts as rounding in float64, over the largest magnitude of an output."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of a network on the way to its deploy form.
+
+    Attributes:
+        name: the module that is fused, or the layer that takes in a BatchNorm.
+        norm: the BatchNorm, which becomes the identity; ``None`` where a module is fused.
+    """
+
+    name: str
+    norm: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name or 'it'} is fused" if self.norm is None else f"{self.norm} is folded into {self.name}"
+
+    def replacements(self, model: nn.Module) -> dict[nn.Module, nn.Module]:
+        """Return what replaces which modules of a network."""
+        module = model.get_submodule(self.name)
+        if self.norm is None:
+            return {module: fused(module)}
+        norm = model.get_submodule(self.norm)
+        return {module: folded(module, norm), norm: nn.Identity()}
 
 
 def deploy(model: nn.Module, input_shape: Sequence[int] | None = None) -> nn.Module:
     """Return an equivalent network for inference; it cannot be turned back, and has a ``state_dict`` of its own.
 
-    Every SCSC module is fused (see :mod:`scsc_lab.layers.fused`), the branches of every dilated reparametrised
-    convolution are merged into one, and every BatchNorm is folded that a forward pass shows to follow one convolution
-    (see :mod:`scsc_lab.models.adjacent`), or that stands before an SCSC-Swin block's MLP.
+    Every SCSC module and SCSC-Swin block is fused (see :mod:`scsc_lab.layers.fused`) and the branches of every dilated
+    reparametrised convolution are merged into one. A BatchNorm is folded where passes of two sizes show that it follows
+    one convolution (see :mod:`scsc_lab.models.adjacent`). Both forms are then run at both sizes, with the weights as
+    they are, and in float64 with random statistics in every BatchNorm.
 
     Args:
         model: any network; it is not changed.
-        input_shape: an input it takes, ``(N, C, H, W)``. Default: found by trying usual sizes.
+        input_shape: an input it takes, ``(N, C, H, W)``. Default: the first of usual sizes that it takes.
 
     Raises:
-        InputError: if there is nothing to fuse, or the network cannot be copied.
+        InputError: if there is nothing to fuse, the network cannot be copied, takes no such input, is random by itself
+            or keeps a state, or the deploy form computes something else.
     """
-    deployed = copied(model).eval()
-    if isinstance(deployed, SCSC):
-        return FusedSCSC(deployed)
-    if isinstance(deployed, DilatedReparam):
-        return deployed.merged()
-    folded = _fold(deployed, input_shape)
-    if not _fuse(deployed, {}) + folded:
-        raise InputError(
-            f"{type(model).__name__} has no deploy form: no SCSC module, no BatchNorm behind a convolution"
-        )
-    return deployed
+    return deploy_form(model, input_shape, checked=True)
+
+
+def deploy_form(model: nn.Module, input_shape: Sequence[int] | None = None, *, checked: bool) -> nn.Module:
+    """Return the deploy form as :func:`deploy` does; unchecked for a network whose weights mean nothing."""
+    original = copied(model).eval()
+    if any(is_lazy(tensor) for tensor in (*original.parameters(), *original.buffers())):
+        raise InputError(f"{type(model).__name__} has lazy modules without weights: run it once before")
+    with torch.random.fork_rng(devices=[]):
+        inputs = _inputs(original, input_shape)
+        steps = _steps(original, inputs)
+        if not steps:
+            raise InputError(
+                f"{type(model).__name__} has no deploy form: no SCSC module, no BatchNorm behind a convolution"
+            )
+        if checked:
+            _check(original, steps, inputs)
+    return _applied(original, steps)
 
 
 def copied(model: nn.Module) -> nn.Module:
@@ -56,7 +96,7 @@ def copied(model: nn.Module) -> nn.Module:
         check_ends(model)
         return copy.deepcopy(model)
     except Exception as error:  # whatever the network holds
-        if any(isinstance(getattr(one, "weight_g", None), nn.Parameter) for one in model.modules()):
+        if any(isinstance(getattr(module, "weight_g", None), nn.Parameter) for module in model.modules()):
             raise InputError(
                 f"{type(model).__name__} cannot be copied: it has the old weight_norm; "
                 "use torch.nn.utils.parametrizations.weight_norm"
@@ -64,119 +104,151 @@ def copied(model: nn.Module) -> nn.Module:
         raise InputError(f"{type(model).__name__} cannot be copied: {last_line(error)}") from error
 
 
-def _fold(model: nn.Module, input_shape: Sequence[int] | None) -> int:
-    """Fold, in place, every BatchNorm that a pass shows to follow one convolution; return how many there were."""
-    wholes = (SCSC, SCSCSwinBlock, DilatedReparam)  # they are fused as wholes
-    fused = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, wholes))
-    for x in adjacent.example(model, input_shape):
-        try:
-            found = adjacent.pairs(model, x)
-        except Exception:  # it does not take this input: another size is tried
-            continue
-        found = [pair for pair in found if not pair[0].startswith(fused)]
-        folded: list[dict[nn.Module, nn.Module]] = []
-        for first, second in found:
-            conv, norm = model.get_submodule(first), model.get_submodule(second)
-            assert isinstance(conv, nn.Conv2d)
-            assert isinstance(norm, nn.BatchNorm2d)
-            folded.append({conv: fuse_conv_bn_eval(conv, norm), norm: nn.Identity()})
-            _put(model, folded[-1])
-        still = _called(model, x, [old for pair in folded for old in pair])
-        kept = [pair for pair in folded if still.isdisjoint(pair)]
-        for pair in folded:
-            if pair not in kept:
-                _put(model, {new: old for old, new in pair.items()})
-        return len(kept)
-    return 0
+def _inputs(model: nn.Module, input_shape: Sequence[int] | None) -> list[Tensor]:
+    """Return random inputs that a network takes, of two sizes if it takes two.
 
-
-def _put(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> None:
-    """Put modules in the place of others, under each of the names that these have."""
-    for name, module in list(model.named_modules(remove_duplicate=False)):
-        if module in new:
-            model.set_submodule(name, new[module])
-
-
-def _called(model: nn.Module, x: Tensor, modules: Sequence[nn.Module]) -> set[nn.Module]:
-    """Return which of some modules a pass calls: those that were replaced, but are in a plain list too, say."""
-    found: set[nn.Module] = set()
-    hooks = [module.register_forward_pre_hook(lambda module, _: found.add(module)) for module in modules]
-    try:
-        with torch.no_grad():
-            model(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found
-
-
-class FusedSCSCSwinBlock(nn.Module):
-    """An SCSC-Swin block for inference: SCSC's scaling joins the sum, BatchNorm and GELU the MLP's first layer."""
-
-    def __init__(self, block: SCSCSwinBlock) -> None:
-        super().__init__()
-        self.scsc = FusedSCSC(block.scsc)
-        expand = _as_convolution(block.mlp.fc1)
-        _fold_into(expand, block.bn)
-        self.expand = FusedPointwise(expand, activation=True)
-        self.contract = FusedPointwise(_as_convolution(block.mlp.fc2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output map, ``(N, H, W, C)`` to the same."""
-        maps = x.permute(0, 3, 1, 2)
-        y, scale = self.scsc.before_scaling(maps)
-        maps = maps + y if scale is None else torch.addcmul(maps, y, scale)
-        maps = maps + self.contract(self.expand(maps))
-        x = maps.permute(0, 2, 3, 1)
-        return x
-
-
-def _fuse(module: nn.Module, known: dict[nn.Module, nn.Module | None]) -> int:
-    """Fuse what is inside a module, in place; return how many things were.
-
-    Args:
-        module: the module.
-        known: what was made of each module so far: one that is used in several places stays one.
+    Raises:
+        InputError: if it takes none that is tried.
     """
-    found = 0
-    for name, child in list(module._modules.items()):
-        if child is None:
-            continue
-        if child not in known:
-            known[child] = _fused(child)
-        whole = known[child]
-        if whole is None:
-            found += _fuse(child, known)
+    conv = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    channels = conv.in_channels if conv else 3
+    tried = [tuple(input_shape)] if input_shape else [(1, channels, side, side) for side in _SIDES]
+    first, error = _first_taken(model, tried)
+    if first is None:
+        raise InputError(f"{type(model).__name__} does not take {'×'.join(map(str, tried[-1]))}: {error}")
+    images, channels, *sides = first.shape
+    others = [
+        (images + 1, channels, *(side // 2 for side in sides)),
+        (images + 1, channels, *(2 * side for side in sides)),
+        (images + 1, channels, *sides),
+    ]
+    second, _ = _first_taken(model, others)
+    return [first] if second is None else [first, second]
+
+
+def _first_taken(model: nn.Module, shapes: Sequence[Sequence[int]]) -> tuple[Tensor | None, str]:
+    """Return a random input of the first shape that a network takes; or none, and why."""
+    like = next((tensor for tensor in model.parameters() if tensor.is_floating_point()), torch.zeros(()))
+    draws, reason = torch.Generator().manual_seed(0), ""
+    for shape in shapes:
+        x = torch.randn(*shape, generator=draws).to(like) if like.device.type != "meta" else like.new_empty(shape)
+        try:
+            with torch.no_grad():
+                copied(model)(x.clone())
+        except Exception as error:  # whatever its own code says to this size
+            reason = reason or last_line(error)
         else:
-            setattr(module, name, whole)
-            found += 1
-    return found
+            return x, ""
+    return None, reason
 
 
-def _fused(module: nn.Module) -> nn.Module | None:
-    """Return what is made of a module that is fused as a whole, ``None`` for any other; it is not changed."""
-    if isinstance(module, SCSCSwinBlock):
-        return FusedSCSCSwinBlock(module)
-    if isinstance(module, SCSC):
-        return FusedSCSC(module)
-    return module.merged() if isinstance(module, DilatedReparam) else None
+def _steps(model: nn.Module, inputs: Sequence[Tensor]) -> list[Step]:
+    """Return the changes that passes show to keep the network's function."""
+    trial = copied(model)
+    names = {module: name for name, module in reversed(list(trial.named_modules(remove_duplicate=False)))}
+    wholes = [module for module in names if is_fusible(module)]
+    passes = []
+    for x in inputs:
+        passes.append(Uses({*wholes, *candidates(trial)}))
+        passes[-1].watch(trial, x.clone())
+    wholes = [whole for whole in wholes if not any(whole in uses.spoilt for uses in passes)]
+    inner = {part for whole in wholes for part in whole.modules() if part is not whole}
+    inside = inner | set(wholes)
+    steps = [Step(names[whole]) for whole in wholes if whole not in inner]
+    steps += [
+        Step(names[layer], names[norm])
+        for layer, norm in pairs(trial, passes)
+        if layer not in inside and norm not in inside
+    ]
+    return _without_other_callers(trial, steps, inputs)
 
 
-def _as_convolution(linear: nn.Linear) -> nn.Conv2d:
-    """Return the 1×1 convolution that a linear layer over the channels is."""
-    conv = nn.Conv2d(linear.in_features, linear.out_features, 1, device=linear.weight.device)
-    conv.weight = nn.Parameter(linear.weight.detach()[:, :, None, None].clone(memory_format=torch.channels_last))
-    conv.bias = nn.Parameter(linear.bias.detach().clone())
-    return conv
+def _without_other_callers(trial: nn.Module, steps: Sequence[Step], inputs: Sequence[Tensor]) -> list[Step]:
+    """Return the steps whose modules no pass calls once they are replaced, as it does those in a plain list.
+
+    The network is changed.
+    """
+    replaced = [step.replacements(trial) for step in steps]
+    trial = _put(trial, {old: new for replacements in replaced for old, new in replacements.items()})
+    called: set[nn.Module] = set()
+    for x in inputs:
+        uses = Uses([old for replacements in replaced for old in replacements])
+        try:
+            uses.watch(trial, x.clone())
+        except Exception:  # what is read of a module that is replaced: the check names it
+            continue
+        called |= set(uses.calls)
+    return [step for step, replacements in zip(steps, replaced, strict=True) if called.isdisjoint(replacements)]
+
+
+def _applied(model: nn.Module, steps: Sequence[Step]) -> nn.Module:
+    """Return the network after some changes, which are made in place."""
+    return _put(model, {old: new for step in steps for old, new in step.replacements(model).items()})
+
+
+def _put(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Put modules in the place of others, under each of the names that these have, and return the network."""
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is not None and child in new:
+                parent._modules[name] = new[child]
+    return new.get(model, model)
+
+
+def _check(original: nn.Module, steps: Sequence[Step], inputs: Sequence[Tensor]) -> None:
+    """Raise InputError if the deploy form computes something else; it names the place."""
+    for network, x in ((network, x) for network in _networks(original, inputs[0]) for x in inputs):
+        reason = _difference(network, steps, x)
+        if not reason:
+            continue
+        fine, wrong = 0, len(steps)  # so many steps change nothing, so many do
+        while wrong - fine > 1:
+            middle = (fine + wrong) // 2
+            changed = _difference(network, steps[:middle], x)
+            fine, wrong, reason = (fine, middle, changed) if changed else (middle, wrong, reason)
+        raise InputError(f"{type(original).__name__} cannot be fused: {reason}, as {steps[wrong - 1]}")
+
+
+def _networks(original: nn.Module, x: Tensor) -> Iterator[nn.Module]:
+    """Yield the network as it is, then a copy with random statistics and weights in every BatchNorm, in float64."""
+    yield original
+    wide = copied(original).double()
+    try:
+        outputs(copied(wide), [x.double()])
+    except Exception:  # its own code wants another type
+        wide = copied(original)
+    draws = torch.Generator().manual_seed(0)
+    for norm in wide.modules():
+        if isinstance(norm, _BatchNorm):
+            _randomise(norm, draws)
+    yield wide
 
 
 @torch.no_grad()
-def _fold_into(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Fold a BatchNorm into the 1×1 convolution with a bias behind it, in place."""
-    assert conv.bias is not None
-    assert norm.running_var is not None
-    assert norm.running_mean is not None
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    shift = norm.bias - norm.running_mean * scale
-    conv.bias.add_(conv.weight.flatten(1) @ shift)
-    conv.weight.mul_(scale[:, None, None])
+def _randomise(norm: _BatchNorm, draws: torch.Generator) -> None:
+    """Change a BatchNorm's statistics and weights at random, in place, in proportion to what they are."""
+
+    def uniform(like: Tensor, low: float, high: float) -> Tensor:
+        return torch.empty(like.shape, dtype=torch.float64).uniform_(low, high, generator=draws).to(like)
+
+    if has_statistics(norm):
+        mean, var = norm.running_mean, norm.running_var
+        assert mean is not None
+        assert var is not None
+        mean.add_(uniform(mean, -0.5, 0.5) * var.sqrt())
+        var.mul_(uniform(var, 0.5, 2.0))
+    if norm.affine:
+        norm.weight.mul_(uniform(norm.weight, 0.5, 1.5)).add_(uniform(norm.weight, -0.1, 0.1))
+        norm.bias.add_(uniform(norm.bias, -0.2, 0.2))
+
+
+def _difference(network: nn.Module, steps: Sequence[Step], x: Tensor) -> str:
+    """Return how the outputs differ after some steps; empty if they do not."""
+    like = next((tensor for tensor in network.parameters() if tensor.is_floating_point()), x)
+    try:
+        form = _applied(copied(network), steps)
+        run = partial(outputs, form)
+        agreement(run, network, [[x.to(like)]], "its deploy form", "the network", _TOLERANCE.get(like.dtype, TOLERANCE))
+    except DisagreementError as error:
+        return str(error)
+    return ""

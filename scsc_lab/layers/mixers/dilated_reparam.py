@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from scsc_lab.errors import InputError
 from scsc_lab.layers.depthwise import DepthwiseConv2d
+from scsc_lab.layers.folding import folded
 from scsc_lab.layers.pointwise import pointwise
 
 BRANCHES: dict[int, tuple[tuple[int, int], ...]] = {
@@ -75,7 +75,7 @@ class DilatedReparam(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             assert isinstance(conv, nn.Conv2d)
             assert isinstance(norm, nn.BatchNorm2d)
-            fused = fuse_conv_bn_eval(conv.eval(), norm.eval())
+            fused = folded(conv, norm)
             assert fused.bias is not None
             step, margin = conv.dilation[0], large.kernel_size[0] // 2 - fused.dilation[0] * (fused.kernel_size[0] // 2)
             end = large.kernel_size[0] - margin

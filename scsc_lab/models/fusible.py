@@ -1,0 +1,146 @@
+"""The modules that are fused as a whole for inference, and whether one is still as its class built it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from scsc_lab.layers.depthwise import DepthwiseConv2d
+from scsc_lab.layers.drop_path import DropPath
+from scsc_lab.layers.folding import affine
+from scsc_lab.layers.fused import FusedSCSC
+from scsc_lab.layers.fused_pointwise import FusedPointwise
+from scsc_lab.layers.gelu import GELU
+from scsc_lab.layers.mixers.dilated_reparam import DilatedReparam
+from scsc_lab.layers.scsc import SCSC, PlainSum, SpatialCrossScaleEncoder, SpatialEmbed
+from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
+from scsc_lab.models.swin import MLP, SCSCSwinBlock
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+_EVERY = "*"
+_CONV, _NORM, _LINEAR = (nn.Conv2d,), (nn.BatchNorm2d,), (nn.Linear,)
+
+_PARTS: Mapping[type[nn.Module], Mapping[str, tuple[type[nn.Module], ...]]] = {
+    SCSCSwinBlock: {"scsc": (SCSC,), "drop_path": (DropPath, nn.Identity), "bn": _NORM, "mlp": (MLP,)},
+    MLP: {"fc1": _LINEAR, "fc2": _LINEAR},
+    SCSC: {
+        "reduce": _CONV,
+        "reduce_norm": _NORM,
+        "encoder": (SpatialCrossScaleEncoder,),
+        "encoder_norm": _NORM,
+        "embed": (SpatialEmbed, PlainSum),
+        "recover": _CONV,
+        "recover_norm": _NORM,
+        "activation": (GELU, nn.Identity),
+        "se": (SqueezeExcitation, nn.Identity),
+    },
+    SpatialCrossScaleEncoder: {_EVERY: (DepthwiseConv2d,)},
+    SpatialEmbed: {"gates": _CONV},
+    SqueezeExcitation: {"squeeze": _LINEAR, "excite": _LINEAR},
+    DilatedReparam: {"convs": (nn.ModuleList,), "norms": (nn.ModuleList,), "project": (nn.Conv2d, nn.Identity)},
+    nn.ModuleList: {_EVERY: (DepthwiseConv2d, nn.Conv2d, nn.BatchNorm2d)},
+}
+"""The children of each class that is fused, and of its parts: exact types, since a subclass may compute more."""
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Return whether a module runs its class's own code and nothing besides: no hooks, no methods of its own."""
+    replaced = any(key in ("weight", "bias") or callable(getattr(type(module), key, None)) for key in vars(module))
+    return not replaced and not any(getattr(module, name) for name in _HOOKS)
+
+
+def has_statistics(norm: nn.Module) -> bool:
+    """Return whether a BatchNorm has running statistics, without which it cannot be folded."""
+    return all(isinstance(norm._buffers.get(name), Tensor) for name in ("running_mean", "running_var"))
+
+
+def is_fusible(module: nn.Module) -> bool:
+    """Return whether a module is fused as a whole: of one of three classes, and in all its parts as it was built."""
+    if type(module) not in (SCSC, SCSCSwinBlock, DilatedReparam) or not _is_as_built(module):
+        return False
+    if isinstance(module, SCSCSwinBlock):
+        return is_fusible(module.scsc) and None not in (module.mlp.fc1.bias, module.mlp.fc2.bias)
+    if isinstance(module, SCSC):
+        scales = [scale.bias is None for scale in module.encoder if isinstance(scale, nn.Conv2d)]
+        return _is_pointwise(module.reduce) and _is_pointwise(module.recover) and all(scales)
+    assert isinstance(module, DilatedReparam)
+    return all(isinstance(conv, nn.Conv2d) and _is_centred(conv, module.convs[0]) for conv in module.convs)
+
+
+def fused(module: nn.Module) -> nn.Module:
+    """Return what a module that :func:`is_fusible` becomes; it is not changed."""
+    if isinstance(module, SCSCSwinBlock):
+        return FusedSCSCSwinBlock(module)
+    if isinstance(module, SCSC):
+        return FusedSCSC(module)
+    assert isinstance(module, DilatedReparam)
+    return module.merged()
+
+
+class FusedSCSCSwinBlock(nn.Module):
+    """An SCSC-Swin block for inference: SCSC's scaling joins the sum, BatchNorm and GELU the MLP's first layer."""
+
+    def __init__(self, block: SCSCSwinBlock) -> None:
+        super().__init__()
+        self.scsc = FusedSCSC(block.scsc)
+        expand = _as_convolution(block.mlp.fc1)
+        _fold_before(expand, block.bn)
+        self.expand = FusedPointwise(expand, activation=True)
+        self.contract = FusedPointwise(_as_convolution(block.mlp.fc2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output map, ``(N, H, W, C)`` to the same."""
+        maps = x.permute(0, 3, 1, 2)
+        y, scale = self.scsc.before_scaling(maps)
+        maps = maps + y if scale is None else torch.addcmul(maps, y, scale)
+        maps = maps + self.contract(self.expand(maps))
+        x = maps.permute(0, 2, 3, 1)
+        return x
+
+
+def _is_as_built(module: nn.Module) -> bool:
+    """Return whether a module and its parts are plain and of the types that the class is built of."""
+    if not is_plain(module) or (isinstance(module, nn.BatchNorm2d) and not has_statistics(module)):
+        return False
+    parts = _PARTS.get(type(module))
+    if parts is None:  # a layer; what hangs below it is none of its class's
+        return not module._modules
+    if _EVERY not in parts and module._modules.keys() != parts.keys():
+        return False
+    return all(
+        child is not None and type(child) in parts.get(name, parts.get(_EVERY, ())) and _is_as_built(child)
+        for name, child in module._modules.items()
+    )
+
+
+def _is_pointwise(conv: nn.Conv2d) -> bool:
+    return conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0) and conv.groups == 1
+
+
+def _is_centred(conv: nn.Conv2d, large: nn.Module) -> bool:
+    """Return whether a branch's taps lie in the middle of the large kernel's."""
+    assert isinstance(large, nn.Conv2d)
+    margins = tuple(step * (side // 2) for step, side in zip(conv.dilation, conv.kernel_size, strict=True))
+    fits = margins[0] == margins[1] <= large.kernel_size[0] // 2 and conv.kernel_size[0] % 2 == 1
+    zeros = conv.padding == margins and conv.padding_mode == "zeros"
+    return fits and zeros and (conv.stride, conv.groups) == (large.stride, large.groups)
+
+
+def _as_convolution(linear: nn.Linear) -> nn.Conv2d:
+    """Return the 1×1 convolution that a linear layer over the channels is."""
+    conv = nn.Conv2d(linear.in_features, linear.out_features, 1, device=linear.weight.device)
+    conv.weight = nn.Parameter(linear.weight.detach()[:, :, None, None].clone(memory_format=torch.channels_last))
+    conv.bias = nn.Parameter(linear.bias.detach().clone())
+    return conv
+
+
+@torch.no_grad()
+def _fold_before(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Fold a BatchNorm into the 1×1 convolution with a bias behind it, in place."""
+    assert conv.bias is not None
+    scale, shift = affine(norm)
+    conv.bias.add_(conv.weight.flatten(1) @ shift)
+    conv.weight.mul_(scale[:, None, None])
