@@ -106,13 +106,13 @@ def _terms(
     if bare in ("mul", "addcmul"):
         return _multiplied(bare, args, out)
     if kind.is_view:
-        return _viewed(func, args, kwargs), 0
+        return (None if kind.name in ALLOCATIONS else _viewed(func, args, kwargs, out)), 0
     if bare in _SAME or (bare == "copy" and of(args[1])):
         return of(args[1 if bare == "copy" else 0]), 0
     if bare in _CHOICES:
         return _chosen(given, out), 0
     if bare in _MOVES:
-        return _moved(func, bare, given, args, out), 0
+        return _moved(bare, given, args, out), 0
     if indexing.moves(bare):
         return _indexed(bare, given, args, out)
     if bare in _ADDITIONS:
@@ -150,11 +150,15 @@ def _multiplied(bare: str, args: tuple[Any, ...], out: Tensor) -> tuple[Terms | 
     return _added([of(args[0]), terms], out) if bare == "addcmul" else (terms, 0)
 
 
-def _viewed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Terms | None:
+def _viewed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Terms | None:
     """Return the terms of a view: dimensions in which a factor stands still are followed as strides of 0."""
     terms = of(args[0])
     if terms is None:
         return None
+    if any(x.dtype != args[0].dtype for x in tensors(out)):  # of complex numbers as pairs, or of bits
+        each = next(tensors(out)).shape
+        most = replace(terms, products=terms.products.amax().expand(each), counted=terms.counted.amax().expand(each))
+        return replace(most, varies=(True,) * len(each))
     shape = terms.products.shape  # the tensor has its new shape already, if it was changed in place
 
     def shown(values: Tensor) -> Tensor:
@@ -195,7 +199,7 @@ def _either(known: list[Terms], out: Tensor) -> tuple[bool, ...]:
     return tuple(map(any, zip(*((False,) * (out.dim() - len(t.varies)) + t.varies for t in known), strict=True)))
 
 
-def _moved(func: Any, bare: str, given: list[Tensor], args: tuple[Any, ...], out: Tensor) -> Terms:
+def _moved(bare: str, given: list[Tensor], args: tuple[Any, ...], out: Tensor) -> Terms:
     """Return the terms of what only moves its inputs; with its readers, so that reading one finishes both."""
     known = [terms for x in given if (terms := of(x))]
     first = known[0]
@@ -214,7 +218,9 @@ def _moved(func: Any, bare: str, given: list[Tensor], args: tuple[Any, ...], out
         if alike and len(known) == len(given) and bare not in _WITH_ROOM:
             result.append(each[0].reshape(()).double().expand(out.shape))
         else:
-            result.append(func(*_replaced(args[:2] if bare == "constant_pad_nd" else args, key)))
+            result.append(
+                getattr(torch.ops.aten, bare)(*_replaced(args[:2] if bare == "constant_pad_nd" else args, key))
+            )
     return Terms(result[0], result[1] > 0, varies, any(terms.grown for terms in known), first.readers)
 
 

@@ -98,5 +98,8 @@ SUMS: dict[str, Callable[..., tuple[Terms, int]]] = {
     **dict.fromkeys(("avg_pool2d", "avg_pool3d"), _pooled),
     **dict.fromkeys(("_adaptive_avg_pool2d", "_adaptive_avg_pool3d"), _pooled_to_size),
     "col2im": _folded,
+    "trace": lambda terms, func, x, args, kwargs, out: settled(
+        terms.products.diagonal().sum(), terms.counted.diagonal().any(), (), ()
+    ),
 }
 """Terms of the result, and their cost, of operators that add up elements of one tensor."""

@@ -45,7 +45,7 @@ def of(x: Any) -> Terms | None:
             whole.grown,
             whole.readers,
         )
-    return None if terms is None or terms.readers else terms
+    return None if terms is None or terms.readers or x.numel() == 0 else terms
 
 
 def put(x: Tensor, terms: Terms | None) -> None:
@@ -101,7 +101,7 @@ def constant(value: float, shape: Sequence[int]) -> Tensor:
 
 def nothing(shape: Sequence[int]) -> Terms:
     """Return the terms of elements that add no products."""
-    return Terms(constant(0, shape), constant(0, shape) > 0, (False,) * len(shape))
+    return Terms(constant(0, shape), torch.tensor(False).expand(tuple(shape)), (False,) * len(shape))
 
 
 def narrowed(values: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ def settled(products: Tensor, counted: Tensor, shape: Sequence[int], varies: tup
         shape: shape of the result; both broadcast to it.
         varies: as in :class:`Terms`.
     """
-    products, counted = narrowed(products), narrowed(counted)
+    products, counted = narrowed(products), narrowed(counted).bool()
     sums = counted | (products > 1)
     spent = products.where(sums, 0)
     terms = Terms((products - spent).expand(tuple(shape)), sums.expand(tuple(shape)), varies, grown=True)

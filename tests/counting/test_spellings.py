@@ -28,7 +28,7 @@ class Program(nn.Module):
         return self.function(x, w, *self.parts)
 
 
-def counted(function, *parts, real=False, backward=False):
+def counted(function, *parts, real=False):
     result = count(Program(function, *parts, real=real), inputs=((ROWS, COLUMNS), (ROWS, COLUMNS)))
     assert result.status == "complete"
     assert result.device == ("cpu" if real else "meta")
@@ -266,10 +266,27 @@ def test_a_mixture_of_experts_counts_its_experts():
 
 def test_overlapping_patches_are_sums_where_they_overlap():
     def folded(x, w):
-        return (
-            F.fold((x * w).reshape(1, 4, 6), (1, 7), (1, 2), stride=(1, 1))
-            if False
-            else F.fold((x * w).reshape(1, 4, 6)[:, :2], (1, 7), (1, 2))
-        )
+        return F.fold((x * w).reshape(1, 4, 6)[:, :2], (1, 7), (1, 2))
 
     assert counted(folded) == 10  # of seven places the five inner ones add two
+
+
+CORNERS = {
+    "triangle": (lambda x, w: (x * w)[:4].tril().sum(0), 9),
+    "triangle in place": (lambda x, w: (x * w)[:4].clone().triu_().sum(0), 9),
+    "trace": (lambda x, w: (x * w).trace() + 0, 4),
+    "diagonal": (lambda x, w: (x * w).diagonal().sum(), 4),
+    "nothing": (lambda x, w: (x * w)[:0].sum(0), 0),
+    "circular": (lambda x, w: F.pad((x * w)[None], (1, 1), mode="circular").sum(-1), 36),
+    "real part": (lambda x, w: torch.complex(x * w, x).real.sum(0), 0),
+    "pairs": (lambda x, w: torch.view_as_real(torch.complex(x, x) * torch.complex(w, w)).sum(0), 48),
+    "joined into": (lambda x, w: torch.cat([x * w], 0, out=torch.empty(6, 4, device=x.device)).sum(0), 24),
+    "by element": (lambda x, w: (x * w).take(torch.arange(5, device=x.device)).sum(), 5),
+    "by a mask": (lambda x, w: (x * w).masked_fill(x[:1] > 0, 0.0).view(2, 12).unbind(0)[0].sum(), 12),
+}
+
+
+@pytest.mark.parametrize("name", CORNERS)
+def test_corners(name):
+    function, macs = CORNERS[name]
+    assert counted(function) == counted(function, real=True) == macs
