@@ -179,12 +179,20 @@ def report(
 
 
 def _held_against(old: list[Row] | None, rows: list[Row], failing: list[str]) -> int:
-    """Print what changed since another report; return 1 if a change is of those that fail."""
+    """Print what changed since another report; return 1 if a change is of those that fail.
+
+    Raises:
+        InputError: if there are words that fail, and something by which they go cannot be judged.
+    """
     if old is None:
         return 0
     table = changed.table(old, rows, metrics.columns())
     formats.emit(table, run_info(), None, None)
-    return 1 if any(row["verdict"] in failing for row in table.rows) else 0
+    if any(row["verdict"] in failing for row in table.rows):
+        return 1
+    if reason := changed.unjudged(table.rows, old, metrics.columns(), failing):
+        raise InputError(reason)
+    return 0
 
 
 def _probed(path: Path, weights: Path | None, request: Request, executor: str, jobs: int) -> None:
