@@ -108,6 +108,13 @@ def ratio_interval(values: tuple[float | None, ...]) -> str:
     return with_interval(values, ratio)
 
 
+def ratio_of_time(values: tuple[float | None, ...]) -> str:
+    """Return a ratio with its interval and the time it is of: ``0.774 (0.760–0.790) of 4.807 ms``."""
+    *ratios, seconds = values
+    text = ratio_interval(tuple(ratios))
+    return f"{text} of {milliseconds(seconds)} ms" if text and seconds is not None else text
+
+
 def signed_decimal(value: float | None) -> str:
     """Return a difference with its sign, rounded as :func:`decimal` does: ``+1.20``."""
     return _signed(value, decimal)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from scsc_lab.errors import InputError
 from scsc_lab.settings import FEWEST_RESAMPLES
 
-Verdict = Literal["faster", "slower", "same", "inconclusive"]
-"""What an interval of a ratio of times says."""
+Verdict = Literal["faster", "slower", "same", "inconclusive", "withheld"]
+"""What an interval of a ratio of times says; ``withheld``: the machine was too busy for it to say anything."""
 
 FEWEST_PAIRS = 6
 """Pairs below which there is no 95 % interval: even the whole range of five holds the median in 94 % of all cases."""
@@ -35,6 +35,7 @@ class Comparison:
         verdict: ``same`` if the interval lies within delta of 1, ``faster`` or ``slower`` if all of it lies on one side
             of 1, else ``inconclusive``.
         pairs: number of pairs it rests on.
+        baseline_time: median time of the baseline in these pairs, in their unit.
     """
 
     ratio: float
@@ -42,6 +43,7 @@ class Comparison:
     high: float | None
     verdict: Verdict
     pairs: int
+    baseline_time: float | None = None
 
 
 def compare(
@@ -76,12 +78,13 @@ def compare(
     if not (np.isfinite(both).all() and (both > 0).all()):
         raise InputError("times must be positive numbers")
     logs = np.log(both[1] / both[0])
-    ratio = float(np.exp(np.median(logs)))
+    ratio, baseline_time = float(np.exp(np.median(logs))), float(np.median(both[0]))
     if logs.size < FEWEST_PAIRS:
-        return Comparison(ratio, None, None, "inconclusive", logs.size)
+        return Comparison(ratio, None, None, "inconclusive", logs.size, baseline_time)
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.exp(np.percentile(bootstrap_medians(logs, resamples, seed), (tail, 100 - tail)))
-    return Comparison(ratio, float(low), float(high), verdict(float(low), float(high), delta), logs.size)
+    low, high = float(low), float(high)
+    return Comparison(ratio, low, high, verdict(low, high, delta), logs.size, baseline_time)
 
 
 def verdict(low: float, high: float, delta: float) -> Verdict:

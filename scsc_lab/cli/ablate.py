@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.cli import options, progress, shared
+from scsc_lab.cli import options, progress, requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import variants as studied
-from scsc_lab.metrics import latency
 from scsc_lab.provenance import run_info
 from scsc_lab.records import file_name
 from scsc_lab.report import ablations
@@ -23,7 +22,6 @@ from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
 from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.settings import Request
 from scsc_lab.store import RowStore, check_writable
 
 if TYPE_CHECKING:
@@ -39,6 +37,7 @@ _STUDIES = (
 
 @command(example="scsc-lab ablate scsc_swin_tiny --study components")
 def ablate(
+    context: typer.Context,
     networks: Annotated[Networks, Without("model", "deploy")],
     study: Annotated[
         list[str] | None,
@@ -89,18 +88,7 @@ def ablate(
         raise InputError("an ablation has one network: name one model")
     words = options.several("--with", with_, tuple(metrics.words()))
     processes = options.whole("--jobs", jobs)
-    request = Request(
-        batch=options.whole("--batch", batch),
-        device=options.device(device),
-        threads=options.whole("--threads", threads, 4096),
-        max_seconds=options.number("--max-time", max_time),
-        pairs=options.whole("--pairs", pairs),
-        samples=options.whole("--samples", samples, 100_000),
-        seed=options.seed(seed),
-        seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
-        options=(*options.training(data, recipe, recipe_set), *options.fields(stage, seeds)),
-        runtimes=latency.asked_for(words, options.runtime_names(runtime)),
-    )
+    request = requests.read(context, words)
     words = metrics.asked(words, request)
     formats.choose(format, output)
     drawing = options.figures(width, no_titles)
@@ -108,6 +96,11 @@ def ablate(
     configured = _configured(config)
     if store:
         check_writable(store)
+    drawn_by = [
+        option for option, value in (("--figures", figures), ("--width", width), ("--no-titles", no_titles)) if value
+    ]
+    if drawn_by and not draw:
+        raise InputError(f"--no-draw draws nothing: leave {drawn_by[0]} out")
     if draw:
         check_writable((figures or Path()) / "ablation.png")
     rows_kept = RowStore(store) if store else None

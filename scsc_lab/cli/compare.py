@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.cli import options, progress, shared
+from scsc_lab.cli import options, progress, requests, shared
 from scsc_lab.cli.networks import Baseline, Networks, position
 from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import latency
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import comparison
@@ -21,15 +20,21 @@ from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
 from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
-from scsc_lab.settings import Request
 from scsc_lab.store import RowStore, check_writable
 
 _BY = ("stage", "module")
+_BY_BLOCK = (
+    *("models", "model", "by", "set", "weights", "label", "resolution", "batch", "channels", "transplant", "mixer"),
+    *("rule", "format", "output"),
+)
+"""Parameters that act where two networks are counted block by block."""
+
 _DEFAULT = ",".join(metrics.words(usual=True))
 
 
 @command(example="scsc-lab compare swin scsc_swin")
 def compare(
+    context: typer.Context,
     networks: Annotated[Networks, Without("deploy")],
     with_: Annotated[
         str, typer.Option("--with", metavar="COLUMNS", help=f"Of {', '.join(metrics.words())}.")
@@ -71,13 +76,12 @@ def compare(
 ) -> int:
     """Compare networks by size, latency, receptive field, and published, your own or trained accuracy."""
     words = options.several("--with", with_, tuple(metrics.words()))
-    images = options.whole("--batch", batch)
     options.choice("--by", by, _BY)
     axes = _axes(plot)
     drawing = options.figures(width, no_titles)
     drawn = figure or Path(f"compare_{'_'.join(axes)}.png".replace("/", "-"))
-    if by and (axes or baseline or accuracies or with_ != _DEFAULT):
-        raise InputError("--by counts block by block: it takes no --with, --accuracy, --plot or --baseline")
+    if by:
+        requests.require_only(context, _BY_BLOCK, "--by counts block by block")
     if figure is not None and not axes:
         raise InputError("--figure goes with --plot X,Y")
     if (width or no_titles) and not axes:
@@ -85,19 +89,7 @@ def compare(
     if axes:
         style.check(drawn)
     formats.choose(format, output)
-    request = Request(
-        batch=images,
-        device=options.device(device),
-        threads=options.whole("--threads", threads, 4096),
-        max_seconds=options.number("--max-time", max_time),
-        samples=options.whole("--samples", samples, 100_000),
-        seed=options.seed(seed),
-        seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
-        options=(*options.training(data, recipe, recipe_set), *options.fields(stage, seeds)),
-        runtimes=latency.asked_for(words, options.runtime_names(runtime)),
-    )
-    if stage and not {column.word for column in metrics.registry()["erf"].columns} & set(words):
-        raise InputError("--stage is that of receptive fields: add erf to --with")
+    request = requests.read(context, words)
 
     processes = options.whole("--jobs", jobs)
     if store:
@@ -118,7 +110,7 @@ def compare(
     if by:
         if len(found) != 2:
             raise InputError(f"--by {by} lays two networks side by side; {len(found)} are named")
-        rows = comparing.side_by_side(found, by, images)
+        rows = comparing.side_by_side(found, by, request.batch)
         formats.emit(comparison.blocks_table(rows, labels, by), run_info(), format, output)
         return 0
     shared.warn_of_few_seeds([[found[index], *found]], words, request.seeds)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
-from scsc_lab.cli import options, progress
+from scsc_lab.cli import options, progress, requests
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
@@ -90,7 +90,7 @@ def erf(
     if save is not None:
         mapfile.check(save)
     if from_ is not None:
-        _refuse_what_measures(context)
+        requests.require_only(context, _DRAWING, "--from draws what was saved")
         measured, notes = mapfile.load(from_), list[str]()
     else:
         if method == "replknet" and contribution not in (None, "relu"):
@@ -130,15 +130,6 @@ def erf(
 
 _DRAWING = ("from_", "output", "table", "format", "width", "no_titles", "panels")
 """Parameters that mean something where nothing is measured."""
-
-
-def _refuse_what_measures(context: typer.Context) -> None:
-    """Raise InputError if an option was given that maps which are measured already cannot follow."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name not in _DRAWING and source is not None and source.name == "COMMANDLINE":
-            what = "the models" if parameter.param_type_name == "argument" else max(parameter.opts, key=len)
-            raise InputError(f"--from draws what was saved: leave {what} out")
 
 
 def _measured(networks: Networks, protocol: Protocol) -> tuple[list[Field], list[str]]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from scsc_lab import units
-from scsc_lab.cli import options, progress
+from scsc_lab.cli import options, progress, requests
 from scsc_lab.cli.networks import Baseline, Networks, position
 from scsc_lab.cli.parameters import Without, command
 from scsc_lab.provenance import run_info
@@ -25,6 +25,7 @@ from scsc_lab.store import check_writable, write
 
 @command(example="scsc-lab evaluate swin_pico --weights run.pt --data navon")
 def evaluate(
+    context: typer.Context,
     networks: Annotated[Networks, Without("transplant", "mixer", "rule", "deploy")],
     data: options.Data = "navon",
     task: Annotated[
@@ -85,6 +86,8 @@ def evaluate(
 
     settings = training.configure(request)
     settings = dataclasses.replace(settings, plan=dataclasses.replace(settings.plan, size=networks.resolution))
+    if settings.plan.task != "verification":
+        requests.require_without(context, ("far", "plot"), f"the task is {settings.plan.task}, not verification")
     found, network_notes = networks.build()
     with progress.stepwise() as told:
         evaluated = evaluating.measure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -246,9 +247,10 @@ def whole(option: str, text: str, largest: int = _LARGEST_BATCH) -> int:
     Raises:
         InputError: if it is not one.
     """
-    if not re.fullmatch(r"\d{1,12}", text.strip()) or not 1 <= int(text) <= largest:
+    value = _value(text)
+    if not value.is_integer() or not 1 <= value <= largest:
         raise InputError(f"{option} {text!r}: a whole number from 1 to {largest}")
-    return int(text)
+    return int(value)
 
 
 def batch_sizes(text: str) -> tuple[int, ...]:
@@ -264,15 +266,20 @@ def batch_sizes(text: str) -> tuple[int, ...]:
 
 
 def number(option: str, text: str, largest: float = 1e6) -> float:
-    """Return a number from 0 up.
+    """Return a number from 0 up, of ``0.01`` or ``1e-2``.
 
     Raises:
         InputError: if it is not one.
     """
-    plain = re.fullmatch(r"(\d{1,12}(\.\d{0,12})?|\.\d{1,12})([eE][+-]?\d{1,3})?", text.strip())
-    if not plain or float(text) > largest:
+    if not _value(text) <= largest:
         raise InputError(f"{option} {text!r}: a number from 0 to {largest:g}")
-    return float(text)
+    return _value(text)
+
+
+def _value(text: str) -> float:
+    """Return the number that ``1000``, ``.5`` or ``1e-2`` says; not-a-number for anything else."""
+    match = re.fullmatch(r"(\d{1,12}(\.\d{0,12})?|\.\d{1,12})(e[+-]?\d{1,2})?", text.strip().lower(), re.ASCII)
+    return float(match[0]) if match else math.nan
 
 
 def share(option: str, text: str) -> float:
@@ -293,9 +300,10 @@ def seed(text: str) -> int:
     Raises:
         InputError: if it is not one.
     """
-    if not re.fullmatch(r"\d{1,9}", text.strip()):
+    value = _value(text)
+    if not value.is_integer() or value > 999_999_999:
         raise InputError(f"--seed {text!r}: a whole number from 0 to 999999999")
-    return int(text)
+    return int(value)
 
 
 def device(text: str) -> str:
@@ -318,7 +326,7 @@ def budget(option: str, text: str | None) -> int | None:
     """
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:E\+?(\d{1,2})|\s*([KMGT]))?", text.strip().upper())
+    match = re.fullmatch(r"(\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:E([+-]?\d{1,2})|\s*([KMGT]))?", text.strip().upper())
     if match is None:
         raise InputError(f"{option} {text!r}: a number, with K, M, G or T behind it if you like, e.g. 4.5G")
     number = float(match[1])

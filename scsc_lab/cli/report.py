@@ -10,17 +10,15 @@ from typing import Annotated
 import typer
 
 from scsc_lab import metrics, runtimes, store
-from scsc_lab.cli import options, progress, rewritten
+from scsc_lab.cli import options, progress, requests, rewritten, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import latency
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import against as changed
 from scsc_lab.report import evidence
 from scsc_lab.report import render as formats
-from scsc_lab.settings import Request
 from scsc_lab.store import RowStore
 
 _DEFAULT = "params,macs,activations,latency,erf,top1"
@@ -28,6 +26,7 @@ _DEFAULT = "params,macs,activations,latency,erf,top1"
 
 @command(example="scsc-lab report --name mine --html --open")
 def report(
+    context: typer.Context,
     networks: Annotated[Networks, Without("deploy")],
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Folder of the report. Default: quick or full.")
@@ -103,52 +102,41 @@ def report(
     if failing and against is None:
         raise InputError("--fail-on goes with --against OLD.jsonl")
     old = evidence.read(against) if against else None
-    html = html or open_
-    if html:
-        from scsc_lab.report.render import html as page
+    page = html or open_
+    if page:
+        from scsc_lab.report.render import html as pages
 
-        page.check()
+        pages.check()
     drawing = options.figures(width, no_titles, panels)
     if from_:
-        if networks.names:
-            raise InputError("--from takes its networks from the rows; leave the models out")
-        return _held_against(old, rewritten.write(from_, folder, name, drawing, html, open_, probe), failing)
+        requests.require_only(context, (*_WRITING, "from_", "probe"), "--from measures nothing")
+        return _held_against(old, rewritten.write(from_, folder, name, drawing, page, open_, probe), failing)
     if pico:
-        if networks.names or quick:
-            raise InputError("--pico trains networks of its own; leave the models and --quick out")
+        requests.require_only(context, (*_WRITING, *_OF_PICO), "--pico trains networks of its own")
         place = folder / (name or "accuracy") / evidence.ROWS
-        request = Request(
-            device=options.device(device), threads=options.whole("--threads", threads, 4096), seed=options.seed(seed)
-        )
-        _probed(place, write_weights, request, executor, options.whole("--jobs", jobs))
-        return _held_against(old, rewritten.write([place], folder, name or "accuracy", drawing, html, open_), failing)
+        _probe(context, place, write_weights, executor, options.whole("--jobs", jobs))
+        return _held_against(old, rewritten.write([place], folder, name or "accuracy", drawing, page, open_), failing)
     if write_weights:
         raise InputError("--write-weights goes with --pico")
     called = name or ("quick" if quick else "full")
-    number = options.seed(seed)
     words = tuple(options.several("--with", with_ or _DEFAULT, tuple(metrics.words())))
     if not networks.names and (wrong := [*networks.options(), *(["--mixers"] if mixers else [])]):
         raise InputError(f"{' and '.join(wrong)} go with models; the default report has those of the paper")
-    used = latency.asked_for(words, options.runtime_names(runtime or runtimes.USUAL))
-    if runtime is None and not networks.names and not quick:
-        used = tuple(runtimes.usual())
-    where, cores = options.device(device), options.whole("--threads", threads, 4096)
+    if networks.names and probe is not None:
+        raise InputError("--probe is of the paper's claims, which a report on models has not: leave it out")
+    fields = {column.word for column in metrics.registry()["erf"].columns}
+    if not fields & set(words) and "panels" in requests.explicit(context):
+        raise InputError("--panels is of receptive fields: add erf to --with")
     path = folder / called / evidence.ROWS
     store.check_writable(path)
     evidence.check_overwritten(path)
 
     from scsc_lab.experiments import report as studying
+    from scsc_lab.experiments import runner
 
     effort = studying.QUICK if quick else studying.FULL
-    request = replace(
-        effort.request,
-        seed=number,
-        device=where,
-        threads=cores,
-        runtimes=used,
-        seeds=None if seeds is None else options.whole("--seeds", seeds, 1000),
-        options=(*effort.request.options, *options.training(data, recipe, recipe_set)),
-    )
+    used = (runtimes.USUAL,) if networks.names or quick else tuple(runtimes.usual())
+    request = requests.read(context, words, replace(effort.request, runtimes=used))
     effort = replace(effort, request=request, words=words)
     groups = None
     if networks.names:
@@ -161,21 +149,32 @@ def report(
         effort = replace(effort, studies=())
     elif groups:
         effort = replace(effort, within=True)
+    shared.warn_of_few_seeds(groups or studying.default_groups(), words, request.seeds)
     accuracy = folder / "accuracy" / evidence.ROWS  # where --pico writes
     if probe is None and groups is None and accuracy.is_file():
         probe = accuracy if rewritten.has_runs(accuracy) else None
-    beside = rewritten.trained(probe)
+    trained = rewritten.trained(probe)
     partial = RowStore(path.with_name("rows.partial.jsonl"))
+    run = run_info(seed=request.seed)
     try:
-        with progress.stepwise() as told:
-            rows = studying.measure(run_info(seed=number), effort, partial, path.parent, groups, beside, progress=told)
+        with runner.executor(executor, options.whole("--jobs", jobs)) as pool, progress.stepwise() as advance:
+            rows = studying.measure(run, effort, partial, path.parent, groups, trained, executor=pool, progress=advance)
     except KeyboardInterrupt:
         typer.echo(f"{partial.path}: {len(partial.rows)} rows are kept; the same command goes on from there", err=True)
         raise
     store.write(path, store.as_lines(rows))
     partial.path.unlink(missing_ok=True)
-    rewritten.show(path.parent, evidence.read(path), called, drawing, html, open_)
+    rewritten.show(path.parent, evidence.read(path), called, drawing, page, open_)
     return _held_against(old, rows, failing)
+
+
+_WRITING = ("name", "folder", "html", "open_", "against", "fail_on", "width", "no_titles", "panels")
+"""Parameters of how a report is written, which act whatever it is made from."""
+
+_OF_PICO = (
+    *("pico", "write_weights", "jobs", "executor", "device", "threads", "seed", "seeds", "recipe", "recipe_set"),
+)
+"""Parameters that the training of the pico pairs takes; their data is theirs."""
 
 
 def _held_against(old: list[Row] | None, rows: list[Row], failing: list[str]) -> int:
@@ -195,17 +194,20 @@ def _held_against(old: list[Row] | None, rows: list[Row], failing: list[str]) ->
     return 0
 
 
-def _probed(path: Path, weights: Path | None, request: Request, executor: str, jobs: int) -> None:
-    """Train and measure what the store of the probe has not."""
+def _probe(context: typer.Context, path: Path, weights: Path | None, executor: str, jobs: int) -> None:
+    """Train and measure what the store of the probe lacks."""
     store.check_writable(path)
+    request = requests.read(context, ("accuracy",))
     kept = RowStore(path)
 
     from scsc_lab.experiments import probe, runner
 
-    with runner.executor(executor, jobs) as pool, progress.stepwise() as told:
+    effort = probe.effort(request)
+    shared.warn_of_few_seeds(probe.families(), ("accuracy",), effort.ablation_seeds)
+    with runner.executor(executor, jobs) as pool, progress.stepwise() as advance:
         try:
             where = weights or path.parent / "weights"
-            probe.measure(kept, path.parent / "fields", where, request, executor=pool, progress=told)
+            probe.measure(kept, path.parent / "fields", where, request, effort, executor=pool, progress=advance)
         except KeyboardInterrupt:
             typer.echo(f"{path}: {len(kept.rows)} rows are kept; the same command goes on from there", err=True)
             raise

@@ -12,7 +12,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.experiments import gather
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
-from scsc_lab.report import evidence
+from scsc_lab.report import evidence, schema
 from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.store import RowStore
 
@@ -129,6 +129,7 @@ def _opened(path: Path) -> RowStore:
     found = RowStore(path)
     if not found.rows:
         raise InputError(f"{path} holds no rows")
+    schema.check(found.rows, str(path))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from scsc_lab.architectures import overrides
-from scsc_lab.cli import options, progress, shared
+from scsc_lab.cli import options, progress, requests, shared
 from scsc_lab.cli.networks import Baseline, Networks, position
 from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
@@ -28,6 +28,7 @@ _SUFFIXES = (".safetensors", ".pth")
 
 @command(example="scsc-lab train swin_pico scsc_swin_pico --seeds 10")
 def train(
+    context: typer.Context,
     networks: Annotated[Networks, Without("deploy")],
     data: options.Data = "navon",
     task: Annotated[
@@ -120,6 +121,8 @@ def train(
         raise InputError("torchrun spreads one run at a time: leave --store and --jobs out")
     if store:
         check_writable(store)
+    if not write_weights:
+        requests.require_without(context, ("suffix",), "no weights are written without --write-weights FOLDER")
     if write_weights:
         check_writable(write_weights / "weights.safetensors")
 

@@ -25,6 +25,11 @@ class Load:
         """The larger of the two."""
         return max((load for load in (self.before, self.after) if load is not None), default=None)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether more processes wanted a core than there are, so that intervals of ratios are too narrow."""
+        return self.most is not None and self.most > self.cores
+
 
 def average() -> float | None:
     """Return the load average over the last minute, or ``None`` where the system does not tell."""

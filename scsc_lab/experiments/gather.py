@@ -16,14 +16,13 @@ from collections.abc import Mapping, Sequence
 from scsc_lab import metrics
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
-from scsc_lab.errors import InputError, last_line
+from scsc_lab.errors import InputError
 from scsc_lab.experiments import stored, variants
 from scsc_lab.experiments.stored import Entry
 from scsc_lab.metrics import accuracy
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import SCHEMA, Row
 from scsc_lab.report import ablations, tables
-from scsc_lab.report.text import one_line
 from scsc_lab.store import RowStore
 
 _SCSC = "scsc_"
@@ -60,15 +59,6 @@ def rows(stores: Sequence[RowStore], reports: Sequence[Sequence[Row]], run: RunI
     Raises:
         InputError: if a row is not one of a measurement.
     """
-    try:
-        return _rows(stores, reports, run)
-    except InputError:
-        raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise InputError(f"the rows are not those of measurements: {one_line(last_line(error))}") from None
-
-
-def _rows(stores: Sequence[RowStore], reports: Sequence[Sequence[Row]], run: RunInfo) -> list[Row]:
     found = stored.entries(stores)
     header = _header(run, [row for store in stores for row in store.rows], reports)
     if not found and not reports:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 
-from scsc_lab import metrics
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
+from scsc_lab.report import schema
 from scsc_lab.store import RowStore
 
 BOOKKEEPING = ("key", "metric", "position", "of", "commit", "model", "network", "resolution")
@@ -32,26 +31,14 @@ def one(store: RowStore, key: str) -> list[Row] | None:
         return None
     bare = _bare(rows)
     for row in bare:
-        wrong = next((name for name in _numbers() & row.keys() if not _is_number(row[name])), None)
-        if wrong is not None:
-            raise InputError(f"{store.path}: {wrong} of the row {key} is {row[wrong]!r}, no number")
+        if fault := schema.fault(row):
+            raise InputError(f"{store.path}: the row {key}: {fault}")
     return bare
 
 
 def is_placed(row: Row) -> bool:
     """Return whether a row says of which metric and of which of a task's networks it is."""
     return "metric" in row and all(type(row.get(name)) is int for name in ("position", "of"))
-
-
-@functools.cache
-def _numbers() -> frozenset[str]:
-    """Return the keys under which metrics have numbers."""
-    columns = (column for metric in metrics.registry().values() for column in metric.columns if column.number)
-    return frozenset(key for column in columns for key in ([column.key] if isinstance(column.key, str) else column.key))
-
-
-def _is_number(value: object) -> bool:
-    return value is None or isinstance(value, (int, float))
 
 
 def _whole(rows: Sequence[Row]) -> bool:

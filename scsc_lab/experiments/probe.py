@@ -52,6 +52,23 @@ class Effort:
     words: tuple[tuple[str, str], ...] = ()
 
 
+_MOST_ABLATED, _MOST_FIELDS = 6, 5
+"""Runs of a variant, and of a network whose fields are measured, where there are as many."""
+
+
+def effort(request: Request) -> Effort:
+    """Return how much is trained with the seeds, the recipe and its changes that a request has."""
+    runs = request.seeds or Effort.seeds
+    seeds = tuple(range(request.seed, request.seed + runs))
+    words = tuple((key, value) for key, value in request.options if key == "recipe" or key.startswith("recipe."))
+    return Effort(runs, min(runs, _MOST_ABLATED), seeds[-_MOST_FIELDS:], words=words)
+
+
+def families() -> list[list[Network]]:
+    """Return the networks that are ablated, the full one first: the largest family of the probe."""
+    return [[variant.network for variant in variants.built_in(Network.read(ABLATED), [STUDY])]]
+
+
 def measure(
     store: RowStore,
     folder: Path,
@@ -94,7 +111,10 @@ def measure(
 
 
 def _runs(request: Request, words: Sequence[tuple[str, str]], seeds: int) -> Training:
-    return training.configure(dataclasses.replace(request, seeds=seeds, options=tuple(words)))
+    said = dict(words)
+    if "recipe.epochs" in said:
+        said.pop("epochs", None)
+    return training.configure(dataclasses.replace(request, seeds=seeds, options=tuple(said.items())))
 
 
 def _size(network: Network) -> Task:

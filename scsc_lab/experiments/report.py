@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def measure(
     folder: Path,
     groups: Sequence[Sequence[Network]] | None = None,
     trained: Sequence[Row] = (),
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> list[Row]:
     """Measure all of a report and return its rows; what the store has is not measured again.
@@ -123,6 +125,7 @@ def measure(
         groups: networks that are compared, the baseline first in each; without them the networks of the paper, and
             its claims too.
         trained: rows of pico networks with their runs, shown beside the claims about accuracy.
+        executor: where that is measured which may run anywhere; this process without one.
         progress: told what is being measured, the number of tasks done and to do.
 
     Raises:
@@ -132,7 +135,7 @@ def measure(
     for group in groups or ():
         runner.check_names(group)
     plan = _plan(effort, groups, folder)
-    measured = runner.run(plan.tasks(), store, progress=progress)
+    measured = runner.run(plan.tasks(), store, executor, progress)
     if measured.interrupted:
         raise KeyboardInterrupt
     rows = _in_table("claim", paper.claim_rows(trained)) if groups is None else []
@@ -167,11 +170,16 @@ def measure(
     return [{"table": "run", "schema": SCHEMA, **run.row(), **device_name}, *rows]
 
 
+def default_groups() -> list[list[Network]]:
+    """Return the networks of the paper, the baseline first in each pair."""
+    return [[Network.read(name) for name in pair] for pair in PAIRS]
+
+
 def _plan(effort: Effort, groups: Sequence[Sequence[Network]] | None, folder: Path) -> _Plan:
     ablated = [network for group in groups or () for network in group if effort.studies]
     ours = groups is None
     if groups is None:
-        groups = [[Network.read(name) for name in pair] for pair in PAIRS]
+        groups = default_groups()
         ablated = [Network.read(name) for name in ABLATED]
     chosen = metrics.chosen(effort.words)
     wanted = [metric for metric in chosen if metric.name != _FIELD]
@@ -227,7 +235,7 @@ def _ablations(network: Network, effort: Effort, *, timed: bool) -> list[_Ablati
     beside = [study for study in effort.studies if study in _TIMED_STUDIES and extra]
     counted = [study for study in effort.studies if study not in beside]
     base = effort.request
-    how = replace(effort.timed or base, seed=base.seed, device=base.device, threads=base.threads)
+    how = replace(effort.timed or base, seed=base.seed, device=base.device, threads=base.threads, options=base.options)
     found = []
     for studies, words, request in ((beside, (*_COUNTED, *extra), how), (counted, _COUNTED, base)):
         if studies:

@@ -15,6 +15,7 @@ from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Tell
 from scsc_lab.records import Row, file_name
+from scsc_lab.report import receptive_fields
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.settings import Request
 
@@ -153,6 +154,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
         "r(t): share of the input's area in the smallest square around the central unit of "
         f"{stages.pop() if len(stages) == 1 else each} that holds t of its gradient; differences with their 95% "
         f"interval, over images and initialisations; {weights}, {kinds}; as by `scsc-lab erf`.",
+        *receptive_fields.of_one_draw(drawn),
     ]
 
 

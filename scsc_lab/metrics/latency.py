@@ -30,7 +30,7 @@ BY = ("module", "stage", "operator")
 
 _TIMED = (
     *("median_seconds", "iqr_seconds", "images_per_second", "samples_seconds", "ratio", "ratio_low", "ratio_high"),
-    *("verdict", "pairs_used", "spread", "outliers", "drift", "drift_change", "noise_floor"),
+    *("verdict", "baseline_seconds", "pairs_used", "spread", "outliers", "drift", "drift_change", "noise_floor"),
     *("ordinary", "ordinary_ratio", "ordinary_ratio_low", "ordinary_ratio_high", "ordinary_verdict"),
     *("memory_format", "memory_format_asked"),
 )
@@ -46,8 +46,8 @@ _APART = 0.1
 """How far the ratio of two medians may be from the median of paired ratios, as a share, before it is said."""
 
 _SHARED = (
-    *("pairs", "repeats", "device", "device_name", "processor", "cores", "load", "load_before", "load_after", "dtype"),
-    *("threads", "compile", "mode", "seed", "batch"),
+    *("pairs", "repeats", "device", "device_name", "processor", "cores", "load", "load_before", "load_after"),
+    *("is_busy", "dtype", "threads", "compile", "mode", "seed", "batch"),
 )
 """What all runtimes of a measurement share."""
 
@@ -180,7 +180,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     found = [
         f"Time: median of one forward pass, batch {first['batch']}, {first['dtype']}, threads: {first['threads']}, "
         f"{first['device_name']}; ×: time over the baseline's, measured in random-order pairs, with its "
-        "95% interval; as by `scsc-lab latency`."
+        "95% interval, of the baseline's time in these pairs; as by `scsc-lab latency`."
     ]
     unfinished = [row for row in timed if row["latency_status"] != "complete"]
     found += [f"{row['model']}: TIMING {str(row['latency_status']).upper()}." for row in unfinished]
@@ -239,7 +239,8 @@ def machine_notes(rows: Sequence[Row]) -> list[str]:
         signs.append(f"the load is {busy['load']:.1f} on {busy['cores']} cores")
     if not signs:
         return []
-    return [f"BUSY MACHINE: {' and '.join(signs)}. Times are too long, and intervals of ratios too narrow."]
+    withheld = " No verdicts." if any(row.get("verdict") == "withheld" for row in rows) else ""
+    return [f"BUSY MACHINE: {' and '.join(signs)}. Times are too long, and intervals of ratios too narrow.{withheld}"]
 
 
 def asked_for(words: Sequence[str], named: Sequence[str]) -> tuple[str, ...]:
@@ -298,7 +299,7 @@ def _column(runtime: str) -> Column:
     """Return the column of the time in one runtime, with that of its ratio to the baseline's."""
     title = runtimes.title(runtime)
     usual = runtime == runtimes.USUAL
-    ratio = tuple(key_in(runtime, key) for key in ("ratio", "ratio_low", "ratio_high"))
+    ratio = tuple(key_in(runtime, key) for key in ("ratio", "ratio_low", "ratio_high", "baseline_seconds"))
     to_torch = tuple(key_in(runtime, f"torch_{key}") for key in ("ratio", "ratio_low", "ratio_high"))
     heading = "time ×, 95%" if usual else f"{title} ×, 95%"
     return Column(
@@ -312,7 +313,7 @@ def _column(runtime: str) -> Column:
         better="lower",
         question="Is it faster?" if usual else f"Is it faster in {title}?",
         change=Change(
-            Column(ratio, heading, units.ratio_interval, optional=not usual),
+            Column(ratio, heading, units.ratio_of_time, optional=not usual),
             "measured",
             heading,
             verdict=key_in(runtime, "verdict"),

@@ -53,11 +53,8 @@ def networks(
             raise InputError(f"--weights {text}: {found[index]} has weights already, {found[index].weights}")
         found[index] = replace(found[index], weights=_existing(file))
     for text in labels:
-        label, equals, name = text.partition("=")
-        if not equals or not label.strip() or not name.strip():
-            raise InputError(f"--label {text!r}: write LABEL=NETWORK, e.g. --label 'Ours=my_net.py:Net'")
-        index = _named(name.strip(), names, found, "--label")
-        found[index] = replace(found[index], label=" ".join(label.split()))
+        label, index = _labelled(text, names, found)
+        found[index] = replace(found[index], label=label)
     return found
 
 
@@ -118,6 +115,24 @@ def index_of(name: str, found: Sequence[Network], option: str) -> int:
         InputError: if it is none of them.
     """
     return _named(name, [str(one) for one in found], found, option)
+
+
+def _labelled(text: str, names: Sequence[str], found: Sequence[Network]) -> tuple[str, int]:
+    """Return the label of ``LABEL=NETWORK`` and which network it is for; both may hold equals signs.
+
+    Raises:
+        InputError: if it is no such text, or behind none of its equals signs stands one of the networks.
+    """
+    parts = text.split("=")
+    splits = [("=".join(parts[:at]), "=".join(parts[at:]).strip()) for at in range(1, len(parts))]
+    splits = [(" ".join(label.split()), name) for label, name in splits if label.strip() and name]
+    if not splits:
+        raise InputError(f"--label {text!r}: write LABEL=NETWORK, e.g. --label 'Ours=my_net.py:Net'")
+    for label, name in splits[:-1]:
+        with contextlib.suppress(InputError):
+            return label, _named(name, names, found, "--label")
+    label, name = splits[-1]
+    return label, _named(name, names, found, "--label")
 
 
 def _fitting(network: Network, changes: Mapping[str, object]) -> Mapping[str, object]:

@@ -175,7 +175,8 @@ def _apart(old: tuple[Any, Any], new: tuple[Any, Any]) -> tuple[str, bool]:
 def _of_time(pair: _Pair, column: Column) -> list[Row]:
     """Return the line of a time, by its ratio to the baseline, or of the baseline by its ratio to the same network."""
     assert column.change is not None
-    ratio, low, high, verdict = (*column.change.column.key, column.change.verdict)
+    ratio, low, high = column.change.keys[:3]
+    verdict = column.change.verdict
     name, old, new = f"{_measure(column)}, × {pair.new.get('baseline')}", pair.old, pair.new
     if all(old.get(key) == new.get(key) for key in (str(column.key), ratio, "baseline")):
         return []
@@ -205,7 +206,7 @@ _Reference = tuple[tuple[Row, Row], tuple[tuple[float, float], tuple[float, floa
 def _references(pair: _Pair, column: Column) -> list[_Reference]:
     """Return networks that are the same in both reports, timed against this one, with the intervals of its ratio."""
     assert column.change is not None
-    keys, model = column.change.column.key, pair.new["model"]
+    keys, model = column.change.keys[:3], pair.new["model"]
     found: list[_Reference] = []
     for rows in pair.others:
         same = all(rows[0].get(key) == rows[1].get(key) for key in _EXACT)

@@ -10,7 +10,6 @@ from pathlib import Path
 from scsc_lab import units
 from scsc_lab.analysis.field import difference
 from scsc_lab.analysis.protocol import SHARES, key
-from scsc_lab.errors import InputError, last_line
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import (
     ablations,
@@ -21,6 +20,7 @@ from scsc_lab.report import (
     findings,
     method,
     receptive_fields,
+    schema,
     tables,
     within,
 )
@@ -51,15 +51,7 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     Raises:
         InputError: if a row lacks something, or a map cannot be read.
     """
-    try:
-        return _document(rows, name, columns, notes, folder)
-    except InputError:
-        raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise InputError(f"the rows are not those of a report: {one_line(last_line(error))}") from None
-
-
-def _document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], notes: Notes, folder: Path) -> Document:
+    schema.check(rows, "the rows are not those of a report")
     run, claimed, fields = rows[0], _of(rows, "claim"), _of(rows, "field")
     fused = _of(rows, "deploy")
     trained = [row for row in fields if row.get("weights") == receptive_fields.TRAINED]

@@ -11,6 +11,7 @@ from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.jackknife import FEWEST_IMAGES
 from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
+from scsc_lab.report import receptive_fields
 from scsc_lab.report.tables import Column, Table
 
 _ACROSS = 2
@@ -86,7 +87,7 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
     for text in dict.fromkeys(map(_setting, rows)):
         whose = [f"{row['model']} {row['stage']}" for row in rows if _setting(row) == text]
         notes.append(text if len(whose) == len(rows) else f"{', '.join(whose)}: {text}")
-    notes.append(_CONVENTION)
+    notes += [_CONVENTION, *receptive_fields.of_one_draw(rows)]
     for row in rows:
         name = f"{row['model']} {row['stage']}"
         if row["truncation"] > 0.05:

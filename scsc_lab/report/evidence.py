@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from scsc_lab import store
 from scsc_lab.errors import InputError
 from scsc_lab.records import SCHEMA, Row
+from scsc_lab.report import schema
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
@@ -42,15 +43,16 @@ def read(path: Path) -> list[Row]:
     check_schema(path, rows[0])
     for number, row in enumerate(rows, start=1):
         if not isinstance(row.get("table"), str):
-            raise InputError(f"{path}, line {number}: the row does not say of which table it is")
+            raise InputError(f"{path}, row {number}: it does not say of which table it is")
+    schema.check(rows, str(path))
     return rows
 
 
 def check_schema(path: Path, first: Row) -> None:
     """Raise InputError if a report's rows, of which the first is given, are of another schema."""
-    schema = first.get("schema", SCHEMA)
-    if schema != SCHEMA:
-        raise InputError(f"{path} holds rows of schema {schema!r}; this version reads {SCHEMA}: measure again")
+    version = first.get("schema", SCHEMA)
+    if version != SCHEMA:
+        raise InputError(f"{path} holds rows of schema {version!r}; this version reads {SCHEMA}: measure again")
 
 
 def check_overwritten(path: Path) -> None:

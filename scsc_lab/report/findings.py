@@ -19,10 +19,13 @@ _JUDGED = {
     "worse": "no",
     "same": "no difference",
     "inconclusive": "inconclusive",
+    "withheld": "withheld: the machine was too busy",
     "": "too few pairs to tell",
 }
 _NEUTRAL = {**_JUDGED, "better": "larger", "worse": "smaller"}
 """Answers on a number that has no better end: which way it goes."""
+APART = 0.1
+"""How far the ratio of two medians may be from that of their pairs, as a share, if both are of the same pairs."""
 SAME = 0.001
 """A change of an exact number below which two networks are the same in it."""
 
@@ -139,7 +142,9 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
         answer = words.get(word, word)
     name = (column.name or column.heading).partition(" (")[0]
     question = column.question or f"{'Less' if column.better == 'lower' else 'More'} {name}?"
-    numbers = f"{column.cell(against)} → {column.cell(row)}" if column.cell(against) and column.cell(row) else ""
+    before = column.cell(_reference(row, against, column, change))
+    numbers = f"{before} → {column.cell(row)}" if before and column.cell(row) else ""
+    text = text.partition(" of ")[0]  # the time that a ratio is of stands in the numbers
     kind = " points" if change.how == "difference" else " ×" if change.how == "measured" else ""
     figure = f"{_with_unit(text, kind)}{f'; {numbers} {unit(column)}'.rstrip() if numbers else ''}"
     asked = f"{question[0].lower()}{question[1:].removesuffix('?')}{when}?"
@@ -147,6 +152,21 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
     found = {"question": f"{row['model']}: {asked}", "answer": answer, "figure": figure, "evidence": where}
     gain = -value if column.better == "lower" else value
     return [{**found, "model": str(row["model"]), "against": str(row["baseline"]), "asked": asked, "gain": gain}]
+
+
+def _reference(row: Row, against: Row, column: Column, change: Change) -> Row:
+    """Return the baseline with its number in the pairs that a row's ratio is of.
+
+    Where rows do not have it, and the numbers of the two rows are of other pairs, it is left out: they would contradict
+    the ratio.
+    """
+    if change.how != "measured":
+        return against
+    key, ratio = str(column.key), row.get(change.key)
+    seconds = row.get(change.column.key[3])
+    if seconds is None and against.get(key) and row.get(key) and ratio:
+        seconds = against[key] if abs(row[key] / against[key] / ratio - 1) <= APART else None
+    return {**against, key: seconds}
 
 
 def _with_unit(text: str, unit: str) -> str:
@@ -166,7 +186,9 @@ def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[flo
             return value, "same" if alike else "" if low > 0 or high < 0 else "inconclusive"
     if change.how == "measured":
         keys = change.column.key if isinstance(change.column.key, tuple) else (change.key,)
-        ends = [row.get(key) for key in keys[1:]]
+        if row.get(change.verdict) == "withheld":
+            return value - 1, "withheld"
+        ends = [row.get(key) for key in keys[1:3]]
         clear = all(end is not None and (end < 1) == (value < 1) and end != 1 for end in ends)
         same = row.get(change.verdict) == "same"
         return value - 1, "same" if same else "" if clear else "inconclusive"

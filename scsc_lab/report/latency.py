@@ -27,6 +27,7 @@ MEASURED = (
 COMPARED = (  # in a narrow terminal the interval and the verdict stay before the MACs do
     replace(tables.MACS, optional=True),
     Column("macs_change", "Δ MACs", units.percent, optional=True),
+    Column("baseline_seconds", "baseline (ms)", units.milliseconds, optional=True),
     Column("time_change", "Δ time", units.percent),
     Column("ratio", "ratio", units.ratio),
     Column(("ratio_low", "ratio_high"), "95 % interval", units.interval),

@@ -34,15 +34,16 @@ def sentences(rows: Sequence[Row]) -> list[str]:
             _citation(run, rows),
         ]
     machine = run["machine"]
+    cores = f", {machine['cores']} cores" if "cores" in machine else ""
     on = f" ({run['device_name']})" if run.get("device_name") else ""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     commit = f", commit {run['commit']}" if run.get("commit") else ""
     return [
         *found,
-        f"Seed {run['seed']}; weights: random unless a row says otherwise.",
-        f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['system']}; "
-        f"timed on {run['device']}{on}.",
-        f"Versions: {versions}{commit}; {run['time']}.",
+        f"Seed {run.get('seed', 0)}; weights: random unless a row says otherwise.",
+        f"Machine: {machine.get('processor', 'unknown')}{cores}, {machine.get('system', 'unknown system')}; "
+        f"timed on {run.get('device', 'cpu')}{on}.",
+        f"Versions: {versions}{commit}; {run.get('time', 'at an unknown time')}.",
         _citation(run, rows),
     ]
 
@@ -62,14 +63,15 @@ def _citation(run: Row, rows: Sequence[Row]) -> str:
 
 def noise(rows: Sequence[Row]) -> str:
     """Return what a network timed against itself gave; nothing where none was."""
-    if len(rows) < 2 or rows[1].get("ratio") is None:
+    if len(rows) < 2 or rows[1].get("ratio") is None or not rows[1].get("samples_seconds"):
         return ""
     again = rows[1]
-    values = (again["ratio"], again["ratio_low"], again["ratio_high"])
+    values = (again["ratio"], again.get("ratio_low"), again.get("ratio_high"))
     return (
         f"{rows[0]['model']}, timed against itself in {len(again['samples_seconds'])} pairs: "
-        f"{units.ratio_interval(values)}, verdict “{again['verdict']}”. Differences that this interval holds are this "
-        f"machine's noise, for a network of about this time at batch {again['batch']}; shorter passes are noisier."
+        f"{units.ratio_interval(values)}, verdict “{again.get('verdict')}”. Differences that this interval "
+        f"holds are this machine's noise, for a network of about this time at batch {again.get('batch', 1)}; shorter "
+        "passes are noisier."
     )
 
 
@@ -140,18 +142,19 @@ def _fields(rows: Sequence[Row]) -> list[str]:
         return []
     first = fields[0]
     if trained := [row for row in fields if row.get("weights") == receptive_fields.TRAINED]:
-        seeds = f"{trained[0]['seeds_trained'][0]} to {trained[0]['seeds_trained'][-1]}"
+        runs = trained[0].get("seeds_trained") or [0]
+        seeds = f"{runs[0]} to {runs[-1]}"
         return [
             "Receptive fields: gradient of the last stage's central units with respect to the input, at the first "
             f"weights and at the last ones of the runs with seeds {seeds}, the initialisations that are averaged over, "
-            f"on {first['images']} test images of the data that they are trained on; each map normalised before "
+            f"on {first.get('images')} test images of the data that they are trained on; each map normalised before "
             "averaging, intervals over images and runs."
         ]
     drawn = first.get("initialisations") or first.get("seeds") or 1
     seeds = f" and {drawn} initialisations" if drawn > 1 else ""
     return [
         "Receptive fields: gradient of the last stage's central units with respect to the input, "
-        f"{first['images']} {first['image_kind']}{seeds}, each map normalised before averaging, intervals over "
+        f"{first.get('images')} {first.get('image_kind')}{seeds}, each map normalised before averaging, intervals over "
         f"images{seeds and ' and initialisations'}; as `scsc-lab erf`."
     ]
 

@@ -14,6 +14,16 @@ TRAINED = "trained"
 """What a row's ``weights`` are where its field is that of training runs' last weights."""
 
 
+def of_one_draw(rows: Sequence[Row]) -> list[str]:
+    """Return one line on the fields of a single random initialisation, whose intervals hold for it alone."""
+    drawn = [row for row in rows if row.get("weights") in ("random", "mixed") and "model" in row]
+    single = [row for row in drawn if (row.get("initialisations") or row.get("seeds") or 1) == 1]
+    if not single:
+        return []
+    named = ", ".join(dict.fromkeys(str(row["model"]) for row in single))
+    return [f"{named}: intervals are of this initialisation; those of the architecture take several (--seeds 3)."]
+
+
 def of(network: Row, fields: Sequence[Row]) -> Row | None:
     """Return the last field of a network, at its input size and, where both were trained, of training with its data."""
     data = {run["data"] for run in network.get("runs") or ()}
@@ -44,7 +54,7 @@ def fields_table(rows: Sequence[Row]) -> Table:
         "gradient's mass, with its 95% interval. Theoretical: the side of the field that the architecture allows; ≥: "
         "it goes on beyond the image. Truncated: mass in the outer 5% of the sides.",
     ]
-    return Table(columns, tuple(rows), notes=tuple(notes))
+    return Table(columns, tuple(rows), notes=(*notes, *of_one_draw(rows)))
 
 
 def _theoretical(values: tuple[Any, ...]) -> str:

@@ -231,7 +231,7 @@ def _at_batch(
         for samples, index in zip(rounds.samples, runs, strict=False):
             found[index] = replace(found[index], status=status, samples=samples, repeats=rounds.repeats, load=machine)
         noise = {
-            runtime: _against(found[index].samples, samples, plan)
+            runtime: _against(found[index], replace(found[index], samples=samples), plan)
             for (runtime, index), samples in zip(again.items(), rounds.samples[len(runs) :], strict=True)
         }
         found = [replace(timing, noise=noise.get(timing.runtime)) for timing in found]
@@ -250,15 +250,15 @@ def _compared(timings: Sequence[Timing], candidates: Sequence[Candidate], baseli
         first = baselines.get(candidate.runtime, index)
         if index != first:
             reference = timings[first]
-            comparison = _against(reference.samples, timing.samples, plan)
+            comparison = _against(reference, timing, plan)
             timing = replace(timing, baseline=reference.model, comparison=comparison)
         if candidate.ordinary is not None:
             ordinary = timings[candidate.ordinary]
-            fused = _against(ordinary.samples, timing.samples, plan)
+            fused = _against(ordinary, timing, plan)
             timing = replace(timing, ordinary=ordinary.model, against_ordinary=fused)
         in_torch = candidate.twin(candidates, runtimes.USUAL)
         if candidate.runtime != runtimes.USUAL and in_torch is not None:
-            timing = replace(timing, against_torch=_against(timings[in_torch].samples, timing.samples, plan))
+            timing = replace(timing, against_torch=_against(timings[in_torch], timing, plan))
         found.append(timing)
     return found
 
@@ -270,11 +270,16 @@ def _baselines(candidates: Sequence[Candidate], baseline: int) -> list[int]:
     return [index for index in found if index is not None]
 
 
-def _against(reference: Sequence[float], times: Sequence[float], plan: Plan) -> Comparison | None:
-    """Return how times compare; ``None`` where there are none, or the clock saw no time pass."""
-    if not reference or not times or min(*reference, *times) <= 0:
+def _against(reference: Timing, timing: Timing, plan: Plan) -> Comparison | None:
+    """Return how times compare; ``None`` where there are none, or the clock saw no time pass.
+
+    On a machine that was too busy the verdict is withheld.
+    """
+    times, others = timing.samples, reference.samples
+    if not others or not times or min(*others, *times) <= 0:
         return None
-    return paired.compare(reference, times, delta=plan.delta, resamples=plan.resamples, seed=plan.seed)
+    found = paired.compare(others, times, delta=plan.delta, resamples=plan.resamples, seed=plan.seed)
+    return replace(found, verdict="withheld") if timing.load is not None and timing.load.is_busy else found
 
 
 @dataclass

@@ -170,6 +170,7 @@ class Timing:
             "load_before": self.load.before if self.load else None,
             "load_after": self.load.after if self.load else None,
             "cores": self.load.cores if self.load else None,
+            "is_busy": self.load.is_busy if self.load else None,
             "seed": self.plan.seed,
             "delta": self.plan.delta,
             "resamples": self.plan.resamples,
@@ -224,4 +225,5 @@ def _compared(prefix: str, against: Comparison | None) -> Row:
         f"{prefix}ratio_high": against.high if against else None,
         f"{prefix}time_change": change(against.ratio, 1.0) if against else None,
         f"{prefix}verdict": against.verdict if against else None,
+        f"{prefix}baseline_seconds": against.baseline_time if against else None,
     }

@@ -315,8 +315,8 @@ def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(t
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"params": "many"}, "params of the row {key} is 'many', no number"),
-        ({"macs": [1]}, "macs of the row {key} is [1], no number"),
+        ({"params": "many"}, "the row {key}: params is 'many', not a number"),
+        ({"macs": [1]}, "the row {key}: macs is [1], not a number"),
         ({"of": "x"}, "has rows {key} that are not those of size"),
         ({"position": 7}, "has rows {key} that are not those of size"),
         ({"metric": {}, "position": None}, "has rows {key} that are not those of size"),

@@ -11,8 +11,9 @@ import torch
 from simulated import CPU, Hungry, Layer, Layers, Raising, Time, candidate, plan
 from torch import nn
 
-from scsc_lab import InputError
+from scsc_lab import InputError, metrics, units
 from scsc_lab.execution import load, passes
+from scsc_lab.metrics.latency import machine_notes
 from scsc_lab.settings import Budget, Execution, Plan
 from scsc_lab.timing import latency
 from scsc_lab.timing.latency import Candidate
@@ -77,6 +78,28 @@ def test_rows_say_how_busy_the_machine_was(time, clock, monkeypatch):
     monkeypatch.delattr(load.os, "getloadavg")
     [row] = [timing.row() for timing in latency.measure([candidate(Layer(time))], plan(), clock=clock)]
     assert row["load"] is None
+    assert row["is_busy"] is False
+
+
+def test_a_machine_that_is_too_busy_gives_no_verdict(time, clock, monkeypatch):
+    two = [candidate(Layer(time), "a"), candidate(Layers(2, time), "b")]
+    monkeypatch.setattr(load.os, "getloadavg", lambda: (load.cores() + 0.1,) * 3)
+    found = latency.measure(two, plan(), clock=clock)
+    assert found[1].comparison.verdict == "withheld"
+    row = found[1].row()
+    assert (row["verdict"], row["is_busy"]) == ("withheld", True)
+    assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+    assert any("BUSY MACHINE" in note and "No verdicts" in note for note in machine_notes([row]))
+    monkeypatch.setattr(load.os, "getloadavg", lambda: (float(load.cores()),) * 3)
+    assert latency.measure(two, plan(), clock=clock)[1].row()["verdict"] == "slower"
+
+
+def test_a_ratio_has_the_time_of_the_baseline_in_its_pairs(time, clock):
+    _, other = latency.measure([candidate(Layer(time), "a"), candidate(Layers(2, time), "b")], plan(), clock=clock)
+    row = other.row()
+    assert row["median_seconds"] / row["baseline_seconds"] == pytest.approx(row["ratio"])
+    shown = metrics.columns()["latency"].change.column.cell(row)
+    assert shown.endswith(f" of {units.milliseconds(row['baseline_seconds'])} ms")
 
 
 def test_any_network_can_be_the_baseline(time, clock):

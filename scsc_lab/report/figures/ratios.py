@@ -39,7 +39,7 @@ def points(row: Row, rows: Sequence[Row], series: Sequence[Column]) -> list[tupl
         return []
     found = []
     for column in series:
-        keys = column.change.column.key if column.change is not None else ()
+        keys = column.change.column.key[:3] if column.change is not None else ()
         values = [row.get(key) for key in keys] if isinstance(keys, tuple) else []
         if values and values[0]:
             found.append((column, row["macs"] / against["macs"], [value for value in values if value]))

@@ -43,10 +43,13 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = sty
         rows: networks, with raw numbers under the columns' keys, each with the label of its ``baseline`` if it has one.
         x: the column across; which way is better, which the front goes by, is the column's to say.
         y: the column upwards.
-        options: width.
+        options: width and titles.
     """
     width = options.width or style.COLUMN_INCHES
     figure, axes = style.new(width, 0.83 * width)
+    if options.titles:
+        title = " over ".join((column.name or column.heading).partition(" (")[0] for column in (y, x))
+        figure.suptitle(style.name(title, 60), x=0.02, ha="left", fontsize=8)
     _draw(figure, axes, rows, x, y)
     return figure
 

@@ -192,7 +192,7 @@ def _change(column: Column, row: Row, baseline: Row) -> list[Any]:
     """Return the text and the raw numbers of a row's change against a baseline."""
     assert column.change is not None
     shown = column.change.column
-    keys = (shown.key,) if isinstance(shown.key, str) else shown.key
+    keys = (shown.key,) if isinstance(shown.key, str) else shown.key[:3]
     nothing = ["", *(None for _ in keys)]
     if row["resolution"] != baseline["resolution"] or row["model"] == baseline["model"]:
         return nothing

@@ -1,0 +1,165 @@
+"""What rows may hold: the kind of each key and the keys that a table needs, checked where rows enter."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from scsc_lab import runtimes
+from scsc_lab.errors import InputError
+from scsc_lab.records import Row
+
+_NEEDED = {
+    "run": ("command", "versions", "machine"),
+    "claim": ("claim", "network"),
+    "comparison": ("model", "resolution", "baseline"),
+    "deploy": ("model", "resolution", "baseline"),
+    "ablation": ("study", "variant", "model"),
+    "noise": ("model",),
+    "field": ("model",),
+    "part": ("model", "by", "name"),
+    "missing": ("model", "what", "reason"),
+}
+"""Keys that the rows of a table have."""
+
+_IN_A_RUN = ("seed", "status", "curve", "data")
+_IN_AN_EPOCH = ("epoch", "loss", "accuracy")
+
+_TEXTS = frozenset(
+    "baseline by check claim command commit contribution data device device_name dtype form head image_kind inferred "
+    "latency_status layer layout map_file memory_format memory_format_asked method metric mode model module name "
+    "nearest network ordinary ordinary_verdict probe_baseline probe_data probe_network probe_verdict processor "
+    "published_source published_text quantity reason recipe runtime runtime_title stage status study table task time "
+    "torch_verdict train_data variant verdict accuracy_verdict accuracy_status weights weights_file what "
+    "erf_failure".split()
+)
+_NUMBERS = frozenset(
+    "params macs activations bytes batch batch_size cores dead epochs epoch filled images initialisations load "
+    "load_after load_before loss measured of pair pairs pairs_used position published repeats samples schema "
+    "seed seeds spread test_images threads train_images train_macs truncation units waiting p_value p_holm "
+    "pair_correlation seed_pairs probe_pairs probe_p_holm skipped images_per_second".split()
+)
+_NUMBER = re.compile(
+    r"(.+_)?(seconds|low|high|change|difference|mean|deviation|accuracy|ratio|pixels|share|floor|over_t|top1)|r\d+"
+)
+_SERIES = frozenset(
+    "samples_seconds outliers centre map_size seeds_trained theoretical_pixels window_pixels resolution".split()
+)
+_MAPPINGS = frozenset("machine versions settings left_out runtime_details".split())
+_ROWS = frozenset("stages runs curve seed_figures".split())
+_LARGEST = 1e300
+"""Numbers beyond are none: they cannot be multiplied."""
+
+
+def check(rows: Sequence[Row], where: str) -> None:
+    """Raise InputError with one line if a row holds something of another kind than its key, or lacks a key.
+
+    Args:
+        rows: rows of a report or of a store.
+        where: what they are called, a file's path say.
+    """
+    for number, row in enumerate(rows, start=1):
+        if found := fault(row):
+            raise InputError(f"{where}, row {number}: {found}")
+
+
+def fault(row: Row) -> str:
+    """Return what is wrong with a row, naming the key; empty if nothing is."""
+    return next(_faults(row), "")
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a number that can be computed with."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
+
+
+def _faults(row: Row) -> Iterator[str]:
+    table = row.get("table")
+    missing = [key for key in _NEEDED.get(str(table), ()) if row.get(key) is None]
+    if missing:
+        yield f"a row of the table {table!r} has no {missing[0]}"
+    for key, value in row.items():
+        kind, holds = _kind(key)
+        if kind and value is not None and not holds(value):
+            yield f"{key} is {_short(value)}, not {kind}"
+    yield from _nested_faults(row)
+
+
+def _nested_faults(row: Row) -> Iterator[str]:
+    for run in row.get("runs") or ():
+        yield from _lacking(run, _IN_A_RUN, "run")
+        if run.get("status") == "complete" and run.get("accuracy") is None:
+            yield "a complete run has no accuracy"
+        yield from (f"runs: {found}" for found in _faults(run))
+    for epoch in row.get("curve") or ():
+        yield from _lacking(epoch, _IN_AN_EPOCH, "epoch")
+        yield from (fault for key, value in epoch.items() if key != "accuracy" for fault in _faults({key: value}))
+        if not _maps_to(epoch["accuracy"], lambda value: value is None or is_number(value)):
+            yield f"accuracy of an epoch is {_short(epoch['accuracy'])}, not numbers by name"
+    for stage in row.get("stages") or ():
+        yield from (f"stages: {found}" for found in _faults(stage))
+    if not _maps_to(row.get("left_out") or {}, _is_left_out):
+        yield "left_out is not numbers by figure"
+    plan = (row.get("settings") or {}).get("plan") if row.get("table") == "run" else None
+    if plan is not None and not _is_plan(plan):
+        yield f"the plan of its settings is {_short(plan)}, not that of a latency measurement"
+
+
+def _lacking(row: Row, keys: Sequence[str], what: str) -> Iterator[str]:
+    yield from (f"a {what} has no {key}" for key in keys if key not in row)
+
+
+@functools.lru_cache(maxsize=4096)
+def _kind(key: str) -> tuple[str, Callable[[Any], bool]]:
+    """Return the kind of a key, in words, and what tells whether a value is of it; no words where any value will do."""
+    bare = next((key.removeprefix(f"{name}_") for name in runtimes.registry() if key.startswith(f"{name}_")), key)
+    if bare == "resolution":
+        return "a height and a width in pixels", lambda value: _all(value, _is_side) and len(value) in (0, 2)
+    if bare in _SERIES:
+        return "a list of numbers", lambda value: _all(value, is_number)
+    if bare in _TEXTS:
+        return "a text", lambda value: isinstance(value, str)
+    if bare in _MAPPINGS:
+        return "an object", lambda value: isinstance(value, dict)
+    if bare in _ROWS:
+        return "a list of objects", lambda value: _all(value, lambda one: isinstance(one, dict))
+    if re.fullmatch(r"(.+_)?(seconds|ratio)(_low|_high)?", bare):
+        return "a number from 0 up", lambda value: is_number(value) and value >= 0
+    if bare in _NUMBERS or _NUMBER.fullmatch(bare) or key.startswith("user:"):
+        return "a number", is_number
+    return "", bool
+
+
+def _is_side(value: object) -> bool:
+    return is_number(value) and isinstance(value, int) and value > 0
+
+
+def _all(value: object, holds: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(holds, value))
+
+
+def _maps_to(value: object, holds: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(map(holds, value.values()))
+
+
+def _is_left_out(value: object) -> bool:
+    groups = value if isinstance(value, dict) else {}
+    return all(_all(groups.get(key), lambda one: one is None or is_number(one)) for key in ("images", "seeds"))
+
+
+def _is_plan(plan: object) -> bool:
+    if not isinstance(plan, Mapping):
+        return False
+    budget = plan.get("budget")
+    numbers = [plan.get("resamples"), plan.get("delta")]
+    numbers += [budget.get(key) for key in ("pairs", "max_seconds")] if isinstance(budget, Mapping) else [None]
+    return all(map(is_number, numbers))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, int) and not is_number(value):
+        return "a number of very many digits" if not isinstance(value, bool) else repr(value)
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

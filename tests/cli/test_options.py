@@ -1,0 +1,437 @@
+"""Every option of every command acts or is refused: a new one that does nothing fails here."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+
+from scsc_lab import InputError, metrics
+from scsc_lab.analysis import mapfile
+from scsc_lab.analysis.field import Field, Setting
+from scsc_lab.cli import app
+from scsc_lab.experiments import compare, evaluate, runner, train
+from scsc_lab.metrics import latency
+from scsc_lab.provenance import RunInfo
+from scsc_lab.store import RowStore, as_lines
+from scsc_lab.timing import latency as latency_timing
+
+COMMANDS = typer.main.get_command(app).commands
+NETWORK = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, width: int = 8):
+        super().__init__(
+            nn.Conv2d(3, width, 3, 2, 1), nn.ReLU(), nn.Sequential(nn.Conv2d(width, width, 3, 1, 1), nn.ReLU()),
+            nn.Conv2d(width, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        )
+"""
+TWO = ["net.py:Net", "net.py:Net[width=4]"]
+SMALL = ["--resolution", "16"]
+NAMED = {
+    "--model": ["-m", "net.py:Net[width=2]"],
+    "--set": ["--set", "width=16"],
+    "--label": ["--label", "Ours=net.py:Net"],
+    "--resolution": ["--resolution", "24"],
+    "--channels": ["--channels", "3"],
+    "--transplant": ["--transplant"],
+    "--mixer": ["--mixer", "depthwise"],
+    "--rule": (["--transplant"], ["--rule", "kernels=3,5"]),
+    "--weights": ["--weights", "net.py:Net=weights.pth"],
+}
+MACHINE = {"--device": ["--device", "cpu"], "--threads": ["--threads", "2"], "--seed": ["--seed", "3"]}
+EMITTED = {"--format": ["--format", "csv"], "--output": ["-o", "out.csv"]}
+TRAINED = {"--data": ["--data", "faces"], "--recipe": ["--recipe", "cifar"], "--recipe-set": ["--recipe-set", "lr=1"]}
+KEPT = {"--store": ["--store", "rows.jsonl"], "--jobs": ["--jobs", "2"], "--executor": ["--executor", "tcp://h:1"]}
+FIELDS = {"--samples": ["--samples", "2"], "--stage": ["--stage", "2"], "--seeds": ["--seeds", "2"]}
+BUDGET = {"--max-time": ["--max-time", "3"], "--runtime": ["--runtime", "compile"]}
+ALL = ["--with", "params,latency,erf,accuracy"]
+
+BASE = {
+    "flops": [*TWO, *SMALL],
+    "latency": [*TWO, *SMALL],
+    "erf": [TWO[0], *SMALL],
+    "export": [TWO[0], *SMALL, "-o", "net.pt2"],
+    "compare": [*TWO, *SMALL, *ALL],
+    "models": [],
+    "paper": [],
+    "ablate": [TWO[0], *SMALL, *ALL, "--config", "grid.toml", "--no-draw"],
+    "report": [*TWO, *SMALL, *ALL],
+    "train": TWO,
+    "evaluate": [*TWO, *SMALL],
+}
+DRAWN = ["--plot", "plot.png"]
+OPTIONS = {
+    "flops": {
+        **NAMED,
+        **EMITTED,
+        "--batch": ["--batch", "2"],
+        "--deploy": ["--deploy"],
+        "--baseline": ["--baseline", TWO[1]],
+        "--by": ["--by", "stage"],
+        "--channels": ["--channels", "4"],
+        "--weights": ["--weights", "missing.pth"],
+        "--depth": (["--by", "module"], ["--depth", "1"]),
+        "--train": ["--train"],
+        "--check": ["--no-check"],
+        "--max-macs": ["--max-macs", "1K"],
+        "--max-params": ["--max-params", "0"],
+    },
+    "latency": {
+        **NAMED,
+        **MACHINE,
+        **EMITTED,
+        **BUDGET,
+        "--batch-sizes": ["--batch-sizes", "2"],
+        "--deploy": ["--deploy"],
+        "--baseline": ["--baseline", TWO[1]],
+        "--dtype": ["--dtype", "float64"],
+        "--memory-format": ["--memory-format", "contiguous"],
+        "--compile": ["--compile"],
+        "--train": ["--train"],
+        "--pairs": ["--pairs", "3"],
+        "--min-time": ["--min-time", "1"],
+        "--delta": ["--delta", "5"],
+        "--self-test": ["--self-test"],
+        "--by": ["--by", "stage"],
+        "--plot": DRAWN,
+        "--width": (DRAWN, ["--width", "page"]),
+        "--no-titles": (DRAWN, ["--no-titles"]),
+    },
+    "erf": {
+        **NAMED,
+        "--stage": ["--stage", "1"],
+        "--layer": ["--layer", "0"],
+        "--layout": ["--layout", "nchw"],
+        "--images": ["--images", "."],
+        "--samples": ["--samples", "3"],
+        "--method": ["--method", "replknet"],
+        "--contribution": ["--contribution", "relu"],
+        "--seeds": ["--seeds", "2"],
+        "--batch": ["--batch", "2"],
+        "--device": ["--device", "auto"],
+        "--seed": ["--seed", "3"],
+        "--save": ["--save", "maps.npz"],
+        "--from": ([], ["--from", "maps.npz"]),
+        "--output": ["-o", "field.pdf"],
+        "--table": ["--table", "table.csv"],
+        "--width": ["--width", "page"],
+        "--no-titles": ["--no-titles"],
+        "--panels": ["--panels", "profiles"],
+        "--format": ["--format", "csv"],
+    },
+    "export": {
+        **{key: value for key, value in NAMED.items() if key not in ("--model", "--label")},
+        "--output": ["-o", "other.pt2"],
+        "--deploy": ["--deploy"],
+        "--dynamic-batch": ["--dynamic-batch"],
+        "--opset": (["-o", "net.onnx"], ["--opset", "18"]),
+        "--seed": ["--seed", "3"],
+        "--format": ["--format", "csv"],
+    },
+    "compare": {
+        **NAMED,
+        **MACHINE,
+        **EMITTED,
+        **TRAINED,
+        **KEPT,
+        **FIELDS,
+        **BUDGET,
+        "--with": ["--with", "params"],
+        "--accuracy": ["--accuracy", "own.csv"],
+        "--by": None,
+        "--plot": ["--plot", "params,latency"],
+        "--figure": (["--plot", "params,latency"], ["--figure", "c.png"]),
+        "--batch": ["--batch", "2"],
+        "--baseline": ["--baseline", TWO[1]],
+        "--width": (["--plot", "params,latency"], ["--width", "page"]),
+        "--no-titles": (["--plot", "params,latency"], ["--no-titles"]),
+    },
+    "models": {**EMITTED, "--family": ["--family", "swin"]},
+    "paper": {**EMITTED, "--tolerance": ["--tolerance", "100"], "--probe": ["--probe", "runs.jsonl"]},
+    "ablate": {
+        **{key: value for key, value in NAMED.items() if key != "--model"},
+        **MACHINE,
+        **EMITTED,
+        **TRAINED,
+        **KEPT,
+        **FIELDS,
+        **BUDGET,
+        "--with": ["--with", "params"],
+        "--study": (["--transplant"], ["--study", "components"]),
+        "--grid": ["--grid", "width=3"],
+        "--config": ["--config", "other.toml"],
+        "--pairs": ["--pairs", "3"],
+        "--batch": ["--batch", "2"],
+        "--draw": ["--draw"],
+        "--figures": (["--draw"], ["--figures", "figures"]),
+        "--width": (["--draw"], ["--width", "column"]),
+        "--no-titles": (["--draw"], ["--no-titles"]),
+    },
+    "report": {
+        **NAMED,
+        **MACHINE,
+        **TRAINED,
+        "--name": ["--name", "mine"],
+        "--folder": ["--folder", "elsewhere"],
+        "--quick": ["--quick"],
+        "--pico": None,
+        "--write-weights": None,
+        "--jobs": ["--jobs", "2"],
+        "--executor": ["--executor", "tcp://h:1"],
+        "--from": None,
+        "--probe": None,
+        "--against": ["--against", "old.jsonl"],
+        "--fail-on": (["--against", "old.jsonl"], ["--fail-on", "worse"]),
+        "--html": ["--html"],
+        "--open": ["--open"],
+        "--with": ["--with", "params"],
+        "--mixers": ["--mixers"],
+        "--runtime": ["--runtime", "compile"],
+        "--seeds": ["--seeds", "2"],
+        "--width": ["--width", "page"],
+        "--no-titles": ["--no-titles"],
+        "--panels": ["--panels", "maps"],
+    },
+    "train": {
+        **NAMED,
+        **MACHINE,
+        **EMITTED,
+        **TRAINED,
+        **KEPT,
+        "--task": ["--task", "verification"],
+        "--seeds": ["--seeds", "2"],
+        "--epochs": ["--epochs", "2"],
+        "--train-images": ["--train-images", "64"],
+        "--test-images": ["--test-images", "64"],
+        "--batch-size": ["--batch-size", "8"],
+        "--split": ["--split", "0.3"],
+        "--skip-unreadable": ["--skip-unreadable"],
+        "--delta": ["--delta", "2"],
+        "--self-test": ["--self-test"],
+        "--workers": ["--workers", "2"],
+        "--write-weights": ["--write-weights", "w"],
+        "--weights-format": (["--write-weights", "w"], ["--weights-format", ".pth"]),
+        "--plot": DRAWN,
+        "--curves": ["--curves", "curves.png"],
+        "--baseline": ["--baseline", TWO[1]],
+    },
+    "evaluate": {
+        **{key: value for key, value in NAMED.items() if key not in ("--transplant", "--mixer", "--rule")},
+        **MACHINE,
+        **EMITTED,
+        "--data": ["--data", "faces"],
+        "--task": ["--task", "verification"],
+        "--test-images": ["--test-images", "64"],
+        "--split": ["--split", "0.3"],
+        "--skip-unreadable": ["--skip-unreadable"],
+        "--batch-size": ["--batch-size", "8"],
+        "--far": (["--data", "faces"], ["--far", "0.1"]),
+        "--predictions": ["--predictions", "p.csv"],
+        "--plot": (["--data", "faces"], ["--plot", "missing/roc.txt"]),
+        "--baseline": ["--baseline", TWO[1]],
+    },
+}
+"""How to use each option: its words, or a context and its words; none where a test of its own does."""
+
+ROW = {"model": "a", "baseline": "a", "resolution": [16, 16], "params": 1e6, "median_seconds": 1e-3, "study": "grid"}
+ROWS = [{**ROW, "variant": "full"}, {**ROW, "model": "b", "variant": "x", "params": 2e6, "params_change": 1.0}]
+RUN = {"seed": 0, "status": "complete", "accuracy": 50.0, "head": "", "curve": [], "device": "cpu", "data": "navon"}
+RUN |= {"recipe": "pico", "task": "classification", "epochs": 1, "batch_size": 2, "train_images": 4, "test_images": 4}
+FILE = {"model": "a", "resolution": [16, 16], "batch": 1, "file": "f", "bytes": 1, "opset": 18, "difference": 0.0}
+FILE |= {"float32_rounding": None, "outputs_depend_on_input": True}
+CLAIM = {"claim": "c", "network": "a", "quantity": "macs", "published": -0.5, "measured": -0.4, "difference": 0.1}
+CLAIM |= {"verdict": "differs", "nearest": None, "nearest_change": None, "inferred": None, "published_text": ""}
+REPORT = [
+    {"table": "run", "schema": 1, "command": "", "machine": {}, "versions": {}},
+    *({**row, "table": "comparison"} for row in ROWS),
+]
+
+
+def field(model):
+    setting = Setting(
+        model, "2", "4", (8, 8), (4.0, 4.0), "linear", "abs", 1, "synthetic 1/f images", 0, "random", 1, 0, 1, False,
+        None, "nchw", (4, 4), None, False,
+    )  # fmt: skip
+    return Field(setting, np.ones((1, 8, 8), np.float32) / 64, None)
+
+
+def timings(networks, plan, **_):
+    blank = latency_timing.blank
+    clock = dataclasses.make_dataclass("Clock", [("name", str, "clock")])()
+    _, execution = latency_timing.settled(plan.execution)
+    made = [blank(one, 1, plan, execution, clock) for _, one in latency._candidates(networks, plan.runtimes)]
+    return [dataclasses.replace(one, samples=(0.1, 0.2), status="complete") for one in made]
+
+
+def breakdowns(networks, plan, by, **_):
+    rows = [
+        {**one.row(), "name": "total", "by": by, "time_share": 1.0, "macs_share": 1.0}
+        for one in timings(networks, plan)
+    ]
+    return [SimpleNamespace(rows=lambda: rows)]
+
+
+SPIED = {
+    "experiments.compare.measure": lambda *a, **k: compare.Comparison(tuple(ROWS), tuple(columns()), ()),
+    "experiments.ablate.run": lambda *a, **k: (ROWS, runner.Measured({}, False)),
+    "experiments.train.measure": lambda *a, **k: train.Trained((), tuple(train.summaries([[{"model": "a", **RUN}]]))),
+    "experiments.evaluate.measure": lambda *a, **k: evaluate.Evaluated(({"model": "a"},), ({"image": 0},)),
+    "experiments.export.export": lambda *a, **k: SimpleNamespace(row=lambda: FILE, resolution_assumed=False),
+    "experiments.report.measure": lambda *a, **k: REPORT,
+    "experiments.paper.claim_rows": lambda *a, **k: [CLAIM],
+    "metrics.latency.timings": timings,
+    "metrics.latency.breakdowns": breakdowns,
+    "metrics.erf.fields": lambda *a, **k: [field("net")],
+    "cli.rewritten.show": lambda *a, **k: None,
+    "cli.rewritten.trained": lambda *a, **k: [],
+    "report.figures.style.save": lambda *a, **k: None,
+    "report.render.emit": lambda *a, **k: None,
+    "experiments.runner.executor": lambda *a, **k: nullcontext(None),
+}
+"""What is replaced, each by a function that returns at once what the command goes on with."""
+
+
+def columns():
+    return [metrics.columns()[word] for word in ("params", "latency")]
+
+
+def plain(value):
+    """Return what tells two values apart, as plain data."""
+    if isinstance(value, RunInfo):
+        return value.device, value.seed
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return type(value).__name__, [(one.name, plain(getattr(value, one.name))) for one in dataclasses.fields(value)]
+    if isinstance(value, dict):
+        return [(key, plain(one)) for key, one in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, RowStore):
+        return str(value.path)
+    if hasattr(value, "get_size_inches"):
+        axes = [(len(one.get_children()), one.get_title(), one.get_title("left")) for one in value.axes]
+        return [*value.get_size_inches(), value.get_suptitle(), axes]
+    return repr(value) if isinstance(value, (str, int, float, Path, type(None))) else str(type(value))
+
+
+@functools.cache
+def files():
+    """Return the content of all files that options name, by name."""
+    maps, image, weights = Path("maps.npz"), io.BytesIO(), io.BytesIO()
+    mapfile.save([field("net")], maps)
+    Image.new("RGB", (8, 8)).save(image, "png")
+    exec(NETWORK, space := {})
+    torch.save(space["Net"]().state_dict(), weights)
+    lost = {**REPORT[1], "model": "c"}
+    texts = {"net.py": NETWORK, "own.csv": "model,metric,value\nnet.py:Net,score,1\n", "runs.jsonl": ""}
+    texts |= {"grid.toml": "[grid]\nwidth = [6]\n", "other.toml": "[grid]\nwidth = [4]\n"}
+    texts |= {"old.jsonl": as_lines([*REPORT, lost])}
+    binary = {"maps.npz": maps.read_bytes(), "image.png": image.getvalue(), "weights.pth": weights.getvalue()}
+    return {name: text.encode() for name, text in texts.items()} | binary
+
+
+@pytest.fixture
+def outcome(tmp_path, monkeypatch, capsys):
+    """Return a function that runs a command and returns all that its options can change."""
+    calls = []
+    for name, function in SPIED.items():
+
+        def spy(*given, name=name, function=function, **named):
+            calls.append((name, plain(given), plain(named)))
+            return function(*given, **named)
+
+        monkeypatch.setattr(f"scsc_lab.{name}", spy)
+
+    def run(words):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        for name, content in files().items():
+            Path(name).write_bytes(content)
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        calls.clear()
+        try:
+            code = app(words, standalone_mode=False)
+        except InputError as error:
+            code = str(error)
+        written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path not in before} - {"rows.jsonl"}
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err, list(calls), sorted(written)
+
+    return run
+
+
+def words_of(command):
+    found = {max(parameter.opts, key=len) for parameter in COMMANDS[command].params if parameter.opts[0][0] == "-"}
+    return sorted(found - {"--help"})
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_option_acts(command, outcome):
+    assert words_of(command) == sorted(OPTIONS[command]), "an option is new or gone: say how it is used"
+    idle, base = [], {}
+    for option, use in OPTIONS[command].items():
+        if use is None:
+            continue
+        context, own = use if isinstance(use, tuple) else ([], use)
+        start = [command, *([] if option == "--from" else BASE[command]), *context]
+        if tuple(start) not in base and option != "--from":
+            base[tuple(start)] = outcome(start)
+        if outcome([*start, *own]) == base.get(tuple(start)):
+            idle.append(option)
+    assert not idle
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report", "--from", "old.jsonl", "--seeds", "3"], "--from measures nothing: leave --seeds out"),
+        (["report", "--from", "old.jsonl", "--with", "params"], "leave --with out"),
+        (["report", "--from", "old.jsonl", "--jobs", "2"], "leave --jobs out"),
+        (["report", "net.py:Net", "--from", "old.jsonl"], "leave the models out"),
+        (["report", "--pico", "--data", "faces"], "--pico trains networks of its own: leave --data out"),
+        (["report", "--pico", "--with", "erf"], "leave --with out"),
+        (["report", "--pico", "--quick"], "leave --quick out"),
+        (["report", "net.py:Net", "--probe", "old.jsonl"], "--probe is of the paper's claims"),
+        (["report", "net.py:Net", "--write-weights", "w"], "--write-weights goes with --pico"),
+        (["report", "net.py:Net", "--with", "params", "--seeds", "3"], "it goes with erf or accuracy"),
+        (["report", "net.py:Net", "--data", "faces"], "it goes with accuracy"),
+        (["compare", "net.py:Net", "--with", "params", "--recipe", "cifar"], "it goes with accuracy"),
+        (["compare", "net.py:Net", "--with", "params", "--samples", "3"], "it goes with erf"),
+        (["compare", "net.py:Net", "--with", "erf", "--runtime", "compile"], "it goes with latency"),
+        (["compare", *TWO, "--by", "stage", "--store", "rows.jsonl"], "leave --store out"),
+        (["ablate", "net.py:Net", "--grid", "width=4", "--max-time", "3"], "it goes with latency"),
+        (["ablate", "net.py:Net", "--no-draw", "--figures", "f"], "leave --figures out"),
+        (["evaluate", "net.py:Net", "--far", "0.1"], "leave --far out"),
+        (["train", "net.py:Net", "--weights-format", ".pth"], "leave --weights-format out"),
+    ],
+)
+def test_an_option_that_cannot_act_is_refused(words, message, outcome):
+    code, _, _, calls, written = outcome(words)
+    assert message in str(code)
+    assert not calls
+    assert not written
+
+
+def test_the_seeds_and_the_recipe_of_the_pico_pairs_are_the_users(monkeypatch, outcome):
+    measured = []
+    monkeypatch.setattr("scsc_lab.experiments.probe.measure", lambda *given, **_: measured.append(given))
+    monkeypatch.setattr("scsc_lab.cli.rewritten.write", lambda *given: [])
+    for words in ([], ["--seeds", "3"], ["--seeds", "8", "--seed", "2", "--recipe-set", "lr=1"]):
+        assert outcome(["report", "--pico", *words])[0] == 0
+    efforts = [given[4] for given in measured]
+    assert [one.seeds for one in efforts] == [10, 3, 8]
+    assert [one.ablation_seeds for one in efforts] == [6, 3, 6]
+    assert [one.field_seeds for one in efforts] == [(5, 6, 7, 8, 9), (0, 1, 2), (5, 6, 7, 8, 9)]
+    assert dict(efforts[2].words)["recipe.lr"] == "1"
