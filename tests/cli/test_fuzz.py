@@ -151,7 +151,7 @@ NEVER = {"--compile", "--install-completion", "--show-completion"}
 ALWAYS = {
     "latency": ["--pairs=1", "--min-time=0", "--max-time=0.01", "--threads=1", "--resolution=16"],
     "erf": ["--samples=1", "--seeds=1", "--layer=0", "--resolution=16"],
-    "compare": ["--samples=1", "--max-time=0.01", "--with=params,macs"],
+    "compare": ["--with=params,macs"],
     "ablate": ["--with=params", "--no-draw", "--grid=width=2,4"],
 }
 COMMANDS = typer.main.get_command(app).commands

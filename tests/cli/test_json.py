@@ -36,7 +36,7 @@ COMMANDS = [
     f"latency net.py:tiny --resolution 16 {QUICK} --by module",
     f"latency net.py:tiny --resolution 16 {QUICK} --self-test",
     "erf net.py:tiny --resolution 16 --samples 2 --layer 0",
-    "compare net.py:tiny net.py:nothing --resolution 16 --samples 2 --max-time 0.05 --with params,macs,latency,top1",
+    "compare net.py:tiny net.py:nothing --resolution 16 --max-time 0.05 --with params,macs,latency,top1",
     "compare net.py:tiny net.py:tiny[width=8] --resolution 16 --by module",
     "train net.py:tiny --train-images 32 --test-images 8 --epochs 1 --seeds 2 --resolution 32",
     "evaluate net.py:tiny --set classes=20 --test-images 8 --resolution 32",

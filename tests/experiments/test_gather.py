@@ -81,7 +81,7 @@ def test_several_stores_become_one_report_without_torch(tmp_path, monkeypatch):
         (["--from", "a.jsonl", "--name", "mine"], "is another report"),
         (["--from", "a.jsonl", "--probe", "a.jsonl"], "--probe goes with the rows of one report"),
         (["--write-weights", "w"], "--write-weights goes with --pico"),
-        (["--pico", "resnet18"], "leave the models and --quick out"),
+        (["--pico", "resnet18"], "leave the models out"),
     ],
 )
 def test_bad_input_is_one_line(words, message, tmp_path, monkeypatch, capsys):

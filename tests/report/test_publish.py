@@ -242,7 +242,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
         (["--from", "none.jsonl"], "no file 'none.jsonl'"),
         (["--from", "bad.jsonl"], "no row in bad.jsonl is one of a measurement"),
         (["--from", "torn.jsonl"], "torn.jsonl is no store of rows: line 1"),
-        (["resnet18", "--from", "bad.jsonl"], "--from takes its networks from the rows"),
+        (["resnet18", "--from", "bad.jsonl"], "--from measures nothing: leave the models out"),
         (["--name", "../x"], "--name '../x'"),
         (["--name", ".."], "--name '..'"),
         (["--name", ""], "--name ''"),
