@@ -197,7 +197,9 @@ def _notes_apart(rows: Sequence[Row]) -> list[str]:
     apart = []
     for row in rows:
         reference = medians.get((row.get("baseline"), str(row.get("resolution"))))
-        if reference and row.get("ratio") and row.get("median_seconds"):
+        if reference and row.get("baseline_seconds"):
+            apart += [str(row["model"])] if abs(row["baseline_seconds"] / reference - 1) > _APART else []
+        elif reference and row.get("ratio") and row.get("median_seconds"):
             apart += [str(row["model"])] if abs(row["median_seconds"] / reference / row["ratio"] - 1) > _APART else []
     if not apart:
         return []
