@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
@@ -63,7 +63,12 @@ def run(network: Network, settings: Training, seed: int, tell: Tell) -> Row:
     report = _report(network, seed, tell)
     name = weights_name(network, settings, seed) if settings.weights else ""  # of the network as it is now
     place = training.Place(
-        str(device), settings.workers, _checkpoint(network, settings, seed), processes.shard(), report
+        str(device),
+        settings.workers,
+        _checkpoint(network, settings, settings.identity()),
+        _checkpoint(network, settings, settings.chain()),
+        processes.shard(),
+        report,
     )
     tell(f"{network}, seed {seed}")
     try:
@@ -107,7 +112,7 @@ def check(given: Sequence[tuple[Sequence[Network], Training]]) -> None:
 
 def weights_name(network: Network, settings: Training, seed: int) -> str:
     """Return the name of the file that a run's weights are written to: that of another recipe has another."""
-    digest = "" if network.module is not None else f"-{_digest(network, settings, seed)[:8]}"
+    digest = "" if network.module is not None else f"-{_digest(network, settings.identity(), seed)[:8]}"
     return f"{_stem(network, settings, seed)}{digest}{settings.suffix}"
 
 
@@ -129,11 +134,13 @@ def placed(settings: Training, folder: Path) -> Training:
 def tidy(networks: Sequence[Network], settings: Training) -> None:
     """Remove the files that runs would go on from, and their folder with the last of them."""
     for network in networks:
-        path = _checkpoint(network, settings, settings.seeds[0])
-        if path is not None:
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # it is not there, or holds what other runs go on from
-                path.parent.rmdir()
+        shared = settings.chain() if settings.plan.recipe.epochs == settings.last_budget else None
+        for identity in (settings.identity(), shared):
+            path = _checkpoint(network, settings, identity)
+            if path is not None:
+                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # it does not exist, or holds files of other runs
+                    path.parent.rmdir()
 
 
 def lacks(row: Row, settings: Training) -> bool:
@@ -187,15 +194,15 @@ def save(module: nn.Module, path: Path, trained_on: str) -> None:
     store.write(path, buffer.getvalue())
 
 
-def _checkpoint(network: Network, settings: Training, seed: int) -> Path | None:
-    if not settings.checkpoints or network.module is not None:
+def _checkpoint(network: Network, settings: Training, identity: dict[str, Any] | None) -> Path | None:
+    if not settings.checkpoints or network.module is not None or identity is None:
         return None
-    return Path(settings.checkpoints) / f"{_digest(network, settings, seed)}.pth"
+    return Path(settings.checkpoints) / f"{_digest(network, identity, settings.seeds[0])}.pth"
 
 
-def _digest(network: Network, settings: Training, seed: int) -> str:
-    """Return what tells a run apart from all others."""
-    identity = {**settings.identity(), "seeds": seed, "network": network.identity()}
+def _digest(network: Network, identity: dict[str, Any], seed: int) -> str:
+    """Return what tells a run, or the epochs that several runs share, apart from all others."""
+    identity = {**identity, "seeds": seed, "network": network.identity()}
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

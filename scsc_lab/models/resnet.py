@@ -74,6 +74,10 @@ class BasicBlock(nn.Module):
         y = self.relu(y + self.downsample(x))
         return y
 
+    def zero_init_last(self) -> None:
+        """Let the block start as its shortcut; timm's blocks have a method of this name too."""
+        nn.init.zeros_(self.bn2.weight)
+
 
 class Bottleneck(nn.Module):
     """1×1, 3×3 (with the stride), 1×1 convolutions and a shortcut."""
@@ -97,6 +101,10 @@ class Bottleneck(nn.Module):
         y = self.relu(y + self.downsample(x))
         return y
 
+    def zero_init_last(self) -> None:
+        """Let the block start as its shortcut; timm's blocks have a method of this name too."""
+        nn.init.zeros_(self.bn3.weight)
+
 
 class SCSCBlock(nn.Module):
     """``SCSC(x) + shortcut(x)``, nothing after the sum.
@@ -119,6 +127,10 @@ class SCSCBlock(nn.Module):
             y = F.relu(self.bn1(self.conv1(x)))
         y = self.scsc(y) + self.downsample(x)
         return y
+
+    def zero_init_last(self) -> None:
+        """Let the block start as its shortcut; timm's blocks have a method of this name too."""
+        nn.init.zeros_(self.scsc.recover_norm.weight)
 
 
 def projection(in_channels: int, width: int, stride: int) -> nn.Module:

@@ -20,6 +20,7 @@ class Purpose(enum.IntEnum):
     PAIRS = 8
     NETWORK = 9
     TEST_IDENTITY = 10
+    VALIDATION = 11
 
 
 def generator(seed: int, purpose: Purpose, epoch: int = 0, index: int = 0) -> np.random.Generator:

@@ -2,69 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import math
-import pickle
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from scsc_lab import store
-from scsc_lab.errors import InputError, first_line
+from scsc_lab.training import checkpoint as checkpoints
 from scsc_lab.training.batches import Batches
+from scsc_lab.training.curve import Epoch, Trained, is_judged
 from scsc_lab.training.draws import Purpose, torch_seed
 from scsc_lab.training.mixing import Mixing
-from scsc_lab.training.recipes import Recipe
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch of training gave.
-
-    Attributes:
-        epoch: its number, from 1.
-        loss: mean training loss over its steps.
-        accuracy: what the judge says of the network on the test images after it, by name, in percent.
-        seconds: time it took, evaluation included.
-        waiting: share of its training time in which the network waited for data.
-    """
-
-    epoch: int
-    loss: float
-    accuracy: dict[str, float | None]
-    seconds: float
-    waiting: float
-
-
-@dataclass
-class Trained:
-    """A finished run.
-
-    Attributes:
-        status: ``complete``, or ``diverged`` if a loss was not finite.
-        curve: every epoch; of a diverged run those that were finished.
-        images_per_second: training images over training time, evaluation left out.
-        outputs: outputs of the network for every test image at the end, ``(images, outputs)``.
-    """
-
-    status: Literal["complete", "diverged"] = "complete"
-    curve: list[Epoch] = field(default_factory=list)
-    images_per_second: float = 0.0
-    outputs: npt.NDArray[np.float32] | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Time of all epochs."""
-        return sum(epoch.seconds for epoch in self.curve)
-
+from scsc_lab.training.optimisation import learning_rate, make_optimizer, precision_of
 
 Judge = Callable[[npt.NDArray[np.float32]], dict[str, float | None]]
 """Returns accuracies in percent, by name, from the outputs for every test image in order; None if any is not finite."""
@@ -81,9 +34,10 @@ def train(
     *,
     device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
+    trunk: Path | None = None,
     report: Report | None = None,
 ) -> Trained:
-    """Train a network by a recipe and judge it after every epoch; the last one counts.
+    """Train a network by a recipe and judge it on the way and after the last epoch, which counts.
 
     Args:
         network: changed in place; in evaluation mode afterwards. Under ``torch.distributed`` it is spread over the
@@ -92,8 +46,11 @@ def train(
         batches: data, recipe and seed.
         judge: says how good the outputs for the test images are.
         device: where to train.
-        checkpoint: file that is rewritten whole after every epoch, and gone on from if it exists. On one CPU thread
-            a run that goes on ends with the same numbers as one that was never stopped.
+        checkpoint: file that is replaced after every epoch, and resumed from if it exists. On one CPU thread a resumed
+            run ends with the same numbers as an uninterrupted one.
+        trunk: file of the epochs that runs of several budgets share, under a constant rate: a run starts from it if it
+            exists and ends before this run's cool-down, and replaces it by its own last epoch before the cool-down. On
+            one CPU thread a run ends with the same numbers with or without it.
         report: called after every step.
 
     Raises:
@@ -107,9 +64,13 @@ def train(
     optimizer = make_optimizer(network, objective, recipe)
     mixing = Mixing.of(recipe, batches)
     run = Trained()
+    shared = recipe.trunk_epochs
     if checkpoint is not None and checkpoint.exists():
-        _restore(checkpoint, network, objective, optimizer, run)
+        checkpoints.restore(checkpoint, network, objective, optimizer, run)
+    elif trunk is not None and trunk.exists() and checkpoints.epochs(trunk) <= shared:
+        checkpoints.restore(trunk, network, objective, optimizer, run)
     loss_of = _spread(_Loss(network, objective), device)
+    precision = precision_of(recipe, device)
     step = len(run.curve) * batches.steps
     for epoch in range(len(run.curve), recipe.epochs):
         if run.status == "diverged":
@@ -118,7 +79,7 @@ def train(
         # What the network draws itself, for drop-path and dropout: keyed by epoch, so that a resume changes nothing.
         torch.manual_seed(torch_seed(batches.seed, Purpose.NETWORK, epoch + 1, batches.shard.rank))
         loss_of.train()
-        total, waited, seen, precision = 0.0, 0.0, 0, _precision(recipe, device)
+        total, waited, seen = 0.0, 0.0, 0
         asked = time.perf_counter()
         for index, (raw, labels) in enumerate(batches.training(epoch)):
             images = normalised(raw, batches, device)
@@ -142,14 +103,20 @@ def train(
             break
         training_time = time.perf_counter() - started
         run.images_per_second += (seen * batches.shard.world / training_time - run.images_per_second) / (epoch + 1)
-        run.outputs = outputs(network, batches, device)
+        accuracy: dict[str, float | None] = {}
+        is_finite = all(torch.isfinite(parameter).all() for parameter in network.parameters())
+        if is_judged(epoch + 1, recipe.epochs):
+            run.outputs = outputs(network, batches, device)
+            is_finite = is_finite and bool(np.isfinite(run.outputs).all())
+            accuracy = judge(run.outputs)
         seconds = time.perf_counter() - started
-        share = waited / training_time
-        run.curve.append(Epoch(epoch + 1, total / batches.steps, judge(run.outputs), seconds, share))
-        if not np.isfinite(run.outputs).all() or not all(torch.isfinite(p).all() for p in network.parameters()):
+        run.curve.append(Epoch(epoch + 1, total / batches.steps, accuracy, seconds, waited / training_time))
+        if not is_finite:
             run.status = "diverged"
         if checkpoint is not None and batches.shard.rank == 0:
-            _save(checkpoint, network, objective, optimizer if epoch + 1 < recipe.epochs else None, run)
+            checkpoints.save(checkpoint, network, objective, optimizer if epoch + 1 < recipe.epochs else None, run)
+        if trunk is not None and epoch + 1 == shared and batches.shard.rank == 0:
+            checkpoints.save(trunk, network, objective, optimizer, run)
     if run.outputs is None and run.status == "complete":
         run.outputs = outputs(network, batches, device)
     network.eval()
@@ -160,8 +127,8 @@ def outputs(network: nn.Module, batches: Batches, device: torch.device | str) ->
     """Return the outputs of a network in evaluation mode for every test image in order, ``(images, outputs)``."""
     network.eval()
     with torch.no_grad():
-        found = [network(normalised(raw, batches, device)).float().cpu() for raw, _ in batches.test()]
-    return torch.cat(found).numpy()
+        parts = [network(normalised(raw, batches, device)).float().cpu() for raw, _ in batches.test()]
+    return torch.cat(parts).numpy()
 
 
 def normalised(raw: Tensor, batches: Batches, device: torch.device | str) -> Tensor:
@@ -170,70 +137,6 @@ def normalised(raw: Tensor, batches: Batches, device: torch.device | str) -> Ten
     mean, std = (torch.tensor(value, device=device).view(-1, 1, 1) for value in (prepared.mean, prepared.std))
     images = raw.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
     return (images.float() / 255 - mean) / std
-
-
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of a step, counted from 0 over all epochs."""
-    warmup, last = recipe.warmup_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
-    if step < warmup:
-        return recipe.lr * (step + 1) / warmup if warmup > 1 else recipe.lr
-    if recipe.schedule == "step":
-        return recipe.lr * 0.1 ** (3 * (step // steps_per_epoch) // recipe.epochs)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (last - warmup)))
-
-
-def make_optimizer(network: nn.Module, objective: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer; norms, biases and position biases do not decay unless the recipe says so."""
-    decaying: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in (*network.named_parameters(), *objective.named_parameters()):
-        spared = parameter.ndim <= 1 or "position_bias" in name
-        (others if spared and not recipe.decay_norms else decaying).append(parameter)
-    groups = [
-        {"params": parameters, "weight_decay": decay}
-        for parameters, decay in ((decaying, recipe.weight_decay), (others, 0.0))
-        if parameters
-    ]
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr)
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
-    try:
-        from timm.optim.lamb import Lamb
-    except ImportError:
-        raise InputError("optimizer=lamb needs timm: pip install 'scsc-lab[timm]'") from None
-    optimizer: torch.optim.Optimizer = Lamb(groups, lr=recipe.lr)
-    return optimizer
-
-
-@dataclass
-class _Precision:
-    """Mixed precision where it is due: bfloat16, or float16 with a loss that is scaled, or neither."""
-
-    device: str
-    dtype: torch.dtype | None
-    scaler: torch.amp.GradScaler
-
-    def context(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self.dtype is None else torch.autocast(self.device, self.dtype)
-
-    def backward(
-        self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], clip: float
-    ) -> None:
-        self.scaler.scale(loss).backward()
-        if clip:
-            self.scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(parameters, clip)
-        self.scaler.step(optimizer)
-        self.scaler.update()
-
-
-def _precision(recipe: Recipe, device: torch.device) -> _Precision:
-    dtype = None
-    if recipe.amp and device.type != "cpu":
-        wide = device.type != "cuda" or torch.cuda.is_bf16_supported()
-        dtype = torch.bfloat16 if wide else torch.float16
-    return _Precision(device.type, dtype, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16))
 
 
 class _Loss(nn.Module):
@@ -268,39 +171,3 @@ def _over_processes(loss: Tensor) -> float:
         torch.distributed.all_reduce(loss)
         loss /= torch.distributed.get_world_size()
     return float(loss)
-
-
-def _save(
-    path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer | None, run: Trained
-) -> None:
-    """Write all that a run goes on from; a finished one needs no optimizer."""
-    buffer = io.BytesIO()
-    state = {
-        "model": network.state_dict(),
-        "objective": objective.state_dict(),
-        "optimizer": optimizer.state_dict() if optimizer else None,
-        "curve": [asdict(epoch) for epoch in run.curve],
-        "status": run.status,
-        "images_per_second": run.images_per_second,
-        "outputs": torch.from_numpy(run.outputs) if run.outputs is not None else None,
-    }
-    torch.save(state, buffer)
-    store.write(path, buffer.getvalue())
-
-
-def _restore(
-    path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer, run: Trained
-) -> None:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state["model"])
-        objective.load_state_dict(state["objective"])
-        if state["optimizer"] is not None:
-            optimizer.load_state_dict(state["optimizer"])
-        run.curve = [Epoch(**epoch) for epoch in state["curve"]]
-    except (pickle.UnpicklingError, LookupError, TypeError, ValueError, RuntimeError, OSError, EOFError) as error:
-        raise InputError(
-            f"{path} is no checkpoint of this run ({first_line(error)}): remove it to start again"
-        ) from None
-    run.status, run.images_per_second = state["status"], state["images_per_second"]
-    run.outputs = None if state["outputs"] is None else state["outputs"].numpy()

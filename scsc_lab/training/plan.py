@@ -34,6 +34,8 @@ class Plan:
         size: height and width of an input, in pixels; none: the data's own, or the network's.
         split: for data in one folder, the share of its images that is the test; 0: it has splits of its own.
         skip_unreadable: go on without the files that cannot be read.
+        validation: share of the training images that is held out and judged in place of the test; 0: none.
+        tuned: how the recipe's tuned values were chosen, in words; empty: they were not.
     """
 
     data: str = "navon"
@@ -45,6 +47,8 @@ class Plan:
     size: tuple[int, int] | None = None
     split: float = 0.0
     skip_unreadable: bool = False
+    validation: float = 0.0
+    tuned: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class Training:
         device: device to train on.
         threads: threads of one operator on the CPU; with one, a run that goes on gives the very same numbers.
         workers: processes that read images.
-        checkpoints: folder of the files that runs go on from; empty: none are kept.
+        checkpoints: folder of the files that runs resume from; empty: none are written.
+        last_budget: epochs of the longest of the runs that share their first epochs; 0: this run shares none.
         weights: folder that trained weights are written to; empty: they are not.
         suffix: ``.safetensors`` or ``.pth``.
     """
@@ -86,6 +91,7 @@ class Training:
     threads: int = 1
     workers: int = 0
     checkpoints: str = ""
+    last_budget: int = 0
     weights: str = ""
     suffix: str = ".safetensors"
 
@@ -94,6 +100,14 @@ class Training:
         plan = dataclasses.asdict(self.plan)
         del plan["recipe"]["source"], plan["recipe_name"]
         return {"plan": plan, "seeds": self.seeds, "device": self.device}
+
+    def chain(self) -> dict[str, Any] | None:
+        """Return the identity that runs of several budgets share, to be made in turn; None if there are no others."""
+        if not self.last_budget:
+            return None
+        identity = self.identity()
+        del identity["plan"]["recipe"]["epochs"]
+        return identity
 
 
 def plan(words: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Plan:
@@ -111,18 +125,13 @@ def plan(words: Mapping[str, str], overrides: Mapping[str, str] | None = None) -
     name = words.get("recipe", "pico")
     if name not in RECIPES:
         raise InputError(f"unknown recipe {name!r}{nearest(name, RECIPES)} (recipes: {', '.join(RECIPES)})")
-    kinds = get_type_hints(Recipe)
-    del kinds["source"]
     made = dict(overrides or {})
     for key in ("epochs", "batch_size"):
         if key in words:
             if key in made:
                 raise InputError(f"{key} is given twice")
             made[key] = words[key]
-    for key in made:
-        if key not in kinds:
-            raise InputError(f"unknown key {key!r} of a recipe{nearest(key, kinds)} (keys: {', '.join(kinds)})")
-    recipe = dataclasses.replace(RECIPES[name], **{key: typed(key, value, kinds[key]) for key, value in made.items()})
+    recipe = dataclasses.replace(RECIPES[name], **{key: parsed(key, value) for key, value in made.items()})
     data = words.get("data", "navon")
     task = words.get("task", TASKS[data in OPEN_SETS])
     if task not in TASKS:
@@ -136,3 +145,25 @@ def plan(words: Mapping[str, str], overrides: Mapping[str, str] | None = None) -
     differing = (f"{key}={value}" for key, value in made.items() if getattr(recipe, key) != getattr(usual, key))
     called = " ".join((name, *differing))
     return Plan(data, recipe, task, called, **{key: typed(key, value, own[key]) for key, value in rest.items()})
+
+
+def parsed(key: str, text: str) -> Any:
+    """Return the value of a recipe's field from a user's text.
+
+    Raises:
+        InputError: if a recipe has no such field, or the text is no value of it.
+    """
+    kinds = get_type_hints(Recipe)
+    del kinds["source"]
+    if key not in kinds:
+        raise InputError(f"unknown key {key!r} of a recipe{nearest(key, kinds)} (keys: {', '.join(kinds)})")
+    return typed(key, text, kinds[key])
+
+
+def changed(plan: Plan, key: str, text: str) -> Plan:
+    """Return a plan with another value of a recipe's field, under the same name of the recipe.
+
+    Raises:
+        InputError: as for :func:`parsed`, or if the value makes no sense.
+    """
+    return dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, **{key: parsed(key, text)}))

@@ -18,11 +18,15 @@ class Recipe:
         batch_size: images of one step, over all processes.
         optimizer: ``adamw``, ``sgd`` (Nesterov's momentum) or ``lamb`` (timm's).
         lr: highest learning rate.
-        schedule: ``cosine`` to zero, or ``step``: a tenth from each third of the epochs on.
+        schedule: ``cosine`` to zero; ``step``: a tenth from each third of the epochs on; ``constant``, then a cool-down
+            by 1 − √ to zero, so that runs of several budgets share their first epochs (arXiv 2405.18392).
+        cooldown: share of the steps that the cool-down of ``constant`` takes, the last ones.
         warmup_epochs: epochs in which the learning rate rises linearly from zero; parts of one too.
         weight_decay: decay of weights (decoupled for adamw and lamb).
         decay_norms: whether norms and biases decay too.
         momentum: momentum of sgd.
+        zero_init: whether residual blocks start as their shortcuts (arXiv 1706.02677, section 5.1): those that have a
+            method ``zero_init_last``, as the ResNets' and timm's.
         clip: largest norm of the gradient; 0 for any.
         label_smoothing: share of the target that goes to all classes alike.
         crop: ``shift`` (padded by ``shift`` pixels, cropped back), ``resized`` (8 to 100 % of the area, 3:4 to 4:3,
@@ -40,11 +44,13 @@ class Recipe:
     batch_size: int
     optimizer: Literal["adamw", "sgd", "lamb"]
     lr: float
-    schedule: Literal["cosine", "step"] = "cosine"
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    cooldown: float = 0.2
     warmup_epochs: float = 0.0
     weight_decay: float = 0.0
     decay_norms: bool = False
     momentum: float = 0.9
+    zero_init: bool = False
     clip: float = 0.0
     label_smoothing: float = 0.0
     crop: Literal["none", "shift", "resized"] = "none"
@@ -63,25 +69,38 @@ class Recipe:
         for key in ("warmup_epochs", "weight_decay", "clip", "mixup", "cutmix"):
             if getattr(self, key) < 0:
                 raise InputError(f"{key}={getattr(self, key)}: a number from 0 up")
-        for key in ("momentum", "label_smoothing", "erase"):
+        for key in ("momentum", "label_smoothing", "erase", "cooldown"):
             if not 0 <= getattr(self, key) < 1:
                 raise InputError(f"{key}={getattr(self, key)}: a number from 0 up to but not including 1")
         if not self.lr > 0:
             raise InputError(f"lr={self.lr}: a number above 0")
         if self.warmup_epochs >= self.epochs:
             raise InputError(f"warmup_epochs={self.warmup_epochs:g}: fewer than the {self.epochs} epochs")
+        if self.schedule == "constant" and self.warmup_epochs > (1 - self.cooldown) * self.epochs:
+            raise InputError(
+                f"warmup_epochs={self.warmup_epochs:g}: must end before the cool-down of {self.epochs} epochs"
+            )
+
+    @property
+    def trunk_epochs(self) -> int:
+        """Whole epochs before the cool-down, which runs of more epochs share; 0 under other schedules."""
+        return int((1 - self.cooldown) * self.epochs) if self.schedule == "constant" else 0
 
 
 RECIPES = {
     "pico": Recipe(
-        source="chosen here for two CPU cores: AdamW as in Loshchilov and Hutter, arXiv 1711.05101, short and plain",
-        epochs=4,
+        source="chosen here for two CPU cores: AdamW (arXiv 1711.05101) at a constant rate with a cool-down "
+        "(arXiv 2405.18392), random erasing (arXiv 1708.04896), residual blocks that start at zero (arXiv 1706.02677)",
+        epochs=32,
         batch_size=32,
         optimizer="adamw",
-        lr=2e-3,
+        lr=1e-3,
+        schedule="constant",
         warmup_epochs=0.5,
         weight_decay=0.05,
+        zero_init=True,
         clip=5.0,
+        erase=0.25,
     ),
     "cifar": Recipe(
         source="He et al., arXiv 1512.03385, section 4.2, as usually run: cosine in place of steps, 200 epochs "

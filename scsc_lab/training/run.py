@@ -13,11 +13,12 @@ from torch import nn
 from scsc_lab.records import Row
 from scsc_lab.training.augmentation import Preparation
 from scsc_lab.training.batches import WHOLE, Batches, Shard
-from scsc_lab.training.data import Data, registry
+from scsc_lab.training.curve import Trained
+from scsc_lab.training.data import Data, choices, registry
 from scsc_lab.training.data.trained_on import TrainedOn
-from scsc_lab.training.draws import Purpose, torch_seed
+from scsc_lab.training.draws import Purpose, generator, torch_seed
 from scsc_lab.training.heads import fitted, shape
-from scsc_lab.training.loop import Report, Trained, train
+from scsc_lab.training.loop import Report, train
 from scsc_lab.training.plan import Input, Plan
 from scsc_lab.training.tasks import Goal, goal
 
@@ -29,7 +30,8 @@ class Place:
     Attributes:
         device: device to train on.
         workers: processes that read images.
-        checkpoint: file rewritten after every epoch and gone on from.
+        checkpoint: file replaced after every epoch and resumed from.
+        trunk: file of the epochs shared with runs of other budgets; see :func:`scsc_lab.training.loop.train`.
         shard: this process's part of every batch.
         report: called after every step.
     """
@@ -37,6 +39,7 @@ class Place:
     device: str = "cpu"
     workers: int = 0
     checkpoint: Path | None = None
+    trunk: Path | None = None
     shard: Shard = WHOLE
     report: Report | None = None
 
@@ -58,9 +61,10 @@ def run(
         place: where to train.
 
     Returns:
-        The run, the trained network in evaluation mode, and its row: ``data, recipe, task, seed, epochs, batch_size,
-        train_images, test_images, accuracy`` and the other accuracies in percent (of the last epoch), ``curve, seconds,
-        images_per_second, waiting, status, head, data_notes, trained_on``. A diverged run's accuracies are ``None``.
+        The run, the trained network in evaluation mode, and its row: ``data, recipe, task, seed, lr, tuned, epochs,
+        constant_epochs, batch_size, train_images, test_images, accuracy`` and the other accuracies in percent (of the
+        last epoch), ``curve, seconds, images_per_second, waiting, status, head, data_notes, trained_on``.
+        Accuracies of a diverged run are ``None``.
 
     Raises:
         InputError: if data, recipe and network do not go together; nothing is trained then.
@@ -68,6 +72,8 @@ def run(
     batches = prepared(plan, own, seed, place)
     chosen = goal(plan.task, batches.data, plan.recipe, seed)
     network, head = first(make, batches, chosen, seed)
+    if plan.recipe.zero_init:
+        start_from_shortcuts(network)
     channels = len(batches.preparation.mean)
     length = chosen.outputs or _length(network, batches)
     trained = train(
@@ -77,6 +83,7 @@ def run(
         chosen.judge,
         device=place.device,
         checkpoint=place.checkpoint,
+        trunk=place.trunk,
         report=place.report,
     )
     accuracies = trained.curve[-1].accuracy if trained.curve else {"accuracy": None}
@@ -87,7 +94,10 @@ def run(
         "recipe": plan.recipe_name,
         "task": plan.task,
         "seed": seed,
+        "lr": plan.recipe.lr,
+        "tuned": plan.tuned,
         "epochs": plan.recipe.epochs,
+        "constant_epochs": plan.recipe.trunk_epochs,
         "batch_size": plan.recipe.batch_size,
         "train_images": len(batches.data.train.labels),
         "test_images": len(batches.data.test.labels),
@@ -115,6 +125,13 @@ def first(make: Callable[[], nn.Module], batches: Batches, chosen: Goal, seed: i
     return network, fitted(network, chosen.outputs, preparation.size, len(preparation.mean))
 
 
+def start_from_shortcuts(network: nn.Module) -> None:
+    """Let residual blocks start as their shortcuts, where they have timm's method ``zero_init_last``."""
+    for module in network.modules():
+        if callable(zero_init_last := getattr(module, "zero_init_last", None)):
+            zero_init_last()
+
+
 def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE, data: Data | None = None) -> Batches:
     """Return the batches of a run: its data loaded and checked, its inputs' size and normalisation decided.
 
@@ -123,19 +140,12 @@ def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE, data: Data 
         own: what the network says of its input.
         seed: seed of the run.
         place: where to train.
-        data: the plan's data, where it is loaded already.
+        data: the plan's data, as :attr:`Batches.data` of another run of this seed.
 
     Raises:
         InputError: if the data cannot be had, or makes no batch.
     """
-    data = data or registry.load(
-        plan.data,
-        seed,
-        train_images=plan.train_images,
-        test_images=plan.test_images,
-        split=plan.split,
-        skip_unreadable=plan.skip_unreadable,
-    )
+    data = data or _loaded(plan, seed)
     preparation = Preparation(
         plan.size or data.size or own.size,
         data.mean or own.mean,
@@ -144,6 +154,20 @@ def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE, data: Data 
         own.interpolation,
     )
     return Batches(data, plan.recipe, preparation, seed, place.workers, place.shard)
+
+
+def _loaded(plan: Plan, seed: int) -> Data:
+    data = registry.load(
+        plan.data,
+        seed,
+        train_images=plan.train_images,
+        test_images=plan.test_images,
+        split=plan.split,
+        skip_unreadable=plan.skip_unreadable,
+    )
+    if not plan.validation:
+        return data
+    return choices.validation(data, plan.validation, generator(seed, Purpose.VALIDATION))
 
 
 def _length(network: nn.Module, batches: Batches) -> int:

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from scsc_lab import InputError, image_files
 from scsc_lab.training.augmentation import draw_crop
 from scsc_lab.training.data import Data, InMemory, Task, encoded, registry
-from scsc_lab.training.data.choices import chosen, divided
+from scsc_lab.training.data.choices import chosen, divided, validation
 from scsc_lab.training.draws import Purpose, generator
 
 
@@ -345,3 +345,39 @@ def test_crops_are_torchvisions(monkeypatch):
         found = original.make_params([torch.zeros(3, height, width)])
         crop = draw_crop(height, width, generator(0, Purpose.AUGMENTATION))
         assert crop == (found["left"], found["top"], found["width"], found["height"])
+
+
+def test_validation_is_held_out_of_the_training_images():
+    data = registry.load("navon", 0, train_images=200, test_images=10)
+    held = validation(data, 0.2, generator(0, Purpose.VALIDATION))
+    assert (held.tasks, held.size) == (data.tasks, data.size)
+    assert 35 <= len(held.test.labels) <= 45
+    images = [[split.image(at).tobytes() for at in range(len(split.labels))] for split in (held.train, held.test)]
+    assert sorted(images[0] + images[1]) == sorted(image.tobytes() for image in data.train.images)
+    for split in (held.train, held.test):
+        assert [data.train.labels[index].tolist() for index in split.indices] == split.labels.tolist()
+    counts = np.bincount(data.train.labels[:, 0], minlength=10), np.bincount(held.test.labels[:, 0], minlength=10)
+    assert np.abs(0.2 * counts[0] - counts[1]).max() <= 0.5
+    again = validation(data, 0.2, generator(0, Purpose.VALIDATION))
+    assert np.array_equal(again.test.indices, held.test.indices)
+
+
+def test_validation_of_an_open_set_holds_out_identities():
+    data = registry.load("faces", 0, train_images=200, test_images=10)
+    held = validation(data, 0.2, generator(0, Purpose.VALIDATION))
+    assert len(held.tasks[0].classes) == 8
+    assert sorted(set(held.train.labels[:, 0].tolist())) == list(range(8))
+    assert len(set(held.test.labels[:, 0].tolist())) == 2
+    names = {data.tasks[0].classes[label] for label in held.test.labels[:, 0]}
+    assert not names & set(held.tasks[0].classes)
+    for label, index in zip(held.train.labels[:, 0], held.train.indices, strict=True):
+        assert held.tasks[0].classes[label] == data.tasks[0].classes[data.train.labels[index, 0]]
+
+
+def test_drawn_data_is_drawn_once_for_runs_that_follow_each_other():
+    assert registry.load("navon", 3, train_images=30, test_images=10) is registry.load(
+        "navon", 3, train_images=30, test_images=10
+    )
+    assert registry.load("navon", 3, train_images=30, test_images=10) is not registry.load(
+        "navon", 4, train_images=30, test_images=10
+    )

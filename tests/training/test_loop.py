@@ -19,7 +19,9 @@ from torch import nn
 
 from scsc_lab import InputError
 from scsc_lab.training.batches import Shard
-from scsc_lab.training.loop import Trained, learning_rate, make_optimizer, train
+from scsc_lab.training.curve import Trained, is_judged
+from scsc_lab.training.loop import train
+from scsc_lab.training.optimisation import learning_rate, make_optimizer
 from scsc_lab.training.recipes import Recipe
 from scsc_lab.training.tasks import classification
 
@@ -156,6 +158,57 @@ def test_the_learning_rate_warms_up_and_falls():
     assert [learning_rate(steps, 10 * epoch, 10) for epoch in (0, 29, 30, 60, 89)] == pytest.approx(
         [0.1, 0.1, 0.01, 0.001, 0.001]
     )
+
+
+BUDGETS = dataclasses.replace(RECIPE, epochs=8, schedule="constant", cooldown=0.3, warmup_epochs=1)
+
+
+def test_the_rate_is_constant_until_the_cool_down_which_ends_at_zero():
+    recipe = dataclasses.replace(BUDGETS, epochs=10, lr=1.0)
+    rates = [learning_rate(recipe, step, 10) for step in range(101)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert rates[10:71] == [1.0] * 61
+    assert rates[71:] == pytest.approx([1 - math.sqrt((step - 70) / 30) for step in range(71, 101)])
+    with pytest.raises(InputError, match="warmup_epochs=8: must end before the cool-down"):
+        dataclasses.replace(recipe, warmup_epochs=8)
+
+
+def test_a_cooled_down_branch_is_a_run_of_that_budget_to_the_bit(tmp_path):
+    """Runs of 2, 5 and 8 epochs that share their trunk, in any order, equal runs that share nothing."""
+    recipes = [dataclasses.replace(BUDGETS, epochs=epochs, mixup=0.5) for epochs in (2, 5, 8)]
+    alone, shared, steps = [], [], []
+    for recipe in recipes:
+        model = built()
+        alone.append((numbers(trained(recipe, model)), [tensor.clone() for tensor in model.state_dict().values()]))
+    for recipe in (*recipes, recipes[1]):  # the last finds a trunk that is beyond its own cool-down
+        model, begun = built(seed=3 if shared else 0), []  # weights come from the trunk
+        trunk = tmp_path / "trunk.pth"
+        if len(shared) == 3:
+            model = built()
+        run = trained(recipe, model, trunk=trunk, report=lambda step, *others, begun=begun: begun.append(step))
+        shared.append((numbers(run), list(model.state_dict().values())))
+        steps.append(begun[0])
+    assert steps == [1, 1 + 5 * 1, 1 + 5 * 3, 1]  # cool-downs begin at 1.4, 3.5 and 5.6 epochs
+    for one, other in zip([*alone, alone[1]], shared, strict=True):
+        assert one[0] == other[0]
+        assert all(torch.equal(*pair) for pair in zip(one[1], other[1], strict=True))
+
+
+def test_a_torn_trunk_is_not_used(tmp_path):
+    trunk = tmp_path / "trunk.pth"
+    trunk.write_bytes(b"torn")
+    with pytest.raises(InputError, match="no checkpoint of this run"):
+        trained(BUDGETS, trunk=trunk)
+
+
+def test_which_epochs_are_judged_depends_on_the_length_only_in_the_last():
+    assert [epoch for epoch in range(1, 37) if is_judged(epoch, 35)] == [
+        *range(1, 8), 8, 10, 12, 14, 16, 20, 24, 28, 32, 35,
+    ]  # fmt: skip
+    run = trained(dataclasses.replace(RECIPE, epochs=9))
+    assert [bool(epoch.accuracy) for epoch in run.curve] == [True] * 9
+    run = trained(dataclasses.replace(RECIPE, epochs=10))
+    assert [bool(epoch.accuracy) for epoch in run.curve] == [True] * 8 + [False, True]
 
 
 def test_norms_and_biases_do_not_decay_unless_told():

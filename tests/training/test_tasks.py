@@ -130,3 +130,23 @@ def test_embeddings_may_be_maps():
     plan = Plan("faces", RECIPE, "verification", train_images=40, test_images=200)
     _, _, row = run(lambda: model, Input((64, 64)), plan, seed=0)
     assert row["accuracy"] is not None
+
+
+@pytest.mark.parametrize("name", ["resnet_pico", "scsc_resnet_pico", "resnet18"])
+def test_residual_blocks_start_as_their_shortcuts_and_gradients_below_the_clip(name):
+    from scsc_lab.architectures.network import Network
+    from scsc_lab.models import build
+    from scsc_lab.training.run import start_from_shortcuts
+
+    torch.manual_seed(0)
+    model = build.build(Network.read(name)).train()
+    start_from_shortcuts(model)
+    blocks = [block for block in model.modules() if hasattr(block, "downsample")]
+    assert len(blocks) > 7
+    last = blocks[-1]
+    features = torch.rand(2, model.fc.in_features, 4, 4)  # as after a ReLU
+    torch.testing.assert_close(last(features), features)
+    outputs = model(torch.randn(16, 3, 64, 64))
+    torch.nn.functional.cross_entropy(outputs, torch.arange(16)).backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    assert norm < 10  # 100 to 200 with blocks that start at full strength: each step is then the clip's

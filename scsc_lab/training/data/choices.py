@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import numpy.typing as npt
 
 from scsc_lab.errors import InputError
+from scsc_lab.training.data import Data, Image, Labels, Split, Task
 
 Indices = npt.NDArray[np.int64]
 
@@ -56,6 +59,60 @@ def divided(labels: Indices, share: float, random: np.random.Generator) -> tuple
         test.append(members[: min(max(round(share * len(members)), 1), len(members) - 1)])
     tested = np.sort(np.concatenate(test))
     return np.setdiff1d(np.arange(len(labels)), tested), tested
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some images of a split.
+
+    Attributes:
+        split: the split.
+        indices: which of its images.
+        labels: their labels, ``(images, tasks)``.
+    """
+
+    split: Split
+    indices: Indices
+    labels: Labels
+
+    def image(self, index: int) -> Image:
+        """Return one image."""
+        return self.split.image(int(self.indices[index]))
+
+
+def validation(data: Data, share: float, random: np.random.Generator) -> Data:
+    """Return a data set whose test is held out of the training images; the test images are in neither split.
+
+    Of an open set whole identities are held out, else a stratified share of every class of the first task.
+
+    Args:
+        data: the data set.
+        share: share of the training images, or of their identities, that is held out.
+        random: what draws.
+
+    Raises:
+        InputError: if a class, or the data, is too small to be divided.
+    """
+    labels = data.train.labels
+    if not data.open_set:
+        rest, held = divided(labels[:, 0], share, random)
+        return replace(data, train=_part(data.train, rest), test=_part(data.train, held))
+    identities = len(data.tasks[0].classes)
+    held_out = random.permutation(identities)[: min(max(round(share * identities), 1), identities - 1)]
+    is_held = np.isin(labels[:, 0], held_out)
+    remaining = np.setdiff1d(np.arange(identities), held_out)
+    train = _part(data.train, np.flatnonzero(~is_held))
+    names = tuple(data.tasks[0].classes[identity] for identity in remaining)
+    return replace(
+        data,
+        tasks=(Task(data.tasks[0].name, names),),
+        train=replace(train, labels=np.searchsorted(remaining, train.labels)),
+        test=_part(data.train, np.flatnonzero(is_held)),
+    )
+
+
+def _part(split: Split, indices: Indices) -> Chosen:
+    return Chosen(split, indices, split.labels[indices])
 
 
 def check_classes(names: tuple[str, ...], where: str) -> None:

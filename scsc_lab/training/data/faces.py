@@ -6,6 +6,7 @@ the test are never trained on. 64×64 pixels in colour, drawn from the seed.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from scsc_lab.training.draws import Purpose, generator
 SIDE = 64
 """Height and width of an image, in pixels."""
 
-TRAIN_IMAGES, TEST_IMAGES = 4000, 1000
+TRAIN_IMAGES, TEST_IMAGES = 2000, 1000
 """Images drawn unless told otherwise."""
 
 IMAGES_OF_ONE = 20
@@ -61,11 +62,16 @@ def load(seed: int, train_images: int = 0, test_images: int = 0) -> Data:
 
     Args:
         seed: what identities and images are drawn from.
-        train_images: images to learn from, 20 of each identity; 0: 4,000.
+        train_images: images to learn from, 20 of each identity; 0: 2,000.
         test_images: images to be judged on, 10 of each identity; 0: 1,000.
     """
-    train = _split(seed, Purpose.IDENTITY, Purpose.TRAIN_IMAGE, train_images or TRAIN_IMAGES, IMAGES_OF_ONE)
-    test = _split(seed, Purpose.TEST_IDENTITY, Purpose.TEST_IMAGE, test_images or TEST_IMAGES, IMAGES_OF_ONE // 2)
+    return _data(seed, train_images or TRAIN_IMAGES, test_images or TEST_IMAGES)
+
+
+@functools.lru_cache(maxsize=2)
+def _data(seed: int, train_images: int, test_images: int) -> Data:
+    train = _split(seed, Purpose.IDENTITY, Purpose.TRAIN_IMAGE, train_images, IMAGES_OF_ONE)
+    test = _split(seed, Purpose.TEST_IDENTITY, Purpose.TEST_IMAGE, test_images, IMAGES_OF_ONE // 2)
     identities = tuple(f"identity {i + 1}" for i in range(int(train.labels.max()) + 1))
     return Data(
         "faces", (Task("", identities),), train, test, (SIDE, SIDE), mean=(0.5,) * 3, std=(0.25,) * 3, open_set=True

@@ -17,7 +17,7 @@ from scsc_lab.training.draws import Purpose, generator
 SIDE = 64
 """Height and width of an image, in pixels."""
 
-TRAIN_IMAGES, TEST_IMAGES = 4000, 1000
+TRAIN_IMAGES, TEST_IMAGES = 2000, 1000
 """Images drawn unless told otherwise."""
 
 _GLYPHS = {
@@ -63,11 +63,16 @@ def load(seed: int, train_images: int = 0, test_images: int = 0) -> Data:
 
     Args:
         seed: what the images are drawn from.
-        train_images: images to learn from; 0: 4,000.
+        train_images: images to learn from; 0: 2,000.
         test_images: images to be judged on; 0: 1,000.
     """
-    train = _split(seed, Purpose.TRAIN_IMAGE, train_images or TRAIN_IMAGES)
-    test = _split(seed, Purpose.TEST_IMAGE, test_images or TEST_IMAGES)
+    return _data(seed, train_images or TRAIN_IMAGES, test_images or TEST_IMAGES)
+
+
+@functools.lru_cache(maxsize=2)
+def _data(seed: int, train_images: int, test_images: int) -> Data:
+    train = _split(seed, Purpose.TRAIN_IMAGE, train_images)
+    test = _split(seed, Purpose.TEST_IMAGE, test_images)
     tasks = (Task("global", LETTERS), Task("local", LETTERS))
     return Data("navon", tasks, train, test, (SIDE, SIDE), mean=(0.5,) * 3, std=(0.25,) * 3)
 
