@@ -39,6 +39,19 @@ def train(
     recipe_set: options.RecipeSet = None,
     seeds: options.Seeds = None,
     epochs: Annotated[str | None, typer.Option("--epochs", metavar="N", help="Default: the recipe's.")] = None,
+    budgets: Annotated[
+        str | None,
+        typer.Option("--budgets", metavar="N,N,…", help="Also judge shorter runs: epochs that branch off one run."),
+    ] = None,
+    tune: Annotated[
+        str | None,
+        typer.Option("--tune", metavar="KEY=V,V,…", help="Choose per network on held-out images: lr=3e-4,1e-3,3e-3."),
+    ] = None,
+    tune_seeds: Annotated[str, typer.Option("--tune-seeds", metavar="N", help="Seeds per value of --tune.")] = "2",
+    tune_epochs: Annotated[
+        str | None,
+        typer.Option("--tune-epochs", metavar="N", help="Epochs of --tune. Default: the largest budget."),
+    ] = None,
     train_images: Annotated[
         str | None, typer.Option("--train-images", metavar="N", help="Images to learn from. Default: the data's.")
     ] = None,
@@ -112,6 +125,7 @@ def train(
             *((f"recipe.{key}", value) for key, value in changed.items()),
         ),
     )
+    lengths = _budgets(budgets, epochs)
     processes, points = options.whole("--jobs", jobs), options.number("--delta", delta, 100)
     options.choice("--weights-format", suffix, _SUFFIXES)
     formats.choose(format, output)
@@ -128,7 +142,7 @@ def train(
 
     import dataclasses
 
-    from scsc_lab.experiments import runner
+    from scsc_lab.experiments import runner, tuning
     from scsc_lab.experiments import train as studying
     from scsc_lab.experiments.runner import Task
     from scsc_lab.metrics import accuracy, training
@@ -139,12 +153,20 @@ def train(
         weights=str(write_weights) if write_weights else "",
         suffix=suffix,
     )
+    longest = max(lengths, default=settings.plan.recipe.epochs)
+    grid = None
+    if tune is not None:
+        tune_length = longest if tune_epochs is None else options.whole("--tune-epochs", tune_epochs)
+        grid = tuning.grid(tune, options.whole("--tune-seeds", tune_seeds, 1000), tune_length, settings)
+    elif tune_epochs is not None:
+        raise InputError("--tune-epochs goes with --tune")
+    studying.check_budgets(lengths, settings)
     found, network_notes = networks.build()
     index = position(baseline, found)
     if not self_test:
         shared.warn_of_few_seeds([[found[index], *found]], ["accuracy"], request.seeds)
     kept = RowStore(store) if store else None
-    if kept and kept.rows:
+    if kept and kept.rows and not grid and not lengths:
         parts = runner.single([Task("accuracy", (network,), settings).parts() for network in found])
         typer.echo(runner.status(parts, kept), err=True)
     from scsc_lab.training import processes as spread
@@ -157,6 +179,8 @@ def train(
                 baseline=index,
                 delta=points,
                 self_test=self_test,
+                budgets=lengths,
+                grid=grid,
                 store=kept,
                 executor=pool,
                 progress=told,
@@ -165,8 +189,15 @@ def train(
             typer.echo(f"{store}: {len(kept.rows)} runs are kept; the same command goes on from there", err=True)
             raise KeyboardInterrupt
         cut_short = ["CUT SHORT: runs are missing."] if trained.interrupted else []
-        notes = [*_notes(trained.networks), *accuracy.notes(trained.networks), *network_notes, *cut_short]
-        table = tables.table(trained.networks, trained.runs, notes)
+        tuning_notes = tuning.notes(trained.tuned, grid) if grid else []
+        notes = [
+            *_notes(trained.networks),
+            *tuning_notes,
+            *accuracy.notes(trained.networks),
+            *network_notes,
+            *cut_short,
+        ]
+        table = tables.table(trained.networks, trained.runs, notes, trained.budgets, trained.tuned)
         where = next((str(row["device"]) for row in trained.runs), "cpu")
         if shard.rank == 0:
             formats.emit(table, run_info(where, request.seed), format, output)
@@ -192,6 +223,15 @@ def _draw(rows: tuple[dict[str, object], ...], plot: Path | None, curves: Path |
         if path is not None:
             style.save(draw(rows), path)
             typer.echo(f"figure: {path}", err=True)
+
+
+def _budgets(text: str | None, epochs: str | None) -> list[int]:
+    """Return the budgets, in epochs; none unless they are named."""
+    if text is None:
+        return []
+    if epochs is not None:
+        raise InputError("--budgets and --epochs both name epochs: leave --epochs out")
+    return sorted(options.whole("--budgets", part.strip()) for part in text.split(","))
 
 
 def _whole(option: str, text: str | None) -> str | None:

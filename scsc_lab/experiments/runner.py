@@ -95,6 +95,14 @@ class Task:
             return found
         return [dataclasses.replace(task, settings=placed(task.settings, folder)) for task in found]
 
+    @property
+    def chain(self) -> str:
+        """What tasks share that one process measures in turn, since each resumes from the one before; else the key."""
+        shared = getattr(self.settings, "chain", lambda: None)()
+        if shared is None:
+            return self.key
+        return json.dumps([self.metric, [network.identity() for network in self.networks], shared], default=str)
+
     def measure(self, tell: Tell) -> list[Row]:
         """Return one row a network, in order; of a task that is not made of parts."""
         assert self.kind.measure is not None
@@ -324,10 +332,13 @@ def _measured(
         return executor is None or metrics.registry()[task.metric].where == "alone"
 
     if executor is not None:
-        futures = {executor.submit(measure_elsewhere, task): task for task in given if not alone(task)}
+        chains: dict[str, list[Task]] = {}
+        for task in itertools.filterfalse(alone, given):
+            chains.setdefault(task.chain, []).append(task)
+        futures = {executor.submit(measure_elsewhere, tasks): tasks for tasks in chains.values()}
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                yield from zip(futures[future], future.result(), strict=True)
         except BrokenExecutor:
             raise InputError("a process that measures has died; what was measured is kept: take fewer --jobs") from None
         finally:  # whatever ends this early, what has not begun is not begun
@@ -342,9 +353,9 @@ def _measured(
         yield task, there or task.measure(tell)
 
 
-def measure_elsewhere(task: Task) -> list[Row]:
-    """Measure a task in a process that has nobody to tell."""
-    return task.measure(_silent)
+def measure_elsewhere(tasks: Sequence[Task]) -> list[list[Row]]:
+    """Return the rows of tasks that one process measures in turn, without progress."""
+    return [task.measure(_silent) for task in tasks]
 
 
 def _silent(what: str, share: float = 0.0) -> None:

@@ -1,15 +1,20 @@
-"""Training runs, network × seed, and what they come to, paired against a baseline."""
+"""Training runs, network × seed × budget, and their summaries, paired against a baseline."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from scsc_lab.architectures.network import Network
-from scsc_lab.experiments import runner
+from scsc_lab.errors import InputError
+from scsc_lab.experiments import runner, tuning
 from scsc_lab.experiments.runner import Progress, Task
+from scsc_lab.experiments.tuning import Grid, Tuned
 from scsc_lab.metrics import accuracy
 from scsc_lab.records import Row
 from scsc_lab.report.tables import with_changes
@@ -19,16 +24,20 @@ from scsc_lab.training.plan import Training
 
 @dataclass(frozen=True)
 class Trained:
-    """What training came to.
+    """Results of training.
 
     Attributes:
-        runs: one row a run, with its ``model``; network by network, seed by seed.
-        networks: one row a network, against the baseline where it is not it.
+        runs: one row per run, with its ``model``; by budget, network and seed.
+        networks: one row per network at the largest budget, compared with the baseline where it is not the baseline.
+        budgets: such rows of every budget, ascending; p values are adjusted over all of them.
+        tuned: one row per network and value that was tried; none without tuning.
         interrupted: whether a keyboard interrupt ended it before all runs were done.
     """
 
     runs: tuple[Row, ...]
     networks: tuple[Row, ...]
+    budgets: tuple[tuple[Row, ...], ...] = ()
+    tuned: tuple[Row, ...] = ()
     interrupted: bool = False
 
 
@@ -39,6 +48,8 @@ def measure(
     baseline: int = 0,
     delta: float = accuracy.DELTA,
     self_test: bool = False,
+    budgets: Sequence[int] = (),
+    grid: Grid | None = None,
     store: RowStore | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
@@ -50,29 +61,83 @@ def measure(
         settings: data, recipe, seeds and where to train.
         baseline: which network the others are compared with.
         delta: difference in points that counts as none.
-        self_test: train the baseline against itself with other seeds: the difference that nothing makes.
-        store: where the rows of runs are added as they end; those it has are not trained again.
-        executor: where runs are made, one a worker; this process without one.
-        progress: told what is being done.
+        self_test: train the baseline against itself with other seeds: the noise floor.
+        budgets: epochs of several budgets, whose runs share their first epochs; none: the recipe's epochs alone.
+        grid: what to tune per network before; nothing without it.
+        store: where the rows of runs are added as they end; runs that it has are not repeated.
+        executor: where to run, one run per worker; this process without one.
+        progress: called with the progress.
 
     Raises:
         InputError: if network, data and recipe do not go together.
     """
-    arms = _arms(networks, settings, baseline, self_test)
-    tasks = [Task("accuracy", (network,), own) for network, own, _ in arms]
-    measured = runner.run(tasks, store, executor, progress)
-    found = []
-    for task, (_, own, label) in zip(tasks, arms, strict=True):
-        (row,) = measured.rows.get(task) or [{}]
-        first = own.seeds[0] - settings.seeds[0]  # runs of the self-test are paired in their order
-        found.append(
-            [{"model": label, **run, **({"pair": run["seed"] - first} if first else {})} for run in row.get("runs", ())]
+    budgets = sorted(budgets) or [settings.plan.recipe.epochs]
+    check_budgets(budgets, settings)
+    tuned = Tuned(dict.fromkeys(networks, settings), ())
+    if grid is not None:
+        tuned = tuning.tune(networks, settings, grid, store, executor, progress)
+        if tuned.interrupted:
+            return Trained((), (), interrupted=True)
+    with nullcontext("") if store is not None or len(budgets) < 2 else tempfile.TemporaryDirectory() as folder:
+        arms = [
+            (network, dataclasses.replace(own, checkpoints=folder), label)
+            for network, own, label in _arms(networks, tuned.settings, baseline, self_test)
+        ]
+        place = 0 if self_test else baseline
+        return _measured(arms, budgets, place, delta, tuned.rows, store, executor, progress)
+
+
+def check_budgets(budgets: Sequence[int], settings: Training) -> None:
+    """Raise InputError if runs of several budgets cannot share their first epochs, or a budget is no budget."""
+    if len(set(budgets)) < len(budgets):
+        raise InputError(f"--budgets {','.join(map(str, budgets))}: a budget occurs twice")
+    schedule = settings.plan.recipe.schedule
+    if len(budgets) > 1 and schedule != "constant":
+        raise InputError(
+            f"--budgets needs --recipe-set schedule=constant: under {schedule} no two budgets share an epoch"
         )
-    return Trained(
-        tuple(run for own in found for run in own),
-        tuple(summaries(found, 0 if self_test else baseline, delta)),
-        measured.interrupted,
-    )
+    for epochs in budgets:
+        dataclasses.replace(settings.plan.recipe, epochs=epochs)
+
+
+def _measured(
+    arms: Sequence[tuple[Network, Training, str]],
+    budgets: Sequence[int],
+    baseline: int,
+    delta: float,
+    tuned: tuple[Row, ...],
+    store: RowStore | None,
+    executor: Executor | None,
+    progress: Progress | None,
+) -> Trained:
+    tasks = [
+        [Task("accuracy", (network,), _budget(own, epochs, budgets)) for network, own, _ in arms] for epochs in budgets
+    ]
+    measured = runner.run([task for row in tasks for task in row], store, executor, progress)
+    first_seed = arms[0][1].seeds[0]
+    rows: list[list[Row]] = []
+    runs: list[Row] = []
+    for at_budget in tasks:
+        by_arm: list[list[Row]] = []
+        for task, (_, own, label) in zip(at_budget, arms, strict=True):
+            (row,) = measured.rows.get(task) or [{}]
+            shift = own.seeds[0] - first_seed  # runs of the self-test are paired in their order
+            pairs = [{"pair": run["seed"] - shift} if shift else {} for run in row.get("runs", ())]
+            by_arm.append(
+                [{"model": label, **run, **pair} for run, pair in zip(row.get("runs", ()), pairs, strict=True)]
+            )
+        runs += [run for own_runs in by_arm for run in own_runs]
+        rows.append(summaries(by_arm, baseline, delta))
+    everything = [row for at_budget_rows in rows for row in at_budget_rows]
+    for row, added in zip(everything, accuracy.adjusted(everything, delta), strict=True):
+        row |= {"p_holm": added["p_holm"], "verdict": added["accuracy_verdict"]} if added else {}
+    return Trained(tuple(runs), tuple(rows[-1]), tuple(map(tuple, rows)), tuned, measured.interrupted)
+
+
+def _budget(settings: Training, epochs: int, budgets: Sequence[int]) -> Training:
+    """Return the settings of a run of one of several budgets."""
+    plan = dataclasses.replace(settings.plan, recipe=dataclasses.replace(settings.plan.recipe, epochs=epochs))
+    return dataclasses.replace(settings, plan=plan, last_budget=max(budgets) if len(budgets) > 1 else 0)
 
 
 def summaries(runs: Sequence[Sequence[Row]], baseline: int = 0, delta: float = accuracy.DELTA) -> list[Row]:
@@ -88,17 +153,23 @@ def summaries(runs: Sequence[Sequence[Row]], baseline: int = 0, delta: float = a
     if runs[baseline]:
         found = with_changes(found, [accuracy.column(delta)], place)
     for row in found:
+        row["epochs"] = row["runs"][0]["epochs"]
+        for key in ("train_macs", "seconds"):
+            values = [run[key] for run in row["runs"] if run.get(key) is not None]
+            row[f"{key}_mean"] = statistics.fmean(values) if values else None
         row["baseline"] = found[place]["model"] if runs[baseline] else None
         row["verdict"] = row.pop("accuracy_verdict", None)
     return found
 
 
 def _arms(
-    networks: Sequence[Network], settings: Training, baseline: int, self_test: bool
+    networks: Sequence[Network], settings: Mapping[Network, Training], baseline: int, self_test: bool
 ) -> list[tuple[Network, Training, str]]:
-    """Return what is trained, how, and what it is called."""
+    """Return the networks to train, the settings of each and its label."""
     if not self_test:
-        return [(network, settings, str(network)) for network in networks]
-    own, shift = networks[baseline], max(settings.seeds) + 1 - min(settings.seeds)
-    other = dataclasses.replace(settings, seeds=tuple(seed + shift for seed in settings.seeds))
-    return [(own, settings, str(own)), (own, other, f"{own}, other seeds")]
+        return [(network, settings[network], str(network)) for network in networks]
+    network = networks[baseline]
+    own = settings[network]
+    shift = max(own.seeds) + 1 - min(own.seeds)
+    other = dataclasses.replace(own, seeds=tuple(seed + shift for seed in own.seeds))
+    return [(network, own, str(network)), (network, other, f"{network}, other seeds")]

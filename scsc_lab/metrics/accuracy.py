@@ -20,7 +20,7 @@ from scsc_lab.training.plan import Training
 DELTA = 0.5
 """Difference in points that counts as none."""
 
-SHARED = ("data", "recipe", "task", "epochs", "batch_size", "train_images", "test_images")
+SHARED = ("data", "recipe", "task", "epochs", "batch_size", "train_images", "test_images", "tuned")
 """What runs share that may be compared."""
 
 _OF_PAIRS = ("p_value", "p_holm", "pair_correlation", "seed_pairs")
@@ -159,6 +159,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
         f"{run['data']}: {note}." for row in trained for run in row["runs"] for note in run.get("data_notes", ())
     }
     found += sorted(notes_on_data)
+    if len(trained) > 1 and not any(run.get("tuned") for row in trained for run in row["runs"]):
+        found.append("One learning rate for all, not tuned.")
     if any(row.get("accuracy_status") for row in trained):
         found.append("ACCURACY CUT SHORT: runs are missing.")
     for row in trained:

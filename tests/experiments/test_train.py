@@ -11,7 +11,7 @@ import pytest
 from scsc_lab import InputError
 from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
-from scsc_lab.experiments import compare, train
+from scsc_lab.experiments import compare, runner, train
 from scsc_lab.metrics import accuracy, training
 from scsc_lab.report import training as tables
 from scsc_lab.settings import Request
@@ -332,3 +332,85 @@ def test_an_interrupt_leaves_the_runs_that_ended(networks, tmp_path):
     store = RowStore(tmp_path / "rows.jsonl")
     with_store = train.measure(networks, small((0, 1, 2)), store=store, progress=stop)
     assert len(store.rows) == len(with_store.runs) == 3
+
+
+BUDGETS = ["--budgets", "1,4,2", "--recipe-set", "warmup_epochs=0.5", "--device", "cpu", "--seeds", "2"]
+BUDGETS += ["--train-images", "96", "--test-images", "40", "--format", "json"]
+
+
+def test_budgets_share_their_epochs_and_equal_runs_of_their_own(networks, tmp_path, capsys):
+    command = ["train", "net.py:linear", "net.py:linear[width=4]", *BUDGETS]
+    assert main([*command, "--store", "rows.jsonl"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    runs = {(row["model"], row["epochs"], row["seed"]): row for row in rows if row["kind"] == "run"}
+    assert sorted({epochs for _, epochs, _ in runs}) == [1, 2, 4]
+    assert len(runs) == len(RowStore(tmp_path / "rows.jsonl").rows) == 12
+    assert not (tmp_path / "rows.checkpoints").exists()
+    summaries = [(row["model"], row["epochs"]) for row in rows if row["kind"] == "network"]
+    assert summaries == [(name, epochs) for epochs in (1, 2, 4) for name in ("net.py:linear", "net.py:linear[width=4]")]
+    alone = [word for word in command if word not in ("--budgets", "1,4,2")]
+    assert main([*alone, "--epochs", "4"]) == 0
+    for row in json.loads(capsys.readouterr().out)["rows"]:
+        if row["kind"] == "run":
+            own = runs[row["model"], 4, row["seed"]]
+            assert [epoch["loss"] for epoch in row["curve"]] == [epoch["loss"] for epoch in own["curve"]]
+            assert row["accuracy"] == own["accuracy"]
+
+
+def test_budgets_in_processes_are_trained_in_turn(networks, monkeypatch):
+    """A chain is one process's: no budget is trained from the start where a shorter one was."""
+    words = {"train_images": "96", "test_images": "40", "epochs": "4"}
+    settings = Training(plan(words), (0, 1), device="cpu")
+    with runner.executor("local", 2) as pool:
+        shared = train.measure(networks, settings, budgets=[1, 2, 4], executor=pool)
+    assert [row["epochs"] for row in shared.runs] == [1] * 4 + [2] * 4 + [4] * 4
+    again = train.measure(networks, settings, budgets=[1, 2, 4])
+    assert [run["curve"][-1]["loss"] for run in again.runs] == [run["curve"][-1]["loss"] for run in shared.runs]
+
+
+def test_tuning_gives_each_network_equally_many_runs_on_held_out_images(networks, capsys, tmp_path):
+    words = ["--tune", "lr=1e-4,1e-2", "--tune-epochs", "2", "--store", "rows.jsonl", *BUDGETS]
+    assert main(["train", "net.py:linear", "net.py:linear[width=4]", *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    tried = [row for row in found["rows"] if row["kind"] == "tuning"]
+    assert [(row["value"], row["seeds"]) for row in tried] == [("1e-4", 2), ("1e-2", 2)] * 2
+    chosen = {row["model"]: float(row["value"]) for row in tried if row["chosen"]}
+    runs = [row for row in found["rows"] if row["kind"] == "run"]
+    assert all(row["lr"] == chosen[row["model"]] for row in runs)
+    assert {row["tuned"] for row in runs} == {"lr=1e-4,1e-2, 2 seeds, 2 epochs"}
+    assert {row["recipe"] for row in runs} == {"pico warmup_epochs=0.5"} or {row["recipe"] for row in runs} == {"pico"}
+    trials = [row for row in RowStore(tmp_path / "rows.jsonl").rows if row["seed"] >= 1000]
+    assert len(trials) == 8
+    assert all(row["train_images"] + row["test_images"] == 96 for row in trials)
+    assert any("Tuned per network on held-out training images" in note for note in found["notes"])
+    assert not any("not tuned" in note for note in found["notes"])
+
+
+def test_without_tuning_the_table_says_so(networks):
+    trained = train.measure(networks, small())
+    assert "One learning rate for all, not tuned." in accuracy.notes(trained.networks)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--budgets", "4,4"], "a budget occurs twice"),
+        (["--budgets", "4,x"], "--budgets 'x'"),
+        (["--budgets", "4,8", "--epochs", "3"], "leave --epochs out"),
+        (["--budgets", "4,8", "--recipe", "swin300"], "--budgets needs --recipe-set schedule=constant"),
+        (["--tune", "lr"], "at least two values"),
+        (["--tune", "lr=1e-3"], "at least two values"),
+        (["--tune", "lr=1e-3,0.001"], "a value occurs twice"),
+        (["--tune", "lrr=1,2"], "unknown key 'lrr' of a recipe; did you mean lr"),
+        (["--tune", "lr=1,-1"], "lr=-1.0: a number above 0"),
+        (["--tune", "epochs=1,2"], "the budget is the same for all networks"),
+        (["--tune-epochs", "3"], "--tune-epochs goes with --tune"),
+        (["--tune", "lr=1e-3,1e-2", "--seed", "995"], "takes the seeds from 1000 up"),
+    ],
+)
+def test_budgets_and_tuning_are_checked_before_anything_is_trained(words, message, networks, capsys, monkeypatch):
+    monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
+    assert main(["train", "net.py:linear", *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
