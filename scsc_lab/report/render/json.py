@@ -15,7 +15,8 @@ _RAW = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 def render(table: Table, run: RunInfo) -> str:
     """Return the table's rows with how they were made; text reads back as it was."""
-    document = {"schema": SCHEMA, "run": run.row(), "rows": list(table.raw), "notes": list(table.notes)}
+    notes = [*table.notes, *(note for part in table.details for note in part.notes)]
+    document = {"schema": SCHEMA, "run": run.row(), "rows": list(table.raw), "notes": notes}
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     return _RAW.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
