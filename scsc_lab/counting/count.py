@@ -22,7 +22,7 @@ from scsc_lab.counting.layout import META
 from scsc_lab.counting.recorder import Tally
 from scsc_lab.counting.replacing import replaced
 from scsc_lab.counting.tensors import tensors
-from scsc_lab.errors import InputError, last_line
+from scsc_lab.errors import InputError, last_line, located_by_user
 from scsc_lab.execution.passes import evaluating
 
 
@@ -83,7 +83,7 @@ def count(
     except (KeyboardInterrupt, GeneratorExit, InputError):
         raise
     except BaseException as error:  # the network's own code again, now with nothing left to try
-        raise InputError(f"the network fails on an input of {described(args)}: {last_line(error)}") from error
+        raise InputError(f"the network fails on an input of {described(args)}: {located_by_user(error)}") from error
 
 
 _FAILURES = (Exception, SystemExit)

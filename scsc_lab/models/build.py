@@ -19,6 +19,7 @@ from scsc_lab.counting import onnx_file
 from scsc_lab.counting.onnx_graph import OnnxGraph
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.models import checkpoints, construct, external
+from scsc_lab.models.declared import Declared, declared
 from scsc_lab.models.deploy import deploy_form
 from scsc_lab.models.transplant import transplant
 
@@ -58,7 +59,7 @@ def facts(network: Network) -> Facts:
     if entry is not None:
         found = Facts(network.resolution or entry.resolution, False, 3, entry.mean, entry.std, catalog.SMALLEST_SIDE)
     elif network.module is not None:
-        found = _facts(network, external.declared(network.module) or external.Declared())
+        found = _facts(network, declared(network.module) or Declared())
     else:
         found = _facts(network, _declared(network, external.state(network.name)))
     if min(found.resolution) < found.smallest_side:
@@ -200,14 +201,14 @@ def _arguments(network: Network) -> dict[str, object]:
 
 
 @functools.lru_cache(maxsize=256)
-def _declared(network: Network, state: Hashable) -> external.Declared:
+def _declared(network: Network, state: Hashable) -> Declared:
     if network.is_onnx:
         _, channels, height, width = onnx_file.image(onnx_file.read(Path(network.name)), Path(network.name)).sides
-        return external.Declared((height, width) if height and width else None, channels)
+        return Declared((height, width) if height and width else None, channels)
     return origin(network).declared(_arguments(network))
 
 
-def _facts(network: Network, found: external.Declared) -> Facts:
+def _facts(network: Network, found: Declared) -> Facts:
     channels = network.channels or found.channels or 3
     resolution = network.resolution or found.resolution
     return Facts(

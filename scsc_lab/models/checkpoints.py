@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ StateDict = dict[str, Tensor]
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """Element types that weights are read from; those of one byte go with scales, which no state dict has."""
 
+_START = 512
+_MOST_KEYS = 8
 _WRAPPERS = ("model", "state_dict")
 _REBUILT = re.compile(r"\.(relative_position_index|attn_mask)$")
 
@@ -44,7 +48,7 @@ def load(model: nn.Module, path: Path) -> None:
         InputError: if the file cannot be read, wants to run code, or belongs to another network (the message has the
             first missing, unexpected and misshapen keys).
     """
-    state = unwrap(read(path))
+    state = unwrap(read(path), str(path))
     own = model.state_dict()
     unknown = next((key for key, value in own.items() if torch.nn.parameter.is_lazy(value)), None)
     if unknown is not None:
@@ -87,6 +91,8 @@ def read(path: Path) -> Any:
     """
     if not path.is_file():
         raise InputError(f"no weights file {str(path)!r}")
+    if kind := _other_kind(path):
+        raise InputError(f"{path} is {kind}")
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
@@ -104,7 +110,24 @@ def read(path: Path) -> Any:
         raise InputError(f"{path} is not a checkpoint of torch, or is damaged") from None
 
 
-def unwrap(checkpoint: Any) -> StateDict:
+def _other_kind(path: Path) -> str:
+    """Return which other file a checkpoint is, and what to do about it; empty if none that is often taken for one."""
+    with path.open("rb") as file:
+        start = file.read(_START).lstrip(b"\xef\xbb\xbf\r\n\t ").lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file that it stands for: fetch that with `git lfs pull`"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "a web page, not a checkpoint: download the file itself"
+    with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
+        names = [name.partition("/")[2] for name in archive.namelist()]
+        if "constants.pkl" in names:
+            return "a TorchScript program: save torch.jit.load(…).state_dict() and load that"
+        if "archive_format" in names or "serialized_exported_program.json" in archive.namelist():
+            return "a program of torch.export: save torch.export.load(…).state_dict and load that"
+    return ""
+
+
+def unwrap(checkpoint: Any, name: str = "the checkpoint") -> StateDict:
     """Return the state dict inside a checkpoint: under ``model`` or ``state_dict``, with or without ``module.``.
 
     Raises:
@@ -114,10 +137,12 @@ def unwrap(checkpoint: Any) -> StateDict:
         if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(wrapper), Mapping):
             checkpoint = checkpoint[wrapper]
     if not isinstance(checkpoint, Mapping) or not checkpoint:
-        raise InputError(f"the checkpoint holds {type(checkpoint).__name__}, not a state dict of tensors")
+        raise InputError(f"{name} holds {type(checkpoint).__name__}, not a state dict of tensors")
     state = {str(key): value for key, value in checkpoint.items() if isinstance(value, Tensor)}
     if not state:
-        raise InputError("the checkpoint holds no tensors; was it saved from state_dict()?")
+        keys = [*map(str, checkpoint)]
+        listed = ", ".join(keys[:_MOST_KEYS]) + (f", … ({len(keys)} in all)" if len(keys) > _MOST_KEYS else "")
+        raise InputError(f"{name} holds no tensors under its keys {listed}; was it saved from state_dict()?")
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return state

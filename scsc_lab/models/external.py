@@ -1,12 +1,12 @@
 """Networks from elsewhere: timm, torchvision, and factories in your own files and modules.
 
-Naming a file or a module runs its code; nothing else here does. Nothing is downloaded.
+Naming a file or a module runs its code; nothing else here does. Nothing is downloaded unless an argument asks for
+pretrained weights.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import importlib.util
 import inspect
@@ -24,6 +24,7 @@ from scsc_lab.architectures import catalog
 from scsc_lab.errors import InputError, located, nearest
 from scsc_lab.models import arguments
 from scsc_lab.models.construct import uninitialised
+from scsc_lab.models.declared import Declared, declared
 from scsc_lab.models.folders import Folder
 
 Factory = Callable[..., Any]
@@ -164,39 +165,6 @@ class External:
             return None
 
 
-@dataclass(frozen=True)
-class Declared:
-    """What a network says of its input: size in pixels, channels and normalisation, as far as it does."""
-
-    resolution: tuple[int, int] | None = None
-    channels: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-
-def declared(source: object) -> Declared | None:
-    """Return what a factory or a module says of its input, or ``None`` if that is nothing that can be understood."""
-    for config in (getattr(source, name, None) for name in ("pretrained_cfg", "default_cfg")):
-        get = config.get if isinstance(config, Mapping) else functools.partial(getattr, config)
-        if config is not None and (size := _size(get("input_size", None))):
-            return Declared(size[1:], size[0], _floats(get("mean", None)), _floats(get("std", None)))
-    size = _size(getattr(source, "input_size", None))
-    return Declared(size[1:], size[0]) if size else None
-
-
-def _size(given: object) -> tuple[int | None, int, int] | None:
-    """Return channels, height and width of a size as networks write it."""
-    numbers = [given, given] if isinstance(given, int) else list(given) if isinstance(given, (list, tuple)) else []
-    if len(numbers) not in (2, 3) or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
-        return None
-    channels = numbers[0] if len(numbers) == 3 else None
-    return channels, numbers[-2], numbers[-1]
-
-
-def _floats(given: object) -> tuple[float, ...] | None:
-    return tuple(map(float, given)) if isinstance(given, (list, tuple)) else None
-
-
 def check_ends(model: nn.Module) -> None:
     """Raise RuntimeError if a module contains itself: whatever walks through it would not end."""
     inside: set[int] = set()
@@ -263,7 +231,7 @@ def _from_timm(name: str, rest: str) -> External:
         raise InputError(f"timm has no architecture {rest!r}{nearest(architecture, timm.list_models())}")
 
     def create(**arguments: Any) -> nn.Module:
-        model: nn.Module = timm.create_model(architecture, pretrained=False, **arguments)
+        model: nn.Module = timm.create_model(architecture, **{"pretrained": False, **arguments})
         return model
 
     config = timm.get_pretrained_cfg(rest, allow_unregistered=False)
@@ -281,14 +249,25 @@ def _from_torchvision(name: str, rest: str) -> External:
     if rest not in known:
         raise InputError(f"torchvision has no network {rest!r}{nearest(rest, known)}")
 
+    builder = models.get_model_builder(rest)
+    for folder, inputs in _NOT_OF_IMAGES.items():
+        if f".{folder}." in builder.__module__:
+            raise InputError(f"{name} takes {inputs}: only networks of single images, N×C×H×W, are measured")
+    weights = {"weights", "weights_backbone"} & inspect.signature(builder).parameters.keys()
+
     def create(**arguments: Any) -> nn.Module:
-        model: nn.Module = models.get_model(rest, weights=None, **arguments)
+        model: nn.Module = models.get_model(rest, **{**dict.fromkeys(weights), **arguments})
         return model
 
     with contextlib.suppress(Exception):  # weights without these words say nothing of the input
-        side = models.get_model_weights(rest).DEFAULT.transforms.keywords["crop_size"]
+        words = models.get_model_weights(rest).DEFAULT.transforms.keywords
+        side = int(words.get("crop_size", words.get("resize_size")))  # segmentation is not cropped
         return External(name, create, (side, side), 3)
     return External(name, create)
+
+
+_NOT_OF_IMAGES = {"video": "clips of frames, N×C×T×H×W", "optical_flow": "two images"}
+"""Folders of torchvision's models that take something else than one image, and what."""
 
 
 def _installed(name: str, command: str) -> Any:

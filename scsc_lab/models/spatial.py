@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from scsc_lab.architectures.specs import SpatialOperator, TransplantSpec
-from scsc_lab.errors import InputError, last_line
+from scsc_lab.errors import InputError, located_by_user
 from scsc_lab.layers.window_attention import WindowAttention
 from scsc_lab.models import hooks
 
@@ -148,7 +148,7 @@ def watch(model: nn.Module, x: Tensor, watchers: Iterable[tuple[nn.Module, Hook]
             return model(x)
     except Exception as error:  # whatever the network's own code raises
         size = "×".join(map(str, x.shape))
-        raise InputError(f"the network fails on an input of {size}: {last_line(error)}") from error
+        raise InputError(f"the network fails on an input of {size}: {located_by_user(error)}") from error
     finally:
         for handle in handles:
             handle.remove()

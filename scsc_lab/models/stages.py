@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.errors import InputError, last_line, nearest
+from scsc_lab.errors import InputError, located_by_user, nearest
 from scsc_lab.execution import layout
 from scsc_lab.execution.passes import evaluating
 
@@ -247,7 +247,9 @@ def _trace(model: nn.Module, input_shape: Sequence[int] | None) -> _Trace:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(model):
             model(x)
     except Exception as error:  # whatever the network's own code raises
-        raise InputError(f"the network fails on an input of {'×'.join(map(str, shape))}: {last_line(error)}") from error
+        raise InputError(
+            f"the network fails on an input of {'×'.join(map(str, shape))}: {located_by_user(error)}"
+        ) from error
     finally:
         for handle in handles:
             handle.remove()

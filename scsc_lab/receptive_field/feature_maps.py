@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.errors import InputError, last_line, nearest
+from scsc_lab.errors import InputError, located_by_user, nearest
 from scsc_lab.execution import layout
 from scsc_lab.execution.layout import Layout
 from scsc_lab.execution.memory import is_exhausted
@@ -87,7 +87,7 @@ def run_to(model: nn.Module, x: Tensor, layers: Mapping[str, Callable[[Tensor], 
         if is_exhausted(error):
             raise
         size = "×".join(map(str, x.shape))
-        raise InputError(f"the network fails on an input of {size}: {last_line(error)}") from error
+        raise InputError(f"the network fails on an input of {size}: {located_by_user(error)}") from error
     finally:
         for handle in handles:
             handle.remove()

@@ -198,3 +198,42 @@ def test_tensors_that_are_no_weights_are_refused(tmp_path, what):
 def test_a_network_without_shapes_takes_no_weights(tmp_path):
     with pytest.raises(InputError, match=r"the network's weight has no shape before its first pass"):
         checkpoints.load(torch.nn.LazyLinear(3), saved(tmp_path, {"weight": torch.zeros(3, 3)}))
+
+
+NOT_A_CHECKPOINT = {
+    "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n": "is a Git LFS pointer, .*: fetch that with `git",
+    "<!DOCTYPE html>\n<html><body>404</body></html>": "is a web page, not a checkpoint: download the file itself",
+    "\n  <html><head></head></html>": "is a web page",
+    "<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>": "is a web page",
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors", ".bin"])
+@pytest.mark.parametrize("content", NOT_A_CHECKPOINT)
+def test_what_is_often_taken_for_a_checkpoint_is_named(tmp_path, content, suffix):
+    path = tmp_path / f"weights{suffix}"
+    path.write_text(content)
+    with pytest.raises(InputError, match=rf"weights{suffix} {NOT_A_CHECKPOINT[content]}") as caught:
+        build("resnet18", weights=path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_programs_are_named(tmp_path):
+    path = tmp_path / "program.pt"
+    torch.jit.save(torch.jit.trace(torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)), path)
+    with pytest.raises(InputError, match=r"is a TorchScript program: save torch.jit.load\(…\).state_dict\(\)"):
+        build("resnet18", weights=path)
+    path = tmp_path / "program.pt2"
+    torch.export.save(torch.export.export(torch.nn.Linear(3, 4), (torch.zeros(1, 3),)), path)
+    with pytest.raises(InputError, match=r"is a program of torch.export: save torch.export.load"):
+        build("resnet18", weights=path)
+
+
+def test_a_file_without_tensors_is_named_with_its_keys(tmp_path):
+    path = saved(tmp_path, {"epoch": 3, "lr": 0.1})
+    with pytest.raises(InputError, match=r"weights.pth holds no tensors under its keys epoch, lr; was it saved from"):
+        build("resnet18", weights=path)
+    path = saved(tmp_path, {str(key): 0 for key in range(20)})
+    with pytest.raises(InputError, match=r"keys 0, 1, 2, 3, 4, 5, 6, 7, … \(20 in all\); was"):
+        build("resnet18", weights=path)

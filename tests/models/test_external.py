@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 
 import pytest
 import torch
 
+import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.metrics.size import counted_at
@@ -189,8 +191,91 @@ def test_a_broken_package_is_said(monkeypatch):
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr(external.importlib, "import_module", broken)
-    with pytest.raises(InputError, match="timm is installed but does not import: RuntimeError: operator"):
+    with pytest.raises(
+        InputError, match=r"does not import: .*::nms does not exist; this torchvision does not fit this"
+    ):
         external.find("timm:resnet18")
+
+
+def test_an_error_in_a_file_of_the_users_names_their_line(tmp_path):
+    path = tmp_path / "narrow.py"
+    path.write_text(
+        "from torch import nn\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.conv = nn.Conv2d(5, 4, 3)\n\n    def forward(self, x):\n        return self.conv(x)\n\n"
+        "def make():\n    return nn.Conv2d(3, 4, 3, groups=2)\n"
+    )
+    with pytest.raises(InputError, match=r"make cannot be built: ValueError: .* \(narrow.py, line 12\)$"):
+        scsc_lab.count(f"{path}:make", 8)
+    for measure in (scsc_lab.count, lambda net, side: scsc_lab.erf(net, side, layer="conv")):
+        with pytest.raises(InputError, match=r"fails on an input of .* \(narrow.py, line 9\)$"):
+            measure(f"{path}:Net", 8)
+
+
+class OfflineError(Exception):
+    pass
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def connect(*_):
+        raise OfflineError
+
+    for module, name in ((torch.hub, "load_state_dict_from_url"), (torch.hub, "download_url_to_file")):
+        monkeypatch.setattr(module, name, connect)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("deeplabv3_mobilenet_v3_large", 520),
+        ("lraspp_mobilenet_v3_large", 520),
+        ("ssdlite320_mobilenet_v3_large", None),
+        ("quantized_shufflenet_v2_x0_5", 224),
+        ("quantized_mobilenet_v2", 224),
+        ("inception_v3", 299),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_names_of_torchvision_download_nothing(offline, name, side):
+    found = external.find(f"torchvision:{name}")
+    assert found.resolution == (side and (side, side))
+    assert isinstance(found.make_empty({}, "meta"), torch.nn.Module)
+
+
+def test_segmentation_is_counted(offline):
+    assert scsc_lab.count("torchvision:lraspp_mobilenet_v3_large", 64).macs > 0
+
+
+@pytest.mark.parametrize("name", ["r3d_18", "mvit_v1_b", "s3d", "swin3d_t"])
+def test_networks_of_clips_are_one_line(name):
+    with pytest.raises(
+        InputError, match=rf"^torchvision:{name} takes clips of frames, N×C×T×H×W: only networks of sing"
+    ):
+        external.find(f"torchvision:{name}")
+
+
+def test_networks_of_two_images_are_one_line():
+    with pytest.raises(InputError, match="raft_small takes two images"):
+        external.find("torchvision:raft_small")
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "usual"),
+    [("timm:resnet18", "pretrained", False), ("torchvision:fcn_resnet50", "weights_backbone", None)],
+)
+def test_weights_are_downloaded_if_they_are_asked_for(monkeypatch, name, argument, usual):
+    requests = []
+
+    def record(*names, **options):
+        requests.append(options[argument])
+        return torch.nn.Identity()
+
+    monkeypatch.setattr(timm, "create_model", record)
+    monkeypatch.setattr("torchvision.models.get_model", record)
+    external.find(name).make({})
+    external.find(name).make({argument: "DEFAULT"})
+    assert requests == [usual, "DEFAULT"]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,25 @@ def test_a_bare_name_is_the_bare_network(order, tmp_path):
         names.networks(order, weights=[f"swin_tiny={file}", f"swin_tiny={file}"])
 
 
+@pytest.mark.parametrize(
+    ("text", "label", "index"),
+    [
+        ("k=7=swin_tiny", "k=7", 0),
+        ("k = 7 = swin_tiny[window=14]", "k = 7", 1),
+        ("Ours=swin_tiny[window=14]", "Ours", 1),
+        ("a=b=c=swin-t", "a=b=c", 0),
+    ],
+)
+def test_a_label_may_hold_the_sign_that_ends_it(text, label, index):
+    networks = names.networks(["swin_tiny", "swin_tiny[window=14]"], labels=[text])
+    assert [network.label for network in networks] == ["" if at != index else label for at in range(2)]
+    for wrong in ("k=7=", "=swin_tiny", "k"):
+        with pytest.raises(InputError, match="write LABEL=NETWORK"):
+            names.networks(["swin_tiny"], labels=[wrong])
+    with pytest.raises(InputError, match="swin_tny"):
+        names.networks(["swin_tiny"], labels=["Ours=swin_tny"])
+
+
 def test_a_name_of_several_names_none():
     found = names.networks(["swin_tiny[window=8]", "swin_tiny[window=14]"])
     with pytest.raises(InputError, match="stands for 2 of the models"):
