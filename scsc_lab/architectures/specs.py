@@ -187,6 +187,8 @@ class TransplantSpec:
         replace: kinds of operators: ``depthwise`` and ``conv3x3`` (any other square convolution of 3×3 or more), both
             with stride 1 or 2, and ``attention`` inside windows.
         names: patterns of qualified module names, as a shell matches files: ``layer1.*``; empty for all.
+        modules: patterns of class names, ``TwinAxis`` or ``package.blocks.Twin*``: modules of these classes are
+            replaced in place of operators; empty for operators.
         stages: stages by the stride of their maps: 1 for 4, 2 for 8, 3 for 16, 4 for 32; empty for all.
         shortcut: add an identity shortcut around each mixer that keeps its input's shape. The shortcuts that a network
             has around its operators always stay.
@@ -202,6 +204,7 @@ class TransplantSpec:
     mixer: str
     replace: tuple[SpatialOperator, ...]
     names: tuple[str, ...]
+    modules: tuple[str, ...]
     stages: tuple[int, ...]
     shortcut: bool
     width: float
@@ -214,6 +217,7 @@ class TransplantSpec:
         *,
         replace: str | Sequence[str] = ("depthwise", "conv3x3", "attention"),
         names: str | Sequence[str] = (),
+        modules: str | Sequence[str] = (),
         stages: int | str | Sequence[int] = (),
         shortcut: bool = False,
         width: float = 0.0,
@@ -222,7 +226,7 @@ class TransplantSpec:
         **own: object,
     ) -> None:
         mixer = mixers.find(mixer)
-        given: dict[str, object] = {"replace": replace, "names": names, "stages": stages}
+        given: dict[str, object] = {"replace": replace, "names": names, "modules": modules, "stages": stages}
         given |= {"shortcut": shortcut, "width": width, "match": match}
         made = {key: typed(key, value, RULES[key]) for key, value in given.items()}
         made |= {"mixer": mixer, "settings": _settings(mixer, {**dict(settings), **own})}
@@ -243,6 +247,7 @@ SpatialOperator: TypeAlias = Literal["depthwise", "conv3x3", "attention"]
 RULES: Mapping[str, Any] = {
     "replace": tuple[SpatialOperator, ...],
     "names": tuple[str, ...],
+    "modules": tuple[str, ...],
     "stages": tuple[int, ...],
     "shortcut": bool,
     "width": float,

@@ -58,20 +58,6 @@ def networks(
     return found
 
 
-def _labelled(text: str, names: Sequence[str], found: Sequence[Network]) -> tuple[str, int]:
-    """Return label and network of ``LABEL=NETWORK``: both may hold the sign, and the longest network counts."""
-    cuts = [match.start() for match in re.finditer("=", text)]
-    if not cuts or not text[: cuts[0]].strip() or not text[cuts[-1] + 1 :].strip():
-        raise InputError(f"--label {text!r}: write LABEL=NETWORK, e.g. --label 'Ours=my_net.py:Net'")
-    mistakes = []
-    for cut in cuts:
-        try:
-            return " ".join(text[:cut].split()), _named(text[cut + 1 :].strip(), names, found, "--label")
-        except InputError as error:
-            mistakes.append(error)
-    raise mistakes[0]
-
-
 def with_transplants(
     given: Sequence[Network], transplants: Sequence[TransplantSpec]
 ) -> tuple[list[Network], list[str]]:

@@ -17,6 +17,7 @@ from scsc_lab.architectures.values import text
 from scsc_lab.errors import InputError, located
 from scsc_lab.layers.mixers import load
 from scsc_lab.models import construct, external, hooks, spatial
+from scsc_lab.models.operators import HOSTS
 from scsc_lab.models.spatial import Candidate
 
 Mixer: TypeAlias = Callable[..., nn.Module]
@@ -201,18 +202,15 @@ def put(model: nn.Module, candidate: Candidate, mixer: nn.Module, spec: Transpla
     places = holders(model, candidate)
     if not places:
         return
-    host = type(model.get_submodule(candidate.name.rpartition(".")[0])).__name__
-    channels_last = spatial.HOSTS.get(host, ("", candidate.kind == "attention"))[1]
     shortcut = spec.shortcut and candidate.maps.given == candidate.maps.out
-    plain = candidate.kind != "attention" and not shortcut and not hooks.of(candidate.module)
-    channels_last = channels_last and candidate.kind == "attention"
-    placed = mixer if plain else Placed(mixer, channels_last=channels_last, shortcut=shortcut)
+    plain = not candidate.channels_last and not shortcut and not hooks.of(candidate.module)
+    placed = mixer if plain else Placed(mixer, channels_last=candidate.channels_last, shortcut=shortcut)
     if not plain:
         hooks.carry(candidate.module, onto=placed)
     for parent, name in places:
         setattr(parent, name, placed)
-        if type(parent).__name__ in spatial.HOSTS and candidate.kind == "attention":
-            setattr(parent, spatial.HOSTS[type(parent).__name__][0], types.MethodType(_whole_map, parent))
+        if type(parent).__name__ in HOSTS and candidate.kind == "attention":
+            setattr(parent, HOSTS[type(parent).__name__][0], types.MethodType(_whole_map, parent))
 
 
 def _whole_map(host: Any, x: Tensor) -> Any:

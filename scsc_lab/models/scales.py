@@ -103,12 +103,10 @@ def _calls(
 
 def _as_map(x: Tensor, operator: Candidate) -> Tensor:
     """Return what an operator takes, a map or the tokens of windows, as ``(N, C, H, W)``."""
-    assert operator.maps is not None
     if x.dim() == 3:
         side = math.isqrt(x.shape[1])
         x = x.unflatten(1, (side, side) if side**2 == x.shape[1] else (x.shape[1], 1))
-    last = operator.kind == "attention" and x.shape[-1] == operator.maps.given[1]
-    return spatial.channels_first(x, last)
+    return spatial.channels_first(x, operator.channels_last)
 
 
 def _one_batch(maps: Sequence[Tensor]) -> Tensor:

@@ -12,25 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.architectures.specs import SpatialOperator, TransplantSpec
+from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.errors import InputError, located_by_user
-from scsc_lab.layers.window_attention import WindowAttention
-from scsc_lab.models import hooks
-
-_MAP_ATTENTION = ("ShiftedWindowAttention", "ShiftedWindowAttentionV2")
-"""Attention modules (torchvision's) that take and give whole maps, ``(N, H, W, C)``."""
-
-HOSTS = {
-    "SwinTransformerBlock": ("_attn", True),
-    "SwinTransformerV2Block": ("_attn", True),
-    "SwinTransformerV2CrBlock": ("_shifted_window_attn", True),
-    "PartitionAttentionCl": ("_partition_attn", True),
-    "PartitionAttention2d": ("_partition_attn", False),
-}
-"""Blocks (timm's) that cut a map into windows for their ``attn``: the method that does, and if channels are last."""
-
-_TOKEN_MIXERS = ("Pooling",)
-"""Token mixers (timm's) without weights: they stay, and are listed."""
+from scsc_lab.execution import layout
+from scsc_lab.models import hooks, operators
+from scsc_lab.models.operators import TOKEN_MIXERS, Kind, Operator
 
 _STAYING_PLACES = {
     "fuse_layers": "it fuses maps of several resolutions",
@@ -40,7 +26,6 @@ _STAYING_PLACES = {
 }
 """Parts of a name that say what an operator is for (timm's HRNet, EfficientViT, GhostNet), and why it stays."""
 
-_LEAST_SIDE = 3
 _SMALL_SHARE = 0.25
 _IMAGE_CHANNELS = 4
 
@@ -68,35 +53,29 @@ class Candidate:
         calls: the shapes of the maps that it was given, one per call.
         stays: why it stays; empty if it does not.
         like: a tensor of the type and on the device of its weights, or of its maps if it has none.
+        channels_last: whether its maps are ``(N, H, W, C)``.
     """
 
     name: str
-    kind: SpatialOperator
+    kind: Kind
     module: nn.Module
     was: str
     maps: Maps | None
     calls: tuple[torch.Size, ...] = ()
     stays: str = ""
     like: Tensor = field(default_factory=lambda: torch.zeros(()), repr=False, compare=False)
+    channels_last: bool = False
 
     @property
     def stride(self) -> int:
         """Its stride; 1 for attention."""
-        return self.module.stride[0] if isinstance(self.module, nn.Conv2d) else 1
-
-
-class _Operator(NamedTuple):
-    """An operator, and the module whose maps are its own, with its channels last or not."""
-
-    name: str
-    kind: SpatialOperator
-    watched: nn.Module
-    channels_last: bool
+        return _stride(self.module, self.maps)
 
 
 class _Seen(NamedTuple):
     maps: Maps
     source: Tensor  # held, so that no other tensor gets its identity
+    channels_last: bool
     calls: list[torch.Size]
 
 
@@ -110,17 +89,19 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
     Raises:
         InputError: if the network fails on this input.
     """
-    operators = [operator for operator in _operators(model) if operator.kind in rules.replace]
+    chosen = operators.modules(model, rules.modules)
+    if not rules.modules:
+        chosen = [operator for operator in operators.operators(model) if operator.kind in rules.replace]
     seen: dict[str, _Seen] = {}
     first_inputs: list[Tensor] = []
     weighted = [(module, _record_first(first_inputs)) for module in model.modules() if _has_weights(module)]
-    recorders = [(operator.watched, _record(seen, operator.name, operator.channels_last)) for operator in operators]
+    recorders = [(operator.watched, _record(seen, operator, x.shape)) for operator in chosen]
     out = watch(model, x, [*weighted, *recorders])
-    stems = _stems(operators, seen, [x, *first_inputs])
-    stem = _stem(stems, [operator.name for operator in operators])
+    stems = _stems(chosen, seen, [x, *first_inputs])
+    stem = _stem(stems, [operator.name for operator in chosen])
     branches = _branches(seen)
     candidates = []
-    for name, kind, watched, _ in operators:
+    for name, kind, watched, _ in chosen:
         maps = seen[name].maps if name in seen else None
         if rules.names and not any(fnmatch.fnmatchcase(name, pattern) for pattern in rules.names):
             continue
@@ -128,11 +109,11 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
             continue
         module = model.get_submodule(name)
         why = _cannot(module, maps) or hooks.lost(module, takes_windows=watched is not module)
-        if not why and not rules.names:
+        if not why and not rules.names and not rules.modules:
             why = "its input is the image" if name in stems else _does_not_mix(name, watched, stem, branches)
-        calls, maps_given = (tuple(seen[name].calls), [seen[name].source]) if name in seen else ((), [x])
-        like = next(itertools.chain(module.parameters(), module.buffers(), maps_given))
-        candidates.append(Candidate(name, kind, module, _in_words(module, kind), maps, calls, why, like))
+        calls, given, last = (tuple(seen[name].calls), *seen[name][1:3]) if name in seen else ((), x, False)
+        like = next(itertools.chain(module.parameters(), module.buffers(), [given]))
+        candidates.append(Candidate(name, kind, module, _in_words(module, kind), maps, calls, why, like, last))
     return candidates, shape_of(out)
 
 
@@ -171,21 +152,6 @@ def channels_first(x: Tensor, channels_last: bool) -> Tensor:
     return x.permute(0, 3, 1, 2) if channels_last else x
 
 
-def _operators(model: nn.Module) -> list[_Operator]:
-    found: list[_Operator] = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and max(module.kernel_size) >= _LEAST_SIDE:
-            depthwise = module.groups == module.in_channels == module.out_channels > 1
-            found.append(_Operator(name, "depthwise" if depthwise else "conv3x3", module, False))
-        elif isinstance(module, WindowAttention) or type(module).__name__ in _MAP_ATTENTION:
-            found.append(_Operator(name, "attention", module, True))
-        elif type(module).__name__ in HOSTS and isinstance(getattr(module, "attn", None), nn.Module):
-            found.append(_Operator(f"{name}.attn", "attention", module, HOSTS[type(module).__name__][1]))
-        elif type(module).__name__ in _TOKEN_MIXERS:
-            found.append(_Operator(name, "depthwise", module, False))
-    return found
-
-
 def _has_weights(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) or any(weight.dim() > 1 for weight in module.parameters(recurse=False))
 
@@ -200,17 +166,21 @@ def _record_first(inputs: list[Tensor]) -> Hook:
     return record
 
 
-def _record(seen: dict[str, _Seen], name: str, channels_last: bool) -> Callable[..., Any]:
+def _record(seen: dict[str, _Seen], operator: Operator, image: torch.Size) -> Hook:
     def record(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         given = args[0] if args else None
         if isinstance(given, Tensor) and isinstance(out, Tensor) and given.dim() == out.dim() == 4:
-            maps = Maps(channels_first(given, channels_last).shape, channels_first(out, channels_last).shape)
-            seen.setdefault(name, _Seen(maps, given, [])).calls.append(maps.given)
+            last = operator.channels_last
+            if operator.kind == "module":
+                readings = layout.readings(tuple(given.shape), (image[2], image[3]), None)
+                last = [reading.name for reading in readings] == ["nhwc"]
+            maps = Maps(channels_first(given, last).shape, channels_first(out, last).shape)
+            seen.setdefault(operator.name, _Seen(maps, given, last, [])).calls.append(maps.given)
 
     return record
 
 
-def _in_words(module: nn.Module, kind: SpatialOperator) -> str:
+def _in_words(module: nn.Module, kind: Kind) -> str:
     if isinstance(module, nn.Conv2d):
         size = "×".join(map(str, module.kernel_size))
         stride = f" stride {module.stride[0]}" if module.stride != (1, 1) else ""
@@ -223,9 +193,8 @@ def _cannot(module: nn.Module, maps: Maps | None) -> str:
     """Return why a mixer could not keep the shape, stride and dilation of an operator; empty if it could."""
     if maps is None:
         return "the forward pass never gave it a map"
-    stride = 1
+    stride = _stride(module, maps)
     if isinstance(module, nn.Conv2d):
-        stride = module.stride[0]
         if module.kernel_size[0] != module.kernel_size[1] or module.stride[0] != module.stride[1]:
             return "not square"
         if stride not in (1, 2):
@@ -233,8 +202,17 @@ def _cannot(module: nn.Module, maps: Maps | None) -> str:
         if module.dilation != (1, 1):
             return f"dilation {max(module.dilation)}"
     if tuple(maps.out[2:]) != tuple(math.ceil(side / stride) for side in maps.given[2:]):
-        return f"its padding gives {maps.out[2]}×{maps.out[3]} from {maps.given[2]}×{maps.given[3]}"
+        what = "its padding" if isinstance(module, nn.Conv2d) else "it"
+        return f"{what} gives {maps.out[2]}×{maps.out[3]} from {maps.given[2]}×{maps.given[3]}"
     return ""
+
+
+def _stride(module: nn.Module, maps: Maps | None) -> int:
+    """Return the stride of a convolution, or the one that the maps of a module show: 1 or 2."""
+    if isinstance(module, nn.Conv2d):
+        return module.stride[0]
+    halved = maps and [math.ceil(side / 2) for side in maps.given[2:]] == [*maps.out[2:]] != [*maps.given[2:]]
+    return 2 if halved else 1
 
 
 def _does_not_mix(name: str, watched: nn.Module, stem: str | None, branches: set[str]) -> str:
@@ -242,7 +220,7 @@ def _does_not_mix(name: str, watched: nn.Module, stem: str | None, branches: set
     *holders, _ = name.split(".")
     if not getattr(watched, "partition_block", True):
         return "grid attention is not local"
-    if type(watched).__name__ in _TOKEN_MIXERS:
+    if type(watched).__name__ in TOKEN_MIXERS:
         return "a token mixer without weights"
     if stem is not None and (name.startswith(f"{stem}.") or (not stem and not holders)):
         return "it is a part of the stem"
@@ -251,22 +229,22 @@ def _does_not_mix(name: str, watched: nn.Module, stem: str | None, branches: set
     return next((why for part, why in _STAYING_PLACES.items() if part in holders), "")
 
 
-def _stems(operators: list[_Operator], seen: dict[str, _Seen], inputs: list[Tensor]) -> list[str]:
+def _stems(chosen: list[Operator], seen: dict[str, _Seen], inputs: list[Tensor]) -> list[str]:
     """Return the convolutions that make features of the image; none if the network is given features.
 
     They take the network's input, or what becomes of it before the first layer with weights, and give more channels. An
     input of more than four channels is an image if a convolution that is one among many more than doubles them.
 
     Args:
-        operators: the network's operators.
+        chosen: the operators that the rules choose.
         seen: their maps, by name.
         inputs: the network's input, and the input of its first layer with weights.
     """
-    channels, among_many = inputs[0].shape[1], _SMALL_SHARE * len(operators) >= 1
+    channels, among_many = inputs[0].shape[1], _SMALL_SHARE * len(chosen) >= 1
     least = channels if channels <= _IMAGE_CHANNELS else 2 * channels if among_many else math.inf
     return [
         name
-        for name, kind, *_ in operators
+        for name, kind, *_ in chosen
         if name in seen and kind != "attention" and seen[name].maps.out[1] > least
         if any(seen[name].source is image for image in inputs)
     ]

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from scsc_lab.analysis.count import Count
-from scsc_lab.architectures.specs import SpatialOperator, TransplantSpec
+from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.counting.count import count
 from scsc_lab.errors import InputError, first_line
 from scsc_lab.models import calibrate, compiled, spatial
 from scsc_lab.models.deploy import copied
 from scsc_lab.models.match import NEAR_ENOUGH, nearest_width
+from scsc_lab.models.operators import Kind
 from scsc_lab.models.replacement import Decision, Mixer, Own, decide, holders, put, users_own
 from scsc_lab.models.scales import Scales, scales
 from scsc_lab.models.spatial import Candidate
@@ -30,14 +31,14 @@ class Change:
 
     Attributes:
         name: its qualified name.
-        kind: what it is: ``depthwise``, ``conv3x3`` or ``attention``.
+        kind: what it is: ``depthwise``, ``conv3x3``, ``attention`` or ``module``.
         was: what it was, in words.
         replaced: whether the mixer stands there now.
         reason: why not, if not; else the mixer in words.
     """
 
     name: str
-    kind: SpatialOperator
+    kind: Kind
     was: str
     replaced: bool
     reason: str

@@ -40,7 +40,7 @@ def test_a_bare_name_is_the_bare_network(order, tmp_path):
 def test_a_label_may_hold_the_sign_that_ends_it(text, label, index):
     networks = names.networks(["swin_tiny", "swin_tiny[window=14]"], labels=[text])
     assert [network.label for network in networks] == ["" if at != index else label for at in range(2)]
-    for wrong in ("k=7=", "=swin_tiny", "k"):
+    for wrong in ("=swin_tiny", "k=", "k"):
         with pytest.raises(InputError, match="write LABEL=NETWORK"):
             names.networks(["swin_tiny"], labels=[wrong])
     with pytest.raises(InputError, match="swin_tny"):

@@ -199,3 +199,61 @@ def test_the_random_state_stays_as_it_was(tmp_path):
     torch.manual_seed(4)
     third, _ = transplant(model, input_shape=(1, 8, 16, 16))
     assert not torch.equal(third[0].reduce.weight, transplant(model, input_shape=(1, 8, 16, 16))[0][1].reduce.weight)
+
+
+class TwinAxis(nn.Module):
+    """A block of one's own, on maps with their channels first or last."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, *, last: bool = False) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(inputs, outputs, (1, 7), stride, (0, 3))
+        self.high = nn.Conv2d(inputs, outputs, (7, 1), stride, (3, 0))
+        self.last = last
+
+    def forward(self, x):
+        x = x.permute(0, 3, 1, 2) if self.last else x
+        y = self.wide(x) + self.high(x)
+        return y.permute(0, 2, 3, 1) if self.last else y
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.block = nn.Conv2d(3, 12, 4, 4), TwinAxis(12, 12, last=True)
+
+    def forward(self, x):
+        return self.block(self.stem(x).permute(0, 2, 3, 1)).mean((1, 2))
+
+
+@pytest.mark.parametrize("pattern", ["TwinAxis", "Twin*", f"{__name__}.TwinAxis"])
+@pytest.mark.parametrize("mixer", ["scsc", "identity", "inception"])
+def test_modules_of_a_class_are_replaced_whole(pattern, mixer):
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 1), TwinAxis(16, 16), convolution(16, 16), nn.Sequential(TwinAxis(16, 32, 2), nn.ReLU())
+    )
+    grafted, made = transplant(model, mixer, modules=pattern, input_shape=(1, 3, 32, 32))
+    assert [(change.name, change.kind, change.was) for change in made if change.replaced] == [
+        ("1", "module", "TwinAxis"),
+        ("3.0", "module", "TwinAxis"),
+    ]
+    assert isinstance(grafted[2], nn.Conv2d)
+    x = torch.randn(8, 3, 32, 32)
+    with torch.no_grad():
+        assert grafted(x).shape == model(x).shape
+        assert 0.5 < grafted[:2](x).std() / model[:2](x).std() < 2
+
+
+def test_modules_on_maps_with_their_channels_last():
+    model = ChannelsLast()
+    grafted, made = transplant(model, modules="TwinAxis", input_shape=(1, 3, 64, 64))
+    assert [change.replaced for change in made] == [True]
+    assert grafted(torch.zeros(2, 3, 64, 64)).shape == (2, 12)
+
+
+def test_only_the_outermost_modules_of_a_class_and_only_where_a_mixer_fits():
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Sequential(TwinAxis(8, 8)), nn.Flatten(2))
+    assert replaced(model, (1, 3, 16, 16), modules="*Sequential,TwinAxis") == ["1"]
+    with pytest.raises(InputError, match=r"2 stays: the forward pass never gave it a map"):
+        transplant(model, modules="Flatten", input_shape=(1, 3, 16, 16))
+    with pytest.raises(InputError, match=r"finds nothing to replace in Sequential$"):
+        transplant(model, modules="TwinAxes", input_shape=(1, 3, 16, 16))
