@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import pickle
 import re
@@ -24,7 +25,21 @@ _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 _START = 512
 _MOST_KEYS = 8
-_WRAPPERS = ("model", "state_dict")
+_WRAPPERS = (
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "net",
+    "network",
+    "params",
+    "state_dict_ema",
+    "model_ema",
+    "ema",
+)
+_PREFIXES = ("_orig_mod.", "module.", "model.", "net.", "backbone.")
+_AVERAGED = "n_averaged"
+"""The number of updates that torch's AveragedModel keeps beside the weights."""
+
 _REBUILT = re.compile(r"\.(relative_position_index|attn_mask)$")
 
 _RELEASED_MODULE = (
@@ -53,6 +68,7 @@ def load(model: nn.Module, path: Path) -> None:
     unknown = next((key for key, value in own.items() if torch.nn.parameter.is_lazy(value)), None)
     if unknown is not None:
         raise InputError(f"{path} cannot be loaded: the network's {unknown} has no shape before its first pass")
+    state = _without_prefixes(state, own)
     if not state.keys() <= own.keys():
         state = translate(state, model)
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
@@ -98,7 +114,8 @@ def read(path: Path) -> Any:
             return _read_safetensors(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols; what cannot be read is an error below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([argparse.Namespace]):  # a training script's arguments: data alone
+                return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
             what = "holds objects other than tensors, which could run code"
@@ -128,7 +145,7 @@ def _other_kind(path: Path) -> str:
 
 
 def unwrap(checkpoint: Any, name: str = "the checkpoint") -> StateDict:
-    """Return the state dict inside a checkpoint: under ``model`` or ``state_dict``, with or without ``module.``.
+    """Return the state dict inside a checkpoint: itself, or under ``model``, ``state_dict`` or the like.
 
     Raises:
         InputError: if there is none.
@@ -143,8 +160,17 @@ def unwrap(checkpoint: Any, name: str = "the checkpoint") -> StateDict:
         keys = [*map(str, checkpoint)]
         listed = ", ".join(keys[:_MOST_KEYS]) + (f", … ({len(keys)} in all)" if len(keys) > _MOST_KEYS else "")
         raise InputError(f"{name} holds no tensors under its keys {listed}; was it saved from state_dict()?")
-    if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
+    return state
+
+
+def _without_prefixes(state: StateDict, own: Mapping[str, Tensor]) -> StateDict:
+    """Return a state dict without what wrappers put before all its keys, unless the network's keys have it too."""
+    if _AVERAGED not in own:
+        state = {key: value for key, value in state.items() if key != _AVERAGED}
+    while prefix := next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state)), ""):
+        if any(key.startswith(prefix) for key in own):
+            break
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
 
 

@@ -54,6 +54,7 @@ class Candidate:
         stays: why it stays; empty if it does not.
         like: a tensor of the type and on the device of its weights, or of its maps if it has none.
         channels_last: whether its maps are ``(N, H, W, C)``.
+        unless_named: whether it stays only until a pattern names it.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Candidate:
     stays: str = ""
     like: Tensor = field(default_factory=lambda: torch.zeros(()), repr=False, compare=False)
     channels_last: bool = False
+    unless_named: bool = False
 
     @property
     def stride(self) -> int:
@@ -109,11 +111,15 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
             continue
         module = model.get_submodule(name)
         why = _cannot(module, maps) or hooks.lost(module, takes_windows=watched is not module)
-        if not why and not rules.names and not rules.modules:
+        unless_named = not why and not rules.names and not rules.modules
+        if unless_named:
             why = "its input is the image" if name in stems else _does_not_mix(name, watched, stem, branches)
         calls, given, last = (tuple(seen[name].calls), *seen[name][1:3]) if name in seen else ((), x, False)
+        words = _in_words(module, kind)
         like = next(itertools.chain(module.parameters(), module.buffers(), [given]))
-        candidates.append(Candidate(name, kind, module, _in_words(module, kind), maps, calls, why, like, last))
+        candidates.append(
+            Candidate(name, kind, module, words, maps, calls, why, like, last, unless_named and bool(why))
+        )
     return candidates, shape_of(out)
 
 

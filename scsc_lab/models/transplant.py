@@ -129,11 +129,18 @@ def _transplanted(
 
 
 def _check_any(model: nn.Module, decided: list[Decision]) -> None:
-    """Raise InputError if nothing is replaced, with the reason of one that a mixer could not be had for, if any."""
+    """Raise InputError if nothing is replaced, with one operator's reason and the number of those of all reasons."""
     if any(placed is not None for _, placed, _ in decided):
         return
-    told = sorted(decided, key=lambda one: bool(one[0].stays))[:1]
-    why = "".join(f": {candidate.name} stays: {reason}" for candidate, _, reason in told)
+    why = ""
+    if decided:
+        candidate, _, reason = min(decided, key=lambda decision: bool(decision[0].stays))
+        counted = Counter(reason for *_, reason in decided).most_common()
+        why = f": {candidate.name} stays: {reason}"
+        if len(decided) > 1:
+            why += f" (of {len(decided)}: {', '.join(f'{number} × {each}' for each, number in counted)})"
+        if name := next((candidate.name for candidate, *_ in decided if candidate.unless_named), ""):
+            why += f"; what a rule names is replaced, e.g. names={name}"
     raise InputError(f"the transplant finds nothing to replace in {type(model).__name__}{why}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 
 import pytest
@@ -237,3 +238,35 @@ def test_a_file_without_tensors_is_named_with_its_keys(tmp_path):
     path = saved(tmp_path, {str(key): 0 for key in range(20)})
     with pytest.raises(InputError, match=r"keys 0, 1, 2, 3, 4, 5, 6, 7, … \(20 in all\); was"):
         build("resnet18", weights=path)
+
+
+def averaged(state):
+    return {"n_averaged": torch.tensor(3), **{f"module.{key}": value for key, value in state.items()}}
+
+
+TOOLS = {
+    "DataParallel": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "compiled": lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
+    "compiled and distributed": lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+    "Lightning": lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}, "epoch": 3},
+    "Lightning, net": lambda state: {"state_dict": {f"net.{key}": value for key, value in state.items()}},
+    "backbone": lambda state: {"model_state_dict": {f"backbone.{key}": value for key, value in state.items()}},
+    "averaged": averaged,
+    "params": lambda state: {"params": state},
+    "EMA": lambda state: {"state_dict_ema": state, "epoch": 1},
+    "arguments": lambda state: {"model": state, "args": argparse.Namespace(lr=0.1, opt="sgd")},
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_checkpoints_as_tools_write_them(tmp_path, tool):
+    own = randomised(build("resnet_pico"))
+    model = build("resnet_pico", weights=saved(tmp_path, TOOLS[tool](own.state_dict())))
+    assert all(torch.equal(value, own.state_dict()[key]) for key, value in model.state_dict().items())
+
+
+def test_prefixes_that_are_the_networks_stay(tmp_path):
+    model = torch.nn.ModuleDict({"model": torch.nn.Linear(2, 2)})
+    state = {key: torch.ones_like(value) for key, value in model.state_dict().items()}
+    checkpoints.load(model, saved(tmp_path, state))
+    assert model["model"].weight.eq(1).all()

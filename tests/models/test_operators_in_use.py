@@ -54,6 +54,17 @@ def test_the_stem_of_an_image_stays_unless_it_is_named(channels):
     assert replaced(model, (1, channels, 16, 16), names="0", kernels=3, groups=1) == ["0"]
 
 
+def test_a_transplant_that_fits_nowhere_counts_all_reasons():
+    model = nn.Sequential(convolution(3, 8), nn.Conv2d(8, 8, 3, 3), nn.Conv2d(8, 8, 3, 3))
+    message = (
+        r"0 stays: its input is the image \(of 3: 2 × stride 3, 1 × its input is the image\); "
+        r"what a rule names is replaced, e.g. names=0$"
+    )
+    with pytest.raises(InputError, match=message):
+        transplant(model, input_shape=(1, 3, 27, 27))
+    assert replaced(model, (1, 3, 27, 27), names="0", kernels=3, groups=1) == ["0"]
+
+
 def test_the_stem_of_a_multispectral_image_stays():
     model = nn.Sequential(convolution(12, 32), *(convolution(32, 32) for _ in range(4)))
     assert replaced(model, (1, 12, 16, 16)) == ["1", "2", "3", "4"]
