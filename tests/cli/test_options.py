@@ -287,7 +287,9 @@ SPIED = {
     "experiments.compare.measure": lambda *a, **k: compare.Comparison(tuple(ROWS), tuple(columns()), ()),
     "experiments.ablate.run": lambda *a, **k: (ROWS, runner.Measured({}, False)),
     "experiments.train.measure": lambda *a, **k: train.Trained((), tuple(train.summaries([[{"model": "a", **RUN}]]))),
-    "experiments.evaluate.measure": lambda *a, **k: evaluate.Evaluated(({"model": "a"},), ({"image": 0},)),
+    "experiments.evaluate.measure": lambda *a, **k: evaluate.Evaluated(
+        ({"model": "a", "not_finite": 0},), ({"image": 0},)
+    ),
     "experiments.export.export": lambda *a, **k: SimpleNamespace(row=lambda: FILE, resolution_assumed=False),
     "experiments.report.measure": lambda *a, **k: REPORT,
     "experiments.paper.claim_rows": lambda *a, **k: [CLAIM],
