@@ -81,16 +81,19 @@ def needed(deviation: float, difference: float, comparisons: int = 1) -> int:
     """
     if not difference > 0:
         raise InputError(f"a difference of {difference:g} points: a number above 0")
-    fewest = counts.needed(comparisons)
-    if power(deviation, difference, _MOST_SEEDS, comparisons) < POWER:
-        raise InputError(f"a difference of {difference:g} points needs more than {_MOST_SEEDS:,} seeds")
-    enough, too_few = _MOST_SEEDS, 1
+    enough = 2
+    while power(deviation, difference, enough, comparisons) < POWER:
+        enough *= 2
+        if enough > _MOST_SEEDS:
+            raise InputError(f"a difference of {difference:g} points needs more than {_MOST_SEEDS:,} seeds")
+    too_few = enough // 2
     while enough - too_few > 1:  # power rises with the pairs
         middle = (enough + too_few) // 2
-        enough, too_few = (
-            (middle, too_few) if power(deviation, difference, middle, comparisons) >= POWER else (enough, middle)
-        )
-    return max(enough, fewest)
+        if power(deviation, difference, middle, comparisons) >= POWER:
+            enough = middle
+        else:
+            too_few = middle
+    return max(enough, counts.needed(comparisons))
 
 
 def power(deviation: float, difference: float, pairs: int, comparisons: int = 1) -> float:
