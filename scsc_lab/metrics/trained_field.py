@@ -75,7 +75,7 @@ def measure(networks: Sequence[Network], settings: TrainedField, tell: Tell) -> 
         def make(seed: int, network: Network = network, own: Sequence[Training] = own, first: int = first) -> nn.Module:
             run = own[seed - first]
             tell(f"the receptive field of {network}, seed {run.seeds[0]}", (seed - first) / len(own))
-            return _module(network, run, settings.trained, tell)
+            return module_of(network, run, settings.trained, tell)
 
         (found,) = fields.measure(
             make,
@@ -116,7 +116,7 @@ def _images(batches: Batches, samples: int) -> Images:
     return Images(normalised(raw, batches, "cpu").contiguous().numpy(), f"test images of {batches.data.name}", 0, codes)
 
 
-def _module(network: Network, run: Training, trained: bool, tell: Tell) -> nn.Module:
+def module_of(network: Network, run: Training, trained: bool, tell: Tell) -> nn.Module:
     """Return the network of a run before or after training, in evaluation mode."""
     from scsc_lab.models import build, checkpoints
     from scsc_lab.training.run import first
@@ -128,7 +128,7 @@ def _module(network: Network, run: Training, trained: bool, tell: Tell) -> nn.Mo
     )
     if trained:
         if not run.weights:
-            raise InputError("the fields of trained networks need a folder for their weights")
+            raise InputError("measuring trained networks needs a folder for their weights: --write-weights FOLDER")
         if training.weights_file(network, run, seed) is None:
             training.run(network, run, seed, tell)
         path = training.weights_file(network, run, seed)

@@ -7,9 +7,11 @@ for the one without losing detail for the other. 64×64 grey pixels on three cha
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as Pillow
 
 from scsc_lab.training.data import Data, Image, InMemory, Task
 from scsc_lab.training.draws import Purpose, generator
@@ -58,6 +60,23 @@ NOISE = (0.05, 0.15)
 """Deviation of the noise of each pixel, drawn from this range; black to white is 1."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """What makes an image harder without changing what it shows.
+
+    Attributes:
+        height: height of the small letters, in pixels, up to the pitch of 8; 7 in training.
+        noise: deviation of each pixel's noise; None: drawn from :data:`NOISE`, as in training.
+    """
+
+    height: int = _ROWS
+    noise: float | None = None
+
+
+USUAL = Look()
+"""The look of training and test images."""
+
+
 def load(seed: int, train_images: int = 0, test_images: int = 0) -> Data:
     """Return the data set of a seed: other seeds have other images, in training and in the test.
 
@@ -77,20 +96,33 @@ def _data(seed: int, train_images: int, test_images: int) -> Data:
     return Data("navon", tasks, train, test, (SIDE, SIDE), mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
-def draw(random: np.random.Generator) -> tuple[Image, tuple[int, int]]:
-    """Return one image, ``(3, 64, 64)``, and its global and its local letter."""
+def test_images(seed: int, images: int, look: Look) -> InMemory:
+    """Return the first test images of a seed, drawn with another look: letters, places and clutter stay the same."""
+    return _split(seed, Purpose.TEST_IMAGE, images, look)
+
+
+def draw(random: np.random.Generator, look: Look = USUAL) -> tuple[Image, tuple[int, int]]:
+    """Return one image, ``(3, 64, 64)``, and its global and its local letter.
+
+    Args:
+        random: what draws; it draws the same numbers whatever the look.
+        look: size of the small letters, and noise.
+    """
     large, small = (int(letter) for letter in random.integers(len(LETTERS), size=2))
     ink = np.zeros((SIDE, SIDE), dtype=np.float32)
     clutter = random.integers(CLUTTER[0], CLUTTER[1] + 1)
     for letter in random.integers(len(LETTERS), size=clutter):
-        _place(ink, random, int(letter), *random.integers(0, (SIDE - _ROWS, SIDE - _COLUMNS)))
+        y, x = random.integers(0, (SIDE - _ROWS, SIDE - _COLUMNS))
+        _place(ink, random, int(letter), y, x, look.height)
     rows, columns = (SIDE - _PITCH * letters for letters in (_ROWS, _COLUMNS))
     top, left = GRID * random.integers(0, (rows // GRID + 1, columns // GRID + 1))
     for row, column in np.argwhere(_broken(random, glyph(large))):
-        _place(ink, random, small, top + _PITCH * row, left + _PITCH * column)
+        _place(ink, random, small, top + _PITCH * row, left + _PITCH * column, look.height)
     light = random.uniform(0.1, 0.4) + random.uniform(-0.1, 0.1) * np.linspace(-1, 1, SIDE, dtype=np.float32)
     contrast = random.uniform(*CONTRAST)
-    noise = random.uniform(*NOISE) * random.standard_normal((SIDE, SIDE), dtype=np.float32)
+    deviation = random.uniform(*NOISE)
+    deviation = deviation if look.noise is None else look.noise
+    noise = deviation * random.standard_normal((SIDE, SIDE), dtype=np.float32)
     shades = 255 * (light + contrast * ink + noise)
     image = np.clip(shades, 0, 255).astype(np.uint8)
     return np.broadcast_to(image, (3, SIDE, SIDE)), (large, small)
@@ -111,10 +143,21 @@ def _broken(random: np.random.Generator, letter: npt.NDArray[np.bool_]) -> npt.N
     return kept
 
 
-def _place(ink: npt.NDArray[np.float32], random: np.random.Generator, letter: int, y: int, x: int) -> None:
-    """Write a small letter over whatever was there, in its own strength."""
-    ink[y : y + _ROWS, x : x + _COLUMNS] = glyph(letter) * random.uniform(0.6, 1.0)
+def _place(ink: npt.NDArray[np.float32], random: np.random.Generator, letter: int, y: int, x: int, height: int) -> None:
+    """Write a small letter over the image, in a strength of its own, centred where one of 5×7 pixels would be."""
+    shape = _scaled(letter, height)
+    y, x = max(y + (_ROWS - shape.shape[0]) // 2, 0), max(x + (_COLUMNS - shape.shape[1]) // 2, 0)
+    target = ink[y : y + shape.shape[0], x : x + shape.shape[1]]
+    target[:] = (shape * random.uniform(0.6, 1.0))[: target.shape[0], : target.shape[1]]
 
 
-def _split(seed: int, purpose: Purpose, images: int) -> InMemory:
-    return InMemory.of([draw(generator(seed, purpose, index=index)) for index in range(images)])
+@functools.cache
+def _scaled(letter: int, height: int) -> npt.NDArray[np.float64]:
+    """Return a small letter of another height, in shares of ink; each pixel has the mean of what it covers."""
+    size = (max(round(height * _COLUMNS / _ROWS), 1), height)
+    picture = Pillow.fromarray(glyph(letter).astype(np.float32))
+    return np.asarray(picture.resize(size, Pillow.Resampling.BOX), dtype=np.float64)
+
+
+def _split(seed: int, purpose: Purpose, images: int, look: Look = USUAL) -> InMemory:
+    return InMemory.of([draw(generator(seed, purpose, index=index), look) for index in range(images)])
