@@ -52,13 +52,16 @@ class Difference:
     verdict: Verdict
 
 
-def compare(baseline: Sequence[float], other: Sequence[float], *, delta: float = 0.5) -> Difference:
+def compare(
+    baseline: Sequence[float], other: Sequence[float], *, delta: float = 0.5, confidence: float = CONFIDENCE
+) -> Difference:
     """Compare two networks by their accuracies with the same seeds, in the same order.
 
     Args:
         baseline: accuracy of the baseline with each seed, in percent.
         other: accuracy of the other with the same seeds.
         delta: difference in points that counts as none.
+        confidence: level of the interval; its complement is the p up to which a difference counts as one.
 
     Raises:
         InputError: if there are no pairs, the lengths differ, or a value is not finite.
@@ -72,21 +75,27 @@ def compare(baseline: Sequence[float], other: Sequence[float], *, delta: float =
     mean, low, high = float(differences.mean()), None, None
     if differences.size > 1:
         error = float(differences.std(ddof=1)) / math.sqrt(differences.size)
-        reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, differences.size - 1))
+        reach = error * float(stats.t.ppf((1 + confidence) / 2, differences.size - 1))
         low, high = mean - reach, mean + reach
     varies = differences.size > 1 and np.ptp(both, axis=1).min() > 0
     correlation = float(stats.pearsonr(both[0], both[1]).statistic) if varies else None
     p_value = sign_flip_p(differences.tolist())
-    return Difference(
-        mean, low, high, p_value, correlation, differences.size, verdict(low, high, differences.size, delta, p_value)
-    )
+    word = verdict(low, high, differences.size, delta, p_value, 1 - confidence)
+    return Difference(mean, low, high, p_value, correlation, differences.size, word)
 
 
-def verdict(low: float | None, high: float | None, seeds: int, delta: float, p_value: float | None) -> Verdict:
+def verdict(
+    low: float | None,
+    high: float | None,
+    seeds: int,
+    delta: float,
+    p_value: float | None,
+    alpha: float = counts.ALPHA,
+) -> Verdict:
     """Return what a difference is called.
 
-    ``same``: all of its interval lies within delta of 0. ``better`` or ``worse``: its p is at most 5 % and its interval
-    does not hold 0. Else ``inconclusive``; nothing below six seeds.
+    ``same``: all of its interval lies within delta of 0. ``better`` or ``worse``: its p is at most alpha and its
+    interval does not hold 0. Else ``inconclusive``; nothing below six seeds.
 
     Args:
         low: lower end of the difference's interval.
@@ -94,12 +103,13 @@ def verdict(low: float | None, high: float | None, seeds: int, delta: float, p_v
         seeds: number of pairs.
         delta: difference in points that counts as none.
         p_value: p of no difference, adjusted for the number of comparisons.
+        alpha: p up to which a difference counts as one.
     """
     if low is None or high is None or p_value is None or seeds < counts.FEWEST:
         return ""
     if -delta <= low and high <= delta:
         return "same"
-    if p_value > counts.ALPHA or low <= 0 <= high:
+    if p_value > alpha + 1e-12 or low <= 0 <= high:
         return "inconclusive"
     return "better" if low > 0 else "worse"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,11 +17,17 @@ from scsc_lab.cli.networks import Baseline, Networks, position
 from scsc_lab.cli.parameters import Without, command
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
+from scsc_lab.records import Row
 from scsc_lab.report import render as formats
 from scsc_lab.report import training as tables
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Request
 from scsc_lab.store import RowStore, check_writable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from scsc_lab.experiments.train import Trained
 
 _SUFFIXES = (".safetensors", ".pth")
 
@@ -73,6 +79,17 @@ def train(
     self_test: Annotated[
         bool, typer.Option("--self-test", help="The baseline against itself with other seeds: the noise floor.")
     ] = False,
+    difficulty: Annotated[
+        bool, typer.Option("--difficulty", help="Judge trained weights on smaller letters and noise, too (navon).")
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print how many seeds a difference of 2 points needs. Default: from 3 seeds.")
+    ] = False,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="POINTS", help="Add seeds until half the width of every interval is below."),
+    ] = None,
+    max_seeds: Annotated[str, typer.Option("--max-seeds", metavar="N", help="Seeds of --until at most.")] = "20",
     store: options.Store = None,
     jobs: options.Jobs = "1",
     executor: options.Executor = "local",
@@ -90,6 +107,10 @@ def train(
     ] = ".safetensors",
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw every seed, pairs joined, and the differences.")
+    ] = None,
+    plot_budgets: Annotated[
+        Path | None,
+        typer.Option("--plot-budgets", metavar="FILE", help="Draw the differences at each of --budgets."),
     ] = None,
     curves: Annotated[Path | None, typer.Option("--curves", metavar="FILE", help="Draw the learning curves.")] = None,
     device: options.Device = "auto",
@@ -119,17 +140,19 @@ def train(
         device=options.device(device),
         threads=options.whole("--threads", threads, 4096),
         seed=options.seed(seed),
-        seeds=10 if seeds is None else options.whole("--seeds", seeds, 1000),
+        seeds=(3 if plan else 10) if seeds is None else options.whole("--seeds", seeds, 1000),
         options=(
             *((key, value) for key, value in given.items() if value is not None),
             *((f"recipe.{key}", value) for key, value in changed.items()),
         ),
     )
     lengths = _budgets(budgets, epochs)
+    if plot_budgets and len(lengths) < 2:
+        raise InputError("--plot-budgets needs --budgets with two or more")
     processes, points = options.whole("--jobs", jobs), options.number("--delta", delta, 100)
     options.choice("--weights-format", suffix, _SUFFIXES)
     formats.choose(format, output)
-    for figure in filter(None, (plot, curves)):
+    for figure in filter(None, (plot, curves, plot_budgets)):
         style.check(figure)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (store or processes > 1):
         raise InputError("torchrun spreads one run at a time: leave --store and --jobs out")
@@ -142,10 +165,13 @@ def train(
 
     import dataclasses
 
-    from scsc_lab.experiments import runner, tuning
+    from scsc_lab.analysis import sequential
+    from scsc_lab.experiments import difficulty as curves_of
+    from scsc_lab.experiments import runner, stopping, tuning
     from scsc_lab.experiments import train as studying
     from scsc_lab.experiments.runner import Task
     from scsc_lab.metrics import accuracy, training
+    from scsc_lab.training.plan import Training
 
     settings = dataclasses.replace(
         training.configure(request),
@@ -160,10 +186,16 @@ def train(
         grid = tuning.grid(tune, options.whole("--tune-seeds", tune_seeds, 1000), tune_length, settings)
     elif tune_epochs is not None:
         raise InputError("--tune-epochs goes with --tune")
+    if until is not None and (seeds is not None or plan or not store):
+        raise InputError("--until needs --store, whose runs it reuses, and decides the seeds: no --seeds, no --plan")
+    if difficulty and (data != "navon" or not write_weights):
+        raise InputError("--difficulty needs --data navon and --write-weights FOLDER")
+    narrow = None if until is None else options.number("--until", until, 100)
+    looks = sequential.looks(options.whole("--max-seeds", max_seeds, 1000)) if narrow else ()
     studying.check_budgets(lengths, settings)
     found, network_notes = networks.build()
     index = position(baseline, found)
-    if not self_test:
+    if not self_test and not plan and narrow is None:
         shared.warn_of_few_seeds([[found[index], *found]], ["accuracy"], request.seeds)
     kept = RowStore(store) if store else None
     if kept and kept.rows and not grid and not lengths:
@@ -173,35 +205,56 @@ def train(
 
     with spread.joined() as shard, _quiet(shard.rank > 0), runner.executor(executor, processes) as pool:
         with progress.stepwise() as told:
-            trained = studying.measure(
-                found,
-                settings,
-                baseline=index,
-                delta=points,
-                self_test=self_test,
-                budgets=lengths,
-                grid=grid,
-                store=kept,
-                executor=pool,
-                progress=told,
-            )
+
+            def measure(own: Training, confidence: float = accuracy.CONFIDENCE) -> studying.Trained:
+                return studying.measure(
+                    found,
+                    own,
+                    baseline=index,
+                    delta=points,
+                    confidence=confidence,
+                    self_test=self_test,
+                    budgets=lengths,
+                    grid=grid,
+                    store=kept,
+                    executor=pool,
+                    progress=told,
+                )
+
+            if narrow is None:
+                trained, stopped = measure(settings), list[str]()
+            else:
+                trained, look = stopping.until_narrow(measure, settings, looks, narrow)
+                stopped = [stopping.note(look, looks, narrow)]
+        if trained.interrupted and not trained.networks:
+            raise KeyboardInterrupt
         if trained.interrupted and kept:
             typer.echo(f"{store}: {len(kept.rows)} runs are kept; the same command goes on from there", err=True)
             raise KeyboardInterrupt
+        harder: list[Row] = []
+        if difficulty:
+            with progress.stepwise() as told:
+                conditions = curves_of.measure(trained.arms, kept, pool, told)
+            harder = curves_of.summaries(conditions, str(trained.networks[0]["baseline"]))
+        if plan:
+            plans = stopping.plan(trained, stopping.DIFFERENCE)
+            typer.echo("\n".join(stopping.lines(plans, stopping.DIFFERENCE, processes)), err=True)
         cut_short = ["CUT SHORT: runs are missing."] if trained.interrupted else []
         tuning_notes = tuning.notes(trained.tuned, grid) if grid else []
         notes = [
             *_notes(trained.networks),
+            *stopped,
+            *curves_of.findings(harder),
             *tuning_notes,
             *accuracy.notes(trained.networks),
             *network_notes,
             *cut_short,
         ]
-        table = tables.table(trained.networks, trained.runs, notes, trained.budgets, trained.tuned)
+        table = tables.table(trained.networks, trained.runs, notes, trained.budgets, trained.tuned, harder)
         where = next((str(row["device"]) for row in trained.runs), "cpu")
         if shard.rank == 0:
             formats.emit(table, run_info(where, request.seed), format, output)
-            _draw(trained.networks, plot, curves)
+            _draw(trained, plot, curves, plot_budgets)
     return 130 if trained.interrupted else 0
 
 
@@ -216,12 +269,17 @@ def _notes(rows: tuple[dict[str, object], ...]) -> list[str]:
     return found
 
 
-def _draw(rows: tuple[dict[str, object], ...], plot: Path | None, curves: Path | None) -> None:
-    from scsc_lab.report.figures import accuracy
+def _draw(trained: Trained, plot: Path | None, curves: Path | None, plot_budgets: Path | None) -> None:
+    from scsc_lab.report.figures import accuracy, budgets
 
-    for path, draw in ((plot, accuracy.draw), (curves, accuracy.curves)):
+    drawings: list[tuple[Path | None, Callable[[], Figure]]] = [
+        (plot, lambda: accuracy.draw(trained.networks)),
+        (curves, lambda: accuracy.curves(trained.networks)),
+        (plot_budgets, lambda: budgets.draw(trained.budgets)),
+    ]
+    for path, draw in drawings:
         if path is not None:
-            style.save(draw(rows), path)
+            style.save(draw(), path)
             typer.echo(f"figure: {path}", err=True)
 
 

@@ -25,7 +25,7 @@ from scsc_lab.training.plan import Training
 PAIRS = (
     (("swin_pico", "scsc_swin_pico"), (("data", "navon"),)),
     (("resnet_pico", "scsc_resnet_pico"), (("data", "navon"),)),
-    (("faceresnet_pico", "scsc_faceresnet_pico"), (("data", "faces"), ("epochs", "7"))),
+    (("faceresnet_pico", "scsc_faceresnet_pico"), (("data", "faces"),)),
 )
 """Each pair, and what is said of its training beside the ``pico`` recipe."""
 

@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from scsc_lab.analysis.convergence import share_converged
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import runner, tuning
@@ -31,6 +32,7 @@ class Trained:
         networks: one row per network at the largest budget, compared with the baseline where it is not the baseline.
         budgets: such rows of every budget, ascending; p values are adjusted over all of them.
         tuned: one row per network and value that was tried; none without tuning.
+        arms: each network with the settings of its runs of the largest budget.
         interrupted: whether a keyboard interrupt ended it before all runs were done.
     """
 
@@ -38,6 +40,7 @@ class Trained:
     networks: tuple[Row, ...]
     budgets: tuple[tuple[Row, ...], ...] = ()
     tuned: tuple[Row, ...] = ()
+    arms: tuple[tuple[Network, Training], ...] = ()
     interrupted: bool = False
 
 
@@ -47,6 +50,7 @@ def measure(
     *,
     baseline: int = 0,
     delta: float = accuracy.DELTA,
+    confidence: float = accuracy.CONFIDENCE,
     self_test: bool = False,
     budgets: Sequence[int] = (),
     grid: Grid | None = None,
@@ -61,6 +65,7 @@ def measure(
         settings: data, recipe, seeds and where to train.
         baseline: which network the others are compared with.
         delta: difference in points that counts as none.
+        confidence: level of the intervals of differences.
         self_test: train the baseline against itself with other seeds: the noise floor.
         budgets: epochs of several budgets, whose runs share their first epochs; none: the recipe's epochs alone.
         grid: what to tune per network before; nothing without it.
@@ -83,8 +88,25 @@ def measure(
             (network, dataclasses.replace(own, checkpoints=folder), label)
             for network, own, label in _arms(networks, tuned.settings, baseline, self_test)
         ]
-        place = 0 if self_test else baseline
-        return _measured(arms, budgets, place, delta, tuned.rows, store, executor, progress)
+        tasks = [
+            [Task("accuracy", (network,), at_budget(own, epochs, budgets)) for network, own, _ in arms]
+            for epochs in budgets
+        ]
+        measured = runner.run([task for row in tasks for task in row], store, executor, progress)
+    runs = [_runs(arms, row, measured) for row in tasks]
+    place = 0 if self_test else baseline
+    rows = [row for row in (summaries(row, place, delta, confidence) for row in runs) if row]
+    everything = [row for network_rows in rows for row in network_rows]
+    for row, added in zip(everything, accuracy.adjusted(everything, delta, confidence), strict=True):
+        row |= {"p_holm": added["p_holm"], "verdict": added["accuracy_verdict"]} if added else {}
+    return Trained(
+        tuple(run for row in runs for arm in row for run in arm),
+        tuple(rows[-1]) if rows else (),
+        tuple(map(tuple, rows)),
+        tuned.rows,
+        tuple((network, at_budget(own, budgets[-1], budgets)) for network, own, _ in arms),
+        measured.interrupted,
+    )
 
 
 def check_budgets(budgets: Sequence[int], settings: Training) -> None:
@@ -100,60 +122,47 @@ def check_budgets(budgets: Sequence[int], settings: Training) -> None:
         dataclasses.replace(settings.plan.recipe, epochs=epochs)
 
 
-def _measured(
-    arms: Sequence[tuple[Network, Training, str]],
-    budgets: Sequence[int],
-    baseline: int,
-    delta: float,
-    tuned: tuple[Row, ...],
-    store: RowStore | None,
-    executor: Executor | None,
-    progress: Progress | None,
-) -> Trained:
-    tasks = [
-        [Task("accuracy", (network,), _budget(own, epochs, budgets)) for network, own, _ in arms] for epochs in budgets
-    ]
-    measured = runner.run([task for row in tasks for task in row], store, executor, progress)
-    first_seed = arms[0][1].seeds[0]
+def _runs(
+    arms: Sequence[tuple[Network, Training, str]], tasks: Sequence[Task], measured: runner.Measured
+) -> list[list[Row]]:
+    """Return the rows of each arm's runs, with their ``model`` and, where seeds differ, what they are paired by."""
     rows: list[list[Row]] = []
-    runs: list[Row] = []
-    for at_budget in tasks:
-        by_arm: list[list[Row]] = []
-        for task, (_, own, label) in zip(at_budget, arms, strict=True):
-            (row,) = measured.rows.get(task) or [{}]
-            shift = own.seeds[0] - first_seed  # runs of the self-test are paired in their order
-            pairs = [{"pair": run["seed"] - shift} if shift else {} for run in row.get("runs", ())]
-            by_arm.append(
-                [{"model": label, **run, **pair} for run, pair in zip(row.get("runs", ()), pairs, strict=True)]
-            )
-        runs += [run for own_runs in by_arm for run in own_runs]
-        rows.append(summaries(by_arm, baseline, delta))
-    everything = [row for at_budget_rows in rows for row in at_budget_rows]
-    for row, added in zip(everything, accuracy.adjusted(everything, delta), strict=True):
-        row |= {"p_holm": added["p_holm"], "verdict": added["accuracy_verdict"]} if added else {}
-    return Trained(tuple(runs), tuple(rows[-1]), tuple(map(tuple, rows)), tuned, measured.interrupted)
+    for task, (_, own, label) in zip(tasks, arms, strict=True):
+        (row,) = measured.rows.get(task) or [{}]
+        shift = own.seeds[0] - arms[0][1].seeds[0]  # runs of the self-test are paired in their order
+        rows.append(
+            [{"model": label, **run, **({"pair": run["seed"] - shift} if shift else {})} for run in row.get("runs", ())]
+        )
+    return rows
 
 
-def _budget(settings: Training, epochs: int, budgets: Sequence[int]) -> Training:
+def at_budget(settings: Training, epochs: int, budgets: Sequence[int]) -> Training:
     """Return the settings of a run of one of several budgets."""
     plan = dataclasses.replace(settings.plan, recipe=dataclasses.replace(settings.plan.recipe, epochs=epochs))
     return dataclasses.replace(settings, plan=plan, last_budget=max(budgets) if len(budgets) > 1 else 0)
 
 
-def summaries(runs: Sequence[Sequence[Row]], baseline: int = 0, delta: float = accuracy.DELTA) -> list[Row]:
-    """Return one row a network from the rows of its runs: mean, deviation, and the difference to the baseline.
+def summaries(
+    runs: Sequence[Sequence[Row]],
+    baseline: int = 0,
+    delta: float = accuracy.DELTA,
+    confidence: float = accuracy.CONFIDENCE,
+) -> list[Row]:
+    """Return one row per network from the rows of its runs: mean, deviation, and the difference to the baseline.
 
     Args:
         runs: the rows of each network's runs; those of one seed are a pair. A network without runs is left out.
         baseline: which network the others are compared with.
         delta: difference in points that counts as none.
+        confidence: level of the intervals.
     """
     found = [{"model": own[0]["model"], **accuracy.summary(own)} for own in runs if own]
     place = sum(bool(own) for own in runs[:baseline])
     if runs[baseline]:
-        found = with_changes(found, [accuracy.column(delta)], place)
+        found = with_changes(found, [accuracy.column(delta, confidence)], place)
     for row in found:
         row["epochs"] = row["runs"][0]["epochs"]
+        row["runs_converged"], _ = share_converged(row["runs"])
         for key in ("train_macs", "seconds"):
             values = [run[key] for run in row["runs"] if run.get(key) is not None]
             row[f"{key}_mean"] = statistics.fmean(values) if values else None

@@ -17,6 +17,9 @@ from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.training.plan import Training
 
+CONFIDENCE = 0.95
+"""Level of the intervals, unless seeds are added until they are narrow."""
+
 DELTA = 0.5
 """Difference in points that counts as none."""
 
@@ -49,25 +52,28 @@ def summary(runs: Sequence[Row]) -> Row:
     return found
 
 
-def against(row: Row, baseline: Row, delta: float = DELTA) -> Row:
+def against(row: Row, baseline: Row, delta: float = DELTA, confidence: float = CONFIDENCE) -> Row:
     """Return how a row's accuracy differs from the baseline's, over the pairs of which both runs are complete.
 
     Runs of one seed are a pair, or of one ``pair`` where they say so, if they share data, recipe and budget; see
     :func:`scsc_lab.analysis.paired_seeds.compare`. Without pairs there is nothing.
     """
-    others = {(pair_of(run), setting(run)): run for run in row.get("runs") or () if run["status"] == "complete"}
-    pairs = [
-        (one["accuracy"], others[pair_of(one), setting(one)]["accuracy"])
-        for one in baseline.get("runs") or ()
-        if one["status"] == "complete" and (pair_of(one), setting(one)) in others
-    ]
+    pairs = paired(row, baseline)
     if not pairs:
         return {}
-    first, second = zip(*pairs, strict=True)
     from scsc_lab.analysis.paired_seeds import compare
 
-    found = compare(first, second, delta=delta)
+    first, second = zip(*((one["accuracy"], other["accuracy"]) for one, other in pairs), strict=True)
+    found = compare(first, second, delta=delta, confidence=confidence)
+    parts: Row = {}
+    for key in (key for key in pairs[0][0] if key.endswith("_accuracy")):  # accuracies of single tasks, as local
+        values = [(one.get(key), other.get(key)) for one, other in pairs]
+        if all(None not in pair for pair in values):
+            part = compare(*zip(*values, strict=True), delta=delta, confidence=confidence)
+            name = key.removesuffix("_accuracy")
+            parts |= {f"{name}_difference": part.mean, f"{name}_low": part.low, f"{name}_high": part.high}
     return {
+        **parts,
         "accuracy_difference": found.mean,
         "difference_low": found.low,
         "difference_high": found.high,
@@ -76,6 +82,16 @@ def against(row: Row, baseline: Row, delta: float = DELTA) -> Row:
         "seed_pairs": found.seeds,
         "accuracy_verdict": found.verdict or None,
     }
+
+
+def paired(row: Row, baseline: Row) -> list[tuple[Row, Row]]:
+    """Return the pairs of runs, of the baseline and of a row, of which both are complete."""
+    others = {(pair_of(run), setting(run)): run for run in row.get("runs") or () if run["status"] == "complete"}
+    return [
+        (run, others[pair_of(run), setting(run)])
+        for run in baseline.get("runs") or ()
+        if run["status"] == "complete" and (pair_of(run), setting(run)) in others
+    ]
 
 
 def pair_of(run: Row) -> int:
@@ -88,7 +104,7 @@ def setting(run: Row) -> tuple[str, ...]:
     return tuple(str(run.get(key)) for key in SHARED)
 
 
-def adjusted(rows: Sequence[Row], delta: float = DELTA) -> list[Row]:
+def adjusted(rows: Sequence[Row], delta: float = DELTA, confidence: float = CONFIDENCE) -> list[Row]:
     """Return what is to be added to each row of a table: its p by Holm's method, and the verdict by it.
 
     A network that stands in several rows, as a variant in two studies, is one comparison.
@@ -96,6 +112,7 @@ def adjusted(rows: Sequence[Row], delta: float = DELTA) -> list[Row]:
     Args:
         rows: networks, those that are compared with their ``p_value``.
         delta: difference in points that counts as none.
+        confidence: level of the intervals.
     """
     from scsc_lab.analysis.paired_seeds import holm, verdict
 
@@ -105,7 +122,7 @@ def adjusted(rows: Sequence[Row], delta: float = DELTA) -> list[Row]:
     for row in rows:
         p_value = None if row.get("p_value") is None else by_holm[_comparison(row)]
         ends = (row.get("difference_low"), row.get("difference_high"))
-        judged = verdict(*ends, row.get("seed_pairs") or 0, delta, p_value)
+        judged = verdict(*ends, row.get("seed_pairs") or 0, delta, p_value, 1 - confidence)
         added.append({} if p_value is None else {"p_holm": p_value, "accuracy_verdict": judged or None})
     return added
 
@@ -188,11 +205,12 @@ def _how(run: Row) -> str:
     )
 
 
-def column(delta: float = DELTA) -> Column:
+def column(delta: float = DELTA, confidence: float = CONFIDENCE) -> Column:
     """Return the column of accuracies, with its paired differences.
 
     Args:
         delta: difference in points that counts as none.
+        confidence: level of the intervals.
     """
     shown = Column(
         ("accuracy_difference", "difference_low", "difference_high"), "Δ accuracy, points", units.points_interval
@@ -209,10 +227,10 @@ def column(delta: float = DELTA) -> Column:
             "difference",
             "Δ points, 95%",
             scale=1.0,
-            paired=functools.partial(against, delta=delta),
+            paired=functools.partial(against, delta=delta, confidence=confidence),
             judged="accuracy_verdict",
             adds=_OF_PAIRS,
-            across=functools.partial(adjusted, delta=delta),
+            across=functools.partial(adjusted, delta=delta, confidence=confidence),
         ),
     )
 

@@ -69,13 +69,17 @@ def _pictures(group: Sequence[Row], baseline: str) -> list[Block]:
 
 def _lines(row: Row, run: Row) -> list[Line]:
     curve = run["curve"]
-    epochs = tuple(float(epoch["epoch"]) for epoch in curve)
     names = dict.fromkeys(name for epoch in curve for name in epoch["accuracy"])
-    found = [("training loss", tuple(epoch["loss"] for epoch in curve))]
-    found += [
-        (f"{name.replace('_', ' ')} (%)", tuple(epoch["accuracy"].get(name) for epoch in curve)) for name in names
+    points = {"training loss": [(epoch["epoch"], epoch["loss"]) for epoch in curve]}
+    for name in names:
+        judged = [epoch for epoch in curve if name in epoch["accuracy"]]  # long runs are judged seldom
+        points[f"{name.replace('_', ' ')} (%)"] = [(epoch["epoch"], epoch["accuracy"][name]) for epoch in judged]
+    return [
+        Line(
+            str(row["model"]), f"seed {run['seed']}", name, tuple(float(x) for x, _ in line), tuple(y for _, y in line)
+        )
+        for name, line in points.items()
     ]
-    return [Line(str(row["model"]), f"seed {run['seed']}", name, epochs, values) for name, values in found]
 
 
 def _table(networks: Sequence[Row]) -> Table:

@@ -187,7 +187,9 @@ def curves(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Fig
                 epochs = [epoch["epoch"] for epoch in curve]
                 panels[0].plot(epochs, [epoch["loss"] for epoch in curve], label=label, **look)
                 for panel, name in zip(panels[1:], names, strict=False):
-                    panel.plot(epochs, [epoch["accuracy"].get(name) for epoch in curve], **look)
+                    judged = [epoch for epoch in curve if name in epoch["accuracy"]]  # long runs are judged seldom
+                    values = [epoch["accuracy"][name] for epoch in judged]
+                    panel.plot([epoch["epoch"] for epoch in judged], values, **look)
         for panel, name in zip(
             panels, ["training loss", *(f"{name.replace('_', ' ')} (%)" for name in names)], strict=False
         ):
