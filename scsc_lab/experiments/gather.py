@@ -180,9 +180,9 @@ def _called(one: Entry, experiment: tuple[str, ...]) -> str:
     """Return a network's name; one that was trained in several ways has how it was trained in it."""
     if len(one.runs) == 1:
         return str(one.row["model"])
-    said = dict(zip(accuracy.SHARED, experiment, strict=True))
+    said = dict(zip(accuracy.COMPARED, experiment, strict=True))
     words = [said.pop("data"), said.pop("recipe"), f"{said.pop('epochs')} epochs"]
-    at = {key: accuracy.SHARED.index(key) for key in said}
+    at = {key: accuracy.COMPARED.index(key) for key in said}
     words += [
         _SAID.get(key, "{}").format(word) for key, word in said.items() if len({k[at[key]] for k in one.runs}) > 1
     ]

@@ -23,8 +23,11 @@ CONFIDENCE = 0.95
 DELTA = 0.5
 """Difference in points that counts as none."""
 
-SHARED = ("data", "recipe", "task", "epochs", "batch_size", "train_images", "test_images", "tuned")
-"""What runs share that may be compared."""
+SHARED = ("data", "recipe", "task", "epochs", "batch_size", "train_images", "test_images")
+"""What runs share that may be compared; every row of a run has it."""
+
+COMPARED = (*SHARED, "tuned")
+"""Keys of what :func:`setting` returns."""
 
 _OF_PAIRS = ("p_value", "p_holm", "pair_correlation", "seed_pairs")
 
@@ -100,8 +103,8 @@ def pair_of(run: Row) -> int:
 
 
 def setting(run: Row) -> tuple[str, ...]:
-    """Return what a run shares with those that it may be compared with, as text: the values of :data:`SHARED`."""
-    return tuple(str(run.get(key)) for key in SHARED)
+    """Return what a run shares with those that it may be compared with, as text: the values of :data:`COMPARED`."""
+    return (*(str(run.get(key)) for key in SHARED), str(run.get("tuned") or ""))
 
 
 def adjusted(rows: Sequence[Row], delta: float = DELTA, confidence: float = CONFIDENCE) -> list[Row]:
