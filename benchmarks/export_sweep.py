@@ -30,7 +30,6 @@ from scsc_lab.exporting import agreement
 from scsc_lab.models import build
 from scsc_lab.provenance import versions
 from scsc_lab.report.render import markdown
-from scsc_lab.store import RowStore
 
 FOLDER = Path(__file__).parents[1] / "reports" / "timm"
 SECONDS = 600
@@ -150,15 +149,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--report", action="store_true", help="only print the table of the rows there are")
     options = parser.parse_args()
-    kept = RowStore(FOLDER / "export.jsonl")
+    path = FOLDER / "export.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     if not options.report:
         families = chosen()
         for index, (family, name) in enumerate(families.items(), start=1):
-            if not kept.find(family):
+            if all(row["family"] != family for row in rows):
                 row = {"key": family, "family": family, "model": name, "ours": apart(ours, name)}
-                kept.append({**row, "alone": apart(alone, name)})
-                print(f"[{index}/{len(families)}] {name}: {kept.rows[-1]['ours']} {kept.rows[-1]['alone']}", flush=True)
-    print(report(kept.rows))
+                rows.append({**row, "alone": apart(alone, name)})
+                with path.open("a") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
+                print(f"[{index}/{len(families)}] {name}: {rows[-1]['ours']} {rows[-1]['alone']}", flush=True)
+    print(report(rows))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.overrides import text
 from scsc_lab.counting import count as counting
+from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate as ablating
 from scsc_lab.experiments import compare as comparing
@@ -28,7 +29,6 @@ from scsc_lab.metrics.erf import fields
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
 from scsc_lab.settings import Budget, Execution, Plan, Request
-from scsc_lab.store import RowStore
 from scsc_lab.timing.result import Timings
 
 if TYPE_CHECKING:
@@ -149,12 +149,13 @@ def compare(
         _options(options, stage=stage, seeds=seeds),
         latency_metric.asked_for(_words(metrics), _words(runtimes)),
     )
-    measured = comparing.measure(found, _words(metrics), request, baseline=baseline)
+    measured = runner.run([comparing.experiment(found, _words(metrics), request, baseline=baseline)])
     if measured.interrupted:
         raise KeyboardInterrupt
     from scsc_lab.report import frames
 
-    return frames.Comparison.of(measured.rows, measured.columns, measured.notes)
+    (result,) = measured.results
+    return frames.Comparison.of(result.rows, result.columns, result.notes)
 
 
 def ablate(
@@ -224,16 +225,16 @@ def ablate(
         _options(options, stage=stage, seeds=seeds),
         latency_metric.asked_for(_words(metrics), _words(runtimes)),
     )
-    metrics = registry.asked(metrics, request)
+    metrics = registry.with_extra_columns(metrics, request)
     with runner.executor("local", jobs) as pool:
-        kept = RowStore(Path(store)) if store is not None else None
-        rows, measured = ablating.run(found, metrics, request, kept, pool)
+        kept = Store(Path(store) if store is not None else None)
+        measured = runner.run([ablating.experiment(found, metrics, request)], kept, pool)
     if measured.interrupted:
         raise KeyboardInterrupt
     from scsc_lab.report import frames
 
-    columns = [registry.columns()[word] for word in metrics]
-    return frames.Ablation.of(ablating.with_changes(rows, metrics), columns, registry.notes(rows, metrics))
+    (result,) = measured.results
+    return frames.Ablation.of(result.rows, result.columns, result.notes)
 
 
 def build(name: str, weights: str | Path | None = None, **changes: object) -> nn.Module:
@@ -499,7 +500,7 @@ def _size(resolution: Resolution) -> tuple[int, int] | None:
 
 
 def _words(given: Sequence[str] | None) -> list[str]:
-    return registry.words(usual=True) if given is None else [given] if isinstance(given, str) else list(given)
+    return registry.default_words() if given is None else [given] if isinstance(given, str) else list(given)
 
 
 def _distinct(networks: Sequence[Network]) -> list[Network]:

@@ -17,7 +17,7 @@ PACKAGE = Path(scsc_lab.__file__).parent
 ROOT = Path(__file__).parents[1]
 
 FLOORS = {
-    0: ("errors", "records", "provenance", "settings", "units", "store", "image_files"),
+    0: ("errors", "records", "provenance", "settings", "units", "store", "image_files", "database", "rowfile"),
     1: ("architectures", "analysis", "report"),
     2: ("layers", "execution"),
     3: ("counting", "receptive_field", "training", "exporting"),

@@ -1,6 +1,6 @@
 """A process that adds rows to a store, for the tests that kill it. No torch: it starts at once.
 
-Usage: python writers.py STORE FIRST ROWS, which adds ROWS rows whose keys begin at FIRST, counting around.
+Usage: python writers.py STORE FIRST KEYS, which adds rows under KEYS keys, from FIRST on, counting around.
 """
 
 import os
@@ -9,30 +9,17 @@ import sys
 import time
 from pathlib import Path
 
-from scsc_lab.store import RowStore
-
-TORN = 0.02
-"""Probability that a row is torn: written in part, under the lock, by a process that then dies."""
+from scsc_lab.database import Store
 
 
-def main(path: Path, first: int, rows: int) -> None:
-    store = RowStore(path)
-    write = os.write
-
-    def tears(descriptor: int, data: bytes) -> int:
-        if random.random() < TORN:
-            write(descriptor, data[: random.randrange(len(data))])
-            os.kill(os.getpid(), 9)
-        return write(descriptor, data)
-
-    os.write = tears  # type: ignore[assignment]
-    for index in range(rows):
-        key = str((first + index) % rows)
-        store.refresh()
-        if not store.find(key):
+def main(path: Path, first: int, keys: int) -> None:
+    store = Store(path)
+    for index in range(keys):
+        key = str((first + index) % keys)
+        if store.find(key) is None:
             time.sleep(random.random() * 0.002)  # the measurement
-            row = {"key": key, "of": 1 + int(key) % 3, "writer": os.getpid(), "text": "ä" * random.randrange(3000)}
-            store.keep([{**row, "position": position} for position in range(row["of"])])
+            row = {"writer": os.getpid(), "text": "ä" * random.randrange(3000)}
+            store.keep(key, {"metric": "size"}, [row] * (1 + int(key) % 3))
 
 
 if __name__ == "__main__":

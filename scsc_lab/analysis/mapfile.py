@@ -43,6 +43,11 @@ def save(measured: Sequence[Field], path: Path) -> None:
         InputError: if it cannot be written there.
     """
     check(path)
+    store.write(path, content(measured))
+
+
+def content(measured: Sequence[Field]) -> bytes:
+    """Return the content of a file of fields."""
     arrays: dict[str, Any] = {}
     for index, field in enumerate(measured):
         arrays[f"maps{index}"] = field.maps
@@ -52,7 +57,7 @@ def save(measured: Sequence[Field], path: Path) -> None:
     arrays["settings"] = np.array(json.dumps(settings))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    store.write(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load(path: Path) -> list[Field]:

@@ -40,7 +40,6 @@ class Protocol:
         layout: one of :data:`LAYOUTS`, where a shape does not tell.
         images: folder of images; synthetic ones without.
         batch: images in one pass; found without, and halved where memory runs out.
-        maps: folder in which the mean map of each network is kept; nowhere without.
         device: where it runs, as :func:`scsc_lab.execution.device.find` takes it.
     """
 
@@ -55,5 +54,4 @@ class Protocol:
     layout: str | None = None
     images: Path | None = None
     batch: int | None = None
-    maps: Path | None = None
     device: str = "cpu"

@@ -13,6 +13,7 @@ from scsc_lab import metrics, runtimes
 from scsc_lab.cli import options, progress, requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command
+from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import variants as studied
 from scsc_lab.provenance import run_info
@@ -22,7 +23,7 @@ from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
 from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.store import RowStore, check_writable
+from scsc_lab.store import check_writable
 
 if TYPE_CHECKING:
     from scsc_lab.architectures.network import Network
@@ -89,7 +90,7 @@ def ablate(
     words = options.several("--with", with_, tuple(metrics.words()))
     processes = options.whole("--jobs", jobs)
     request = requests.read(context, words)
-    words = metrics.asked(words, request)
+    words = metrics.with_extra_columns(words, request)
     formats.choose(format, output)
     drawing = options.figures(width, no_titles)
     studies, axes = list(study or []), list(grid or [])
@@ -103,7 +104,7 @@ def ablate(
         raise InputError(f"--no-draw draws nothing: leave {drawn_by[0]} out")
     if draw:
         check_writable((figures or Path()) / "ablation.png")
-    rows_kept = RowStore(store) if store else None
+    kept = Store(store)
 
     from scsc_lab.experiments import ablate as studying
     from scsc_lab.experiments import runner
@@ -111,21 +112,22 @@ def ablate(
     built, network_notes = networks.build()
     variants = _variants(built, [*studies, *configured["studies"]], axes, configured["grid"])
     shared.warn_of_few_seeds([[variant.network for variant in variants]], words, request.seeds)
-    tasks = studying.parts(variants, words, request)
-    if rows_kept:
-        typer.echo(runner.status(tasks, rows_kept), err=True)
+    experiment = studying.experiment(variants, words, request)
+    if store:
+        typer.echo(runner.status([experiment], kept), err=True)
     with (
         runner.executor(executor, processes) as pool,
         progress.stepwise() as advance,
     ):
-        rows, measured = studying.run(variants, words, request, rows_kept, pool, advance)
+        measured = runner.run([experiment], kept, pool, advance)
     if measured.interrupted:
-        if rows_kept:
-            rows_kept.refresh()  # the last row may have been written just before
-            typer.echo(f"{store}: {len(rows_kept.rows)} rows are kept; the same command goes on from there", err=True)
+        if store:
+            typer.echo(f"{store} keeps {len(kept.keys())} measurements; the same command resumes", err=True)
         raise KeyboardInterrupt
+    (result,) = measured.results
+    rows = result.rows
     columns = [metrics.columns()[word] for word in words]
-    notes = [*metrics.notes(studying.with_changes(rows, words), words), *network_notes]
+    notes = [*result.notes, *network_notes]
     table = ablations.ablation_tables(rows, columns, notes)
     device = next((str(row["device"]) for row in rows if row.get("device")), "cpu")
     formats.emit(table, run_info(device, request.seed), format, output)

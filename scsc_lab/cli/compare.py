@@ -12,6 +12,7 @@ from scsc_lab import metrics, runtimes
 from scsc_lab.cli import options, progress, requests, shared
 from scsc_lab.cli.networks import Baseline, Networks, position
 from scsc_lab.cli.parameters import Without, command
+from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
@@ -20,7 +21,7 @@ from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
 from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
-from scsc_lab.store import RowStore, check_writable
+from scsc_lab.store import check_writable
 
 _BY = ("stage", "module")
 _BY_BLOCK = (
@@ -29,7 +30,7 @@ _BY_BLOCK = (
 )
 """Parameters that act where two networks are counted block by block."""
 
-_DEFAULT = ",".join(metrics.words(usual=True))
+_DEFAULT = ",".join(metrics.default_words())
 
 
 @command(example="scsc-lab compare swin scsc_swin")
@@ -94,7 +95,7 @@ def compare(
     processes = options.whole("--jobs", jobs)
     if store:
         check_writable(store)
-    kept = RowStore(store) if store else None
+    kept = Store(store)
 
     from scsc_lab.experiments import compare as comparing
     from scsc_lab.experiments import own_results, runner
@@ -102,8 +103,8 @@ def compare(
     found, network_notes = networks.build()
     labels = [str(network) for network in found]
     index = position(baseline, found)
-    own = own_results.read(accuracies, labels) if accuracies else {}
-    known = [*metrics.asked(words, request), *own_results.metrics(own)]
+    values = own_results.read(accuracies, labels) if accuracies else {}
+    known = [*metrics.with_extra_columns(words, request), *own_results.metrics(values)]
     for word in axes:
         if word not in known:
             raise InputError(f"--plot {plot!r}: {word!r} is none of {', '.join(known)}")
@@ -115,14 +116,13 @@ def compare(
         return 0
     shared.warn_of_few_seeds([[found[index], *found]], words, request.seeds)
     with runner.executor(executor, processes) as pool, progress.stepwise() as told:
-        measured = comparing.measure(
-            found, words, request, baseline=index, own=own, store=kept, executor=pool, progress=told
-        )
-    notes = (*measured.notes, *network_notes)
-    table = comparison.comparison_table(measured.rows, measured.columns, notes)
-    formats.emit(table, run_info(_device(measured.rows), request.seed), format, output)
+        experiment = comparing.experiment(found, words, request, baseline=index, values=values)
+        measured = runner.run([experiment], kept, pool, told)
+    (result,) = measured.results
+    table = comparison.comparison_table(result.rows, result.columns, (*result.notes, *network_notes))
+    formats.emit(table, run_info(_device(result.rows), request.seed), format, output)
     if axes:
-        _draw(measured.rows, measured.columns, axes, drawn, drawing)
+        _draw(result.rows, result.columns, axes, drawn, drawing)
     return 130 if measured.interrupted else 0
 
 

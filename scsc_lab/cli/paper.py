@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab.cli import rewritten
 from scsc_lab.cli.parameters import command, option
 from scsc_lab.cli.shared import Probe
 from scsc_lab.provenance import run_info
@@ -33,9 +32,10 @@ def paper(
     """
     formats.choose(output.format, output.output)
 
-    from scsc_lab.experiments.paper import claim_rows, worse
+    from scsc_lab.experiments import publish
+    from scsc_lab.metrics.claims import worse
 
-    rows = claim_rows(rewritten.trained(probe))
+    rows = publish.claims(publish.trained(probe))
     formats.emit(claims_table(rows), run_info(), output.format, output.output)
     failing = [row for row in rows if worse(row, tolerance / 100)]
     for row in failing:

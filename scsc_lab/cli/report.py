@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scsc_lab import metrics, runtimes, store
-from scsc_lab.cli import options, progress, requests, rewritten, shared
+from scsc_lab import metrics, rowfile, runtimes, store
+from scsc_lab.cli import options, progress, requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command
+from scsc_lab.database import Store
 from scsc_lab.errors import InputError
+from scsc_lab.experiments import publish
+from scsc_lab.experiments.experiment import Experiment
+from scsc_lab.experiments.publish import Output
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import against as changed
-from scsc_lab.report import evidence
 from scsc_lab.report import render as formats
-from scsc_lab.store import RowStore
 
 _DEFAULT = "params,macs,activations,latency,erf,top1"
 
@@ -47,14 +50,14 @@ def report(
         list[Path] | None,
         typer.Option(
             "--from",
-            metavar="ROWS.jsonl",
-            help="Write from rows, of a report or of any --store; measure nothing. Repeatable.",
+            metavar="FILE",
+            help="Write a report from a --store, or from the rows.jsonl of a report; measure nothing. Repeatable.",
         ),
     ] = None,
     probe: options.Probe = None,
     against: Annotated[
         Path | None,
-        typer.Option("--against", metavar="OLD.jsonl", help="Say what changed since the rows of another report."),
+        typer.Option("--against", metavar="FILE", help="Report changes since this rows.jsonl or store."),
     ] = None,
     fail_on: Annotated[
         str | None,
@@ -100,22 +103,22 @@ def report(
         raise InputError(f"--name {name!r}: letters, digits, '-', '_' and '.'")
     failing = options.several("--fail-on", fail_on, changed.WORDS) if fail_on is not None else []
     if failing and against is None:
-        raise InputError("--fail-on goes with --against OLD.jsonl")
-    old = evidence.read(against) if against else None
+        raise InputError("--fail-on goes with --against FILE")
+    old = publish.table_rows(against) if against else None
     page = html or open_
     if page:
         from scsc_lab.report.render import html as pages
 
         pages.check()
-    drawing = options.figures(width, no_titles, panels)
+    written = Output(options.figures(width, no_titles, panels), page)
     if from_:
         requests.require_only(context, (*_WRITING, "from_", "probe"), "--from measures nothing")
-        return _held_against(old, rewritten.write(from_, folder, name, drawing, page, open_, probe), failing)
+        return _held_against(old, _rewritten(from_, folder, name, probe, written, open_), failing)
     if pico:
         requests.require_only(context, (*_WRITING, *_OF_PICO), "--pico trains networks of its own")
-        place = folder / (name or "accuracy") / evidence.ROWS
-        _probe(context, place, write_weights, executor, options.whole("--jobs", jobs))
-        return _held_against(old, rewritten.write([place], folder, name or "accuracy", drawing, page, open_), failing)
+        place = folder / (name or "accuracy")
+        source = _probe(context, place, write_weights, executor, options.whole("--jobs", jobs))
+        return _held_against(old, _published(source, place, written, open_), failing)
     if write_weights:
         raise InputError("--write-weights goes with --pico")
     called = name or ("quick" if quick else "full")
@@ -127,12 +130,10 @@ def report(
     fields = {column.word for column in metrics.registry()["erf"].columns}
     if not fields & set(words) and "panels" in requests.explicit(context):
         raise InputError("--panels is of receptive fields: add erf to --with")
-    path = folder / called / evidence.ROWS
-    store.check_writable(path)
-    evidence.check_overwritten(path)
+    home = folder / called
+    store.check_writable(home / publish.ROWS)
 
     from scsc_lab.experiments import report as studying
-    from scsc_lab.experiments import runner
 
     effort = studying.QUICK if quick else studying.FULL
     used = (runtimes.USUAL,) if networks.names or quick else tuple(runtimes.usual())
@@ -150,21 +151,13 @@ def report(
     elif groups:
         effort = replace(effort, within=True)
     shared.warn_of_few_seeds(groups or studying.default_groups(), words, request.seeds)
-    accuracy = folder / "accuracy" / evidence.ROWS  # where --pico writes
-    if probe is None and groups is None and accuracy.is_file():
-        probe = accuracy if rewritten.has_runs(accuracy) else None
-    trained = rewritten.trained(probe)
-    partial = RowStore(path.with_name("rows.partial.jsonl"))
-    run = run_info(seed=request.seed)
-    try:
-        with runner.executor(executor, options.whole("--jobs", jobs)) as pool, progress.stepwise() as advance:
-            rows = studying.measure(run, effort, partial, path.parent, groups, trained, executor=pool, progress=advance)
-    except KeyboardInterrupt:
-        typer.echo(f"{partial.path}: {len(partial.rows)} rows are kept; the same command goes on from there", err=True)
-        raise
-    store.write(path, store.as_lines(rows))
-    partial.path.unlink(missing_ok=True)
-    rewritten.show(path.parent, evidence.read(path), called, drawing, page, open_)
+    accuracy = folder / "accuracy" / publish.ROWS  # where --pico writes
+    trained = publish.trained(probe) if probe else publish.probe_beside(accuracy) if groups is None else []
+    partial = Store(home / "rows.partial.db")
+    _measured(studying.experiments(effort, groups, trained), partial, executor, options.whole("--jobs", jobs))
+    rows = _published(partial, home, written, open_)
+    partial.close()
+    (home / "rows.partial.db").unlink(missing_ok=True)
     return _held_against(old, rows, failing)
 
 
@@ -194,20 +187,59 @@ def _held_against(old: list[Row] | None, rows: list[Row], failing: list[str]) ->
     return 0
 
 
-def _probe(context: typer.Context, path: Path, weights: Path | None, executor: str, jobs: int) -> None:
-    """Train and measure what the store of the probe lacks."""
+def _probe(context: typer.Context, folder: Path, weights: Path | None, executor: str, jobs: int) -> Store:
+    """Train and measure what the store of the probe lacks, and return the store; it begins with the report's rows."""
+    from scsc_lab.experiments import probe
+
+    path = folder / "rows.db"
     store.check_writable(path)
     request = requests.read(context, ("accuracy",))
-    kept = RowStore(path)
-
-    from scsc_lab.experiments import probe, runner
-
     effort = probe.effort(request)
     shared.warn_of_few_seeds(probe.families(), ("accuracy",), effort.ablation_seeds)
-    with runner.executor(executor, jobs) as pool, progress.stepwise() as advance:
-        try:
-            where = weights or path.parent / "weights"
-            probe.measure(kept, path.parent / "fields", where, request, effort, executor=pool, progress=advance)
-        except KeyboardInterrupt:
-            typer.echo(f"{path}: {len(kept.rows)} rows are kept; the same command goes on from there", err=True)
-            raise
+    kept = Store(path)
+    if not path.exists() and (folder / publish.ROWS).is_file():
+        rowfile.absorb(kept, rowfile.opened(folder / publish.ROWS), {})
+    _measured(probe.experiments(request, weights or folder / "weights", effort, kept), kept, executor, jobs)
+    return kept
+
+
+def _measured(experiments: Sequence[Experiment], kept: Store, executor: str = "local", jobs: int = 1) -> None:
+    """Measure what a store lacks of experiments."""
+    from scsc_lab.experiments import runner
+
+    with runner.executor(executor, jobs) as pool, progress.stepwise() as told:
+        interrupted = runner.run(experiments, kept, pool, told).interrupted
+    if interrupted:
+        typer.echo(f"{kept.path} keeps {len(kept.keys())} measurements; the same command resumes", err=True)
+        raise KeyboardInterrupt
+
+
+def _rewritten(
+    sources: Sequence[Path], folder: Path, name: str | None, probe: Path | None, output: Output, open_: bool
+) -> list[Row]:
+    """Write a report from rows that are there: beside them, or in a folder of its own; return its rows."""
+    if len(sources) > 1 and name is None:
+        raise InputError("several files become one report: name it with --name")
+    home = sources[0].resolve().parent
+    is_report = sources[0].name == publish.ROWS
+    target = sources[0].parent if is_report and name is None else folder / (name or sources[0].stem)
+    store.check_writable(target / "README.md")
+    source = publish.combined(sources, publish.trained(probe))
+    if target.resolve() != home and (target / "README.md").exists():
+        rows = target / publish.ROWS
+        if not rows.exists() or rows.read_text(encoding="utf-8") != rowfile.lines(source):
+            raise InputError(f"{target} is another report: give another --name")
+    return _published(source, target, output, open_)
+
+
+def _published(source: Store, folder: Path, output: Output, open_: bool) -> list[Row]:
+    """Write a report into a folder, print its paths, and open its page where that is wanted; return its rows."""
+    import webbrowser
+
+    rows, paths = publish.write(source, folder, folder.resolve().name, output)
+    for path in paths:
+        typer.echo(path)
+    for page in (path for path in paths if open_ and path.suffix == ".html"):
+        if not webbrowser.open(page.resolve().as_uri()):
+            typer.echo(f"no browser here: open {page} in one", err=True)
+    return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +15,7 @@ from scsc_lab.architectures import overrides
 from scsc_lab.cli import options, progress, requests, shared
 from scsc_lab.cli.networks import Baseline, Networks, position
 from scsc_lab.cli.parameters import Without, command
+from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
@@ -22,7 +23,7 @@ from scsc_lab.report import render as formats
 from scsc_lab.report import training as tables
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Request
-from scsc_lab.store import RowStore, check_writable
+from scsc_lab.store import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,7 +170,6 @@ def train(
     from scsc_lab.experiments import difficulty as curves_of
     from scsc_lab.experiments import runner, stopping, tuning
     from scsc_lab.experiments import train as studying
-    from scsc_lab.experiments.runner import Task
     from scsc_lab.metrics import accuracy, training
     from scsc_lab.training.plan import Training
 
@@ -197,10 +197,12 @@ def train(
     index = position(baseline, found)
     if not self_test and not plan and narrow is None:
         shared.warn_of_few_seeds([[found[index], *found]], ["accuracy"], request.seeds)
-    kept = RowStore(store) if store else None
-    if kept and kept.rows and not grid and not lengths:
-        parts = runner.single([Task("accuracy", (network,), settings).parts() for network in found])
-        typer.echo(runner.status(parts, kept), err=True)
+    kept = Store(store)
+    if store and not grid and narrow is None:
+        asked = studying.experiments(
+            found, dict.fromkeys(found, settings), baseline=index, self_test=self_test, budgets=lengths
+        )
+        typer.echo(runner.status(asked, kept), err=True)
     from scsc_lab.training import processes as spread
 
     with spread.joined() as shard, _quiet(shard.rank > 0), runner.executor(executor, processes) as pool:
@@ -228,14 +230,16 @@ def train(
                 stopped = [stopping.note(look, looks, narrow)]
         if trained.interrupted and not trained.networks:
             raise KeyboardInterrupt
-        if trained.interrupted and kept:
-            typer.echo(f"{store}: {len(kept.rows)} runs are kept; the same command goes on from there", err=True)
+        if trained.interrupted and store:
+            typer.echo(f"{store} keeps {len(kept.keys())} runs; the same command resumes", err=True)
             raise KeyboardInterrupt
         harder: list[Row] = []
         if difficulty:
             with progress.stepwise() as told:
-                conditions = curves_of.measure(trained.arms, kept, pool, told)
-            harder = curves_of.summaries(conditions, str(trained.networks[0]["baseline"]))
+                judged = runner.run([curves_of.experiment(trained.arms)], kept, pool, told)
+            if judged.interrupted:
+                raise KeyboardInterrupt
+            harder = curves_of.summaries(curves_of.rows(judged.results[0]), str(trained.networks[0]["baseline"]))
         if plan:
             plans = stopping.plan(trained, stopping.DIFFERENCE)
             typer.echo("\n".join(stopping.lines(plans, stopping.DIFFERENCE, processes)), err=True)
@@ -258,7 +262,7 @@ def train(
     return 130 if trained.interrupted else 0
 
 
-def _notes(rows: tuple[dict[str, object], ...]) -> list[str]:
+def _notes(rows: Sequence[Row]) -> list[str]:
     """Return which heads were replaced, and which settings make these numbers a probe."""
     found = []
     for row in rows:

@@ -1,95 +1,45 @@
-"""Networks side by side: what each metric finds, the user's own values, and the change against a baseline."""
+"""Networks side by side: the experiment, and the stages or blocks of two of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
 
-from scsc_lab import metrics, units
+from scsc_lab import metrics
 from scsc_lab.architectures.network import Network
-from scsc_lab.experiments import diff, runner
-from scsc_lab.experiments.runner import Progress
+from scsc_lab.experiments import diff
+from scsc_lab.experiments.experiment import Experiment, Measure, comparison
 from scsc_lab.records import Row
-from scsc_lab.report.tables import Change, Column, with_changes
 from scsc_lab.settings import Request
-from scsc_lab.store import RowStore
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Networks side by side.
-
-    Attributes:
-        rows: one a network, with its changes against the row whose ``model`` is its ``baseline``.
-        columns: what was asked for, and the user's own.
-        notes: what must be known to read it.
-        interrupted: whether a keyboard interrupt ended it before all was measured.
-    """
-
-    rows: tuple[Row, ...]
-    columns: tuple[Column, ...]
-    notes: tuple[str, ...]
-    interrupted: bool = False
-
-
-def measure(
+def experiment(
     networks: Sequence[Network],
     words: Sequence[str],
     request: Request | None = None,
     *,
     baseline: int = 0,
-    own: Mapping[str, Mapping[str, float]] | None = None,
-    store: RowStore | None = None,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
-) -> Comparison:
-    """Return networks side by side, each with its change against the baseline.
+    values: Mapping[str, Mapping[str, float]] | None = None,
+) -> Experiment:
+    """Return the experiment of networks side by side, each with its change against the baseline.
 
     Args:
         networks: the networks.
-        words: what they are compared by: words of :func:`scsc_lab.metrics.words`.
-        request: what is said about measuring.
-        baseline: which network the others are compared with.
-        own: the user's own values by metric by network, under ``user:<metric>`` in the rows.
-        store: where rows are added as they are measured; what it has is not measured again.
-        executor: where that is measured which may run anywhere; this process without one.
-        progress: told what is being measured, the number of things done and to do.
+        words: columns they are compared by: words of :func:`scsc_lab.metrics.words`.
+        request: measurement options.
+        baseline: position of the network that the others are compared with.
+        values: the user's own results by metric, by network.
 
     Raises:
-        InputError: if a network does not take its input, or two have one name.
+        InputError: if two networks have one name, or there is no such column.
     """
     request = request or Request()
-    labels = [str(network) for network in networks]
-    runner.check_names(networks)
-    words = metrics.asked(words, request)
-    wanted = metrics.chosen(words)
-    measured = runner.run(runner.tasks(wanted, networks, request, baseline), store, executor, progress)
-    rows = runner.merged(measured.rows, networks, request)
-    for row in rows:
-        row |= {f"user:{metric}": value for metric, value in (own or {}).get(str(row["model"]), {}).items()}
-        row["baseline"] = labels[baseline]
-    columns = (*(metrics.columns()[word] for word in words), *user_columns(rows))
-    changed = with_changes(rows, [column for metric in wanted for column in metric.columns], baseline)
-    changed = with_changes(changed, user_columns(rows), baseline)
-    names = ", ".join(column.word for column in user_columns(rows))
-    notes = metrics.notes(changed, words) + ([f"Yours: {names}, from the file given."] if names else [])
-    return Comparison(tuple(changed), columns, tuple(notes), measured.interrupted)
+    words = metrics.with_extra_columns(words, request)
+    return comparison(networks, words, measures(words, request), baseline=baseline, batch=request.batch, values=values)
 
 
-def user_columns(rows: Sequence[Row]) -> list[Column]:
-    """Return the columns of the user's own metrics that any row has; which way is better nobody has said."""
-    names = dict.fromkeys(key.removeprefix("user:") for row in rows for key in row if key.startswith("user:"))
-    return [
-        Column(
-            f"user:{name}",
-            f"{name}, yours",
-            word=name,
-            name=name,
-            change=Change(Column(f"change_of_user:{name}", f"Δ {name}, yours", units.signed), "difference"),
-        )
-        for name in names
-    ]
+def measures(words: Sequence[str], request: Request) -> list[Measure]:
+    """Return the metrics that give the columns of some words, configured."""
+    return [Measure(metric.name, metric.configure(request)) for metric in metrics.chosen(words)]
 
 
 def side_by_side(networks: Sequence[Network], by: str, batch: int = 1) -> list[Row]:

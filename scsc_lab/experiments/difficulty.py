@@ -4,59 +4,46 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from concurrent.futures import Executor
 
 from scsc_lab import units
 from scsc_lab.analysis.paired_seeds import compare
 from scsc_lab.architectures.network import Network
-from scsc_lab.experiments import runner
-from scsc_lab.experiments.runner import Progress, Task
+from scsc_lab.experiments.experiment import Arm, Experiment, Measure
+from scsc_lab.experiments.results import Result
 from scsc_lab.metrics import accuracy
 from scsc_lab.metrics.difficulty import Difficulty
 from scsc_lab.records import Row
-from scsc_lab.store import RowStore
 from scsc_lab.training.plan import Training
 
 
-def measure(
-    arms: Sequence[tuple[Network, Training]],
-    store: RowStore | None = None,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
-) -> list[Row]:
-    """Return one row per network, seed and condition, with its accuracies in percent.
+def experiment(arms: Sequence[tuple[Network, Training]]) -> Experiment:
+    """Return the experiment of trained networks on harder images, one arm per network and seed.
 
     Args:
         arms: each network with the settings of its runs, which have a folder of trained weights.
-        store: where rows are added; those that it has are not measured again.
-        executor: where to measure, one run per worker; this process without one.
-        progress: called with the progress.
-
-    Raises:
-        InputError: if the data has no such conditions, or there is no folder of weights.
-        KeyboardInterrupt: if it was interrupted.
     """
-    tasks = [
-        Task("difficulty", (network,), Difficulty(run))
-        for network, settings in arms
-        for run in accuracy.runs(network, settings)
-    ]
-    measured = runner.run(tasks, store, executor, progress)
-    if measured.interrupted:
-        raise KeyboardInterrupt
-    return [
-        {"model": str(task.networks[0]), "seed": row["seed"], "epochs": row["epochs"], **entry}
-        for task in tasks
-        for row in measured.rows[task]
-        for entry in row["difficulty"]
-    ]
+    runs = [(network, run) for network, settings in arms for run in accuracy.runs(network, settings)]
+    measure = Measure("difficulty", Difficulty(runs[0][1]))
+    return Experiment(
+        "difficulty",
+        tuple(
+            Arm(network, study=str(network), variant=f"seed {run.seeds[0]}", settings={"difficulty": Difficulty(run)})
+            for network, run in runs
+        ),
+        (measure,),
+    )
+
+
+def rows(result: Result) -> list[Row]:
+    """Return one row per network, seed and condition, with its accuracies in percent."""
+    return [{key: value for key, value in row.items() if key != "table"} for row in result.further]
 
 
 def summaries(rows: Sequence[Row], baseline: str) -> list[Row]:
     """Return one row per condition and network: mean accuracies, and paired differences to the baseline.
 
     Args:
-        rows: rows of :func:`measure`.
+        rows: rows of :func:`rows`.
         baseline: name of the network that the others are compared with.
     """
     keys = [key for key in (rows[0] if rows else {}) if key.endswith("_accuracy")]

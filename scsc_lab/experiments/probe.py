@@ -5,22 +5,23 @@ What it rests on stands in one store, run by run, so that it goes on where it wa
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scsc_lab import metrics
 from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.architectures.network import Network
-from scsc_lab.experiments import runner, variants
-from scsc_lab.experiments.runner import Progress, Task
+from scsc_lab.database import Store
+from scsc_lab.experiments import ablate, variants
+from scsc_lab.experiments.compare import measures
+from scsc_lab.experiments.experiment import Experiment, Measure, comparison
+from scsc_lab.experiments.task import Task
 from scsc_lab.metrics import training
 from scsc_lab.metrics.trained_field import TrainedField
 from scsc_lab.settings import Request
-from scsc_lab.store import RowStore
 from scsc_lab.training.plan import Training
+
+_COUNTED = ("params", "macs", "activations", "bytes")
 
 PAIRS = (
     (("swin_pico", "scsc_swin_pico"), (("data", "navon"),)),
@@ -69,65 +70,50 @@ def families() -> list[list[Network]]:
     return [[variant.network for variant in variants.built_in(Network.read(ABLATED), [STUDY])]]
 
 
-def measure(
-    store: RowStore,
-    folder: Path,
-    weights: Path,
-    request: Request,
-    effort: Effort | None = None,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """Measure all of the probe that a store has not; afterwards it has everything.
+def experiments(
+    request: Request, weights: Path, effort: Effort | None = None, store: Store | None = None
+) -> list[Experiment]:
+    """Return the experiments of the probe: the pairs, their fields before and after training, SCSC's components.
 
     Args:
-        store: where rows are kept.
-        folder: where the maps of receptive fields go.
-        weights: where trained weights are and go that fields are measured with; once these are kept, they may go.
         request: device and threads.
-        effort: how much is trained. Default: ten seeds a network.
-        executor: where runs are made, one a worker.
-        progress: told what is being done.
-
-    Raises:
-        KeyboardInterrupt: if it was interrupted; what was measured is in the store.
+        weights: folder of the trained weights that fields are measured with; once these are kept, they may go.
+        effort: how much is trained. Default: ten seeds per network.
+        store: where the rows are; weights are written for fields that it does not have yet.
     """
     effort = effort or Effort()
-    counted, fields, needed = list[Task](), list[Task](), list[Task]()
-    for pair, words in PAIRS:
-        runs = _runs(request, (*words, *effort.words), effort.seeds)
-        for network in map(Network.read, pair):
-            counted += [_size(network), Task("accuracy", (network,), runs)]
-            own = _fields(network, runs, effort, folder, weights)
-            missing = [task for task in own if task.key not in runner.there(own, store)]
-            fields += own
-            needed += _with_weights(network, own[-1].settings.runs) if own[-1] in missing else []
-    varied = _runs(request, effort.words, effort.ablation_seeds)
-    for variant in variants.built_in(Network.read(ABLATED), [STUDY]):
-        counted += [_size(variant.network), Task("accuracy", (variant.network,), varied)]
-    for tasks in (needed, [*counted, *fields]):  # weights first: those that are gone are trained again
-        if runner.run(tasks, store, executor, progress).interrupted:
-            raise KeyboardInterrupt
+    found = [_pair(pair, options, request, weights, effort, store) for pair, options in PAIRS]
+    runs = _runs(request, effort.words, effort.ablation_seeds)
+    variants_ = variants.built_in(Network.read(ABLATED), [STUDY])
+    if variants_:
+        study = ablate.experiment(variants_, _COUNTED, Request())
+        words = (*_COUNTED, "accuracy")
+        found.append(replace(study, columns=words, measures=(*study.measures, Measure("accuracy", runs))))
+    return found
 
 
-def _runs(request: Request, words: Sequence[tuple[str, str]], seeds: int) -> Training:
-    said = dict(words)
-    if "recipe.epochs" in said:
-        said.pop("epochs", None)
-    return training.configure(dataclasses.replace(request, seeds=seeds, options=tuple(said.items())))
+def _pair(
+    pair: Sequence[str],
+    options: Sequence[tuple[str, str]],
+    request: Request,
+    weights: Path,
+    effort: Effort,
+    store: Store | None,
+) -> Experiment:
+    """Return the experiment of a network and its baseline: costs, accuracy, and fields before and after training."""
+    networks = [Network.read(name) for name in pair]
+    runs = _runs(request, (*options, *effort.words), effort.seeds)
+    fields = replace(runs, seeds=effort.field_seeds, weights=str(weights))
+    how = TrainedField(fields, Protocol(samples=effort.samples))
+    stored = store.keys() if store is not None else set()
+    if any(Task("trained_field", (network,), how).key not in stored for network in networks):
+        runs = replace(runs, weights=str(weights))
+    asked = [*measures(_COUNTED, Request()), Measure("accuracy", runs), Measure("trained_field", how)]
+    return comparison(networks, (*_COUNTED, "accuracy", "erf"), asked)
 
 
-def _size(network: Network) -> Task:
-    metric = metrics.registry()["size"]
-    return Task("size", (network,), metric.configure(Request()))
-
-
-def _fields(network: Network, runs: Training, effort: Effort, folder: Path, weights: Path) -> list[Task]:
-    """Return what measures a network's fields before and after training."""
-    own = dataclasses.replace(runs, seeds=effort.field_seeds, weights=str(weights))
-    how = Protocol(samples=effort.samples, maps=folder)
-    return [Task("trained_field", (network,), TrainedField(own, trained, how)) for trained in (False, True)]
-
-
-def _with_weights(network: Network, runs: Training) -> list[Task]:
-    return Task("accuracy", (network,), runs).parts()
+def _runs(request: Request, options: Sequence[tuple[str, str]], seeds: int) -> Training:
+    chosen = dict(options)
+    if "recipe.epochs" in chosen:
+        chosen.pop("epochs", None)
+    return training.configure(replace(request, seeds=seeds, options=tuple(chosen.items())))

@@ -1,25 +1,23 @@
-"""What a report rests on: the claims, comparisons, ablations, fields and the noise floor, measured as rows."""
+"""The experiments of a report, and the rows of its tables, read from experiments of any store."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from scsc_lab import metrics, runtimes
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import ablate, paper, runner, variants
-from scsc_lab.experiments.runner import Progress, Task
-from scsc_lab.metrics import Metric
+from scsc_lab.experiments import ablate, paper, variants
+from scsc_lab.experiments.compare import measures
+from scsc_lab.experiments.experiment import Arm, Experiment, Measure, check_names, comparison
+from scsc_lab.experiments.results import Result
+from scsc_lab.metrics import claims
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import SCHEMA, Row
-from scsc_lab.report.tables import across, with_changes
+from scsc_lab.report import tables
 from scsc_lab.settings import Request
-from scsc_lab.store import RowStore
 
 PAIRS = (("resnet50", "scsc_resnet50"), ("swin_tiny", "scsc_swin_tiny"), ("faceresnet", "scsc_faceresnet"))
 """Each SCSC network of the default report behind its baseline."""
@@ -28,16 +26,13 @@ ABLATED = ("scsc_swin_tiny", "scsc_resnet50", "scsc_faceresnet")
 """The networks of the default report that are ablated; the first in full view, the others folded away."""
 
 COMPARED = ("params", "macs", "activations", "latency", "erf", "top1")
-"""What networks are compared by."""
+"""Columns that networks are compared by."""
 
 _COUNTED = ("params", "macs", "activations", "bytes")
 _TIMED_STUDIES = ("components", "kernels")
-"""Studies of the first network whose variants are timed, and their fields measured, too: all would take an hour."""
+"""Studies of the first network whose variants are also timed, and their fields measured: all would take an hour."""
 
-_FIELD = "erf"
-_TIME = "latency"
-_SIZE = "size"
-_PARTS = "parts"
+_FIELD, _TIME, _SIZE, _PARTS = "erf", "latency", "size", "parts"
 
 
 @dataclass(frozen=True)
@@ -45,13 +40,13 @@ class Effort:
     """How much is measured.
 
     Attributes:
-        request: what is said about measuring.
-        studies: ablations that are made of networks with SCSC, if any.
-        words: what networks are compared by: words of :func:`scsc_lab.metrics.words`.
-        forms: whether the networks of the paper are timed in their deploy forms too.
-        timed: what is said about timing and fields in the main studies of the first network that is ablated; ``None``:
-            there, too, costs are counted alone.
-        within: whether to tell what is inside each network: the MACs and time of its parts, the fields of all stages.
+        request: measurement options.
+        studies: ablations of networks with SCSC, if any.
+        words: columns that networks are compared by: words of :func:`scsc_lab.metrics.words`.
+        forms: whether the networks of the paper are also timed in their deploy forms.
+        timed: measurement options of timing and fields in the main studies of the first network that is ablated;
+            ``None``: costs alone are counted there, too.
+        within: whether to show the MACs and time of each network's parts, and the fields of all stages.
     """
 
     request: Request
@@ -74,100 +69,33 @@ FULL = Effort(
 """Some twenty minutes on two cores."""
 
 
-@dataclass(frozen=True)
-class _Ablation:
-    """Studies of one network, what their variants are compared by, and how that is measured."""
-
-    variants: tuple[variants.Variant, ...]
-    words: tuple[str, ...]
-    request: Request
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """All that is to be measured, as tasks."""
-
-    comparisons: tuple[tuple[tuple[Network, ...], tuple[Network, ...], tuple[Task, ...]], ...]
-    noise: tuple[Task, ...]
-    parts: tuple[Task, ...]
-    fields: tuple[Task, ...]
-    ablations: tuple[_Ablation, ...]
-
-    def tasks(self) -> list[Task]:
-        """Return every task, what may run beside others first."""
-        studied = [task for own in self.ablations for task in ablate.tasks(own.variants, own.words, own.request)]
-        return [
-            *studied,
-            *(task for *_, own in self.comparisons for task in own),
-            *self.noise,
-            *self.parts,
-            *self.fields,
-        ]
-
-
-def measure(
-    run: RunInfo,
-    effort: Effort,
-    store: RowStore,
-    folder: Path,
-    groups: Sequence[Sequence[Network]] | None = None,
-    trained: Sequence[Row] = (),
-    executor: Executor | None = None,
-    progress: Progress | None = None,
-) -> list[Row]:
-    """Measure all of a report and return its rows; what the store has is not measured again.
+def experiments(
+    effort: Effort, groups: Sequence[Sequence[Network]] | None = None, probe: Sequence[Row] = ()
+) -> list[Experiment]:
+    """Return the experiments of a report.
 
     Args:
-        run: how the report is made; its row comes first.
         effort: how much is measured.
-        store: where rows are kept as they are measured, so that an interrupted report goes on where it was.
-        folder: where the maps of receptive fields go, each in a file that its row names.
         groups: networks that are compared, the baseline first in each; without them the networks of the paper, and
-            its claims too.
-        trained: rows of pico networks with their runs, shown beside the claims about accuracy.
-        executor: where that is measured which may run anywhere; this process without one.
-        progress: told what is being measured, the number of tasks done and to do.
+            its claims.
+        probe: rows of trained pico networks, shown beside the claims about accuracy.
 
     Raises:
-        InputError: if a network does not take its input, or two of a group have one name.
-        KeyboardInterrupt: if it was interrupted; what was measured is in the store.
+        InputError: if two networks of a group have one name, or there is no such column.
     """
-    for group in groups or ():
-        runner.check_names(group)
-    plan = _plan(effort, groups, folder)
-    measured = runner.run(plan.tasks(), store, executor, progress)
-    if measured.interrupted:
-        raise KeyboardInterrupt
-    rows = _in_table("claim", paper.claim_rows(trained)) if groups is None else []
-    compared: list[Row] = []
-    for networks, forms, own in plan.comparisons:
-        found = _compared([*networks, *forms], {task: measured.rows[task] for task in own}, effort)
-        compared += found[: len(networks)]
-        for network, row in zip(forms, found[len(networks) :], strict=True):
-            ordinary = str(replace(network, form="ordinary"))
-            rows += _in_table("deploy", [{**row, "form": "deploy", "ordinary": ordinary}])
-    rows += _in_table("comparison", across(compared, list(metrics.columns().values())))
-    if plan.noise:
-        rows += _not_timed(effort.request)
-    for task in plan.noise:
-        names = [str(task.networks[0]), f"{task.networks[0]}, again"]
-        found = [{"model": name, **row} for name, row in zip(names, measured.rows[task], strict=True)]
-        rows += _in_table("noise", [{"batch": effort.request.batch, **row} for row in found])
-    for task in plan.parts:
-        rows += [part for row in measured.rows[task] for part in _within(str(task.networks[0]), row)]
-    for task in plan.fields:
-        rows += [_field(task.networks[0], row, effort.request) for row in measured.rows[task]]
-    for own_studies in plan.ablations:
-        found, _ = ablate.run(own_studies.variants, own_studies.words, own_studies.request, store)
-        rows += _in_table("ablation", [{**row, **_settings(row, own_studies)} for row in found])
-    settings = {
-        word: _plain(dataclasses.asdict(metrics.registry()[metric].configure(effort.request)))
-        for word, metric in (("plan", _TIME), ("protocol", _FIELD))
-    }
-    timed = next((row for row in rows if row["table"] == "comparison" and "device" in row), {})
-    device_name = {"device_name": timed["device_name"]} if "device_name" in timed else {}
-    run = replace(run, settings=settings, device=str(timed.get("device", run.device)))
-    return [{"table": "run", "schema": SCHEMA, **run.row(), **device_name}, *rows]
+    ours = groups is None
+    if groups is None:
+        groups = default_groups()
+        ablated = [Network.read(name) for name in ABLATED]
+    else:
+        ablated = [network for group in groups for network in group if effort.studies]
+    studied = [network for network in ablated if variants.has_scsc(network)]
+    found = [paper.experiment(probe)] if ours else []
+    found += [study for network in studied for study in _ablations(network, effort, timed=network is studied[0])]
+    found += [_comparison(group, effort, forms=ours and effort.forms) for group in groups]
+    if _TIME in effort.words:
+        found.append(_noise(groups[0][0], effort))
+    return found
 
 
 def default_groups() -> list[list[Network]]:
@@ -175,79 +103,78 @@ def default_groups() -> list[list[Network]]:
     return [[Network.read(name) for name in pair] for pair in PAIRS]
 
 
-def _plan(effort: Effort, groups: Sequence[Sequence[Network]] | None, folder: Path) -> _Plan:
-    ablated = [network for group in groups or () for network in group if effort.studies]
-    ours = groups is None
-    if groups is None:
-        groups = default_groups()
-        ablated = [Network.read(name) for name in ABLATED]
-    chosen = metrics.chosen(effort.words)
-    wanted = [metric for metric in chosen if metric.name != _FIELD]
-    drawn, timed = (any(metric.name == name for metric in chosen) for name in (_FIELD, _TIME))
-    how = dataclasses.replace(metrics.registry()[_FIELD].configure(effort.request), maps=folder / "fields")
-    how = replace(how, stages=("all",)) if effort.within else how
-    alone = metrics.registry()[_TIME].configure(replace(effort.request, runtimes=(runtimes.USUAL,)))
-    taken_apart = metrics.registry()[_PARTS].configure(effort.request)
-    every = [network for group in groups for network in group]
-    studied = [network for network in ablated if variants.has_scsc(network)]
-    return _Plan(
-        tuple(_comparison(group, wanted, effort, forms=timed and ours and effort.forms) for group in groups),
-        (Task(_TIME, (groups[0][0], groups[0][0]), alone),) if timed else (),
-        tuple(Task(_PARTS, (network,), taken_apart) for network in every if timed and effort.within),
-        tuple(Task(_FIELD, (network,), how) for network in every if drawn),
-        tuple(found for network in studied for found in _ablations(network, effort, timed=network is studied[0])),
-    )
+def _comparison(group: Sequence[Network], effort: Effort, *, forms: bool) -> Experiment:
+    """Return a group of networks side by side, and behind them their deploy forms, timed in the same rounds."""
+    check_names(group)
+    words = metrics.with_extra_columns(effort.words, effort.request)
+    asked = measures(words, effort.request)
+    if effort.within:
+        asked = [_all_stages(measure) for measure in asked]
+        asked += [_configured(_PARTS, effort.request)] if _TIME in effort.words else []
+    base = comparison(group, words, asked, batch=effort.request.batch, details={"missing": _not_timed(effort)})
+    if not (forms and _TIME in effort.words):
+        return base
+    from scsc_lab.models import names
+
+    fused = [network for network in names.with_deploy_forms(group) if network not in group]
+    deployed = tuple(Arm(network, 0, metrics=(_SIZE, _TIME)) for network in fused)
+    return replace(base, arms=(*base.arms, *deployed))
 
 
-def _comparison(
-    group: Sequence[Network], wanted: Sequence[Metric], effort: Effort, *, forms: bool
-) -> tuple[tuple[Network, ...], tuple[Network, ...], tuple[Task, ...]]:
-    """Return networks, the deploy forms that are timed beside them, and the tasks of both."""
-    fused: list[Network] = []
-    if forms:
-        from scsc_lab.models import names
-
-        fused = [network for network in names.with_deploy_forms(group) if network not in group]
-    own = runner.tasks([metric for metric in wanted if metric.name != _TIME], group, effort.request)
-    own += runner.tasks([metric for metric in wanted if metric.name == _SIZE], fused, effort.request) if fused else []
-    timing = [metric for metric in wanted if metric.name == _TIME]
-    own += runner.tasks(timing, [*group, *fused], effort.request)
-    return tuple(group), tuple(fused), tuple(own)
+def _configured(metric: str, request: Request) -> Measure:
+    return Measure(metric, metrics.registry()[metric].configure(request))
 
 
-def _not_timed(request: Request) -> list[Row]:
-    """Return a row for each runtime in which nothing was timed, with the reason."""
+def _all_stages(measure: Measure) -> Measure:
+    if measure.metric != _FIELD:
+        return measure
+    return replace(measure, settings=replace(measure.settings, stages=("all",)))
+
+
+def _noise(network: Network, effort: Effort) -> Experiment:
+    """Return a network timed against itself: the noise floor of the machine."""
+    request = replace(effort.request, runtimes=(runtimes.USUAL,))
+    again = replace(network, label=f"{network}, again")
+    words = (_TIME,)
+    return comparison([network, again], words, measures(words, request), batch=request.batch, kind="noise")
+
+
+def _not_timed(effort: Effort) -> list[Row]:
+    """Return a row for each runtime in which nothing is timed, with the reason."""
+    if _TIME not in effort.words:
+        return []
     return [
         {
-            "table": "missing",
             "model": "every network",
             "what": f"latency in {runtime.title}",
             "reason": f"not asked for: --runtime {name}" if runtime.installed else runtime.missing,
         }
         for name, runtime in runtimes.registry().items()
-        if name not in request.runtimes
+        if name not in effort.request.runtimes
     ]
 
 
-def _ablations(network: Network, effort: Effort, *, timed: bool) -> list[_Ablation]:
-    """Return a network's studies: first those whose variants are timed, too, if any are."""
+def _ablations(network: Network, effort: Effort, *, timed: bool) -> list[Experiment]:
+    """Return a network's studies: first those whose variants are also timed, if any are."""
     extra = [word for word in (_TIME, _FIELD) if word in effort.words and effort.timed is not None and timed]
-    beside = [study for study in effort.studies if study in _TIMED_STUDIES and extra]
-    counted = [study for study in effort.studies if study not in beside]
+    in_time = [study for study in effort.studies if study in _TIMED_STUDIES and extra]
+    in_counts = [study for study in effort.studies if study not in in_time]
     base = effort.request
-    how = replace(effort.timed or base, seed=base.seed, device=base.device, threads=base.threads, options=base.options)
-    found = []
-    for studies, words, request in ((beside, (*_COUNTED, *extra), how), (counted, _COUNTED, base)):
-        if studies:
-            found.append(_Ablation(_variants(network, studies), words, request))
-    return found
-
-
-def _settings(row: Row, studies: _Ablation) -> Row:
-    """Return the settings of the full network's modules, in words, for its row."""
-    if row["variant"] != "full":
-        return {}
-    return {"module": variants.settings(studies.variants[0].network)}
+    timing = replace(
+        effort.timed or base,
+        seed=base.seed,
+        device=base.device,
+        threads=base.threads,
+        seeds=base.seeds,
+        options=base.options,
+    )
+    asked = ((in_time, (*_COUNTED, *extra), timing), (in_counts, _COUNTED, base))
+    details = {"module": variants.settings(network)}
+    return [
+        ablate.experiment(_variants(network, studies), words, request, details)
+        for studies, words, request in asked
+        if studies
+    ]
 
 
 def _variants(network: Network, studies: Sequence[str]) -> tuple[variants.Variant, ...]:
@@ -266,48 +193,104 @@ def _variants(network: Network, studies: Sequence[str]) -> tuple[variants.Varian
 
 
 def with_mixers(networks: Sequence[Network]) -> list[list[Network]]:
-    """Return a group a network, itself first: every mixer in its places, and those that it was given with.
+    """Return a group per network, itself first: every mixer in its places, and those that it was given with.
 
     Raises:
         InputError: if a network has SCSC of its own.
     """
-    found: dict[str, list[Network]] = {}
+    by_base: dict[str, list[Network]] = {}
     for network in networks:
-        found.setdefault(replace(network, transplant=None, label="").text, []).append(network)
-    studies = (variants.built_in(own[0], [variants.MIXERS], own) for own in found.values())
+        by_base.setdefault(replace(network, transplant=None, label="").text, []).append(network)
+    studies = (variants.built_in(group[0], [variants.MIXERS], group) for group in by_base.values())
     return [[variant.network for variant in study] for study in studies]
 
 
-def _compared(networks: Sequence[Network], measured: Mapping[Task, Sequence[Row]], effort: Effort) -> list[Row]:
-    rows = runner.merged(measured, networks, effort.request)
-    columns = [column for word, column in metrics.columns().items() if word in effort.words]
-    changed = with_changes([{**row, "baseline": str(networks[0])} for row in rows], columns, 0)
-    return changed
+def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
+    """Return the rows of a report's tables, the run's first: each with the ``table`` that it belongs to.
+
+    Args:
+        results: the experiments that the report is about, of any number of stores.
+        run: how the report is made.
+
+    Raises:
+        InputError: if there is nothing to report on.
+    """
+    if not results:
+        raise InputError("no experiment to report on: name stores or rows of compare, ablate, train or report")
+    compared = [row for result in results for row in _compared(result)]
+    networks = [row for row in compared if row["table"] == "comparison"]
+    adjusted = iter(tables.across(networks, list(metrics.columns().values())))
+    compared = [next(adjusted) if row["table"] == "comparison" else row for row in compared]
+    further = [row for result in results if result.experiment["kind"] != "ablation" for row in result.further]
+    with_runs = [row for row in networks if row.get("runs")]
+    with_runs += [row for result in results for row in result.experiment["details"].get("probe", ())]
+    claimed = claims.with_probe([row for row in further if row["table"] == "claim"], with_runs)
+    return [
+        _header(results, run),
+        *claimed,
+        *compared,
+        *_unique(row for row in further if row["table"] != "claim"),
+        *_unique({"table": "missing", **row} for result in results for row in _missing(result)),
+        *(row for result in results for row in _ablated(result)),
+    ]
 
 
-def _field(network: Network, row: Row, request: Request) -> Row:
-    if "erf_failure" in row:
-        reason = str(row["erf_failure"])
-        return {"table": "missing", "model": str(network), "what": "receptive field", "reason": reason}
-    stages = {"stages": [{**stage, **_map_file(stage)} for stage in row["stages"]]} if "stages" in row else {}
-    size = {"resolution": list(runner.resolution(network))}
-    return {"table": "field", "model": str(network), **row, **size, **_map_file(row), **stages}
+def _missing(result: Result) -> list[Row]:
+    return list(result.experiment["details"].get("missing", ()))
 
 
-def _map_file(row: Row) -> Row:
-    return {"map_file": f"fields/{row['map_file']}"} if "map_file" in row else {}
+def _compared(result: Result) -> list[Row]:
+    """Return the rows of networks side by side, of their deploy forms, and of the noise floor."""
+    kind = result.experiment["kind"]
+    if kind == "noise":
+        return [{"table": "noise", **row} for row in result.rows]
+    if kind != "comparison":
+        return []
+    labels = {arm["network"]: arm["label"] for arm in result.arms}
+    table_rows = []
+    for arm, row in zip(result.arms, result.rows, strict=True):
+        if arm["metrics"]:  # the deploy form of another arm, timed beside it
+            ordinary = labels[arm["network"].removesuffix(" (deploy)")]
+            table_rows.append({"table": "deploy", **row, "form": "deploy", "ordinary": ordinary})
+        else:
+            table_rows.append({"table": "comparison", **row})
+    return table_rows
 
 
-def _within(model: str, row: Row) -> list[Row]:
-    if "parts_failure" in row:
-        return [{"table": "missing", "model": model, "what": "MACs and time by part", "reason": row["parts_failure"]}]
-    return _in_table("part", [{"model": model, **part} for part in row["parts"]])
+def _ablated(result: Result) -> list[Row]:
+    if result.experiment["kind"] != "ablation":
+        return []
+    module = result.experiment["details"].get("module", "")
+    return [
+        {"table": "ablation", **row, **({"module": module} if row["variant"] == "full" and module else {})}
+        for row in result.rows
+    ]
 
 
-def _in_table(table: str, rows: Sequence[Row]) -> list[Row]:
-    return [{"table": table, **row} for row in rows]
+def _unique(table_rows: Iterable[Row]) -> list[Row]:
+    return [*{json.dumps(row, sort_keys=True, default=str): row for row in table_rows}.values()]
 
 
-def _plain(value: dict[str, object]) -> dict[str, object]:
-    found: dict[str, object] = json.loads(json.dumps(value, default=str))
-    return found
+def _header(results: Sequence[Result], run: RunInfo) -> Row:
+    """Return the row of the run: of the experiments' own, where one run made them all."""
+    runs = [result.experiment["run"] for result in results]
+    first = runs[0]
+    merged = {**run.row(), **first} if all(own["command"] == first["command"] for own in runs) else run.row()
+    settings = {
+        metric: values for result in reversed(results) for metric, values in result.experiment["settings"].items()
+    }
+    words = {"plan": settings.get(_TIME), "protocol": settings.get(_FIELD)}
+    timed = next((row for result in results for row in result.rows if "device_name" in row), {})
+    where: Row = {key: timed[key] for key in ("device", "device_name") if key in timed}
+    compared = [result.experiment["columns"] for result in results if result.experiment["kind"] == "comparison"]
+    commits = sorted({str(own.get("commit", "")) for own in runs} - {""})
+    gathered = len({own["command"] for own in runs}) > 1
+    return {
+        "table": "run",
+        "schema": SCHEMA,
+        **merged,
+        "settings": {key: value for key, value in words.items() if value},
+        "columns": list(dict.fromkeys(word for columns in compared for word in columns)),
+        **where,
+        **({"gathered": True, "commits": commits} if gathered else {}),
+    }

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
-import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scsc_lab.analysis.convergence import share_converged
 from scsc_lab.architectures.network import Network
+from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import runner, tuning
-from scsc_lab.experiments.runner import Progress, Task
-from scsc_lab.experiments.tuning import Grid, Tuned
+from scsc_lab.experiments.experiment import Arm, Experiment, Measure, check_names
+from scsc_lab.experiments.results import Result
+from scsc_lab.experiments.runner import Progress
+from scsc_lab.experiments.tuning import Grid
 from scsc_lab.metrics import accuracy
 from scsc_lab.records import Row
-from scsc_lab.report.tables import with_changes
-from scsc_lab.store import RowStore
 from scsc_lab.training.plan import Training
 
 
@@ -54,7 +52,7 @@ def measure(
     self_test: bool = False,
     budgets: Sequence[int] = (),
     grid: Grid | None = None,
-    store: RowStore | None = None,
+    store: Store | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Trained:
@@ -76,37 +74,82 @@ def measure(
     Raises:
         InputError: if network, data and recipe do not go together.
     """
-    budgets = sorted(budgets) or [settings.plan.recipe.epochs]
-    check_budgets(budgets, settings)
-    tuned = Tuned(dict.fromkeys(networks, settings), ())
+    settings_of = dict.fromkeys(networks, settings)
+    tried: list[Row] = []
     if grid is not None:
-        tuned = tuning.tune(networks, settings, grid, store, executor, progress)
+        tuned = runner.run([tuning.experiment(networks, settings, grid)], store, executor, progress)
         if tuned.interrupted:
             return Trained((), (), interrupted=True)
-    with nullcontext("") if store is not None or len(budgets) < 2 else tempfile.TemporaryDirectory() as folder:
-        arms = [
-            (network, dataclasses.replace(own, checkpoints=folder), label)
-            for network, own, label in _arms(networks, tuned.settings, baseline, self_test)
-        ]
-        tasks = [
-            [Task("accuracy", (network,), at_budget(own, epochs, budgets)) for network, own, _ in arms]
-            for epochs in budgets
-        ]
-        measured = runner.run([task for row in tasks for task in row], store, executor, progress)
-    runs = [_runs(arms, row, measured) for row in tasks]
-    place = 0 if self_test else baseline
-    rows = [row for row in (summaries(row, place, delta, confidence) for row in runs) if row]
-    everything = [row for network_rows in rows for row in network_rows]
-    for row, added in zip(everything, accuracy.adjusted(everything, delta, confidence), strict=True):
-        row |= {"p_holm": added["p_holm"], "verdict": added["accuracy_verdict"]} if added else {}
+        tried = tuning.rows(tuned.results[0])
+        settings_of = tuning.chosen(networks, settings, grid, tried)
+    asked = experiments(
+        networks,
+        settings_of,
+        baseline=baseline,
+        delta=delta,
+        confidence=confidence,
+        self_test=self_test,
+        budgets=budgets,
+    )
+    measured = runner.run(asked, store, executor, progress)
+    by_budget = [rows for rows in map(_rows, measured.results) if rows]
+    everything = [row for rows in by_budget for row in rows]
+    for row, added in zip(everything, accuracy.adjusted(everything), strict=True):
+        row |= added
+        row["verdict"] = row.pop("accuracy_verdict", None)
     return Trained(
-        tuple(run for row in runs for arm in row for run in arm),
-        tuple(rows[-1]) if rows else (),
-        tuple(map(tuple, rows)),
-        tuned.rows,
-        tuple((network, at_budget(own, budgets[-1], budgets)) for network, own, _ in arms),
+        tuple(run for row in everything for run in row["runs"]),
+        tuple(by_budget[-1]) if by_budget else (),
+        tuple(map(tuple, by_budget)),
+        tuple(tried),
+        tuple((arm.network, arm.settings["accuracy"]) for arm in asked[-1].arms),
         measured.interrupted,
     )
+
+
+def experiments(
+    networks: Sequence[Network],
+    settings: Mapping[Network, Training],
+    *,
+    baseline: int = 0,
+    delta: float = accuracy.DELTA,
+    confidence: float = accuracy.CONFIDENCE,
+    self_test: bool = False,
+    budgets: Sequence[int] = (),
+) -> list[Experiment]:
+    """Return the experiments of networks that are trained with every seed and compared with the baseline, by budget.
+
+    Args:
+        networks: the networks.
+        settings: how each is trained.
+        baseline: position of the network that the others are compared with.
+        delta: difference in points that counts as none.
+        confidence: level of the intervals of differences.
+        self_test: train the baseline against itself with other seeds: the noise floor.
+        budgets: epochs of several budgets, whose runs share their first epochs; none: the recipe's epochs alone.
+
+    Raises:
+        InputError: if two networks have one name, or runs of these budgets cannot share their first epochs.
+    """
+    check_names(networks)
+    first = settings[networks[baseline]]
+    budgets = sorted(budgets) or [first.plan.recipe.epochs]
+    check_budgets(budgets, first)
+    arms = [
+        Arm(network, None if at == baseline else baseline, settings={"accuracy": settings[network]})
+        for at, network in enumerate(networks)
+    ]
+    if self_test:
+        arms = _against_itself(networks[baseline], first)
+    details = {"delta": delta, "confidence": confidence}
+    found = []
+    for epochs in budgets:
+        limited = [
+            replace(arm, settings={"accuracy": at_budget(arm.settings["accuracy"], epochs, budgets)}) for arm in arms
+        ]
+        asked = (Measure("accuracy", limited[0].settings["accuracy"]),)
+        found.append(Experiment("comparison", tuple(limited), asked, ("accuracy",), details=details))
+    return found
 
 
 def check_budgets(budgets: Sequence[int], settings: Training) -> None:
@@ -119,66 +162,32 @@ def check_budgets(budgets: Sequence[int], settings: Training) -> None:
             f"--budgets needs --recipe-set schedule=constant: under {schedule} no two budgets share an epoch"
         )
     for epochs in budgets:
-        dataclasses.replace(settings.plan.recipe, epochs=epochs)
-
-
-def _runs(
-    arms: Sequence[tuple[Network, Training, str]], tasks: Sequence[Task], measured: runner.Measured
-) -> list[list[Row]]:
-    """Return the rows of each arm's runs, with their ``model`` and, where seeds differ, what they are paired by."""
-    rows: list[list[Row]] = []
-    for task, (_, own, label) in zip(tasks, arms, strict=True):
-        (row,) = measured.rows.get(task) or [{}]
-        shift = own.seeds[0] - arms[0][1].seeds[0]  # runs of the self-test are paired in their order
-        rows.append(
-            [{"model": label, **run, **({"pair": run["seed"] - shift} if shift else {})} for run in row.get("runs", ())]
-        )
-    return rows
+        replace(settings.plan.recipe, epochs=epochs)
 
 
 def at_budget(settings: Training, epochs: int, budgets: Sequence[int]) -> Training:
     """Return the settings of a run of one of several budgets."""
-    plan = dataclasses.replace(settings.plan, recipe=dataclasses.replace(settings.plan.recipe, epochs=epochs))
-    return dataclasses.replace(settings, plan=plan, last_budget=max(budgets) if len(budgets) > 1 else 0)
+    plan = replace(settings.plan, recipe=replace(settings.plan.recipe, epochs=epochs))
+    return replace(settings, plan=plan, last_budget=max(budgets) if len(budgets) > 1 else 0)
 
 
-def summaries(
-    runs: Sequence[Sequence[Row]],
-    baseline: int = 0,
-    delta: float = accuracy.DELTA,
-    confidence: float = accuracy.CONFIDENCE,
-) -> list[Row]:
-    """Return one row per network from the rows of its runs: mean, deviation, and the difference to the baseline.
-
-    Args:
-        runs: the rows of each network's runs; those of one seed are a pair. A network without runs is left out.
-        baseline: which network the others are compared with.
-        delta: difference in points that counts as none.
-        confidence: level of the intervals.
-    """
-    found = [{"model": own[0]["model"], **accuracy.summary(own)} for own in runs if own]
-    place = sum(bool(own) for own in runs[:baseline])
-    if runs[baseline]:
-        found = with_changes(found, [accuracy.column(delta, confidence)], place)
-    for row in found:
+def _rows(result: Result) -> list[Row]:
+    """Return the rows of networks that have runs, with their budget and what it cost on average."""
+    rows = [dict(row) for row in result.rows if row.get("runs")]
+    labels = [row["model"] for row in rows]
+    for row in rows:
         row["epochs"] = row["runs"][0]["epochs"]
         row["runs_converged"], _ = share_converged(row["runs"])
         for key in ("train_macs", "seconds"):
             values = [run[key] for run in row["runs"] if run.get(key) is not None]
             row[f"{key}_mean"] = statistics.fmean(values) if values else None
-        row["baseline"] = found[place]["model"] if runs[baseline] else None
-        row["verdict"] = row.pop("accuracy_verdict", None)
-    return found
+        row["baseline"] = row["baseline"] if row["baseline"] in labels else None
+    return rows
 
 
-def _arms(
-    networks: Sequence[Network], settings: Mapping[Network, Training], baseline: int, self_test: bool
-) -> list[tuple[Network, Training, str]]:
-    """Return the networks to train, the settings of each and its label."""
-    if not self_test:
-        return [(network, settings[network], str(network)) for network in networks]
-    network = networks[baseline]
-    own = settings[network]
-    shift = max(own.seeds) + 1 - min(own.seeds)
-    other = dataclasses.replace(own, seeds=tuple(seed + shift for seed in own.seeds))
-    return [(network, own, str(network)), (network, other, f"{network}, other seeds")]
+def _against_itself(network: Network, settings: Training) -> list[Arm]:
+    """Return a network, and the same with seeds that begin where its own end."""
+    shift = max(settings.seeds) + 1 - min(settings.seeds)
+    other = replace(settings, seeds=tuple(seed + shift for seed in settings.seeds))
+    again = Arm(network, 0, label=f"{network}, other seeds", settings={"accuracy": other}, seed_shift=shift)
+    return [Arm(network, settings={"accuracy": settings}), again]

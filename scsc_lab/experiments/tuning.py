@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scsc_lab import units
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import runner
-from scsc_lab.experiments.runner import Progress, Task
-from scsc_lab.metrics import accuracy
+from scsc_lab.experiments.experiment import Arm, Experiment, Measure
+from scsc_lab.experiments.results import Result
 from scsc_lab.records import Row
-from scsc_lab.store import RowStore
 from scsc_lab.training.plan import Training, changed, parsed
 
 VALIDATION = 0.2
@@ -47,22 +44,6 @@ class Grid:
         return f"{self.key}={','.join(self.values)}, {self.seeds} seeds, {self.epochs} epochs"
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """A finished tuning.
-
-    Attributes:
-        settings: the settings of each network's runs, with its value.
-        rows: one row per network and value: ``model, key, value, accuracy_mean, seeds, diverged, train_macs, seconds,
-            chosen``.
-        interrupted: whether an interrupt ended it before all networks had a value.
-    """
-
-    settings: Mapping[Network, Training]
-    rows: tuple[Row, ...]
-    interrupted: bool = False
-
-
 def grid(text: str, seeds: int, epochs: int, settings: Training) -> Grid:
     """Return a grid from a user's ``KEY=VALUE,VALUE,…``, checked.
 
@@ -84,76 +65,82 @@ def grid(text: str, seeds: int, epochs: int, settings: Training) -> Grid:
     return Grid(key, values, seeds, epochs)
 
 
-def tune(
-    networks: Sequence[Network],
-    settings: Training,
-    tried: Grid,
-    store: RowStore | None = None,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
-) -> Tuned:
-    """Choose a value per network: that of the highest mean accuracy, the first of equal ones.
+def experiment(networks: Sequence[Network], settings: Training, tried: Grid) -> Experiment:
+    """Return the experiment of a tuning: every network with every value, with the same number of runs.
 
-    A value that diverged with a seed is not chosen. The runs train on four fifths of the training images and are judged
-    on the others; test images are not used.
+    The runs train on four fifths of the training images and are judged on the others; test images are not used.
+    """
+    arms = tuple(
+        Arm(network, study=str(network), variant=value, settings={"accuracy": _settings(settings, tried, value)})
+        for network in networks
+        for value in tried.values
+    )
+    details = {"key": tried.key, "text": tried.text}
+    return Experiment("tuning", arms, (Measure("accuracy", settings),), ("accuracy",), details=details)
+
+
+def rows(result: Result) -> list[Row]:
+    """Return one row per network and value, with its cost and whether it was ``chosen``.
+
+    A network's value is that of the highest mean accuracy, the first of equal ones; one that diverged with a seed is
+    not chosen.
 
     Raises:
-        InputError: if networks, data and recipe do not go together, or a network diverged with every value.
+        InputError: if a network diverged with every value.
     """
-    trials = {
-        (network, value): _runs(network, settings, tried, value) for network in networks for value in tried.values
-    }
-    measured = runner.run([task for tasks in trials.values() for task in tasks], store, executor, progress)
-    if any(task not in measured.rows for tasks in trials.values() for task in tasks):
-        return Tuned({}, (), True)
-    rows = [
-        _row(network, tried, value, [row for task in tasks for row in measured.rows[task]])
-        for (network, value), tasks in trials.items()
-    ]
-    chosen: dict[Network, Training] = {}
-    for network in networks:
-        candidates = [row for row in rows if row["model"] == str(network) and row["accuracy_mean"] is not None]
+    table = [_row(row, result.experiment["details"]["key"]) for row in result.rows if row.get("runs")]
+    for model in dict.fromkeys(row["model"] for row in table):
+        candidates = [row for row in table if row["model"] == model and row["accuracy_mean"] is not None]
         if not candidates:
-            raise InputError(f"{network} diverged with every value of {tried.text}")
-        best = max(candidates, key=lambda row: float(row["accuracy_mean"]))
-        best["chosen"] = True
-        plan = dataclasses.replace(changed(settings.plan, tried.key, best["value"]), tuned=tried.text)
-        chosen[network] = dataclasses.replace(settings, plan=plan)
-    return Tuned(chosen, tuple(rows))
+            raise InputError(f"{model} diverged with every value of {result.experiment['details']['text']}")
+        max(candidates, key=lambda row: float(row["accuracy_mean"]))["chosen"] = True
+    return table
+
+
+def chosen(
+    networks: Sequence[Network], settings: Training, tried: Grid, table: Sequence[Row]
+) -> dict[Network, Training]:
+    """Return the settings of each network's runs, with the value that was chosen for it."""
+    values = {row["model"]: row["value"] for row in table if row["chosen"]}
+    plans = {
+        network: dataclasses.replace(changed(settings.plan, tried.key, values[str(network)]), tuned=tried.text)
+        for network in networks
+    }
+    return {network: dataclasses.replace(settings, plan=plan) for network, plan in plans.items()}
 
 
 def notes(rows: Sequence[Row], tried: Grid) -> list[str]:
     """Return how values were chosen, which, at which cost, and which lie at the edge of the grid."""
-    chosen = [row for row in rows if row["chosen"]]
-    if not chosen:
+    best = [row for row in rows if row["chosen"]]
+    if not best:
         return []
     macs, seconds = (sum(float(row[key]) for row in rows) for key in ("train_macs", "seconds"))
-    values = ", ".join(f"{row['model']} {row['value']}" for row in chosen)
+    values = ", ".join(f"{row['model']} {row['value']}" for row in best)
     lines = [
         f"Tuned per network on held-out training images ({tried.text}; {len(tried.values) * tried.seeds} runs each, "
         f"{units.giga(macs)} GMACs and {seconds / 3600:.1f} hours in total): {tried.key} {values}."
     ]
-    edges = [row["model"] for row in chosen if row["value"] in (tried.values[0], tried.values[-1])]
+    edges = [row["model"] for row in best if row["value"] in (tried.values[0], tried.values[-1])]
     if edges:
         lines.append(f"The best {tried.key} of {', '.join(edges)} is at the edge of the grid: a wider grid may help.")
     return lines
 
 
-def _runs(network: Network, settings: Training, tried: Grid, value: str) -> list[Task]:
+def _settings(settings: Training, tried: Grid, value: str) -> Training:
     plan = changed(settings.plan, tried.key, value)
     recipe = dataclasses.replace(plan.recipe, epochs=tried.epochs)
     plan = dataclasses.replace(plan, recipe=recipe, validation=VALIDATION)
     seeds = tuple(range(FIRST_SEED, FIRST_SEED + tried.seeds))
-    own = dataclasses.replace(settings, plan=plan, seeds=seeds, weights="", last_budget=0)
-    return [Task("training", (network,), run) for run in accuracy.runs(network, own)]
+    return dataclasses.replace(settings, plan=plan, seeds=seeds, weights="", last_budget=0)
 
 
-def _row(network: Network, tried: Grid, value: str, runs: Sequence[Row]) -> Row:
+def _row(row: Row, key: str) -> Row:
+    runs = row["runs"]
     diverged = sum(run["status"] != "complete" for run in runs)
     return {
-        "model": str(network),
-        "key": tried.key,
-        "value": value,
+        "model": row["model"],
+        "key": key,
+        "value": row["variant"],
         "accuracy_mean": None if diverged else statistics.fmean(run["accuracy"] for run in runs),
         "seeds": len(runs),
         "diverged": diverged,

@@ -11,8 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
@@ -20,15 +19,18 @@ from scsc_lab.records import Row
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Request
 
+CUT_SHORT = "cut short"
+"""Status, under ``<metric>_status``, of a row that an interrupt ended: it is shown and not kept."""
 
-class Tell(Protocol):
-    """Told what is being done, and which share of the measurement is."""
+
+class Progress(Protocol):
+    """Called with a description and the share of the measurement that is done."""
 
     def __call__(self, what: str, share: float = 0.0, /) -> None:
         """Take a line of text and a share from 0 to 1."""
 
 
-def nothing_more(request: Request) -> list[str]:
+def no_columns(request: Request) -> list[str]:
     """Return no words."""
     return []
 
@@ -38,14 +40,23 @@ def no_notes(rows: Sequence[Row]) -> list[str]:
     return []
 
 
-def nothing_lacks(row: Row, settings: Any) -> bool:
-    """Return that a row lacks nothing."""
+def no_rows(row: Row) -> list[Row]:
+    """Return no rows."""
+    return []
+
+
+def is_never_incomplete(row: Row, settings: Any) -> bool:
+    """Return False: nothing is wanted beside a row."""
     return False
+
+
+def leave_everything(networks: Sequence[Network], settings: Any) -> None:
+    """Remove nothing."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a metric is made of: measurements of another metric, each kept and gone on from by itself.
+    """What a metric is made of: measurements of another metric, each kept and resumed by itself.
 
     Attributes:
         metric: name of the other metric.
@@ -63,43 +74,41 @@ class Metric:
     """One way of measuring networks.
 
     Attributes:
-        name: what it is called in rows and keys.
+        name: its name in rows and keys.
         columns: the numbers it gives; each has a ``word`` that ``--with`` and ``--plot`` take.
-        configure: returns the settings, frozen data, from what a command was told.
-        measure: takes networks, the settings and what to tell; returns one row a network, in order. Where the
+        configure: returns the settings, frozen data, from the options of a command.
+        measure: takes networks, the settings and a progress report; returns one row per network, in order. Where the
             networks are measured together the first is the baseline. ``None`` where it is made of parts.
         parts: what it is made of, if it does not measure itself.
         notes: returns what must be known to read its columns, from rows.
-        where: ``anywhere``; ``alone``: nothing else may run on the machine; ``accelerator``.
-        together: whether networks are measured side by side, in one go.
-        kept: whether a store keeps its rows; what costs nothing need not be kept.
-        usual: whether a comparison shows it unless told otherwise.
-        seldom: words of the columns that it does not show even then.
-        placed: takes the settings and a folder; returns the settings with the folder as the place of whatever a
-            measurement that was killed goes on from.
-        tidy: takes networks and settings; removes what was there to go on from: the rows are kept.
-        lacks: takes a row that is kept and settings; returns whether a file is gone, or was never written, that the
-            settings want beside the row. Such a row is measured again.
-        more: returns the words of columns that a request gives beside those that are asked for by word.
+        alone: whether nothing else may run on the machine.
+        together: whether networks are measured side by side, in one task.
+        default: words of the columns that a comparison shows if none are named.
+        checkpoint_to: takes the settings and a folder; returns the settings with the folder as the place of the files
+            that an interrupted measurement resumes from.
+        clean_up: takes networks and settings; removes the files it would resume from: the rows are kept.
+        is_incomplete: takes a kept row and settings; returns whether a file that is wanted beside it is missing. Such
+            a row is measured again.
+        extra_columns: returns the words of columns that options imply beside those that are named.
+        table_rows: returns the rows of further tables of a report that a network's row holds, each with its ``table``.
         check: takes all networks and settings that are to be measured; raises InputError if some do not go together,
-            so that this is known before anything is measured.
+            before anything is measured.
     """
 
     name: str
     columns: tuple[Column, ...]
     configure: Callable[[Request], Any]
-    measure: Callable[[Sequence[Network], Any, Tell], list[Row]] | None = None
+    measure: Callable[[Sequence[Network], Any, Progress], list[Row]] | None = None
     parts: Parts | None = None
     notes: Callable[[Sequence[Row]], list[str]] = no_notes
-    where: Literal["anywhere", "alone", "accelerator"] = "anywhere"
+    alone: bool = False
     together: bool = False
-    kept: bool = True
-    usual: bool = True
-    seldom: tuple[str, ...] = ()
-    placed: Callable[[Any, Path], Any] | None = None
-    tidy: Callable[[Sequence[Network], Any], None] | None = None
-    lacks: Callable[[Row, Any], bool] = nothing_lacks
-    more: Callable[[Request], Sequence[str]] = nothing_more
+    default: tuple[str, ...] = ()
+    checkpoint_to: Callable[[Any, str], Any] | None = None
+    clean_up: Callable[[Sequence[Network], Any], None] = leave_everything
+    is_incomplete: Callable[[Row, Any], bool] = is_never_incomplete
+    extra_columns: Callable[[Request], Sequence[str]] = no_columns
+    table_rows: Callable[[Row], list[Row]] = no_rows
     check: Callable[[Sequence[tuple[Sequence[Network], Any]]], None] | None = None
 
 
@@ -117,43 +126,43 @@ def columns() -> dict[str, Column]:
     return {column.word: column for metric in registry().values() for column in metric.columns}
 
 
-def words(usual: bool = False) -> list[str]:
-    """Return the words of all columns, or of those that a comparison shows unless told otherwise."""
-    return [
-        column.word
-        for metric in registry().values()
-        for column in metric.columns
-        if not usual or (metric.usual and column.word not in metric.seldom)
-    ]
+def words() -> list[str]:
+    """Return the words of all columns."""
+    return list(columns())
 
 
-def chosen(given: Iterable[str]) -> list[Metric]:
+def default_words() -> list[str]:
+    """Return the words of the columns that a comparison shows if none are named."""
+    return [word for metric in registry().values() for word in metric.default]
+
+
+def chosen(words: Iterable[str]) -> list[Metric]:
     """Return the metrics that give the columns of some words, each once, in their order.
 
     Raises:
-        InputError: if a word is none.
+        InputError: if there is no such column.
     """
     wanted = set()
-    for word in given:
+    for word in words:
         if word not in columns():
             raise InputError(f"unknown column {word!r}: one of {', '.join(columns())}{nearest(word, columns())}")
         wanted.add(word)
     return [metric for metric in registry().values() if wanted & {column.word for column in metric.columns}]
 
 
-def asked(given: Sequence[str], request: Request) -> list[str]:
-    """Return the words of the columns that are asked for: by word, and by what a request says of their metrics.
+def with_extra_columns(words: Sequence[str], request: Request) -> list[str]:
+    """Return words of columns with those that the options imply, behind the last of their metric.
 
     Raises:
-        InputError: if a word is none.
+        InputError: if there is no such column.
     """
-    found = list(given)
-    for metric in chosen(given):
-        last = max(at for at, word in enumerate(found) if word in {column.word for column in metric.columns})
-        found[last + 1 : last + 1] = [word for word in metric.more(request) if word not in found]
-    return found
+    extended = list(words)
+    for metric in chosen(words):
+        last = max(at for at, word in enumerate(extended) if word in {column.word for column in metric.columns})
+        extended[last + 1 : last + 1] = [word for word in metric.extra_columns(request) if word not in extended]
+    return extended
 
 
-def notes(rows: Sequence[Row], given: Sequence[str]) -> list[str]:
+def notes(rows: Sequence[Row], words: Sequence[str]) -> list[str]:
     """Return what must be known to read the columns of some words, from rows."""
-    return [note for metric in chosen(given) for note in metric.notes(rows)]
+    return [note for metric in chosen(words) for note in metric.notes(rows)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import statistics
 from collections.abc import Iterable, Sequence
@@ -55,17 +54,19 @@ def summary(runs: Sequence[Row]) -> Row:
     return found
 
 
-def against(row: Row, baseline: Row, delta: float = DELTA, confidence: float = CONFIDENCE) -> Row:
+def against(row: Row, baseline: Row) -> Row:
     """Return how a row's accuracy differs from the baseline's, over the pairs of which both runs are complete.
 
     Runs of one seed are a pair, or of one ``pair`` where they say so, if they share data, recipe and budget; see
-    :func:`scsc_lab.analysis.paired_seeds.compare`. Without pairs there is nothing.
+    :func:`scsc_lab.analysis.paired_seeds.compare`. Differences below the row's ``accuracy_margin``, in points, count as
+    none; its ``accuracy_confidence`` is the level of the intervals. Without pairs there is nothing.
     """
     pairs = paired(row, baseline)
     if not pairs:
         return {}
     from scsc_lab.analysis.paired_seeds import compare
 
+    delta, confidence = _margin(row)
     first, second = zip(*((one["accuracy"], other["accuracy"]) for one, other in pairs), strict=True)
     found = compare(first, second, delta=delta, confidence=confidence)
     parts: Row = {}
@@ -85,6 +86,11 @@ def against(row: Row, baseline: Row, delta: float = DELTA, confidence: float = C
         "seed_pairs": found.seeds,
         "accuracy_verdict": found.verdict or None,
     }
+
+
+def _margin(row: Row) -> tuple[float, float]:
+    """Return the difference in points that counts as none, and the level of the intervals, of a row."""
+    return row.get("accuracy_margin", DELTA), row.get("accuracy_confidence", CONFIDENCE)
 
 
 def paired(row: Row, baseline: Row) -> list[tuple[Row, Row]]:
@@ -107,15 +113,13 @@ def setting(run: Row) -> tuple[str, ...]:
     return (*(str(run.get(key)) for key in SHARED), str(run.get("tuned") or ""))
 
 
-def adjusted(rows: Sequence[Row], delta: float = DELTA, confidence: float = CONFIDENCE) -> list[Row]:
+def adjusted(rows: Sequence[Row]) -> list[Row]:
     """Return what is to be added to each row of a table: its p by Holm's method, and the verdict by it.
 
     A network that stands in several rows, as a variant in two studies, is one comparison.
 
     Args:
         rows: networks, those that are compared with their ``p_value``.
-        delta: difference in points that counts as none.
-        confidence: level of the intervals.
     """
     from scsc_lab.analysis.paired_seeds import holm, verdict
 
@@ -125,6 +129,7 @@ def adjusted(rows: Sequence[Row], delta: float = DELTA, confidence: float = CONF
     for row in rows:
         p_value = None if row.get("p_value") is None else by_holm[_comparison(row)]
         ends = (row.get("difference_low"), row.get("difference_high"))
+        delta, confidence = _margin(row)
         judged = verdict(*ends, row.get("seed_pairs") or 0, delta, p_value, 1 - confidence)
         added.append({} if p_value is None else {"p_holm": p_value, "accuracy_verdict": judged or None})
     return added
@@ -208,13 +213,8 @@ def _how(run: Row) -> str:
     )
 
 
-def column(delta: float = DELTA, confidence: float = CONFIDENCE) -> Column:
-    """Return the column of accuracies, with its paired differences.
-
-    Args:
-        delta: difference in points that counts as none.
-        confidence: level of the intervals.
-    """
+def column() -> Column:
+    """Return the column of accuracies, with its paired differences."""
     shown = Column(
         ("accuracy_difference", "difference_low", "difference_high"), "Δ accuracy, points", units.points_interval
     )
@@ -230,10 +230,10 @@ def column(delta: float = DELTA, confidence: float = CONFIDENCE) -> Column:
             "difference",
             "Δ points, 95%",
             scale=1.0,
-            paired=functools.partial(against, delta=delta, confidence=confidence),
+            paired=against,
             judged="accuracy_verdict",
             adds=_OF_PAIRS,
-            across=functools.partial(adjusted, delta=delta, confidence=confidence),
+            across=adjusted,
         ),
     )
 
@@ -244,6 +244,5 @@ METRIC = Metric(
     configure=training.configure,
     parts=Parts("training", runs, summary),
     notes=notes,
-    usual=False,
 )
 ORDER = 4

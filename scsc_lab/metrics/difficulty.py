@@ -9,7 +9,7 @@ from typing import Any
 
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import Metric, Tell, trained_field, training
+from scsc_lab.metrics import Metric, Progress, trained_field, training
 from scsc_lab.records import Row
 from scsc_lab.settings import Request
 from scsc_lab.training.plan import Training
@@ -44,7 +44,7 @@ def configure(request: Request) -> Difficulty:
     return Difficulty(dataclasses.replace(runs, seeds=runs.seeds[:1]))
 
 
-def measure(networks: Sequence[Network], settings: Difficulty, tell: Tell) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Difficulty, progress: Progress) -> list[Row]:
     """Return one row per network: ``seed, epochs`` and ``difficulty``, one entry per condition.
 
     An entry has ``condition`` (``small letters`` or ``noise``), ``value``, and the accuracies in percent. A run whose
@@ -71,8 +71,8 @@ def measure(networks: Sequence[Network], settings: Difficulty, tell: Tell) -> li
     ]
     rows = []
     for network in networks:
-        tell(f"difficulty of {network}, seed {seed}")
-        module = trained_field.module_of(network, run, True, tell)
+        progress(f"difficulty of {network}, seed {seed}")
+        module = trained_field.module_of(network, run, True, progress)
         batches = prepared(run.plan, training.own_input(network), seed)
         entries = []
         for condition, value, look in looks:
@@ -84,4 +84,10 @@ def measure(networks: Sequence[Network], settings: Difficulty, tell: Tell) -> li
     return rows
 
 
-METRIC = Metric(name="difficulty", columns=(), measure=measure, configure=configure, usual=False)
+def table_rows(row: Row) -> list[Row]:
+    """Return one row per condition of a run."""
+    shared = {key: row[key] for key in ("seed", "epochs")}
+    return [{"table": "difficulty", **shared, **entry} for entry in row.get("difficulty", ())]
+
+
+METRIC = Metric(name="difficulty", columns=(), measure=measure, configure=configure, table_rows=table_rows)

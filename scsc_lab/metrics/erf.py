@@ -6,14 +6,13 @@ import functools
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scsc_lab import units
 from scsc_lab.analysis.protocol import SHARES, Protocol, key
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import Metric, Tell
+from scsc_lab.metrics import Metric, Progress
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import receptive_fields
 from scsc_lab.report.tables import Change, Column
@@ -88,7 +87,7 @@ def fields(
     )
 
 
-def measure(networks: Sequence[Network], settings: Protocol, tell: Tell) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Protocol, progress: Progress) -> list[Row]:
     """Return one row a network, of the last of its stages that are asked for, with all of them under ``stages``.
 
     A network that has no map to draw a field from says why under ``erf_failure``.
@@ -97,28 +96,23 @@ def measure(networks: Sequence[Network], settings: Protocol, tell: Tell) -> list
 
     rows: list[Row] = []
     for network in networks:
-        tell(f"the receptive field of {network}")
+        progress(f"the receptive field of {network}")
         try:
             found = fields(network, _of(network, settings))
         except InputError as error:  # a network without maps has all the rest
             rows.append({"erf_failure": str(error)})
             continue
         each = [_row(field) for field in found]
-        if settings.maps is not None:
-            how = replace(settings, maps=None, device="")
-            for row, field in zip(each, found, strict=True):
-                stage = "" if field is found[-1] else f", {field.setting.stage}"
-                row["map_file"] = map_file(f"{network}{stage}", network.text, how)
-                mapfile.save([field.condensed()], settings.maps / row["map_file"])
+        how = replace(settings, device="")
+        for row, field in zip(each, found, strict=True):
+            stage = "" if field is found[-1] else f", {field.setting.stage}"
+            row["map_file"] = map_file(f"{network}{stage}", network.text, how)
+            row["map"] = mapfile.content([field.condensed()])
         row = dict(each[-1])
         if len(each) > 1:
             row["stages"] = each
         rows.append(row)
     return rows
-
-
-def _stages(row: Row) -> list[Row]:
-    return list(row.get("stages") or ())
 
 
 def _row(field: Field) -> Row:
@@ -187,12 +181,11 @@ def _column(share: float) -> Column:
     )
 
 
-def lacks(row: Row, settings: Protocol) -> bool:
-    """Return whether a map is wanted that is not in its folder."""
-    if settings.maps is None or "erf_failure" in row:
-        return False
-    names = [Path(str(one.get("map_file", ""))).name for one in (row, *_stages(row))]
-    return not all((settings.maps / name).is_file() for name in names)
+def table_rows(row: Row) -> list[Row]:
+    """Return the row of a network in the table of receptive fields, or why it has none."""
+    if "erf_failure" in row:
+        return [{"table": "missing", "what": "receptive field", "reason": row["erf_failure"]}]
+    return [{"table": "field", **row}]
 
 
 METRIC = Metric(
@@ -201,7 +194,7 @@ METRIC = Metric(
     measure=measure,
     configure=configure,
     notes=notes,
-    seldom=tuple(key(share) for share in SHARES if share != 0.5),
-    lacks=lacks,
+    default=("erf",),
+    table_rows=table_rows,
 )
 ORDER = 3

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from scsc_lab import runtimes, units
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import Metric, Tell
+from scsc_lab.metrics import Metric
+from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.metrics.size import counted
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
@@ -69,13 +70,13 @@ def configure(request: Request) -> Plan:
     )
 
 
-def measure(networks: Sequence[Network], settings: Plan, tell: Tell) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Plan, progress: TaskProgress) -> list[Row]:
     """Return one row a network, all timed side by side; the first is the baseline of the ratios.
 
     What a network took in torch stands under ``median_seconds``, ``ratio`` and so on, what it took in another runtime
     under the same with the runtime's name before it.
     """
-    tell("timing " + ", ".join(map(str, networks)))
+    progress("timing " + ", ".join(map(str, networks)))
     found: list[Row] = [{} for _ in networks]
     places = [at for at, _ in _candidates(networks, settings.runtimes)]
     for at, timing in zip(places, timings(networks, settings), strict=True):
@@ -251,7 +252,7 @@ def asked_for(words: Sequence[str], named: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*named, *(own[word] for word in words if word in own)]))
 
 
-def _more(request: Request) -> list[str]:
+def _runtime_columns(request: Request) -> list[str]:
     return [_column(name).word for name in request.runtimes]
 
 
@@ -333,9 +334,9 @@ METRIC = Metric(
     measure=measure,
     configure=configure,
     notes=notes,
-    where="alone",
+    alone=True,
     together=True,
-    seldom=tuple(column.word for column in _COLUMNS[1:]),
-    more=_more,
+    default=("latency",),
+    extra_columns=_runtime_columns,
 )
 ORDER = 2

@@ -8,7 +8,7 @@ from dataclasses import replace
 from scsc_lab import runtimes
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import Metric, Tell, latency
+from scsc_lab.metrics import Metric, Progress, latency
 from scsc_lab.records import Row
 from scsc_lab.settings import Plan, Request
 
@@ -23,7 +23,7 @@ def configure(request: Request) -> Plan:
     return latency.configure(replace(request, runtimes=(runtimes.USUAL,)))
 
 
-def measure(networks: Sequence[Network], settings: Plan, tell: Tell) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Plan, progress: Progress) -> list[Row]:
     """Return one row a network, with a row a part under ``parts``; one that has none says why under ``parts_failure``.
 
     A part is one of :data:`KINDS`, which its ``by`` says; of each kind the last two are what no part explains and the
@@ -33,7 +33,7 @@ def measure(networks: Sequence[Network], settings: Plan, tell: Tell) -> list[Row
     for network in networks:
         row: Row = {"parts": [], "parts_status": "complete"}
         for by in KINDS:
-            tell(f"timing the {by}s of {network}")
+            progress(f"timing the {by}s of {network}")
             try:
                 (broken_down,) = latency.breakdowns([network], settings, by)
             except InputError as error:  # a network without parts has all the rest
@@ -46,4 +46,11 @@ def measure(networks: Sequence[Network], settings: Plan, tell: Tell) -> list[Row
     return found
 
 
-METRIC = Metric(name="parts", columns=(), measure=measure, configure=configure, where="alone", usual=False)
+def table_rows(row: Row) -> list[Row]:
+    """Return a row of the table of parts for each part of a network, or why it has none."""
+    if "parts_failure" in row:
+        return [{"table": "missing", "what": "MACs and time by part", "reason": row["parts_failure"]}]
+    return [{"table": "part", **part} for part in row.get("parts", ())]
+
+
+METRIC = Metric(name="parts", columns=(), measure=measure, configure=configure, alone=True, table_rows=table_rows)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from scsc_lab import units
 from scsc_lab.architectures.network import Network
-from scsc_lab.metrics import Metric, Tell
+from scsc_lab.metrics import Metric, Progress
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
 
 
-def measure(networks: Sequence[Network], settings: None, tell: Tell) -> list[Row]:
+def measure(networks: Sequence[Network], settings: None, progress: Progress) -> list[Row]:
     """Return the published figure and its source of each network that is as it was published."""
     return [_row(network) for network in networks]
 
@@ -56,6 +56,6 @@ METRIC = Metric(
     measure=measure,
     configure=lambda request: None,
     notes=notes,
-    kept=False,
+    default=("top1",),
 )
 ORDER = 9

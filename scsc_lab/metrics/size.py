@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from scsc_lab.analysis.count import Count, CrossCheck
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import Metric, Tell
+from scsc_lab.metrics import Metric, Progress
 from scsc_lab.records import Probe, Row
 from scsc_lab.report import tables
 
@@ -150,11 +150,11 @@ def ledger(network: Network) -> list[Row]:
     return rows
 
 
-def measure(networks: Sequence[Network], settings: Settings, tell: Tell) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Settings, progress: Progress) -> list[Row]:
     """Return one row a network, counted without weights on the meta device."""
     rows = []
     for network in networks:
-        tell(f"counting {network}")
+        progress(f"counting {network}")
         found = counted(network, settings.batch)
         row = found.count.row()
         rows.append({key: row[key] for key in ("params", "macs", "activations", "bytes", "status")})
@@ -206,6 +206,6 @@ METRIC = Metric(
     measure=measure,
     configure=lambda request: Settings(request.batch),
     notes=notes,
-    seldom=("bytes",),
+    default=("params", "macs", "activations"),
 )
 ORDER = 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import Metric, Tell, accuracy, erf, training
+from scsc_lab.metrics import Metric, Progress, accuracy, erf, training
 from scsc_lab.records import Row
 from scsc_lab.settings import Request
 from scsc_lab.training.plan import Training
@@ -29,18 +29,15 @@ class TrainedField:
 
     Attributes:
         runs: the runs, one initialisation of the field each; their ``weights`` is the folder of trained weights.
-        trained: whether at the last weights; at the first ones if not.
         protocol: how; images are the first ``samples`` of the test of the first run's data.
     """
 
     runs: Training = field(default_factory=Training)
-    trained: bool = True
     protocol: Protocol = field(default_factory=Protocol)
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the numbers: the runs, not the files that their weights are in."""
-        how = dataclasses.asdict(dataclasses.replace(self.protocol, maps=None))
-        return {"runs": self.runs.identity(), "trained": self.trained, "protocol": how}
+        return {"runs": self.runs.identity(), "protocol": dataclasses.asdict(self.protocol)}
 
 
 def configure(request: Request) -> TrainedField:
@@ -48,8 +45,8 @@ def configure(request: Request) -> TrainedField:
     return TrainedField(training.configure(request), protocol=erf.configure(request))
 
 
-def measure(networks: Sequence[Network], settings: TrainedField, tell: Tell) -> list[Row]:
-    """Return one row a network: its field over runs and images, with ``seeds_trained`` and ``train_data``.
+def measure(networks: Sequence[Network], settings: TrainedField, progress: Progress) -> list[Row]:
+    """Return one row per network: its field over runs and images, before and after training, under ``moments``.
 
     A run whose weights are not in their folder is trained again.
 
@@ -58,45 +55,48 @@ def measure(networks: Sequence[Network], settings: TrainedField, tell: Tell) -> 
     """
     import torch
 
+    torch.set_num_threads(settings.runs.threads)
+    return [
+        {"moments": [_moment(network, settings, trained, progress) for trained in (False, True)]}
+        for network in networks
+    ]
+
+
+def _moment(network: Network, settings: TrainedField, trained: bool, progress: Progress) -> Row:
+    """Return the row of a network's field at the first or the last weights of its runs."""
     from scsc_lab.analysis import mapfile
     from scsc_lab.execution.device import find
     from scsc_lab.models import stages
     from scsc_lab.receptive_field import measure as fields
 
-    torch.set_num_threads(settings.runs.threads)
-    rows: list[Row] = []
-    for network in networks:
-        own = accuracy.runs(network, settings.runs)
-        first, moment = own[0].seeds[0], "trained" if settings.trained else "random"
-        whose = fields.Whose(str(network), moment, len(own))
-        images = _images(_batches(network, own[0]), settings.protocol.samples)
-        shape = (images.pixels.shape[1], images.pixels.shape[2], images.pixels.shape[3])
+    runs = accuracy.runs(network, settings.runs)
+    first, moment = runs[0].seeds[0], "trained" if trained else "random"
+    images = _images(_batches(network, runs[0]), settings.protocol.samples)
+    shape = (images.pixels.shape[1], images.pixels.shape[2], images.pixels.shape[3])
 
-        def make(seed: int, network: Network = network, own: Sequence[Training] = own, first: int = first) -> nn.Module:
-            run = own[seed - first]
-            tell(f"the receptive field of {network}, seed {run.seeds[0]}", (seed - first) / len(own))
-            return module_of(network, run, settings.trained, tell)
+    def make(seed: int) -> nn.Module:
+        run = runs[seed - first]
+        progress(f"the receptive field of {network}, seed {run.seeds[0]}", (seed - first) / len(runs))
+        return module_of(network, run, trained, progress)
 
-        (found,) = fields.measure(
-            make,
-            lambda model, network=network, shape=shape: stages.chosen(model, (), shape, str(network)),  # type: ignore[misc]
-            images,
-            dataclasses.replace(settings.protocol, seed=first),
-            whose,
-            find("cpu"),
-        )
-        row = {**found.row(), "seeds_trained": [run.seeds[0] for run in own], "train_data": own[0].plan.data}
-        row["initialisations"] = row.pop("seeds")
-        if settings.protocol.maps is not None:
-            row["map_file"] = erf.map_file(f"{network}, {moment}", network.text, settings.identity())
-            mapfile.save([found.condensed()], settings.protocol.maps / row["map_file"])
-        rows.append({key: value for key, value in row.items() if key not in ("model", "resolution", "batch", "seed")})
-    return rows
+    (field,) = fields.measure(
+        make,
+        lambda model: stages.chosen(model, (), shape, str(network)),
+        images,
+        dataclasses.replace(settings.protocol, seed=first),
+        fields.Whose(str(network), moment, len(runs)),
+        find("cpu"),
+    )
+    row = {**field.row(), "seeds_trained": [run.seeds[0] for run in runs], "train_data": runs[0].plan.data}
+    row["initialisations"] = row.pop("seeds")
+    row["map_file"] = erf.map_file(f"{network}, {moment}", network.text, settings.identity())
+    row["map"] = mapfile.content([field.condensed()])
+    return {key: value for key, value in row.items() if key not in ("model", "resolution", "batch", "seed")}
 
 
-def lacks(row: Row, settings: TrainedField) -> bool:
-    """Return whether the map is gone."""
-    return erf.lacks(row, settings.protocol)
+def table_rows(row: Row) -> list[Row]:
+    """Return a row of the table of receptive fields before training, and one after it."""
+    return [{"table": "field", **moment} for moment in row.get("moments", ())]
 
 
 def _batches(network: Network, run: Training) -> Batches:
@@ -116,7 +116,7 @@ def _images(batches: Batches, samples: int) -> Images:
     return Images(normalised(raw, batches, "cpu").contiguous().numpy(), f"test images of {batches.data.name}", 0, codes)
 
 
-def module_of(network: Network, run: Training, trained: bool, tell: Tell) -> nn.Module:
+def module_of(network: Network, run: Training, trained: bool, progress: Progress) -> nn.Module:
     """Return the network of a run before or after training, in evaluation mode."""
     from scsc_lab.models import build, checkpoints
     from scsc_lab.training.run import first
@@ -130,7 +130,7 @@ def module_of(network: Network, run: Training, trained: bool, tell: Tell) -> nn.
         if not run.weights:
             raise InputError("measuring trained networks needs a folder for their weights: --write-weights FOLDER")
         if training.weights_file(network, run, seed) is None:
-            training.run(network, run, seed, tell)
+            training.run(network, run, seed, progress)
         path = training.weights_file(network, run, seed)
         if path is None:
             raise InputError(f"{network}: the run with seed {seed} diverged, and has no weights to draw a field with")
@@ -138,6 +138,4 @@ def module_of(network: Network, run: Training, trained: bool, tell: Tell) -> nn.
     return module.eval()
 
 
-METRIC = Metric(
-    name="trained_field", columns=(), measure=measure, configure=configure, usual=False, where="anywhere", lacks=lacks
-)
+METRIC = Metric(name="trained_field", columns=(), measure=measure, configure=configure, table_rows=table_rows)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import Metric, Tell
+from scsc_lab.metrics import Metric, Progress
 from scsc_lab.provenance import versions
 from scsc_lab.records import Row, file_name
 from scsc_lab.settings import FIELD_WORDS, Request
@@ -36,12 +36,12 @@ def configure(request: Request) -> Training:
     return Training(plan(words, recipe), seeds, request.device, request.threads)
 
 
-def measure(networks: Sequence[Network], settings: Training, tell: Tell) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Training, progress: Progress) -> list[Row]:
     """Return one row a network: its run with the first seed."""
-    return [run(network, settings, settings.seeds[0], tell) for network in networks]
+    return [run(network, settings, settings.seeds[0], progress) for network in networks]
 
 
-def run(network: Network, settings: Training, seed: int, tell: Tell) -> Row:
+def run(network: Network, settings: Training, seed: int, progress: Progress) -> Row:
     """Return the row of one run: see :func:`scsc_lab.training.run.run`, with ``train_macs`` and ``versions``.
 
     ``train_macs`` are those of all steps: three times the forward pass's, since the gradients of inputs and of weights
@@ -60,7 +60,7 @@ def run(network: Network, settings: Training, seed: int, tell: Tell) -> Row:
 
     torch.set_num_threads(settings.threads)
     device = find(settings.device)
-    report = _report(network, seed, tell)
+    report = _report(network, seed, progress)
     name = weights_name(network, settings, seed) if settings.weights else ""  # of the network as it is now
     place = training.Place(
         str(device),
@@ -70,7 +70,7 @@ def run(network: Network, settings: Training, seed: int, tell: Tell) -> Row:
         processes.shard(),
         report,
     )
-    tell(f"{network}, seed {seed}")
+    progress(f"{network}, seed {seed}")
     try:
         trained, module, row = training.run(
             lambda: build.build(network), own_input(network), settings.plan, seed, place
@@ -126,12 +126,12 @@ def _stem(network: Network, settings: Training, seed: int) -> str:
     return f"{file_name(str(network))}-{file_name(settings.plan.data)}-{seed}"
 
 
-def placed(settings: Training, folder: Path) -> Training:
+def checkpoint_to(settings: Training, folder: str) -> Training:
     """Return the settings with a folder as the place of the files that runs go on from."""
-    return dataclasses.replace(settings, checkpoints=str(folder))
+    return dataclasses.replace(settings, checkpoints=folder)
 
 
-def tidy(networks: Sequence[Network], settings: Training) -> None:
+def clean_up(networks: Sequence[Network], settings: Training) -> None:
     """Remove the files that runs would go on from, and their folder with the last of them."""
     for network in networks:
         shared = settings.chain() if settings.plan.recipe.epochs == settings.last_budget else None
@@ -143,7 +143,7 @@ def tidy(networks: Sequence[Network], settings: Training) -> None:
                     path.parent.rmdir()
 
 
-def lacks(row: Row, settings: Training) -> bool:
+def is_incomplete(row: Row, settings: Training) -> bool:
     """Return whether weights are wanted that are not in their folder; a run that diverged has none."""
     if not settings.weights or row.get("status") != "complete":
         return False
@@ -206,11 +206,11 @@ def _digest(network: Network, identity: dict[str, Any], seed: int) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _report(network: Network, seed: int, tell: Tell) -> Report:
+def _report(network: Network, seed: int, progress: Progress) -> Report:
     def report(step: int, steps: int, loss: float, rate: float, waiting: float) -> None:
         if step % _TOLD_EVERY == 0 or step == steps:
             what = f"loss {loss:.3f}, {rate:.0f} images/s, waiting {waiting:.0%}: {network}, seed {seed}"
-            tell(what, step / steps)
+            progress(what, step / steps)
 
     return report
 
@@ -220,9 +220,8 @@ METRIC = Metric(
     columns=(),
     measure=measure,
     configure=configure,
-    usual=False,
-    placed=placed,
-    tidy=tidy,
-    lacks=lacks,
+    checkpoint_to=checkpoint_to,
+    clean_up=clean_up,
+    is_incomplete=is_incomplete,
     check=check,
 )

@@ -114,26 +114,27 @@ def measured(
 
 
 def with_changes(rows: Sequence[Row], columns: Sequence[Column], baseline: int) -> list[Row]:
-    """Return the rows with every column's change against row ``baseline``; ``None`` in that row itself.
+    """Return the rows of a table with every column's change against row ``baseline``; ``None`` in that row itself."""
+    return across([with_change(row, rows[baseline], columns) for row in rows], columns)
 
-    A change against another row, which rows may have already, does not stay where there is none against this one.
+
+def with_change(row: Row, baseline: Row, columns: Sequence[Column]) -> Row:
+    """Return a row with every column's change against a baseline's row; ``None`` where it is that row itself.
+
+    A change against another row, which the row may have already, does not stay where there is none against this one.
     """
-    reference = rows[baseline]
-    found = []
-    for row in rows:
-        added: Row = {}
-        for column in columns:
-            if column.change is not None and column.change.paired is not None:
-                added |= {key: None for key in column.change.keys if key in row}
-                added |= column.change.paired(row, reference) if row is not reference else {}
-            elif column.change is not None and column.change.how != "measured":
-                value, against = row.get(str(column.key)), reference.get(str(column.key))
-                added[column.change.key] = None
-                if row is not reference and value is not None and against is not None:
-                    by_ratio = column.change.how == "ratio"
-                    added[column.change.key] = change(value, against) if by_ratio else value - against
-        found.append({**row, **added})
-    return across(found, columns)
+    added: Row = {}
+    for column in columns:
+        if column.change is not None and column.change.paired is not None:
+            added |= {key: None for key in column.change.keys if key in row}
+            added |= column.change.paired(row, baseline) if row is not baseline else {}
+        elif column.change is not None and column.change.how != "measured":
+            value, against = row.get(str(column.key)), baseline.get(str(column.key))
+            added[column.change.key] = None
+            if row is not baseline and value is not None and against is not None:
+                by_ratio = column.change.how == "ratio"
+                added[column.change.key] = change(value, against) if by_ratio else value - against
+    return {**row, **added}
 
 
 def across(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from scsc_lab.cli import main
-from scsc_lab.experiments import report, variants
-from scsc_lab.report import evidence
+from scsc_lab.experiments import publish, report, variants
 from scsc_lab.settings import Request
 
 SHORT = Request(pairs=2, max_seconds=30.0, samples=1, seeds=1)
@@ -38,7 +37,7 @@ def test_a_report_takes_what_compare_takes(here):
     words = ["net.py:make", "--transplant", "--mixer", "scsc", "--label", "Ours=net.py:make", "--resolution", "64"]
     words += ["--set", "width=16", "--rule", "kernels=3,5", "--quick", "--threads", "1", "--device", "cpu"]
     assert main(["report", *words, "--with", "params,macs,latency,erf", "--width", "84mm", "--no-titles"]) == 0
-    rows = evidence.read(here / "reports" / "quick" / "rows.jsonl")
+    rows = publish.table_rows(here / "reports" / "quick" / "rows.jsonl")
     networks = [row for row in rows if row["table"] == "comparison"]
     assert [row["model"] for row in networks] == ["Ours", "Ours + SCSC[kernels=3,5]"]
     assert {row["baseline"] for row in networks} == {"Ours"}
@@ -75,11 +74,12 @@ def test_a_report_takes_what_compare_takes(here):
     assert size(here / "reports" / "quick" / "latency.png")[0] == round(84 / 25.4 * 200)
 
 
-def test_the_studies_of_every_scsc_network_of_the_default_report_are_planned(tmp_path):
-    plan = report._plan(replace(QUICK, studies=("components",)), None, tmp_path)
-    assert [own.variants[0].network.name for own in plan.ablations] == list(report.ABLATED)
+def test_the_studies_of_every_scsc_network_of_the_default_report_are_planned():
+    found = report.experiments(replace(QUICK, studies=("components",)))
+    ablated = [experiment.arms[0].network for experiment in found if experiment.kind == "ablation"]
+    assert [network.name for network in ablated] == list(report.ABLATED)
     assert set(report.ABLATED) == {scsc for _, scsc in report.PAIRS}
-    assert all(variants.has_scsc(own.variants[0].network) for own in plan.ablations)
+    assert all(variants.has_scsc(network) for network in ablated)
 
 
 @pytest.mark.parametrize(

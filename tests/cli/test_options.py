@@ -15,14 +15,16 @@ import torch
 import typer
 from PIL import Image
 
-from scsc_lab import InputError, metrics
+from scsc_lab import InputError
 from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.cli import app
-from scsc_lab.experiments import compare, evaluate, runner, train
+from scsc_lab.database import Store
+from scsc_lab.experiments import evaluate
+from scsc_lab.experiments.results import Result
+from scsc_lab.experiments.runner import Measured
 from scsc_lab.metrics import latency
 from scsc_lab.provenance import RunInfo
-from scsc_lab.store import RowStore, as_lines
 from scsc_lab.timing import latency as latency_timing
 
 COMMANDS = typer.main.get_command(app).commands
@@ -53,7 +55,7 @@ NAMED = {
 MACHINE = {"--device": ["--device", "cpu"], "--threads": ["--threads", "2"], "--seed": ["--seed", "3"]}
 EMITTED = {"--format": ["--format", "csv"], "--output": ["-o", "out.csv"]}
 TRAINED = {"--data": ["--data", "faces"], "--recipe": ["--recipe", "cifar"], "--recipe-set": ["--recipe-set", "lr=1"]}
-KEPT = {"--store": ["--store", "rows.jsonl"], "--jobs": ["--jobs", "2"], "--executor": ["--executor", "tcp://h:1"]}
+KEPT = {"--store": ["--store", "rows.db"], "--jobs": ["--jobs", "2"], "--executor": ["--executor", "tcp://h:1"]}
 FIELDS = {"--samples": ["--samples", "2"], "--stage": ["--stage", "2"], "--seeds": ["--seeds", "2"]}
 BUDGET = {"--max-time": ["--max-time", "3"], "--runtime": ["--runtime", "compile"]}
 ALL = ["--with", "params,latency,erf,accuracy"]
@@ -220,6 +222,10 @@ OPTIONS = {
         "--skip-unreadable": ["--skip-unreadable"],
         "--delta": ["--delta", "2"],
         "--self-test": ["--self-test"],
+        "--budgets": ["--budgets", "1,2"],
+        "--tune": ["--tune", "lr=1e-3,1e-2"],
+        "--tune-epochs": (["--tune", "lr=1e-3,1e-2"], ["--tune-epochs", "3"]),
+        "--tune-seeds": (["--tune", "lr=1e-3,1e-2"], ["--tune-seeds", "3"]),
         "--workers": ["--workers", "2"],
         "--write-weights": ["--write-weights", "w"],
         "--weights-format": (["--write-weights", "w"], ["--weights-format", ".pth"]),
@@ -284,20 +290,19 @@ def breakdowns(networks, plan, by, **_):
 
 
 SPIED = {
-    "experiments.compare.measure": lambda *a, **k: compare.Comparison(tuple(ROWS), tuple(columns()), ()),
-    "experiments.ablate.run": lambda *a, **k: (ROWS, runner.Measured({}, False)),
-    "experiments.train.measure": lambda *a, **k: train.Trained((), tuple(train.summaries([[{"model": "a", **RUN}]]))),
+    "experiments.runner.run": lambda experiments, *a, **k: Measured(tuple(map(made_up, experiments))),
     "experiments.evaluate.measure": lambda *a, **k: evaluate.Evaluated(
         ({"model": "a", "not_finite": 0},), ({"image": 0},)
     ),
     "experiments.export.export": lambda *a, **k: SimpleNamespace(row=lambda: FILE, resolution_assumed=False),
-    "experiments.report.measure": lambda *a, **k: REPORT,
-    "experiments.paper.claim_rows": lambda *a, **k: [CLAIM],
+    "experiments.publish.write": lambda *a, **k: (REPORT, []),
+    "experiments.publish.combined": lambda *a, **k: Store(),
+    "experiments.publish.table_rows": lambda *a, **k: [*REPORT, {**REPORT[1], "model": "c"}],
+    "experiments.publish.trained": lambda *a, **k: [],
+    "experiments.publish.claims": lambda *a, **k: [CLAIM],
     "metrics.latency.timings": timings,
     "metrics.latency.breakdowns": breakdowns,
     "metrics.erf.fields": lambda *a, **k: [field("net")],
-    "cli.rewritten.show": lambda *a, **k: None,
-    "cli.rewritten.trained": lambda *a, **k: [],
     "report.figures.style.save": lambda *a, **k: None,
     "report.render.emit": lambda *a, **k: None,
     "experiments.runner.executor": lambda *a, **k: nullcontext(None),
@@ -305,8 +310,11 @@ SPIED = {
 """What is replaced, each by a function that returns at once what the command goes on with."""
 
 
-def columns():
-    return [metrics.columns()[word] for word in ("params", "latency")]
+def made_up(experiment):
+    """Return a result of an experiment with rows that were made up."""
+    arms = tuple(arm.row() for arm in experiment.arms)
+    rows = tuple({**row, "runs": [{**RUN, "model": row["model"]}]} for row in ROWS)
+    return Result(experiment.row(), arms, rows, ())
 
 
 def plain(value):
@@ -319,7 +327,7 @@ def plain(value):
         return [(key, plain(one)) for key, one in value.items()]
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]
-    if isinstance(value, RowStore):
+    if isinstance(value, Store):
         return str(value.path)
     if hasattr(value, "get_size_inches"):
         axes = [(len(one.get_children()), one.get_title(), one.get_title("left")) for one in value.axes]
@@ -335,10 +343,9 @@ def files():
     Image.new("RGB", (8, 8)).save(image, "png")
     exec(NETWORK, space := {})
     torch.save(space["Net"]().state_dict(), weights)
-    lost = {**REPORT[1], "model": "c"}
     texts = {"net.py": NETWORK, "own.csv": "model,metric,value\nnet.py:Net,score,1\n", "runs.jsonl": ""}
     texts |= {"grid.toml": "[grid]\nwidth = [6]\n", "other.toml": "[grid]\nwidth = [4]\n"}
-    texts |= {"old.jsonl": as_lines([*REPORT, lost])}
+    texts |= {"old.jsonl": ""}
     binary = {"maps.npz": maps.read_bytes(), "image.png": image.getvalue(), "weights.pth": weights.getvalue()}
     return {name: text.encode() for name, text in texts.items()} | binary
 
@@ -412,7 +419,7 @@ def test_every_option_acts(command, outcome):
         (["compare", "net.py:Net", "--with", "params", "--recipe", "cifar"], "it goes with accuracy"),
         (["compare", "net.py:Net", "--with", "params", "--samples", "3"], "it goes with erf"),
         (["compare", "net.py:Net", "--with", "erf", "--runtime", "compile"], "it goes with latency"),
-        (["compare", *TWO, "--by", "stage", "--store", "rows.jsonl"], "leave --store out"),
+        (["compare", *TWO, "--by", "stage", "--store", "rows.db"], "leave --store out"),
         (["ablate", "net.py:Net", "--grid", "width=4", "--max-time", "3"], "it goes with latency"),
         (["ablate", "net.py:Net", "--no-draw", "--figures", "f"], "leave --figures out"),
         (["evaluate", "net.py:Net", "--far", "0.1"], "leave --far out"),
@@ -427,12 +434,11 @@ def test_an_option_that_cannot_act_is_refused(words, message, outcome):
 
 
 def test_the_seeds_and_the_recipe_of_the_pico_pairs_are_the_users(monkeypatch, outcome):
-    measured = []
-    monkeypatch.setattr("scsc_lab.experiments.probe.measure", lambda *given, **_: measured.append(given))
-    monkeypatch.setattr("scsc_lab.cli.rewritten.write", lambda *given: [])
+    asked = []
+    monkeypatch.setattr("scsc_lab.experiments.probe.experiments", lambda *given, **_: asked.append(given) or [])
     for words in ([], ["--seeds", "3"], ["--seeds", "8", "--seed", "2", "--recipe-set", "lr=1"]):
         assert outcome(["report", "--pico", *words])[0] == 0
-    efforts = [given[4] for given in measured]
+    efforts = [given[2] for given in asked]
     assert [one.seeds for one in efforts] == [10, 3, 8]
     assert [one.ablation_seeds for one in efforts] == [6, 3, 6]
     assert [one.field_seeds for one in efforts] == [(5, 6, 7, 8, 9), (0, 1, 2), (5, 6, 7, 8, 9)]

@@ -18,11 +18,11 @@ from scsc_lab.architectures import mixers, overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.specs import SCSCSpec, SwinSpec
 from scsc_lab.cli import main
+from scsc_lab.database import Store
 from scsc_lab.experiments import ablate, runner, variants
 from scsc_lab.experiments.variants import Variant
 from scsc_lab.models import build
 from scsc_lab.settings import Request
-from scsc_lab.store import RowStore
 
 
 def closed_form(spec: SwinSpec, side: int) -> tuple[int, int]:
@@ -71,11 +71,11 @@ def given(name: str = "scsc_swin_tiny", studies: tuple[str, ...] = (), side: int
 
 
 def measured(variants, *more):
-    return ablate.run(variants, COUNTED, Request(), *more)[0]
+    return runner.run([ablate.experiment(variants, COUNTED, Request())], *more).results[0].rows
 
 
 def keys(variants) -> set[str]:
-    return {task.key for task in ablate.tasks(variants, COUNTED, Request())}
+    return set(runner.ask([ablate.experiment(variants, COUNTED, Request())], Store()).keys.values())
 
 
 def test_every_study_of_swin_equals_the_closed_form_row_by_row():
@@ -156,39 +156,37 @@ def test_unknown_studies_and_networks_without_scsc():
 
 def test_a_store_skips_what_is_there(tmp_path):
     found = given(studies=("groups",))
-    store = RowStore(tmp_path / "rows.jsonl")
+    store = Store(tmp_path / "rows.db")
     first = measured(found, store)
-    length = len(store.rows)
-    again = RowStore(tmp_path / "rows.jsonl")
+    again = Store(tmp_path / "rows.db")
     assert measured(found, again) == first
-    assert len(again.rows) == length == len(keys(found))
+    assert again.keys() == keys(found)
     measured(given(studies=("groups",), side=64), again)
-    assert len(again.rows) == 2 * length
+    assert len(again.keys()) == 2 * len(keys(found))
 
 
 def command(tmp_path, *more: str) -> list[str]:
     grid = ["--grid", "groups=1,2,4,8", "--grid", "kernels=3;3,5;3,5,7;3,7,11;3,9,13;5,9,13", "--grid", "se=true,false"]
-    store = ["--store", str(tmp_path / "rows.jsonl"), "--format", "json"]
+    store = ["--store", str(tmp_path / "rows.db"), "--format", "json"]
     return [sys.executable, "-m", "scsc_lab", "ablate", "scsc_swin", "--no-draw", *grid, *store, *more]
 
 
 def test_a_kill_loses_nothing_that_was_measured(tmp_path):
-    path = tmp_path / "rows.jsonl"
+    path = tmp_path / "rows.db"
     process = subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while (not path.exists() or path.read_bytes().count(b"\n") < 5) and time.monotonic() < deadline:
+    while len(Store(path).keys()) < 5 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    survived = path.read_bytes().count(b"\n")
-    assert 5 <= survived < 49
-    with path.open("ab") as file:
-        file.write(b'{"key": "torn')
+    survived = Store(path).keys()
+    assert 5 <= len(survived) < 49
     result = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
-    assert f"{survived} of 49 measurements are there already; a torn last line was cut off" in result.stderr
+    assert f"{len(survived)} of 49 measurements are stored" in result.stderr
     rows = json.loads(result.stdout)["rows"]
     assert len(rows) == 49
-    assert len(RowStore(path).rows) == 49
+    assert len(Store(path).keys()) == 49
+    assert len(Store(path).experiments()) == 1
     without = [word for word in command(tmp_path) if word not in ("--store", str(path))]
     fresh = subprocess.run(without, capture_output=True, check=True)
     assert json.loads(fresh.stdout)["rows"] == rows
@@ -208,12 +206,13 @@ def test_an_interrupt_begins_nothing_more(tmp_path, monkeypatch):
     def stop(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    store = RowStore(tmp_path / "rows.jsonl")
+    store = Store(tmp_path / "rows.db")
     found = given(studies=("kernels", "groups", "stages"))
     with ThreadPoolExecutor(1) as pool:
-        rows, done = ablate.run(found, COUNTED, Request(), store, pool, stop)
+        done = runner.run([ablate.experiment(found, COUNTED, Request())], store, pool, stop)
+    rows = done.results[0].rows
     assert done.interrupted
-    assert len(RowStore(store.path).rows) == 1
+    assert len(Store(store.path).keys()) == 1
     assert sum("macs" in row for row in rows) < len(rows)
     assert len(begun) < len(keys(found)) / 2
 
@@ -221,7 +220,7 @@ def test_an_interrupt_begins_nothing_more(tmp_path, monkeypatch):
 def test_a_dask_cluster_loses_a_worker_and_no_row(tmp_path):
     distributed = pytest.importorskip("distributed")
     found = given("scsc_swin_tiny")
-    store = RowStore(tmp_path / "rows.jsonl")
+    store = Store(tmp_path / "rows.db")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
     ) as cluster:
@@ -237,8 +236,7 @@ def test_a_dask_cluster_loses_a_worker_and_no_row(tmp_path):
             rows = measured(found, store, pool, kill_once)
     assert killed
     assert rows == measured(found)
-    stored = [row["key"] for row in RowStore(tmp_path / "rows.jsonl").rows]
-    assert len(stored) == len(set(stored)) == len(keys(found))
+    assert Store(tmp_path / "rows.db").keys() == keys(found)
 
 
 def test_the_command_prints_a_table_a_study_and_draws_them(tmp_path, capsys):
@@ -284,7 +282,7 @@ def test_bad_toml_files(tmp_path, capsys, content, message):
 
 
 def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(tmp_path, capsys):
-    store = tmp_path / "rows.jsonl"
+    store = tmp_path / "rows.db"
     small = ["ablate", "scsc_swin[depths=1,1,1,1]", "--resolution", "64", "--study", "groups", "--no-draw"]
     small += ["--pairs", "6", "--max-time", "60", "--samples", "2"]
     command_ = [*small, "--with", "params,latency,erf", "--store", str(store)]
@@ -297,11 +295,11 @@ def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(t
         "random weights of 3 seeds, 2",
     ):
         assert told in text
-    lines = len(store.read_text().splitlines())
+    measurements = Store(store).measurements()
     assert main([*command_, "--format", "json"]) == 0
     second = capsys.readouterr()
-    assert "15 of 15 measurements are there already" in second.err  # of five networks by three metrics
-    assert len(store.read_text().splitlines()) == lines  # nothing measured again
+    assert "15 of 15 measurements are stored" in second.err  # of five networks by three metrics
+    assert Store(store).measurements() == measurements  # nothing is measured again
     full, *others = json.loads(second.out)["rows"]
     assert full["ratio"] is None
     assert [row["variant"] for row in others if row["ratio_low"] is None] == ["groups=4"]  # the full network again
@@ -310,28 +308,6 @@ def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(t
         assert 0 < row["r50"] < 1
         assert row["device_name"]
         assert row["dtype"] == "float32"
-
-
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        ({"params": "many"}, "the row {key}: params is 'many', not a number"),
-        ({"macs": [1]}, "the row {key}: macs is [1], not a number"),
-        ({"of": "x"}, "has rows {key} that are not those of size"),
-        ({"position": 7}, "has rows {key} that are not those of size"),
-        ({"metric": {}, "position": None}, "has rows {key} that are not those of size"),
-    ],
-)
-def test_rows_of_a_store_that_are_mistyped_are_one_line(tmp_path, change, complaint):
-    path = tmp_path / "rows.jsonl"
-    found = given("scsc_faceresnet", ("groups",), side=64)[:1]
-    measured(found, RowStore(path))
-    row = {**json.loads(path.read_text()), **change}
-    path.write_text(json.dumps(row) + "\n")
-    with pytest.raises(InputError) as caught:
-        measured(found, RowStore(path))
-    assert complaint.format(key=row["key"]) in str(caught.value)
-    assert json.loads(path.read_text()) == row
 
 
 BLOCK = """

@@ -12,7 +12,7 @@ import pytest
 from scsc_lab import count
 from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
-from scsc_lab.experiments import compare
+from scsc_lab.experiments import compare, runner
 from scsc_lab.report import comparison
 from scsc_lab.settings import Request
 
@@ -27,7 +27,10 @@ def networks(*names: str) -> list[Network]:
 @pytest.fixture(scope="module")
 def measured():
     own = {"resnet18": {"mIoU": 30.0}, "resnet34": {"mIoU": 31.5}}
-    return compare.measure(networks("resnet18", "resnet34", "scsc_resnet50"), ALL, SMALL, baseline=1, own=own)
+    experiment = compare.experiment(
+        networks("resnet18", "resnet34", "scsc_resnet50"), ALL, SMALL, baseline=1, values=own
+    )
+    return runner.run([experiment]).results[0]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +67,7 @@ def test_what_is_published_has_its_source_and_is_not_called_measured(rows, measu
     assert "as published, not measured here: resnet18 torchvision" in notes
     assert "Yours: mIoU, from the file given." in notes
     others = networks("resnet18[depths=1,1,1,1]", "resnet18 + SCSC", "resnet18 (deploy)")
-    changed, transplanted, deployed = compare.measure(others, ("top1",)).rows
+    changed, transplanted, deployed = runner.run([compare.experiment(others, ("top1",))]).results[0].rows
     assert changed["published_top1"] is None  # another network than the published one
     assert transplanted["published_top1"] is None
     assert deployed["published_top1"] == 69.758  # the same function

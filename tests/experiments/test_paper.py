@@ -9,12 +9,13 @@ import pytest
 
 from scsc_lab import count
 from scsc_lab.cli import main
-from scsc_lab.experiments import paper
+from scsc_lab.experiments import publish
+from scsc_lab.metrics import claims
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return paper.claim_rows()
+    return publish.claims()
 
 
 def found(rows, claim):
@@ -67,11 +68,11 @@ def test_what_is_inferred_is_marked(rows):
 
 def test_exit_codes(capsys, monkeypatch):
     assert main(["paper", "--format", "json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["rows"]) == len(paper.CLAIMS)
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == len(claims.CLAIMS)
     assert main(["paper", "--tolerance", "0.1"]) == 1  # parameters of FaceResNet: 0.17 points short
     assert capsys.readouterr().err == "scsc-lab: FaceResNet: parameters: 0.17 points worse than the paper claims\n"
-    bold = dataclasses.replace(paper.CLAIMS[3], published=-0.5)
-    monkeypatch.setattr(paper, "CLAIMS", (bold,))
+    bold = dataclasses.replace(claims.CLAIMS[3], published=-0.5)
+    monkeypatch.setattr(claims, "CLAIMS", (bold,))
     assert main(["paper"]) == 1
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 import scsc_lab
-from scsc_lab import InputError, metrics
+from scsc_lab import InputError
 from scsc_lab.architectures.network import Network
-from scsc_lab.experiments import kept, runner
+from scsc_lab.database import Store
+from scsc_lab.experiments import ablate, compare, runner, task
+from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.experiments.variants import Variant
 from scsc_lab.settings import Request
-from scsc_lab.store import RowStore
 
 NET = """
 from torch import nn
@@ -47,26 +49,26 @@ def net(tmp_path, monkeypatch):
     return tmp_path
 
 
-def ablate(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def ablate_command(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "scsc_lab", "ablate", *arguments, "--no-draw"]
     return subprocess.run(command, capture_output=True, text=True, env=env)
 
 
 def test_a_transplant_of_a_files_factory_is_ablated_over_two_processes(net):
     grid = ["--transplant", "--grid", "rule.kernels=3,5;3,7,11", "--jobs", "2", "--resolution", "64"]
-    done = ablate("net.py:Net", *grid, "--store", "rows.jsonl", "--format", "json")
+    done = ablate_command("net.py:Net", *grid, "--store", "rows.db", "--format", "json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
     assert [row["variant"] for row in rows] == ["full", "rule.kernels=3,5", "rule.kernels=3,7,11"]
     assert rows[0]["model"] == "net.py:Net + SCSC"
     assert rows[1]["model"] == "net.py:Net + SCSC[kernels=3,5]"
     assert len({row["macs"] for row in rows}) == 3
-    again = ablate("net.py:Net", *grid, "--store", "rows.jsonl", "--format", "json")
-    assert "3 of 3 measurements are there already" in again.stderr
+    again = ablate_command("net.py:Net", *grid, "--store", "rows.db", "--format", "json")
+    assert "3 of 3 measurements are stored" in again.stderr
     assert json.loads(again.stdout)["rows"] == rows
     (net / "net.py").write_text(NET.replace("nn.ReLU()", "nn.GELU()"))
-    changed = ablate("net.py:Net", *grid, "--store", "rows.jsonl", "--format", "json")
-    assert "0 of 3 measurements are there already" in changed.stderr  # another file is another network
+    changed = ablate_command("net.py:Net", *grid, "--store", "rows.db", "--format", "json")
+    assert "0 of 3 measurements are stored" in changed.stderr  # another file is another network
 
 
 def test_arguments_of_a_factory_are_a_grid(net):
@@ -97,36 +99,58 @@ def test_networks_compared_become_a_frame(net):
     assert list(modules["params"]) == [112, 224]
 
 
+def counting(*networks: Network):
+    return compare.experiment(networks, ["macs"], Request())
+
+
 def test_a_module_in_hand_is_measured_and_not_kept(tmp_path):
     from torch import nn
 
-    network = scsc_lab.network(nn.Conv2d(3, 4, 3), 8)
-    (task,) = runner.tasks(metrics.chosen(["macs"]), [network], Request())
-    assert runner.run([task]).rows[task][0]["macs"] == 3 * 4 * 9 * 36
+    experiment = counting(scsc_lab.network(nn.Conv2d(3, 4, 3), 8))
+    (result,) = runner.run([experiment]).results
+    assert result.rows[0]["macs"] == 3 * 4 * 9 * 36
     with pytest.raises(InputError, match="only a network with a name can be kept"):
-        runner.run([task], RowStore(tmp_path / "rows.jsonl"))
+        runner.run([experiment], Store(tmp_path / "rows.db"))
 
 
 def test_equal_networks_of_other_names_are_measured_once(tmp_path):
     networks = [Network.read(name) for name in ("scsc_swin", "scsc_swin[groups=4]", "scsc_swin_t[groups=8]")]
-    store = RowStore(tmp_path / "rows.jsonl")
-    tasks = runner.tasks(metrics.chosen(["macs"]), networks, Request())
-    measured = runner.run(tasks, store)
-    assert len(store.rows) == 2
-    assert measured.rows[tasks[0]] == measured.rows[tasks[1]] != measured.rows[tasks[2]]
+    store = Store(tmp_path / "rows.db")
+    one, two, three = runner.run([counting(*networks)], store).results[0].rows
+    assert len(store.keys()) == 2
+    assert one["macs"] == two["macs"] != three["macs"]
 
 
-def test_a_row_says_at_which_commit_it_was_measured_and_its_key_does_not(tmp_path, monkeypatch):
-    store = RowStore(tmp_path / "rows.jsonl")
+def test_a_measurement_says_at_which_commit_it_was_made_and_its_key_does_not(tmp_path, monkeypatch):
+    store = Store(tmp_path / "rows.db")
     for commit in ("one", "two"):
         monkeypatch.setattr(runner, "commit", lambda commit=commit: commit)
-        (task,) = runner.tasks(metrics.chosen(["macs"]), [Network.read("faceresnet")], Request())
-        assert "commit" not in runner.run([task], store).rows[task][0]
-    assert [row["commit"] for row in store.rows] == ["one"]
-    monkeypatch.setattr(runner, "_versions", lambda: {"scsc-lab": "another"})
-    (task,) = runner.tasks(metrics.chosen(["macs"]), [Network.read("faceresnet")], Request())
-    runner.run([task], store)
-    assert [row["commit"] for row in store.rows] == ["one", "two"]
+        (result,) = runner.run([counting(Network.read("faceresnet"))], store).results
+        assert "commit" not in result.rows[0]
+    assert [measurement["commit"] for measurement in store.measurements().values()] == ["one"]
+    monkeypatch.setattr(task, "_versions", lambda: {"scsc-lab": "another"})
+    runner.run([counting(Network.read("faceresnet"))], store)
+    assert [measurement["commit"] for measurement in store.measurements().values()] == ["one", "two"]
+
+
+def test_an_experiment_is_in_the_store_before_anything_is_measured(tmp_path, monkeypatch):
+    store = Store(tmp_path / "rows.db")
+    monkeypatch.setattr(runner, "_measure", lambda *args: ({}, False))
+    runner.run([counting(Network.read("resnet18"), Network.read("resnet34"))], store)
+    ((experiment, arms, uses),) = Store(store.path).experiments()
+    assert (experiment["kind"], experiment["columns"], experiment["metrics"]) == ("comparison", ["macs"], ["size"])
+    assert [(arm["label"], arm["baseline"]) for arm in arms] == [("resnet18", None), ("resnet34", 0)]
+    assert len(uses) == 2
+    assert Store(store.path).keys() == set()
+
+
+def test_a_variant_is_measured_beside_its_baseline_and_a_baseline_by_itself():
+    full, other = Network.read("resnet18"), Network.of("resnet18", {"outputs": 10})
+    names = (("full", full), ("same", full), ("outputs=10", other))
+    variants = [Variant("one", name, network) for name, network in names]
+    experiment = replace(ablate.experiment(variants, ["macs"], Request()), measures=(Measure("latency", None),))
+    uses = [(use.arm, use.task.networks, use.position) for use in experiment.uses()]
+    assert uses == [(0, (full,), 0), (1, (full,), 0), (2, (full, other), 1)]
 
 
 def test_convnext_is_ablated_with_a_transplant_over_two_processes(net):
@@ -144,7 +168,7 @@ def test_convnext_is_ablated_with_a_transplant_over_two_processes(net):
         "64",
     ]
     more = ["--with", "params,macs", "--jobs", "2", "--format", "json"]
-    done = ablate(small, *words, *more, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    done = ablate_command(small, *words, *more, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
     kernels = ("rule.kernels=3,5", "rule.kernels=3,7,11")
@@ -161,49 +185,15 @@ def test_the_catalog_is_listed():
         scsc_lab.list_models("vgg")
 
 
-def test_of_equal_networks_side_by_side_each_has_its_own_row(monkeypatch):
-    one = Network.read("resnet18")
-    two = replace(one, label="again")
-    task = runner.Task("latency", (one, two), None)
-    rows = runner.merged({task: [{"ratio": None}, {"ratio": 1.01}]}, [two, one], Request())
-    assert [row["ratio"] for row in rows] == [1.01, None]
-    task = runner.Task("size", (one,), None)  # measured once, and true of both
-    assert [row["params"] for row in runner.merged({task: [{"params": 7}]}, [two, one], Request())] == [7, 7]
-
-
-def test_rows_with_strange_places_are_none_of_a_task(tmp_path):
-    rows = [
-        {"key": "a", "metric": "size", "position": "x", "of": 1},
-        {"key": "b", "metric": "size", "position": 3, "of": 1},
-    ]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert kept.stored(RowStore(tmp_path / "rows.jsonl")) == {}
+def test_of_equal_networks_side_by_side_each_has_its_own_row():
+    first = Network.read("resnet18")
+    again = replace(first, label="again")
+    experiment = comparison([first, again], ["latency"], [Measure("latency", None)], kind="noise")
+    assert [(use.arm, use.position) for use in experiment.uses()] == [(0, 0), (1, 1)]
+    assert len({use.task for use in experiment.uses()}) == 1
 
 
 def test_one_text_is_no_list_of_values_and_one_metric_is_a_list_of_one(net):
     with pytest.raises(InputError, match="a list of values for width"):
         scsc_lab.ablate("net.py:Net", {"width": "8,16"}, metrics="params", resolution=64)
     assert len(scsc_lab.ablate("net.py:Net", {"width": [16]}, metrics="params", resolution=64)) == 2
-
-
-def test_a_store_is_looked_through_once_however_many_tasks_there_are(tmp_path, monkeypatch):
-    looked = []
-    stored = kept.stored
-    monkeypatch.setattr(kept, "stored", lambda store: looked.append(store) or stored(store))
-    networks = [Network.of("resnet18", {"outputs": outputs}) for outputs in range(1, 9)]
-    tasks = runner.tasks(metrics.chosen(["params"]), networks, Request())
-    runner.run(tasks, RowStore(tmp_path / "rows.jsonl"))
-    assert len(looked) == 1
-
-
-def test_a_store_finds_rows_by_key_whatever_became_of_the_others(tmp_path):
-    store = RowStore(tmp_path / "rows.jsonl")
-    for number in range(4):
-        store.append({"key": f"k{number % 2}", "number": number})
-    assert [row["number"] for row in store.find("k1")] == [1, 3]
-    store.leave_out(lambda row: row["number"] == 3)
-    assert [row["number"] for row in store.find("k1")] == [1]
-    assert store.find("k2") == []
-    store.append({"key": "k1", "number": 4})
-    assert [row["number"] for row in store.find("k1")] == [row["number"] for row in store.rows if row["key"] == "k1"]
-    assert RowStore(store.path).find("k0") == store.find("k0")

@@ -11,11 +11,12 @@ import pytest
 from scsc_lab import InputError
 from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
+from scsc_lab.database import Store
 from scsc_lab.experiments import compare, runner, train
 from scsc_lab.metrics import accuracy, training
 from scsc_lab.report import training as tables
+from scsc_lab.report.tables import with_changes
 from scsc_lab.settings import Request
-from scsc_lab.store import RowStore
 from scsc_lab.training.plan import Training, plan
 
 NET = """
@@ -47,8 +48,31 @@ def small(seeds=(0, 1)) -> Training:
     return Training(plan(words, {"warmup_epochs": "0"}), tuple(seeds), device="cpu")
 
 
+@dataclasses.dataclass
+class Trained:
+    runs: list[dict[str, object]]
+    budgets: list[list[dict[str, object]]]
+    interrupted: bool
+
+    @property
+    def networks(self):
+        return self.budgets[-1]
+
+
+def trained_by(networks, settings, *, store=None, executor=None, progress=None, **options) -> Trained:
+    measured = runner.run(train.experiments(networks, settings, **options), store, executor, progress)
+    return Trained(train.runs(measured.results), train.networks(measured.results), measured.interrupted)
+
+
+def summaries(runs):
+    """Return rows of networks from runs that were made up, the first the baseline."""
+    rows = [{"model": own[0]["model"], **accuracy.summary(own)} for own in runs]
+    rows = [{**row, "baseline": rows[0]["model"]} for row in with_changes(rows, [accuracy.column()], 0)]
+    return [{**row, "verdict": row.get("accuracy_verdict")} for row in rows]
+
+
 def test_rows_of_runs_and_of_networks(networks):
-    trained = train.measure(networks, small())
+    trained = trained_by(networks, small())
     assert [(row["model"], row["seed"]) for row in trained.runs] == [
         (str(network), seed) for network in networks for seed in (0, 1)
     ]
@@ -64,16 +88,16 @@ def test_rows_of_runs_and_of_networks(networks):
 
 
 def test_runs_are_kept_and_not_repeated(networks, tmp_path):
-    store = RowStore(tmp_path / "rows.jsonl")
-    first = train.measure(networks, small(), store=store)
-    assert len(store.rows) == 4
+    store = Store(tmp_path / "rows.db")
+    first = trained_by(networks, small(), store=store)
+    assert len(store.keys()) == 4
     told = []
     settings = dataclasses.replace(small(), threads=2)  # which decides no number
-    again = train.measure(networks, settings, store=RowStore(store.path), progress=lambda *args: told.append(args))
+    again = trained_by(networks, settings, store=Store(store.path), progress=lambda *args: told.append(args))
     assert again.networks == first.networks
     assert not told
-    more = train.measure(networks, small((0, 1, 2)), store=store)
-    assert len(store.rows) == 6
+    more = trained_by(networks, small((0, 1, 2)), store=store)
+    assert len(store.keys()) == 6
     assert more.runs[0] == first.runs[0]
 
 
@@ -85,7 +109,7 @@ def test_a_row_is_the_same_wherever_it_is_measured(networks):
 
 
 def test_a_diverged_run_lets_the_others_go_on(networks):
-    trained = train.measure([Network.of("net.py:broken"), networks[0]], small())
+    trained = trained_by([Network.of("net.py:broken"), networks[0]], small())
     assert [row["status"] for row in trained.runs] == ["diverged"] * 2 + ["complete"] * 2
     assert trained.runs[0]["accuracy"] is None
     assert trained.networks[0]["accuracy_mean"] is None
@@ -123,7 +147,7 @@ def test_weights_of_other_plans_and_networks_do_not_overwrite_each_other(network
 
 
 def test_the_baseline_against_itself_has_other_seeds(networks):
-    trained = train.measure(networks, small(), self_test=True)
+    trained = trained_by(networks, small(), self_test=True)
     assert [row["seed"] for row in trained.runs] == [0, 1, 2, 3]
     assert {row["model"] for row in trained.networks} == {str(networks[0]), f"{networks[0]}, other seeds"}
 
@@ -136,7 +160,7 @@ def fake(model: str, values: list[float]) -> list[dict[str, object]]:
 
 def test_holm_adjusts_over_the_rows_of_a_table():
     base = [60.0, 61.0, 62.0, 60.5, 61.5, 62.5]
-    rows = train.summaries(
+    rows = summaries(
         [
             fake("base", base),
             fake("better", [value + 3 + 0.1 * i for i, value in enumerate(base)]),
@@ -148,9 +172,7 @@ def test_holm_adjusts_over_the_rows_of_a_table():
     assert rows[2]["p_holm"] == rows[2]["p_value"]
     assert [row["verdict"] for row in rows] == [None, "inconclusive", "inconclusive"]
     assert any("2 comparisons need 7 seeds or more: with 6," in note for note in accuracy.notes(rows))
-    again = train.summaries(
-        [fake("base", base), *(fake("m", [v + 3 + 0.1 * i for i, v in enumerate(base)]) for _ in "ab")]
-    )
+    again = summaries([fake("base", base), *(fake("m", [v + 3 + 0.1 * i for i, v in enumerate(base)]) for _ in "ab")])
     assert [row.get("p_holm") for row in again] == [None, 2 / 64, 2 / 64]  # one network is one comparison
     assert again[1]["verdict"] == "better"
     table = tables.table(rows, fake("base", base))
@@ -159,7 +181,7 @@ def test_holm_adjusts_over_the_rows_of_a_table():
     assert [row["model"] for row in against.rows] == ["better", "noise"]
     assert [record["kind"] for record in table.raw] == ["network"] * 3 + ["run"] * 6
     assert all("runs" not in record for record in table.raw)
-    few = train.summaries([fake("base", base[:5]), fake("other", [value + 3 for value in base[:5]])])
+    few = summaries([fake("base", base[:5]), fake("other", [value + 3 for value in base[:5]])])
     assert few[1]["verdict"] is None
     assert any("1 comparison needs 6 seeds or more: with 5," in note for note in accuracy.notes(few))
     assert not any("1 comparison" in note for note in accuracy.notes(rows))
@@ -169,7 +191,7 @@ def test_figures_show_every_run():
     from scsc_lab.report.figures import accuracy as figures
 
     curve = [{"epoch": 1, "loss": 1.0, "accuracy": {"accuracy": 50.0}}]
-    rows = train.summaries([fake("base", [60.0, 61.0, 62.0]), fake("other", [61.0, 63.0, 62.5])])
+    rows = summaries([fake("base", [60.0, 61.0, 62.0]), fake("other", [61.0, 63.0, 62.5])])
     for row in rows:
         row["runs"] = [{**run, "curve": curve} for run in row["runs"]]
     axes = figures.draw(rows).axes
@@ -182,7 +204,7 @@ def test_figures_show_every_run():
 def test_the_mean_that_is_drawn_is_the_tables(others):
     from scsc_lab.report.figures import accuracy as figures
 
-    rows = train.summaries([fake(f"net{at}", [60.0, 62.0, 5.0]) for at in range(1 + others)])
+    rows = summaries([fake(f"net{at}", [60.0, 62.0, 5.0]) for at in range(1 + others)])
     for row in rows:
         row["runs"] = [{**run, "status": "complete" if run["accuracy"] > 50 else "diverged"} for run in row["runs"]]
     (means,) = [line for line in figures.draw(rows).axes[0].lines if line.get_color() == "black"][:1]
@@ -196,7 +218,7 @@ def test_many_networks_have_a_row_each_and_one_mean_curve(width):
 
     curve = [{"epoch": 1, "loss": 1.0, "accuracy": {"accuracy": 50.0}}]
     others = [fake(f"base + mixer_{at}", [61.0 + at, 63.0 - at, 62.5]) for at in range(10)]
-    rows = train.summaries([fake("base", [60.0, 61.0, 62.0]), *others])
+    rows = summaries([fake("base", [60.0, 61.0, 62.0]), *others])
     for row in rows:
         row["runs"] = [
             {**run, "curve": [{**curve[0], "loss": loss, "accuracy": {"accuracy": run["accuracy"]}}]}
@@ -220,7 +242,8 @@ def test_many_networks_have_a_row_each_and_one_mean_curve(width):
 def test_accuracy_is_a_column_of_a_comparison(networks):
     words = (("epochs", "1"), ("train_images", "64"), ("test_images", "40"), ("recipe.warmup_epochs", "0"))
     request = Request(device="cpu", seeds=2, options=words)
-    found = compare.measure([dataclasses.replace(one, resolution=(64, 64)) for one in networks], ["accuracy"], request)
+    sized = [dataclasses.replace(one, resolution=(64, 64)) for one in networks]
+    (found,) = runner.run([compare.experiment(sized, ["accuracy"], request)]).results
     assert found.rows[1]["accuracy_difference"] == pytest.approx(
         found.rows[1]["accuracy_mean"] - found.rows[0]["accuracy_mean"]
     )
@@ -261,7 +284,7 @@ def test_a_network_that_does_not_fit_is_said_before_another_is_trained(networks,
 
 def test_the_command(networks, capsys, tmp_path):
     words = ["--seeds", "2", "--epochs", "1", "--train-images", "64", "--test-images", "40", "--recipe-set"]
-    words += ["warmup_epochs=0", "--store", "rows.jsonl", "--write-weights", "weights", "--plot", "plot.svg"]
+    words += ["warmup_epochs=0", "--store", "rows.db", "--write-weights", "weights", "--plot", "plot.svg"]
     command = ["train", "net.py:linear[width=4]", "net.py:linear", *words, "--device", "cpu", "--format", "json"]
     assert main(command) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
@@ -290,9 +313,9 @@ def test_train_compare_and_ablate_share_their_runs(networks, tmp_path, capsys, m
     """One run is one row, by whichever command it was made, on a device that is named or found."""
     monkeypatch.setattr("scsc_lab.training.data.navon.TRAIN_IMAGES", 64)
     monkeypatch.setattr("scsc_lab.training.data.navon.TEST_IMAGES", 40)
-    store = ["--store", "rows.jsonl"]
+    store = ["--store", "rows.db"]
     assert main(["train", "net.py:linear", "net.py:linear[width=4]", *WORDS, *store]) == 0
-    assert len(RowStore(tmp_path / "rows.jsonl").rows) == 4
+    assert len(Store(tmp_path / "rows.db").keys()) == 4
     monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
     compare = ["compare", "net.py:linear", "net.py:linear[width=4]", "--with", "accuracy", *WORDS, *store]
     assert main([word if word != "cpu" else "auto" for word in compare]) == 0
@@ -300,7 +323,7 @@ def test_train_compare_and_ablate_share_their_runs(networks, tmp_path, capsys, m
     grid = ["--grid", "width=4", "--with", "params,accuracy", "--no-draw", "--format", "json"]
     assert main(["ablate", "net.py:linear", *grid, *WORDS, *store]) == 0
     out, error = capsys.readouterr()
-    assert "4 of 6 measurements are there already" in error
+    assert "4 of 6 measurements are stored" in error
     full, small = json.loads(out)["rows"]
     assert small["accuracy_difference"] == pytest.approx(small["accuracy_mean"] - full["accuracy_mean"])
     assert [run["seed"] for run in small["runs"]] == [0, 1]
@@ -309,14 +332,14 @@ def test_train_compare_and_ablate_share_their_runs(networks, tmp_path, capsys, m
 
 def test_a_run_whose_weights_are_wanted_and_gone_is_trained_again(networks, tmp_path, capsys):
     settings = dataclasses.replace(small((0,)), weights=str(tmp_path / "weights"))
-    store = RowStore(tmp_path / "rows.jsonl")
-    first = train.measure(networks[:1], small((0,)), store=store)
-    again = train.measure(networks[:1], settings, store=RowStore(store.path))
+    store = Store(tmp_path / "rows.db")
+    first = trained_by(networks[:1], small((0,)), store=store)
+    again = trained_by(networks[:1], settings, store=Store(store.path))
     (file,) = (tmp_path / "weights").iterdir()
     assert again.runs[0]["weights_file"] == file.name
     assert again.runs[0]["accuracy"] == first.runs[0]["accuracy"]
     told = []
-    train.measure(networks[:1], settings, store=RowStore(store.path), progress=lambda *args: told.append(args))
+    trained_by(networks[:1], settings, store=Store(store.path), progress=lambda *args: told.append(args))
     assert not told
 
 
@@ -325,13 +348,13 @@ def test_an_interrupt_leaves_the_runs_that_ended(networks, tmp_path):
         if done == 3 and what.startswith("training of"):
             raise KeyboardInterrupt
 
-    trained = train.measure(networks, small((0, 1, 2)), progress=stop)
+    trained = trained_by(networks, small((0, 1, 2)), progress=stop)
     assert trained.interrupted
     assert [row["seed"] for row in trained.runs] == [0, 1, 0]
     assert trained.networks[1]["seed_pairs"] == 1
-    store = RowStore(tmp_path / "rows.jsonl")
-    with_store = train.measure(networks, small((0, 1, 2)), store=store, progress=stop)
-    assert len(store.rows) == len(with_store.runs) == 3
+    store = Store(tmp_path / "rows.db")
+    with_store = trained_by(networks, small((0, 1, 2)), store=store, progress=stop)
+    assert len(store.keys()) == len(with_store.runs) == 3
 
 
 BUDGETS = ["--budgets", "1,4,2", "--recipe-set", "warmup_epochs=0.5", "--device", "cpu", "--seeds", "2"]
@@ -340,11 +363,11 @@ BUDGETS += ["--train-images", "96", "--test-images", "40", "--format", "json"]
 
 def test_budgets_share_their_epochs_and_equal_runs_of_their_own(networks, tmp_path, capsys):
     command = ["train", "net.py:linear", "net.py:linear[width=4]", *BUDGETS]
-    assert main([*command, "--store", "rows.jsonl"]) == 0
+    assert main([*command, "--store", "rows.db"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     runs = {(row["model"], row["epochs"], row["seed"]): row for row in rows if row["kind"] == "run"}
     assert sorted({epochs for _, epochs, _ in runs}) == [1, 2, 4]
-    assert len(runs) == len(RowStore(tmp_path / "rows.jsonl").rows) == 12
+    assert len(runs) == len(Store(tmp_path / "rows.db").keys()) == 12
     assert not (tmp_path / "rows.checkpoints").exists()
     summaries = [(row["model"], row["epochs"]) for row in rows if row["kind"] == "network"]
     assert summaries == [(name, epochs) for epochs in (1, 2, 4) for name in ("net.py:linear", "net.py:linear[width=4]")]
@@ -362,14 +385,14 @@ def test_budgets_in_processes_are_trained_in_turn(networks, monkeypatch):
     words = {"train_images": "96", "test_images": "40", "epochs": "4"}
     settings = Training(plan(words), (0, 1), device="cpu")
     with runner.executor("local", 2) as pool:
-        shared = train.measure(networks, settings, budgets=[1, 2, 4], executor=pool)
+        shared = trained_by(networks, settings, budgets=[1, 2, 4], executor=pool)
     assert [row["epochs"] for row in shared.runs] == [1] * 4 + [2] * 4 + [4] * 4
-    again = train.measure(networks, settings, budgets=[1, 2, 4])
+    again = trained_by(networks, settings, budgets=[1, 2, 4])
     assert [run["curve"][-1]["loss"] for run in again.runs] == [run["curve"][-1]["loss"] for run in shared.runs]
 
 
 def test_tuning_gives_each_network_equally_many_runs_on_held_out_images(networks, capsys, tmp_path):
-    words = ["--tune", "lr=1e-4,1e-2", "--tune-epochs", "2", "--store", "rows.jsonl", *BUDGETS]
+    words = ["--tune", "lr=1e-4,1e-2", "--tune-epochs", "2", "--store", "rows.db", *BUDGETS]
     assert main(["train", "net.py:linear", "net.py:linear[width=4]", *words]) == 0
     found = json.loads(capsys.readouterr().out)
     tried = [row for row in found["rows"] if row["kind"] == "tuning"]
@@ -379,7 +402,7 @@ def test_tuning_gives_each_network_equally_many_runs_on_held_out_images(networks
     assert all(row["lr"] == chosen[row["model"]] for row in runs)
     assert {row["tuned"] for row in runs} == {"lr=1e-4,1e-2, 2 seeds, 2 epochs"}
     assert {row["recipe"] for row in runs} == {"pico warmup_epochs=0.5"} or {row["recipe"] for row in runs} == {"pico"}
-    trials = [row for row in RowStore(tmp_path / "rows.jsonl").rows if row["seed"] >= 1000]
+    trials = [row for (row,) in Store(tmp_path / "rows.db").all_rows().values() if row["seed"] >= 1000]
     assert len(trials) == 8
     assert all(row["train_images"] + row["test_images"] == 96 for row in trials)
     assert any("Tuned per network on held-out training images" in note for note in found["notes"])
@@ -387,7 +410,7 @@ def test_tuning_gives_each_network_equally_many_runs_on_held_out_images(networks
 
 
 def test_without_tuning_the_table_says_so(networks):
-    trained = train.measure(networks, small())
+    trained = trained_by(networks, small())
     assert "One learning rate for all, not tuned." in accuracy.notes(trained.networks)
 
 

@@ -430,7 +430,7 @@ def test_a_comparison_takes_which_share_and_which_stage_and_gives_the_difference
     assert [column.heading for column in found.columns] == ["r(20%)", "r(95%)"]
     assert any("stage2 that holds t" in note and "random weights of 2 seeds" in note for note in found.notes)
     assert {"r20", "r95"} <= set(metrics.words())
-    assert "r20" not in metrics.words(usual=True)
+    assert "r20" not in metrics.default_words()
 
 
 def test_a_network_without_maps_has_all_the_rest(tmp_path):

@@ -19,12 +19,12 @@ from scsc_lab.metrics import Metric
 from scsc_lab.report.tables import Change, Column
 
 
-def measure(networks, settings, tell):
+def measure(networks, settings, progress):
     from scsc_lab.models.build import empty
 
     found = []
     for network in networks:
-        tell(f"counting the layers of {network}")
+        progress(f"counting the layers of {network}")
         modules = empty(network).modules()
         found.append({"layers": sum(any(True for _ in one.parameters(recurse=False)) for one in modules)})
     return found

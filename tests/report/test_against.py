@@ -6,8 +6,7 @@ import pytest
 
 from scsc_lab import metrics
 from scsc_lab.cli import main
-from scsc_lab.report import against, evidence
-from scsc_lab.store import as_lines
+from scsc_lab.report import against
 
 
 def rows(**changes):
@@ -60,9 +59,8 @@ def test_the_same_rows_have_not_changed_and_networks_that_are_missing_are_named(
 @pytest.mark.parametrize(("words", "code"), [([], 0), (["slower"], 1), (["worse"], 0), (["slower,worse"], 1)])
 def test_the_exit_code_is_that_of_what_one_fails_on(words, code, tmp_path, monkeypatch, capsys):
     slow = {"ratio": 1.8, "ratio_low": 1.7, "ratio_high": 1.9}
-    for name, own in (("old", rows()), ("new", rows(**slow))):
-        (tmp_path / f"{name}.jsonl").write_text(as_lines(own))
-    monkeypatch.setattr("scsc_lab.cli.rewritten.write", lambda sources, *_: evidence.read(sources[0]))
+    monkeypatch.setattr("scsc_lab.experiments.publish.table_rows", lambda path: rows())
+    monkeypatch.setattr("scsc_lab.cli.report._rewritten", lambda *_: rows(**slow))
     fail = [word for one in words for word in ("--fail-on", one)]
     assert (
         main(["report", "--from", str(tmp_path / "new.jsonl"), "--against", str(tmp_path / "old.jsonl"), *fail]) == code
@@ -76,9 +74,8 @@ def test_fail_on_needs_something_to_hold_against(capsys):
 
 
 def code(tmp_path, monkeypatch, old, new, words):
-    for name, own in (("old", old), ("new", new)):
-        (tmp_path / f"{name}.jsonl").write_text(as_lines(own))
-    monkeypatch.setattr("scsc_lab.cli.rewritten.write", lambda sources, *_: evidence.read(sources[0]))
+    monkeypatch.setattr("scsc_lab.experiments.publish.table_rows", lambda path: old)
+    monkeypatch.setattr("scsc_lab.cli.report._rewritten", lambda *_: new)
     given = ["--from", str(tmp_path / "new.jsonl"), "--against", str(tmp_path / "old.jsonl"), "--fail-on", words]
     return main(["report", *given])
 

@@ -17,15 +17,15 @@ from scsc_lab import metrics
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
+from scsc_lab.database import Store
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import report
-from scsc_lab.provenance import run_info
+from scsc_lab.experiments import paper, report, runner
+from scsc_lab.experiments import publish as publishing
 from scsc_lab.records import file_name
-from scsc_lab.report import compose, evidence, publish
+from scsc_lab.report import compose, publish
 from scsc_lab.report.document import Details, Grid, Picture
 from scsc_lab.report.render import latex
 from scsc_lab.settings import Request
-from scsc_lab.store import RowStore, as_lines, write
 
 TINY = report.Effort(Request(pairs=8, max_seconds=60.0, samples=2), ("components",))
 SCSC = "scsc_swin_tiny[depths=1,1,1,1]"
@@ -42,13 +42,16 @@ def written(folder: Path, rows: list[dict[str, object]], name: str, source: Path
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports") / "tiny"
-    rows = report.measure(run_info(arguments=["report"]), TINY, RowStore(folder / "part.jsonl"), folder, groups())
+    store = Store()
+    runner.run(report.experiments(TINY, groups()), store)
     claim = {"claim": "Face: FLOPs", "baseline": "faceresnet", "network": "scsc_faceresnet", "quantity": "macs"}
     claim |= {"published": -0.68, "measured": -0.681, "difference": -0.001, "verdict": "reproduced", "nearest": None}
     claim |= {"nearest_change": None, "published_text": "", "inferred": catalog.find("scsc_faceresnet").inferred}
-    rows.insert(1, {"table": "claim", **claim})
-    write(folder / evidence.ROWS, as_lines(rows))
-    written(folder, evidence.read(folder / evidence.ROWS), "tiny")
+    store.keep("claim", {"metric": "claims"}, [{"claims": [claim]}])
+    claims = paper.experiment()
+    arm = claims.arms[0].row()
+    store.register(claims.row(), [arm], [{"arm": 0, "key": "claim", "position": 0, "part": 0, "metric": "claims"}])
+    publishing.write(store, folder, "tiny", publishing.Output())
     return folder
 
 
@@ -76,7 +79,16 @@ def test_it_has_every_part_and_its_images_and_links_resolve(folder):
 
 def test_the_page_is_written_without_torch(folder, tmp_path):
     pytest.importorskip("plotly", reason="plotly is not installed")
-    arguments = ["report", "--from", str(folder / evidence.ROWS), "--folder", str(tmp_path), "--name", "page", "--html"]
+    arguments = [
+        "report",
+        "--from",
+        str(folder / publishing.ROWS),
+        "--folder",
+        str(tmp_path),
+        "--name",
+        "page",
+        "--html",
+    ]
     code = f"import sys; from scsc_lab.cli import main; print(main({arguments}), 'torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split()[-3:] == [str(tmp_path / "page" / "index.html"), "0", "False"]
@@ -89,7 +101,7 @@ def test_the_same_rows_give_the_same_bytes_without_torch(folder, tmp_path):
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     code = (
         "import sys; from scsc_lab.cli import main; "
-        f"code = main(['report', '--from', {str(folder / evidence.ROWS)!r}]); print(code, 'torch' in sys.modules)"
+        f"code = main(['report', '--from', {str(folder / publishing.ROWS)!r}]); print(code, 'torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "0 False"
@@ -97,7 +109,7 @@ def test_the_same_rows_give_the_same_bytes_without_torch(folder, tmp_path):
 
 
 def test_main_numbers_stand_in_the_text(folder):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     text = (folder / "README.md").read_text()
     networks = [row for row in rows if row["table"] == "comparison"]
     assert len(networks) == 2
@@ -108,7 +120,7 @@ def test_main_numbers_stand_in_the_text(folder):
 
 @pytest.mark.parametrize("name", ["a|b", "a<b>c", "a`b`c", "a\nb", "![x](y)", "*a*_b_", "# a", "a | b\n\n## c"])
 def test_no_model_name_breaks_the_page(folder, name, tmp_path):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     original = next(row["model"] for row in rows if row["table"] == "comparison")
     renamed = [json.loads(json.dumps(row).replace(json.dumps(original)[1:-1], json.dumps(name)[1:-1])) for row in rows]
     for row, usual in zip(renamed, rows, strict=True):
@@ -147,7 +159,7 @@ def elsewhere(rows, change):
 
 
 def test_a_page_with_all_fields_hostile_has_no_heading_tag_or_picture_more(folder, tmp_path):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     evil = "\n\n# injected\n\n<script>x</script> ![x](y) | \x1b[31m"
     written(tmp_path, elsewhere(rows, lambda text: text + evil), f"name{evil}", folder)
     text, usual = (tmp_path / "README.md").read_text(), (folder / "README.md").read_text()
@@ -161,14 +173,14 @@ def test_a_page_with_all_fields_hostile_has_no_heading_tag_or_picture_more(folde
 
 @pytest.mark.parametrize("name", ["../outside.npz", "/etc/passwd", "fields/../../outside.npz", "", ".", "a\0b"])
 def test_maps_elsewhere_are_refused(folder, name, tmp_path):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     rows = [{**row, "map_file": name} if "map_file" in row else row for row in rows]
     with pytest.raises(InputError, match="not in the report's folder"):
         written(tmp_path, rows, "x", folder)
 
 
 def test_figures_stay_in_the_folder_whatever_the_study_is_called(folder, tmp_path):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     target = tmp_path / "a" / "b" / "c"
     rows = [{**row, "study": "x/../../../P"} if "study" in row else row for row in rows]
     found = written(target, rows, "x", folder)
@@ -178,7 +190,7 @@ def test_figures_stay_in_the_folder_whatever_the_study_is_called(folder, tmp_pat
 
 @pytest.mark.parametrize("schema", [2, "1", None, [1]])
 def test_rows_of_another_schema_are_refused(folder, schema, tmp_path, capsys):
-    lines = (folder / evidence.ROWS).read_text().splitlines()
+    lines = (folder / publishing.ROWS).read_text().splitlines()
     first = json.loads(lines[0])
     assert first["schema"] == 1
     (tmp_path / "rows.jsonl").write_text("\n".join([json.dumps({**first, "schema": schema}), *lines[1:], ""]))
@@ -188,15 +200,15 @@ def test_rows_of_another_schema_are_refused(folder, schema, tmp_path, capsys):
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_that_are_none_are_refused(folder, value, tmp_path):
-    text = (folder / evidence.ROWS).read_text()
+    text = (folder / publishing.ROWS).read_text()
     broken = re.sub(r'"median_seconds": [\d.e-]+', f'"median_seconds": {value}', text, count=1)
     (tmp_path / "rows.jsonl").write_text(broken)
-    with pytest.raises(InputError, match="is no store of rows"):
-        evidence.read(tmp_path / "rows.jsonl")
+    with pytest.raises(InputError, match=r"rows.jsonl, line \d+ is no record"):
+        publishing.table_rows(tmp_path / "rows.jsonl")
 
 
 def test_texts_in_place_of_numbers_are_one_line_or_text(folder, tmp_path):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     for key in ("median_seconds", "params", "resolution", "samples_seconds", "r50", "settings", "machine"):
         broken = [{**row, key: "<b>"} if key in row else row for row in rows]
         with contextlib.suppress(InputError):
@@ -214,34 +226,34 @@ def test_a_report_from_rows_under_another_name_leaves_the_first_alone(folder, tm
     second = tmp_path / "reports" / "second"
     assert (second / "rows.jsonl").read_bytes() == (source / "rows.jsonl").read_bytes()
     assert main(["report", "--from", str(second / "rows.jsonl")]) == 0
-    (second / "rows.jsonl").write_text((source / "rows.jsonl").read_text() + "\n".join(["{}", ""]))
+    (second / "rows.jsonl").write_text((source / "rows.jsonl").read_text() + "\n")
     assert main(["report", "--from", rows, "--name", "second"]) == 2
     assert "is another report" in capsys.readouterr().err
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path):
-    store = RowStore(tmp_path / "part.jsonl")
+    path = tmp_path / "part.db"
 
     def stop(what, done, of):
         if done == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        report.measure(run_info(arguments=[]), TINY, store, tmp_path, groups(), progress=stop)
-    kept = len(RowStore(store.path).rows)
-    assert kept > 0
-    rows = report.measure(run_info(arguments=[]), TINY, RowStore(store.path), tmp_path, groups())
-    stored = [(row["key"], row["position"]) for row in RowStore(store.path).rows]
-    assert len(stored) == len(set(stored)) > kept
-    assert [row["table"] for row in rows][:3] == ["run", "comparison", "comparison"]
+    assert runner.run(report.experiments(TINY, groups()), Store(path), progress=stop).interrupted
+    kept = Store(path).measurements()
+    assert 0 < len(kept) < len(runner.ask(report.experiments(TINY, groups()), Store()).tasks)
+    assert not runner.run(report.experiments(TINY, groups()), Store(path)).interrupted
+    measurements = Store(path).measurements()
+    assert {key: measurements[key] for key in kept} == kept
+    tables = [row["table"] for row in publishing.table_rows(path)]
+    assert tables[:3] == ["run", "comparison", "comparison"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--from", "none.jsonl"], "no file 'none.jsonl'"),
-        (["--from", "bad.jsonl"], "no row in bad.jsonl is one of a measurement"),
-        (["--from", "torn.jsonl"], "torn.jsonl is no store of rows: line 1"),
+        (["--from", "bad.jsonl"], "bad.jsonl, line 1 is no record"),
+        (["--from", "torn.jsonl"], "torn.jsonl, line 1 is no record"),
         (["resnet18", "--from", "bad.jsonl"], "--from measures nothing: leave the models out"),
         (["--name", "../x"], "--name '../x'"),
         (["--name", ".."], "--name '..'"),
@@ -263,7 +275,7 @@ def test_mistakes_are_one_line(arguments, message, capsys, tmp_path, monkeypatch
 
 
 def test_rows_that_lack_something_are_refused(folder):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     with pytest.raises(InputError, match="not those of a report"):
         written(folder, [{"table": "run"}, *rows[1:]], "x")
 
@@ -273,7 +285,7 @@ def composed(folder, rows):
 
 
 def test_many_maps_are_shared_out_over_a_picture_for_each_baseline(folder, monkeypatch):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
 
     def pictures():
         blocks = [block for section in composed(folder, rows).sections for block in section.blocks]
@@ -288,7 +300,7 @@ def test_many_maps_are_shared_out_over_a_picture_for_each_baseline(folder, monke
 
 
 def test_a_report_opens_with_findings_that_rows_alone_decide(folder):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     table = composed(folder, rows).sections[0].blocks[0].table
     found = {row["question"]: row for row in table.rows}
     assert found["Face: FLOPs"]["answer"] == "reproduced"
@@ -314,7 +326,7 @@ def test_a_report_opens_with_findings_that_rows_alone_decide(folder):
 
 def test_every_table_is_a_file_for_latex_and_every_figure_a_pdf(folder):
     labels = []
-    blocks = list(composed(folder, evidence.read(folder / evidence.ROWS)).blocks())
+    blocks = list(composed(folder, publishing.table_rows(folder / publishing.ROWS)).blocks())
     for block in blocks:
         if isinstance(block, Grid):
             text = (folder / "tables" / f"{block.name}.tex").read_text()
@@ -329,7 +341,7 @@ def test_every_table_is_a_file_for_latex_and_every_figure_a_pdf(folder):
 
 
 def test_studies_of_other_networks_are_folded_away(folder, tmp_path):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     again = [{**row, "model": f"other {row['model']}"} for row in rows if row["table"] == "ablation"]
     details = [block for block in composed(folder, [*rows, *again]).blocks() if isinstance(block, Details)]
     assert len(details) == 1
@@ -339,7 +351,7 @@ def test_studies_of_other_networks_are_folded_away(folder, tmp_path):
 
 
 def test_what_no_row_supports_is_not_said(folder):
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     bare = [row for row in rows if row["table"] in ("run", "comparison")]
     bare = [{key: value for key, value in row.items() if "ratio" not in key and "seconds" not in key} for row in bare]
     titles = [section.title for section in composed(folder, bare).sections]
@@ -354,7 +366,7 @@ def test_what_no_row_supports_is_not_said(folder):
 def test_the_whole_document_goes_through_pdflatex(folder, tmp_path):
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex here")
-    rows = evidence.read(folder / evidence.ROWS)
+    rows = publishing.table_rows(folder / publishing.ROWS)
     shutil.copytree(folder, tmp_path / "paper")
     (tmp_path / "paper" / "report.tex").write_text(latex.document(composed(folder, rows)))
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "report.tex"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
+from scsc_lab import rowfile
+from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
-from scsc_lab.report import evidence, schema
-from scsc_lab.store import as_lines
+from scsc_lab.database import Store
+from scsc_lab.experiments import publish
+from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.report import schema
 
-RUN = {"table": "run", "schema": 1, "command": "", "machine": {}, "versions": {}}
 NETWORK = {"table": "comparison", "model": "a", "baseline": "a", "resolution": [64, 64], "macs": 1, "batch": 1}
 TRAINED = {"seed": 0, "status": "complete", "curve": [], "data": "navon", "accuracy": 50.0}
 WRONG = [
@@ -32,23 +34,54 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG)
-def test_a_row_of_a_wrong_type_is_one_line(key, value, tmp_path, capsys):
-    path = tmp_path / "rows.jsonl"
-    path.write_text(as_lines([RUN, NETWORK, {**NETWORK, "model": "b", key: value}]))
-    for words in (["--from", str(path)], ["--from", str(path), "--against", str(path)]):
-        assert main(["report", *words]) == 2
+def test_a_row_of_a_wrong_type_is_named(key, value):
+    assert key in schema.fault({**NETWORK, key: value}) or key == "runs"
+
+
+ROWS = [
+    *(("size", key, value) for key in ("macs", "params") for value in ("x", [1], {}, 10**400, True)),
+    *(("training", key, value) for key, value in (("accuracy", "high"), ("curve", 5), ("global_accuracy", "x"))),
+    *(("training", key, value) for key, value in (("seed", True), ("accuracy", None), ("curve", [{"epoch": 1}]))),
+    ("latency", "samples_seconds", [None]),
+]
+
+
+@pytest.mark.parametrize("suffix", ["db", "jsonl"])
+@pytest.mark.parametrize(("metric", "key", "value"), ROWS)
+def test_a_row_of_a_wrong_type_is_one_line(metric, key, value, suffix, tmp_path, capsys):
+    path = tmp_path / f"rows.{suffix}"
+    store = Store(path if suffix == "db" else None)
+    experiment = comparison([Network.read("swin_pico")], [], [Measure(metric, None)])
+    row = {**(TRAINED if metric == "training" else {}), key: value}
+    store.keep("k", {"metric": metric}, [row])
+    use = {"arm": 0, "key": "k", "position": 0, "part": 0, "metric": metric}
+    store.register(experiment.row(), [experiment.arms[0].row()], [use])
+    if suffix == "jsonl":
+        path.write_text(rowfile.lines(store))
+    for words in (["--from", str(path), "--name", "x"], ["--from", str(path), "--against", str(path)]):
+        assert main(["report", *words, "--folder", str(tmp_path / "reports")]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
-        assert f"{path}, row 3: " in error
-        assert key in error or key == "runs"
+        assert f"{path}, row k: " in error
         assert "python -X dev" not in error
-    assert [file.name for file in tmp_path.iterdir()] == ["rows.jsonl"]
+    assert not (tmp_path / "reports").exists()
 
 
-def test_the_committed_rows_are_right():
-    for path in Path(__file__).parents[2].glob("reports/*/rows.jsonl"):
-        schema.check([json.loads(line) for line in path.read_text().splitlines()], str(path))
-    assert evidence.read(Path(__file__).parents[2] / "reports" / "full" / "rows.jsonl")
+@pytest.mark.parametrize("change", [{"label": 1}, {"resolution": "64"}, {"baseline": 7}, {"baseline": "x"}])
+def test_an_arm_of_a_wrong_type_is_one_line(change, tmp_path, capsys):
+    experiment = comparison([Network.read("swin_pico")], [], [])
+    store = Store(tmp_path / "rows.db")
+    store.register(experiment.row(), [{**experiment.arms[0].row(), **change}], [])
+    assert main(["report", "--from", str(store.path), "--name", "x"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(store.path) in error
+    assert "python -X dev" not in error
+
+
+@pytest.mark.parametrize("name", ["accuracy", "full", "mixers", "own"])
+def test_the_committed_rows_are_right(name):
+    assert publish.table_rows(Path(__file__).parents[2] / "reports" / name / "rows.jsonl")
 
 
 def test_kinds():

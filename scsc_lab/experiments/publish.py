@@ -1,0 +1,154 @@
+"""A report as a folder: rows, maps, text, tables and figures, from the experiments of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scsc_lab import metrics, rowfile, store
+from scsc_lab.database import Store
+from scsc_lab.errors import InputError
+from scsc_lab.experiments import paper, report, results
+from scsc_lab.experiments.runner import run
+from scsc_lab.provenance import run_info
+from scsc_lab.records import Row
+from scsc_lab.report import publish, schema
+from scsc_lab.report.figures import style
+from scsc_lab.report.figures.style import FigureOptions
+
+ROWS = "rows.jsonl"
+"""The evidence: every raw number of a report, one record a line."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a report is written.
+
+    Attributes:
+        figures: width and titles of figures.
+        page: whether ``index.html``, the report as one page to explore, is written too.
+    """
+
+    figures: FigureOptions = style.PLAIN
+    page: bool = False
+
+
+def write(source: Store, folder: Path, name: str, output: Output) -> tuple[list[Row], list[Path]]:
+    """Write a store's experiments as a report; return the rows of its tables, and the paths of its texts and figures.
+
+    Args:
+        source: the store.
+        folder: where the report goes; its rows and maps too.
+        name: its title.
+        output: how it is written.
+
+    Raises:
+        InputError: if there is no experiment, or a file cannot be written.
+    """
+    rows = rows_of(source)
+    for names in (rowfile.maps_of(source, measured) for measured in source.all_rows().values()):
+        for file_name, content in names:
+            store.write(folder / rowfile.MAPS / file_name, content)
+    store.write(folder / ROWS, rowfile.lines(source))
+    paths = publish.write(
+        folder, rows, name, metrics.columns(), metrics.notes, options=output.figures, page=output.page
+    )
+    return rows, paths
+
+
+def combined(paths: Sequence[Path], probe: Sequence[Row] = ()) -> Store:
+    """Return a store in memory with the experiments of several files.
+
+    Args:
+        paths: stores, or rows of reports.
+        probe: rows of trained pico networks, shown beside the claims about accuracy of those files.
+
+    Raises:
+        InputError: if a file is no store, or has no experiment.
+    """
+    target = Store()
+    for path in paths:
+        source = _checked(path)
+        if not source.experiments():
+            raise InputError(f"{path} has no experiment: name a store of compare, ablate, train or report")
+        rowfile.absorb(target, source, {"probe": list(probe)} if probe else {})
+    return target
+
+
+def _checked(path: Path) -> Store:
+    """Return the store of a file, whose rows hold what their keys say."""
+    source = rowfile.opened(path)
+    stored = source.all_rows()
+    for key, measurement in source.measurements().items():
+        for row in stored[key]:
+            fault = schema.fault({"runs": [row]} if measurement["metric"] == "training" else row)
+            if fault:
+                raise InputError(f"{path}, row {key}: {fault}")
+    return source
+
+
+def table_rows(path: Path) -> list[Row]:
+    """Return the rows of the tables of a report or of any store.
+
+    Raises:
+        InputError: if the file is no store, or has no experiment.
+    """
+    return rows_of(combined([path]))
+
+
+def rows_of(source: Store) -> list[Row]:
+    """Return the rows of the tables of a report on all experiments of a store.
+
+    Raises:
+        InputError: if it has none.
+    """
+    return [_with_folder(row) for row in report.rows(results.read(source), run_info())]
+
+
+def trained(path: Path | None) -> list[Row]:
+    """Return the rows of trained networks of a file, with what decides their difference; none without a file.
+
+    Raises:
+        InputError: if the file is no store, or has no training runs.
+    """
+    if path is None:
+        return []
+    rows = [row for row in table_rows(path) if row["table"] == "comparison" and row.get("runs")]
+    if not rows:
+        raise InputError(f"{path} has no training runs: name the --store of `scsc-lab train`")
+    return [
+        {
+            "network": row.get("network", row["model"]),
+            "resolution": row["resolution"],
+            "runs": [
+                {key: value for key, value in one.items() if key not in ("curve", "versions")} for one in row["runs"]
+            ],
+        }
+        for row in rows
+    ]
+
+
+def probe_beside(path: Path) -> list[Row]:
+    """Return the rows of trained networks of a report, or none where it is not there or has none."""
+    try:
+        return trained(path)
+    except InputError:
+        return []
+
+
+def claims(probe: Sequence[Row] = ()) -> list[Row]:
+    """Return the rows of the paper's claims, counted now.
+
+    Args:
+        probe: rows of trained pico networks, shown beside the claims about accuracy.
+    """
+    (result,) = run([paper.experiment(probe)]).results
+    return [row for row in report.rows([result], run_info()) if row["table"] == "claim"]
+
+
+def _with_folder(row: Row) -> Row:
+    """Return a row whose maps are named with the folder that they lie in."""
+    named = {"map_file": f"{rowfile.MAPS}/{row['map_file']}"} if "map_file" in row else {}
+    stages = {"stages": [_with_folder(stage) for stage in row["stages"]]} if row.get("stages") else {}
+    return {**row, **named, **stages}

@@ -1,0 +1,138 @@
+"""Experiments read back: a wide row per arm, with its changes against its baseline. No torch.
+
+The same function serves what was measured just now and what a file holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scsc_lab import metrics, units
+from scsc_lab.database import Store
+from scsc_lab.metrics import CUT_SHORT
+from scsc_lab.records import Row
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Change, Column
+
+
+@dataclass(frozen=True)
+class Result:
+    """An experiment with what was measured.
+
+    Attributes:
+        experiment: its content, as :meth:`scsc_lab.experiments.experiment.Experiment.row` gives it.
+        arms: its arms, as :meth:`scsc_lab.experiments.experiment.Arm.row` gives them.
+        rows: one per arm, in order: its names, its numbers, and their changes against its baseline.
+        further: rows of further tables of a report, each with its ``table``: receptive fields, parts, claims.
+    """
+
+    experiment: Row
+    arms: tuple[Row, ...]
+    rows: tuple[Row, ...]
+    further: tuple[Row, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that are shown, the user's own among them."""
+        known = metrics.columns()
+        return (*(known[word] for word in self.experiment["columns"] if word in known), *user_columns(self.rows))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be known to read the rows."""
+        values = ", ".join(column.word for column in user_columns(self.rows))
+        words = [word for word in self.experiment["columns"] if word in metrics.columns()]
+        return (*metrics.notes(self.rows, words), *([f"Yours: {values}, from the file given."] if values else []))
+
+
+def read(store: Store) -> list[Result]:
+    """Return every experiment of a store, with the rows that are there."""
+    rows = store.all_rows()
+    return [result(content, arms, uses, rows) for content, arms, uses in store.experiments()]
+
+
+def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapping[str, Sequence[Row]]) -> Result:
+    """Return an experiment with the rows of its arms.
+
+    Args:
+        experiment: its content.
+        arms: its arms, in order.
+        uses: the rows that its arms have, by the keys of measurements.
+        rows: the rows of measurements, by key.
+    """
+    names = [_named(arm, arms, experiment) for arm in arms]
+    merged = [dict(name) for name in names]
+    further: list[Row] = []
+    parts: dict[tuple[int, str], list[Row]] = {}
+    for use in uses:
+        parts.setdefault((use["arm"], use["metric"]), []).append(use)
+    for (at, name), needed in parts.items():
+        row = _joined(name, needed, rows)
+        metric = metrics.registry().get(name)
+        if metric is None or not row:
+            continue
+        labels: Row = {key: names[at][key] for key in ("model", "network", "resolution") if key in names[at]}
+        further += [{"table": inner["table"], **labels, **inner} for inner in metric.table_rows(row)]
+        if "runs" in row:
+            pairs = (
+                {"pair": run["seed"] - arms[at]["seed_shift"]} if arms[at]["seed_shift"] else {} for run in row["runs"]
+            )
+            row["runs"] = [
+                {"model": labels["model"], **run, **pair} for run, pair in zip(row["runs"], pairs, strict=True)
+            ]
+        if metric.columns:
+            merged[at] |= row
+    return Result(experiment, tuple(arms), tuple(with_changes(merged, experiment, arms)), tuple(further))
+
+
+def with_changes(rows: Sequence[Row], experiment: Row, arms: Sequence[Row]) -> list[Row]:
+    """Return rows with the change of every number against the row of each arm's baseline."""
+    measured = [metrics.registry()[name] for name in experiment["metrics"] if name in metrics.registry()]
+    columns = [*(column for metric in measured for column in metric.columns), *user_columns(rows)]
+    changed: list[Row] = []
+    for row, arm in zip(rows, arms, strict=True):
+        baseline = row if arm["baseline"] is None else rows[arm["baseline"]]
+        changed.append(tables.with_change(row, baseline, columns))
+    return tables.across(changed, columns)
+
+
+def user_columns(rows: Sequence[Row]) -> list[Column]:
+    """Return the columns of the user's own metrics that any row has; nobody has said which way is better."""
+    names = dict.fromkeys(key.removeprefix("user:") for row in rows for key in row if key.startswith("user:"))
+    return [
+        Column(
+            f"user:{name}",
+            f"{name}, yours",
+            word=name,
+            name=name,
+            change=Change(Column(f"change_of_user:{name}", f"Δ {name}, yours", units.signed), "difference"),
+        )
+        for name in names
+    ]
+
+
+def _named(arm: Row, arms: Sequence[Row], experiment: Row) -> Row:
+    """Return the names of an arm: what a row says before any number."""
+    baseline = arm if arm["baseline"] is None else arms[arm["baseline"]]
+    study: dict[str, Any] = {"study": arm["study"], "variant": arm["variant"]} if arm["study"] else {}
+    network = {"network": arm["network"]} if arm["network"] != arm["label"] else {}
+    values = {f"user:{metric}": value for metric, value in arm["values"].items()}
+    names = {"model": arm["label"], **network, "resolution": arm["resolution"], "batch": experiment["batch"]}
+    details = experiment["details"]
+    named = {"delta": "accuracy_margin", "confidence": "accuracy_confidence"}
+    margin = {key: details[name] for name, key in named.items() if name in details}
+    return {**study, **names, **values, **margin, "baseline": baseline["label"]}
+
+
+def _joined(metric: str, needed: Sequence[Row], rows: Mapping[str, Sequence[Row]]) -> Row:
+    """Return the row that an arm has of a metric, from its parts where it is made of some; empty without any."""
+    measured = [dict(rows[use["key"]][use["position"]]) for use in needed if use["key"] in rows]
+    kind = metrics.registry().get(metric)
+    if not measured:
+        return {}
+    if kind is None or kind.parts is None:
+        return measured[0]
+    cut_short = {} if len(measured) == len(needed) else {f"{metric}_status": CUT_SHORT}
+    return {**kind.parts.join(measured), **cut_short}

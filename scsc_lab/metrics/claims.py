@@ -1,0 +1,229 @@
+"""The claims of the SCSC paper's abstract, each with our own count. They have a table of their own, no column."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from scsc_lab.architectures import catalog
+from scsc_lab.architectures import overrides as spec_changes
+from scsc_lab.architectures.network import Network
+from scsc_lab.architectures.specs import NetworkSpec
+from scsc_lab.metrics import Metric, Progress, accuracy
+from scsc_lab.metrics.size import counted
+from scsc_lab.records import Row, change
+
+if TYPE_CHECKING:
+    from scsc_lab.analysis.count import Count
+
+POINT = 0.01
+"""One point of percentage: the closeness that counts as reproduced."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the abstract (arXiv 2308.07110).
+
+    Attributes:
+        text: the claim, in short.
+        baseline, network: names of the networks it compares.
+        quantity: ``params`` or ``macs``, or ``accuracy``, which only training can tell.
+        published: the change it prints, as a fraction; ``None`` where it prints none.
+        reading: how a claim without a figure is read, if it is.
+        probe: the pico networks, baseline and network, that are trained in the place of these at small scale.
+    """
+
+    text: str
+    baseline: str
+    network: str
+    quantity: str
+    published: float | None = None
+    reading: str = ""
+    probe: tuple[str, str] | None = None
+
+
+CLAIMS = (
+    Claim("FaceResNet: FLOPs", "faceresnet", "scsc_faceresnet", "macs", -0.68),
+    Claim("FaceResNet: parameters", "faceresnet", "scsc_faceresnet", "params", -0.79),
+    Claim(
+        "FaceResNet: accuracy",
+        "faceresnet",
+        "scsc_faceresnet",
+        "accuracy",
+        0.027,
+        probe=("faceresnet_pico", "scsc_faceresnet_pico"),
+    ),
+    Claim("Swin: FLOPs", "swin_tiny", "scsc_swin_tiny", "macs", -0.22),
+    Claim("Swin: better accuracy", "swin_tiny", "scsc_swin_tiny", "accuracy", probe=("swin_pico", "scsc_swin_pico")),
+    Claim(
+        "ResNet: accuracy", "resnet50", "scsc_resnet50", "accuracy", 0.053, probe=("resnet_pico", "scsc_resnet_pico")
+    ),
+    Claim("ResNet: FLOPs, similar", "resnet50", "scsc_resnet50", "macs", None, "no change"),
+    Claim("ResNet: params, similar", "resnet50", "scsc_resnet50", "params", None, "no change"),
+    Claim("ResNet: matches Swin", "swin_tiny", "scsc_resnet50", "accuracy", probe=("swin_pico", "scsc_resnet_pico")),
+)
+"""Every claim of the abstract."""
+
+
+NOT_TESTED = "not tested: needs ImageNet or face data"
+"""The verdict on a claim about accuracy, whatever small networks do."""
+
+
+def measure(networks: Sequence[Network], settings: None, progress: Progress) -> list[Row]:
+    """Return one row per network, with the claims about it under ``claims``."""
+    rows = []
+    for network in networks:
+        progress(f"the paper's claims about {network}")
+        rows.append({"claims": claim_rows([claim for claim in CLAIMS if claim.network == network.text])})
+    return rows
+
+
+def claim_rows(claims: Sequence[Claim]) -> list[Row]:
+    """Return claims with their published and our own figure, the difference in points and a verdict.
+
+    ``reproduced``: within one point. ``differs``: measured, and further off; the nearest setting that a search over
+    kernel sets finds stands beside it. ``not tested: needs ImageNet or face data``: a claim about accuracy.
+    """
+    names = dict.fromkeys(name for claim in claims for name in (claim.baseline, claim.network))
+    counts = {name: counted(Network.read(name)).count for name in names}
+    return [_row(claim, counts) for claim in claims]
+
+
+def table_rows(row: Row) -> list[Row]:
+    """Return a row of the table of claims for each claim about a network."""
+    return [{"table": "claim", **claim} for claim in row.get("claims", ())]
+
+
+def with_probe(rows: Sequence[Row], trained: Sequence[Row]) -> list[Row]:
+    """Return the rows of claims in the abstract's order, those about accuracy with how the pico networks differ.
+
+    Args:
+        rows: rows of claims.
+        trained: rows of networks with their ``runs``, those of pico networks among them.
+    """
+    claims = {claim.text: claim for claim in CLAIMS}
+    ordered = sorted(rows, key=lambda row: [*claims].index(row["claim"]) if row["claim"] in claims else len(claims))
+    probes = [_probe(claims[row["claim"]], trained) if row["claim"] in claims else {} for row in ordered]
+    judged = [{**probe, **more} for probe, more in zip(probes, accuracy.adjusted(probes), strict=True)]
+    return [{**row, **_under_probe(probe)} for row, probe in zip(ordered, judged, strict=True)]
+
+
+def _probe(claim: Claim, trained: Sequence[Row]) -> Row:
+    """Return how a claim's pico networks differ in accuracy; nothing where they were not trained.
+
+    Of several trainings, on other data or longer ones, that with the most pairs of runs counts.
+    """
+    if claim.probe is None:
+        return {}
+    one, two = ([row for row in trained if row.get("network") == name and row.get("runs")] for name in claim.probe)
+    pairs = [(a, b) for a in one for b in two if a.get("resolution") == b.get("resolution")]
+    pair = max(pairs, key=lambda pair: accuracy.against(pair[1], pair[0]).get("seed_pairs", 0), default=None)
+    difference = accuracy.against(pair[1], pair[0]) if pair is not None else {}
+    if pair is None or not difference:
+        return {}
+    baseline, network = claim.probe
+    data = pair[0]["runs"][0]["data"]
+    return {**difference, "baseline": baseline, "network": network, "data": data}
+
+
+def _under_probe(pair: Row) -> Row:
+    if not pair:
+        return {}
+    return {
+        "probe_baseline": pair["baseline"],
+        "probe_network": pair["network"],
+        "probe_data": pair["data"],
+        "probe_pairs": pair["seed_pairs"],
+        "probe_difference": pair["accuracy_difference"],
+        "probe_low": pair["difference_low"],
+        "probe_high": pair["difference_high"],
+        "probe_p_holm": pair["p_holm"],
+        "probe_verdict": pair["accuracy_verdict"],
+    }
+
+
+def worse(row: Row, tolerance: float) -> bool:
+    """Return whether we measure less of an advantage than a claim prints, by more than ``tolerance`` (a fraction)."""
+    return row["difference"] is not None and row["published"] is not None and row["difference"] > tolerance
+
+
+def nearest(claim: Claim) -> tuple[str, float]:
+    """Return the setting of the claim's network whose change is nearest to the claim's, and its change.
+
+    Searched: in every stage, every choice of the stage's kernels. MACs and parameters add up over stages, so each
+    choice is counted once a stage, and the best network of all combinations is then counted whole.
+    """
+    from scsc_lab.counting.count import count
+    from scsc_lab.models import construct
+
+    entry, wanted = catalog.find(claim.network), claim.published or 0.0
+    shape = (1, 3, *entry.resolution)
+    reference = getattr(counted(Network.read(claim.baseline)).count, claim.quantity)
+    options = [_subsets(spec.kernels) for spec in entry.spec.scsc]
+    costs = []
+    for index, choices in enumerate(options):
+        costs.append([_stage_cost(entry.spec, index, kernels, shape, claim.quantity) for kernels in choices])
+    whole = getattr(count(construct.empty(entry.spec), shape), claim.quantity)
+    fixed = whole - sum(cost[-1] for cost in costs)  # the last choice is the stage's own set, whole
+    best = min(
+        itertools.product(*(range(len(choices)) for choices in options)),
+        key=lambda picks: abs((fixed + sum(c[p] for c, p in zip(costs, picks, strict=True))) / reference - 1 - wanted),
+    )
+    chosen = {
+        f"stage{index + 1}.kernels": options[index][pick]
+        for index, pick in enumerate(best)
+        if pick != len(options[index]) - 1
+    }
+    spec = spec_changes.apply(entry.spec, chosen)
+    measured = getattr(count(construct.empty(spec), shape), claim.quantity)
+    return spec_changes.label(entry.name, chosen), measured / reference - 1
+
+
+def _row(claim: Claim, counts: Mapping[str, Count]) -> Row:
+    row: Row = {
+        "claim": claim.text,
+        "baseline": claim.baseline,
+        "network": claim.network,
+        "quantity": claim.quantity,
+        "published": claim.published,
+        "published_text": claim.reading and f"“similar”, read as {claim.reading}",
+        "measured": None,
+        "difference": None,
+        "verdict": NOT_TESTED,
+        "nearest": None,
+        "nearest_change": None,
+        "inferred": catalog.find(claim.network).inferred or None,
+    }
+    if claim.quantity == "accuracy":
+        return row
+    measured = change(getattr(counts[claim.network], claim.quantity), getattr(counts[claim.baseline], claim.quantity))
+    assert measured is not None
+    difference = measured - (claim.published or 0.0)
+    row |= {"measured": measured, "difference": difference}
+    row["verdict"] = "reproduced" if abs(difference) <= POINT else "differs"
+    if row["verdict"] == "differs":
+        row["nearest"], row["nearest_change"] = nearest(claim)
+    return row
+
+
+def _subsets(kernels: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return every choice of some kernels, the whole set last."""
+    sizes = range(1, len(kernels) + 1)
+    return [chosen for size in sizes for chosen in itertools.combinations(kernels, size)]
+
+
+def _stage_cost(spec: NetworkSpec, index: int, kernels: tuple[int, ...], shape: tuple[int, ...], quantity: str) -> int:
+    from scsc_lab.counting.count import count
+    from scsc_lab.models import construct
+    from scsc_lab.models.stages import stages
+
+    scsc = list(spec.scsc)
+    scsc[index] = replace(scsc[index], kernels=kernels)
+    model = construct.empty(replace(spec, scsc=tuple(scsc)))
+    parts = {part.name: part for part in count(model, shape).by_stage(stages(model))}
+    return int(getattr(parts[f"stage{index + 1}"], quantity))
+
+
+METRIC = Metric(name="claims", columns=(), measure=measure, configure=lambda request: None, table_rows=table_rows)

@@ -1,0 +1,219 @@
+"""The rows of a store as JSON lines, for people and for git; and a store from such a file.
+
+Each line is one record: an ``experiment``, an ``arm`` of it, a ``measurement``, a ``row`` of a measurement, or a
+``use`` of a row by an arm. Maps lie beside the file, in the folder ``fields``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from scsc_lab.database import Store
+from scsc_lab.errors import InputError
+from scsc_lab.records import SCHEMA, Row
+
+MAPS = "fields"
+"""Folder beside the file in which the maps of its rows lie."""
+
+_SQLITE = b"SQLite format 3\x00"
+
+
+def lines(store: Store) -> str:
+    """Return everything in a store but its maps as JSON lines; the same content gives the same text."""
+    return "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in _records(store))
+
+
+def _records(store: Store) -> Iterator[Row]:
+    yield {"record": "store", "schema": SCHEMA}
+    for number, (experiment, arms, uses) in enumerate(store.experiments()):
+        yield {"record": "experiment", "experiment": number, **experiment}
+        for position, arm in enumerate(arms):
+            yield {"record": "arm", "experiment": number, "arm": position, **arm}
+        for use in uses:
+            yield {"record": "use", "experiment": number, **use}
+    rows = store.all_rows()
+    for key, measurement in store.measurements().items():
+        yield {"record": "measurement", "key": key, **measurement}
+        for position, row in enumerate(rows[key]):
+            yield {"record": "row", "key": key, "position": position, **dict(sorted(row.items()))}
+
+
+def opened(path: Path) -> Store:
+    """Return the store of a file: an SQLite file as it is, JSON lines as a store in memory.
+
+    Raises:
+        InputError: if the file is not there, is neither, or a line is not a record.
+    """
+    if not path.is_file():
+        raise InputError(f"no file {str(path)!r}: name a --store, or the rows.jsonl of a report")
+    try:
+        with path.open("rb") as file:
+            is_database = file.read(len(_SQLITE)) == _SQLITE
+        text = "" if is_database else path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no store: neither an SQLite file nor rows in JSON lines") from None
+    if not is_database:
+        return _from_lines(text, path)
+    store = Store(path)
+    _from_lines(lines(store), path)  # so that a record which is none is refused whatever file it is in
+    return store
+
+
+def _from_lines(text: str, path: Path) -> Store:
+    """Return a store in memory with the records of a file, and the maps that lie beside it."""
+    content = _Content(path)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip("\x00 \t"):
+            content.add(line, number)
+    return content.store()
+
+
+class _Content:
+    """The records of a file while it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._line = 0
+        self._experiments: dict[int, tuple[Row, list[Row], list[Row]]] = {}
+        self._measurements: dict[str, tuple[Row, list[Row]]] = {}
+
+    def add(self, line: str, number: int) -> None:
+        """Add the record of a line.
+
+        Raises:
+            InputError: if it is none.
+        """
+        self._line = number
+        try:
+            record = json.loads(line, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            record = None
+        kinds: dict[str, Callable[[Row], None]] = {
+            "store": self._add_store,
+            "experiment": self._add_experiment,
+            "arm": self._add_arm,
+            "use": self._add_use,
+            "measurement": self._add_measurement,
+            "row": self._add_row,
+        }
+        if not isinstance(record, dict) or record.get("record") not in kinds:
+            self._refuse(f"is no record: one of {', '.join(kinds)}")
+        kinds[record.pop("record")](record)
+
+    def store(self) -> Store:
+        """Return everything that was added as a store in memory."""
+        self._check()
+        store = Store()
+        for key, (measurement, rows) in self._measurements.items():
+            store.keep(key, measurement, rows, self._maps(rows))
+        for experiment, arms, uses in self._experiments.values():
+            store.register(experiment, arms, uses)
+        return store
+
+    def _check(self) -> None:
+        """Raise InputError if a record names an arm or a row that is not there."""
+        for number, (_, arms, uses) in self._experiments.items():
+            baselines = [arm["baseline"] for arm in arms if arm["baseline"] is not None]
+            if any(at not in range(len(arms)) for at in (*baselines, *(use["arm"] for use in uses))):
+                raise InputError(f"{self._path}: experiment {number} names an arm that it does not have")
+            for use in uses:
+                _, rows = self._measurements.get(use["key"], ({}, []))
+                if rows and use["position"] not in range(len(rows)):
+                    raise InputError(f"{self._path}: experiment {number} names a row that {use['key']} does not have")
+
+    def _add_store(self, record: Row) -> None:
+        if record.get("schema") != SCHEMA:
+            raise InputError(f"{self._path} holds rows of schema {record.get('schema')!r}; this version reads {SCHEMA}")
+
+    def _add_experiment(self, record: Row) -> None:
+        number = self._number(record, "experiment")
+        wanted = {"digest": str, "kind": str, "columns": list, "metrics": list, "settings": dict, "details": dict}
+        self._require(record, {**wanted, "batch": int, "run": dict})
+        self._experiments[number] = (record, [], [])
+
+    def _add_arm(self, record: Row) -> None:
+        _, arms, _ = self._experiment(record)
+        number = self._number(record, "arm")
+        wanted = {"label": str, "network": str, "resolution": list, "study": str, "variant": str, "values": dict}
+        self._require(record, {**wanted, "seed_shift": int, "metrics": list})
+        baseline = record.get("baseline")
+        if number != len(arms) or not (baseline is None or (type(baseline) is int and baseline >= 0)):
+            self._refuse("is no arm in its place")
+        arms.append(record)
+
+    def _add_use(self, record: Row) -> None:
+        *_, uses = self._experiment(record)
+        for name in ("arm", "position", "part"):
+            self._require(record, {name: int})
+        self._require(record, {"key": str, "metric": str})
+        uses.append(record)
+
+    def _add_measurement(self, record: Row) -> None:
+        self._require(record, {"key": str, "metric": str})
+        self._measurements[record.pop("key")] = (record, [])
+
+    def _add_row(self, record: Row) -> None:
+        self._require(record, {"key": str, "position": int})
+        key, position = record.pop("key"), record.pop("position")
+        if key not in self._measurements or position != len(self._measurements[key][1]):
+            self._refuse("is a row without its measurement, or out of its place")
+        self._measurements[key][1].append(record)
+
+    def _experiment(self, record: Row) -> tuple[Row, list[Row], list[Row]]:
+        number = self._number(record, "experiment")
+        if number not in self._experiments:
+            self._refuse(f"is of experiment {number}, which is not there")
+        return self._experiments[number]
+
+    def _number(self, record: Row, name: str) -> int:
+        self._require(record, {name: int})
+        return int(record.pop(name))
+
+    def _require(self, record: Row, kinds: dict[str, type]) -> None:
+        for name, kind in kinds.items():
+            if type(record.get(name)) is not kind:
+                self._refuse(f"has no {name}" if name not in record else f"has {record[name]!r} as its {name}")
+
+    def _refuse(self, reason: str) -> NoReturn:
+        raise InputError(f"{self._path}, line {self._line} {reason}")
+
+    def _maps(self, rows: list[Row]) -> dict[str, bytes]:
+        folder = self._path.parent / MAPS
+        inner = [each for row in rows for key in ("stages", "moments") for each in row.get(key) or ()]
+        names = [str(row["map_file"]) for row in (*rows, *inner) if isinstance(row, dict) and "map_file" in row]
+        plain = [name for name in names if Path(name).name == name]
+        return {name: (folder / name).read_bytes() for name in plain if (folder / name).is_file()}
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(word)
+
+
+def absorb(target: Store, source: Store, claim_details: Row) -> None:
+    """Copy everything of one store into another.
+
+    Args:
+        target: the store that is written to.
+        source: the store that is read.
+        claim_details: details that experiments on the paper's claims get.
+    """
+    rows = source.all_rows()
+    for key, measurement in source.measurements().items():
+        target.keep(key, measurement, rows[key], dict(maps_of(source, rows[key])))
+    for experiment, arms, uses in source.experiments():
+        more = claim_details if experiment["kind"] == "claims" else {}
+        target.register({**experiment, "details": {**experiment["details"], **more}}, arms, uses)
+
+
+def maps_of(store: Store, rows: list[Row]) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of each map that rows name and a store has."""
+    inner = [each for row in rows for key in ("stages", "moments") for each in row.get(key) or ()]
+    for row in (*rows, *inner):
+        content = store.map(str(row["map_file"])) if "map_file" in row else None
+        if content is not None:
+            yield str(row["map_file"]), content
