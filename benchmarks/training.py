@@ -132,7 +132,7 @@ def jobs(number: int) -> float:
     """Return runs a minute of ``scsc-lab train`` with so many jobs, its start included."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["train", "swin_pico", "scsc_swin_pico", "--seeds", "2", "--epochs", "1", "--train-images", "960"]
-        command = [sys.executable, "-m", "scsc_lab", *words, "--jobs", str(number), "--store", f"{folder}/rows.jsonl"]
+        command = [sys.executable, "-m", "scsc_lab", *words, "--jobs", str(number), "--store", f"{folder}/rows.db"]
         started = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[1])
         return 4 * 60 / (time.perf_counter() - started)

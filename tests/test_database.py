@@ -18,7 +18,7 @@ from scsc_lab.database import VERSION, Store
 
 EXPERIMENT = {"digest": "d", "kind": "comparison", "columns": ["macs"], "metrics": ["size"], "settings": {}}
 EXPERIMENT |= {"batch": 1, "details": {}, "run": {"command": ""}}
-ARM = {"label": "a", "network": "a", "form": "ordinary", "resolution": [8, 8], "baseline": None, "study": ""}
+ARM = {"label": "a", "network": "a", "resolution": [8, 8], "baseline": None, "study": ""}
 ARM |= {"variant": "", "values": {}, "seed_shift": 0, "metrics": []}
 USE = {"arm": 0, "key": "k", "position": 0, "part": 0, "metric": "size"}
 
@@ -220,3 +220,26 @@ def test_a_line_that_is_no_record_is_named(line, tmp_path):
     with pytest.raises(InputError) as caught:
         rowfile.opened(path)
     assert f"{path}, {LINES[line]}" in str(caught.value)
+
+
+def described(heading: str) -> set[str]:
+    """Return the names in the first column of a section of docs/rows.md."""
+    text = (Path(__file__).parents[1] / "docs" / "rows.md").read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return {name.strip(" `") for cell in cells for name in cell.split(",")}
+
+
+def test_the_document_describes_every_table_and_key():
+    from scsc_lab import metrics
+    from scsc_lab.architectures.network import Network
+    from scsc_lab.experiments import compare
+
+    experiment = compare.experiment([Network.read("resnet18")], ["macs"])
+    connection = Store()._opened(write=True)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert described("Tables of the store") == tables
+    assert described("Experiments") == experiment.row().keys() - {"digest"}
+    assert described("Arms") == experiment.arms[0].row().keys()
+    made_of = {metric.name for metric in metrics.registry().values() if metric.parts is not None}
+    assert described("Rows") == metrics.registry().keys() - made_of

@@ -56,7 +56,6 @@ class Arm:
         return {
             "label": self.label or str(self.network),
             "network": self.network.text,
-            "form": self.network.form,
             "resolution": list(resolution(self.network)),
             "baseline": self.baseline,
             "study": self.study,

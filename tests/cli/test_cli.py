@@ -265,7 +265,7 @@ resnet18 scsc_swin resnet5 x.py:f timm: a:b[c=1 --model -m --set kernels=3,5 --w
 --max-time 5 -1 nan 1e999 --delta --seed --self-test --by stage module block --plot a.png macs,latency ,
 --stage all --layer conv1 --layout nchw --images /nowhere --samples --seeds --method replknet --contribution abs
 --save m.npz --from none.npz --table t.md --with params,macs latency erf --accuracy none.csv --figure f.bmp
---study groups --grid groups=1 kernels= --config none.toml --store rows.jsonl --jobs --executor local
+--study groups --grid groups=1 kernels= --config none.toml --store rows.db --jobs --executor local
 --figures out --draw --no-draw --tolerance --name --folder --quick --format json -o o.docx --help --
 """.split()
 all_words = st.one_of(

@@ -1,0 +1,228 @@
+"""Experiments read back from stores and rows: nothing is guessed, nothing is lost, mixtures are a matter of listing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from scsc_lab import InputError, rowfile
+from scsc_lab.architectures.network import Network
+from scsc_lab.cli import main
+from scsc_lab.database import Store
+from scsc_lab.experiments import paper, probe, publish, report, results, runner
+from scsc_lab.experiments.experiment import Arm, Experiment, Measure
+from scsc_lab.provenance import run_info
+from scsc_lab.settings import Request
+
+RUN = {"data": "navon", "recipe": "pico", "task": "classification", "epochs": 4, "batch_size": 32, "status": "complete"}
+RUN |= {"train_images": 4000, "test_images": 1000, "seconds": 60.0, "images_per_second": 260.0, "waiting": 0.02}
+RUN |= {"train_macs": 10**12, "head": "", "versions": {"torch": "2.13.0"}, "device": "cpu"}
+
+
+def runs(*accuracies: float, **more: object) -> list[dict[str, object]]:
+    """Return the rows of training runs that were made up, one per seed."""
+    rows = []
+    for seed, value in enumerate(accuracies):
+        curve = [{"epoch": 1, "loss": 2.0, "accuracy": {"accuracy": value}, "seconds": 60.0, "waiting": 0.02}]
+        rows.append({"seed": seed, "accuracy": value, "curve": curve, **RUN, **more})
+    return rows
+
+
+def add(store: Store, arms: list[Arm], measured: list[dict[str, list[dict[str, object]]]], kind="comparison") -> None:
+    """Register an experiment, and keep rows that were made up: for each arm the rows of its metrics' parts."""
+    words = {"accuracy": "accuracy", "size": "macs", "latency": "latency"}
+    names = list(dict.fromkeys(name for rows in measured for name in rows))
+    experiment = Experiment(
+        kind, tuple(arms), tuple(Measure(name, None) for name in names), tuple(words[name] for name in names)
+    )
+    uses = []
+    for at, rows in enumerate(measured):
+        for metric, parts in rows.items():
+            for number, row in enumerate(parts):
+                key = f"{arms[at].network.text} {metric} {sorted(row.items(), key=str)}"
+                store.keep(key, {"metric": metric}, [row])
+                uses.append({"arm": at, "key": key, "position": 0, "part": number, "metric": metric})
+    store.register(experiment.row(), [arm.row() for arm in arms], uses)
+
+
+def pair(*more: Arm) -> list[Arm]:
+    return [Arm(Network.read("swin_pico")), Arm(Network.read("scsc_swin_pico"), 0), *more]
+
+
+BASELINE = (20, 22, 24, 20, 22, 23, 21)
+OTHER = (60, 62, 61, 63, 64, 60, 61)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    store = Store(tmp_path / "a.db")
+    size = [{"params": 100, "macs": 50, "activations": 5, "bytes": 9}]
+    smaller = [{"params": 80, "macs": 40, "activations": 4, "bytes": 8}]
+    rows = [{"accuracy": runs(*BASELINE), "size": size}, {"accuracy": runs(*OTHER), "size": smaller}]
+    add(store, pair(), rows)
+    full, variant = Network.read("scsc_swin_pico"), Network.of("scsc_swin_pico", {"shuffle": False})
+    arms = [Arm(full, None, "components", "full"), Arm(variant, 0, "components", "no shuffle")]
+    add(store, arms, [{"accuracy": runs(*OTHER)}, {"accuracy": runs(61, 60, 64, 65, 63, 62)}], "ablation")
+    return store
+
+
+def test_each_arm_has_its_numbers_and_its_changes_against_its_baseline(store):
+    compared, ablated = results.read(store)
+    assert [row["baseline"] for row in compared.rows] == ["swin_pico", "swin_pico"]
+    assert compared.rows[1]["seed_pairs"] == 7
+    assert compared.rows[1]["params_change"] == pytest.approx(-0.2)
+    full, variant = ablated.rows
+    assert (full["variant"], variant["variant"], variant["study"]) == ("full", "no shuffle", "components")
+    assert variant["seed_pairs"] == 6  # of one seed each, though the full network has seven
+
+
+def test_an_arm_without_rows_has_its_name_alone(store):
+    store.forget([key for key in store.all_rows() if key.startswith("scsc_swin_pico accuracy")])
+    compared, _ = results.read(store)
+    assert "runs" not in compared.rows[1]
+    assert compared.rows[1]["macs"] == 40
+    assert "accuracy_difference" not in compared.rows[1]
+
+
+def test_runs_that_are_missing_are_said(store):
+    key = next(key for key in store.all_rows() if key.startswith("scsc_swin_pico accuracy"))
+    store.forget([key])
+    compared, _ = results.read(store)
+    assert compared.rows[1]["accuracy_status"] == "cut short"
+    assert compared.rows[1]["seed_pairs"] == 6
+
+
+def test_runs_of_other_recipes_are_no_pairs(tmp_path):
+    store = Store()
+    add(store, pair(), [{"accuracy": runs(20, 22)}, {"accuracy": runs(60, 62, epochs=7)}])
+    (result,) = results.read(store)
+    assert "accuracy_difference" not in result.rows[1]
+
+
+def test_the_user_s_values_and_shifted_seeds_are_the_arm_s(tmp_path):
+    store = Store()
+    shifted = [{**run, "seed": run["seed"] + 2} for run in runs(21, 24)]
+    arms = [Arm(Network.read("swin_pico"), values={"mIoU": 3.0})]
+    arms.append(Arm(Network.read("swin_pico"), 0, values={"mIoU": 5.0}, seed_shift=2, label="again"))
+    add(store, arms, [{"accuracy": runs(20, 22)}, {"accuracy": shifted}])
+    (result,) = results.read(store)
+    assert [row["model"] for row in result.rows] == ["swin_pico", "again"]
+    assert (result.rows[1]["seed_pairs"], result.rows[1]["change_of_user:mIoU"]) == (2, 2.0)
+
+
+def test_several_files_become_one_report_without_torch(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = Store(tmp_path / "b.db")
+    add(other, [Arm(Network.read("resnet_pico"))], [{"size": [{"params": 7, "macs": 5, "activations": 1, "bytes": 1}]}])
+    code = (
+        "import sys; from scsc_lab.cli import main; code = main(sys.argv[1:]); print('torch' in sys.modules); "
+        "sys.exit(code)"
+    )
+    words = ["report", "--from", "a.db", "--from", "b.db", "--name", "both"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("False\n")
+    text = (tmp_path / "reports/both/README.md").read_text()
+    for part in ("is it more accurate? ", "A probe at small scale", "no shuffle", "Every run", "resnet_pico"):
+        assert part in text
+    assert (tmp_path / "reports/both/accuracy_swin_pico.png").exists()
+    assert main(["report", "--from", "reports/both/rows.jsonl"]) == 0  # beside the rows, which stay as they are
+    assert (tmp_path / "reports/both/README.md").read_text() == text
+    assert len(rowfile.opened(tmp_path / "reports/both/rows.jsonl").experiments()) == 3
+
+
+MISTAKES = [
+    (["--from", "a.db", "--from", "b.db"], "several files become one report: name it with --name"),
+    (["--from", "none.db"], "no file 'none.db'"),
+    (["--from", "empty.jsonl"], "empty.jsonl has no experiment"),
+    (["--from", "strange.jsonl"], "strange.jsonl, line 1 is no record"),
+    (["--from", "binary.db"], "is no store: neither an SQLite file nor rows in JSON lines"),
+    (["--from", "a.db", "--name", "mine"], "is another report"),
+    (["--write-weights", "w"], "--write-weights goes with --pico"),
+    (["--pico", "resnet18"], "leave the models and --quick out"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_bad_input_is_one_line(words, message, store, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b.db").write_bytes((tmp_path / "a.db").read_bytes())
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "binary.db").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "strange.jsonl").write_text('{"key": "x", "metric": "size"}\n')
+    (tmp_path / "reports/mine").mkdir(parents=True)
+    (tmp_path / "reports/mine/README.md").write_text("a text of my own")
+    assert main(["report", *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+    assert (tmp_path / "reports/mine/README.md").read_text() == "a text of my own"
+
+
+def test_claims_about_accuracy_stay_open_beside_the_probe(store, capsys):
+    trained = publish.trained(store.path)
+    assert [row["network"] for row in trained] == ["swin_pico", "scsc_swin_pico"]
+    claims = {row["claim"]: row for row in publish.claims(trained)}
+    swin = claims["Swin: better accuracy"]
+    assert swin["verdict"] == "not tested: needs ImageNet or face data"
+    assert (swin["measured"], swin["probe_pairs"], swin["probe_verdict"]) == (None, 7, "better")
+    assert "probe_pairs" not in claims["ResNet: accuracy"]  # which was not trained
+    main(["paper", "--probe", str(store.path)])
+    out = capsys.readouterr().out
+    assert "A probe at small scale" in out
+    assert "neither confirms nor refutes" in out
+
+
+def test_a_report_on_the_claims_takes_the_probe_of_what_is_listed_beside_it(store):
+    both = Store()
+    rowfile.absorb(both, store, {})
+    experiment = paper.experiment()
+    claim = {"claim": "Swin: better accuracy", "network": "scsc_swin_tiny", "measured": None}
+    both.keep("claims", {"metric": "claims"}, [{"claims": [claim]}])
+    use = {"arm": 0, "key": "claims", "position": 0, "part": 0, "metric": "claims"}
+    both.register(experiment.row(), [experiment.arms[0].row()], [use])
+    rows = report.rows(results.read(both), run_info())
+    (row,) = [row for row in rows if row["table"] == "claim"]
+    assert row["probe_pairs"] == 7
+
+
+def test_p_values_are_adjusted_over_all_comparisons_of_a_report(tmp_path):
+    both = Store()
+    for name in ("swin_pico", "resnet_pico"):
+        arms = [Arm(Network.read(name)), Arm(Network.read(f"scsc_{name}"), 0)]
+        values = [20 + seed for seed in range(6)]
+        add(both, arms, [{"accuracy": runs(*values)}, {"accuracy": runs(*(v + 10 + v % 2 for v in values))}])
+    rows = report.rows(results.read(both), run_info())
+    adjusted = [row["p_holm"] for row in rows if row.get("p_value")]
+    assert adjusted == [pytest.approx(0.0625)] * 2  # twice the smallest, 1/32
+
+
+def test_the_probe_resumes_and_needs_no_weights_once_it_is_done(tmp_path, monkeypatch):
+    pairs = ((("resnet_pico", "scsc_resnet_pico"), (("data", "navon"),)),)
+    monkeypatch.setattr(probe, "PAIRS", pairs)
+    monkeypatch.setattr(probe.variants, "built_in", lambda *args: [])
+    words = (("epochs", "1"), ("train_images", "32"), ("test_images", "8"), ("recipe.warmup_epochs", "0"))
+    effort = probe.Effort(2, 1, (1,), 2, words)
+    path, weights, request = tmp_path / "accuracy" / "rows.db", tmp_path / "weights", Request(device="cpu")
+    store = Store(path)
+    runner.run(probe.experiments(request, weights, effort, store), store)
+    names = [measurement["metric"] for measurement in store.measurements().values()]
+    assert {name: names.count(name) for name in set(names)} == {"size": 2, "training": 4, "trained_field": 2}
+    for file in weights.iterdir():
+        file.unlink()
+    monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
+    measurements = store.measurements()
+    runner.run(probe.experiments(request, weights, effort, store), store)
+    assert store.measurements() == measurements
+    assert main(["report", "--from", str(path), "--folder", str(tmp_path), "--name", "fields"]) == 0
+    text = (tmp_path / "fields" / "README.md").read_text()
+    for moment in ("before", "after"):
+        assert f"how does its receptive field change, {moment} training?" in text
+    assert (tmp_path / "fields" / "receptive_fields.png").exists()
+
+
+def test_a_report_on_nothing_is_refused():
+    with pytest.raises(InputError, match="no experiment to report on"):
+        report.rows([], run_info())
