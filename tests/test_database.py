@@ -19,7 +19,7 @@ from scsc_lab.database import VERSION, Store
 EXPERIMENT = {"digest": "d", "kind": "comparison", "columns": ["macs"], "metrics": ["size"], "settings": {}}
 EXPERIMENT |= {"batch": 1, "details": {}, "run": {"command": ""}}
 ARM = {"label": "a", "network": "a", "resolution": [8, 8], "baseline": None, "study": ""}
-ARM |= {"variant": "", "values": {}, "seed_shift": 0, "metrics": []}
+ARM |= {"variant": "", "values": {}, "settings": {}, "seed_shift": 0, "metrics": []}
 USE = {"arm": 0, "key": "k", "position": 0, "part": 0, "metric": "size"}
 
 

@@ -141,7 +141,7 @@ MISTAKES = [
     (["--from", "binary.db"], "is no store: neither an SQLite file nor rows in JSON lines"),
     (["--from", "a.db", "--name", "mine"], "is another report"),
     (["--write-weights", "w"], "--write-weights goes with --pico"),
-    (["--pico", "resnet18"], "leave the models and --quick out"),
+    (["--pico", "resnet18"], "leave the models out"),
 ]
 
 
