@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -72,7 +74,7 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._registered: list[tuple[Row, list[Row], list[Row]]] = []
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: Path | None = None
         if path is None or path.exists():
             self._read(lambda connection: None)
 
@@ -81,8 +83,10 @@ class Store:
         """Folder of the files that interrupted measurements resume from: beside the file, or a temporary one."""
         if self.path is not None:
             return self.path.with_name(f"{self.path.stem}.checkpoints")
-        self._temporary = self._temporary or tempfile.TemporaryDirectory(prefix="scsc-lab-")
-        return Path(self._temporary.name)
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="scsc-lab-"))
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
+        return self._temporary
 
     def register(self, experiment: Row, arms: Sequence[Row], uses: Sequence[Row]) -> None:
         """Write an experiment, its arms and the measurements it asks for; one that is there already stays as it is.

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from scsc_lab import metrics
 from scsc_lab.architectures.network import Network
-from scsc_lab.experiments import diff
 from scsc_lab.experiments.experiment import Experiment, Measure, comparison
 from scsc_lab.records import Row
 from scsc_lab.settings import Request
@@ -44,6 +43,7 @@ def measures(words: Sequence[str], request: Request) -> list[Measure]:
 
 def side_by_side(networks: Sequence[Network], by: str, batch: int = 1) -> list[Row]:
     """Return two networks stage by stage or block by block; see :mod:`scsc_lab.experiments.diff`."""
+    from scsc_lab.experiments import diff
     from scsc_lab.metrics.size import counted
     from scsc_lab.models import build
 
