@@ -255,6 +255,7 @@ ROW = {"model": "a", "baseline": "a", "resolution": [16, 16], "params": 1e6, "me
 ROWS = [{**ROW, "variant": "full"}, {**ROW, "model": "b", "variant": "x", "params": 2e6, "params_change": 1.0}]
 RUN = {"seed": 0, "status": "complete", "accuracy": 50.0, "head": "", "curve": [], "device": "cpu", "data": "navon"}
 RUN |= {"recipe": "pico", "task": "classification", "epochs": 1, "batch_size": 2, "train_images": 4, "test_images": 4}
+RUN |= {"train_macs": 1, "seconds": 1.0}
 FILE = {"model": "a", "resolution": [16, 16], "batch": 1, "file": "f", "bytes": 1, "opset": 18, "difference": 0.0}
 FILE |= {"float32_rounding": None, "outputs_depend_on_input": True}
 CLAIM = {"claim": "c", "network": "a", "quantity": "macs", "published": -0.5, "measured": -0.4, "difference": 0.1}
@@ -314,6 +315,8 @@ def made_up(experiment):
     """Return a result of an experiment with rows that were made up."""
     arms = tuple(arm.row() for arm in experiment.arms)
     rows = tuple({**row, "runs": [{**RUN, "model": row["model"]}]} for row in ROWS)
+    if experiment.kind == "tuning":
+        rows = tuple({**rows[0], "model": arm["label"], "variant": arm["variant"]} for arm in arms)
     return Result(experiment.row(), arms, rows, ())
 
 
