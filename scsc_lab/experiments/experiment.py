@@ -21,7 +21,7 @@ from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 
 Kind = Literal["comparison", "ablation", "noise", "claims", "tuning", "difficulty"]
-"""What an experiment is: networks side by side, studies of variants, a network against itself, the paper's claims, 
+"""What an experiment is: networks side by side, studies of variants, a network against itself, the paper's claims,
 values of the recipe that are tried per network, or trained networks on harder images."""
 
 

@@ -24,11 +24,11 @@ def table(
     JSON and CSV carry rows of networks (one per budget), of runs and of the tuning, told apart by ``kind``.
 
     Args:
-        networks: rows of :func:`scsc_lab.experiments.train.summaries`, at the largest budget.
+        networks: rows of :func:`scsc_lab.experiments.train.measure`, at the largest budget.
         runs: rows of runs, each with its ``model``.
         notes: what must be known to read them.
         budgets: rows of the networks at each budget, if there are several.
-        tuned: rows of :class:`scsc_lab.experiments.tuning.Tuned`.
+        tuned: rows of :func:`scsc_lab.experiments.tuning.rows`.
         difficulty: rows of :func:`scsc_lab.experiments.difficulty.summaries`.
     """
     parts = dict.fromkeys(

@@ -53,7 +53,7 @@ def test_the_command_reports_global_and_local_differences(tmp_path, monkeypatch,
     command = ["train", "net.py:linear", "net.py:linear[width=4]", *words]
     assert main(command) == 2
     assert "--difficulty needs --data navon and --write-weights" in capsys.readouterr().err
-    assert main([*command, "--write-weights", "weights", "--store", "rows.jsonl"]) == 0
+    assert main([*command, "--write-weights", "weights", "--store", "rows.db"]) == 0
     document = json.loads(capsys.readouterr().out)
     rows = [row for row in document["rows"] if row["kind"] == "difficulty"]
     assert [(row["condition"], row["value"]) for row in rows[:4]] == [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_runs import summaries
 
 from scsc_lab import InputError
 from scsc_lab.analysis import sequential
-from scsc_lab.experiments import stopping, train
+from scsc_lab.experiments import stopping
 from scsc_lab.experiments.train import Trained
 from scsc_lab.training.plan import Training
 
@@ -25,7 +26,7 @@ def trained(pairs, deviation=2.0, confidence=0.95, budgets=(8,)) -> Trained:
         arms = [[run("base", seed, 60.0, epochs) for seed in range(pairs)]]
         arms.append([run("other", seed, 61.0 + draws[seed], epochs) for seed in range(pairs)])
         runs += [row for arm in arms for row in arm]
-        rows.append(tuple(train.summaries(arms, 0, 0.5, confidence)))
+        rows.append(tuple(summaries(arms, 0.5, confidence)))
     return Trained(tuple(runs), rows[-1], tuple(rows))
 
 
@@ -88,6 +89,6 @@ def test_a_table_whose_baseline_had_not_converged_says_so_first_and_budgets_have
     assert notes[0] == "other against base: better at every budget (by epochs: 8: better, 16: better)."
     falling = [{**run, "curve": [{**e, "loss": 9.0 - e["epoch"] / 4} for e in run["curve"]]} for run in result.runs]
     arms = [[run for run in falling if (run["model"], run["epochs"]) == (name, 16)] for name in ("base", "other")]
-    table = tables.table(train.summaries(arms), falling, ["note"])
+    table = tables.table(summaries(arms), falling, ["note"])
     assert table.title.startswith("CAVEAT: base, the baseline, had not converged in 6 of 6 runs of 16 epochs")
     assert table.details[-1].notes[0] == table.title

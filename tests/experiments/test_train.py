@@ -7,6 +7,7 @@ import itertools
 import json
 
 import pytest
+from made_runs import summaries
 
 from scsc_lab import InputError
 from scsc_lab.architectures.network import Network
@@ -15,7 +16,6 @@ from scsc_lab.database import Store
 from scsc_lab.experiments import compare, runner, train
 from scsc_lab.metrics import accuracy, training
 from scsc_lab.report import training as tables
-from scsc_lab.report.tables import with_changes
 from scsc_lab.settings import Request
 from scsc_lab.training.plan import Training, plan
 
@@ -48,31 +48,8 @@ def small(seeds=(0, 1)) -> Training:
     return Training(plan(words, {"warmup_epochs": "0"}), tuple(seeds), device="cpu")
 
 
-@dataclasses.dataclass
-class Trained:
-    runs: list[dict[str, object]]
-    budgets: list[list[dict[str, object]]]
-    interrupted: bool
-
-    @property
-    def networks(self):
-        return self.budgets[-1]
-
-
-def trained_by(networks, settings, *, store=None, executor=None, progress=None, **options) -> Trained:
-    measured = runner.run(train.experiments(networks, settings, **options), store, executor, progress)
-    return Trained(train.runs(measured.results), train.networks(measured.results), measured.interrupted)
-
-
-def summaries(runs):
-    """Return rows of networks from runs that were made up, the first the baseline."""
-    rows = [{"model": own[0]["model"], **accuracy.summary(own)} for own in runs]
-    rows = [{**row, "baseline": rows[0]["model"]} for row in with_changes(rows, [accuracy.column()], 0)]
-    return [{**row, "verdict": row.get("accuracy_verdict")} for row in rows]
-
-
 def test_rows_of_runs_and_of_networks(networks):
-    trained = trained_by(networks, small())
+    trained = train.measure(networks, small())
     assert [(row["model"], row["seed"]) for row in trained.runs] == [
         (str(network), seed) for network in networks for seed in (0, 1)
     ]
@@ -89,14 +66,14 @@ def test_rows_of_runs_and_of_networks(networks):
 
 def test_runs_are_kept_and_not_repeated(networks, tmp_path):
     store = Store(tmp_path / "rows.db")
-    first = trained_by(networks, small(), store=store)
+    first = train.measure(networks, small(), store=store)
     assert len(store.keys()) == 4
     told = []
     settings = dataclasses.replace(small(), threads=2)  # which decides no number
-    again = trained_by(networks, settings, store=Store(store.path), progress=lambda *args: told.append(args))
+    again = train.measure(networks, settings, store=Store(store.path), progress=lambda *args: told.append(args))
     assert again.networks == first.networks
     assert not told
-    more = trained_by(networks, small((0, 1, 2)), store=store)
+    more = train.measure(networks, small((0, 1, 2)), store=store)
     assert len(store.keys()) == 6
     assert more.runs[0] == first.runs[0]
 
@@ -109,7 +86,7 @@ def test_a_row_is_the_same_wherever_it_is_measured(networks):
 
 
 def test_a_diverged_run_lets_the_others_go_on(networks):
-    trained = trained_by([Network.of("net.py:broken"), networks[0]], small())
+    trained = train.measure([Network.of("net.py:broken"), networks[0]], small())
     assert [row["status"] for row in trained.runs] == ["diverged"] * 2 + ["complete"] * 2
     assert trained.runs[0]["accuracy"] is None
     assert trained.networks[0]["accuracy_mean"] is None
@@ -147,7 +124,7 @@ def test_weights_of_other_plans_and_networks_do_not_overwrite_each_other(network
 
 
 def test_the_baseline_against_itself_has_other_seeds(networks):
-    trained = trained_by(networks, small(), self_test=True)
+    trained = train.measure(networks, small(), self_test=True)
     assert [row["seed"] for row in trained.runs] == [0, 1, 2, 3]
     assert {row["model"] for row in trained.networks} == {str(networks[0]), f"{networks[0]}, other seeds"}
 
@@ -333,13 +310,13 @@ def test_train_compare_and_ablate_share_their_runs(networks, tmp_path, capsys, m
 def test_a_run_whose_weights_are_wanted_and_gone_is_trained_again(networks, tmp_path, capsys):
     settings = dataclasses.replace(small((0,)), weights=str(tmp_path / "weights"))
     store = Store(tmp_path / "rows.db")
-    first = trained_by(networks[:1], small((0,)), store=store)
-    again = trained_by(networks[:1], settings, store=Store(store.path))
+    first = train.measure(networks[:1], small((0,)), store=store)
+    again = train.measure(networks[:1], settings, store=Store(store.path))
     (file,) = (tmp_path / "weights").iterdir()
     assert again.runs[0]["weights_file"] == file.name
     assert again.runs[0]["accuracy"] == first.runs[0]["accuracy"]
     told = []
-    trained_by(networks[:1], settings, store=Store(store.path), progress=lambda *args: told.append(args))
+    train.measure(networks[:1], settings, store=Store(store.path), progress=lambda *args: told.append(args))
     assert not told
 
 
@@ -348,12 +325,12 @@ def test_an_interrupt_leaves_the_runs_that_ended(networks, tmp_path):
         if done == 3 and what.startswith("training of"):
             raise KeyboardInterrupt
 
-    trained = trained_by(networks, small((0, 1, 2)), progress=stop)
+    trained = train.measure(networks, small((0, 1, 2)), progress=stop)
     assert trained.interrupted
     assert [row["seed"] for row in trained.runs] == [0, 1, 0]
     assert trained.networks[1]["seed_pairs"] == 1
     store = Store(tmp_path / "rows.db")
-    with_store = trained_by(networks, small((0, 1, 2)), store=store, progress=stop)
+    with_store = train.measure(networks, small((0, 1, 2)), store=store, progress=stop)
     assert len(store.keys()) == len(with_store.runs) == 3
 
 
@@ -385,9 +362,9 @@ def test_budgets_in_processes_are_trained_in_turn(networks, monkeypatch):
     words = {"train_images": "96", "test_images": "40", "epochs": "4"}
     settings = Training(plan(words), (0, 1), device="cpu")
     with runner.executor("local", 2) as pool:
-        shared = trained_by(networks, settings, budgets=[1, 2, 4], executor=pool)
+        shared = train.measure(networks, settings, budgets=[1, 2, 4], executor=pool)
     assert [row["epochs"] for row in shared.runs] == [1] * 4 + [2] * 4 + [4] * 4
-    again = trained_by(networks, settings, budgets=[1, 2, 4])
+    again = train.measure(networks, settings, budgets=[1, 2, 4])
     assert [run["curve"][-1]["loss"] for run in again.runs] == [run["curve"][-1]["loss"] for run in shared.runs]
 
 
@@ -410,7 +387,7 @@ def test_tuning_gives_each_network_equally_many_runs_on_held_out_images(networks
 
 
 def test_without_tuning_the_table_says_so(networks):
-    trained = trained_by(networks, small())
+    trained = train.measure(networks, small())
     assert "One learning rate for all, not tuned." in accuracy.notes(trained.networks)
 
 

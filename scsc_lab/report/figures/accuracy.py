@@ -31,7 +31,7 @@ def draw(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figur
     More than a few networks have a row each, and their pairs are not joined.
 
     Args:
-        networks: rows of :func:`scsc_lab.experiments.train.summaries`, with their ``runs``, the baseline among them.
+        networks: rows of :func:`scsc_lab.experiments.train.measure`, with their ``runs``, the baseline among them.
         options: width and titles.
     """
     width = options.width or style.PAGE_INCHES

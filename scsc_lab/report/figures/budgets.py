@@ -19,7 +19,7 @@ def draw(budgets: Sequence[Sequence[Row]], options: FigureOptions = style.PLAIN)
     """Return a figure with a line per compared network: its difference to the baseline at each budget, and interval.
 
     Args:
-        budgets: rows of :func:`scsc_lab.experiments.train.summaries` of each budget.
+        budgets: rows of :func:`scsc_lab.experiments.train.measure` of each budget.
         options: width and titles.
     """
     width = options.width or style.PAGE_INCHES
