@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,13 +16,14 @@ from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import publish
-from scsc_lab.experiments.experiment import Experiment
-from scsc_lab.experiments.publish import Output
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import against as changed
 from scsc_lab.report import render as formats
+
+if TYPE_CHECKING:
+    from scsc_lab.experiments.experiment import Experiment
+    from scsc_lab.experiments.publish import Output
 
 _DEFAULT = "params,macs,activations,latency,erf,top1"
 
@@ -104,13 +105,15 @@ def report(
     failing = options.several("--fail-on", fail_on, changed.WORDS) if fail_on is not None else []
     if failing and against is None:
         raise InputError("--fail-on goes with --against FILE")
+    from scsc_lab.experiments import publish
+
     old = publish.table_rows(against) if against else None
     page = html or open_
     if page:
         from scsc_lab.report.render import html as pages
 
         pages.check()
-    written = Output(options.figures(width, no_titles, panels), page)
+    written = publish.Output(options.figures(width, no_titles, panels), page)
     if from_:
         requests.require_only(context, (*_WRITING, "from_", "probe"), "--from measures nothing")
         return _held_against(old, _rewritten(from_, folder, name, probe, written, open_), failing)
@@ -189,7 +192,7 @@ def _held_against(old: list[Row] | None, rows: list[Row], failing: list[str]) ->
 
 def _probe(context: typer.Context, folder: Path, weights: Path | None, executor: str, jobs: int) -> Store:
     """Train and measure what the store of the probe lacks, and return the store; it begins with the report's rows."""
-    from scsc_lab.experiments import probe
+    from scsc_lab.experiments import probe, publish
 
     path = folder / "rows.db"
     store.check_writable(path)
@@ -218,6 +221,8 @@ def _rewritten(
     sources: Sequence[Path], folder: Path, name: str | None, probe: Path | None, output: Output, open_: bool
 ) -> list[Row]:
     """Write a report from rows that are there: beside them, or in a folder of its own; return its rows."""
+    from scsc_lab.experiments import publish
+
     if len(sources) > 1 and name is None:
         raise InputError("several files become one report: name it with --name")
     home = sources[0].resolve().parent
@@ -235,6 +240,8 @@ def _rewritten(
 def _published(source: Store, folder: Path, output: Output, open_: bool) -> list[Row]:
     """Write a report into a folder, print its paths, and open its page where that is wanted; return its rows."""
     import webbrowser
+
+    from scsc_lab.experiments import publish
 
     rows, paths = publish.write(source, folder, folder.resolve().name, output)
     for path in paths:

@@ -9,11 +9,11 @@ from pathlib import Path
 from scsc_lab import metrics, rowfile, store
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import paper, report, results
+from scsc_lab.experiments import paper, report, results, schema
 from scsc_lab.experiments.runner import run
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
-from scsc_lab.report import publish, schema
+from scsc_lab.report import publish
 from scsc_lab.report.figures import style
 from scsc_lab.report.figures.style import FigureOptions
 
@@ -103,7 +103,9 @@ def rows_of(source: Store) -> list[Row]:
     Raises:
         InputError: if it has none.
     """
-    return [_with_folder(row) for row in report.rows(results.read(source), run_info())]
+    rows = [_with_folder(row) for row in report.rows(results.read(source), run_info())]
+    schema.check(rows, "the rows are not those of a report")
+    return rows
 
 
 def trained(path: Path | None) -> list[Row]:

@@ -20,7 +20,6 @@ from scsc_lab.report import (
     findings,
     method,
     receptive_fields,
-    schema,
     tables,
     within,
 )
@@ -51,7 +50,6 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     Raises:
         InputError: if a row lacks something, or a map cannot be read.
     """
-    schema.check(rows, "the rows are not those of a report")
     run, claimed, fields = rows[0], _of(rows, "claim"), _of(rows, "field")
     fused = _of(rows, "deploy")
     trained = [row for row in fields if row.get("weights") == receptive_fields.TRAINED]

@@ -19,7 +19,7 @@ from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import paper, report, runner
+from scsc_lab.experiments import paper, report, runner, schema
 from scsc_lab.experiments import publish as publishing
 from scsc_lab.records import file_name
 from scsc_lab.report import compose, publish
@@ -212,6 +212,7 @@ def test_texts_in_place_of_numbers_are_one_line_or_text(folder, tmp_path):
     for key in ("median_seconds", "params", "resolution", "samples_seconds", "r50", "settings", "machine"):
         broken = [{**row, key: "<b>"} if key in row else row for row in rows]
         with contextlib.suppress(InputError):
+            schema.check(broken, "rows")
             written(tmp_path, broken, "x", folder)
 
 
@@ -277,7 +278,7 @@ def test_mistakes_are_one_line(arguments, message, capsys, tmp_path, monkeypatch
 def test_rows_that_lack_something_are_refused(folder):
     rows = publishing.table_rows(folder / publishing.ROWS)
     with pytest.raises(InputError, match="not those of a report"):
-        written(folder, [{"table": "run"}, *rows[1:]], "x")
+        schema.check([{"table": "run"}, *rows[1:]], "the rows are not those of a report")
 
 
 def composed(folder, rows):
