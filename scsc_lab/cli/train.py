@@ -186,8 +186,12 @@ def train(
         grid = tuning.grid(tune, options.whole("--tune-seeds", tune_seeds, 1000), tune_length, settings)
     elif tune_epochs is not None:
         raise InputError("--tune-epochs goes with --tune")
+    else:
+        requests.require_without(context, ("tune_seeds",), "nothing is tuned without --tune")
     if until is not None and (seeds is not None or plan or not store):
         raise InputError("--until needs --store, whose runs it reuses, and decides the seeds: no --seeds, no --plan")
+    if until is None:
+        requests.require_without(context, ("max_seeds",), "the seeds are given without --until")
     if difficulty and (data != "navon" or not write_weights):
         raise InputError("--difficulty needs --data navon and --write-weights FOLDER")
     narrow = None if until is None else options.number("--until", until, 100)

@@ -222,6 +222,11 @@ OPTIONS = {
         "--skip-unreadable": ["--skip-unreadable"],
         "--delta": ["--delta", "2"],
         "--self-test": ["--self-test"],
+        "--difficulty": ["--difficulty"],
+        "--plan": ["--plan"],
+        "--until": ["--until", "1"],
+        "--max-seeds": (["--until", "1", "--store", "rows.jsonl"], ["--max-seeds", "7"]),
+        "--plot-budgets": (["--budgets", "1,2"], ["--plot-budgets", "budgets.png"]),
         "--budgets": ["--budgets", "1,2"],
         "--tune": ["--tune", "lr=1e-3,1e-2"],
         "--tune-epochs": (["--tune", "lr=1e-3,1e-2"], ["--tune-epochs", "3"]),
@@ -427,6 +432,8 @@ def test_every_option_acts(command, outcome):
         (["ablate", "net.py:Net", "--no-draw", "--figures", "f"], "leave --figures out"),
         (["evaluate", "net.py:Net", "--far", "0.1"], "leave --far out"),
         (["train", "net.py:Net", "--weights-format", ".pth"], "leave --weights-format out"),
+        (["train", "net.py:Net", "--tune-seeds", "3"], "leave --tune-seeds out"),
+        (["train", "net.py:Net", "--max-seeds", "3"], "leave --max-seeds out"),
     ],
 )
 def test_an_option_that_cannot_act_is_refused(words, message, outcome):
