@@ -54,7 +54,9 @@ def train(
         str | None,
         typer.Option("--tune", metavar="KEY=V,V,…", help="Choose per network on held-out images: lr=3e-4,1e-3,3e-3."),
     ] = None,
-    tune_seeds: Annotated[str, typer.Option("--tune-seeds", metavar="N", help="Seeds per value of --tune.")] = "2",
+    tune_seeds: Annotated[
+        str | None, typer.Option("--tune-seeds", metavar="N", help="Seeds per value of --tune. Default: 2.")
+    ] = None,
     tune_epochs: Annotated[
         str | None,
         typer.Option("--tune-epochs", metavar="N", help="Epochs of --tune. Default: the largest budget."),
@@ -90,7 +92,9 @@ def train(
         str | None,
         typer.Option("--until", metavar="POINTS", help="Add seeds until half the width of every interval is below."),
     ] = None,
-    max_seeds: Annotated[str, typer.Option("--max-seeds", metavar="N", help="Seeds of --until at most.")] = "20",
+    max_seeds: Annotated[
+        str | None, typer.Option("--max-seeds", metavar="N", help="Seeds of --until at most. Default: 20.")
+    ] = None,
     store: options.Store = None,
     jobs: options.Jobs = "1",
     executor: options.Executor = "local",
@@ -148,6 +152,10 @@ def train(
         ),
     )
     lengths = _budgets(budgets, epochs)
+    pairs = (("--tune-seeds", tune_seeds, "--tune", tune), ("--tune-epochs", tune_epochs, "--tune", tune))
+    for option, value, needed, other in (*pairs, ("--max-seeds", max_seeds, "--until", until)):
+        if value is not None and other is None:
+            raise InputError(f"{option} goes with {needed}: leave {option} out")
     if plot_budgets and len(lengths) < 2:
         raise InputError("--plot-budgets needs --budgets with two or more")
     processes, points = options.whole("--jobs", jobs), options.number("--delta", delta, 100)
@@ -183,19 +191,17 @@ def train(
     grid = None
     if tune is not None:
         tune_length = longest if tune_epochs is None else options.whole("--tune-epochs", tune_epochs)
-        grid = tuning.grid(tune, options.whole("--tune-seeds", tune_seeds, 1000), tune_length, settings)
-    elif tune_epochs is not None:
-        raise InputError("--tune-epochs goes with --tune")
-    else:
-        requests.require_without(context, ("tune_seeds",), "nothing is tuned without --tune")
+        grid = tuning.grid(
+            tune, options.whole("--tune-seeds", "2" if tune_seeds is None else tune_seeds, 1000), tune_length, settings
+        )
     if until is not None and (seeds is not None or plan or not store):
         raise InputError("--until needs --store, whose runs it reuses, and decides the seeds: no --seeds, no --plan")
-    if until is None:
-        requests.require_without(context, ("max_seeds",), "the seeds are given without --until")
     if difficulty and (data != "navon" or not write_weights):
         raise InputError("--difficulty needs --data navon and --write-weights FOLDER")
     narrow = None if until is None else options.number("--until", until, 100)
-    looks = sequential.looks(options.whole("--max-seeds", max_seeds, 1000)) if narrow else ()
+    looks = (
+        sequential.looks(options.whole("--max-seeds", "20" if max_seeds is None else max_seeds, 1000)) if narrow else ()
+    )
     studying.check_budgets(lengths, settings)
     found, network_notes = networks.build()
     index = position(baseline, found)
