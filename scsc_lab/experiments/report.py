@@ -222,7 +222,7 @@ def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
     adjusted = iter(tables.across(networks, list(metrics.columns().values())))
     compared = [next(adjusted) if row["table"] == "comparison" else row for row in compared]
     further = [row for result in results if result.experiment["kind"] != "ablation" for row in result.further]
-    with_runs = [row for row in networks if row.get("runs")]
+    with_runs = [{"network": row["model"], **row} for row in networks if row.get("runs")]
     with_runs += [row for result in results for row in result.experiment["details"].get("probe", ())]
     claimed = claims.with_probe([row for row in further if row["table"] == "claim"], with_runs)
     return [
