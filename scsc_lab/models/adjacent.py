@@ -17,10 +17,32 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.models.fusible import has_statistics, is_plain
 
-_AXES: Mapping[type[nn.Module], int] = {nn.Conv2d: 4, DepthwiseConv2d: 4}
+_AXES: Mapping[type[nn.Module], int] = {
+    nn.Linear: 2,
+    nn.Conv1d: 3,
+    nn.ConvTranspose1d: 3,
+    nn.Conv2d: 4,
+    nn.ConvTranspose2d: 4,
+    DepthwiseConv2d: 4,
+    nn.Conv3d: 5,
+    nn.ConvTranspose3d: 5,
+}
 """Axes of the output of each kind of layer whose second axis is that of its output channels."""
 
-_NORMS = (nn.BatchNorm2d,)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+_WITH_ACTIVATION = "timm.layers.norm_act.BatchNormAct2d"
+"""timm's BatchNorm with an activation behind it, by its name: timm need not be installed."""
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Return whether a module is a BatchNorm that may be folded, exactly of a known class."""
+    return type(module) in _NORMS or has_activation(module)
+
+
+def has_activation(norm: nn.Module) -> bool:
+    """Return whether a BatchNorm is timm's, with a drop layer and an activation behind it."""
+    return f"{type(norm).__module__}.{type(norm).__qualname__}" == _WITH_ACTIVATION
 
 
 class Uses(TorchDispatchMode):
@@ -103,10 +125,10 @@ class Uses(TorchDispatchMode):
         self._running.append(module)
         self.called.add(module)
         self.calls[module] += 1
-        is_single = type(module) in (*_AXES, *_NORMS)
+        is_single = type(module) in _AXES or is_norm(module)
         if self._is_exchanged(module) or (is_single and self._decides) or any(p.training for p in self._parts[module]):
             self.spoilt.add(module)
-        if type(module) in _NORMS:
+        if is_norm(module):
             x = next(iter((*args, *kwargs.values())))
             layer = self._made_by(x)
             if layer is not None and x.dim() == _AXES[type(layer)] and layer not in self.source.values():
@@ -143,7 +165,7 @@ def candidates(model: nn.Module) -> list[nn.Module]:
     return [
         module
         for module in model.modules()
-        if is_plain(module) and (type(module) in _AXES or (type(module) in _NORMS and has_statistics(module)))
+        if is_plain(module) and (type(module) in _AXES or (is_norm(module) and has_statistics(module)))
     ]
 
 

@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.agreement import TOLERANCE, DisagreementError, agreement, outputs
 from scsc_lab.layers.folding import folded
-from scsc_lab.models.adjacent import Uses, candidates, pairs
+from scsc_lab.models.adjacent import Uses, candidates, has_activation, pairs
 from scsc_lab.models.external import check_ends
 from scsc_lab.models.fusible import fused, has_statistics, is_fusible
 
@@ -47,7 +47,8 @@ class Step:
         if self.norm is None:
             return {module: fused(module)}
         norm = model.get_submodule(self.norm)
-        return {module: folded(module, norm), norm: nn.Identity()}
+        behind = nn.Sequential(norm.drop, norm.act) if has_activation(norm) else nn.Identity()
+        return {module: folded(module, norm), norm: behind}
 
 
 def deploy(model: nn.Module, input_shape: Sequence[int] | None = None) -> nn.Module:
@@ -79,7 +80,7 @@ def deploy_form(model: nn.Module, input_shape: Sequence[int] | None = None, *, c
         steps = _steps(original, inputs)
         if not steps:
             raise InputError(
-                f"{type(model).__name__} has no deploy form: no SCSC module, no BatchNorm behind a convolution"
+                f"{type(model).__name__} has no deploy form: no SCSC module, no BatchNorm that follows one layer"
             )
         if checked:
             _check(original, steps, inputs)
