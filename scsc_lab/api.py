@@ -12,8 +12,7 @@ from torch import nn
 
 from scsc_lab import metrics as registry
 from scsc_lab.analysis.count import Count
-from scsc_lab.analysis.field import Fields
-from scsc_lab.analysis.protocol import Protocol
+from scsc_lab.analysis.field import ReceptiveFields
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
 from scsc_lab.architectures.overrides import text
@@ -28,8 +27,9 @@ from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.metrics.erf import fields
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
-from scsc_lab.settings import Budget, Execution, Plan, Request
-from scsc_lab.timing.result import Timings
+from scsc_lab.settings import Execution, Fields, Request, Settings, Timing
+from scsc_lab.settings.declaration import argument_names, from_arguments, takes
+from scsc_lab.timing.result import Latencies
 
 if TYPE_CHECKING:
     from scsc_lab.report.frames import Ablation, Comparison
@@ -296,49 +296,30 @@ def count(
     return counting.count(model, input_shape, inputs=inputs, keywords=keywords, backward=train)
 
 
+@takes(Execution, Timing)
 def latency(
     *models: Model,
     resolution: Resolution = None,
     batch: int | Sequence[int] = 1,
     channels: int | None = None,
-    device: str = "auto",
-    dtype: str = "float32",
-    memory_format: str = "auto",
-    threads: int = 1,
-    runtimes: Sequence[str] = ("torch",),
-    compile: bool = False,
-    train: bool = False,
-    pairs: int = 64,
-    min_seconds: float = 2.0,
-    max_seconds: float = 35.0,
-    delta: float = 0.02,
-    seed: int = 0,
     baseline: int = 0,
-) -> Timings:
+    compile: bool = False,
+    **settings: Any,
+) -> Latencies:
     """Time networks side by side, and compare each with one of them; see :func:`scsc_lab.metrics.latency.timings`.
 
     Args:
         models: names of the catalog or from elsewhere, networks, and modules with one image input, which are left as
             they are.
         resolution: input side, or height and width, in pixels. Default: their own, where they say one.
-        batch: images in one pass; several, to measure each.
+        batch: images per pass; several, to measure each.
         channels: input channels of networks that are not of the catalog. Default: their own.
-        device: ``auto``, or a device's name.
-        dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
-        memory_format: ``contiguous``, ``channels_last``, or ``auto``: the one in which each is faster.
-        threads: threads of one operator on the CPU.
-        runtimes: what they run in, all in the same rounds: ``torch``, ``compile``, ``onnxruntime``, ``openvino``.
+        baseline: position of the network that the others are compared with.
         compile: the same as ``runtimes=["compile"]``.
-        train: forward and backward in training mode, in place of forward in evaluation mode.
-        pairs: rounds wanted, in each of which every network is timed once.
-        min_seconds: measure each batch size at least this long.
-        max_seconds: measure each batch size no longer.
-        delta: relative difference of times that counts as none.
-        seed: seed of everything drawn at random.
-        baseline: which of the networks the others are compared with.
+        settings: settings of execution and timing by name; see below.
 
     Returns:
-        One timing a batch size, runtime and network, with ``runtime``, ``median_seconds``, ``samples``,
+        One latency per batch size, runtime and network, with ``runtime``, ``median_seconds``, ``samples``,
         ``comparison``, ``against_torch`` and ``row()``; a list with ``frame()``, ``to_latex()`` and ``plot()``.
 
     Raises:
@@ -349,20 +330,14 @@ def latency(
         raise InputError("name at least one model, or give a module")
     if not 0 <= baseline < len(models):
         raise InputError(f"baseline {baseline}: one of the {len(models)} models, from 0")
-    if compile and _words(runtimes) not in (["torch"], ["compile"]):
+    execution, timing = from_arguments((Execution, Timing), {"batches": batch, **settings})
+    if compile and timing.runtimes not in (("torch",), ("compile",)):
         raise InputError("compile is runtimes=['compile']: name it there, beside the others")
+    timing = replace(timing, runtimes=("compile",)) if compile else timing
     found = _distinct([network(model, resolution, channels=channels) for model in models])
     if any(one.module is not None and building.facts(one).resolution_assumed for one in found):
         raise InputError("a module needs a resolution, e.g. resolution=224")
-    plan = Plan(
-        Execution(device, dtype, memory_format, threads, train),
-        Budget(pairs, min_seconds, max_seconds),
-        (batch,) if isinstance(batch, int) else tuple(batch),
-        seed,
-        delta,
-        runtimes=("compile",) if compile else tuple(dict.fromkeys(_words(runtimes))),
-    )
-    return Timings(latency_metric.timings(found, plan, baseline=baseline))
+    return Latencies(latency_metric.timings(found, Settings(execution, timing), baseline=baseline))
 
 
 def export(
@@ -405,51 +380,35 @@ def export(
     )
 
 
+@takes(Execution, Fields)
 def erf(
     model: Model,
     resolution: Resolution = None,
     *,
-    stage: str | int | Sequence[str | int] = (),
-    layer: str | Sequence[str] = (),
-    samples: int = 32,
-    images: str | Path | None = None,
-    method: str = "linear",
-    contribution: str = "abs",
-    layout: str | None = None,
-    seeds: int | None = None,
-    seed: int = 0,
     batch: int | None = None,
     channels: int | None = None,
     device: str | None = None,
     weights: str | Path | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    **changes: object,
-) -> Fields:
+    **changes: Any,
+) -> ReceptiveFields:
     """Measure effective receptive fields: maps, and figures of merit that can be compared across networks.
 
     Args:
         model: a name of the catalog or from elsewhere, a network, or any module; a module is left as it is.
         resolution: input side, or height and width, in pixels. Default: its own, or 224 where it says none.
-        stage: stages by name or number, or ``"all"``. Default: the last.
-        layer: modules by dotted name, in place of stages.
-        samples: images.
-        images: folder of images. Default: synthetic ones with a natural spectrum.
-        method: ``linear``, or ``replknet``: the published algorithm.
-        contribution: ``abs``, ``relu`` or ``signed``: what becomes of negative gradients.
-        layout: ``nchw``, ``nhwc``, ``nlc`` or ``ncl``, where a shape does not tell.
-        seeds: random initialisations to average over, of a named network. Default: 3 where its weights are random.
-        seed: seed of everything drawn at random.
-        batch: images in one pass. Default: found.
+        batch: images per pass. Default: as many as the memory allows.
         channels: input channels of a network that is not of the catalog. Default: its own.
-        device: where to run. Default: a module's own device, the CPU for a named network.
+        device: where to run. Default: a module's own device, else ``auto``.
         weights: checkpoint of a named network.
         mean: mean of each input channel, for pixels from 0 to 1. Default: the network's own, or ImageNet's.
         std: deviation of each input channel. Default: likewise.
-        changes: changes to a named network's spec, or arguments of its factory.
+        changes: settings of the field by name, see below; changes to a named network's spec, or arguments of its
+            factory.
 
     Returns:
-        One field a stage or layer: ``.map`` (float64, ``(H, W)``, sum 1), ``.maps`` of each image, ``.figures()`` and
+        One field per stage or layer: ``.map`` (float64, ``(H, W)``, sum 1), ``.maps`` of each image, ``.figures()`` and
         ``.row()``, with 95 % intervals over images; a list with ``frame()``, ``to_latex()`` and ``plot()``.
 
     Raises:
@@ -457,28 +416,18 @@ def erf(
 
     Source: Luo et al., arXiv 1701.04128; ``replknet``: Ding et al., arXiv 2203.06717.
     """
+    names = argument_names((Execution, Fields))
+    settings = {name: changes.pop(name) for name in list(changes) if name in names}
     if mean is not None and channels is None:
         channels = len(mean)
     found = network(model, resolution, channels=channels, weights=weights).changed(changes)
-    if device is None:
-        module = found.module if isinstance(found.module, nn.Module) else None
-        device = str(next((p.device for p in module.parameters()), "cpu")) if module is not None else "cpu"
-    protocol = Protocol(
-        method=method,
-        contribution=contribution,
-        samples=samples,
-        seeds=seeds,
-        seed=seed,
-        stages=tuple(map(str, (stage,) if isinstance(stage, (str, int)) else stage)),
-        layers=(layer,) if isinstance(layer, str) else tuple(layer),
-        layout=layout,
-        images=None if images is None else Path(images),
-        batch=batch,
-        device=device,
-    )
+    if device is None and isinstance(found.module, nn.Module):
+        device = str(next((parameter.device for parameter in found.module.parameters()), "cpu"))
+    where = {} if device is None else {"device": device}
+    execution, how = from_arguments((Execution, Fields), {**settings, **where, "chunk": batch})
     own = building.facts(found)
     pixels = (tuple(mean or own.mean), tuple(std or own.std))
-    return Fields(fields(found, protocol, normalisation=pixels))
+    return ReceptiveFields(fields(found, Settings(execution, fields=how), normalisation=pixels))
 
 
 def _options(

@@ -36,7 +36,7 @@ class Setting:
         layer: dotted name of the module whose output it is of.
         resolution: input height and width, in pixels.
         centre: row and column of the unit's true centre, in pixels.
-        method, contribution: as in :class:`scsc_lab.analysis.protocol.Protocol`.
+        method, contribution: as in :class:`scsc_lab.settings.Fields`.
         images: number of images.
         images_id: what tells images apart: two fields with the same one were measured on the same images.
         image_kind: what they are, in words.
@@ -201,8 +201,8 @@ class Field:
         return [Field(one, maps, self.support) for maps in np.split(self.maps, self.setting.seeds) if maps.any()]
 
     def to_latex(self, *, caption: str = "", label: str = "") -> str:
-        """Return its figures as a LaTeX table of booktabs; see :meth:`Fields.to_latex`."""
-        return Fields([self]).to_latex(caption=caption, label=label)
+        """Return its figures as a LaTeX table of booktabs; see :meth:`ReceptiveFields.to_latex`."""
+        return ReceptiveFields([self]).to_latex(caption=caption, label=label)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the map with its squares, its centre and its theoretical field, and return the axes.
@@ -215,7 +215,7 @@ class Field:
         return erf.panel(self, ax)
 
 
-class Fields(list[Field]):
+class ReceptiveFields(list[Field]):
     """Fields side by side: a list that becomes a DataFrame or a LaTeX table, and draws itself."""
 
     def frame(self) -> pandas.DataFrame:

@@ -21,8 +21,8 @@ from scsc_lab.records import file_name
 from scsc_lab.report import ablations
 from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.settings import Drawing
 from scsc_lab.store import check_writable
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _configured(path: Path | None) -> dict[str, Any]:
     return {"studies": content.get("studies", []), "grid": grid}
 
 
-def _draw(table: Table, columns: Sequence[Column], folder: Path, drawing: FigureOptions) -> None:
+def _draw(table: Table, columns: Sequence[Column], folder: Path, drawing: Drawing) -> None:
     from scsc_lab.report.figures import ablation
 
     for part in (table, *table.details):

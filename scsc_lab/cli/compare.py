@@ -19,8 +19,8 @@ from scsc_lab.records import Row
 from scsc_lab.report import comparison
 from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
+from scsc_lab.settings import Drawing
 from scsc_lab.store import check_writable
 
 _BY = ("stage", "module")
@@ -143,9 +143,7 @@ def _axes(text: str | None) -> list[str]:
     return words
 
 
-def _draw(
-    rows: Sequence[Row], columns: Sequence[Column], axes: Sequence[str], path: Path, drawing: FigureOptions
-) -> None:
+def _draw(rows: Sequence[Row], columns: Sequence[Column], axes: Sequence[str], path: Path, drawing: Drawing) -> None:
     from scsc_lab.report.figures import scatter
 
     x, y = (comparison.axis(word, columns, rows) for word in axes)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from scsc_lab import runtimes, units
 from scsc_lab.architectures.network import Network
-from scsc_lab.cli import latency_notes, options, progress
+from scsc_lab.cli import latency_notes, progress
 from scsc_lab.cli.networks import Baseline, Networks, position
-from scsc_lab.cli.parameters import command
+from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.provenance import run_info
@@ -36,80 +36,57 @@ from scsc_lab.report.latency import (
 )
 from scsc_lab.report.latency import title as shared
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.settings import Drawing, Execution, Output, Settings, Timing
 
 _AGAIN = " (again)"
 _SMALL = 0.005
 """Share of the time below which operators are shown together."""
 
-_DEFAULT = Plan()
+By = Literal["module", "stage", "operator"]
+"""What a network's time can be broken down by."""
 
 
 @command(example="scsc-lab latency swin_tiny scsc_swin_tiny")
 def latency(
     networks: Networks,
-    batch_sizes: options.BatchSizes = "1",
+    timing: Timing,
+    execution: Annotated[Execution, Without("batch")],
+    drawing: Annotated[Drawing, Without("panels")],
+    output: Output,
     baseline: Baseline = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "float32",
-    memory_format: options.MemoryFormat = "auto",
-    threads: options.Threads = "1",
-    runtime: options.Runtime = runtimes.USUAL,
-    compile: options.Compile = False,
-    train: options.Train = False,
-    pairs: options.Pairs = str(_DEFAULT.budget.pairs),
-    min_time: options.MinTime = None,
-    max_time: options.MaxTime = None,
-    delta: options.Delta = f"{100 * _DEFAULT.delta:g}",
-    seed: options.Seed = "0",
-    self_test: options.SelfTest = False,
-    by: Annotated[
-        str | None, typer.Option("--by", metavar="WHAT", help=f"Break down: {', '.join(latency_metric.BY)}.")
-    ] = None,
+    by: Annotated[By | None, option("Break each network's time down.", "--by")] = None,
+    self_test: Annotated[
+        bool, option("Time each network against itself: the noise of this machine.", "--self-test")
+    ] = False,
+    compile: Annotated[bool, option("The same as --runtime compile.", "--compile", panel="Measurement")] = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the samples (.png, .pdf, .svg).")
+        Path | None,
+        option("Draw the samples to this file: .png, .pdf or .svg.", "--plot", metavar="FILE", panel="Output"),
     ] = None,
-    width: options.Width = None,
-    no_titles: options.NoTitles = False,
-    format: options.Format = None,
-    output: options.Output = None,
 ) -> int:
     """Time networks side by side, in pairs of random order, and compare them with 95 % intervals.
 
-    Ctrl-C ends the measurement and prints what there is. A network that runs out of memory says so in its row.
+    Ctrl-C ends the measurement and prints what was measured. A network that runs out of memory says so in its row.
     """
-    budget = _budget(pairs, min_time, max_time)
-    plan = Plan(
-        execution=Execution(
-            device=options.device(device),
-            dtype=dtype,
-            memory_format=memory_format,
-            threads=options.whole("--threads", threads, 4096),
-            train=train,
-        ),
-        budget=budget,
-        batches=options.batch_sizes(batch_sizes),
-        seed=options.seed(seed),
-        delta=options.number("--delta", delta, 99.0) / 100,
-        warm_up_seconds=min(_DEFAULT.warm_up_seconds, budget.max_seconds),
-        runtimes=options.runtime_names(runtime, compile),
-    )
-    runtimes.check(plan.runtimes, plan.execution)
-    formats.choose(format, output)
-    drawing = options.figures(width, no_titles)
-    if (width or no_titles) and plot is None:
+    if compile and timing.runtimes not in ((runtimes.USUAL,), ("compile",)):
+        raise InputError("--compile is --runtime compile: name it there, beside the others")
+    timing = replace(timing, runtimes=("compile",)) if compile else timing
+    settings = Settings(execution, timing)
+    runtimes.check(timing.runtimes, execution)
+    formats.choose(output.format, output.output)
+    if drawing != Drawing() and plot is None:
         raise InputError("--width and --no-titles go with --plot FILE")
-    options.choice("--by", by, latency_metric.BY)
-    _check_together(plan, deploy=networks.deploy, self_test=self_test, by=by, baseline=baseline, plot=plot)
-    found, network_notes = networks.build()
-    index = position(baseline, found)
+    _check_together(settings, deploy=networks.deploy, self_test=self_test, by=by, baseline=baseline, plot=plot)
+    measured, network_notes = networks.build()
+    index = position(baseline, measured)
     if by:
-        rows = _parts(found, plan, by)
-        table = _breakdown(rows, plan)
+        rows = _parts(measured, settings, by)
+        table = _breakdown(rows, settings)
     else:
-        rows = _timings(found, plan, index, self_test)
-        table = _totals(rows, plan, self_test)
-    formats.emit(table.noted(network_notes), run_info(rows[0]["device"], plan.seed), format, output)
+        rows = _timings(measured, settings, index, self_test)
+        table = _totals(rows, settings, self_test)
+    info = run_info(rows[0]["device"], execution.seed)
+    formats.emit(table.noted(network_notes), info, output.format, output.output)
     if plot is not None:
         from scsc_lab.report.figures import latency as figure
 
@@ -118,15 +95,17 @@ def latency(
     return 130 if any(row["status"] == "cut short" for row in rows) else 0
 
 
-def _timings(found: Sequence[Network], plan: Plan, baseline: int, self_test: bool) -> list[Row]:
+def _timings(found: Sequence[Network], settings: Settings, baseline: int, self_test: bool) -> list[Row]:
     with progress.timed() as tell:
         if not self_test:
-            return [timing.row() for timing in latency_metric.timings(found, plan, baseline=baseline, progress=tell)]
+            return [
+                timing.row() for timing in latency_metric.timings(found, settings, baseline=baseline, progress=tell)
+            ]
         rows: list[Row] = []
         for network in found:
             twice = (network, replace(network, label=str(network) + _AGAIN))
             try:
-                timings = latency_metric.timings(twice, plan, progress=tell)
+                timings = latency_metric.timings(twice, settings, progress=tell)
             except KeyboardInterrupt:
                 if not rows:
                     raise
@@ -137,20 +116,20 @@ def _timings(found: Sequence[Network], plan: Plan, baseline: int, self_test: boo
         return rows
 
 
-def _parts(found: Sequence[Network], plan: Plan, by: str) -> list[Row]:
+def _parts(found: Sequence[Network], settings: Settings, by: str) -> list[Row]:
     with progress.timed() as tell:
-        broken_down = latency_metric.breakdowns(found, plan, by, progress=tell)
+        broken_down = latency_metric.breakdowns(found, settings, by, progress=tell)
         return [row for breakdown in broken_down for row in breakdown.rows()]
 
 
-def _totals(rows: Sequence[Row], plan: Plan, self_test: bool) -> Table:
+def _totals(rows: Sequence[Row], settings: Settings, self_test: bool) -> Table:
     """Return what was measured and, where several are compared, a second table: MACs beside time."""
-    batches = [BATCH] if len(plan.batches) > 1 else []
+    batches = [BATCH] if len(settings.batches) > 1 else []
     wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
     compared = any(row["baseline"] for row in rows)
-    several = [RUNTIME] if len(plan.runtimes) > 1 else []
-    elsewhere = plan.runtimes != (runtimes.USUAL,)
-    layout = [LAYOUT] if plan.execution.memory_format == "auto" or elsewhere else []
+    several = [RUNTIME] if len(settings.timing.runtimes) > 1 else []
+    elsewhere = settings.timing.runtimes != (runtimes.USUAL,)
+    layout = [LAYOUT] if settings.execution.memory_format == "auto" or elsewhere else []
     columns = (
         tables.MODEL,
         *several,
@@ -162,7 +141,7 @@ def _totals(rows: Sequence[Row], plan: Plan, self_test: bool) -> Table:
         *wrong,
     )
     columns = tables.filled(columns, rows) if elsewhere else columns
-    notes = latency_notes.notes(rows, plan, self_test=self_test)
+    notes = latency_notes.notes(rows, settings, self_test=self_test)
     to_torch = tuple(row for row in rows if row["torch_ratio"] is not None)
     held = [Table((tables.MODEL, *several, *batches, *TO_TORCH), to_torch, "Against the same in torch")]
     if not compared:
@@ -177,15 +156,15 @@ def _totals(rows: Sequence[Row], plan: Plan, self_test: bool) -> Table:
     return Table(columns, tuple(rows), shared(rows), details=details, records=tuple(rows)).noted(notes)
 
 
-def _breakdown(rows: Sequence[Row], plan: Plan) -> Table:
+def _breakdown(rows: Sequence[Row], settings: Settings) -> Table:
     several = len({row["model"] for row in rows}) > 1
-    elsewhere = len(plan.runtimes) > 1
+    elsewhere = len(settings.timing.runtimes) > 1
     counted = any(row["macs_share"] is not None for row in rows)
     wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
     columns = (
         *([tables.MODEL] if several else []),
         *([RUNTIME] if elsewhere else []),
-        *([BATCH] if len(plan.batches) > 1 else []),
+        *([BATCH] if len(settings.batches) > 1 else []),
         Column("name", rows[0]["by"], number=False),
         MEDIAN,
         IQR,
@@ -193,7 +172,7 @@ def _breakdown(rows: Sequence[Row], plan: Plan) -> Table:
         *([tables.MACS, Column("macs_share", "share", units.share)] if counted else []),
         *wrong,
     )
-    notes = latency_notes.notes(rows, plan, parts=True)
+    notes = latency_notes.notes(rows, settings, parts=True)
     shown = _together(rows) if rows[0]["by"] == "operator" else tuple(rows)
     return Table(columns, shown, shared(rows), notes, records=tuple(rows))
 
@@ -215,34 +194,19 @@ def _together(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def _budget(pairs: str, min_time: str | None, max_time: str | None) -> Budget:
-    """Return the budget; of the two times, the one that is not given makes way for the one that is."""
-    number = options.whole("--pairs", pairs, 1_000_000)
-    least = None if min_time is None else options.number("--min-time", min_time)
-    most = None if max_time is None else options.number("--max-time", max_time)
-    if least is not None and most is not None and least > most:
-        raise InputError(f"--min-time {least:g} is more than --max-time {most:g}")
-    usual = _DEFAULT.budget
-    return Budget(
-        number,
-        min(usual.min_seconds, most if most is not None else usual.min_seconds) if least is None else least,
-        max(usual.max_seconds, least or 0.0) if most is None else most,
-    )
-
-
 def _check_together(
-    plan: Plan, *, deploy: bool, self_test: bool, by: str | None, baseline: str | None, plot: Path | None
+    settings: Settings, *, deploy: bool, self_test: bool, by: str | None, baseline: str | None, plot: Path | None
 ) -> None:
     """Raise InputError if options do not go together, or the figure cannot be written, before anything is measured."""
-    if deploy and plan.execution.train:
+    if deploy and settings.execution.train:
         raise InputError("--deploy is for inference: it does not go with --train")
     if self_test and baseline is not None:
         raise InputError("--self-test compares each network with itself: it takes no --baseline")
     if by and (self_test or plot is not None or baseline is not None):
         raise InputError("--by breaks networks down one by one: it does not go with --self-test, --baseline or --plot")
-    if by and plan.execution.train:
+    if by and settings.execution.train:
         raise InputError("--by breaks down the forward pass as written: it does not go with --train")
-    if by and by != "operator" and plan.runtimes != (runtimes.USUAL,):
+    if by and by != "operator" and settings.timing.runtimes != (runtimes.USUAL,):
         raise InputError(f"--by {by} breaks down what torch runs; --by operator, what any runtime does")
     if plot is not None:
         style.check(plot)

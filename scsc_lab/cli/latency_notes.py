@@ -8,7 +8,7 @@ from scsc_lab import runtimes, units
 from scsc_lab.metrics.latency import machine_notes
 from scsc_lab.records import Row
 from scsc_lab.report.latency import LAYOUTS
-from scsc_lab.settings import LAYOUT_RULE, WARM_UP_RULE, Plan
+from scsc_lab.settings import LAYOUT_RULE, WARM_UP_RULE, Settings
 
 _COMPARED = (
     "Timed side by side in rounds of random order (seed {seed}). Ratio: time / the baseline's, median over the pairs; "
@@ -26,20 +26,21 @@ _PARTS = (
 )
 
 
-def notes(rows: Sequence[Row], plan: Plan, *, self_test: bool = False, parts: bool = False) -> tuple[str, ...]:
+def notes(rows: Sequence[Row], settings: Settings, *, self_test: bool = False, parts: bool = False) -> tuple[str, ...]:
     """Return the lines below the table."""
     found = []
     if any(row["baseline"] for row in rows):
         found.append(
             _COMPARED.format(
-                seed=plan.seed, resamples=plan.resamples, delta=units.share(plan.delta).replace(".0%", " %")
+                seed=settings.execution.seed,
+                resamples=settings.timing.resamples,
+                delta=units.share(settings.timing.delta).replace(".0%", " %"),
             )
         )
     if parts:
         found.append(_OPERATORS if rows[0].get("by") == "operator" else _PARTS)
     if self_test:
         found += _noise(rows)
-    found += _floor(rows)
     found += _cut_short(rows)
     found.append(_settings(rows[0]))
     found.append(_warm_up(rows))
@@ -151,16 +152,6 @@ def _noise(rows: Sequence[Row]) -> list[str]:
             f"{row['samples']} pairs: {what}. Smaller differences cannot be told from none."
         )
     return found
-
-
-def _floor(rows: Sequence[Row]) -> list[str]:
-    """Return the noise floors that were measured in the same rounds, one a batch size."""
-    floors = {row["batch"]: (row["baseline"], row["noise_floor"]) for row in rows if row["baseline"]}
-    return [
-        f"Noise floor, {baseline} at batch {batch} against itself in the same rounds: ±{units.share(floor)}."
-        for batch, (baseline, floor) in floors.items()
-        if floor is not None
-    ]
 
 
 def _cut_short(rows: Sequence[Row]) -> list[str]:

@@ -115,7 +115,7 @@ class Networks:
     def options(self) -> list[str]:
         """Return the options that differ from their defaults, without those that name networks."""
         return [
-            one.declared.option.rpartition("/")[2]
+            one.spelled()
             for one in settings_of(Networks)
             if one.name not in ("models", "model") and getattr(self, one.name) != one.default
         ]

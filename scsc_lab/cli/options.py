@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import typer
 
@@ -13,8 +13,7 @@ from scsc_lab import runtimes, settings
 from scsc_lab.architectures import catalog, overrides
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
-from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
+from scsc_lab.settings import Drawing, texts
 from scsc_lab.training.plan import plan
 from scsc_lab.training.recipes import RECIPES
 
@@ -178,14 +177,14 @@ Output = Annotated[
 ]
 
 
-def figures(width: str | None, no_titles: bool, panels: str = "both") -> FigureOptions:
+def figures(width: str | None, no_titles: bool, panels: str = "both") -> Drawing:
     """Return how figures are wanted, checked before anything is measured.
 
     Raises:
         InputError: if the width or the panels are wrong.
     """
     choice("--panels", panels, PANELS)
-    return FigureOptions(None if width is None else style.width(width), not no_titles, cast(Any, panels))
+    return Drawing(None if width is None else texts.width(width), not no_titles, panels)
 
 
 def training(data: str, recipe: str, recipe_set: list[str] | None) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.architectures.network import Network
 from scsc_lab.database import Store
 from scsc_lab.experiments import ablate, variants
@@ -18,7 +17,7 @@ from scsc_lab.experiments.experiment import Experiment, Measure, comparison
 from scsc_lab.experiments.task import Task
 from scsc_lab.metrics import training
 from scsc_lab.metrics.trained_field import TrainedField
-from scsc_lab.settings import Request
+from scsc_lab.settings import Fields, Request, Settings
 from scsc_lab.training.plan import Training
 
 _COUNTED = ("params", "macs", "activations", "bytes")
@@ -104,7 +103,7 @@ def _pair(
     networks = [Network.read(name) for name in pair]
     runs = _runs(request, (*options, *effort.words), effort.seeds)
     fields = replace(runs, seeds=effort.field_seeds, weights=str(weights))
-    how = TrainedField(fields, Protocol(samples=effort.samples))
+    how = TrainedField(fields, Settings(fields=Fields(samples=effort.samples)))
     stored = store.keys() if store is not None else set()
     if any(Task("trained_field", (network,), how).key not in stored for network in networks):
         runs = replace(runs, weights=str(weights))

@@ -15,7 +15,7 @@ from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import publish
 from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
+from scsc_lab.settings import Drawing
 
 ROWS = "rows.jsonl"
 """The evidence: every raw number of a report, one record a line."""
@@ -30,7 +30,7 @@ class Output:
         page: whether ``index.html``, the report as one page to explore, is written too.
     """
 
-    figures: FigureOptions = style.PLAIN
+    figures: Drawing = style.PLAIN
     page: bool = False
 
 

@@ -128,7 +128,9 @@ def _configured(metric: str, request: Request) -> Measure:
 def _all_stages(measure: Measure) -> Measure:
     if measure.metric != _FIELD:
         return measure
-    return replace(measure, settings=replace(measure.settings, stages=("all",)))
+    return replace(
+        measure, settings=replace(measure.settings, fields=replace(measure.settings.fields, stages=("all",)))
+    )
 
 
 def _noise(network: Network, effort: Effort) -> Experiment:

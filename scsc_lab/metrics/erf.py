@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scsc_lab import units
-from scsc_lab.analysis.protocol import SHARES, Protocol, key
+from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import receptive_fields
 from scsc_lab.report.tables import Change, Column
-from scsc_lab.settings import Request
+from scsc_lab.settings import Execution, Fields, Request, Settings
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
@@ -27,34 +27,35 @@ USUAL_SEEDS = 3
 _ELSEWHERE = ("model", "resolution", "batch", "seed")
 
 
-def configure(request: Request) -> Protocol:
+def configure(request: Request) -> Settings:
     """Return how fields are measured.
 
     Among the request's options ``stage`` says of which stage, ``initialisations`` over how many random weights a
     network without its own is averaged; the request's seeds are those of training.
     """
     options = dict(request.options)
-    return Protocol(
-        device=request.device,
-        samples=request.samples,
-        seeds=int(options["initialisations"]) if "initialisations" in options else None,
-        seed=request.seed,
-        stages=(options["stage"],) if "stage" in options else (),
+    return Settings(
+        Execution(request.device, seed=request.seed),
+        fields=Fields(
+            samples=request.samples,
+            seeds=int(options["initialisations"]) if "initialisations" in options else None,
+            stages=(options["stage"],) if "stage" in options else (),
+        ),
     )
 
 
 def fields(
     network: Network,
-    protocol: Protocol,
+    settings: Settings,
     progress: Callable[[int, int], None] | None = None,
     *,
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
 ) -> list[Field]:
-    """Return the effective receptive field of each feature map that a protocol names.
+    """Return the effective receptive field of each feature map that the settings name.
 
     Args:
         network: the network.
-        protocol: how to measure.
+        settings: how to measure.
         progress: told the number of images done and to do.
         normalisation: mean and deviation of each input channel, for pixels from 0 to 1. Default: the network's own.
 
@@ -65,29 +66,28 @@ def fields(
     from scsc_lab.models import build, stages
     from scsc_lab.receptive_field import images, measure
 
-    measure.check(protocol)
-    network = replace(network, resolution=protocol.resolution) if protocol.resolution else network
+    wanted, seed = settings.fields, settings.execution.seed
     facts, whose = build.facts(network), build.whose_weights(network)
     drawn_weights = whose in ("random", "mixed")
-    if (protocol.seeds or 1) > 1 and not drawn_weights:
+    if (wanted.seeds or 1) > 1 and not drawn_weights:
         raise InputError(f"--seeds averages over random weights; {network} has weights of its own")
-    device = devices.find(protocol.device)
+    device = devices.find(settings.execution.device)
     mean, std = normalisation or (facts.mean, facts.std)
-    drawn = images.drawn(protocol.images, protocol.samples, facts.resolution, mean, std, protocol.seed)
+    drawn = images.drawn(wanted.images, wanted.samples, facts.resolution, mean, std, seed)
     shape = (len(mean), *facts.resolution)
-    layers = {layer: layer for layer in protocol.layers}
+    layers = {layer: layer for layer in wanted.layers}
     return measure.measure(
         lambda seed: build.build(network, seed).to(device),
-        lambda model: layers or stages.chosen(model, protocol.stages, shape, str(network)),
+        lambda model: layers or stages.chosen(model, wanted.stages, shape, str(network)),
         drawn,
-        protocol,
-        measure.Whose(str(network), whose, protocol.seeds or (USUAL_SEEDS if drawn_weights else 1)),
+        wanted,
+        measure.Whose(str(network), whose, wanted.seeds or (USUAL_SEEDS if drawn_weights else 1), seed),
         device,
         progress,
     )
 
 
-def measure(networks: Sequence[Network], settings: Protocol, progress: Progress) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Settings, progress: Progress) -> list[Row]:
     """Return one row a network, of the last of its stages that are asked for, with all of them under ``stages``.
 
     A network that has no map to draw a field from says why under ``erf_failure``.
@@ -103,7 +103,7 @@ def measure(networks: Sequence[Network], settings: Protocol, progress: Progress)
             rows.append({"erf_failure": str(error)})
             continue
         each = [_row(field) for field in found]
-        how = replace(settings, device="")
+        how = replace(settings, execution=replace(settings.execution, device="auto")).identity()
         for row, field in zip(each, found, strict=True):
             stage = "" if field is found[-1] else f", {field.setting.stage}"
             row["map_file"] = map_file(f"{network}{stage}", network.text, how)
@@ -126,11 +126,13 @@ def map_file(name: str, *what: object) -> str:
     return f"{file_name(name)}-{zlib.crc32(repr(what).encode(errors='surrogatepass')):08x}.npz"
 
 
-def _of(network: Network, settings: Protocol) -> Protocol:
+def _of(network: Network, settings: Settings) -> Settings:
     """Return how one of several networks is measured: one with weights of its own has no others to draw."""
     from scsc_lab.models import build
 
-    return settings if build.whose_weights(network) in ("random", "mixed") else replace(settings, seeds=None)
+    if build.whose_weights(network) in ("random", "mixed"):
+        return settings
+    return replace(settings, fields=replace(settings.fields, seeds=None))
 
 
 def notes(rows: Sequence[Row]) -> list[str]:

@@ -16,7 +16,7 @@ from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.metrics.size import counted
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
-from scsc_lab.settings import Budget, Execution, Plan, Request
+from scsc_lab.settings import Execution, Request, Settings, Timing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from scsc_lab.timing.breakdown import Breakdown
     from scsc_lab.timing.clock import Clock
     from scsc_lab.timing.latency import Candidate, Progress
-    from scsc_lab.timing.result import Timing
+    from scsc_lab.timing.result import Latency
 
 BY = ("module", "stage", "operator")
 """What a network's time can be broken down by."""
 
 _TIMED = (
     *("median_seconds", "iqr_seconds", "images_per_second", "samples_seconds", "ratio", "ratio_low", "ratio_high"),
-    *("verdict", "baseline_seconds", "pairs_used", "spread", "outliers", "drift", "drift_change", "noise_floor"),
+    *("verdict", "baseline_seconds", "pairs_used", "spread", "outliers", "drift", "drift_change"),
     *("ordinary", "ordinary_ratio", "ordinary_ratio_low", "ordinary_ratio_high", "ordinary_verdict"),
     *("memory_format", "memory_format_asked"),
 )
@@ -53,24 +53,20 @@ _SHARED = (
 """What all runtimes of a measurement share."""
 
 
-def configure(request: Request) -> Plan:
-    """Return how networks are timed; with ``noise`` among the options the baseline against itself too.
+def configure(request: Request) -> Settings:
+    """Return how networks are timed.
 
     Raises:
         InputError: if a runtime does not exist or is not installed.
     """
-    return Plan(
-        execution=Execution(device=request.device, threads=request.threads),
-        budget=Budget(request.pairs, 0.0, request.max_seconds),
-        batches=(request.batch,),
-        seed=request.seed,
-        noise="noise" in dict(request.options),
-        runtimes=request.runtimes,
+    return Settings(
+        Execution(request.device, threads=request.threads, batch=request.batch, seed=request.seed),
+        Timing(request.pairs, request.min_seconds, request.max_seconds, runtimes=request.runtimes),
         versions=_versions(request.runtimes),
     )
 
 
-def measure(networks: Sequence[Network], settings: Plan, progress: TaskProgress) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Settings, progress: TaskProgress) -> list[Row]:
     """Return one row a network, all timed side by side; the first is the baseline of the ratios.
 
     What a network took in torch stands under ``median_seconds``, ``ratio`` and so on, what it took in another runtime
@@ -78,12 +74,12 @@ def measure(networks: Sequence[Network], settings: Plan, progress: TaskProgress)
     """
     progress("timing " + ", ".join(map(str, networks)))
     found: list[Row] = [{} for _ in networks]
-    places = [at for at, _ in _candidates(networks, settings.runtimes)]
+    places = [at for at, _ in _candidates(networks, settings.timing.runtimes)]
     for at, timing in zip(places, timings(networks, settings), strict=True):
         row, own = timing.row(), found[at]
         if not own:
             own |= {key: row[key] for key in _SHARED}
-            own |= {"runtimes": list(settings.runtimes), "latency_status": row["status"]}
+            own |= {"runtimes": list(settings.timing.runtimes), "latency_status": row["status"]}
         if row["status"] != "complete":
             own["latency_status"] = row["status"]
         if timing.runtime == runtimes.USUAL:
@@ -100,17 +96,17 @@ def key_in(runtime: str, key: str) -> str:
 
 def timings(
     networks: Sequence[Network],
-    plan: Plan,
+    settings: Settings,
     *,
     baseline: int = 0,
     clock: Clock | None = None,
     progress: Progress | None = None,
-) -> list[Timing]:
+) -> list[Latency]:
     """Return timings of networks beside what was counted, one a batch size, runtime and network, in this order.
 
     Args:
         networks: the networks; equal ones are one module, timed against itself.
-        plan: what to measure.
+        settings: how to measure.
         baseline: which of them the others are compared with, each in its own runtime.
         clock: in place of the device's own.
         progress: told what is being done.
@@ -120,12 +116,12 @@ def timings(
     """
     from scsc_lab.timing import latency
 
-    runtimes.check(plan.runtimes, plan.execution)
-    placed = _candidates(networks, plan.runtimes)
-    counts = [[counted(network, batch).count.macs for network in networks] for batch in plan.batches]
+    runtimes.check(settings.timing.runtimes, settings.execution)
+    placed = _candidates(networks, settings.timing.runtimes)
+    counts = [[counted(network, batch).count.macs for network in networks] for batch in settings.batches]
     first = next(index for index, (at, _) in enumerate(placed) if at == baseline)
     candidates = [candidate for _, candidate in placed]
-    found = latency.measure(candidates, plan, baseline=first, clock=clock, progress=progress)
+    found = latency.measure(candidates, settings, baseline=first, clock=clock, progress=progress)
     macs = [(row[at], row[baseline]) for row in counts for at, _ in placed]
     return [
         replace(timing, macs=own, macs_ratio=own / reference if timing.baseline and reference else None)
@@ -135,7 +131,7 @@ def timings(
 
 def breakdowns(
     networks: Sequence[Network],
-    plan: Plan,
+    settings: Settings,
     by: str,
     *,
     clock: Clock | None = None,
@@ -147,26 +143,26 @@ def breakdowns(
         One breakdown a runtime, network and batch size.
 
     Raises:
-        InputError: as :func:`timings`, or if the plan is one of training; by stage or module, of another runtime than
+        InputError: as :func:`timings`, or in training mode; by stage or module, of another runtime than
             torch.
     """
     from scsc_lab.models import build
     from scsc_lab.models.stages import stages
     from scsc_lab.timing import breakdown
 
-    placed = _candidates(networks, plan.runtimes)
+    placed = _candidates(networks, settings.timing.runtimes)
     candidates = [candidate for _, candidate in placed]
-    counts = [counted(networks[at], batch).count for at, _ in placed for batch in plan.batches]
+    counts = [counted(networks[at], batch).count for at, _ in placed for batch in settings.batches]
     divided = []
     if by == "stage":
         for at, candidate in placed:
             divided.append(stages(build.empty(networks[at]), (candidate.channels, *candidate.resolution)))
     found = []
-    timed = breakdown.measure(candidates, plan, by, divided, clock=clock, progress=progress)
+    timed = breakdown.measure(candidates, settings, by, divided, clock=clock, progress=progress)
     for index, (one, count) in enumerate(zip(timed, counts, strict=False)):
         macs: dict[str, int] = {}  # an operator of a runtime may be several of those that were counted, fused
         if by != breakdown.OPERATOR:
-            parts = count.by_stage(divided[index // len(plan.batches)]) if by == "stage" else count.by_module()
+            parts = count.by_stage(divided[index // len(settings.batches)]) if by == "stage" else count.by_module()
             macs = {part.name: part.macs for part in parts}
         found.append(replace(one, whole=replace(one.whole, macs=count.macs), macs=macs))
     return found

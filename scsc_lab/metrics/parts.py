@@ -10,7 +10,7 @@ from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress, latency
 from scsc_lab.records import Row
-from scsc_lab.settings import Plan, Request
+from scsc_lab.settings import Request, Settings
 
 KINDS = ("stage", "module")
 """What a network is taken apart into."""
@@ -18,12 +18,12 @@ KINDS = ("stage", "module")
 _KEPT = ("by", "name", "macs", "macs_share", "median_seconds", "iqr_seconds", "time_share", "samples", "memory_format")
 
 
-def configure(request: Request) -> Plan:
+def configure(request: Request) -> Settings:
     """Return how the parts are timed: in torch, whose modules they are."""
     return latency.configure(replace(request, runtimes=(runtimes.USUAL,)))
 
 
-def measure(networks: Sequence[Network], settings: Plan, progress: Progress) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Settings, progress: Progress) -> list[Row]:
     """Return one row a network, with a row a part under ``parts``; one that has none says why under ``parts_failure``.
 
     A part is one of :data:`KINDS`, which its ``by`` says; of each kind the last two are what no part explains and the

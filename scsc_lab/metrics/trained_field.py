@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress, accuracy, erf, training
 from scsc_lab.records import Row
-from scsc_lab.settings import Request
+from scsc_lab.settings import Request, Settings
 from scsc_lab.training.plan import Training
 
 if TYPE_CHECKING:
@@ -29,20 +27,20 @@ class TrainedField:
 
     Attributes:
         runs: the runs, one initialisation of the field each; their ``weights`` is the folder of trained weights.
-        protocol: how; images are the first ``samples`` of the test of the first run's data.
+        how: settings of the fields; images are the first ``samples`` of the test of the first run's data.
     """
 
     runs: Training = field(default_factory=Training)
-    protocol: Protocol = field(default_factory=Protocol)
+    how: Settings = field(default_factory=Settings)
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the numbers: the runs, not the files that their weights are in."""
-        return {"runs": self.runs.identity(), "protocol": dataclasses.asdict(self.protocol)}
+        return {"runs": self.runs.identity(), "how": self.how.identity()}
 
 
 def configure(request: Request) -> TrainedField:
     """Return the settings of a request: its runs, its number of images."""
-    return TrainedField(training.configure(request), protocol=erf.configure(request))
+    return TrainedField(training.configure(request), how=erf.configure(request))
 
 
 def measure(networks: Sequence[Network], settings: TrainedField, progress: Progress) -> list[Row]:
@@ -71,7 +69,7 @@ def _moment(network: Network, settings: TrainedField, trained: bool, progress: P
 
     runs = accuracy.runs(network, settings.runs)
     first, moment = runs[0].seeds[0], "trained" if trained else "random"
-    images = _images(_batches(network, runs[0]), settings.protocol.samples)
+    images = _images(_batches(network, runs[0]), settings.how.fields.samples)
     shape = (images.pixels.shape[1], images.pixels.shape[2], images.pixels.shape[3])
 
     def make(seed: int) -> nn.Module:
@@ -83,8 +81,8 @@ def _moment(network: Network, settings: TrainedField, trained: bool, progress: P
         make,
         lambda model: stages.chosen(model, (), shape, str(network)),
         images,
-        dataclasses.replace(settings.protocol, seed=first),
-        fields.Whose(str(network), moment, len(runs)),
+        settings.how.fields,
+        fields.Whose(str(network), moment, len(runs), first),
         find("cpu"),
     )
     row = {**field.row(), "seeds_trained": [run.seeds[0] for run in runs], "train_data": runs[0].plan.data}

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from scsc_lab.analysis.field import Field, Setting
-from scsc_lab.analysis.protocol import CONTRIBUTIONS, LAYOUTS, METHODS, Protocol
-from scsc_lab.errors import InputError, nearest
+from scsc_lab.errors import InputError
 from scsc_lab.receptive_field.feature_maps import Seen, Unit, survey, units
 from scsc_lab.receptive_field.gradients import Target, constant_sums, gradient_maps
 from scsc_lab.receptive_field.images import Images
 from scsc_lab.receptive_field.theoretical import ReceptiveField, receptive_fields
+from scsc_lab.settings import Fields
 
 _OFF_SUPPORT = 1e-3
 """Share of the mass outside the theoretical field from which that is not believed."""
@@ -30,18 +30,20 @@ class Whose:
         label: name of the network.
         weights: ``random``, ``file``, ``own`` or ``mixed``.
         seeds: random initialisations.
+        seed: that of the first one, and of the places of units in a window.
     """
 
     label: str
     weights: str
     seeds: int = 1
+    seed: int = 0
 
 
 def measure(
     make: Callable[[int], nn.Module],
     layers: Callable[[nn.Module], Mapping[str, str]],
     drawn: Images,
-    protocol: Protocol,
+    settings: Fields,
     whose: Whose,
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
@@ -52,7 +54,7 @@ def measure(
         make: returns the network of a seed, on ``device``.
         layers: returns the dotted name of the module of each stage or layer, by the name it is to have.
         drawn: the images, which every initialisation sees.
-        protocol: how to measure.
+        settings: how to measure.
         whose: whose fields they are.
         device: where the networks run.
         progress: told the number of images done and to do.
@@ -60,58 +62,41 @@ def measure(
     Raises:
         InputError: if a layer does not exist or is no map, or no unit has a gradient.
     """
-    check(protocol)
     images = drawn.pixels
     shape = (images.shape[1], images.shape[2], images.shape[3])
     plans: list[_Plan] = []
     maps: list[list[NDArray[np.float32]]] = []
     dead: list[int] = []
     for seed in range(whose.seeds):
-        model = make(protocol.seed + seed)
+        model = make(whose.seed + seed)
         if not plans:
             named = layers(model)
-            seen = survey(model, list(named.values()), shape, protocol.layout, device)
+            seen = survey(model, list(named.values()), shape, settings.layout, device)
             theory = receptive_fields(model, seen, shape)
-            plans = [_plan(n, s, t, protocol, len(images)) for n, s, t in zip(named, seen, theory, strict=True)]
+            plans = [
+                _plan(n, s, t, settings, whose.seed, len(images)) for n, s, t in zip(named, seen, theory, strict=True)
+            ]
             maps, dead = [[] for _ in plans], [0] * len(plans)
-            if protocol.method == "linear":
+            if settings.method == "linear":
                 constant = constant_sums(model, images[:1], [plan.target for plan in plans], device)
                 plans = [replace(plan, rectified=flag) for plan, flag in zip(plans, constant, strict=True)]
         found = gradient_maps(
             model,
             images,
             [plan.target for plan in plans],
-            contribution=_contribution(protocol),
-            batch=protocol.batch,
+            contribution=_contribution(settings),
+            batch=settings.chunk,
             device=device,
             progress=_from(seed * len(images), whose.seeds * len(images), progress),
         )
         for index, (plan, gradients) in enumerate(zip(plans, found, strict=True)):
-            averaged, without = _averaged(gradients, plan, protocol)
+            averaged, without = _averaged(gradients, plan, settings)
             maps[index].append(averaged)
             dead[index] += without
     return [
-        _field(whose, protocol, drawn, plan, np.concatenate(own), without)
+        _field(whose, settings, drawn, plan, np.concatenate(own), without)
         for plan, own, without in zip(plans, maps, dead, strict=True)
     ]
-
-
-def check(protocol: Protocol) -> None:
-    """Raise InputError if a protocol asks for what there is not."""
-    for what, value, known in (
-        ("method", protocol.method, METHODS),
-        ("contribution", protocol.contribution, CONTRIBUTIONS),
-        ("layout", protocol.layout, (None, *LAYOUTS)),
-    ):
-        if value not in known:
-            words = [word for word in known if word]
-            raise InputError(f"{what} {value!r}: one of {', '.join(words)}{nearest(str(value), words)}")
-    numbers = (("samples", protocol.samples), ("seeds", protocol.seeds or 1), ("batch", protocol.batch or 1))
-    for what, number in numbers:
-        if number < 1:
-            raise InputError(f"{what} {number}: at least 1 is needed")
-    if protocol.method == "replknet" and protocol.contribution not in ("abs", "relu"):
-        raise InputError("method replknet drops negative gradients, as published: leave --contribution out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +120,9 @@ class _Plan:
         return Target(self.seen.layer, self.seen.layout, places[self.assigned], self.rectified)
 
 
-def _plan(stage: str, seen: Seen, theory: ReceptiveField, protocol: Protocol, images: int) -> _Plan:
+def _plan(stage: str, seen: Seen, theory: ReceptiveField, settings: Fields, seed: int, images: int) -> _Plan:
     size = seen.layout.size
-    if protocol.method == "replknet":
+    if settings.method == "replknet":
         middle = (size[0] // 2, size[1] // 2)
         found, centre = [Unit(*middle, weight=1.0)], theory.centre
     else:
@@ -147,12 +132,12 @@ def _plan(stage: str, seen: Seen, theory: ReceptiveField, protocol: Protocol, im
             theory.centre[1] + (place[1] - size[1] // 2) * theory.stride[1],
         )
     repetitions = -(-len(found) // images)
-    order = np.random.default_rng(protocol.seed).permutation(len(found))
+    order = np.random.default_rng(seed).permutation(len(found))
     assigned = order[np.arange(images * repetitions) % len(found)].reshape(images, repetitions)
-    return _Plan(stage, seen, theory, centre, tuple(found), assigned, protocol.method == "replknet")
+    return _Plan(stage, seen, theory, centre, tuple(found), assigned, settings.method == "replknet")
 
 
-def _averaged(gradients: NDArray[np.float64], plan: _Plan, protocol: Protocol) -> tuple[NDArray[np.float32], int]:
+def _averaged(gradients: NDArray[np.float64], plan: _Plan, settings: Fields) -> tuple[NDArray[np.float32], int]:
     """Return one map an image, whose mean over the images is the field, ``(images, H, W)``, and the number of the dead.
 
     Each gradient map is normalised, moved so that its unit's centre is the common one, and weighted; a pixel that some
@@ -161,7 +146,7 @@ def _averaged(gradients: NDArray[np.float64], plan: _Plan, protocol: Protocol) -
     """
     masses = np.abs(gradients).sum(axis=(2, 3))
     dead = int(np.count_nonzero(masses == 0))
-    if protocol.method == "replknet":
+    if settings.method == "replknet":
         return gradients[:, 0].astype(np.float32), dead
     times = np.bincount(plan.assigned[masses > 0], minlength=len(plan.units))
     shape = gradients.shape[2:]
@@ -212,7 +197,7 @@ def _moved_support(plan: _Plan) -> NDArray[np.bool_] | None:
     return whole
 
 
-def _field(whose: Whose, protocol: Protocol, drawn: Images, plan: _Plan, maps: NDArray[np.float32], dead: int) -> Field:
+def _field(whose: Whose, settings: Fields, drawn: Images, plan: _Plan, maps: NDArray[np.float32], dead: int) -> Field:
     if not maps.any():
         reason = "nothing reaches the pixels"
         if plan.theory.support is not None:
@@ -231,14 +216,14 @@ def _field(whose: Whose, protocol: Protocol, drawn: Images, plan: _Plan, maps: N
         layer=plan.seen.layer,
         resolution=(maps.shape[1], maps.shape[2]),
         centre=plan.centre,
-        method=protocol.method,
-        contribution=_contribution(protocol),
+        method=settings.method,
+        contribution=_contribution(settings),
         images=len(drawn.pixels),
         image_kind=drawn.kind,
         skipped=drawn.skipped,
         weights=whose.weights,
         seeds=whose.seeds,
-        seed=protocol.seed,
+        seed=whose.seed,
         units=len(plan.units),
         rectified=plan.rectified,
         window_pixels=plan.seen.window if windowed else None,
@@ -257,5 +242,5 @@ def _from(before: int, total: int, progress: Callable[[int, int], None] | None) 
     return None if progress is None else lambda done: progress(before + done, total)
 
 
-def _contribution(protocol: Protocol) -> str:
-    return "relu" if protocol.method == "replknet" else protocol.contribution
+def _contribution(settings: Fields) -> str:
+    return "relu" if settings.method == "replknet" else settings.contribution

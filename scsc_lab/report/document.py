@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Table
+from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ class Picture:
 
     name: str
     caption: str
-    draw: Callable[[FigureOptions], Figure]
+    draw: Callable[[Drawing], Figure]
     behind: Maps | Curves | None = None
 
 

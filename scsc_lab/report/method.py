@@ -8,6 +8,8 @@ from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report import receptive_fields, tables
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.settings import Timing
+from scsc_lab.settings.declaration import phrases
 
 SOURCE = "Wang, Chu, Han, Zhang, ICCV 2023 workshop NIVT, arXiv 2308.07110"
 """Where SCSC was published."""
@@ -94,7 +96,6 @@ def steadiness(rows: Sequence[Row]) -> Table:
         Column("drift_change", "drift, last third", units.percent),
         Column("outlier_count", "outliers, kept", units.integer),
         Column("load", "load on the machine", units.decimal),
-        Column("noise_floor", "noise floor", units.share),
         Column("memory_format", "layout", lambda text: units.plain(text).replace("_", "-"), number=False),
     )
     return Table(tables.filled(columns, found), tuple(found))
@@ -127,12 +128,11 @@ def _timing(run: Row, rows: Sequence[Row]) -> list[str]:
     plan = run.get("settings", {}).get("plan")
     if plan is None or not any(row.get("median_seconds") is not None for row in rows):
         return []
-    budget = plan["budget"]
+    timing = plan.get("timing") or {**plan, **plan["budget"]}  # reports of earlier days
     return [
-        "Latency: all networks of a comparison side by side, in rounds of random order (seeded), up to "
-        f"{int(budget['pairs'])} rounds or {budget['max_seconds']:g} s, after a warm-up; ratios are medians of the "
-        f"paired ratios with a bootstrap 95% interval ({int(plan['resamples']):,} resamples), “same” within "
-        f"±{100 * plan['delta']:g}%; as `scsc-lab latency`."
+        "Latency: all networks of a comparison side by side, in rounds of random order (seeded), "
+        f"{', '.join(phrases(Timing, timing))}, after a warm-up; ratios are medians of the paired ratios; as "
+        "`scsc-lab latency`."
     ]
 
 

@@ -13,10 +13,10 @@ from scsc_lab.report import compose
 from scsc_lab.report.compose import Notes
 from scsc_lab.report.document import Grid, Picture
 from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.render import html, latex, markdown
 from scsc_lab.report.tables import Column
 from scsc_lab.report.text import one_line
+from scsc_lab.settings import Drawing
 
 _DOTS_PER_INCH = 200
 
@@ -33,7 +33,7 @@ def write(
     columns: Mapping[str, Column],
     notes: Notes,
     source: Path | None = None,
-    options: FigureOptions = style.PLAIN,
+    options: Drawing = style.PLAIN,
     page: bool = False,
 ) -> list[Path]:
     """Write a report into a folder, each file whole or not at all; return their paths, README.md first.

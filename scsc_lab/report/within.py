@@ -11,9 +11,9 @@ from scsc_lab import units
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import evidence, receptive_fields, tables
 from scsc_lab.report.document import Block, Details, Grid, Picture
-from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.latency import IQR, MEDIAN
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ def parts(rows: Sequence[Row]) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def _draw(maps: Sequence[Field], rows: Sequence[Row], options: FigureOptions) -> Figure:
+def _draw(maps: Sequence[Field], rows: Sequence[Row], options: Drawing) -> Figure:
     from scsc_lab.report.figures import erf
 
     return erf.draw(maps, options, rows)

@@ -9,16 +9,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import inspect
 import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.provenance import on_command_line
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,14 @@ class Setting:
     default: Any
     declared: Declaration
 
+    @property
+    def option_name(self) -> str:
+        """The option's name as an argument of Python, which serves beside the field's: ``stage`` beside ``stages``."""
+        return _long(self.declared.option).strip("-").replace("-", "_")
+
     def spelled(self) -> str:
         """Return how the caller spells it: the option on the command line, the argument in Python."""
-        return spelled(self.declared.option.rpartition("/")[2], self.name)
+        return spelled(_long(self.declared.option), self.name)
 
     def text(self, value: object) -> str:
         """Return a value of it as the report's sentence has it."""
@@ -138,19 +146,44 @@ def phrases(owner: Any, values: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def argument_names(owners: Sequence[Any]) -> dict[str, str]:
+    """Return the field's name for each name that an argument of Python may have: the field's, and the option's."""
+    declared = [one for owner in owners for one in settings_of(owner)]
+    return {one.option_name: one.name for one in declared} | {one.name: one.name for one in declared}
+
+
+def takes(*owners: Any) -> Callable[[Function], Function]:
+    """Return a decorator that shows a function's settings, taken as keywords, in its signature and its docstring."""
+
+    def decorate(function: Function) -> Function:
+        signature = inspect.signature(function)
+        parameters = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        settings = {one.name: one for owner in owners for one in settings_of(owner)}
+        settings = {name: one for name, one in settings.items() if name not in signature.parameters}
+        for name, one in settings.items():
+            parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.default))
+        described: Any = function
+        described.__signature__ = signature.replace(parameters=parameters)
+        lines = [f"    {name}: {one.declared.help}" for name, one in settings.items()]
+        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Settings:", *lines])
+        return function
+
+    return decorate
+
+
 def from_arguments(owners: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:
     """Return one object per settings class from keyword arguments; a name that several declare goes to each of them.
 
     Raises:
         InputError: if no class declares an argument, or a value does not fit.
     """
-    declared = {one.name for owner in owners for one in settings_of(owner)}
+    names = argument_names(owners)
     for name in arguments:
-        if name not in declared:
-            raise InputError(f"unknown argument {name!r}{nearest(name, declared)}")
+        if name not in names:
+            raise InputError(f"unknown argument {name!r}{nearest(name, names)}")
+    values = {names[name]: value for name, value in arguments.items()}
     return [
-        owner(**{one.name: arguments[one.name] for one in settings_of(owner) if one.name in arguments})
-        for owner in owners
+        owner(**{one.name: values[one.name] for one in settings_of(owner) if one.name in values}) for owner in owners
     ]
 
 
@@ -164,6 +197,11 @@ def without_none(kind: Any) -> Any:
     if get_origin(kind) in (Union, types.UnionType):
         (kind,) = (part for part in get_args(kind) if part is not type(None))
     return kind
+
+
+def _long(option: str) -> str:
+    """Return the long name of an option: ``--output`` of ``-o/--output``."""
+    return next((name for name in option.split("/") if name.startswith("--")), option)
 
 
 def _converted(one: Setting, value: Any) -> Any:
@@ -182,6 +220,8 @@ def _item(one: Setting, kind: Any, value: Any) -> Any:
         return float(value)
     if kind in (str, bool) and isinstance(value, kind):
         return value
+    if kind is str and isinstance(value, Integral) and not isinstance(value, bool):
+        return str(value)  # a stage's number
     if kind not in (int, float, str, bool, Path):
         return value  # a class of its own, which checks itself
     raise _error(one, value)

@@ -19,12 +19,12 @@ from scsc_lab.execution.passes import Run, using_threads
 from scsc_lab.records import Row
 from scsc_lab.runtimes import Profile
 from scsc_lab.runtimes.source import Source
-from scsc_lab.settings import Plan
+from scsc_lab.settings import Settings
 from scsc_lab.timing import clock as clocks
 from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.latency import Candidate, Progress, blank, made, settled
 from scsc_lab.timing.ready import called, failed, warmed_up
-from scsc_lab.timing.result import COMPLETE, CUT_SHORT, Timing
+from scsc_lab.timing.result import COMPLETE, CUT_SHORT, Latency
 from scsc_lab.timing.rounds import interleave
 
 OPERATOR = "operator"
@@ -53,7 +53,7 @@ class Breakdown:
         macs: multiply-accumulates of each part, where somebody counted.
     """
 
-    whole: Timing
+    whole: Latency
     by: str
     parts: Mapping[str, tuple[float, ...]]
     passes: tuple[float, ...] = ()
@@ -99,7 +99,7 @@ class Breakdown:
 
 def measure(
     candidates: Sequence[Candidate],
-    plan: Plan,
+    settings: Settings,
     by: str,
     stages: Sequence[Parts] = (),
     *,
@@ -112,7 +112,7 @@ def measure(
 
     Args:
         candidates: the modules, one after the other.
-        plan: what to measure; the budget holds for each module and batch size.
+        settings: what to measure; the budget holds for each module and batch size.
         by: ``stage``; ``module``: children of the module, containers opened; or ``operator``.
         stages: for each candidate the modules of its stages, where they are asked for.
         clock: in place of the device's own.
@@ -125,23 +125,23 @@ def measure(
         InputError: if the device is not there, a module fails, or what is asked for has no parts to watch.
     """
     used = list(dict.fromkeys(candidate.runtime for candidate in candidates))
-    if plan.execution.train or (by != OPERATOR and used != [runtimes.USUAL]):
+    if settings.execution.train or (by != OPERATOR and used != [runtimes.USUAL]):
         raise InputError("a breakdown is of the forward pass as it is written: without training, in torch alone")
-    runtimes.check(used, plan.execution)
+    runtimes.check(used, settings.execution)
     bounded = all(runtimes.find(name).bounded for name in used)
-    device, execution = settled(plan.execution)
+    device, execution = settled(settings.execution)
     clock = clock or clocks.of(device)
     found: list[Breakdown] = []
     with using_threads(execution.threads), memory.limited(device, unless=not bounded):
         built: object = None
-        for index, batch in itertools.product(range(len(candidates)), plan.batches):
+        for index, batch in itertools.product(range(len(candidates)), settings.batches):
             candidate = candidates[index]
-            empty = Breakdown(blank(candidate, batch, plan, execution, clock), by, {})
+            empty = Breakdown(blank(candidate, batch, settings, execution, clock), by, {})
             try:
                 if candidate.module != built:
-                    model, built = made(candidate, execution, plan.seed), candidate.module
+                    model, built = made(candidate, execution, settings.execution.seed), candidate.module
                 shape = (batch, candidate.channels, *candidate.resolution)
-                source = Source(candidate.label, model, shape, execution, plan.seed)
+                source = Source(candidate.label, model, shape, execution, settings.execution.seed)
                 source.make_for([candidate.runtime])
                 parts = None
                 if by != OPERATOR:
@@ -194,12 +194,12 @@ def _broken_down(
     progress: Progress | None,
 ) -> Breakdown:
     what = f"timing the {empty.by}s of {called(empty.whole)} at batch {empty.whole.batch}"
-    plan = empty.whole.plan
-    session, run, whole = warmed_up(source, empty.whole, plan, clock)
+    settings = empty.whole.settings
+    session, run, whole = warmed_up(source, empty.whole, settings, clock)
     watched = _Profiled(session.profile(), clock) if parts is None else _Watch(source.module, run, parts, clock)
     tell = functools.partial(progress, what) if progress else None
     before = load.average()
-    rounds = interleave([run, watched], plan.budget, clock, seed=plan.seed, progress=tell)
+    rounds = interleave([run, watched], settings.timing, clock, seed=settings.execution.seed, progress=tell)
     whole = replace(
         whole,
         status=CUT_SHORT if rounds.cut_short else COMPLETE,

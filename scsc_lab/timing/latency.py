@@ -19,11 +19,11 @@ from scsc_lab.execution import device as devices
 from scsc_lab.execution import load, memory
 from scsc_lab.execution.passes import Run, dtype_of, placed, using_threads
 from scsc_lab.runtimes.source import Source
-from scsc_lab.settings import Execution, Plan
+from scsc_lab.settings import Execution, Settings
 from scsc_lab.timing import clock as clocks
 from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.ready import called, failed, warmed_up
-from scsc_lab.timing.result import COMPLETE, CUT_SHORT, OUT_OF_MEMORY, Timing
+from scsc_lab.timing.result import COMPLETE, CUT_SHORT, OUT_OF_MEMORY, Latency
 from scsc_lab.timing.rounds import interleave
 
 Progress = Callable[[str, float, float | None], None]
@@ -72,17 +72,17 @@ class Candidate:
 
 def measure(
     candidates: Sequence[Candidate],
-    plan: Plan,
+    settings: Settings,
     *,
     baseline: int = 0,
     clock: Clock | None = None,
     progress: Progress | None = None,
-) -> list[Timing]:
+) -> list[Latency]:
     """Time modules side by side, at each batch size, and compare them with one of them.
 
     Args:
         candidates: the modules; those with an equal ``make`` and input are one module, timed against itself.
-        plan: what to measure.
+        settings: what to measure.
         baseline: which of them the others are compared with, each in its own runtime.
         clock: in place of the device's own.
         progress: told what is being done.
@@ -96,20 +96,22 @@ def measure(
             computes something else than torch.
     """
     used = [runtimes.find(name) for name in dict.fromkeys(candidate.runtime for candidate in candidates)]
-    runtimes.check([runtime.name for runtime in used], plan.execution)
-    device, execution = settled(plan.execution)
+    runtimes.check([runtime.name for runtime in used], settings.execution)
+    device, execution = settled(settings.execution)
     clock = clock or clocks.of(device)
-    empty = [[blank(candidate, batch, plan, execution, clock) for candidate in candidates] for batch in plan.batches]
-    found: list[Timing] = []
+    empty = [
+        [blank(candidate, batch, settings, execution, clock) for candidate in candidates] for batch in settings.batches
+    ]
+    found: list[Latency] = []
     with using_threads(execution.threads), memory.limited(device, unless=not all(runtime.bounded for runtime in used)):
         modules: dict[object, nn.Module | bytes] = {}
         try:
             for candidate in candidates:
                 if candidate.module not in modules:
                     _tell(progress, f"building {candidate.label}")
-                    modules[candidate.module] = made(candidate, execution, plan.seed)
+                    modules[candidate.module] = made(candidate, execution, settings.execution.seed)
             for timings in empty:
-                found += _at_batch(candidates, modules, timings, plan, baseline, clock, progress)
+                found += _at_batch(candidates, modules, timings, settings, baseline, clock, progress)
                 if any(timing.status == CUT_SHORT for timing in found):
                     break
         except KeyboardInterrupt:
@@ -151,10 +153,10 @@ def made(candidate: Candidate, execution: Execution, seed: int) -> nn.Module | b
         raise InputError(f"{candidate.label} cannot be made: {last_line(error)}") from error
 
 
-def blank(candidate: Candidate, batch: int, plan: Plan, execution: Execution, clock: Clock) -> Timing:
+def blank(candidate: Candidate, batch: int, settings: Settings, execution: Execution, clock: Clock) -> Latency:
     """Return a timing with everything but the time."""
     name = devices.describe(torch.device(execution.device))
-    return Timing(
+    return Latency(
         candidate.label,
         candidate.form,
         candidate.resolution,
@@ -162,7 +164,7 @@ def blank(candidate: Candidate, batch: int, plan: Plan, execution: Execution, cl
         execution,
         name,
         clock.name,
-        plan,
+        settings,
         CUT_SHORT,
         runtime=candidate.runtime,
     )
@@ -171,12 +173,12 @@ def blank(candidate: Candidate, batch: int, plan: Plan, execution: Execution, cl
 def _at_batch(
     candidates: Sequence[Candidate],
     modules: Mapping[object, nn.Module | bytes],
-    timings: Sequence[Timing],
-    plan: Plan,
+    timings: Sequence[Latency],
+    settings: Settings,
     baseline: int,
     clock: Clock,
     progress: Progress | None,
-) -> list[Timing]:
+) -> list[Latency]:
     """Return timings of all at one batch size; one that runs out of memory says so and is left out."""
     found = list(timings)
     runs: dict[int, Run] = {}
@@ -192,10 +194,12 @@ def _at_batch(
             _tell(progress, f"warming up {called(timing)} at batch {timing.batch}")
             shape = (timing.batch, candidate.channels, *candidate.resolution)
             if candidate.module not in sources:
-                source = Source(timing.model, modules[candidate.module], shape, timing.execution, plan.seed)
+                source = Source(
+                    timing.model, modules[candidate.module], shape, timing.execution, settings.execution.seed
+                )
                 source.make_for(one.runtime for one in candidates if one.module == candidate.module)
                 sources[candidate.module] = source
-            _, runs[index], found[index] = warmed_up(sources[candidate.module], timing, plan, clock)
+            _, runs[index], found[index] = warmed_up(sources[candidate.module], timing, settings, clock)
         except KeyboardInterrupt:
             return found
         except BaseException as error:  # whatever the network's own code raises, an exit too
@@ -206,16 +210,13 @@ def _at_batch(
         together = ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(names)} passes"
         what = f"timing {together} at batch {timings[0].batch}"
         watched = {index: _Watched(run) for index, run in runs.items()}
-        again = {found[index].runtime: index for index in _baselines(candidates, baseline) if index in watched}
-        if not plan.noise:
-            again = {}
         before = load.average()
         try:
             rounds = interleave(
-                [*watched.values(), *(watched[index] for index in again.values())],
-                plan.budget,
+                list(watched.values()),
+                settings.timing,
                 clock,
-                seed=plan.seed,
+                seed=settings.execution.seed,
                 progress=functools.partial(progress, what) if progress else None,
             )
         except BaseException as error:
@@ -228,18 +229,15 @@ def _at_batch(
             continue
         status = CUT_SHORT if rounds.cut_short else COMPLETE
         machine = load.Load(before, load.average(), load.cores())
-        for samples, index in zip(rounds.samples, runs, strict=False):
+        for samples, index in zip(rounds.samples, runs, strict=True):
             found[index] = replace(found[index], status=status, samples=samples, repeats=rounds.repeats, load=machine)
-        noise = {
-            runtime: _against(found[index], replace(found[index], samples=samples), plan)
-            for (runtime, index), samples in zip(again.items(), rounds.samples[len(runs) :], strict=True)
-        }
-        found = [replace(timing, noise=noise.get(timing.runtime)) for timing in found]
-        return _compared(found, candidates, baseline, plan)
-    return _compared(found, candidates, baseline, plan)
+        return _compared(found, candidates, baseline, settings)
+    return _compared(found, candidates, baseline, settings)
 
 
-def _compared(timings: Sequence[Timing], candidates: Sequence[Candidate], baseline: int, plan: Plan) -> list[Timing]:
+def _compared(
+    timings: Sequence[Latency], candidates: Sequence[Candidate], baseline: int, settings: Settings
+) -> list[Latency]:
     """Return timings of one batch size, each compared with the baseline in the same runtime, and with itself in torch.
 
     A deploy form is compared with its ordinary form too.
@@ -250,15 +248,15 @@ def _compared(timings: Sequence[Timing], candidates: Sequence[Candidate], baseli
         first = baselines.get(candidate.runtime, index)
         if index != first:
             reference = timings[first]
-            comparison = _against(reference, timing, plan)
+            comparison = _against(reference, timing, settings)
             timing = replace(timing, baseline=reference.model, comparison=comparison)
         if candidate.ordinary is not None:
             ordinary = timings[candidate.ordinary]
-            fused = _against(ordinary, timing, plan)
+            fused = _against(ordinary, timing, settings)
             timing = replace(timing, ordinary=ordinary.model, against_ordinary=fused)
         in_torch = candidate.twin(candidates, runtimes.USUAL)
         if candidate.runtime != runtimes.USUAL and in_torch is not None:
-            timing = replace(timing, against_torch=_against(timings[in_torch], timing, plan))
+            timing = replace(timing, against_torch=_against(timings[in_torch], timing, settings))
         found.append(timing)
     return found
 
@@ -270,7 +268,7 @@ def _baselines(candidates: Sequence[Candidate], baseline: int) -> list[int]:
     return [index for index in found if index is not None]
 
 
-def _against(reference: Timing, timing: Timing, plan: Plan) -> Comparison | None:
+def _against(reference: Latency, timing: Latency, settings: Settings) -> Comparison | None:
     """Return how times compare; ``None`` where there are none, or the clock saw no time pass.
 
     On a machine that was too busy the verdict is withheld.
@@ -278,7 +276,8 @@ def _against(reference: Timing, timing: Timing, plan: Plan) -> Comparison | None
     times, others = timing.samples, reference.samples
     if not others or not times or min(*others, *times) <= 0:
         return None
-    found = paired.compare(others, times, delta=plan.delta, resamples=plan.resamples, seed=plan.seed)
+    how, seed = settings.timing, settings.execution.seed
+    found = paired.compare(others, times, delta=how.delta, resamples=how.resamples, seed=seed)
     return replace(found, verdict="withheld") if timing.load is not None and timing.load.is_busy else found
 
 

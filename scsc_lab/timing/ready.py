@@ -14,14 +14,14 @@ from scsc_lab.execution.agreement import LARGEST_DIFFERENCE, difference, repeata
 from scsc_lab.execution.passes import Run
 from scsc_lab.runtimes import Session
 from scsc_lab.runtimes.source import Source
-from scsc_lab.settings import Plan
+from scsc_lab.settings import Settings
 from scsc_lab.timing import layouts
 from scsc_lab.timing.clock import Clock
-from scsc_lab.timing.result import OUT_OF_MEMORY, Timing
+from scsc_lab.timing.result import OUT_OF_MEMORY, Latency
 from scsc_lab.timing.rounds import WarmUp, warm_up
 
 
-def warmed_up(source: Source, timing: Timing, plan: Plan, clock: Clock) -> tuple[Session, Run, Timing]:
+def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock) -> tuple[Session, Run, Latency]:
     """Return a network's session and pass, warmed up in the layout asked for or the faster one, and what that took.
 
     Raises:
@@ -42,7 +42,7 @@ def warmed_up(source: Source, timing: Timing, plan: Plan, clock: Clock) -> tuple
         output_difference=None if timing.runtime == runtimes.USUAL else _checked(session, source, timing),
         runtime_details={"version": runtime.version, **session.describe(), "versions": dict(runtime.versions)},
     )
-    tried = layouts.compare(run_in, clock, plan.warm_up_seconds) if asked == "auto" else layouts.Layouts()
+    tried = layouts.compare(run_in, clock, settings.timing.warm_up_limit) if asked == "auto" else layouts.Layouts()
     layout = tried.faster if asked == "auto" else asked
     passes.clear()
     if runtime.takes == "module":
@@ -57,13 +57,13 @@ def warmed_up(source: Source, timing: Timing, plan: Plan, clock: Clock) -> tuple
     else:  # what holds the memory was allocated with the session, beside all that is done once
         fresh_pass()
         peak = memory.Memory(None, "")
-    warm = warm_up(passes[0], clock, plan.warm_up_seconds)
+    warm = warm_up(passes[0], clock, settings.timing.warm_up_limit)
     warm = WarmUp(warm.runs + tried.runs + 2, warm.seconds + tried.seconds + first, first, warm.settled)
     execution = replace(execution, memory_format=layout if runtime.layouts else "auto")
     return session, passes[0], replace(timing, execution=execution, tried=tried.fastest, memory=peak, warm_up=warm)
 
 
-def failed(timing: Timing, error: BaseException) -> Timing:
+def failed(timing: Latency, error: BaseException) -> Latency:
     """Return a timing that says that memory ran out.
 
     Raises:
@@ -81,7 +81,7 @@ def failed(timing: Timing, error: BaseException) -> Timing:
     ) from error
 
 
-def _checked(session: Session, source: Source, timing: Timing) -> float | None:
+def _checked(session: Session, source: Source, timing: Latency) -> float | None:
     """Return how far a runtime's outputs are from torch's; ``None`` in training, where nothing is compared.
 
     Raises:
@@ -102,6 +102,6 @@ def _checked(session: Session, source: Source, timing: Timing) -> float | None:
     return found
 
 
-def called(timing: Timing) -> str:
+def called(timing: Latency) -> str:
     """Return what messages call a network: with its runtime, where that is not torch."""
     return timing.model if timing.runtime == runtimes.USUAL else f"{timing.model} in {runtimes.title(timing.runtime)}"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab import runtimes
-from scsc_lab.analysis import paired, samples
+from scsc_lab.analysis import samples
 from scsc_lab.analysis.paired import Comparison
 from scsc_lab.execution.load import Load
 from scsc_lab.execution.memory import Memory
 from scsc_lab.provenance import machine, versions
 from scsc_lab.records import Row, change
-from scsc_lab.settings import Execution, Plan
+from scsc_lab.settings import Execution, Settings
 from scsc_lab.timing.rounds import WarmUp
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ COMPLETE, CUT_SHORT, OUT_OF_MEMORY = "complete", "cut short", "out of memory"
 
 
 @dataclass(frozen=True, repr=False)
-class Timing:
+class Latency:
     """One network, timed at one batch size.
 
     Attributes:
@@ -35,7 +35,7 @@ class Timing:
         execution: where and how it ran; device and memory format are those that ``auto`` stood for.
         device_name: what the device is called.
         clock: what time was measured with.
-        plan: everything that the measurement was told.
+        settings: settings of the measurement.
         status: ``complete``, ``cut short`` (interrupted) or ``out of memory``.
         samples: seconds of each round, in the order in which they were taken.
         repeats: how often the pass was repeated inside each sample, as that of all it is compared with.
@@ -54,7 +54,6 @@ class Timing:
         output_difference: largest difference of its outputs to torch's, as a share of the largest output; ``None``
             where it is torch, or there is none.
         against_torch: its time, divided by that of the same network in torch, where that was timed beside it.
-        noise: the baseline's time, divided by its own in the same rounds, where that was asked for.
         macs: multiply-accumulates of one forward pass; ``None`` where nobody counted.
         macs_ratio: its MACs, divided by the baseline's.
     """
@@ -66,7 +65,7 @@ class Timing:
     execution: Execution
     device_name: str
     clock: str
-    plan: Plan
+    settings: Settings
     status: str = COMPLETE
     samples: tuple[float, ...] = ()
     repeats: int = 1
@@ -84,7 +83,6 @@ class Timing:
     export_seconds: float | None = None
     output_difference: float | None = None
     against_torch: Comparison | None = None
-    noise: Comparison | None = None
     macs: int | None = None
     macs_ratio: float | None = None
 
@@ -99,7 +97,7 @@ class Timing:
         found = f"{self.status}" if middle is None else f"{1e3 * middle:.4g} ms, {len(self.samples)} samples"
         if self.comparison is not None:
             found += f", {self.comparison.ratio:.3f} × {self.baseline}, {self.comparison.verdict}"
-        return f"Timing({self.model}, batch {self.batch}: {found})"
+        return f"Latency({self.model}, batch {self.batch}: {found})"
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the samples with their quartiles and median, and return the axes.
@@ -107,19 +105,18 @@ class Timing:
         Args:
             ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
         """
-        return Timings([self]).plot(ax)
+        return Latencies([self]).plot(ax)
 
     def to_latex(self, *, caption: str = "", label: str = "") -> str:
-        """Return it as a LaTeX table of booktabs; see :meth:`Timings.to_latex`."""
-        return Timings([self]).to_latex(caption=caption, label=label)
+        """Return it as a LaTeX table of booktabs; see :meth:`Latencies.to_latex`."""
+        return Latencies([self]).to_latex(caption=caption, label=label)
 
     def row(self) -> Row:
         """Return it as one row of raw numbers, with every sample and every setting."""
         middle, drift = self.median_seconds, samples.drift(self.samples)
-        settings = {key: value for key, value in asdict(self.execution).items() if key != "train"}
-        settings["compile"] = self.runtime == "compile"
+        execution = {key: getattr(self.execution, key) for key in ("device", "dtype", "memory_format", "threads")}
         warm, peak = self.warm_up, self.memory
-        asked = self.plan.execution.memory_format
+        asked = self.settings.execution.memory_format
         return {
             "model": self.model,
             "form": self.form,
@@ -127,8 +124,9 @@ class Timing:
             "runtime_title": runtimes.title(self.runtime),
             "resolution": list(self.resolution),
             "batch": self.batch,
-            **settings,
-            "memory_format": None if settings["memory_format"] == "auto" else settings["memory_format"],
+            **execution,
+            "compile": self.runtime == "compile",
+            "memory_format": None if execution["memory_format"] == "auto" else execution["memory_format"],
             "memory_format_asked": asked,
             "memory_format_seconds": dict(self.tried),
             "mode": "train" if self.execution.train else "eval",
@@ -162,23 +160,19 @@ class Timing:
             "export_seconds": self.export_seconds,
             "output_difference": self.output_difference,
             "runtime_details": dict(self.runtime_details),
-            "noise_floor": paired.noise_floor(self.noise) if self.noise else None,
-            "noise_ratio": self.noise.ratio if self.noise else None,
-            "noise_ratio_low": self.noise.low if self.noise else None,
-            "noise_ratio_high": self.noise.high if self.noise else None,
             "load": self.load.most if self.load else None,
             "load_before": self.load.before if self.load else None,
             "load_after": self.load.after if self.load else None,
             "cores": self.load.cores if self.load else None,
             "is_busy": self.load.is_busy if self.load else None,
-            "seed": self.plan.seed,
-            "delta": self.plan.delta,
-            "resamples": self.plan.resamples,
-            "pairs": self.plan.budget.pairs,
+            "seed": self.settings.execution.seed,
+            "delta": self.settings.timing.delta,
+            "resamples": self.settings.timing.resamples,
+            "pairs": self.settings.timing.pairs,
             "pairs_used": self.comparison.pairs if self.comparison else None,
-            "min_seconds": self.plan.budget.min_seconds,
-            "max_seconds": self.plan.budget.max_seconds,
-            "warm_up_max_seconds": self.plan.warm_up_seconds,
+            "min_seconds": self.settings.timing.least_seconds,
+            "max_seconds": self.settings.timing.max_seconds,
+            "warm_up_max_seconds": self.settings.timing.warm_up_limit,
             "clock": self.clock,
             "device_name": self.device_name,
             "processor": machine()["processor"],
@@ -186,8 +180,8 @@ class Timing:
         }
 
 
-class Timings(list[Timing]):
-    """Timings side by side: a list that becomes a DataFrame or a LaTeX table, and draws itself."""
+class Latencies(list[Latency]):
+    """Latencies side by side: a list that becomes a DataFrame or a LaTeX table, and draws itself."""
 
     def frame(self) -> pandas.DataFrame:
         """Return a pandas DataFrame with one row a timing: raw numbers, samples and settings."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from scsc_lab.execution.passes import Run
-from scsc_lab.settings import Budget
+from scsc_lab.settings import Timing
 from scsc_lab.timing.clock import Clock
 
 Progress = Callable[[float, float], None]
@@ -74,13 +74,13 @@ def warm_up(run: Run, clock: Clock, max_seconds: float) -> WarmUp:
 
 
 def interleave(
-    runs: Sequence[Run], budget: Budget, clock: Clock, *, seed: int = 0, progress: Progress | None = None
+    runs: Sequence[Run], timing: Timing, clock: Clock, *, seed: int = 0, progress: Progress | None = None
 ) -> Rounds:
     """Time several runs side by side: in every round each of them once, in an order drawn at random.
 
     Args:
         runs: what is timed, warmed up.
-        budget: how long.
+        timing: how long.
         clock: the clock of their device.
         seed: seed of the orders.
         progress: told how long it has taken and will take yet.
@@ -97,7 +97,7 @@ def interleave(
         repeats = common_repeats(runs, clock)
         start = clock.now()
         seconds = 0.0
-        while not orders or not budget.done(len(orders), seconds):
+        while not orders or not timing.is_done(len(orders), seconds):
             order = tuple(generator.sample(range(len(runs)), len(runs)))
             times = {index: clock.time(runs[index], repeats) for index in order}
             for index, time in times.items():
@@ -105,7 +105,7 @@ def interleave(
             orders.append(order)
             seconds = clock.now() - start
             if progress:
-                progress(seconds, max(budget.expected_seconds(seconds / len(orders)) - seconds, 0.0))
+                progress(seconds, max(timing.expected_seconds(seconds / len(orders)) - seconds, 0.0))
     except KeyboardInterrupt:
         cut_short = True
         rounds = min(map(len, samples))

@@ -10,11 +10,11 @@ import sys
 import pytest
 
 from scsc_lab import runtimes
-from scsc_lab.cli import latency_notes, main, options, progress
+from scsc_lab.cli import latency_notes, main, progress
 from scsc_lab.cli.latency import _totals
 from scsc_lab.report.figures import latency as figure
 from scsc_lab.report.latency import title
-from scsc_lab.settings import Plan
+from scsc_lab.settings import Settings, Timing
 
 QUICK = ("--resolution", "32", "--pairs", "6", "--min-time", "0", "--max-time", "60", "--device", "cpu")
 NETWORKS = ("resnet18[depths=1,1,1,1]", "scsc_swin[depths=1,1,1,1]")
@@ -93,8 +93,8 @@ def test_several_runtimes_have_tables_of_their_own_and_rows_that_say_which(run, 
     rows = json.loads(file.read_text())["rows"]
     assert [row["runtime"] for row in rows] == ["torch"] * 2 + ["onnxruntime"] * 2
     assert [row["baseline"] for row in rows] == ["", nets[0]] * 2
-    plan = Plan(runtimes=("torch", "onnxruntime"))
-    table = _totals(rows, plan, False)
+    settings = Settings(timing=Timing(runtimes=("torch", "onnxruntime")))
+    table = _totals(rows, settings, False)
     assert [detail.title for detail in table.details] == [
         f"Against {nets[0]}, in the same runtime",
         "Against the same in torch",
@@ -108,12 +108,6 @@ def test_several_runtimes_have_tables_of_their_own_and_rows_that_say_which(run, 
     assert code == 0
     assert "Operators are the runtime's own, after its fusions" in flat(out)
     assert "MACs" not in out.partition("\n\n")[0]
-
-
-def test_compile_is_a_runtime_with_a_flag_of_its_own():
-    for given in ({"text": "compile"}, {"text": "torch", "compile": True}, {"text": "compile", "compile": True}):
-        assert options.runtime_names(**given) == ("compile",)
-    assert options.runtime_names("torch, compile,torch") == ("torch", "compile")
 
 
 @pytest.mark.parametrize("by", ["module", "stage"])
@@ -161,27 +155,33 @@ def test_a_network_of_your_own_file(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--device", "tpu"], "--device 'tpu': one of auto, cpu, cuda, cuda:N, mps"),
+        (["--device", "tpu"], "Invalid value for '--device': 'tpu': one of auto, cpu, cuda, cuda:N, mps"),
         (["--device", "cuda:99"], "device 'cuda:99': "),
-        (["--dtype", "float31"], "dtype 'float31': one of float32, bfloat16, float16, float64; did you mean"),
-        (["--memory-format", "nhwc"], "memory format 'nhwc': one of auto, contiguous, channels_last"),
-        (["--min-time", "-1"], "--min-time '-1': a number from 0"),
-        (["--max-time", "-0.5"], "--max-time '-0.5': a number from 0"),
-        (["--max-time", "nan"], "--max-time 'nan': a number from 0"),
+        (
+            ["--dtype", "float31"],
+            "Invalid value for '--dtype': 'float31' is not one of 'float32'",
+        ),
+        (
+            ["--memory-format", "nhwc"],
+            "Invalid value for '--memory-format': 'nhwc' is not one of 'auto'",
+        ),
+        (["--min-time", "-1"], "Invalid value for '--min-time'"),
+        (["--max-time", "-0.5"], "Invalid value for '--max-time'"),
+        (["--max-time", "nan"], "Invalid value for '--max-time'"),
         (["--min-time", "9", "--max-time", "3"], "--min-time 9 is more than --max-time 3"),
-        (["--pairs", "0"], "--pairs '0': a whole number from 1"),
-        (["--delta", "-2"], "--delta '-2': a number from 0 to 99"),
-        (["--batch-sizes", "1,x"], "--batch-sizes 'x': a whole number from 1"),
-        (["--batch-sizes", "0"], "--batch-sizes '0': a whole number from 1"),
-        (["--batch-sizes", ","], "--batch-sizes names none"),
-        (["--threads", "many"], "--threads 'many': a whole number from 1"),
+        (["--pairs", "0"], "Invalid value for '--pairs'"),
+        (["--delta", "-2"], "Invalid value for '--delta'"),
+        (["--batch-sizes", "1,x"], "Invalid value for '--batch-sizes': 'x': whole numbers with commas between"),
+        (["--batch-sizes", "0"], "--batch-sizes 0: a whole number from 1"),
+        (["--batch-sizes", ","], "Invalid value for '--batch-sizes': names nothing"),
+        (["--threads", "many"], "Invalid value for '--threads'"),
         (["--baseline", "resnet50"], "--baseline 'resnet50' is not among the models: resnet18"),
         (["--plot", "samples.gif"], "cannot draw 'samples.gif': a figure's suffix is one of .png, .pdf, .svg"),
-        (["--by", "operators"], "--by 'operators': one of module, stage, operator; did you mean"),
+        (["--by", "operators"], "Invalid value for '--by': 'operators' is not one of 'module', 'stage', 'operator'"),
         (["--by", "stage", "--train"], "--by breaks down the forward pass as written"),
         (["--by", "stage", "--runtime", "compile"], "--by stage breaks down what torch runs; --by operator"),
-        (["--runtime", "torch,onnx"], "runtime 'onnx': one of torch, compile, onnxruntime, openvino; did you mean"),
-        (["--runtime", ","], "--runtime names nothing: some of torch, compile, onnxruntime, openvino"),
+        (["--runtime", "torch,onnx"], "--runtime 'onnx': one of torch, compile, onnxruntime, openvino; did you mean"),
+        (["--runtime", ","], "Invalid value for '--runtime': names nothing"),
         (["--compile", "--runtime", "torch,compile"], "--compile is --runtime compile: name it there"),
         (["--by", "stage", "--self-test"], "--by breaks networks down one by one"),
         (["--self-test", "--baseline", "resnet18"], "--self-test compares each network with itself"),
@@ -221,12 +221,10 @@ def test_each_deploy_form_is_compared_with_its_own_ordinary_form(run):
     assert {row["memory_format"] for row in rows} <= {"contiguous", "channels_last"}
 
 
-def test_the_budget_of_the_two_times_the_one_not_given_makes_way():
-    from scsc_lab.cli.latency import _budget
-
-    assert _budget("3", None, "0.5").min_seconds == 0.5
-    assert _budget("3", "50", None).max_seconds == 50
-    assert _budget("64", None, None) == Plan().budget
+def test_a_short_time_limit_shortens_the_least_time_and_the_warm_up():
+    timing = Timing(max_seconds=0.5)
+    assert (timing.least_seconds, timing.warm_up_limit) == (0.5, 0.5)
+    assert (Timing().least_seconds, Timing().warm_up_limit) == (2.0, 3.0)
 
 
 def row(**changes):
@@ -238,7 +236,7 @@ def row(**changes):
         "ratio_low": None, "ratio_high": None, "verdict": None, "samples": 20, "drift": True, "drift_change": 0.1,
         "samples_seconds": [0.001 * n for n in range(1, 21)], "median_seconds": 0.0105,
         "outliers": [3], "repeats": 5, "warm_up_runs": 4, "warm_up_seconds": 1.0, "warm_up_settled": False,
-        "peak_memory_method": "", "spread": 1.1, "load": 0.5, "cores": 2, "noise_floor": None, "ordinary": "",
+        "peak_memory_method": "", "spread": 1.1, "load": 0.5, "cores": 2, "ordinary": "",
         "memory_format_asked": "contiguous", "torch_ratio": None,
     }  # fmt: skip
     return {**found, **changes}
@@ -250,7 +248,7 @@ def test_notes_say_what_is_odd():
         row(model="b", status="cut short"),
         row(model="c", status="out of memory", warm_up_runs=0, samples=0),
     ]
-    text = " ".join(latency_notes.notes(rows, Plan()))
+    text = " ".join(latency_notes.notes(rows, Settings()))
     for words in (
         "DRIFT: a went from its first third to its last by +10.0%",
         "Outliers, kept: 1 of 20 (a), 1 of 20 (b).",
@@ -262,7 +260,7 @@ def test_notes_say_what_is_odd():
         assert words in text
     assert "BUSY" not in text
     assert "Layout" not in text
-    assert "Nothing was warmed up" in " ".join(latency_notes.notes([row(warm_up_runs=0)], Plan()))
+    assert "Nothing was warmed up" in " ".join(latency_notes.notes([row(warm_up_runs=0)], Settings()))
     assert title([row(compile=True, mode="train", device="cuda:0")]) == (
         "cuda:0, float32, compiled, forward and backward, batch 1, 32×32"
     )
@@ -274,14 +272,14 @@ def test_notes_say_when_the_machine_is_busy():
         ({"load": 3.17}, "BUSY MACHINE: the load is 3.2 on 2 cores. Times"),
         ({"spread": 1.5, "load": 9.0}, "BUSY MACHINE: a median is 1.50 times the fastest sample and the load is 9.0"),
     ]:
-        assert words in " ".join(latency_notes.notes([row(), row(**changes)], Plan()))
-    quiet = " ".join(latency_notes.notes([row(spread=None, load=None)], Plan()))
+        assert words in " ".join(latency_notes.notes([row(), row(**changes)], Settings()))
+    quiet = " ".join(latency_notes.notes([row(spread=None, load=None)], Settings()))
     assert "BUSY" not in quiet
 
 
 def test_notes_say_which_layout_each_network_ran_in():
     rows = [row(memory_format_asked="auto"), row(model="b", memory_format_asked="auto", memory_format="channels_last")]
-    text = " ".join(latency_notes.notes(rows, Plan()))
+    text = " ".join(latency_notes.notes(rows, Settings()))
     assert "tried by turns: contiguous a; channels-last b." in text
 
 
@@ -289,13 +287,8 @@ def test_notes_say_which_parts_are_not_steady():
     parts = [row(name="stage1", iqr_seconds=0.3, median_seconds=0.2), row(name="stage2", iqr_seconds=0.1)]
     parts[1]["median_seconds"] = 0.2
     parts += [row(name="unexplained", iqr_seconds=None, median_seconds=-0.1), row(name="total", iqr_seconds=9.0)]
-    text = " ".join(latency_notes.notes(parts, Plan(), parts=True))
+    text = " ".join(latency_notes.notes(parts, Settings(), parts=True))
     assert "NOT STEADY: parts whose quartiles lie further apart than their median is long: stage1 (a). Their" in text
-
-
-def test_notes_give_the_floor_of_the_same_rounds():
-    text = " ".join(latency_notes.notes([row(noise_floor=0.01), row(baseline="a", noise_floor=0.01)], Plan()))
-    assert "Noise floor, a at batch 1 against itself in the same rounds: ±1.0%." in text
 
 
 def test_the_figure_has_a_strip_a_network_and_batch_size_with_a_caption():
@@ -329,7 +322,7 @@ def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(m
 
     measured = {"iqr_seconds": 0.001, "p90_seconds": None, "images_per_second": 95.2, "peak_memory_bytes": 10**8}
     rows = [row(**measured, macs=10**9), row(**measured, macs=10**9, batch=60_000, status="out of memory")]
-    table = _totals(rows, Plan(batches=(1, 60_000)), False)
+    table = _totals(rows, Settings(timing=Timing(batches=(1, 60_000))), False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     for width, there in (("120", True), ("78", False)):

@@ -191,7 +191,7 @@ def test_the_mean_that_is_drawn_is_the_tables(others):
 @pytest.mark.parametrize("width", [3.3, 6.9])
 def test_many_networks_have_a_row_each_and_one_mean_curve(width):
     from scsc_lab.report.figures import accuracy as figures
-    from scsc_lab.report.figures.style import FigureOptions
+    from scsc_lab.settings import Drawing
 
     curve = [{"epoch": 1, "loss": 1.0, "accuracy": {"accuracy": 50.0}}]
     others = [fake(f"base + mixer_{at}", [61.0 + at, 63.0 - at, 62.5]) for at in range(10)]
@@ -201,7 +201,7 @@ def test_many_networks_have_a_row_each_and_one_mean_curve(width):
             {**run, "curve": [{**curve[0], "loss": loss, "accuracy": {"accuracy": run["accuracy"]}}]}
             for run, loss in zip(row["runs"], (1.0, 2.0, 6.0), strict=True)
         ]
-    figure = figures.draw(rows, FigureOptions(width=width))
+    figure = figures.draw(rows, Drawing(width=width))
     dots, intervals = figure.axes
     assert [len(collection.get_offsets()) for collection in dots.collections] == [3] * 11
     assert len(intervals.collections) == 10
@@ -211,7 +211,7 @@ def test_many_networks_have_a_row_each_and_one_mean_curve(width):
     assert box.x1 <= width + 0.01
     places = [label.get_window_extent() for label in dots.get_yticklabels()]
     assert all(one.y0 >= other.y1 - 1 for one, other in itertools.pairwise(places))
-    loss, accuracy_ = figures.curves(rows, FigureOptions(width=width)).axes
+    loss, accuracy_ = figures.curves(rows, Drawing(width=width)).axes
     assert [line.get_ydata()[0] for line in loss.lines] == [3.0] * 11
     assert accuracy_.lines[0].get_ydata()[0] == pytest.approx(61.0)
 

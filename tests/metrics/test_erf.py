@@ -16,7 +16,6 @@ import scsc_lab
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.field import difference
-from scsc_lab.analysis.protocol import Protocol
 from scsc_lab.architectures.network import Network
 from scsc_lab.execution import layout
 from scsc_lab.experiments import compare
@@ -25,7 +24,7 @@ from scsc_lab.models import external
 from scsc_lab.receptive_field import gradients as metric
 from scsc_lab.receptive_field import images
 from scsc_lab.receptive_field.feature_maps import run_to, survey
-from scsc_lab.settings import Request
+from scsc_lab.settings import Fields, Request, Settings
 
 GREY = {"mean": (0.5,), "std": (0.25,)}
 
@@ -165,14 +164,16 @@ def test_the_last_stage_is_the_default_and_seeds_are_averaged():
 )
 def test_timm_tells_its_stages(name, side, layers):
     pytest.importorskip("timm")
-    found = fields(Network.of(name), Protocol(resolution=(side, side), samples=1, seeds=1, stages=("all",)))
+    found = fields(
+        replace(Network.of(name), resolution=(side, side)), Settings(fields=Fields(("all",), samples=1, seeds=1))
+    )
     assert [field.setting.layer for field in found] == layers
     assert all(field.map.sum() == pytest.approx(1) for field in found)
 
 
 def test_timm_tokens_and_windows():
     pytest.importorskip("timm")
-    (vit,) = fields(Network.of("timm:vit_tiny_patch16_224"), Protocol(samples=1, seeds=1))
+    (vit,) = fields(Network.of("timm:vit_tiny_patch16_224"), Settings(fields=Fields(samples=1, seeds=1)))
     assert (vit.setting.layout, vit.setting.map_size, vit.setting.units) == ("nlc", (14, 14), 4)
     assert vit.setting.centre == (111.5, 111.5)
     assert vit.setting.theoretical == (224, 224)

@@ -13,9 +13,9 @@ import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.architectures.network import Network
 from scsc_lab.metrics import latency
-from scsc_lab.settings import Budget, Execution, Plan, Request
+from scsc_lab.settings import Execution, Request, Settings, Timing
 
-QUICK = Plan(Execution("cpu"), Budget(2, 0.0, 60.0), warm_up_seconds=0.0)
+QUICK = Settings(Execution("cpu"), Timing(2, 0.0, 60.0, warm_up_seconds=0.0))
 SMALL = replace(Network.read("scsc_swin_tiny[depths=1,1,1,1]"), resolution=(64, 64))
 
 
@@ -72,24 +72,23 @@ class Staged(nn.Module):
 
 def test_the_stages_of_a_module_list_explain_its_time():
     network = Network("Staged", module=Staged(), resolution=(64, 64))
-    [found] = latency.breakdowns([network], replace(QUICK, budget=Budget(24, 0.0, 60.0)), "stage")
+    [found] = latency.breakdowns([network], replace(QUICK, timing=Timing(24, 0.0, 60.0)), "stage")
     shares = {row["name"]: row["time_share"] for row in found.rows()}
     assert {"stage1", "stage2", "stage3", "unexplained", "total"} <= set(shares)
     assert abs(shares["unexplained"]) < 0.3  # 0.95 before; about 0.03 on a quiet machine
 
 
 def test_rows_of_the_metric_carry_what_reports_print():
-    settings = latency.configure(Request(device="cpu", pairs=6, max_seconds=60.0, options=(("noise", "true"),)))
-    rows = latency.measure([SMALL, replace(SMALL, form="deploy")], replace(settings, warm_up_seconds=0.0), print)
+    settings = latency.configure(Request(device="cpu", pairs=6, min_seconds=0.0, max_seconds=60.0))
+    settings = replace(settings, timing=replace(settings.timing, warm_up_seconds=0.0))
+    rows = latency.measure([SMALL, replace(SMALL, form="deploy")], settings, print)
     assert rows[1]["ratio_low"] <= rows[1]["ratio"] <= rows[1]["ratio_high"]
     for row in rows:
-        assert row["noise_floor"] >= 0
         assert row["latency_status"] == "complete"
         for key in ("processor", "cores", "load_before", "load_after", "spread", "drift", "outliers"):
             assert row[key] is not None
         assert (row["memory_format_asked"], len(row["samples_seconds"])) == ("auto", 6)
     json.dumps(rows, allow_nan=False)
-    assert latency.configure(Request()).noise is False
 
 
 def test_notes_say_when_the_machine_is_busy_and_which_run_channels_last():

@@ -13,8 +13,8 @@ from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.report import tables
 from scsc_lab.report.figures import ablation, erf, latency, scatter, style, tradeoff
-from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
+from scsc_lab.settings import Drawing
 
 NAMES = ("resnet50", "scsc_resnet50", "swin_tiny", "scsc_swin_tiny", "faceresnet", "scsc_faceresnet[kernels=3,9]")
 
@@ -48,7 +48,7 @@ def texts(figure):
 
 FIELDS = [field(name) for name in NAMES]
 ROWS = [timed(name, batch, "resnet50") for name in NAMES for batch in (1, 8)]
-OPTIONS = (FigureOptions(width=3.3), FigureOptions(width=6.9), FigureOptions(), FigureOptions(titles=False))
+OPTIONS = (Drawing(width=3.3), Drawing(width=6.9), Drawing(), Drawing(titles=False))
 FIGURES = [
     (draw, shown, replace(options, panels=panels))
     for options in OPTIONS
@@ -82,7 +82,7 @@ def test_letters_are_large_enough_and_inside_the_picture(draw, given, options):
 )
 def test_panels_stand_in_one_row_two_by_two_or_three_by_two(count, width, columns):
     assert erf.columns_of(count, width) == columns
-    figure = erf.draw([field(name) for name in NAMES[:count]], FigureOptions(width=width, panels="maps"))
+    figure = erf.draw([field(name) for name in NAMES[:count]], Drawing(width=width, panels="maps"))
     lefts = {round(axis.get_position().x0, 3) for axis in figure.axes[:count]}
     assert len(lefts) == columns
     assert figure.get_figwidth() == width
@@ -93,7 +93,7 @@ def test_what_panels_share_is_said_once_and_titles_can_go():
     shown = [text.get_text() for text in texts(erf.draw(fields))]
     assert sum("random weights" in text for text in shown) == 1
     assert [text for text in shown if text in NAMES[:4] and text == NAMES[1]]
-    bare = [text.get_text() for text in texts(erf.draw(fields, FigureOptions(titles=False)))]
+    bare = [text.get_text() for text in texts(erf.draw(fields, Drawing(titles=False)))]
     assert not [text for text in bare if "random weights" in text]
 
 
@@ -128,7 +128,7 @@ def test_a_palette_keeps_every_step_of_the_scale(tmp_path):
 
 def test_profiles_rise_to_the_whole_and_their_intervals_hold_them():
     measured = [field("a", images=8), field("b", 24, images=8)]
-    (axis,) = erf.draw(measured, FigureOptions(panels="profiles")).axes
+    (axis,) = erf.draw(measured, Drawing(panels="profiles")).axes
     assert "sides of the input" in axis.get_xlabel()
     assert len(axis.lines) == len(axis.collections) == len(measured)
     assert "95 % interval" in [text.get_text() for text in axis.get_legend().get_texts()]
@@ -144,9 +144,7 @@ def test_profiles_rise_to_the_whole_and_their_intervals_hold_them():
 
 @pytest.mark.parametrize("panels", ["both", "profiles"])
 def test_the_names_of_many_curves_stand_beside_them_inside_the_picture(panels):
-    drawn = erf.draw(
-        [field(f"timm:convnext_tiny + large_kernel {at}") for at in range(11)], FigureOptions(panels=panels)
-    )
+    drawn = erf.draw([field(f"timm:convnext_tiny + large_kernel {at}") for at in range(11)], Drawing(panels=panels))
     axis = next(one for one in drawn.axes if one.get_legend() is not None)
     drawn.canvas.draw()
     names, whole = axis.get_legend().get_window_extent(), drawn.bbox
@@ -158,7 +156,7 @@ def test_the_names_of_many_curves_stand_beside_them_inside_the_picture(panels):
 def test_rows_give_intervals_to_maps_that_carry_none_each_to_its_own_weights_and_stage():
     def bands(rows):
         condensed = [field(name).condensed() for name in NAMES[:2]]
-        (axis,) = erf.draw(condensed, FigureOptions(panels="profiles"), rows).axes
+        (axis,) = erf.draw(condensed, Drawing(panels="profiles"), rows).axes
         return [band.get_paths()[0].vertices for band in axis.collections]
 
     untrained = {"model": NAMES[0], "weights": "random", "r50_low": 0.2, "r50_high": 0.3}
@@ -228,7 +226,7 @@ STUDIES = [
 
 @pytest.mark.parametrize("width", [3.3, 6.9])
 def test_studies_stand_on_one_scale_with_room_for_their_values(width):
-    figure = ablation.draw(STUDIES, [tables.PARAMS, tables.MACS], FigureOptions(width=width))
+    figure = ablation.draw(STUDIES, [tables.PARAMS, tables.MACS], Drawing(width=width))
     figure.draw_without_rendering()
     box = figure.get_tightbbox()
     assert box.x0 >= -0.01
@@ -237,7 +235,7 @@ def test_studies_stand_on_one_scale_with_room_for_their_values(width):
         *("groups", "groups=1", "groups=2", "stages", "SCSC in no stage"),
     ]
     assert figure.axes[0].get_xlabel().startswith("parameters")
-    alone = ablation.draw(STUDIES[:3], [tables.PARAMS, tables.MACS], FigureOptions(width=width), STUDIES)
+    alone = ablation.draw(STUDIES[:3], [tables.PARAMS, tables.MACS], Drawing(width=width), STUDIES)
     for one, other in zip(alone.axes, figure.axes, strict=True):
         assert one.get_xlim() == pytest.approx(other.get_xlim())
 

@@ -16,11 +16,11 @@ from torch import nn
 from scsc_lab import InputError, api, runtimes
 from scsc_lab.cli import main
 from scsc_lab.runtimes.source import Source
-from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.settings import Execution, Settings, Timing
 from scsc_lab.timing import breakdown, latency, ready
 
 CPU = Execution("cpu")
-QUICK = Plan(CPU, Budget(8, 0.0, 60.0), warm_up_seconds=0.0)
+QUICK = Settings(CPU, Timing(8, 0.0, 60.0, warm_up_seconds=0.0))
 ALL = ("torch", "onnxruntime", "openvino")
 
 
@@ -124,7 +124,7 @@ def test_threads_precision_and_spinning_are_set():
 def test_networks_and_runtimes_share_rounds_and_each_is_held_against_its_own_baseline():
     networks = [candidate(Tiny(width).eval(), f"{width}", side=16, channels=3) for width in (8, 64)]
     found = [replace(one, runtime=name) for name in ALL for one in networks]
-    rows = [timing.row() for timing in latency.measure(found, replace(QUICK, noise=True))]
+    rows = [timing.row() for timing in latency.measure(found, QUICK)]
     assert [(row["runtime"], row["model"], row["baseline"]) for row in rows] == [
         (name, model, "" if model == "8" else "8") for name in ALL for model in ("8", "64")
     ]
@@ -134,7 +134,6 @@ def test_networks_and_runtimes_share_rounds_and_each_is_held_against_its_own_bas
         assert (row["ratio"] is None) == (row["model"] == "8")
         assert (row["torch_ratio"] is None) == (row["runtime"] == "torch")
         assert row["setup_seconds"] > 0
-        assert row["noise_floor"] is not None
         assert (row["export_seconds"] is None) == (row["runtime"] == "torch")
         assert row["compile"] is False
         assert row["runtime_details"]["version"]
@@ -152,7 +151,7 @@ def test_networks_and_runtimes_share_rounds_and_each_is_held_against_its_own_bas
 @pytest.mark.parametrize("name", ALL)
 def test_operators_of_a_runtime_and_what_is_unexplained_sum_up(name):
     one = candidate(Tiny(32).eval(), side=32, channels=3, runtime=name)
-    [found] = breakdown.measure([one], replace(QUICK, budget=Budget(4, 0.0, 60.0)), "operator")
+    [found] = breakdown.measure([one], replace(QUICK, timing=Timing(4, 0.0, 60.0)), "operator")
     rows = {row["name"]: row for row in found.rows()}
     convolution = {"torch": "mkldnn_convolution", "onnxruntime": "Conv", "openvino": "Convolution"}[name]
     assert any(row["median_seconds"] > 0 for key, row in rows.items() if convolution in key or "conv" in key)
@@ -295,16 +294,11 @@ def test_a_device_that_a_runtime_does_not_run_on_is_one_line(name):
         runtimes.find(name).prepare(source(), replace(CPU, device="cuda:0"))
 
 
-def test_older_keys_of_rows_hold():
-    """Rows of torch alone are kept under what they were kept under before there were runtimes."""
-    plain, compiled = Plan().identity(), Plan(runtimes=("compile",)).identity()
-    assert set(plain) == {
-        *("execution", "budget", "batches", "seed", "delta", "resamples", "warm_up_seconds", "noise"),
-    }
-    assert set(plain["execution"]) == {"device", "dtype", "memory_format", "threads", "compile", "train"}
-    assert (plain["execution"]["compile"], compiled["execution"]["compile"]) == (False, True)
-    both = Plan(runtimes=ALL, versions=(("onnxruntime", "1"),)).identity()
-    assert both != Plan(runtimes=ALL, versions=(("onnxruntime", "2"),)).identity() != plain
+def test_runtimes_and_their_versions_make_another_measurement():
+    """Rows of other runtimes, or of other versions of them, are kept under other keys."""
+    one = Settings(timing=Timing(runtimes=ALL), versions=(("onnxruntime", "1"),)).identity()
+    assert one != Settings(timing=Timing(runtimes=ALL), versions=(("onnxruntime", "2"),)).identity()
+    assert one != Settings(versions=(("onnxruntime", "1"),)).identity()
 
 
 RUNTIME = '''
@@ -371,7 +365,7 @@ def test_torch_keeps_its_layout_while_others_are_made_ready():
             seen.append((x.is_contiguous(), self.weight.is_contiguous()))
             return super().forward(x)
 
-    last = Plan(replace(CPU, memory_format="channels_last"), Budget(2, 0.0, 60.0), warm_up_seconds=0.0)
+    last = Settings(replace(CPU, memory_format="channels_last"), Timing(2, 0.0, 60.0, warm_up_seconds=0.0))
     one = candidate(Looking(3, 8, 3).eval(), side=16, channels=3)
     latency.measure([one, replace(one, runtime="onnxruntime")], last)
     assert set(seen) == {(True, True), (False, False)}

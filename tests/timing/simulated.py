@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import random
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.settings import Execution, Settings, Timing
 from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.latency import Candidate
 
@@ -96,5 +97,5 @@ def candidate(model, label="net", side=4, **settings):
     return Candidate(label, functools.partial(_given, model), (side, side), **settings)
 
 
-def plan(rounds=8, **settings):
-    return Plan(settings.pop("execution", CPU), Budget(rounds, 0.0, 1e9), **settings)
+def plan(rounds=8, execution=CPU, seed=0, **timing):
+    return Settings(replace(execution, seed=seed), Timing(rounds, 0.0, 1e6, **timing))

@@ -14,7 +14,7 @@ from torch import nn
 from scsc_lab import InputError, metrics, units
 from scsc_lab.execution import load, passes
 from scsc_lab.metrics.latency import machine_notes
-from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.settings import Execution, Settings, Timing
 from scsc_lab.timing import latency
 from scsc_lab.timing.latency import Candidate
 
@@ -47,7 +47,7 @@ def test_a_known_ratio_is_found(time, clock):
 def test_more_layers_are_slower_on_the_real_clock():
     stacks = [nn.Sequential(*(nn.Conv2d(32, 32, 3, padding=1) for _ in range(n))) for n in (6, 12)]
     few, many = (candidate(stack, str(len(stack)), side=32, channels=32) for stack in stacks)
-    found = latency.measure([few, many], Plan(Execution("cpu"), Budget(96, 0.0, 9.0), warm_up_seconds=0.1))[1]
+    found = latency.measure([few, many], Settings(Execution("cpu"), Timing(96, 0.0, 9.0, warm_up_seconds=0.1)))[1]
     assert found.comparison.verdict == "slower"
 
 
@@ -116,18 +116,6 @@ def test_a_deploy_form_is_compared_with_its_ordinary_form_too(time, clock):
     assert (row["baseline"], row["ratio"]) == ("1", pytest.approx(4.5 / 2.5))
     assert (row["ordinary"], row["ordinary_ratio"]) == ("7", pytest.approx(4.5 / 8.5))
     assert (row["ordinary_verdict"], row["verdict"]) == ("faster", "slower")
-
-
-def test_the_noise_floor_is_the_baselines_in_the_same_rounds():
-    time = Time(0.05)
-    networks = [candidate(Layers(n, time), str(n)) for n in (1, 2)]
-    rows = [timing.row() for timing in latency.measure(networks, plan(24, noise=True), clock=time.clock())]
-    assert [row["samples"] for row in rows] == [24, 24]
-    for row in rows:
-        assert 0 < row["noise_floor"] < 0.05
-        assert row["noise_ratio_low"] <= 1 <= row["noise_ratio_high"]
-    [row] = [timing.row() for timing in latency.measure(networks[:1], plan(24), clock=time.clock())]
-    assert row["noise_floor"] is None
 
 
 def test_a_network_against_itself_is_one_network(time, clock):
@@ -283,7 +271,7 @@ def test_a_compiled_network_is_timed(tmp_path, monkeypatch):
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     execution = Execution("cpu", memory_format="contiguous")
     compiled = candidate(net, side=8, runtime="compile")
-    [found] = latency.measure([compiled], Plan(execution, Budget(2, 0.0, 1.0), warm_up_seconds=0.0))
+    [found] = latency.measure([compiled], Settings(execution, Timing(2, 0.0, 1.0, warm_up_seconds=0.0)))
     row = found.row()
     assert (row["compile"], row["status"], row["samples"]) == (True, "complete", 2)
     assert row["warm_up_first_seconds"] > 3 * row["median_seconds"]  # it has really been compiled

@@ -14,7 +14,7 @@ from scsc_lab import InputError
 from scsc_lab.analysis import paired
 from scsc_lab.execution import device as devices
 from scsc_lab.execution import memory
-from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.settings import Execution, Timing
 from scsc_lab.timing import clock as clocks
 from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.rounds import interleave, warm_up
@@ -79,7 +79,7 @@ def test_warm_up_ends_when_its_time_is_over_not_counting_the_first_pass():
 def test_every_round_has_every_run_once_in_an_order_drawn_at_random():
     def orders(seed):
         time = Time()
-        rounds = interleave([time.run(n, 1.0) for n in "abc"], Budget(60, 0.0, 1e6), time.clock(), seed=seed)
+        rounds = interleave([time.run(n, 1.0) for n in "abc"], Timing(60, 0.0, 1e6), time.clock(), seed=seed)
         log = time.log[3:]  # after the look at how often to repeat
         assert ["".join("abc"[i] for i in order) for order in rounds.orders] == [
             "".join(log[i : i + 3]) for i in range(0, len(log), 3)
@@ -94,7 +94,7 @@ def test_every_round_has_every_run_once_in_an_order_drawn_at_random():
 
 def test_samples_go_to_their_run():
     time = Time()
-    rounds = interleave([time.run("a", 1.0), time.run("b", 3.0)], Budget(10, 0.0, 1e6), time.clock())
+    rounds = interleave([time.run("a", 1.0), time.run("b", 3.0)], Timing(10, 0.0, 1e6), time.clock())
     assert rounds.samples == ((1.0,) * 10, (3.0,) * 10)
     assert rounds.seconds == 40.0
     assert not rounds.cut_short
@@ -102,7 +102,7 @@ def test_samples_go_to_their_run():
 
 @pytest.mark.parametrize(
     ("budget", "rounds"),
-    [(Budget(5, 0.0, 100.0), 5), (Budget(5, 20.0, 100.0), 10), (Budget(50, 0.0, 12.0), 6), (Budget(50, 0.0, 0.0), 1)],
+    [(Timing(5, 0.0, 100.0), 5), (Timing(5, 20.0, 100.0), 10), (Timing(50, 0.0, 12.0), 6), (Timing(50, 0.0, 0.0), 1)],
 )
 def test_budget(budget, rounds):
     time = Time()
@@ -122,7 +122,7 @@ def test_budget(budget, rounds):
 )
 def test_work_too_short_for_the_clock_is_repeated_as_often_for_all(costs, repeats):
     time = Time()
-    rounds = interleave([time.run(cost, cost) for cost in costs], Budget(3, 0.0, 1e6), time.clock(shortest=1.0))
+    rounds = interleave([time.run(cost, cost) for cost in costs], Timing(3, 0.0, 1e6), time.clock(shortest=1.0))
     assert rounds.repeats == repeats
     assert rounds.samples == tuple(pytest.approx((cost,) * 3) for cost in costs)
 
@@ -132,7 +132,7 @@ def test_44_layers_against_40_read_1_10_on_a_restless_machine_too(noise, drift):
     held = 0
     for seed in range(100):
         time = Noisy(noise, drift, seed)
-        rounds = interleave([time.run(n, 1e-3 * n) for n in (40, 44)], Budget(48, 0.0, 1e6), time.clock(), seed=seed)
+        rounds = interleave([time.run(n, 1e-3 * n) for n in (40, 44)], Timing(48, 0.0, 1e6), time.clock(), seed=seed)
         found = paired.compare(*rounds.samples, seed=seed)
         held += found.low <= 1.1 <= found.high
     assert held >= 88  # 95 are due; fewer than 88 come once in 700 times
@@ -144,7 +144,7 @@ def test_equal_networks_near_the_clocks_limit_hold_1_where_first_passes_find_col
     for seed in range(100):
         time = Noisy(0.1, seed=seed, cold=0.1)
         runs = [time.run(name, seconds) for name in "ab"]
-        rounds = interleave(runs, Budget(24, 0.0, 1e6), time.clock(shortest=1.0), seed=seed)
+        rounds = interleave(runs, Timing(24, 0.0, 1e6), time.clock(shortest=1.0), seed=seed)
         found = paired.compare(*rounds.samples, seed=seed)
         held += found.low <= 1 <= found.high
         different += found.verdict in ("faster", "slower")
@@ -155,7 +155,7 @@ def test_equal_networks_near_the_clocks_limit_hold_1_where_first_passes_find_col
 def test_a_slow_pass_does_not_decide_how_often_to_repeat():
     time = Time()
     runs = [time.run("a", 5.0, 0.6), time.run("b", 0.6)]
-    assert interleave(runs, Budget(1, 0.0, 1e6), time.clock(shortest=1.0)).repeats == 2
+    assert interleave(runs, Timing(1, 0.0, 1e6), time.clock(shortest=1.0)).repeats == 2
 
 
 def test_an_interrupt_keeps_the_rounds_that_are_complete():
@@ -168,7 +168,7 @@ def test_an_interrupt_keeps_the_rounds_that_are_complete():
         if len(calls) == 6:
             raise KeyboardInterrupt
 
-    rounds = interleave([interrupted, time.run("b", 2.0)], Budget(50, 0.0, 1e6), time.clock())
+    rounds = interleave([interrupted, time.run("b", 2.0)], Timing(50, 0.0, 1e6), time.clock())
     assert rounds.cut_short
     assert rounds.samples == ((1.0,) * 4, (2.0,) * 4)
     assert len(rounds.orders) == 4
@@ -176,10 +176,10 @@ def test_an_interrupt_keeps_the_rounds_that_are_complete():
 
 def test_progress_says_how_long_is_left():
     time, told = Time(), []
-    interleave([time.run("a", 1.0)], Budget(4, 0.0, 100.0), time.clock(), progress=lambda *x: told.append(x))
+    interleave([time.run("a", 1.0)], Timing(4, 0.0, 100.0), time.clock(), progress=lambda *x: told.append(x))
     assert told == [(1.0, 3.0), (2.0, 2.0), (3.0, 1.0), (4.0, 0.0)]
-    assert Budget(100, 0.0, 10.0).expected_seconds(1.0) == 10.0
-    assert Budget(100, 0.0, 10.0).expected_seconds(50.0) == 50.0
+    assert Timing(100, 0.0, 10.0).expected_seconds(1.0) == 10.0
+    assert Timing(100, 0.0, 10.0).expected_seconds(50.0) == 50.0
 
 
 def test_the_processors_clock_goes_forward():
@@ -260,18 +260,17 @@ def test_a_type_that_the_device_cannot_compute_in():
     ("make", "message"),
     [
         (lambda: Execution(dtype="float31"), "dtype 'float31': one of .* did you mean float32"),
-        (lambda: Execution(memory_format="NHWC"), "memory format 'NHWC': one of auto, contiguous, channels_last"),
-        (lambda: Execution(threads=0), "threads 0: a whole number from 1 up"),
-        (lambda: Budget(pairs=0), "pairs 0: a whole number from 1 up"),
-        (lambda: Budget(min_seconds=-1.0), "least time -1: a number of seconds from 0 up"),
-        (lambda: Budget(max_seconds=float("inf")), "longest time inf"),
-        (lambda: Budget(5, 9.0, 3.0), "the least time, 9 s, is more than the longest, 3 s"),
-        (lambda: Plan(batches=()), "no batch sizes"),
-        (lambda: Plan(batches=(1, 0)), "batch size 0"),
-        (lambda: Plan(seed=-1), "seed -1"),
-        (lambda: Plan(resamples=100), "resamples 100: a whole number from 2000 up"),
-        (lambda: Plan(delta=2.0), "delta 2: a fraction"),
-        (lambda: Plan(warm_up_seconds=-1.0), "warm-up -1"),
+        (lambda: Execution(memory_format="NHWC"), "memory_format 'NHWC': one of auto, contiguous, channels_last"),
+        (lambda: Execution(threads=0), "threads 0: a whole number from 1 to 4096"),
+        (lambda: Timing(pairs=0), "pairs 0: a whole number from 1"),
+        (lambda: Timing(min_seconds=-1.0), "min_seconds -1.0: a number from 0"),
+        (lambda: Timing(max_seconds=float("inf")), "max_seconds inf: a number from 0"),
+        (lambda: Timing(5, 9.0, 3.0), "min_seconds 9 is more than max_seconds 3"),
+        (lambda: Timing(batches=(1, 0)), "batches 0: a whole number from 1"),
+        (lambda: Execution(seed=-1), "seed -1: a whole number from 0"),
+        (lambda: Timing(resamples=100), "resamples 100: a whole number from 2000"),
+        (lambda: Timing(delta=2.0), "delta 2.0: a number from 0 to 0.99"),
+        (lambda: Timing(warm_up_seconds=-1.0), "warm_up_seconds -1.0: a number from 0"),
     ],
 )
 def test_settings_are_checked_where_they_are_made(make, message):

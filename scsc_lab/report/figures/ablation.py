@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Change, Column
+from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ _SAVED, _SPENT, _NEITHER = style.COLOURS[0], style.COLOURS[1], "0.35"
 def draw(
     rows: Sequence[Row],
     columns: Sequence[Column],
-    options: FigureOptions = style.PLAIN,
+    options: Drawing = style.PLAIN,
     alongside: Sequence[Row] = (),
 ) -> Figure:
     """Return a figure with one panel a metric, in it one dot a variant: its change against the full network.

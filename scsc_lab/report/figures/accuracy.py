@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
+from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ _LINES = ("-", "--", "-.", ":")
 """Dashes that go with the colours, for readers without colour."""
 
 
-def draw(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figure:
+def draw(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     """Return a figure: on the left every run a dot, runs of one seed joined; on the right differences and intervals.
 
     More than a few networks have a row each, and their pairs are not joined.
@@ -154,7 +154,7 @@ def _draw_differences(axis: Any, rows: Sequence[Row]) -> None:
     axis.set_xlabel(f"difference to {_baseline(rows)}, points, 95%")
 
 
-def curves(networks: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figure:
+def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     """Return a figure of every run's curve: training loss on the left, each accuracy of the data beside it.
 
     More than a few networks have one curve each, the mean over its runs.

@@ -15,7 +15,7 @@ from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.profiles import Array, Squares
 from scsc_lab.records import Row
 from scsc_lab.report.figures import profiles, style
-from scsc_lab.report.figures.style import FigureOptions
+from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ _SQUARES = (("r50", "-", "r(50 %)"), ("r95", "--", "r(95 %)"))
 _SQUARE_COLOUR, _THEORY_COLOUR, _CENTRE_COLOUR = "white", "#56B4E9", "#56B4E9"
 
 
-def draw(measured: Sequence[Field], options: FigureOptions = style.PLAIN, rows: Sequence[Row] = ()) -> Figure:
+def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequence[Row] = ()) -> Figure:
     """Return a figure with one panel a field and, where there are several, their profiles in one plot.
 
     The scale is the contribution of a pixel over the mean of its map (1: uniform), or RepLKNet's log map; an arrow at
@@ -103,7 +103,7 @@ class _Places:
     LEFT, RIGHT, LABELS, PROFILES, LEGEND = 0.46, 0.66, 0.34, 1.5, 0.17
 
     @classmethod
-    def of(cls, measured: Sequence[Field], options: FigureOptions, *, maps: bool, profiles: bool) -> _Places:
+    def of(cls, measured: Sequence[Field], options: Drawing, *, maps: bool, profiles: bool) -> _Places:
         narrow = len(measured) < 3 or not (maps or len(measured) > _MOST_INSIDE)
         width = options.width or (style.COLUMN_INCHES if narrow else style.PAGE_INCHES)
         columns = columns_of(len(measured), width)

@@ -10,7 +10,7 @@ import numpy as np
 from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
+from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ _LONGEST_LABEL = 18
 _WIDEST_LINEAR = 8.0
 
 
-def draw(rows: Sequence[Row], options: FigureOptions = style.PLAIN) -> Figure:
+def draw(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     """Return a figure with a panel an input size, in it a strip a network and batch size with all its samples.
 
     A strip shows each sample as a dot, its height at random so that dots do not hide each other; below them the

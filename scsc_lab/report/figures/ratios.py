@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
+from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ def points(row: Row, rows: Sequence[Row], series: Sequence[Column]) -> list[tupl
     return found
 
 
-def draw(rows: Sequence[Row], series: Sequence[Column], options: FigureOptions = style.PLAIN) -> Figure:
+def draw(rows: Sequence[Row], series: Sequence[Column], options: Drawing = style.PLAIN) -> Figure:
     """Return the figure: MAC ratio across, time ratio upwards, both logarithmic; a name stands beside its marks.
 
     Above the diagonal a network takes more time than its MACs say. The marks of one network stand above each other,

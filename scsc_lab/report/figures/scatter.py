@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from scsc_lab.analysis import pareto
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
+from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ _PLACES = (
 _Point: TypeAlias = tuple[float, float]
 
 
-def draw(rows: Sequence[Row], x: Column, y: Column, options: FigureOptions = style.PLAIN) -> Figure:
+def draw(rows: Sequence[Row], x: Column, y: Column, options: Drawing = style.PLAIN) -> Figure:
     """Return the scatter of two columns; networks that lack either are left out.
 
     An arrow goes from each network's baseline to it. Filled points are those of the Pareto front: no other is better in

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from scsc_lab import store
 from scsc_lab.errors import InputError
 from scsc_lab.report.text import one_line
+from scsc_lab.settings import Drawing
+from scsc_lab.settings.texts import COLUMN_INCHES as COLUMN_INCHES
+from scsc_lab.settings.texts import PAGE_INCHES as PAGE_INCHES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMN_INCHES = 3.3
-"""Width of one column of a two-column paper, in inches."""
-
-PAGE_INCHES = 6.9
-"""Width of both columns of a two-column paper, in inches."""
-
 NARROW_INCHES = 4.0
 """Width up to which panels stand below each other."""
-
-SMALLEST_INCHES, LARGEST_INCHES = 2.0, 20.0
-"""Widths that a figure may have."""
 
 POINTS = 7.0
 """Size of the smallest letters, in points, at the width that a figure is drawn for."""
@@ -75,41 +67,8 @@ _STYLE: Any = {
 }
 
 
-@dataclass(frozen=True)
-class FigureOptions:
-    """How a figure is wanted.
-
-    Attributes:
-        width: in inches; ``None``: one column of a paper, or both where there is much to show.
-        titles: whether what a caption may say stands above the figure too.
-        panels: of receptive fields: the ``maps``, the ``profiles``, or ``both``.
-    """
-
-    width: float | None = None
-    titles: bool = True
-    panels: Literal["maps", "profiles", "both"] = "both"
-
-
-PLAIN = FigureOptions()
-"""A figure as it is where nothing is said."""
-
-
-def width(text: str) -> float:
-    """Return a width in inches: ``column``, ``page`` or a number with its unit, as in ``3.3in`` or ``84mm``.
-
-    Raises:
-        InputError: if it is none, or out of bounds.
-    """
-    named = {"column": COLUMN_INCHES, "page": PAGE_INCHES}
-    if text in named:
-        return named[text]
-    found = re.fullmatch(r"(\d{1,4}(?:\.\d{1,4})?)\s*(in|cm|mm|pt)", text.strip())
-    if found is None:
-        raise InputError(f"--width {text!r}: column, page, or a width with its unit, as in 3.3in or 84mm")
-    inches = float(found[1]) / {"in": 1.0, "cm": 2.54, "mm": 25.4, "pt": 72.27}[found[2]]
-    if not SMALLEST_INCHES <= inches <= LARGEST_INCHES:
-        raise InputError(f"--width {text}: from {SMALLEST_INCHES:g} to {LARGEST_INCHES:g} inches")
-    return inches
+PLAIN = Drawing()
+"""A figure with default settings."""
 
 
 def new(width_inches: float, height_inches: float, **subplots: Any) -> tuple[Figure, Any]:

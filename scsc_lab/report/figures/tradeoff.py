@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab.analysis import pareto
 from scsc_lab.records import Row
 from scsc_lab.report.figures import ablation, scatter, style
-from scsc_lab.report.figures.style import FigureOptions
 from scsc_lab.report.tables import Column
+from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +19,7 @@ _PANEL_INCHES = 3.1
 _Interval = tuple[float, float | None, float | None]
 
 
-def draw(rows: Sequence[Row], y: Column, costs: Sequence[Column], options: FigureOptions = style.PLAIN) -> Figure:
+def draw(rows: Sequence[Row], y: Column, costs: Sequence[Column], options: Drawing = style.PLAIN) -> Figure:
     """Return a panel for each cost: how much it changes across, and how much ``y`` changes upwards.
 
     The baseline stands where the two lines cross. Filled points are those of the Pareto front: no other is better in

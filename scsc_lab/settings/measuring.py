@@ -1,0 +1,222 @@
+"""Settings of measurements: where networks run, how they are timed, and how their fields are measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scsc_lab.errors import InputError
+from scsc_lab.settings import texts
+from scsc_lab.settings.declaration import check, setting, spelled
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+"""Element types that networks are timed in."""
+
+MEMORY_FORMATS = ("auto", "contiguous", "channels_last")
+"""Orders of an image's elements in memory; ``auto``: the one in which a network is faster, by :data:`LAYOUT_RULE`."""
+
+LAYOUT_RULE = "the faster of the two by the median ratio of warm passes in both, tried by turns"
+"""How the order of elements is chosen where it is not given."""
+
+WARM_UP_RULE = "until three passes in a row are no longer faster, by 2 %, than the three before"
+"""When a warm-up ends, unless its time is over first."""
+
+FEWEST_RESAMPLES = 2000
+"""Resamples below which a bootstrap interval is not reported."""
+
+METHODS = ("linear", "replknet")
+"""``linear``: the map as it is, each image normalised; ``replknet``: the published algorithm of arXiv 2203.06717."""
+
+CONTRIBUTIONS = ("abs", "relu", "signed")
+"""What becomes of a negative gradient: its absolute value, zero, or itself."""
+
+LAYOUTS = ("nchw", "nhwc", "nlc", "ncl")
+"""Orders of a feature map's axes: image, channels, height, width; ``l``: tokens, row by row."""
+
+LARGEST_BATCH = 65536
+"""Most images per pass."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how networks run.
+
+    Raises:
+        InputError: if a value is out of bounds.
+    """
+
+    device: str = setting(
+        "auto", "Device: auto, cpu, cuda, cuda:N or mps.", "--device", metavar="NAME", parse=texts.device
+    )
+    dtype: str = setting("float32", "Element type of weights and input.", "--dtype", choices=DTYPES)
+    memory_format: str = setting(
+        "auto",
+        "Order of the elements of weights and input. auto: the faster of the two.",
+        "--memory-format",
+        choices=MEMORY_FORMATS,
+    )
+    threads: int = setting(1, "Threads per operator on the CPU.", "--threads", low=1, high=4096, metavar="N")
+    train: bool = setting(False, "Forward and backward pass, in training mode.", "--train")
+    batch: int = setting(1, "Images per forward pass.", "--batch", low=1, high=LARGEST_BATCH, metavar="N")
+    seed: int = setting(
+        0, "Seed of everything drawn at random.", "--seed", low=0, high=999_999_999, metavar="N", phrase="seed {}"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long networks are timed side by side, in which runtimes, and with which statistics.
+
+    Raises:
+        InputError: if a value is out of bounds, or the least time is more than the longest.
+    """
+
+    pairs: int = setting(
+        64,
+        "Rounds per batch size. Each network is timed once per round.",
+        "--pairs",
+        low=1,
+        high=1_000_000,
+        metavar="N",
+        phrase="up to {} rounds",
+    )
+    min_seconds: float | None = setting(
+        None,
+        "Least time per batch size, in seconds. Default: 2, or --max-time if that is shorter.",
+        "--min-time",
+        low=0,
+        high=1e6,
+        metavar="SECONDS",
+    )
+    max_seconds: float = setting(
+        20.0,
+        "Time limit per batch size, in seconds.",
+        "--max-time",
+        low=0,
+        high=1e6,
+        metavar="SECONDS",
+        phrase="up to {} s",
+    )
+    delta: float = setting(
+        0.02,
+        "Differences below this percentage count as equal.",
+        "--delta",
+        low=0,
+        high=0.99,
+        metavar="PERCENT",
+        percent=True,
+        phrase="“same” within ±{} %",
+    )
+    runtimes: tuple[str, ...] = setting(
+        ("torch",),
+        "Runtimes to time, comma-separated.",
+        "--runtime",
+        metavar="NAME,NAME",
+        choices="scsc_lab.runtimes:registry",
+        parse=texts.words,
+    )
+    batches: tuple[int, ...] = setting(
+        (),
+        "Batch sizes, comma-separated, e.g. 1,8,32. Default: 1.",
+        "--batch-sizes",
+        low=1,
+        high=LARGEST_BATCH,
+        metavar="N,N",
+        parse=texts.numbers,
+    )
+    warm_up_seconds: float = setting(
+        3.0,
+        "Time limit of the warm-up per network and batch size, in seconds.",
+        "--warm-up",
+        low=0,
+        high=1e6,
+        metavar="SECONDS",
+    )
+    resamples: int = setting(
+        5000,
+        "Resamples of the bootstrap interval.",
+        "--resamples",
+        low=FEWEST_RESAMPLES,
+        high=1_000_000,
+        metavar="N",
+        phrase="95 % intervals from {} bootstrap resamples",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.least_seconds > self.max_seconds:
+            least, longest = spelled("--min-time", "min_seconds"), spelled("--max-time", "max_seconds")
+            raise InputError(f"{least} {self.least_seconds:g} is more than {longest} {self.max_seconds:g}")
+
+    @property
+    def least_seconds(self) -> float:
+        """Seconds to measure even if all rounds are done."""
+        return min(2.0, self.max_seconds) if self.min_seconds is None else self.min_seconds
+
+    @property
+    def warm_up_limit(self) -> float:
+        """Seconds after which a warm-up ends in any case; no longer than the measurement itself."""
+        return min(self.warm_up_seconds, self.max_seconds)
+
+    def is_done(self, rounds: int, seconds: float) -> bool:
+        """Return whether to stop after this many rounds and seconds."""
+        return seconds >= self.max_seconds or (rounds >= self.pairs and seconds >= self.least_seconds)
+
+    def expected_seconds(self, round_seconds: float) -> float:
+        """Return how long measuring takes if a round takes ``round_seconds``."""
+        return min(max(self.pairs * round_seconds, self.least_seconds), max(self.max_seconds, round_seconds))
+
+
+@dataclass(frozen=True)
+class Fields:
+    """How effective receptive fields are measured.
+
+    Raises:
+        InputError: if a value is out of bounds, or two do not go together.
+    """
+
+    stages: tuple[str, ...] = setting(
+        (), "Stage by name or number, or all. Repeatable. Default: the last.", "--stage", metavar="NAME"
+    )
+    layers: tuple[str, ...] = setting(
+        (), "Module by dotted name, in place of a stage. Repeatable.", "--layer", metavar="NAME"
+    )
+    samples: int = setting(16, "Number of images per receptive field.", "--samples", low=1, high=100_000, metavar="N")
+    images: Path | None = setting(
+        None, "Folder to draw images from, evenly. Default: synthetic 1/f images.", "--images", metavar="FOLDER"
+    )
+    method: str = setting(
+        "linear", "Map of each image. replknet: the published algorithm.", "--method", choices=METHODS
+    )
+    contribution: str = setting("abs", "Treatment of negative gradients.", "--contribution", choices=CONTRIBUTIONS)
+    layout: str | None = setting(
+        None, "Order of the map's axes, where its shape is ambiguous.", "--layout", choices=LAYOUTS
+    )
+    seeds: int | None = setting(
+        None,
+        "Random initialisations to average. Default: 3, or 1 with trained weights.",
+        "--seeds",
+        low=1,
+        high=1000,
+        metavar="N",
+    )
+    chunk: int | None = setting(
+        None,
+        "Images per pass. Default: as many as the memory allows.",
+        "--batch",
+        low=1,
+        high=LARGEST_BATCH,
+        metavar="N",
+        decides=False,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.stages and self.layers:
+            raise InputError(f"{spelled('--stage', 'stages')} and {spelled('--layer', 'layers')}: take one of them")
+        if self.method == "replknet" and self.contribution == "signed":
+            method, contribution = spelled("--method", "method"), spelled("--contribution", "contribution")
+            raise InputError(f"{method} replknet drops negative gradients, as published: leave {contribution} out")
