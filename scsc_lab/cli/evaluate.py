@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scsc_lab import units
-from scsc_lab.cli import options, progress, requests
+from scsc_lab.cli import progress, requests
 from scsc_lab.cli.networks import Baseline, Networks, position
-from scsc_lab.cli.parameters import Without, command
+from scsc_lab.cli.parameters import Reworded, Without, command, option
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import render as formats
@@ -19,7 +20,7 @@ from scsc_lab.report import tables
 from scsc_lab.report.figures import style
 from scsc_lab.report.render import csv
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.settings import Request
+from scsc_lab.settings import Execution, Output, Request, Training
 from scsc_lab.store import check_writable, write
 
 
@@ -27,79 +28,57 @@ from scsc_lab.store import check_writable, write
 def evaluate(
     context: typer.Context,
     networks: Annotated[Networks, Without("transplant", "mixer", "rule", "deploy")],
-    data: options.Data = "navon",
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="NAME", help="classification or verification. Default: what the data is for."),
-    ] = None,
-    test_images: Annotated[
-        str | None, typer.Option("--test-images", metavar="N", help="Images to be judged on. Default: the data's.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option("--split", metavar="SHARE", help="Share of one folder's images that is the test.")
-    ] = None,
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Go on without files that cannot be read.")
-    ] = False,
-    batch_size: Annotated[str, typer.Option("--batch-size", metavar="N", help="Images in one pass.")] = "64",
+    training: Annotated[
+        Training,
+        Without("recipe", "recipe_set", "seeds", "epochs", "train_images"),
+        Reworded(batch_size="Images per pass. Default: 64."),
+    ],
+    execution: Annotated[Execution, Without("dtype", "memory_format", "train", "batch")],
+    output: Output,
     far: Annotated[
-        str, typer.Option("--far", metavar="RATE", help="False accept rate that the true accept rate is told at.")
-    ] = "0.01",
+        float,
+        option("False-accept rate at which to report the true-accept rate.", "--far", low=0, high=1, metavar="RATE"),
+    ] = 0.01,
     predictions: Annotated[
-        Path | None, typer.Option("--predictions", metavar="FILE", help="Write what is said of every image, as CSV.")
+        Path | None,
+        option("Write per-image predictions to this CSV file.", "--predictions", metavar="FILE", panel="Output"),
     ] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the ROC of a verification.")] = None,
-    device: options.Device = "auto",
-    threads: options.Threads = "1",
-    seed: options.Seed = "0",
+    plot: Annotated[
+        Path | None,
+        option("Draw the ROC curve of a verification to this file.", "--plot", metavar="FILE", panel="Output"),
+    ] = None,
     baseline: Baseline = None,
-    format: options.Format = None,
-    output: options.Output = None,
 ) -> None:
     """Evaluate trained networks: top-1 and top-5, or verification, with 95 % intervals; McNemar's test of each pair."""
-    given = {
-        "data": data,
-        "task": task,
-        "train_images": "1",  # nothing of the training split is used
-        "test_images": None if test_images is None else str(options.whole("--test-images", test_images)),
-        "split": None if split is None else str(options.share("--split", split)),
-        "skip_unreadable": str(skip_unreadable).lower(),
-    }
-    request = Request(
-        device=options.device(device),
-        threads=options.whole("--threads", threads, 4096),
-        seed=options.seed(seed),
-        seeds=1,
-        options=tuple((key, value) for key, value in given.items() if value is not None),
-    )
-    rate, batch = options.number("--far", far, 1), options.whole("--batch-size", batch_size)
-    formats.choose(format, output)
+    formats.choose(output.format, output.output)
     if plot:
         style.check(plot)
     if predictions:
         check_writable(predictions)
 
-    import dataclasses
-
     from scsc_lab.experiments import evaluate as evaluating
-    from scsc_lab.metrics import training
+    from scsc_lab.metrics.training import configure
 
-    settings = training.configure(request)
-    settings = dataclasses.replace(settings, plan=dataclasses.replace(settings.plan, size=networks.resolution))
+    # Nothing of the training split is used.
+    words = (*replace(training, batch_size=None).words(), ("train_images", "1"))
+    request = Request(device=execution.device, threads=execution.threads, seed=execution.seed, seeds=1, options=words)
+    settings = configure(request)
+    settings = replace(settings, plan=replace(settings.plan, size=networks.resolution))
     if settings.plan.task != "verification":
         requests.require_without(context, ("far", "plot"), f"the task is {settings.plan.task}, not verification")
-    found, network_notes = networks.build()
-    with progress.stepwise() as told:
+    measured, network_notes = networks.build()
+    with progress.stepwise() as report:
         evaluated = evaluating.measure(
-            found,
+            measured,
             settings,
-            baseline=position(baseline, found),
-            far=rate,
-            batch=batch,
-            tell=lambda what: told(what, 0, len(found)) if told else None,
+            baseline=position(baseline, measured),
+            far=far,
+            batch=training.batch_size or 64,
+            tell=lambda what: report(what, 0, len(measured)) if report else None,
         )
     notes = [*evaluated.notes, *network_notes]
-    formats.emit(_table(evaluated.rows, notes), run_info(request.device, request.seed), format, output)
+    info = run_info(execution.device, execution.seed)
+    formats.emit(_table(evaluated.rows, notes), info, output.format, output.output)
     if predictions:
         write(predictions, csv.of_rows(evaluated.predictions))
     if plot and evaluated.curves:
@@ -107,7 +86,7 @@ def evaluate(
 
         curves = {
             str(network): (curve.far.tolist(), curve.tar.tolist())
-            for network, curve in zip(found, evaluated.curves, strict=True)
+            for network, curve in zip(measured, evaluated.curves, strict=True)
             if curve is not None
         }
         style.save(roc.draw(curves), plot)

@@ -52,9 +52,10 @@ class Command(TyperCommand):
                 formatter.write(f"{'':{formatter.current_indent}}$ {example}\n")
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in PANELS}}
         for parameter in self.get_params(ctx):
-            heading = "Arguments" if parameter.param_type_name == "argument" else _panel(parameter)
+            is_argument = parameter.param_type_name == "argument"
             if record := parameter.get_help_record(ctx):
-                sections.setdefault(heading, []).append(record)
+                record = (f"[{parameter.metavar}]...", record[1]) if is_argument else record
+                sections.setdefault("Arguments" if is_argument else _panel(parameter), []).append(record)
         for heading, records in sections.items():
             if records:
                 with formatter.section(heading):

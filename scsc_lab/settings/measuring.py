@@ -79,7 +79,6 @@ class Timing:
         "Rounds per batch size. Each network is timed once per round.",
         "--pairs",
         low=1,
-        high=1_000_000,
         metavar="N",
         phrase="up to {} rounds",
     )
@@ -88,7 +87,6 @@ class Timing:
         "Least time per batch size, in seconds. Default: 2, or --max-time if that is shorter.",
         "--min-time",
         low=0,
-        high=1e6,
         metavar="SECONDS",
     )
     max_seconds: float = setting(
@@ -96,7 +94,6 @@ class Timing:
         "Time limit per batch size, in seconds.",
         "--max-time",
         low=0,
-        high=1e6,
         metavar="SECONDS",
         phrase="up to {} s",
     )
@@ -132,7 +129,6 @@ class Timing:
         "Time limit of the warm-up per network and batch size, in seconds.",
         "--warm-up",
         low=0,
-        high=1e6,
         metavar="SECONDS",
     )
     resamples: int = setting(
@@ -140,7 +136,6 @@ class Timing:
         "Resamples of the bootstrap interval.",
         "--resamples",
         low=FEWEST_RESAMPLES,
-        high=1_000_000,
         metavar="N",
         phrase="95 % intervals from {} bootstrap resamples",
     )

@@ -39,17 +39,15 @@ class Training:
     seeds: int | None = _setting(
         None, "Training runs per network. Default: 10.", "--seeds", low=1, high=1000, metavar="N"
     )
-    epochs: int | None = _setting(
-        None, "Epochs per run. Default: the recipe's.", "--epochs", low=1, high=65536, metavar="N"
-    )
+    epochs: int | None = _setting(None, "Epochs per run. Default: the recipe's.", "--epochs", low=1, metavar="N")
     batch_size: int | None = _setting(
-        None, "Images per step. Default: the recipe's.", "--batch-size", low=2, high=65536, metavar="N"
+        None, "Images per step. Default: the recipe's.", "--batch-size", low=1, metavar="N"
     )
     train_images: int | None = _setting(
-        None, "Number of training images. Default: the data's.", "--train-images", low=1, high=10**8, metavar="N"
+        None, "Number of training images. Default: the data's.", "--train-images", low=1, metavar="N"
     )
     test_images: int | None = _setting(
-        None, "Number of test images. Default: the data's.", "--test-images", low=1, high=10**8, metavar="N"
+        None, "Number of test images. Default: the data's.", "--test-images", low=1, metavar="N"
     )
     split: float | None = _setting(
         None, "Share of the images of one folder that make the test.", "--split", low=0, high=1, metavar="SHARE"
