@@ -177,7 +177,7 @@ def test_a_network_of_your_own_file(run, tmp_path):
         (["--threads", "many"], "Invalid value for '--threads'"),
         (["--baseline", "resnet50"], "--baseline 'resnet50' is not among the models: resnet18"),
         (["--plot", "samples.gif"], "cannot draw 'samples.gif': a figure's suffix is one of .png, .pdf, .svg"),
-        (["--by", "operators"], "Invalid value for '--by': 'operators' is not one of 'module', 'stage', 'operator'"),
+        (["--by", "operators"], "Invalid value for '--by': 'operators' is not one of "),
         (["--by", "stage", "--train"], "--by breaks down the forward pass as written"),
         (["--by", "stage", "--runtime", "compile"], "--by stage breaks down what torch runs; --by operator"),
         (["--runtime", "torch,onnx"], "--runtime 'onnx': one of torch, compile, onnxruntime, openvino; did you mean"),
