@@ -15,6 +15,7 @@ from scsc_lab.report import tables
 from scsc_lab.report.figures import ablation, erf, latency, scatter, style, tradeoff
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
+from scsc_lab.settings import texts as texts_of_values
 
 NAMES = ("resnet50", "scsc_resnet50", "swin_tiny", "scsc_swin_tiny", "faceresnet", "scsc_faceresnet[kernels=3,9]")
 
@@ -196,13 +197,13 @@ def test_a_transplants_ratio_is_to_what_its_name_begins_with():
 
 @pytest.mark.parametrize(("text", "inches"), [("column", 3.3), ("page", 6.9), ("3.3in", 3.3), ("8.4cm", 8.4 / 2.54)])
 def test_widths(text, inches):
-    assert style.width(text) == pytest.approx(inches)
+    assert texts_of_values.width(text) == pytest.approx(inches)
 
 
 @pytest.mark.parametrize("text", ["", "3.3", "0in", "999in", "-3in", "wide", "3e5in"])
 def test_widths_that_are_none(text):
-    with pytest.raises(InputError, match="--width"):
-        style.width(text)
+    with pytest.raises(InputError, match="inches|column, page"):
+        texts_of_values.width(text)
 
 
 @pytest.mark.parametrize("suffix", style.SUFFIXES)
