@@ -15,7 +15,6 @@ from scsc_lab.analysis.count import Count
 from scsc_lab.analysis.field import ReceptiveFields
 from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.overrides import text
 from scsc_lab.counting import count as counting
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
@@ -23,11 +22,12 @@ from scsc_lab.experiments import ablate as ablating
 from scsc_lab.experiments import compare as comparing
 from scsc_lab.experiments import export as exporting
 from scsc_lab.experiments import runner, variants
+from scsc_lab.experiments.results import Result
 from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.metrics.erf import fields
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
-from scsc_lab.settings import Execution, Fields, Request, Settings, Timing
+from scsc_lab.settings import Execution, Fields, Settings, Timing, Training
 from scsc_lab.settings.declaration import argument_names, from_arguments, takes
 from scsc_lab.timing.result import Latencies
 
@@ -90,43 +90,24 @@ def network(
     )
 
 
+@takes(Execution, Timing, Fields, Training)
 def compare(
     *models: Model,
     metrics: Sequence[str] | None = None,
     baseline: int = 0,
     resolution: Resolution = None,
-    batch: int = 1,
     channels: int | None = None,
-    device: str = "auto",
-    threads: int = 1,
-    runtimes: Sequence[str] = ("torch",),
-    pairs: int = 64,
-    max_seconds: float = 20.0,
-    samples: int = 16,
-    stage: str | int | None = None,
-    seeds: int | None = None,
-    seed: int = 0,
-    options: Mapping[str, object] | None = None,
+    **settings: Any,
 ) -> Comparison:
-    """Return networks side by side as a table, a row a network, with changes against one of them.
+    """Return networks side by side as a table, one row per network, with changes against one of them.
 
     Args:
         models: names, networks or modules.
-        metrics: what they are compared by, e.g. ``["params", "macs", "latency"]``. Default: the usual ones.
-        baseline: which of them the others are compared with.
+        metrics: columns to compare by, e.g. ``["params", "macs", "latency"]``. Default: as ``scsc-lab compare``.
+        baseline: position of the network that the others are compared with.
         resolution: input side, or height and width, in pixels. Default: their own, or 224 where they say none.
-        batch: images in one pass.
         channels: input channels of networks that are not of the catalog. Default: their own.
-        device: ``auto``, or a device's name.
-        threads: threads of one operator on the CPU.
-        runtimes: what networks are timed in, as in :func:`latency`.
-        pairs: rounds wanted when networks are timed, in each of which every network is timed once.
-        max_seconds: longest time that they are timed side by side.
-        samples: images of each receptive field.
-        stage: stage of receptive fields, by name or number. Default: the last.
-        seeds: random initialisations of each field (default: 3), and training runs of each network (default: 10).
-        seed: seed of everything drawn at random.
-        options: further words that metrics take, as ``{"data": "faces", "recipe.lr": 1e-3}`` for training.
+        settings: measurement settings by name; see below.
 
     Returns:
         A pandas DataFrame of raw numbers with ``to_latex()`` and ``plot()``.
@@ -134,30 +115,17 @@ def compare(
     Raises:
         InputError: if a name or value is wrong, or a network does not take its input.
     """
-    found = _distinct([network(model, resolution, channels=channels) for model in models])
-    if not 0 <= baseline < len(found):
-        raise InputError(f"baseline {baseline}: one of the {len(found)} models, from 0")
-    request = Request(
-        batch,
-        device,
-        threads,
-        max_seconds,
-        pairs,
-        samples,
-        seed,
-        seeds,
-        _options(options, stage=stage, seeds=seeds),
-        latency_metric.asked_for(_words(metrics), _words(runtimes)),
-    )
-    measured = runner.run([comparing.experiment(found, _words(metrics), request, baseline=baseline)])
-    if measured.interrupted:
-        raise KeyboardInterrupt
+    networks = _distinct([network(model, resolution, channels=channels) for model in models])
+    _check_baseline(baseline, networks)
+    words = _words(metrics)
+    experiment = comparing.experiment(networks, words, _settings(settings, words), baseline=baseline)
+    result = _result(runner.run([experiment]))
     from scsc_lab.report import frames
 
-    (result,) = measured.results
     return frames.Comparison.of(result.rows, result.columns, result.notes)
 
 
+@takes(Execution, Timing, Fields, Training)
 def ablate(
     model: Model,
     grid: Mapping[str, Sequence[object]] | None = None,
@@ -165,43 +133,23 @@ def ablate(
     studies: Sequence[str] = (),
     metrics: Sequence[str] = ("params", "macs", "activations", "bytes"),
     resolution: Resolution = None,
-    batch: int = 1,
     channels: int | None = None,
-    device: str = "auto",
-    threads: int = 1,
-    runtimes: Sequence[str] = ("torch",),
-    pairs: int = 32,
-    max_seconds: float = 15.0,
-    samples: int = 8,
-    stage: str | int | None = None,
-    seeds: int | None = None,
-    seed: int = 0,
-    options: Mapping[str, object] | None = None,
     store: str | Path | None = None,
     jobs: int = 1,
+    **settings: Any,
 ) -> Ablation:
-    """Return variants of a network as a table, a row a variant, each with its changes against the full network.
+    """Return variants of a network as a table, one row per variant, each with its changes against the full network.
 
     Args:
         model: a name or a network; ``swin_tiny + SCSC`` is one with a transplant.
         grid: values by key of ``--set``, or by ``rule.KEY`` of the transplant, e.g. ``{"rule.kernels": [(3, 5)]}``.
         studies: built-in studies; all of SCSC's where there is no grid. ``mixers`` takes any network.
-        metrics: what the variants are compared by.
+        metrics: columns to compare by.
         resolution: input side, or height and width, in pixels. Default: its own, or 224 where it says none.
-        batch: images in one pass.
         channels: input channels of a network that is not of the catalog. Default: its own.
-        device: ``auto``, or a device's name.
-        threads: threads of one operator on the CPU.
-        runtimes: what networks are timed in, as in :func:`latency`.
-        pairs: rounds wanted when a variant is timed beside the full network.
-        max_seconds: longest time that the two are timed side by side.
-        samples: images of each receptive field.
-        stage: stage of receptive fields, by name or number. Default: the last.
-        seeds: random initialisations of each field (default: 3), and training runs of each variant (default: 10).
-        seed: seed of everything drawn at random.
-        options: further words that metrics take, as in :func:`compare`.
-        store: file that rows are kept in as they are measured; what it has is not measured again.
+        store: file that keeps rows as they are measured; measurements that it has are not repeated.
         jobs: processes that count.
+        settings: measurement settings by name; see below.
 
     Returns:
         A pandas DataFrame of raw numbers with ``to_latex()`` and ``plot()``.
@@ -209,31 +157,16 @@ def ablate(
     Raises:
         InputError: if a name, key, value or study is wrong.
     """
-    metrics = _words(metrics)
     full = network(model, resolution, channels=channels)
-    found = variants.built_in(full, studies) if studies or not grid else []
-    found += variants.grid(full, grid) if grid else []
-    request = Request(
-        batch,
-        device,
-        threads,
-        max_seconds,
-        pairs,
-        samples,
-        seed,
-        seeds,
-        _options(options, stage=stage, seeds=seeds),
-        latency_metric.asked_for(_words(metrics), _words(runtimes)),
-    )
-    metrics = registry.with_extra_columns(metrics, request)
+    studied = variants.built_in(full, studies) if studies or not grid else []
+    studied += variants.grid(full, grid) if grid else []
+    words = _words(metrics)
+    how = _settings(settings, words)
     with runner.executor("local", jobs) as pool:
-        kept = Store(Path(store) if store is not None else None)
-        measured = runner.run([ablating.experiment(found, metrics, request)], kept, pool)
-    if measured.interrupted:
-        raise KeyboardInterrupt
+        experiment = ablating.experiment(studied, registry.with_extra_columns(words, how), how)
+        result = _result(runner.run([experiment], Store(Path(store) if store is not None else None), pool))
     from scsc_lab.report import frames
 
-    (result,) = measured.results
     return frames.Ablation.of(result.rows, result.columns, result.notes)
 
 
@@ -326,15 +259,12 @@ def latency(
         InputError: if a value is wrong, a runtime is not installed or computes something else than torch, or a network
             fails on the input.
     """
-    if not models:
-        raise InputError("name at least one model, or give a module")
-    if not 0 <= baseline < len(models):
-        raise InputError(f"baseline {baseline}: one of the {len(models)} models, from 0")
     execution, timing = from_arguments((Execution, Timing), {"batches": batch, **settings})
     if compile and timing.runtimes not in (("torch",), ("compile",)):
         raise InputError("compile is runtimes=['compile']: name it there, beside the others")
     timing = replace(timing, runtimes=("compile",)) if compile else timing
     found = _distinct([network(model, resolution, channels=channels) for model in models])
+    _check_baseline(baseline, found)
     if any(one.module is not None and building.facts(one).resolution_assumed for one in found):
         raise InputError("a module needs a resolution, e.g. resolution=224")
     return Latencies(latency_metric.timings(found, Settings(execution, timing), baseline=baseline))
@@ -430,13 +360,25 @@ def erf(
     return ReceptiveFields(fields(found, Settings(execution, fields=how), normalisation=pixels))
 
 
-def _options(
-    given: Mapping[str, object] | None, *, stage: str | int | None, seeds: int | None
-) -> tuple[tuple[str, str], ...]:
-    """Return further words of a request: those that metrics take, and what the arguments say of fields."""
-    of_fields = {"stage": stage, "initialisations": seeds}
-    said = {key: str(value) for key, value in of_fields.items() if value is not None}
-    return tuple(({key: text(value) for key, value in (given or {}).items()} | said).items())
+def _settings(arguments: Mapping[str, Any], words: Sequence[str]) -> Settings:
+    """Return the settings of keyword arguments, and the runtimes whose columns are named."""
+    named = {name: value for name, value in arguments.items() if value is not None}
+    return latency_metric.with_runtimes(Settings.of(named), words)
+
+
+def _result(measured: runner.Measured) -> Result:
+    """Return the one result of a run; an interrupt goes on to the caller."""
+    if measured.interrupted:
+        raise KeyboardInterrupt
+    (result,) = measured.results
+    return result
+
+
+def _check_baseline(baseline: int, networks: Sequence[Network]) -> None:
+    if not networks:
+        raise InputError("name at least one model, or give a module")
+    if not 0 <= baseline < len(networks):
+        raise InputError(f"baseline {baseline}: one of the {len(networks)} models, from 0")
 
 
 def _size(resolution: Resolution) -> tuple[int, int] | None:

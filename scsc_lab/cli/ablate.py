@@ -10,129 +10,108 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.cli import options, progress, requests, shared
+from scsc_lab.cli import progress, requests, shared
 from scsc_lab.cli.networks import Networks
-from scsc_lab.cli.parameters import Without, command
+from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import variants as studied
+from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.provenance import run_info
 from scsc_lab.records import file_name
 from scsc_lab.report import ablations
 from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.settings import Drawing
+from scsc_lab.settings import Drawing, Output, Settings
 from scsc_lab.store import check_writable
 
 if TYPE_CHECKING:
     from scsc_lab.architectures.network import Network
     from scsc_lab.experiments.variants import Variant
 
-_DEFAULT = "params,macs,activations,bytes"
-_STUDIES = (
-    f"{', '.join(studied.STUDIES)}; default: all of these. {studied.MIXERS}: every mixer, and those of --mixer, in "
-    "place of the spatial operators of any network."
-)
+_DEFAULT = ("params", "macs", "activations", "bytes")
+_STUDIES = (*studied.STUDIES, studied.MIXERS)
 
 
 @command(example="scsc-lab ablate scsc_swin_tiny --study components")
 def ablate(
     context: typer.Context,
     networks: Annotated[Networks, Without("model", "deploy")],
+    execution: shared.MeasuredIn,
+    timing: shared.Timed,
+    fields: shared.Drawn,
+    training: shared.Trained,
+    drawing: Annotated[Drawing, Without("panels")],
+    output: Output,
     study: Annotated[
-        list[str] | None,
-        typer.Option("--study", metavar="NAME", help=_STUDIES),
-    ] = None,
+        tuple[str, ...],
+        option(
+            "Built-in study. Repeatable. Default: all but mixers, which puts every mixer in place of the spatial "
+            "operators of any network.",
+            "--study",
+            choices=_STUDIES,
+        ),
+    ] = (),
     grid: Annotated[
-        list[str] | None,
-        typer.Option("--grid", metavar="KEY=V1,V2", help="Study of your own; repeatable. Lists: kernels='3,5;3,5,7'."),
-    ] = None,
+        tuple[str, ...],
+        option("Study of your own. Repeatable. Lists: kernels='3,5;3,5,7'.", "--grid", metavar="KEY=V1,V2"),
+    ] = (),
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="TOML file with a [grid] of lists, or studies = [].")
+        Path | None, option("TOML file with a [grid] of lists, or studies = [].", "--config", metavar="FILE")
     ] = None,
-    device: options.Device = "auto",
-    threads: options.Threads = "1",
-    runtime: options.Runtime = runtimes.USUAL,
-    pairs: options.Pairs = "32",
-    max_time: Annotated[str, typer.Option("--max-time", metavar="SECONDS", help="Time no longer than this.")] = "15",
-    samples: Annotated[str, typer.Option("--samples", metavar="N", help="Images for receptive fields.")] = "8",
-    stage: options.FieldStage = None,
-    seed: options.Seed = "0",
-    seeds: options.Seeds = None,
-    data: options.Data = "navon",
-    recipe: options.Recipe = "pico",
-    recipe_set: options.RecipeSet = None,
-    batch: options.Batch = "1",
-    with_: Annotated[
-        str,
-        typer.Option("--with", metavar="COLUMNS", help=f"Of {', '.join(metrics.words())}."),
-    ] = _DEFAULT,
-    store: options.Store = None,
-    jobs: options.Jobs = "1",
-    executor: options.Executor = "local",
+    columns: shared.Columns = _DEFAULT,
+    store: shared.Store = None,
+    jobs: shared.Jobs = 1,
+    executor: shared.Executor = "local",
     figures: Annotated[
         Path | None,
-        typer.Option("--figures", metavar="FOLDER", help="Folder of the figures. Default: ablation_MODEL."),
+        option("Folder of the figures. Default: ablation_MODEL.", "--figures", metavar="FOLDER", panel="Output"),
     ] = None,
-    draw: Annotated[bool, typer.Option("--draw/--no-draw", help="Draw a figure a study.")] = True,
-    width: options.Width = None,
-    no_titles: options.NoTitles = False,
-    format: options.Format = None,
-    output: options.Output = None,
+    draw: Annotated[bool, option("Draw one figure per study.", "--draw/--no-draw", panel="Output")] = True,
 ) -> None:
-    """Measure variants of a network, each against the full one, and draw a figure a study.
+    """Measure variants of a network, each against the full one, and draw one figure per study.
 
     A key of --grid is one of --set, or rule.KEY for a rule of --transplant.
     """
     if len(networks.names) > 1:
         raise InputError("an ablation has one network: name one model")
-    words = options.several("--with", with_, tuple(metrics.words()))
-    processes = options.whole("--jobs", jobs)
-    request = requests.read(context, words)
-    words = metrics.with_extra_columns(words, request)
-    formats.choose(format, output)
-    drawing = options.figures(width, no_titles)
-    studies, axes = list(study or []), list(grid or [])
+    settings = with_runtimes(Settings(execution, timing, fields, training), columns)
+    runtimes.check(settings.timing.runtimes, execution)
+    requests.require_used(context, columns, settings)
+    words = metrics.with_extra_columns(columns, settings)
+    formats.choose(output.format, output.output)
     configured = _configured(config)
     if store:
         check_writable(store)
-    drawn_by = [
-        option for option, value in (("--figures", figures), ("--width", width), ("--no-titles", no_titles)) if value
-    ]
-    if drawn_by and not draw:
-        raise InputError(f"--no-draw draws nothing: leave {drawn_by[0]} out")
     if draw:
         check_writable((figures or Path()) / "ablation.png")
+    else:
+        requests.require_without(context, ("figures", "width", "titles"), "--no-draw draws nothing")
     kept = Store(store)
 
     from scsc_lab.experiments import ablate as studying
     from scsc_lab.experiments import runner
 
     built, network_notes = networks.build()
-    variants = _variants(built, [*studies, *configured["studies"]], axes, configured["grid"])
-    shared.warn_of_few_seeds([[variant.network for variant in variants]], words, request.seeds)
-    experiment = studying.experiment(variants, words, request)
+    variants = _variants(built, [*study, *configured["studies"]], grid, configured["grid"])
+    shared.warn_of_few_seeds([[variant.network for variant in variants]], words, training.seeds)
+    experiment = studying.experiment(variants, words, settings)
     if store:
         typer.echo(runner.status([experiment], kept), err=True)
-    with (
-        runner.executor(executor, processes) as pool,
-        progress.stepwise() as advance,
-    ):
-        measured = runner.run([experiment], kept, pool, advance)
+    with runner.executor(executor, jobs) as pool, progress.stepwise() as report:
+        measured = runner.run([experiment], kept, pool, report)
     if measured.interrupted:
         if store:
             typer.echo(f"{store} keeps {len(kept.keys())} measurements; the same command resumes", err=True)
         raise KeyboardInterrupt
     (result,) = measured.results
-    rows = result.rows
-    columns = [metrics.columns()[word] for word in words]
-    notes = [*result.notes, *network_notes]
-    table = ablations.ablation_tables(rows, columns, notes)
-    device = next((str(row["device"]) for row in rows if row.get("device")), "cpu")
-    formats.emit(table, run_info(device, request.seed), format, output)
+    shown = [metrics.columns()[word] for word in words]
+    table = ablations.ablation_tables(result.rows, shown, [*result.notes, *network_notes])
+    device = next((str(row["device"]) for row in result.rows if row.get("device")), "cpu")
+    formats.emit(table, run_info(device, execution.seed), output.format, output.output)
     if draw:
-        _draw(table, columns, figures or Path(f"ablation_{file_name(str(variants[0].network))}"), drawing)
+        _draw(table, shown, figures or Path(f"ablation_{file_name(str(variants[0].network))}"), drawing)
 
 
 def _variants(

@@ -20,7 +20,7 @@ from scsc_lab.report import tables
 from scsc_lab.report.figures import style
 from scsc_lab.report.render import csv
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.settings import Execution, Output, Request, Training
+from scsc_lab.settings import Execution, Output, Settings, Training
 from scsc_lab.store import check_writable, write
 
 
@@ -59,10 +59,8 @@ def evaluate(
     from scsc_lab.experiments import evaluate as evaluating
     from scsc_lab.metrics.training import configure
 
-    # Nothing of the training split is used.
-    words = (*replace(training, batch_size=None).words(), ("train_images", "1"))
-    request = Request(device=execution.device, threads=execution.threads, seed=execution.seed, seeds=1, options=words)
-    settings = configure(request)
+    data = replace(training, batch_size=None, train_images=1, seeds=1)  # nothing of the training split is used
+    settings = configure(Settings(execution, training=data))
     settings = replace(settings, plan=replace(settings.plan, size=networks.resolution))
     if settings.plan.task != "verification":
         requests.require_without(context, ("far", "plot"), f"the task is {settings.plan.task}, not verification")

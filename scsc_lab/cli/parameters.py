@@ -30,6 +30,13 @@ class Without:
         self.names = names
 
 
+class Only:
+    """In the annotation of a command's parameter: the settings of the class that are options of this command."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+
 class Reworded:
     """In the annotation of a command's parameter: settings of the class that this command explains in other words."""
 
@@ -77,11 +84,13 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         hints = get_type_hints(function, include_extras=True)
         options: dict[str, inspect.Parameter] = {}
         groups: dict[str, tuple[Any, list[Setting]]] = {}
+        many = []
         for name, parameter in signature.parameters.items():
             annotation = hints[name]
             owner, *extras = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
             if not is_dataclass(owner):
                 own = [extra for extra in extras if isinstance(extra, Declaration)]
+                many += [name] if get_origin(owner) is tuple else []
                 options[name] = (
                     _parameter(Setting(name, without_none(owner), parameter.default, own[0]))
                     if own
@@ -98,6 +107,7 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def run(**values: Any) -> Any:
             made = {name: owner(**_values(own, values)) for name, (owner, own) in groups.items()}
             plain = {name: _plain(values[name]) for name in signature.parameters if name not in groups}
+            plain |= {name: tuple(plain[name] or ()) for name in many}
             return function(**plain, **made)
 
         described: Any = run
@@ -112,11 +122,12 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def _chosen(owner: Any, extras: Sequence[Any]) -> list[Setting]:
     """Return the settings of a class that a command has, in its words."""
     without = {name for extra in extras if isinstance(extra, Without) for name in extra.names}
+    only = {name for extra in extras if isinstance(extra, Only) for name in extra.names}
     helps = {name: text for extra in extras if isinstance(extra, Reworded) for name, text in extra.helps.items()}
     return [
         replace(one, declared=replace(one.declared, help=helps.get(one.name, one.declared.help)))
         for one in settings_of(owner)
-        if one.name not in without
+        if one.name not in without and (not only or one.name in only)
     ]
 
 

@@ -10,100 +10,111 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab import metrics, rowfile, runtimes, store
-from scsc_lab.cli import options, progress, requests, shared
+from scsc_lab import metrics, rowfile, store
+from scsc_lab import runtimes as runtimes_
+from scsc_lab.cli import progress, requests, shared
 from scsc_lab.cli.networks import Networks
-from scsc_lab.cli.parameters import Without, command
+from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
+from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import against as changed
 from scsc_lab.report import render as formats
+from scsc_lab.settings import Drawing, Execution, Settings, Training, texts
 
 if TYPE_CHECKING:
     from scsc_lab.experiments.experiment import Experiment
     from scsc_lab.experiments.publish import Output
 
-_DEFAULT = "params,macs,activations,latency,erf,top1"
+_DEFAULT = ("params", "macs", "activations", "latency", "erf", "top1")
 
 
 @command(example="scsc-lab report --name mine --html --open")
 def report(
     context: typer.Context,
     networks: Annotated[Networks, Without("deploy")],
+    execution: Annotated[Execution, Only("device", "threads", "seed")],
+    training: Annotated[
+        Training,
+        Only("data", "recipe", "recipe_set", "seeds"),
+        Reworded(seeds="Training runs per network (default: 10), initialisations per field (default: 3)."),
+    ],
+    drawing: Drawing,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Folder of the report. Default: quick or full.")
+        str | None, option("Folder of the report. Default: quick or full.", "--name", metavar="NAME", panel="Output")
     ] = None,
-    folder: Annotated[Path, typer.Option("--folder", metavar="FOLDER", help="Where reports lie.")] = Path("reports"),
-    quick: Annotated[bool, typer.Option("--quick", help="Under two minutes on two cores: fewer samples.")] = False,
+    folder: Annotated[Path, option("Parent folder of reports.", "--folder", metavar="FOLDER", panel="Output")] = Path(
+        "reports"
+    ),
+    quick: Annotated[bool, option("Measure fewer samples: under two minutes on two cores.", "--quick")] = False,
     pico: Annotated[
-        bool,
-        typer.Option("--pico", help="Train the pico pairs in place of all else: what SCSC buys, at small scale."),
+        bool, option("Only train the pico pairs, a small-scale probe.", "--pico", panel="Training")
     ] = False,
     write_weights: Annotated[
         Path | None,
-        typer.Option("--write-weights", metavar="FOLDER", help="Of --pico. Default: weights beside the rows."),
+        option(
+            "With --pico: folder for trained weights. Default: weights beside the rows.",
+            "--write-weights",
+            metavar="FOLDER",
+            panel="Training",
+        ),
     ] = None,
-    jobs: options.Jobs = "1",
-    executor: options.Executor = "local",
+    jobs: shared.Jobs = 1,
+    executor: shared.Executor = "local",
     from_: Annotated[
-        list[Path] | None,
-        typer.Option(
+        tuple[Path, ...],
+        option(
+            "Write a report from a --store or the rows.jsonl of a report, without measuring. Repeatable.",
             "--from",
             metavar="FILE",
-            help="Write a report from a --store, or from the rows.jsonl of a report; measure nothing. Repeatable.",
         ),
-    ] = None,
-    probe: options.Probe = None,
+    ] = (),
+    probe: shared.Probe = None,
     against: Annotated[
-        Path | None,
-        typer.Option("--against", metavar="FILE", help="Report changes since this rows.jsonl or store."),
+        Path | None, option("Report changes since this rows.jsonl or store.", "--against", metavar="FILE")
     ] = None,
     fail_on: Annotated[
-        str | None,
-        typer.Option("--fail-on", metavar="WORDS", help=f"Of {', '.join(changed.WORDS)}: exit with 1 if any is."),
-    ] = None,
+        tuple[str, ...],
+        option(
+            "Exit with 1 if a change has one of these verdicts.",
+            "--fail-on",
+            metavar="WORDS",
+            choices=tuple(changed.WORDS),
+            parse=texts.some_of(lambda: changed.WORDS),
+        ),
+    ] = (),
     html: Annotated[
-        bool, typer.Option("--html", help="Write index.html too: the report as one page to explore.")
+        bool, option("Also write index.html: the report as one page to explore.", "--html", panel="Output")
     ] = False,
     open_: Annotated[
-        bool, typer.Option("--open", help="Open the page of --html, which this writes, in the browser.")
+        bool, option("Write the page of --html and open it in the browser.", "--open", panel="Output")
     ] = False,
-    with_: Annotated[
-        str | None,
-        typer.Option("--with", metavar="COLUMNS", help=f"Of {', '.join(metrics.words())}. Default: {_DEFAULT}."),
-    ] = None,
+    columns: shared.Columns = _DEFAULT,
     mixers: Annotated[
-        bool, typer.Option("--mixers", help="Each model with every mixer, and those of --mixer, in the same places.")
+        bool,
+        option("Measure each model with every mixer in the same places.", "--mixers", panel="Replacement"),
     ] = False,
-    device: options.Device = "auto",
-    threads: options.Threads = "1",
     runtime: Annotated[
-        str | None,
-        typer.Option(
+        tuple[str, ...],
+        option(
+            "Runtimes to time, comma-separated. Default: torch; in the full report, those installed.",
             "--runtime",
             metavar="NAME,NAME",
-            help=f"Of {', '.join(runtimes.registry())}. Default: torch; in the full report those installed.",
+            choices="scsc_lab.runtimes:registry",
+            parse=texts.words,
+            panel="Measurement",
         ),
-    ] = None,
-    seed: options.Seed = "0",
-    seeds: options.Seeds = None,
-    data: options.Data = "navon",
-    recipe: options.Recipe = "pico",
-    recipe_set: options.RecipeSet = None,
-    width: options.Width = None,
-    no_titles: options.NoTitles = False,
-    panels: options.Panels = "both",
+    ] = (),
 ) -> int:
     """Measure the paper's networks, or those named (the first is the baseline), and write a report.
 
-    What is measured is kept: a report that was interrupted goes on where it was when it is started again.
+    Interrupted reports resume: the same command measures what is missing.
     """
     if name is not None and (not re.fullmatch(r"[\w.-]+", name) or set(name) <= {"."}):
         raise InputError(f"--name {name!r}: letters, digits, '-', '_' and '.'")
-    failing = options.several("--fail-on", fail_on, changed.WORDS) if fail_on is not None else []
-    if failing and against is None:
+    if fail_on and against is None:
         raise InputError("--fail-on goes with --against FILE")
     from scsc_lab.experiments import publish
 
@@ -113,25 +124,24 @@ def report(
         from scsc_lab.report.render import html as pages
 
         pages.check()
-    written = publish.Output(options.figures(width, no_titles, panels), page)
+    written = publish.Output(drawing, page)
     if from_:
         requests.require_only(context, (*_WRITING, "from_", "probe"), "--from measures nothing")
-        return _held_against(old, _rewritten(from_, folder, name, probe, written, open_), failing)
+        return _held_against(old, _rewritten(from_, folder, name, probe, written, open_), fail_on)
     if pico:
         requests.require_only(context, (*_WRITING, *_OF_PICO), "--pico trains networks of its own")
         place = folder / (name or "accuracy")
-        source = _probe(context, place, write_weights, executor, options.whole("--jobs", jobs))
-        return _held_against(old, _published(source, place, written, open_), failing)
+        source = _probe(Settings(execution, training=training), place, write_weights, executor, jobs)
+        return _held_against(old, _published(source, place, written, open_), fail_on)
     if write_weights:
         raise InputError("--write-weights goes with --pico")
     called = name or ("quick" if quick else "full")
-    words = tuple(options.several("--with", with_ or _DEFAULT, tuple(metrics.words())))
     if not networks.names and (wrong := [*networks.options(), *(["--mixers"] if mixers else [])]):
         raise InputError(f"{' and '.join(wrong)} go with models; the default report has those of the paper")
     if networks.names and probe is not None:
         raise InputError("--probe is of the paper's claims, which a report on models has not: leave it out")
-    fields = {column.word for column in metrics.registry()["erf"].columns}
-    if not fields & set(words) and "panels" in requests.explicit(context):
+    of_fields = {column.word for column in metrics.registry()["erf"].columns}
+    if not of_fields & set(columns) and "panels" in requests.explicit(context):
         raise InputError("--panels is of receptive fields: add erf to --with")
     home = folder / called
     store.check_writable(home / publish.ROWS)
@@ -139,9 +149,18 @@ def report(
     from scsc_lab.experiments import report as studying
 
     effort = studying.QUICK if quick else studying.FULL
-    used = (runtimes.USUAL,) if networks.names or quick else tuple(runtimes.usual())
-    request = requests.read(context, words, replace(effort.request, runtimes=used))
-    effort = replace(effort, request=request, words=words)
+    usual = (runtimes_.USUAL,) if networks.names or quick else tuple(runtimes_.usual())
+    settings = replace(
+        effort.settings,
+        execution=execution,
+        timing=replace(effort.settings.timing, runtimes=runtime or usual),
+        fields=replace(effort.settings.fields, seeds=training.seeds),
+        training=training,
+    )
+    settings = with_runtimes(settings, columns)
+    runtimes_.check(settings.timing.runtimes, execution)
+    requests.require_used(context, columns, settings)
+    effort = replace(effort, settings=settings, words=columns)
     groups = None
     if networks.names:
         built, network_notes = networks.build()
@@ -153,18 +172,18 @@ def report(
         effort = replace(effort, studies=())
     elif groups:
         effort = replace(effort, within=True)
-    shared.warn_of_few_seeds(groups or studying.default_groups(), words, request.seeds)
+    shared.warn_of_few_seeds(groups or studying.default_groups(), columns, training.seeds)
     accuracy = folder / "accuracy" / publish.ROWS  # where --pico writes
     trained = publish.trained(probe) if probe else publish.probe_beside(accuracy) if groups is None else []
     partial = Store(home / "rows.partial.db")
-    _measured(studying.experiments(effort, groups, trained), partial, executor, options.whole("--jobs", jobs))
+    _measured(studying.experiments(effort, groups, trained), partial, executor, jobs)
     rows = _published(partial, home, written, open_)
     partial.close()
     (home / "rows.partial.db").unlink(missing_ok=True)
-    return _held_against(old, rows, failing)
+    return _held_against(old, rows, fail_on)
 
 
-_WRITING = ("name", "folder", "html", "open_", "against", "fail_on", "width", "no_titles", "panels")
+_WRITING = ("name", "folder", "html", "open_", "against", "fail_on", "width", "titles", "panels")
 """Parameters of how a report is written, which act whatever it is made from."""
 
 _OF_PICO = (
@@ -173,7 +192,7 @@ _OF_PICO = (
 """Parameters that the training of the pico pairs takes; their data is theirs."""
 
 
-def _held_against(old: list[Row] | None, rows: list[Row], failing: list[str]) -> int:
+def _held_against(old: list[Row] | None, rows: list[Row], failing: Sequence[str]) -> int:
     """Print what changed since another report; return 1 if a change is of those that fail.
 
     Raises:
@@ -190,19 +209,18 @@ def _held_against(old: list[Row] | None, rows: list[Row], failing: list[str]) ->
     return 0
 
 
-def _probe(context: typer.Context, folder: Path, weights: Path | None, executor: str, jobs: int) -> Store:
+def _probe(settings: Settings, folder: Path, weights: Path | None, executor: str, jobs: int) -> Store:
     """Train and measure what the store of the probe lacks, and return the store; it begins with the report's rows."""
     from scsc_lab.experiments import probe, publish
 
     path = folder / "rows.db"
     store.check_writable(path)
-    request = requests.read(context, ("accuracy",))
-    effort = probe.effort(request)
+    effort = probe.effort(settings)
     shared.warn_of_few_seeds(probe.families(), ("accuracy",), effort.ablation_seeds)
     kept = Store(path)
     if not path.exists() and (folder / publish.ROWS).is_file():
         rowfile.absorb(kept, rowfile.opened(folder / publish.ROWS), {})
-    _measured(probe.experiments(request, weights or folder / "weights", effort, kept), kept, executor, jobs)
+    _measured(probe.experiments(settings, weights or folder / "weights", effort, kept), kept, executor, jobs)
     return kept
 
 

@@ -1,44 +1,37 @@
-"""What the options of a command say about measuring, as a request; an option that changes nothing is refused."""
+"""Options that would do nothing are refused."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
 import typer
 
 from scsc_lab import metrics
-from scsc_lab.cli import options
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import latency
-from scsc_lab.settings import Request
+from scsc_lab.settings import Settings
+from scsc_lab.settings.declaration import settings_of
 
-_MEASURING = (*("batch", "max_time", "pairs", "samples", "stage", "seeds", "runtime", "data", "recipe", "recipe_set"),)
-"""Parameters of commands that only some metrics read. Device, threads and seed are of whatever needs them."""
+_USED_BY_ALL = ("device", "threads", "seed")
+"""Settings that every measurement may need."""
+
+_GROUPS = ("execution", "timing", "fields", "training")
 
 
-def read(context: typer.Context, words: Sequence[str], base: Request | None = None) -> Request:
-    """Return the request that a command's options make.
+def require_used(context: typer.Context, words: Sequence[str], settings: Settings) -> None:
+    """Raise InputError if an option changes nothing of what is measured.
 
     Args:
-        context: the command's, with the values of its options; what it has no option for is as in the base.
-        words: what networks are compared by.
-        base: the request without options.
-
-    Raises:
-        InputError: if a value is wrong, or an option changes nothing of what is measured by these words.
+        context: the command's.
+        words: columns that networks are measured for.
+        settings: the settings that the options make.
     """
-    request = _request(context.params, words, base or Request())
-    defaults = {parameter.name: parameter.default for parameter in context.command.params}
     for name, option in explicit(context).items():
-        if name not in _MEASURING or context.params[name] == defaults[name]:
+        usual = _with_default(settings, name)
+        if name in _USED_BY_ALL or usual == settings or _differing(metrics.chosen(words), settings, usual):
             continue
-        usual = _request({**context.params, name: defaults[name]}, words, base or Request())
-        if not _differing(metrics.chosen(words), request, usual):
-            acting = _differing(metrics.registry().values(), request, usual)
-            raise InputError(f"{option} changes nothing of {', '.join(words)}: it goes with {' or '.join(acting)}")
-    return request
+        acting = _differing(metrics.registry().values(), settings, usual)
+        raise InputError(f"{option} changes nothing of {', '.join(words)}: it goes with {' or '.join(acting)}")
 
 
 def explicit(context: typer.Context) -> dict[str, str]:
@@ -70,28 +63,19 @@ def require_without(context: typer.Context, idle: Collection[str], reason: str) 
             raise InputError(f"{reason}: leave {option} out")
 
 
-def _request(given: Mapping[str, Any], words: Sequence[str], base: Request) -> Request:
-    drawn = given.get("seeds")
-    training = options.training(given["data"], given["recipe"], given["recipe_set"])
-    return replace(
-        base,
-        device=options.device(given["device"]),
-        threads=options.whole("--threads", given["threads"], 4096),
-        seed=options.seed(given["seed"]),
-        seeds=base.seeds if drawn is None else options.whole("--seeds", drawn, 1000),
-        batch=options.whole("--batch", given.get("batch", str(base.batch))),
-        max_seconds=options.number("--max-time", given.get("max_time", str(base.max_seconds))),
-        pairs=options.whole("--pairs", given.get("pairs", str(base.pairs))),
-        samples=options.whole("--samples", given.get("samples", str(base.samples)), 100_000),
-        options=(*base.options, *training, *options.fields(given.get("stage"), drawn)),
-        runtimes=latency.asked_for(words, options.runtime_names(given["runtime"] or ",".join(base.runtimes))),
-    )
+def _with_default(settings: Settings, name: str) -> Settings:
+    """Return settings with the default of one of them, in every class that declares it."""
+    for group in _GROUPS:
+        owner = getattr(settings, group)
+        changes = {one.name: one.default for one in settings_of(owner.__class__) if one.name == name}
+        settings = replace(settings, **{group: replace(owner, **changes)})
+    return settings
 
 
-def _differing(chosen: Collection[metrics.Metric], request: Request, usual: Request) -> list[str]:
-    """Return the first words of the metrics that two requests have measure in different ways."""
+def _differing(chosen: Collection[metrics.Metric], settings: Settings, usual: Settings) -> list[str]:
+    """Return the first words of the metrics that two settings have measure in different ways."""
     return [
         metric.columns[0].word
         for metric in chosen
-        if metric.columns and metric.configure(request) != metric.configure(usual)
+        if metric.columns and metric.configure(settings) != metric.configure(usual)
     ]

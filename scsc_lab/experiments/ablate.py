@@ -8,18 +8,18 @@ from typing import Any
 from scsc_lab.experiments.compare import measures
 from scsc_lab.experiments.experiment import Arm, Experiment
 from scsc_lab.experiments.variants import Variant
-from scsc_lab.settings import Request
+from scsc_lab.settings import Settings
 
 
 def experiment(
-    variants: Sequence[Variant], words: Sequence[str], request: Request, details: Mapping[str, Any] | None = None
+    variants: Sequence[Variant], words: Sequence[str], settings: Settings, details: Mapping[str, Any] | None = None
 ) -> Experiment:
     """Return the experiment of variants, each beside the full network of its study where that matters.
 
     Args:
         variants: the variants of one or more studies, the full network first in each.
         words: columns they are compared by: words of :func:`scsc_lab.metrics.words`.
-        request: measurement options.
+        settings: measurement settings.
         details: what else is needed to show it.
 
     Raises:
@@ -30,6 +30,5 @@ def experiment(
     for at, variant in enumerate(variants):
         baseline = full.setdefault(variant.study, at)
         arms.append(Arm(variant.network, None if baseline == at else baseline, variant.study, variant.name))
-    return Experiment(
-        "ablation", tuple(arms), tuple(measures(words, request)), tuple(words), request.batch, details or {}
-    )
+    asked, batch = tuple(measures(words, settings)), settings.execution.batch
+    return Experiment("ablation", tuple(arms), asked, tuple(words), batch, details or {})

@@ -8,13 +8,13 @@ from scsc_lab import metrics
 from scsc_lab.architectures.network import Network
 from scsc_lab.experiments.experiment import Experiment, Measure, comparison
 from scsc_lab.records import Row
-from scsc_lab.settings import Request
+from scsc_lab.settings import Settings
 
 
 def experiment(
     networks: Sequence[Network],
     words: Sequence[str],
-    request: Request | None = None,
+    settings: Settings | None = None,
     *,
     baseline: int = 0,
     values: Mapping[str, Mapping[str, float]] | None = None,
@@ -24,21 +24,23 @@ def experiment(
     Args:
         networks: the networks.
         words: columns they are compared by: words of :func:`scsc_lab.metrics.words`.
-        request: measurement options.
+        settings: measurement settings.
         baseline: position of the network that the others are compared with.
         values: the user's own results by metric, by network.
 
     Raises:
         InputError: if two networks have one name, or there is no such column.
     """
-    request = request or Request()
-    words = metrics.with_extra_columns(words, request)
-    return comparison(networks, words, measures(words, request), baseline=baseline, batch=request.batch, values=values)
+    settings = settings or Settings()
+    words = metrics.with_extra_columns(words, settings)
+    asked = measures(words, settings)
+    batch = settings.execution.batch
+    return comparison(networks, words, asked, baseline=baseline, batch=batch, values=values)
 
 
-def measures(words: Sequence[str], request: Request) -> list[Measure]:
+def measures(words: Sequence[str], settings: Settings) -> list[Measure]:
     """Return the metrics that give the columns of some words, configured."""
-    return [Measure(metric.name, metric.configure(request)) for metric in metrics.chosen(words)]
+    return [Measure(metric.name, metric.configure(settings)) for metric in metrics.chosen(words)]
 
 
 def side_by_side(networks: Sequence[Network], by: str, batch: int = 1) -> list[Row]:

@@ -13,10 +13,10 @@ from scsc_lab.experiments.results import Result
 from scsc_lab.metrics import accuracy
 from scsc_lab.metrics.difficulty import Difficulty
 from scsc_lab.records import Row
-from scsc_lab.training.plan import Training
+from scsc_lab.training.plan import Runs
 
 
-def experiment(arms: Sequence[tuple[Network, Training]]) -> Experiment:
+def experiment(arms: Sequence[tuple[Network, Runs]]) -> Experiment:
     """Return the experiment of trained networks on harder images, one arm per network and seed.
 
     Args:

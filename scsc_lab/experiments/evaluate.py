@@ -26,7 +26,7 @@ from scsc_lab.training.data.encoded import Encoded
 from scsc_lab.training.data.trained_on import TrainedOn
 from scsc_lab.training.draws import Purpose, generator
 from scsc_lab.training.loop import outputs
-from scsc_lab.training.plan import Plan, Training
+from scsc_lab.training.plan import Plan, Runs
 from scsc_lab.training.run import first, prepared
 
 Outputs = npt.NDArray[np.float32]
@@ -54,7 +54,7 @@ class Evaluated:
 
 def measure(
     networks: Sequence[Network],
-    settings: Training,
+    settings: Runs,
     *,
     baseline: int = 0,
     far: float = 0.01,

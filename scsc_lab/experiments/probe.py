@@ -6,7 +6,7 @@ What it rests on stands in one store, run by run, so that it goes on where it wa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scsc_lab.architectures.network import Network
@@ -15,19 +15,19 @@ from scsc_lab.experiments import ablate, variants
 from scsc_lab.experiments.compare import measures
 from scsc_lab.experiments.experiment import Experiment, Measure, comparison
 from scsc_lab.experiments.task import Task
-from scsc_lab.metrics import training
 from scsc_lab.metrics.trained_field import TrainedField
-from scsc_lab.settings import Fields, Request, Settings
-from scsc_lab.training.plan import Training
+from scsc_lab.metrics.training import configure
+from scsc_lab.settings import Fields, Settings, Training
+from scsc_lab.training.plan import Runs
 
 _COUNTED = ("params", "macs", "activations", "bytes")
 
 PAIRS = (
-    (("swin_pico", "scsc_swin_pico"), (("data", "navon"),)),
-    (("resnet_pico", "scsc_resnet_pico"), (("data", "navon"),)),
-    (("faceresnet_pico", "scsc_faceresnet_pico"), (("data", "faces"),)),
+    (("swin_pico", "scsc_swin_pico"), Training(data="navon")),
+    (("resnet_pico", "scsc_resnet_pico"), Training(data="navon")),
+    (("faceresnet_pico", "scsc_faceresnet_pico"), Training(data="faces")),
 )
-"""Each pair, and what is said of its training beside the ``pico`` recipe."""
+"""Each pair, with its data."""
 
 ABLATED, STUDY = "scsc_swin_pico", "components"
 """The network whose parts are taken out one by one, and the study that says which."""
@@ -42,26 +42,26 @@ class Effort:
         ablation_seeds: runs of each variant.
         field_seeds: seeds of the runs whose fields are measured before and after training.
         samples: images of each field.
-        words: further words about training, for all.
+        training: recipe, its changes and the numbers of images, for all.
     """
 
     seeds: int = 10
     ablation_seeds: int = 6
     field_seeds: tuple[int, ...] = (5, 6, 7, 8, 9)
     samples: int = 16
-    words: tuple[tuple[str, str], ...] = ()
+    training: Training = field(default_factory=Training)
 
 
 _MOST_ABLATED, _MOST_FIELDS = 6, 5
 """Runs of a variant, and of a network whose fields are measured, where there are as many."""
 
 
-def effort(request: Request) -> Effort:
-    """Return how much is trained with the seeds, the recipe and its changes that a request has."""
-    runs = request.seeds or Effort.seeds
-    seeds = tuple(range(request.seed, request.seed + runs))
-    words = tuple((key, value) for key, value in request.options if key == "recipe" or key.startswith("recipe."))
-    return Effort(runs, min(runs, _MOST_ABLATED), seeds[-_MOST_FIELDS:], words=words)
+def effort(settings: Settings) -> Effort:
+    """Return how much is trained with the seeds, the recipe and its changes that settings have."""
+    first, runs = settings.execution.seed, settings.training.seeds or Effort.seeds
+    seeds = tuple(range(first, first + runs))
+    training = Training(recipe=settings.training.recipe, recipe_set=settings.training.recipe_set)
+    return Effort(runs, min(runs, _MOST_ABLATED), seeds[-_MOST_FIELDS:], training=training)
 
 
 def families() -> list[list[Network]]:
@@ -70,22 +70,22 @@ def families() -> list[list[Network]]:
 
 
 def experiments(
-    request: Request, weights: Path, effort: Effort | None = None, store: Store | None = None
+    settings: Settings, weights: Path, effort: Effort | None = None, store: Store | None = None
 ) -> list[Experiment]:
     """Return the experiments of the probe: the pairs, their fields before and after training, SCSC's components.
 
     Args:
-        request: device and threads.
+        settings: device, threads and first seed.
         weights: folder of the trained weights that fields are measured with; once these are kept, they may go.
         effort: how much is trained. Default: ten seeds per network.
         store: where the rows are; weights are written for fields that it does not have yet.
     """
     effort = effort or Effort()
-    found = [_pair(pair, options, request, weights, effort, store) for pair, options in PAIRS]
-    runs = _runs(request, effort.words, effort.ablation_seeds)
+    found = [_pair(pair, training, settings, weights, effort, store) for pair, training in PAIRS]
+    runs = _runs(settings, Training(), effort, effort.ablation_seeds)
     variants_ = variants.built_in(Network.read(ABLATED), [STUDY])
     if variants_:
-        study = ablate.experiment(variants_, _COUNTED, Request())
+        study = ablate.experiment(variants_, _COUNTED, Settings())
         words = (*_COUNTED, "accuracy")
         found.append(replace(study, columns=words, measures=(*study.measures, Measure("accuracy", runs))))
     return found
@@ -93,26 +93,27 @@ def experiments(
 
 def _pair(
     pair: Sequence[str],
-    options: Sequence[tuple[str, str]],
-    request: Request,
+    training: Training,
+    settings: Settings,
     weights: Path,
     effort: Effort,
     store: Store | None,
 ) -> Experiment:
     """Return the experiment of a network and its baseline: costs, accuracy, and fields before and after training."""
     networks = [Network.read(name) for name in pair]
-    runs = _runs(request, (*options, *effort.words), effort.seeds)
+    runs = _runs(settings, training, effort, effort.seeds)
     fields = replace(runs, seeds=effort.field_seeds, weights=str(weights))
     how = TrainedField(fields, Settings(fields=Fields(samples=effort.samples)))
     stored = store.keys() if store is not None else set()
     if any(Task("trained_field", (network,), how).key not in stored for network in networks):
         runs = replace(runs, weights=str(weights))
-    asked = [*measures(_COUNTED, Request()), Measure("accuracy", runs), Measure("trained_field", how)]
+    asked = [*measures(_COUNTED, Settings()), Measure("accuracy", runs), Measure("trained_field", how)]
     return comparison(networks, (*_COUNTED, "accuracy", "erf"), asked)
 
 
-def _runs(request: Request, options: Sequence[tuple[str, str]], seeds: int) -> Training:
-    chosen = dict(options)
-    if "recipe.epochs" in chosen:
-        chosen.pop("epochs", None)
-    return training.configure(replace(request, seeds=seeds, options=tuple(chosen.items())))
+def _runs(settings: Settings, training: Training, effort: Effort, seeds: int) -> Runs:
+    """Return runs of the effort's recipe with the data and epochs of a pair; the effort's own epochs come first."""
+    changes = dict(effort.training.recipe_set)
+    epochs = None if "epochs" in changes else effort.training.epochs or training.epochs
+    asked = replace(effort.training, data=training.data, epochs=epochs, seeds=seeds)
+    return configure(replace(settings, training=asked))

@@ -17,7 +17,7 @@ from scsc_lab.metrics import claims
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import SCHEMA, Row
 from scsc_lab.report import tables
-from scsc_lab.settings import Request
+from scsc_lab.settings import Fields, Settings, Timing
 
 PAIRS = (("resnet50", "scsc_resnet50"), ("swin_tiny", "scsc_swin_tiny"), ("faceresnet", "scsc_faceresnet"))
 """Each SCSC network of the default report behind its baseline."""
@@ -40,31 +40,31 @@ class Effort:
     """How much is measured.
 
     Attributes:
-        request: measurement options.
+        settings: measurement settings.
         studies: ablations of networks with SCSC, if any.
         words: columns that networks are compared by: words of :func:`scsc_lab.metrics.words`.
         forms: whether the networks of the paper are also timed in their deploy forms.
-        timed: measurement options of timing and fields in the main studies of the first network that is ablated;
+        timed: measurement settings of timing and fields in the main studies of the first network that is ablated;
             ``None``: costs alone are counted there, too.
         within: whether to show the MACs and time of each network's parts, and the fields of all stages.
     """
 
-    request: Request
+    settings: Settings
     studies: tuple[str, ...]
     words: tuple[str, ...] = COMPARED
     forms: bool = False
-    timed: Request | None = None
+    timed: Settings | None = None
     within: bool = False
 
 
-QUICK = Effort(Request(pairs=24, max_seconds=5.0, samples=6), ("components",))
+QUICK = Effort(Settings(timing=Timing(24, max_seconds=5.0), fields=Fields(samples=6)), ("components",))
 """Under two minutes on two cores."""
 
 FULL = Effort(
-    Request(pairs=100, max_seconds=60.0, samples=32),
+    Settings(timing=Timing(100, max_seconds=60.0), fields=Fields(samples=32)),
     tuple(variants.STUDIES),
     forms=True,
-    timed=Request(pairs=24, max_seconds=8.0, samples=8),
+    timed=Settings(timing=Timing(24, max_seconds=8.0), fields=Fields(samples=8)),
 )
 """Some twenty minutes on two cores."""
 
@@ -106,12 +106,14 @@ def default_groups() -> list[list[Network]]:
 def _comparison(group: Sequence[Network], effort: Effort, *, forms: bool) -> Experiment:
     """Return a group of networks side by side, and behind them their deploy forms, timed in the same rounds."""
     check_names(group)
-    words = metrics.with_extra_columns(effort.words, effort.request)
-    asked = measures(words, effort.request)
+    words = metrics.with_extra_columns(effort.words, effort.settings)
+    asked = measures(words, effort.settings)
     if effort.within:
         asked = [_all_stages(measure) for measure in asked]
-        asked += [_configured(_PARTS, effort.request)] if _TIME in effort.words else []
-    base = comparison(group, words, asked, batch=effort.request.batch, details={"missing": _not_timed(effort)})
+        asked += [_configured(_PARTS, effort.settings)] if _TIME in effort.words else []
+    base = comparison(
+        group, words, asked, batch=effort.settings.execution.batch, details={"missing": _not_timed(effort)}
+    )
     if not (forms and _TIME in effort.words):
         return base
     from scsc_lab.models import names
@@ -121,8 +123,8 @@ def _comparison(group: Sequence[Network], effort: Effort, *, forms: bool) -> Exp
     return replace(base, arms=(*base.arms, *deployed))
 
 
-def _configured(metric: str, request: Request) -> Measure:
-    return Measure(metric, metrics.registry()[metric].configure(request))
+def _configured(metric: str, settings: Settings) -> Measure:
+    return Measure(metric, metrics.registry()[metric].configure(settings))
 
 
 def _all_stages(measure: Measure) -> Measure:
@@ -135,10 +137,10 @@ def _all_stages(measure: Measure) -> Measure:
 
 def _noise(network: Network, effort: Effort) -> Experiment:
     """Return a network timed against itself: the noise floor of the machine."""
-    request = replace(effort.request, runtimes=(runtimes.USUAL,))
+    settings = replace(effort.settings, timing=replace(effort.settings.timing, runtimes=(runtimes.USUAL,)))
     again = replace(network, label=f"{network}, again")
     words = (_TIME,)
-    return comparison([network, again], words, measures(words, request), batch=request.batch, kind="noise")
+    return comparison([network, again], words, measures(words, settings), batch=settings.execution.batch, kind="noise")
 
 
 def _not_timed(effort: Effort) -> list[Row]:
@@ -152,7 +154,7 @@ def _not_timed(effort: Effort) -> list[Row]:
             "reason": f"not asked for: --runtime {name}" if runtime.installed else runtime.missing,
         }
         for name, runtime in runtimes.registry().items()
-        if name not in effort.request.runtimes
+        if name not in effort.settings.timing.runtimes
     ]
 
 
@@ -161,20 +163,15 @@ def _ablations(network: Network, effort: Effort, *, timed: bool) -> list[Experim
     extra = [word for word in (_TIME, _FIELD) if word in effort.words and effort.timed is not None and timed]
     in_time = [study for study in effort.studies if study in _TIMED_STUDIES and extra]
     in_counts = [study for study in effort.studies if study not in in_time]
-    base = effort.request
-    timing = replace(
-        effort.timed or base,
-        seed=base.seed,
-        device=base.device,
-        threads=base.threads,
-        seeds=base.seeds,
-        options=base.options,
-    )
+    base = effort.settings
+    own = effort.timed or base
+    fields = replace(base.fields, samples=own.fields.samples)
+    timing = replace(base, timing=replace(own.timing, runtimes=(runtimes.USUAL,)), fields=fields)
     asked = ((in_time, (*_COUNTED, *extra), timing), (in_counts, _COUNTED, base))
     details = {"module": variants.settings(network)}
     return [
-        ablate.experiment(_variants(network, studies), words, request, details)
-        for studies, words, request in asked
+        ablate.experiment(_variants(network, studies), words, settings, details)
+        for studies, words, settings in asked
         if studies
     ]
 

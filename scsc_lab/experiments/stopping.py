@@ -15,7 +15,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.experiments.train import Trained
 from scsc_lab.metrics import accuracy
 from scsc_lab.records import Row
-from scsc_lab.training.plan import Training
+from scsc_lab.training.plan import Runs
 
 DIFFERENCE = 2.0
 """Difference in points that a plan is made for."""
@@ -23,7 +23,7 @@ DIFFERENCE = 2.0
 FEWEST_PAIRS = 3
 """Pairs below which a deviation is no basis of a plan."""
 
-Measure = Callable[[Training, float], Trained]
+Measure = Callable[[Runs, float], Trained]
 """Trains with the seeds of the settings, and returns the rows with intervals of a level."""
 
 
@@ -88,7 +88,7 @@ def lines(plans: Sequence[Plan], difference: float, jobs: int) -> list[str]:
     ]
 
 
-def until_narrow(measure: Measure, settings: Training, looks: Sequence[Look], points: float) -> tuple[Trained, Look]:
+def until_narrow(measure: Measure, settings: Runs, looks: Sequence[Look], points: float) -> tuple[Trained, Look]:
     """Train with more seeds until the intervals of all differences are narrow; return the last rows and look.
 
     Args:

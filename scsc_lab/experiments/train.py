@@ -1,4 +1,4 @@
-"""Training runs, network × seed × budget, and their summaries, paired against a baseline."""
+"""Runs runs, network × seed × budget, and their summaries, paired against a baseline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scsc_lab.experiments.runner import Progress
 from scsc_lab.experiments.tuning import Grid
 from scsc_lab.metrics import accuracy
 from scsc_lab.records import Row
-from scsc_lab.training.plan import Training
+from scsc_lab.training.plan import Runs
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Trained:
     networks: tuple[Row, ...]
     budgets: tuple[tuple[Row, ...], ...] = ()
     tuned: tuple[Row, ...] = ()
-    arms: tuple[tuple[Network, Training], ...] = ()
+    arms: tuple[tuple[Network, Runs], ...] = ()
     interrupted: bool = False
 
 
 def measure(
     networks: Sequence[Network],
-    settings: Training,
+    settings: Runs,
     *,
     baseline: int = 0,
     delta: float = accuracy.DELTA,
@@ -109,7 +109,7 @@ def measure(
 
 def experiments(
     networks: Sequence[Network],
-    settings: Mapping[Network, Training],
+    settings: Mapping[Network, Runs],
     *,
     baseline: int = 0,
     delta: float = accuracy.DELTA,
@@ -152,7 +152,7 @@ def experiments(
     return found
 
 
-def check_budgets(budgets: Sequence[int], settings: Training) -> None:
+def check_budgets(budgets: Sequence[int], settings: Runs) -> None:
     """Raise InputError if runs of several budgets cannot share their first epochs, or a budget is no budget."""
     if len(set(budgets)) < len(budgets):
         raise InputError(f"--budgets {','.join(map(str, budgets))}: a budget occurs twice")
@@ -165,7 +165,7 @@ def check_budgets(budgets: Sequence[int], settings: Training) -> None:
         replace(settings.plan.recipe, epochs=epochs)
 
 
-def at_budget(settings: Training, epochs: int, budgets: Sequence[int]) -> Training:
+def at_budget(settings: Runs, epochs: int, budgets: Sequence[int]) -> Runs:
     """Return the settings of a run of one of several budgets."""
     plan = replace(settings.plan, recipe=replace(settings.plan.recipe, epochs=epochs))
     return replace(settings, plan=plan, last_budget=max(budgets) if len(budgets) > 1 else 0)
@@ -185,7 +185,7 @@ def _rows(result: Result) -> list[Row]:
     return rows
 
 
-def _against_itself(network: Network, settings: Training) -> list[Arm]:
+def _against_itself(network: Network, settings: Runs) -> list[Arm]:
     """Return a network, and the same with seeds that begin where its own end."""
     shift = max(settings.seeds) + 1 - min(settings.seeds)
     other = replace(settings, seeds=tuple(seed + shift for seed in settings.seeds))

@@ -13,7 +13,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.experiments.results import Result
 from scsc_lab.records import Row
-from scsc_lab.training.plan import Training, changed, parsed
+from scsc_lab.training.plan import Runs, changed, parsed
 
 VALIDATION = 0.2
 """Share of the training images, or of their identities, that judge the runs of the tuning."""
@@ -44,20 +44,19 @@ class Grid:
         return f"{self.key}={','.join(self.values)}, {self.seeds} seeds, {self.epochs} epochs"
 
 
-def grid(text: str, seeds: int, epochs: int, settings: Training) -> Grid:
-    """Return a grid from a user's ``KEY=VALUE,VALUE,…``, checked.
+def grid(key: str, text: str, seeds: int, epochs: int, settings: Runs) -> Grid:
+    """Return the grid of a recipe's field and a user's ``VALUE,VALUE,…``, checked.
 
     Raises:
         InputError: if the key is no field of a recipe, or there are not two different values that make sense.
     """
-    key, equals, rest = text.partition("=")
-    values = tuple(value.strip() for value in rest.split(","))
-    if not equals or len(values) < 2:
-        raise InputError(f"--tune {text!r}: a field of the recipe and at least two values, as lr=3e-4,1e-3,3e-3")
+    values = tuple(value.strip() for value in text.split(","))
+    if len(values) < 2:
+        raise InputError(f"--tune {key}={text}: at least two values, as lr=3e-4,1e-3,3e-3")
     if key in ("epochs", "batch_size"):
         raise InputError(f"--tune {key}: the budget is the same for all networks; tune lr, weight_decay …")
     if len({parsed(key, value) for value in values}) < len(values):
-        raise InputError(f"--tune {text!r}: a value occurs twice")
+        raise InputError(f"--tune {key}={text}: a value occurs twice")
     for value in values:
         changed(settings.plan, key, value)
     if max(settings.seeds) >= FIRST_SEED:
@@ -65,7 +64,7 @@ def grid(text: str, seeds: int, epochs: int, settings: Training) -> Grid:
     return Grid(key, values, seeds, epochs)
 
 
-def experiment(networks: Sequence[Network], settings: Training, tried: Grid) -> Experiment:
+def experiment(networks: Sequence[Network], settings: Runs, tried: Grid) -> Experiment:
     """Return the experiment of a tuning: every network with every value, with the same number of runs.
 
     The runs train on four fifths of the training images and are judged on the others; test images are not used.
@@ -97,9 +96,7 @@ def rows(result: Result) -> list[Row]:
     return table
 
 
-def chosen(
-    networks: Sequence[Network], settings: Training, tried: Grid, table: Sequence[Row]
-) -> dict[Network, Training]:
+def chosen(networks: Sequence[Network], settings: Runs, tried: Grid, table: Sequence[Row]) -> dict[Network, Runs]:
     """Return the settings of each network's runs, with the value that was chosen for it."""
     values = {row["model"]: row["value"] for row in table if row["chosen"]}
     plans = {
@@ -126,7 +123,7 @@ def notes(rows: Sequence[Row], tried: Grid) -> list[str]:
     return lines
 
 
-def _settings(settings: Training, tried: Grid, value: str) -> Training:
+def _settings(settings: Runs, tried: Grid, value: str) -> Runs:
     plan = changed(settings.plan, tried.key, value)
     recipe = dataclasses.replace(plan.recipe, epochs=tried.epochs)
     plan = dataclasses.replace(plan, recipe=recipe, validation=VALIDATION)

@@ -17,7 +17,7 @@ from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Column
-from scsc_lab.settings import Request
+from scsc_lab.settings import Settings
 
 CUT_SHORT = "cut short"
 """Status, under ``<metric>_status``, of a row that an interrupt ended: it is shown and not kept."""
@@ -30,7 +30,7 @@ class Progress(Protocol):
         """Take a line of text and a share from 0 to 1."""
 
 
-def no_columns(request: Request) -> list[str]:
+def no_columns(settings: Settings) -> list[str]:
     """Return no words."""
     return []
 
@@ -76,7 +76,8 @@ class Metric:
     Attributes:
         name: its name in rows and keys.
         columns: the numbers it gives; each has a ``word`` that ``--with`` and ``--plot`` take.
-        configure: returns the settings, frozen data, from the options of a command.
+        configure: returns those of all settings that decide its numbers, as frozen data; the others have no part in its
+            key.
         measure: takes networks, the settings and a progress report; returns one row per network, in order. Where the
             networks are measured together the first is the baseline. ``None`` where it is made of parts.
         parts: what it is made of, if it does not measure itself.
@@ -97,7 +98,7 @@ class Metric:
 
     name: str
     columns: tuple[Column, ...]
-    configure: Callable[[Request], Any]
+    configure: Callable[[Settings], Any]
     measure: Callable[[Sequence[Network], Any, Progress], list[Row]] | None = None
     parts: Parts | None = None
     notes: Callable[[Sequence[Row]], list[str]] = no_notes
@@ -107,7 +108,7 @@ class Metric:
     checkpoint_to: Callable[[Any, str], Any] | None = None
     clean_up: Callable[[Sequence[Network], Any], None] = leave_everything
     is_incomplete: Callable[[Row, Any], bool] = is_never_incomplete
-    extra_columns: Callable[[Request], Sequence[str]] = no_columns
+    extra_columns: Callable[[Settings], Sequence[str]] = no_columns
     table_rows: Callable[[Row], list[Row]] = no_rows
     check: Callable[[Sequence[tuple[Sequence[Network], Any]]], None] | None = None
 
@@ -150,7 +151,7 @@ def chosen(words: Iterable[str]) -> list[Metric]:
     return [metric for metric in registry().values() if wanted & {column.word for column in metric.columns}]
 
 
-def with_extra_columns(words: Sequence[str], request: Request) -> list[str]:
+def with_extra_columns(words: Sequence[str], settings: Settings) -> list[str]:
     """Return words of columns with those that the options imply, behind the last of their metric.
 
     Raises:
@@ -159,7 +160,7 @@ def with_extra_columns(words: Sequence[str], request: Request) -> list[str]:
     extended = list(words)
     for metric in chosen(words):
         last = max(at for at, word in enumerate(extended) if word in {column.word for column in metric.columns})
-        extended[last + 1 : last + 1] = [word for word in metric.extra_columns(request) if word not in extended]
+        extended[last + 1 : last + 1] = [word for word in metric.extra_columns(settings) if word not in extended]
     return extended
 
 

@@ -14,7 +14,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Parts, training
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
-from scsc_lab.training.plan import Training
+from scsc_lab.training.plan import Runs
 
 CONFIDENCE = 0.95
 """Level of the intervals, unless seeds are added until they are narrow."""
@@ -31,7 +31,7 @@ COMPARED = (*SHARED, "tuned")
 _OF_PAIRS = ("p_value", "p_holm", "pair_correlation", "seed_pairs")
 
 
-def runs(network: Network, settings: Training) -> list[Training]:
+def runs(network: Network, settings: Runs) -> list[Runs]:
     """Return the settings of a network's runs, one a seed: inputs at the network's resolution, the device's name."""
     from scsc_lab.execution.device import find
 

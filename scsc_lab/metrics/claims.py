@@ -226,4 +226,4 @@ def _stage_cost(spec: NetworkSpec, index: int, kernels: tuple[int, ...], shape: 
     return int(getattr(parts[f"stage{index + 1}"], quantity))
 
 
-METRIC = Metric(name="claims", columns=(), measure=measure, configure=lambda request: None, table_rows=table_rows)
+METRIC = Metric(name="claims", columns=(), measure=measure, configure=lambda settings: None, table_rows=table_rows)

@@ -11,8 +11,8 @@ from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress, trained_field, training
 from scsc_lab.records import Row
-from scsc_lab.settings import Request
-from scsc_lab.training.plan import Training
+from scsc_lab.settings import Settings
+from scsc_lab.training.plan import Runs
 
 HEIGHTS = (4, 5, 6, 7, 8)
 """Heights of the small letters, in pixels; 7 in training."""
@@ -30,7 +30,7 @@ class Difficulty:
         images: test images per condition.
     """
 
-    run: Training = field(default_factory=Training)
+    run: Runs = field(default_factory=Runs)
     images: int = 500
 
     def identity(self) -> dict[str, Any]:
@@ -38,9 +38,9 @@ class Difficulty:
         return {"run": self.run.identity(), "images": self.images, "heights": HEIGHTS, "noises": NOISES}
 
 
-def configure(request: Request) -> Difficulty:
-    """Return the settings of a request: its first seed."""
-    runs = training.configure(request)
+def configure(settings: Settings) -> Difficulty:
+    """Return the run that settings ask for, of the first seed."""
+    runs = training.configure(settings)
     return Difficulty(dataclasses.replace(runs, seeds=runs.seeds[:1]))
 
 

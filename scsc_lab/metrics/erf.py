@@ -16,7 +16,7 @@ from scsc_lab.metrics import Metric, Progress
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import receptive_fields
 from scsc_lab.report.tables import Change, Column
-from scsc_lab.settings import Execution, Fields, Request, Settings
+from scsc_lab.settings import Execution, Settings
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
@@ -27,21 +27,10 @@ USUAL_SEEDS = 3
 _ELSEWHERE = ("model", "resolution", "batch", "seed")
 
 
-def configure(request: Request) -> Settings:
-    """Return how fields are measured.
-
-    Among the request's options ``stage`` says of which stage, ``initialisations`` over how many random weights a
-    network without its own is averaged; the request's seeds are those of training.
-    """
-    options = dict(request.options)
-    return Settings(
-        Execution(request.device, seed=request.seed),
-        fields=Fields(
-            samples=request.samples,
-            seeds=int(options["initialisations"]) if "initialisations" in options else None,
-            stages=(options["stage"],) if "stage" in options else (),
-        ),
-    )
+def configure(settings: Settings) -> Settings:
+    """Return the settings that concern receptive fields."""
+    execution = settings.execution
+    return Settings(Execution(execution.device, seed=execution.seed), fields=settings.fields)
 
 
 def fields(

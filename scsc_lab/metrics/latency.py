@@ -16,7 +16,7 @@ from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.metrics.size import counted
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
-from scsc_lab.settings import Execution, Request, Settings, Timing
+from scsc_lab.settings import Settings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,17 +53,13 @@ _SHARED = (
 """What all runtimes of a measurement share."""
 
 
-def configure(request: Request) -> Settings:
-    """Return how networks are timed.
+def configure(settings: Settings) -> Settings:
+    """Return the settings that concern times.
 
     Raises:
         InputError: if a runtime does not exist or is not installed.
     """
-    return Settings(
-        Execution(request.device, threads=request.threads, batch=request.batch, seed=request.seed),
-        Timing(request.pairs, request.min_seconds, request.max_seconds, runtimes=request.runtimes),
-        versions=_versions(request.runtimes),
-    )
+    return Settings(settings.execution, settings.timing, versions=_versions(settings.timing.runtimes))
 
 
 def measure(networks: Sequence[Network], settings: Settings, progress: TaskProgress) -> list[Row]:
@@ -242,14 +238,15 @@ def machine_notes(rows: Sequence[Row]) -> list[str]:
     return [f"BUSY MACHINE: {' and '.join(signs)}. Times are too long, and intervals of ratios too narrow.{withheld}"]
 
 
-def asked_for(words: Sequence[str], named: Sequence[str]) -> tuple[str, ...]:
-    """Return the runtimes that are wanted: those that are named, and those whose columns are."""
-    own = {_column(name).word: name for name in runtimes.registry() if name != runtimes.USUAL}
-    return tuple(dict.fromkeys([*named, *(own[word] for word in words if word in own)]))
+def with_runtimes(settings: Settings, words: Sequence[str]) -> Settings:
+    """Return settings with the runtimes whose columns are named, beside those that are named themselves."""
+    by_word = {_column(name).word: name for name in runtimes.registry() if name != runtimes.USUAL}
+    names = dict.fromkeys([*settings.timing.runtimes, *(by_word[word] for word in words if word in by_word)])
+    return replace(settings, timing=replace(settings.timing, runtimes=tuple(names)))
 
 
-def _runtime_columns(request: Request) -> list[str]:
-    return [_column(name).word for name in request.runtimes]
+def _runtime_columns(settings: Settings) -> list[str]:
+    return [_column(name).word for name in settings.timing.runtimes]
 
 
 def _versions(names: Sequence[str]) -> tuple[tuple[str, str], ...]:

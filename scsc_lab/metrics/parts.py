@@ -10,7 +10,7 @@ from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress, latency
 from scsc_lab.records import Row
-from scsc_lab.settings import Request, Settings
+from scsc_lab.settings import Settings
 
 KINDS = ("stage", "module")
 """What a network is taken apart into."""
@@ -18,9 +18,9 @@ KINDS = ("stage", "module")
 _KEPT = ("by", "name", "macs", "macs_share", "median_seconds", "iqr_seconds", "time_share", "samples", "memory_format")
 
 
-def configure(request: Request) -> Settings:
+def configure(settings: Settings) -> Settings:
     """Return how the parts are timed: in torch, whose modules they are."""
-    return latency.configure(replace(request, runtimes=(runtimes.USUAL,)))
+    return latency.configure(replace(settings, timing=replace(settings.timing, runtimes=(runtimes.USUAL,))))
 
 
 def measure(networks: Sequence[Network], settings: Settings, progress: Progress) -> list[Row]:

@@ -54,7 +54,7 @@ METRIC = Metric(
         ),
     ),
     measure=measure,
-    configure=lambda request: None,
+    configure=lambda settings: None,
     notes=notes,
     default=("top1",),
 )

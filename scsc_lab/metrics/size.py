@@ -22,7 +22,7 @@ _TRACE_BYTES_PER_ACTIVATION = 24
 
 
 @dataclass(frozen=True)
-class Settings:
+class Counting:
     """How networks are counted.
 
     Attributes:
@@ -150,7 +150,7 @@ def ledger(network: Network) -> list[Row]:
     return rows
 
 
-def measure(networks: Sequence[Network], settings: Settings, progress: Progress) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Counting, progress: Progress) -> list[Row]:
     """Return one row a network, counted without weights on the meta device."""
     rows = []
     for network in networks:
@@ -204,7 +204,7 @@ METRIC = Metric(
     name="size",
     columns=(tables.PARAMS, tables.MACS, tables.ACTIVATIONS, tables.BYTES),
     measure=measure,
-    configure=lambda request: Settings(request.batch),
+    configure=lambda settings: Counting(settings.execution.batch),
     notes=notes,
     default=("params", "macs", "activations"),
 )

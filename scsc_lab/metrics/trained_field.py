@@ -11,8 +11,8 @@ from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress, accuracy, erf, training
 from scsc_lab.records import Row
-from scsc_lab.settings import Request, Settings
-from scsc_lab.training.plan import Training
+from scsc_lab.settings import Settings
+from scsc_lab.training.plan import Runs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +30,7 @@ class TrainedField:
         how: settings of the fields; images are the first ``samples`` of the test of the first run's data.
     """
 
-    runs: Training = field(default_factory=Training)
+    runs: Runs = field(default_factory=Runs)
     how: Settings = field(default_factory=Settings)
 
     def identity(self) -> dict[str, Any]:
@@ -38,9 +38,9 @@ class TrainedField:
         return {"runs": self.runs.identity(), "how": self.how.identity()}
 
 
-def configure(request: Request) -> TrainedField:
-    """Return the settings of a request: its runs, its number of images."""
-    return TrainedField(training.configure(request), how=erf.configure(request))
+def configure(settings: Settings) -> TrainedField:
+    """Return the settings that concern the fields of trained networks: runs and fields."""
+    return TrainedField(training.configure(settings), how=erf.configure(settings))
 
 
 def measure(networks: Sequence[Network], settings: TrainedField, progress: Progress) -> list[Row]:
@@ -97,7 +97,7 @@ def table_rows(row: Row) -> list[Row]:
     return [{"table": "field", **moment} for moment in row.get("moments", ())]
 
 
-def _batches(network: Network, run: Training) -> Batches:
+def _batches(network: Network, run: Runs) -> Batches:
     from scsc_lab.training.run import prepared
 
     return prepared(run.plan, training.own_input(network), run.seeds[0])
@@ -114,7 +114,7 @@ def _images(batches: Batches, samples: int) -> Images:
     return Images(normalised(raw, batches, "cpu").contiguous().numpy(), f"test images of {batches.data.name}", 0, codes)
 
 
-def module_of(network: Network, run: Training, trained: bool, progress: Progress) -> nn.Module:
+def module_of(network: Network, run: Runs, trained: bool, progress: Progress) -> nn.Module:
     """Return the network of a run before or after training, in evaluation mode."""
     from scsc_lab.models import build, checkpoints
     from scsc_lab.training.run import first

@@ -16,8 +16,8 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.provenance import versions
 from scsc_lab.records import Row, file_name
-from scsc_lab.settings import FIELD_WORDS, Request
-from scsc_lab.training.plan import SEEDS, Input, Plan, Training, plan
+from scsc_lab.settings import Settings
+from scsc_lab.training.plan import SEEDS, Input, Plan, Runs, plan
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,20 +28,19 @@ if TYPE_CHECKING:
 _TOLD_EVERY = 10
 
 
-def configure(request: Request) -> Training:
-    """Return how runs are made, from the words of the request: ``data``, ``recipe`` …, and ``recipe.KEY``."""
-    words = {key: value for key, value in request.options if "." not in key and key not in FIELD_WORDS}
-    recipe = {key.removeprefix("recipe."): value for key, value in request.options if key.startswith("recipe.")}
-    seeds = tuple(range(request.seed, request.seed + (request.seeds or SEEDS)))
-    return Training(plan(words, recipe), seeds, request.device, request.threads)
+def configure(settings: Settings) -> Runs:
+    """Return the runs of a network that settings ask for, one per seed from ``seed`` up."""
+    execution = settings.execution
+    seeds = tuple(range(execution.seed, execution.seed + (settings.training.seeds or SEEDS)))
+    return Runs(plan(settings.training), seeds, execution.device, execution.threads)
 
 
-def measure(networks: Sequence[Network], settings: Training, progress: Progress) -> list[Row]:
+def measure(networks: Sequence[Network], settings: Runs, progress: Progress) -> list[Row]:
     """Return one row a network: its run with the first seed."""
     return [run(network, settings, settings.seeds[0], progress) for network in networks]
 
 
-def run(network: Network, settings: Training, seed: int, progress: Progress) -> Row:
+def run(network: Network, settings: Runs, seed: int, progress: Progress) -> Row:
     """Return the row of one run: see :func:`scsc_lab.training.run.run`, with ``train_macs`` and ``versions``.
 
     ``train_macs`` are those of all steps: three times the forward pass's, since the gradients of inputs and of weights
@@ -87,7 +86,7 @@ def run(network: Network, settings: Training, seed: int, progress: Progress) -> 
     return {**row, "train_macs": images * (3 * found.macs - first), "device": str(device), "versions": versions()}
 
 
-def check(given: Sequence[tuple[Sequence[Network], Training]]) -> None:
+def check(given: Sequence[tuple[Sequence[Network], Runs]]) -> None:
     """Raise InputError if networks, data and recipe of some runs do not go together; data is read once a plan."""
     from scsc_lab.models import build
     from scsc_lab.training import run as training
@@ -110,28 +109,28 @@ def check(given: Sequence[tuple[Sequence[Network], Training]]) -> None:
                 raise InputError(f"{network}: {error}") from None
 
 
-def weights_name(network: Network, settings: Training, seed: int) -> str:
+def weights_name(network: Network, settings: Runs, seed: int) -> str:
     """Return the name of the file that a run's weights are written to: that of another recipe has another."""
     digest = "" if network.module is not None else f"-{_digest(network, settings.identity(), seed)[:8]}"
     return f"{_stem(network, settings, seed)}{digest}{settings.suffix}"
 
 
-def weights_file(network: Network, settings: Training, seed: int) -> Path | None:
+def weights_file(network: Network, settings: Runs, seed: int) -> Path | None:
     """Return the file of a run's weights if it is there, also under the name that earlier versions gave it."""
     names = (weights_name(network, settings, seed), f"{_stem(network, settings, seed)}{settings.suffix}")
     return next((path for name in names if (path := Path(settings.weights) / name).is_file()), None)
 
 
-def _stem(network: Network, settings: Training, seed: int) -> str:
+def _stem(network: Network, settings: Runs, seed: int) -> str:
     return f"{file_name(str(network))}-{file_name(settings.plan.data)}-{seed}"
 
 
-def checkpoint_to(settings: Training, folder: str) -> Training:
+def checkpoint_to(settings: Runs, folder: str) -> Runs:
     """Return the settings with a folder as the place of the files that runs go on from."""
     return dataclasses.replace(settings, checkpoints=folder)
 
 
-def clean_up(networks: Sequence[Network], settings: Training) -> None:
+def clean_up(networks: Sequence[Network], settings: Runs) -> None:
     """Remove the files that runs would go on from, and their folder with the last of them."""
     for network in networks:
         shared = settings.chain() if settings.plan.recipe.epochs == settings.last_budget else None
@@ -143,7 +142,7 @@ def clean_up(networks: Sequence[Network], settings: Training) -> None:
                     path.parent.rmdir()
 
 
-def is_incomplete(row: Row, settings: Training) -> bool:
+def is_incomplete(row: Row, settings: Runs) -> bool:
     """Return whether weights are wanted that are not in their folder; a run that diverged has none."""
     if not settings.weights or row.get("status") != "complete":
         return False
@@ -194,7 +193,7 @@ def save(module: nn.Module, path: Path, trained_on: str) -> None:
     store.write(path, buffer.getvalue())
 
 
-def _checkpoint(network: Network, settings: Training, identity: dict[str, Any] | None) -> Path | None:
+def _checkpoint(network: Network, settings: Runs, identity: dict[str, Any] | None) -> Path | None:
     if not settings.checkpoints or network.module is not None or identity is None:
         return None
     return Path(settings.checkpoints) / f"{_digest(network, identity, settings.seeds[0])}.pth"

@@ -5,10 +5,11 @@ Command-line options, Python arguments, store keys and the report's sentences on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scsc_lab.settings.declaration import identity
+from scsc_lab.settings.declaration import from_arguments, identity
 from scsc_lab.settings.measuring import (
     CONTRIBUTIONS,
     DTYPES,
@@ -42,7 +43,6 @@ __all__ = [
     "Execution",
     "Fields",
     "Output",
-    "Request",
     "Settings",
     "Timing",
     "Training",
@@ -60,7 +60,17 @@ class Settings:
     execution: Execution = field(default_factory=Execution)
     timing: Timing = field(default_factory=Timing)
     fields: Fields = field(default_factory=Fields)
+    training: Training = field(default_factory=Training)
     versions: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Settings:
+        """Return settings from keyword arguments; each goes to the classes that declare its name.
+
+        Raises:
+            InputError: if no class declares an argument, or a value does not fit.
+        """
+        return cls(*from_arguments((Execution, Timing, Fields, Training), arguments))
 
     @property
     def batches(self) -> tuple[int, ...]:
@@ -69,39 +79,5 @@ class Settings:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the numbers, as plain data."""
-        groups = {name: identity(getattr(self, name)) for name in ("execution", "timing", "fields")}
+        groups = {name: identity(getattr(self, name)) for name in ("execution", "timing", "fields", "training")}
         return {**groups, "versions": self.versions}
-
-
-FIELD_WORDS = ("stage", "initialisations")
-"""Further words of a request that are about fields: of which stage, over how many initialisations."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a command was told about measuring; each metric takes from it what concerns it.
-
-    Attributes:
-        batch: images in one pass.
-        device: ``auto`` or a device's name.
-        threads: threads of one operator on the CPU.
-        max_seconds: longest time that networks are timed side by side.
-        pairs: rounds wanted when networks are timed.
-        samples: images for each receptive field.
-        seed: seed of everything drawn at random.
-        seeds: random initialisations, or training runs, of each network; the metric's own number if ``None``.
-        options: further words of the user's, by key: :data:`FIELD_WORDS`; the others are about training.
-        runtimes: names of the runtimes that networks are timed in.
-    """
-
-    batch: int = 1
-    device: str = "auto"
-    threads: int = 1
-    max_seconds: float = 20.0
-    pairs: int = 64
-    samples: int = 16
-    seed: int = 0
-    seeds: int | None = None
-    options: tuple[tuple[str, str], ...] = ()
-    runtimes: tuple[str, ...] = ("torch",)
-    min_seconds: float | None = None

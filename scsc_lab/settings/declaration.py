@@ -205,6 +205,8 @@ def _long(option: str) -> str:
 
 
 def _converted(one: Setting, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        value = tuple(value.items())
     if get_origin(one.kind) is tuple:
         items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
         return tuple(_item(one, get_args(one.kind)[0], item) for item in items)

@@ -58,15 +58,8 @@ class Training:
         check(self)
         if self.split in (0, 1):
             raise InputError(f"{spelled('--split', 'split')} {self.split:g}: a share above 0 and below 1, e.g. 0.2")
-        keys = [key for key, _ in self.recipe_set]
+        named = (("epochs", self.epochs), ("batch_size", self.batch_size))
+        keys = [*(key for key, _ in self.recipe_set), *(key for key, value in named if value is not None)]
         for key in keys:
             if keys.count(key) > 1:
                 raise InputError(f"{spelled('--recipe-set', 'recipe_set')} {key} is given twice")
-
-    def words(self) -> tuple[tuple[str, str], ...]:
-        """Return what differs from the defaults, as a request has it."""
-        values = {name: getattr(self, name) for name in ("data", "task", "recipe", "epochs", "batch_size")}
-        values |= {name: getattr(self, name) for name in ("train_images", "test_images", "split")}
-        values |= {"skip_unreadable": "true" if self.skip_unreadable else None}
-        values |= {f"recipe.{key}": value for key, value in self.recipe_set}
-        return tuple((key, str(value)) for key, value in values.items() if value is not None)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from scsc_lab.architectures.values import typed
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.settings import TASKS, Training
 from scsc_lab.training.recipes import RECIPES, Recipe
-
-TASKS = ("classification", "verification")
-"""What a network can be trained and judged for."""
 
 OPEN_SETS = ("faces",)
 """Data for verification: the identities of the test are not those of the training."""
@@ -70,7 +67,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Training:
+class Runs:
     """Runs of a network.
 
     Attributes:
@@ -110,54 +107,40 @@ class Training:
         return identity
 
 
-def plan(words: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Plan:
-    """Return a plan from a user's words, typed and checked.
-
-    Args:
-        words: ``data``, ``recipe``, ``task``, ``train_images``, ``test_images``, ``split``, ``skip_unreadable``, and
-            ``epochs`` and ``batch_size``, which override the recipe's. Default: ``navon`` by ``pico``; ``faces`` are
-            for verification.
-        overrides: fields of the recipe by name.
+def plan(training: Training) -> Plan:
+    """Return the plan that settings of training make. Data of identities is for verification by default.
 
     Raises:
-        InputError: if a word or a key of the recipe is unknown, or a value makes no sense.
+        InputError: if a recipe has no such field, or a value makes no sense.
     """
-    name = words.get("recipe", "pico")
-    if name not in RECIPES:
-        raise InputError(f"unknown recipe {name!r}{nearest(name, RECIPES)} (recipes: {', '.join(RECIPES)})")
-    made = dict(overrides or {})
-    for key in ("epochs", "batch_size"):
-        if key in words:
-            if key in made:
-                raise InputError(f"{key} is given twice")
-            made[key] = words[key]
-    recipe = dataclasses.replace(RECIPES[name], **{key: parsed(key, value) for key, value in made.items()})
-    data = words.get("data", "navon")
-    task = words.get("task", TASKS[data in OPEN_SETS])
-    if task not in TASKS:
-        raise InputError(f"--task {task!r}: one of {', '.join(TASKS)}{nearest(task, TASKS)}")
-    own = get_type_hints(Plan)
-    rest = {key: value for key, value in words.items() if key not in ("data", "recipe", "task", "epochs", "batch_size")}
-    for key in rest:
-        if key not in ("train_images", "test_images", "split", "skip_unreadable"):
-            raise InputError(f"unknown word {key!r} about training{nearest(key, own)}")
-    usual = RECIPES[name]
-    differing = (f"{key}={value}" for key, value in made.items() if getattr(recipe, key) != getattr(usual, key))
-    called = " ".join((name, *differing))
-    return Plan(data, recipe, task, called, **{key: typed(key, value, own[key]) for key, value in rest.items()})
+    usual = RECIPES[training.recipe]
+    changes = dict(training.recipe_set)
+    changes |= {key: value for key in ("epochs", "batch_size") if (value := getattr(training, key)) is not None}
+    recipe = dataclasses.replace(usual, **{key: parsed(key, value) for key, value in changes.items()})
+    differing = (f"{key}={value}" for key, value in changes.items() if getattr(recipe, key) != getattr(usual, key))
+    return Plan(
+        training.data,
+        recipe,
+        training.task or TASKS[training.data in OPEN_SETS],
+        " ".join((training.recipe, *differing)),
+        training.train_images or 0,
+        training.test_images or 0,
+        split=training.split or 0.0,
+        skip_unreadable=training.skip_unreadable,
+    )
 
 
-def parsed(key: str, text: str) -> Any:
-    """Return the value of a recipe's field from a user's text.
+def parsed(key: str, value: object) -> Any:
+    """Return the value of a recipe's field from a user's text or value.
 
     Raises:
-        InputError: if a recipe has no such field, or the text is no value of it.
+        InputError: if a recipe has no such field, or this is no value of it.
     """
     kinds = get_type_hints(Recipe)
     del kinds["source"]
     if key not in kinds:
         raise InputError(f"unknown key {key!r} of a recipe{nearest(key, kinds)} (keys: {', '.join(kinds)})")
-    return typed(key, text, kinds[key])
+    return typed(key, value, kinds[key])
 
 
 def changed(plan: Plan, key: str, text: str) -> Plan:

@@ -10,7 +10,7 @@ from scsc_lab import InputError
 from scsc_lab.analysis import sequential
 from scsc_lab.experiments import stopping
 from scsc_lab.experiments.train import Trained
-from scsc_lab.training.plan import Training
+from scsc_lab.training.plan import Runs
 
 
 def run(model, seed, value, epochs=8):
@@ -52,7 +52,7 @@ def test_seeds_are_added_until_the_interval_is_narrow(points, stops_at):
         return trained(len(settings.seeds), confidence=confidence)
 
     looks = sequential.looks(20)
-    result, look = stopping.until_narrow(measure, Training(seeds=(5,)), looks, points)
+    result, look = stopping.until_narrow(measure, Runs(seeds=(5,)), looks, points)
     assert [(len(seeds), seeds[0]) for seeds, _ in calls] == [(one.seeds, 5) for one in looks[: len(calls)]]
     assert [confidence for _, confidence in calls] == [one.confidence for one in looks[: len(calls)]]
     row = result.networks[1]

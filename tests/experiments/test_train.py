@@ -1,4 +1,4 @@
-"""Training as tasks: rows a run, rows a network, kept and paired; and the command."""
+"""Runs as tasks: rows a run, rows a network, kept and paired; and the command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scsc_lab.experiments import compare, runner, train
 from scsc_lab.metrics import accuracy, training
 from scsc_lab.report import training as tables
 from scsc_lab.settings import Request
-from scsc_lab.training.plan import Training, plan
+from scsc_lab.training.plan import Runs, plan
 
 NET = """
 from torch import nn
@@ -43,9 +43,9 @@ def networks(tmp_path, monkeypatch):
     return [Network.of("net.py:linear", {"width": width}) for width in (4, 8)]
 
 
-def small(seeds=(0, 1)) -> Training:
+def small(seeds=(0, 1)) -> Runs:
     words = {"epochs": "1", "train_images": "64", "test_images": "40"}
-    return Training(plan(words, {"warmup_epochs": "0"}), tuple(seeds), device="cpu")
+    return Runs(plan(words, {"warmup_epochs": "0"}), tuple(seeds), device="cpu")
 
 
 def test_rows_of_runs_and_of_networks(networks):
@@ -360,7 +360,7 @@ def test_budgets_share_their_epochs_and_equal_runs_of_their_own(networks, tmp_pa
 def test_budgets_in_processes_are_trained_in_turn(networks, monkeypatch):
     """A chain is one process's: no budget is trained from the start where a shorter one was."""
     words = {"train_images": "96", "test_images": "40", "epochs": "4"}
-    settings = Training(plan(words), (0, 1), device="cpu")
+    settings = Runs(plan(words), (0, 1), device="cpu")
     with runner.executor("local", 2) as pool:
         shared = train.measure(networks, settings, budgets=[1, 2, 4], executor=pool)
     assert [row["epochs"] for row in shared.runs] == [1] * 4 + [2] * 4 + [4] * 4

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
-from scsc_lab.report.figures.style import FigureOptions
+from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _INCHES = 2.4
 
 
-def draw(budgets: Sequence[Sequence[Row]], options: FigureOptions = style.PLAIN) -> Figure:
+def draw(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Figure:
     """Return a figure with a line per compared network: its difference to the baseline at each budget, and interval.
 
     Args:
