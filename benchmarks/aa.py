@@ -26,7 +26,7 @@ from torch import nn
 import scsc_lab
 from scsc_lab.execution import passes
 from scsc_lab.provenance import machine, versions
-from scsc_lab.settings import Budget, Execution, Plan
+from scsc_lab.settings import Execution, Settings, Timing
 from scsc_lab.timing import clock as clocks
 from scsc_lab.timing import latency
 from scsc_lab.timing.latency import Candidate
@@ -60,8 +60,8 @@ def trials(what: str, pair: Sequence[Candidate], number: int, pairs: int, execut
     ratios: dict[str, list[float]] = {"paired": [], "sequential": []}
     missed, repeats, medians = 0, Counter[int](), []
     for trial in range(number):
-        plan = Plan(execution, Budget(pairs, 0.0, 600.0), seed=trial, warm_up_seconds=0.2)
-        found = latency.measure(pair, plan)[1]
+        settings = Settings(replace(execution, seed=trial), Timing(pairs, 0.0, 600.0, warm_up_seconds=0.2))
+        found = latency.measure(pair, settings)[1]
         comparison = found.comparison
         assert comparison is not None
         assert comparison.low is not None
@@ -100,8 +100,8 @@ def known_ratio(layers: tuple[int, int], device: str, trials: int = 1) -> None:
     held = 0
     for trial in range(trials):
         pair = [stack(number, 64, 32) for number in layers]
-        plan = Plan(Execution(device=device), Budget(100, 0.0, 30.0), seed=trial)
-        row = latency.measure(pair, plan)[1].row()
+        settings = Settings(Execution(device=device, seed=trial), Timing(100, 0.0, 30.0))
+        row = latency.measure(pair, settings)[1].row()
         held += row["ratio_low"] <= layers[1] / layers[0] <= row["ratio_high"]
         print(
             f"{layers[1]} equal layers against {layers[0]}: {row['ratio']:.3f} "

@@ -32,7 +32,7 @@ from scsc_lab.layers.scsc import SCSC, channel_slices
 from scsc_lab.models import construct
 from scsc_lab.models.deploy import deploy
 from scsc_lab.provenance import machine, versions
-from scsc_lab.settings import Budget
+from scsc_lab.settings import Timing
 from scsc_lab.timing import clock as clocks
 from scsc_lab.timing.rounds import interleave, warm_up
 
@@ -142,7 +142,7 @@ def timed(runs: dict[str, Callable[[], object]], clock: clocks.Clock, seconds: f
     with torch.inference_mode():
         for run in runs.values():
             warm_up(run, clock, seconds / 8)
-        rounds = interleave(list(runs.values()), Budget(64, 0.0, seconds), clock)
+        rounds = interleave(list(runs.values()), Timing(64, 0.0, seconds), clock)
     return dict(zip(runs, rounds.samples, strict=True))
 
 

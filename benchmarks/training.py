@@ -27,6 +27,7 @@ from scsc_lab.layers import depthwise
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.models.build import build
 from scsc_lab.provenance import machine, versions
+from scsc_lab.settings import Training
 from scsc_lab.training import tasks
 from scsc_lab.training.loop import make_optimizer, normalised, train
 from scsc_lab.training.plan import Input, plan
@@ -98,7 +99,7 @@ def whole_step(name: str, batch: int, side: int) -> Callable[[], float]:
 
 def loop_overhead(turns: int) -> str:
     """Return the time of an epoch in the loop over that of a bare loop on the same batches, in turns."""
-    training = plan({"epochs": "1", "train_images": "960", "test_images": "32"})
+    training = plan(Training(epochs=1, train_images=960, test_images=32))
     batches = prepared(training, Input((64, 64)), 0)
     goal = tasks.goal("classification", batches.data, training.recipe, 0)
     ours, bare = [], []

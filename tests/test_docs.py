@@ -11,7 +11,7 @@ import pytest
 
 from scsc_lab.cli import main
 from scsc_lab.experiments import report
-from scsc_lab.settings import Request
+from scsc_lab.settings import Fields, Settings, Timing
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -58,7 +58,8 @@ def test_the_commands_of_a_page_run_in_order(page, tmp_path, monkeypatch, capsys
     home.mkdir()
     (home / "my_net.py").write_text(small)
     monkeypatch.chdir(home)
-    monkeypatch.setattr(report, "FULL", report.Effort(Request(pairs=2, max_seconds=0.05, samples=1), ()))
+    short = Settings(timing=Timing(2, max_seconds=0.05), fields=Fields(samples=1))
+    monkeypatch.setattr(report, "FULL", report.Effort(short, ()))
     for line in re.findall(r"^\$ scsc-lab (.+)$", page.read_text(), re.MULTILINE):
         name, *words = shlex.split(line)
         code = main([name, *words, *shorter(name, words)])

@@ -9,10 +9,10 @@ import pytest
 
 from scsc_lab.cli import main
 from scsc_lab.experiments import publish, report, variants
-from scsc_lab.settings import Request
+from scsc_lab.settings import Fields, Settings, Timing
 
-SHORT = Request(pairs=2, max_seconds=30.0, samples=1, seeds=1)
-QUICK = report.Effort(replace(SHORT, pairs=4), ("components", "stages"), timed=SHORT)
+SHORT = Settings(timing=Timing(2, 0.0, 30.0), fields=Fields(samples=1, seeds=1))
+QUICK = report.Effort(replace(SHORT, timing=Timing(4, 0.0, 30.0)), ("components", "stages"), timed=SHORT)
 
 
 @pytest.fixture

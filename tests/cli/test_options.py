@@ -58,6 +58,7 @@ TRAINED = {"--data": ["--data", "faces"], "--recipe": ["--recipe", "cifar"], "--
 KEPT = {"--store": ["--store", "rows.db"], "--jobs": ["--jobs", "2"], "--executor": ["--executor", "tcp://h:1"]}
 FIELDS = {"--samples": ["--samples", "2"], "--stage": ["--stage", "2"], "--seeds": ["--seeds", "2"]}
 BUDGET = {"--max-time": ["--max-time", "3"], "--runtime": ["--runtime", "compile"]}
+BUDGET |= {"--pairs": ["--pairs", "3"], "--delta": ["--delta", "5"]}
 ALL = ["--with", "params,latency,erf,accuracy"]
 
 BASE = {
@@ -102,14 +103,14 @@ OPTIONS = {
         "--memory-format": ["--memory-format", "contiguous"],
         "--compile": ["--compile"],
         "--train": ["--train"],
-        "--pairs": ["--pairs", "3"],
         "--min-time": ["--min-time", "1"],
-        "--delta": ["--delta", "5"],
+        "--warm-up": ["--warm-up", "1"],
+        "--resamples": ["--resamples", "3000"],
         "--self-test": ["--self-test"],
         "--by": ["--by", "stage"],
         "--plot": DRAWN,
         "--width": (DRAWN, ["--width", "page"]),
-        "--no-titles": (DRAWN, ["--no-titles"]),
+        "--titles": (DRAWN, ["--no-titles"]),
     },
     "erf": {
         **NAMED,
@@ -122,14 +123,14 @@ OPTIONS = {
         "--contribution": ["--contribution", "relu"],
         "--seeds": ["--seeds", "2"],
         "--batch": ["--batch", "2"],
-        "--device": ["--device", "auto"],
+        "--device": ["--device", "cpu"],
         "--seed": ["--seed", "3"],
         "--save": ["--save", "maps.npz"],
         "--from": ([], ["--from", "maps.npz"]),
         "--output": ["-o", "field.pdf"],
         "--table": ["--table", "table.csv"],
         "--width": ["--width", "page"],
-        "--no-titles": ["--no-titles"],
+        "--titles": ["--no-titles"],
         "--panels": ["--panels", "profiles"],
         "--format": ["--format", "csv"],
     },
@@ -158,7 +159,7 @@ OPTIONS = {
         "--batch": ["--batch", "2"],
         "--baseline": ["--baseline", TWO[1]],
         "--width": (["--plot", "params,latency"], ["--width", "page"]),
-        "--no-titles": (["--plot", "params,latency"], ["--no-titles"]),
+        "--titles": (["--plot", "params,latency"], ["--no-titles"]),
     },
     "models": {**EMITTED, "--family": ["--family", "swin"]},
     "paper": {**EMITTED, "--tolerance": ["--tolerance", "100"], "--probe": ["--probe", "runs.jsonl"]},
@@ -174,12 +175,11 @@ OPTIONS = {
         "--study": (["--transplant"], ["--study", "components"]),
         "--grid": ["--grid", "width=3"],
         "--config": ["--config", "other.toml"],
-        "--pairs": ["--pairs", "3"],
         "--batch": ["--batch", "2"],
         "--draw": ["--draw"],
         "--figures": (["--draw"], ["--figures", "figures"]),
         "--width": (["--draw"], ["--width", "column"]),
-        "--no-titles": (["--draw"], ["--no-titles"]),
+        "--titles": (["--draw"], ["--no-titles"]),
     },
     "report": {
         **NAMED,
@@ -203,7 +203,7 @@ OPTIONS = {
         "--runtime": ["--runtime", "compile"],
         "--seeds": ["--seeds", "2"],
         "--width": ["--width", "page"],
-        "--no-titles": ["--no-titles"],
+        "--titles": ["--no-titles"],
         "--panels": ["--panels", "maps"],
     },
     "train": {
@@ -279,18 +279,20 @@ def field(model):
     return Field(setting, np.ones((1, 8, 8), np.float32) / 64, None)
 
 
-def timings(networks, plan, **_):
+def timings(networks, settings, **_):
     blank = latency_timing.blank
     clock = dataclasses.make_dataclass("Clock", [("name", str, "clock")])()
-    _, execution = latency_timing.settled(plan.execution)
-    made = [blank(one, 1, plan, execution, clock) for _, one in latency._candidates(networks, plan.runtimes)]
+    _, execution = latency_timing.settled(settings.execution)
+    made = [
+        blank(one, 1, settings, execution, clock) for _, one in latency._candidates(networks, settings.timing.runtimes)
+    ]
     return [dataclasses.replace(one, samples=(0.1, 0.2), status="complete") for one in made]
 
 
-def breakdowns(networks, plan, by, **_):
+def breakdowns(networks, settings, by, **_):
     rows = [
         {**one.row(), "name": "total", "by": by, "time_share": 1.0, "macs_share": 1.0}
-        for one in timings(networks, plan)
+        for one in timings(networks, settings)
     ]
     return [SimpleNamespace(rows=lambda: rows)]
 
@@ -454,4 +456,4 @@ def test_the_seeds_and_the_recipe_of_the_pico_pairs_are_the_users(monkeypatch, o
     assert [one.seeds for one in efforts] == [10, 3, 8]
     assert [one.ablation_seeds for one in efforts] == [6, 3, 6]
     assert [one.field_seeds for one in efforts] == [(5, 6, 7, 8, 9), (0, 1, 2), (5, 6, 7, 8, 9)]
-    assert dict(efforts[2].words)["recipe.lr"] == "1"
+    assert dict(efforts[2].training.recipe_set)["lr"] == "1"

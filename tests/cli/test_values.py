@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import pytest
 
-from scsc_lab import InputError
-from scsc_lab.cli import options
+from scsc_lab.cli import main
 from scsc_lab.models import names
 
 
 @pytest.mark.parametrize(
     ("text", "value"), [("0.01", 0.01), ("1e-2", 0.01), ("1E-2", 0.01), (".5", 0.5), ("2e+1", 20.0), ("5", 5.0)]
 )
-def test_a_number_may_have_an_exponent(text, value):
-    assert options.number("--far", text) == value
-    if value < 1:
-        assert options.share("--split", text) == value
-    else:
-        assert options.whole("--pairs", text) == value
-        assert options.seed(text) == value
+def test_a_number_may_have_an_exponent(text, value, monkeypatch):
+    asked = []
+    monkeypatch.setattr("scsc_lab.metrics.latency.timings", lambda networks, settings, **_: asked.append(settings))
+    main(["latency", "resnet18", "--max-time", text])  # ends where there are no times
+    assert asked[0].timing.max_seconds == value
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "1e", "e1", "nan", "inf", "1e99", "0x1", "1_0", "1,5"])
-def test_what_is_no_number_is_refused(text):
-    for read in (lambda: options.number("--far", text), lambda: options.whole("--pairs", text)):
-        with pytest.raises(InputError, match="number from"):
-            read()
+@pytest.mark.parametrize("text", ["", "x", "-1", "1e", "e1", "nan", "0x1", "1,5"])
+def test_what_is_no_number_is_refused(text, capsys):
+    for words in (["paper", "--tolerance", text], ["latency", "resnet18", "--pairs", text]):
+        assert main(words) == 2
+        assert f"Invalid value for '{words[-2]}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["0", "1.5", "1e-2"])
-def test_what_is_no_whole_number_is_refused(text):
-    with pytest.raises(InputError, match="a whole number from 1"):
-        options.whole("--pairs", text)
+def test_what_is_no_whole_number_is_refused(text, capsys):
+    assert main(["latency", "resnet18", "--pairs", text]) == 2
+    assert "Invalid value for '--pairs'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

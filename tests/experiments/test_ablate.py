@@ -22,7 +22,7 @@ from scsc_lab.database import Store
 from scsc_lab.experiments import ablate, runner, variants
 from scsc_lab.experiments.variants import Variant
 from scsc_lab.models import build
-from scsc_lab.settings import Request
+from scsc_lab.settings import Settings
 
 
 def closed_form(spec: SwinSpec, side: int) -> tuple[int, int]:
@@ -71,11 +71,11 @@ def given(name: str = "scsc_swin_tiny", studies: tuple[str, ...] = (), side: int
 
 
 def measured(variants, *more):
-    return runner.run([ablate.experiment(variants, COUNTED, Request())], *more).results[0].rows
+    return runner.run([ablate.experiment(variants, COUNTED, Settings())], *more).results[0].rows
 
 
 def keys(variants) -> set[str]:
-    return set(runner.ask([ablate.experiment(variants, COUNTED, Request())], Store()).keys.values())
+    return set(runner.ask([ablate.experiment(variants, COUNTED, Settings())], Store()).keys.values())
 
 
 def test_every_study_of_swin_equals_the_closed_form_row_by_row():
@@ -209,7 +209,7 @@ def test_an_interrupt_begins_nothing_more(tmp_path, monkeypatch):
     store = Store(tmp_path / "rows.db")
     found = given(studies=("kernels", "groups", "stages"))
     with ThreadPoolExecutor(1) as pool:
-        done = runner.run([ablate.experiment(found, COUNTED, Request())], store, pool, stop)
+        done = runner.run([ablate.experiment(found, COUNTED, Settings())], store, pool, stop)
     rows = done.results[0].rows
     assert done.interrupted
     assert len(Store(store.path).keys()) == 1

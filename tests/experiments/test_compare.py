@@ -14,10 +14,10 @@ from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
 from scsc_lab.experiments import compare, runner
 from scsc_lab.report import comparison
-from scsc_lab.settings import Request
+from scsc_lab.settings import Fields, Settings, Timing
 
 ALL = ("params", "macs", "activations", "bytes", "latency", "erf", "top1")
-SMALL = Request(pairs=8, max_seconds=60.0, samples=2)
+SMALL = Settings(timing=Timing(8, 0.0, 60.0), fields=Fields(samples=2))
 
 
 def networks(*names: str) -> list[Network]:

@@ -14,7 +14,7 @@ from scsc_lab.database import Store
 from scsc_lab.experiments import paper, probe, publish, report, results, runner
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.provenance import run_info
-from scsc_lab.settings import Request
+from scsc_lab.settings import Execution, Settings, Training
 
 RUN = {"data": "navon", "recipe": "pico", "task": "classification", "epochs": 4, "batch_size": 32, "status": "complete"}
 RUN |= {"train_images": 4000, "test_images": 1000, "seconds": 60.0, "images_per_second": 260.0, "waiting": 0.02}
@@ -200,21 +200,21 @@ def test_p_values_are_adjusted_over_all_comparisons_of_a_report(tmp_path):
 
 
 def test_the_probe_resumes_and_needs_no_weights_once_it_is_done(tmp_path, monkeypatch):
-    pairs = ((("resnet_pico", "scsc_resnet_pico"), (("data", "navon"),)),)
+    pairs = ((("resnet_pico", "scsc_resnet_pico"), Training(data="navon")),)
     monkeypatch.setattr(probe, "PAIRS", pairs)
     monkeypatch.setattr(probe.variants, "built_in", lambda *args: [])
-    words = (("epochs", "1"), ("train_images", "32"), ("test_images", "8"), ("recipe.warmup_epochs", "0"))
-    effort = probe.Effort(2, 1, (1,), 2, words)
-    path, weights, request = tmp_path / "accuracy" / "rows.db", tmp_path / "weights", Request(device="cpu")
+    training = Training(epochs=1, train_images=32, test_images=8, recipe_set={"warmup_epochs": 0})
+    effort = probe.Effort(2, 1, (1,), 2, training)
+    path, weights, settings = tmp_path / "accuracy" / "rows.db", tmp_path / "weights", Settings(Execution("cpu"))
     store = Store(path)
-    runner.run(probe.experiments(request, weights, effort, store), store)
+    runner.run(probe.experiments(settings, weights, effort, store), store)
     names = [measurement["metric"] for measurement in store.measurements().values()]
     assert {name: names.count(name) for name in set(names)} == {"size": 2, "training": 4, "trained_field": 2}
     for file in weights.iterdir():
         file.unlink()
     monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
     measurements = store.measurements()
-    runner.run(probe.experiments(request, weights, effort, store), store)
+    runner.run(probe.experiments(settings, weights, effort, store), store)
     assert store.measurements() == measurements
     assert main(["report", "--from", str(path), "--folder", str(tmp_path), "--name", "fields"]) == 0
     text = (tmp_path / "fields" / "README.md").read_text()

@@ -18,7 +18,7 @@ from scsc_lab.database import Store
 from scsc_lab.experiments import ablate, compare, runner, task
 from scsc_lab.experiments.experiment import Measure, comparison
 from scsc_lab.experiments.variants import Variant
-from scsc_lab.settings import Request
+from scsc_lab.settings import Settings
 
 NET = """
 from torch import nn
@@ -100,7 +100,7 @@ def test_networks_compared_become_a_frame(net):
 
 
 def counting(*networks: Network):
-    return compare.experiment(networks, ["macs"], Request())
+    return compare.experiment(networks, ["macs"], Settings())
 
 
 def test_a_module_in_hand_is_measured_and_not_kept(tmp_path):
@@ -148,7 +148,7 @@ def test_a_variant_is_measured_beside_its_baseline_and_a_baseline_by_itself():
     full, other = Network.read("resnet18"), Network.of("resnet18", {"outputs": 10})
     names = (("full", full), ("same", full), ("outputs=10", other))
     variants = [Variant("one", name, network) for name, network in names]
-    experiment = replace(ablate.experiment(variants, ["macs"], Request()), measures=(Measure("latency", None),))
+    experiment = replace(ablate.experiment(variants, ["macs"], Settings()), measures=(Measure("latency", None),))
     uses = [(use.arm, use.task.networks, use.position) for use in experiment.uses()]
     assert uses == [(0, (full,), 0), (1, (full,), 0), (2, (full, other), 1)]
 

@@ -16,7 +16,7 @@ from scsc_lab.database import Store
 from scsc_lab.experiments import compare, runner, train
 from scsc_lab.metrics import accuracy, training
 from scsc_lab.report import training as tables
-from scsc_lab.settings import Request
+from scsc_lab.settings import Execution, Settings, Training
 from scsc_lab.training.plan import Runs, plan
 
 NET = """
@@ -43,9 +43,11 @@ def networks(tmp_path, monkeypatch):
     return [Network.of("net.py:linear", {"width": width}) for width in (4, 8)]
 
 
+SMALL = Training(epochs=1, train_images=64, test_images=40, recipe_set={"warmup_epochs": 0})
+
+
 def small(seeds=(0, 1)) -> Runs:
-    words = {"epochs": "1", "train_images": "64", "test_images": "40"}
-    return Runs(plan(words, {"warmup_epochs": "0"}), tuple(seeds), device="cpu")
+    return Runs(plan(SMALL), tuple(seeds), device="cpu")
 
 
 def test_rows_of_runs_and_of_networks(networks):
@@ -217,10 +219,9 @@ def test_many_networks_have_a_row_each_and_one_mean_curve(width):
 
 
 def test_accuracy_is_a_column_of_a_comparison(networks):
-    words = (("epochs", "1"), ("train_images", "64"), ("test_images", "40"), ("recipe.warmup_epochs", "0"))
-    request = Request(device="cpu", seeds=2, options=words)
+    settings = Settings(Execution("cpu"), training=dataclasses.replace(SMALL, seeds=2))
     sized = [dataclasses.replace(one, resolution=(64, 64)) for one in networks]
-    (found,) = runner.run([compare.experiment(sized, ["accuracy"], request)]).results
+    (found,) = runner.run([compare.experiment(sized, ["accuracy"], settings)]).results
     assert found.rows[1]["accuracy_difference"] == pytest.approx(
         found.rows[1]["accuracy_mean"] - found.rows[0]["accuracy_mean"]
     )
@@ -231,14 +232,14 @@ def test_accuracy_is_a_column_of_a_comparison(networks):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--recipe", "picco"], "unknown recipe 'picco'; did you mean pico"),
+        (["--recipe", "picco"], "'picco' is not one of 'pico'"),
         (["--recipe-set", "lrr=1"], "unknown key 'lrr' of a recipe; did you mean lr"),
         (["--recipe-set", "lr=fast"], "a number is needed"),
         (["--data", "navom"], "unknown data 'navom'; did you mean navon"),
         (["--task", "verification"], "navon is data for classification"),
         (["--train-images", "10"], "10 training images make no batch of 32"),
         (["--epochs", "2", "--recipe-set", "epochs=3"], "epochs is given twice"),
-        (["--seeds", "0"], "--seeds '0'"),
+        (["--seeds", "0"], "Invalid value for '--seeds'"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_trained(words, message, networks, capsys, monkeypatch):
@@ -274,12 +275,12 @@ def test_the_command(networks, capsys, tmp_path):
 
 
 def test_a_plan_knows_what_data_is_for():
-    assert plan({"data": "faces"}).task == "verification"
-    assert plan({}).task == "classification"
-    assert plan({"batch_size": "64"}).recipe.batch_size == 64
-    assert plan({"recipe": "swin300"}, {"lr": "1e-4"}).recipe_name == "swin300 lr=1e-4"
-    with pytest.raises(InputError, match="--task 'verify'"):
-        plan({"task": "verify"})
+    assert plan(Training("faces")).task == "verification"
+    assert plan(Training()).task == "classification"
+    assert plan(Training(batch_size=64)).recipe.batch_size == 64
+    assert plan(Training(recipe="swin300", recipe_set=(("lr", "1e-4"),))).recipe_name == "swin300 lr=1e-4"
+    with pytest.raises(InputError, match="task 'verify': one of classification, verification"):
+        Training(task="verify")
 
 
 WORDS = ["--recipe-set", "epochs=1", "--recipe-set", "warmup_epochs=0", "--device", "cpu", "--seeds", "2"]
@@ -359,8 +360,7 @@ def test_budgets_share_their_epochs_and_equal_runs_of_their_own(networks, tmp_pa
 
 def test_budgets_in_processes_are_trained_in_turn(networks, monkeypatch):
     """A chain is one process's: no budget is trained from the start where a shorter one was."""
-    words = {"train_images": "96", "test_images": "40", "epochs": "4"}
-    settings = Runs(plan(words), (0, 1), device="cpu")
+    settings = Runs(plan(Training(train_images=96, test_images=40, epochs=4)), (0, 1), device="cpu")
     with runner.executor("local", 2) as pool:
         shared = train.measure(networks, settings, budgets=[1, 2, 4], executor=pool)
     assert [row["epochs"] for row in shared.runs] == [1] * 4 + [2] * 4 + [4] * 4

@@ -13,7 +13,7 @@ import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.architectures.network import Network
 from scsc_lab.metrics import latency
-from scsc_lab.settings import Execution, Request, Settings, Timing
+from scsc_lab.settings import Execution, Settings, Timing
 
 QUICK = Settings(Execution("cpu"), Timing(2, 0.0, 60.0, warm_up_seconds=0.0))
 SMALL = replace(Network.read("scsc_swin_tiny[depths=1,1,1,1]"), resolution=(64, 64))
@@ -79,8 +79,7 @@ def test_the_stages_of_a_module_list_explain_its_time():
 
 
 def test_rows_of_the_metric_carry_what_reports_print():
-    settings = latency.configure(Request(device="cpu", pairs=6, min_seconds=0.0, max_seconds=60.0))
-    settings = replace(settings, timing=replace(settings.timing, warm_up_seconds=0.0))
+    settings = latency.configure(Settings(Execution("cpu"), Timing(6, 0.0, 60.0, warm_up_seconds=0.0)))
     rows = latency.measure([SMALL, replace(SMALL, form="deploy")], settings, print)
     assert rows[1]["ratio_low"] <= rows[1]["ratio"] <= rows[1]["ratio_high"]
     for row in rows:

@@ -43,7 +43,7 @@ METRIC = Metric(
         ),
     ),
     measure=measure,
-    configure=lambda request: None,
+    configure=lambda settings: None,
     notes=lambda rows: ["Layers: modules that hold parameters."],
 )
 '''

@@ -202,7 +202,7 @@ def test_widths(text, inches):
 
 @pytest.mark.parametrize("text", ["", "3.3", "0in", "999in", "-3in", "wide", "3e5in"])
 def test_widths_that_are_none(text):
-    with pytest.raises(InputError, match="inches|column, page"):
+    with pytest.raises(InputError, match=r"inches|column, page"):
         texts_of_values.width(text)
 
 

@@ -25,9 +25,9 @@ from scsc_lab.records import file_name
 from scsc_lab.report import compose, publish
 from scsc_lab.report.document import Details, Grid, Picture
 from scsc_lab.report.render import latex
-from scsc_lab.settings import Request
+from scsc_lab.settings import Fields, Settings, Timing
 
-TINY = report.Effort(Request(pairs=8, max_seconds=60.0, samples=2), ("components",))
+TINY = report.Effort(Settings(timing=Timing(8, 0.0, 60.0), fields=Fields(samples=2)), ("components",))
 SCSC = "scsc_swin_tiny[depths=1,1,1,1]"
 
 
