@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from torch import nn
 from scsc_lab import metrics as registry
 from scsc_lab.analysis.count import Count
 from scsc_lab.analysis.field import ReceptiveFields
-from scsc_lab.architectures import catalog
 from scsc_lab.architectures.network import Network
 from scsc_lab.counting import count as counting
 from scsc_lab.database import Store
@@ -27,67 +25,13 @@ from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.metrics.erf import fields
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
+from scsc_lab.models.in_hand import Model, Resolution, distinct, network
 from scsc_lab.settings import Execution, Fields, Settings, Timing, Training
-from scsc_lab.settings.declaration import argument_names, from_arguments, takes
+from scsc_lab.settings.arguments import argument_names, from_arguments, takes
 from scsc_lab.timing.result import Latencies
 
 if TYPE_CHECKING:
     from scsc_lab.report.frames import Ablation, Comparison
-
-Model = str | nn.Module | Network
-Resolution = int | tuple[int, int] | None
-
-
-def list_models(family: str | None = None) -> list[str]:
-    """Return the names of the catalog's networks, or of one family: ``resnet``, ``swin`` or ``faceresnet``.
-
-    Raises:
-        InputError: if there is no such family.
-    """
-    families = dict.fromkeys(entry.family for entry in catalog.CATALOG.values())
-    if family is not None and family not in families:
-        raise InputError(f"unknown family {family!r}: one of {', '.join(families)}")
-    return [name for name, entry in catalog.CATALOG.items() if family in (None, entry.family)]
-
-
-def network(
-    model: Model,
-    resolution: Resolution = None,
-    *,
-    channels: int | None = None,
-    weights: str | Path | None = None,
-    label: str = "",
-    **changes: object,
-) -> Network:
-    """Return a network as data: what is measured, compared, ablated and kept; every function here takes it.
-
-    Args:
-        model: a name of the catalog or from elsewhere, a whole text form, or a module in hand, which is left as it is.
-        resolution: input side, or height and width, in pixels. Default: its own.
-        channels: input channels of a network that is not of the catalog. Default: its own.
-        weights: checkpoint of a named network.
-        label: what tables and figures call it. Default: its text form.
-        changes: changes to a named network's spec, or arguments of its factory; those that are called like an argument
-            of this function go into the text form, as in ``net.py:Net[channels=1]``.
-
-    Raises:
-        InputError: if the name or a change is wrong.
-    """
-    if isinstance(model, Network):
-        found = model.changed(changes) if changes else model
-    elif isinstance(model, nn.Module):
-        if weights is not None:
-            raise InputError("weights are for named networks; a module is measured as it is")
-        found = Network(type(model).__name__, module=model).changed(changes)
-    else:
-        found = Network.of(model, changes)
-    return replace(
-        found,
-        resolution=_size(resolution) or found.resolution,
-        channels=channels or found.channels,
-        weights=found.weights if weights is None else str(weights),
-        label=label or found.label,
-    )
 
 
 @takes(Execution, Timing, Fields, Training)
@@ -115,7 +59,7 @@ def compare(
     Raises:
         InputError: if a name or value is wrong, or a network does not take its input.
     """
-    networks = _distinct([network(model, resolution, channels=channels) for model in models])
+    networks = distinct(network(model, resolution, channels=channels) for model in models)
     _check_baseline(baseline, networks)
     words = _words(metrics)
     experiment = comparing.experiment(networks, words, _settings(settings, words), baseline=baseline)
@@ -170,6 +114,7 @@ def ablate(
     return frames.Ablation.of(result.rows, result.columns, result.notes)
 
 
+@takes()
 def build(name: str, weights: str | Path | None = None, **changes: object) -> nn.Module:
     """Return a network of the catalog in evaluation mode.
 
@@ -185,6 +130,7 @@ def build(name: str, weights: str | Path | None = None, **changes: object) -> nn
     return building.build(found if weights is None else replace(found, weights=str(weights)))
 
 
+@takes()
 def count(
     model: Model,
     resolution: Resolution = None,
@@ -263,13 +209,14 @@ def latency(
     if compile and timing.runtimes not in (("torch",), ("compile",)):
         raise InputError("compile is runtimes=['compile']: name it there, beside the others")
     timing = replace(timing, runtimes=("compile",)) if compile else timing
-    found = _distinct([network(model, resolution, channels=channels) for model in models])
+    found = distinct(network(model, resolution, channels=channels) for model in models)
     _check_baseline(baseline, found)
     if any(one.module is not None and building.facts(one).resolution_assumed for one in found):
         raise InputError("a module needs a resolution, e.g. resolution=224")
     return Latencies(latency_metric.timings(found, Settings(execution, timing), baseline=baseline))
 
 
+@takes()
 def export(
     model: str | nn.Module | Network,
     path: str | Path,
@@ -381,24 +328,5 @@ def _check_baseline(baseline: int, networks: Sequence[Network]) -> None:
         raise InputError(f"baseline {baseline}: one of the {len(networks)} models, from 0")
 
 
-def _size(resolution: Resolution) -> tuple[int, int] | None:
-    if resolution is None:
-        return None
-    sides = tuple(resolution) if isinstance(resolution, Iterable) else (resolution, resolution)
-    if len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
-        raise InputError(f"resolution={resolution!r}: a side, or height and width; a whole shape is input_shape")
-    return int(sides[0]), int(sides[1])
-
-
 def _words(given: Sequence[str] | None) -> list[str]:
     return registry.default_words() if given is None else [given] if isinstance(given, str) else list(given)
-
-
-def _distinct(networks: Sequence[Network]) -> list[Network]:
-    """Return networks with a number behind the names of modules of one class, so that each has a name of its own."""
-    names = [str(found) for found in networks]
-    found = []
-    for index, (one, name) in enumerate(zip(networks, names, strict=True)):
-        again = one.module is not None and names.count(name) > 1
-        found.append(replace(one, label=f"{name} {names[: index + 1].count(name)}") if again else one)
-    return found

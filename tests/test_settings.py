@@ -14,7 +14,8 @@ from scsc_lab import settings
 from scsc_lab.cli.parameters import Command, Reworded, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.settings import Execution, Output, texts
-from scsc_lab.settings.declaration import check, from_arguments, identity, phrases, setting, settings_of
+from scsc_lab.settings.arguments import from_arguments
+from scsc_lab.settings.declaration import check, identity, phrases, setting, settings_of
 
 
 @dataclass(frozen=True)

@@ -258,3 +258,15 @@ def is_external(name: str) -> bool:
 def is_onnx(name: str) -> bool:
     """Return whether a name is that of an ONNX file."""
     return name.strip().lower().endswith(".onnx")
+
+
+def list_models(family: str | None = None) -> list[str]:
+    """Return the names of the catalog's networks, or of one family: ``resnet``, ``swin`` or ``faceresnet``.
+
+    Raises:
+        InputError: if there is no such family.
+    """
+    families = dict.fromkeys(entry.family for entry in CATALOG.values())
+    if family is not None and family not in families:
+        raise InputError(f"unknown family {family!r}: one of {', '.join(families)}{nearest(family, families)}")
+    return [name for name, entry in CATALOG.items() if family in (None, entry.family)]

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scsc_lab.settings.declaration import from_arguments, identity
+from scsc_lab.settings.arguments import from_arguments
+from scsc_lab.settings.declaration import identity
 from scsc_lab.settings.measuring import (
     CONTRIBUTIONS,
     DTYPES,

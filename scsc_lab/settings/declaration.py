@@ -9,19 +9,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-import inspect
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.provenance import on_command_line
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -143,47 +140,6 @@ def phrases(owner: Any, values: Mapping[str, Any]) -> list[str]:
         one.declared.phrase.format(one.text(values[one.name]))
         for one in settings_of(owner)
         if one.declared.phrase and values.get(one.name) not in (None, (), [])
-    ]
-
-
-def argument_names(owners: Sequence[Any]) -> dict[str, str]:
-    """Return the field's name for each name that an argument of Python may have: the field's, and the option's."""
-    declared = [one for owner in owners for one in settings_of(owner)]
-    return {one.option_name: one.name for one in declared} | {one.name: one.name for one in declared}
-
-
-def takes(*owners: Any) -> Callable[[Function], Function]:
-    """Return a decorator that shows a function's settings, taken as keywords, in its signature and its docstring."""
-
-    def decorate(function: Function) -> Function:
-        signature = inspect.signature(function)
-        parameters = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-        settings = {one.name: one for owner in owners for one in settings_of(owner)}
-        settings = {name: one for name, one in settings.items() if name not in signature.parameters}
-        for name, one in settings.items():
-            parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.default))
-        described: Any = function
-        described.__signature__ = signature.replace(parameters=parameters)
-        lines = [f"    {name}: {one.declared.help}" for name, one in settings.items()]
-        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Settings:", *lines])
-        return function
-
-    return decorate
-
-
-def from_arguments(owners: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:
-    """Return one object per settings class from keyword arguments; a name that several declare goes to each of them.
-
-    Raises:
-        InputError: if no class declares an argument, or a value does not fit.
-    """
-    names = argument_names(owners)
-    for name in arguments:
-        if name not in names:
-            raise InputError(f"unknown argument {name!r}{nearest(name, names)}")
-    values = {names[name]: value for name, value in arguments.items()}
-    return [
-        owner(**{one.name: values[one.name] for one in settings_of(owner) if one.name in values}) for owner in owners
     ]
 
 

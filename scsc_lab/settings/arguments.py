@@ -1,0 +1,84 @@
+"""From settings classes to Python's keyword arguments, as ``cli/parameters.py`` makes options of them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from scsc_lab.errors import InputError, nearest
+from scsc_lab.settings.declaration import settings_of
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def argument_names(owners: Sequence[Any]) -> dict[str, str]:
+    """Return the field's name for each name that an argument may have: the field's, and that of the option."""
+    declared = [one for owner in owners for one in settings_of(owner)]
+    return {one.option_name: one.name for one in declared} | {one.name: one.name for one in declared}
+
+
+def from_arguments(owners: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:
+    """Return one object per settings class from keyword arguments; a name that several declare goes to each of them.
+
+    Raises:
+        InputError: if no class declares an argument, or a value does not fit.
+    """
+    names = argument_names(owners)
+    for name in arguments:
+        if name not in names:
+            raise InputError(f"unknown argument {name!r}{nearest(name, names)}")
+    values = {names[name]: value for name, value in arguments.items()}
+    chosen = [{one.name: values[one.name] for one in settings_of(owner) if one.name in values} for owner in owners]
+    return [owner(**own) for owner, own in zip(owners, chosen, strict=True)]
+
+
+def takes(*owners: Any) -> Callable[[Function], Function]:
+    """Return a decorator for a function of Python's interface that takes settings as keywords.
+
+    Its signature and docstring get the settings, and its complaints name arguments in place of options.
+    """
+
+    def decorate(function: Function) -> Function:
+        signature = inspect.signature(function)
+        settings = {one.name: one for owner in owners for one in settings_of(owner)}
+        shadowed = signature.parameters.keys()
+        settings = {name: one for name, one in settings.items() if not {name, one.option_name} & shadowed}
+        names = {option: name for option, name in argument_names(owners).items() if option not in signature.parameters}
+
+        @functools.wraps(function)
+        def call(*given: Any, **named: Any) -> Any:
+            try:
+                return function(*given, **named)
+            except InputError as error:
+                error.args = (_in_python(str(error), names),)
+                raise
+
+        described: Any = call
+        if settings:
+            own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+            taken = [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.default)
+                for name, one in settings.items()
+            ]
+            described.__signature__ = signature.replace(parameters=[*own, *taken])
+            lines = [f"    {name}: {one.declared.help}" for name, one in settings.items()]
+            described.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Settings:", *lines])
+        return described  # type: ignore[no-any-return]  # the function, with what it takes
+
+    return decorate
+
+
+def _in_python(message: str, names: Mapping[str, str]) -> str:
+    """Return a message with the names of arguments in place of options, except in quoted commands."""
+
+    def argument(match: re.Match[str]) -> str:
+        name = match[1].replace("-", "_")
+        return names.get(name, name)
+
+    parts = message.split("`")
+    return "`".join(
+        part if at % 2 else re.sub(r"(?<![\w-])--([a-z][a-z-]*)", argument, part) for at, part in enumerate(parts)
+    )
