@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,15 +13,16 @@ import pytest
 import typer
 
 from scsc_lab import settings
+from scsc_lab.cli import app
 from scsc_lab.cli.parameters import Command, Reworded, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.settings import Execution, Output, texts
-from scsc_lab.settings.arguments import from_arguments
-from scsc_lab.settings.declaration import check, identity, phrases, setting, settings_of
+from scsc_lab.settings.arguments import from_arguments, takes
+from scsc_lab.settings.declaration import Declared, phrases, setting, settings_of
 
 
 @dataclass(frozen=True)
-class Timed:
+class Timed(Declared):
     pairs: int = setting(64, "Number of pairs.", "--pairs", low=1, high=100, metavar="N", phrase="up to {} rounds")
     seconds: float = setting(20.0, "Time limit in seconds.", "--max-time", low=0, phrase="up to {} s")
     delta: float = setting(0.02, "Margin in percent.", "--delta", low=0, high=0.99, percent=True, phrase="±{} %")
@@ -28,17 +31,11 @@ class Timed:
     form: str = setting("plain", "Form.", "--form", choices=("plain", "Fancy"), decides=False)
     seed: int = setting(0, "Seed.", "--seed", low=0)
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(Declared):
     folder: Path | None = setting(None, "Folder.", "--folder", metavar="FOLDER", decides=False)
     seed: int = setting(5, "Seed.", "--seed", low=0)
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @pytest.fixture
@@ -128,8 +125,8 @@ def test_values_are_brought_into_their_type():
 
 
 def test_identity_and_phrases_follow_the_declarations():
-    assert "form" not in identity(Timed())
-    assert identity(Timed())["pairs"] == 64
+    assert "form" not in Timed().identity()
+    assert Timed().identity()["pairs"] == 64
     stored = dataclasses.asdict(Timed(delta=0.05))
     assert phrases(Timed, stored) == ["up to 64 rounds", "up to 20 s", "±5 %", "in a"]
 
@@ -169,3 +166,68 @@ def test_settings_of_a_command_are_those_it_does_not_leave_out():
     assert set(do.__signature__.parameters) == {
         *("memory_format", "threads", "train", "batch", "seed", "format", "output")
     }
+
+
+NAMES = {
+    *("models", "model", "weights", "label", "mixer", "baseline", "data", "name"),
+    *("stages", "layers", "grid", "executor"),
+}
+"""Parameters that are names: of networks, files, layers, data, places."""
+
+
+def test_no_parameter_of_a_command_is_a_text_where_a_type_exists():
+    found = set()
+    for registered in app.registered_commands:
+        for parameter in inspect.signature(registered.callback).parameters.values():
+            if typing.get_origin(parameter.annotation) is Annotated:
+                kind, info = typing.get_args(parameter.annotation)
+                if info.parser is None and {str, list[str]} & {kind, *typing.get_args(kind)}:
+                    found.add(parameter.name)
+    assert found == NAMES
+
+
+@pytest.fixture
+def hurry(monkeypatch):
+    """Add a setting to the timing of networks, as a contributor would: one field of one class."""
+    from scsc_lab.settings import measuring
+
+    added = setting(7, "How much to hurry.", "--hurry", low=1, high=9, metavar="N", phrase="hurrying by {}")
+    timing = dataclasses.make_dataclass("Timing", [("hurry", int, added)], bases=(measuring.Timing,), frozen=True)
+    timing.__module__ = measuring.__name__
+    return timing
+
+
+def test_a_setting_that_is_added_is_found_wherever_it_is_due(hurry, capsys):
+    application = typer.Typer(rich_markup_mode=None, add_completion=False)
+    asked = []
+
+    time_with = command(example="time --hurry 3")(_annotated(hurry, asked))
+    application.command(cls=Command)(time_with)
+    application(["--help"], standalone_mode=False)
+    assert "--hurry N" in capsys.readouterr().out
+    application(["--hurry", "3"], standalone_mode=False)
+    assert asked[0].hurry == 3
+
+    @takes(hurry)
+    def timed(**settings):
+        """Time."""
+        (made,) = from_arguments((hurry,), settings)
+        return made
+
+    assert "hurry: How much to hurry." in timed.__doc__
+    assert inspect.signature(timed).parameters["hurry"].default == 7
+    assert timed(hurry=2).hurry == 2
+    with pytest.raises(InputError, match="hurry 99: a whole number from 1 to 9"):
+        timed(hurry=99)
+    assert hurry(hurry=2).identity() != hurry().identity()
+    assert phrases(hurry, dataclasses.asdict(hurry()))[-1] == "hurrying by 7"
+
+
+def _annotated(owner, asked):
+    """Return a function of one parameter of a settings class."""
+
+    def run(timing) -> None:
+        asked.append(timing)
+
+    run.__annotations__ = {"timing": owner}
+    return run

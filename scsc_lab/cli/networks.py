@@ -13,7 +13,7 @@ from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.cli.parameters import option
 from scsc_lab.errors import InputError
 from scsc_lab.settings import texts
-from scsc_lab.settings.declaration import check, setting, settings_of
+from scsc_lab.settings.declaration import Declared, setting, settings_of
 
 Baseline = Annotated[
     str | None,
@@ -37,7 +37,7 @@ _replacement = functools.partial(setting, panel="Replacement", decides=False)
 
 
 @dataclass(frozen=True)
-class Networks:
+class Networks(Declared):
     """Networks as a user names them, with what is changed, loaded or replaced in them.
 
     Raises:
@@ -102,7 +102,7 @@ class Networks:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         for name in self.names:
             Network.read(name)  # a mistyped name is reported at once, before torch is imported
         self.changes(), self.transplants()

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scsc_lab.settings.arguments import from_arguments
-from scsc_lab.settings.declaration import identity
 from scsc_lab.settings.measuring import (
     CONTRIBUTIONS,
     DTYPES,
@@ -80,5 +79,5 @@ class Settings:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the numbers, as plain data."""
-        groups = {name: identity(getattr(self, name)) for name in ("execution", "timing", "fields", "training")}
+        groups = {name: getattr(self, name).identity() for name in ("execution", "timing", "fields", "training")}
         return {**groups, "versions": self.versions}

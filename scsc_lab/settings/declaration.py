@@ -113,25 +113,28 @@ def settings_of(owner: Any) -> tuple[Setting, ...]:
     )
 
 
-def check(owner: Any) -> None:
-    """Bring every value of a settings object into its declared type, and compare it with its bounds and choices.
+class Declared:
+    """Base of a settings class: values are brought into their declared types and compared with bounds and choices.
 
     Raises:
         InputError: if a value does not fit.
     """
-    for one in settings_of(owner.__class__):
-        value = getattr(owner, one.name)
-        if value is None and one.default is None:
-            continue
-        value = _converted(one, value)
-        for item in value if isinstance(value, tuple) else (value,):
-            _check_bounds(one, item)
-        object.__setattr__(owner, one.name, value)
 
+    def __post_init__(self) -> None:
+        owner: Any = self.__class__
+        for one in settings_of(owner):
+            value = getattr(self, one.name)
+            if value is None and one.default is None:
+                continue
+            value = _converted(one, value)
+            for item in value if isinstance(value, tuple) else (value,):
+                _check_bounds(one, item)
+            object.__setattr__(self, one.name, value)
 
-def identity(owner: Any) -> dict[str, Any]:
-    """Return the settings of an object that decide the numbers, as plain data by name."""
-    return {one.name: getattr(owner, one.name) for one in settings_of(owner.__class__) if one.declared.decides}
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the numbers, as plain data by name."""
+        owner: Any = self.__class__
+        return {one.name: getattr(self, one.name) for one in settings_of(owner) if one.declared.decides}
 
 
 def phrases(owner: Any, values: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scsc_lab.errors import InputError
 from scsc_lab.settings import texts
-from scsc_lab.settings.declaration import check, setting, spelled
+from scsc_lab.settings.declaration import Declared, setting, spelled
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 """Element types that networks are timed in."""
@@ -38,7 +38,7 @@ LARGEST_BATCH = 65536
 
 
 @dataclass(frozen=True)
-class Execution:
+class Execution(Declared):
     """Where and how networks run.
 
     Raises:
@@ -62,12 +62,9 @@ class Execution:
         0, "Seed of everything drawn at random.", "--seed", low=0, high=999_999_999, metavar="N", phrase="seed {}"
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class Timing:
+class Timing(Declared):
     """How long networks are timed side by side, in which runtimes, and with which statistics.
 
     Raises:
@@ -141,7 +138,7 @@ class Timing:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.least_seconds > self.max_seconds:
             least, longest = spelled("--min-time", "min_seconds"), spelled("--max-time", "max_seconds")
             raise InputError(f"{least} {self.least_seconds:g} is more than {longest} {self.max_seconds:g}")
@@ -166,7 +163,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Fields:
+class Fields(Declared):
     """How effective receptive fields are measured.
 
     Raises:
@@ -209,7 +206,7 @@ class Fields:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.stages and self.layers:
             raise InputError(f"{spelled('--stage', 'stages')} and {spelled('--layer', 'layers')}: take one of them")
         if self.method == "replknet" and self.contribution == "signed":

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scsc_lab.settings import texts
-from scsc_lab.settings.declaration import check, setting
+from scsc_lab.settings.declaration import Declared, setting
 
 PANELS = ("maps", "profiles", "both")
 """Parts of a figure of receptive fields."""
 
 
 @dataclass(frozen=True)
-class Output:
+class Output(Declared):
     """Where a table goes, and in which format.
 
     Raises:
@@ -37,12 +37,9 @@ class Output:
         decides=False,
     )
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @dataclass(frozen=True)
-class Drawing:
+class Drawing(Declared):
     """How a figure is drawn.
 
     Raises:
@@ -70,6 +67,3 @@ class Drawing:
     panels: str = setting(
         "both", "Parts of figures of receptive fields.", "--panels", choices=PANELS, panel="Output", decides=False
     )
-
-    def __post_init__(self) -> None:
-        check(self)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scsc_lab.errors import InputError
 from scsc_lab.settings import texts
-from scsc_lab.settings.declaration import check, setting, spelled
+from scsc_lab.settings.declaration import Declared, setting, spelled
 
 TASKS = ("classification", "verification")
 """What a network can be trained and evaluated for."""
@@ -16,7 +16,7 @@ _setting = functools.partial(setting, panel="Training")
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Declared):
     """How networks are trained, and on which data.
 
     Raises:
@@ -55,7 +55,7 @@ class Training:
     skip_unreadable: bool = _setting(False, "Skip files that cannot be read.", "--skip-unreadable")
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.split in (0, 1):
             raise InputError(f"{spelled('--split', 'split')} {self.split:g}: a share above 0 and below 1, e.g. 0.2")
         named = (("epochs", self.epochs), ("batch_size", self.batch_size))
