@@ -278,7 +278,6 @@ def _header(results: Sequence[Result], run: RunInfo) -> Row:
     settings = {
         metric: values for result in reversed(results) for metric, values in result.experiment["settings"].items()
     }
-    words = {"plan": settings.get(_TIME), "protocol": settings.get(_FIELD)}
     timed = next((row for result in results for row in result.rows if "device_name" in row), {})
     where: Row = {key: timed[key] for key in ("device", "device_name") if key in timed}
     compared = [result.experiment["columns"] for result in results if result.experiment["kind"] == "comparison"]
@@ -288,7 +287,7 @@ def _header(results: Sequence[Result], run: RunInfo) -> Row:
         "table": "run",
         "schema": SCHEMA,
         **merged,
-        "settings": {key: value for key, value in words.items() if value},
+        "settings": {metric: settings[metric] for metric in (_TIME, _FIELD) if settings.get(metric)},
         "columns": list(dict.fromkeys(word for columns in compared for word in columns)),
         **where,
         **({"gathered": True, "commits": commits} if gathered else {}),

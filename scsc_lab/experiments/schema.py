@@ -102,9 +102,9 @@ def _nested_faults(row: Row) -> Iterator[str]:
         yield from (f"stages: {found}" for found in _faults(stage))
     if not _maps_to(row.get("left_out") or {}, _is_left_out):
         yield "left_out is not numbers by figure"
-    plan = (row.get("settings") or {}).get("plan") if row.get("table") == "run" else None
-    if plan is not None and not _is_plan(plan):
-        yield f"the plan of its settings is {_short(plan)}, not that of a latency measurement"
+    settings = (row.get("settings") or {}).get("latency") if row.get("table") == "run" else None
+    if settings is not None and not _has_timing(settings):
+        yield f"the latency among its settings is {_short(settings)}, not that of a latency measurement"
 
 
 def _lacking(row: Row, keys: Sequence[str], what: str) -> Iterator[str]:
@@ -149,13 +149,10 @@ def _is_left_out(value: object) -> bool:
     return all(_all(groups.get(key), lambda one: one is None or is_number(one)) for key in ("images", "seeds"))
 
 
-def _is_plan(plan: object) -> bool:
-    if not isinstance(plan, Mapping):
-        return False
-    budget = plan.get("budget")
-    numbers = [plan.get("resamples"), plan.get("delta")]
-    numbers += [budget.get(key) for key in ("pairs", "max_seconds")] if isinstance(budget, Mapping) else [None]
-    return all(map(is_number, numbers))
+def _has_timing(settings: object) -> bool:
+    timing = settings.get("timing") if isinstance(settings, Mapping) else None
+    numbers = ("pairs", "max_seconds", "resamples", "delta")
+    return isinstance(timing, Mapping) and all(is_number(timing.get(key)) for key in numbers)
 
 
 def _short(value: object) -> str:

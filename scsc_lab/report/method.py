@@ -125,10 +125,10 @@ def unmeasured(rows: Sequence[Row]) -> list[str]:
 
 
 def _timing(run: Row, rows: Sequence[Row]) -> list[str]:
-    plan = run.get("settings", {}).get("plan")
-    if plan is None or not any(row.get("median_seconds") is not None for row in rows):
+    settings = run.get("settings", {}).get("latency")
+    if settings is None or not any(row.get("median_seconds") is not None for row in rows):
         return []
-    timing = plan.get("timing") or {**plan, **plan["budget"]}  # reports of earlier days
+    timing = settings["timing"]
     return [
         "Latency: all networks of a comparison side by side, in rounds of random order (seeded), "
         f"{', '.join(phrases(Timing, timing))}, after a warm-up; ratios are medians of the paired ratios; as "
