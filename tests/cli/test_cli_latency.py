@@ -59,7 +59,7 @@ def test_json_carries_samples_settings_and_comparison(run, tmp_path):
         assert len(row["samples_seconds"]) == row["samples"] == 6
         assert (row["seed"], row["threads"], row["dtype"], row["device"]) == (7, 1, "float32", "cpu")
     assert rows[1]["ratio_low"] <= rows[1]["ratio"] <= rows[1]["ratio_high"]
-    assert rows[1]["verdict"] in ("faster", "slower", "same", "inconclusive")
+    assert rows[1]["verdict"] in ("faster", "slower", "same", "inconclusive", "withheld")
     assert rows[1]["macs_ratio"] == pytest.approx(rows[1]["macs"] / rows[0]["macs"])
     assert (document["run"]["device"], document["run"]["seed"]) == ("cpu", 7)
     assert plot.read_bytes().startswith(b"\x89PNG")
