@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ class Step:
         module = model.get_submodule(self.name)
         if self.norm is None:
             return {module: fused(module)}
-        norm = model.get_submodule(self.norm)
+        norm: Any = model.get_submodule(self.norm)
         behind = nn.Sequential(norm.drop, norm.act) if has_activation(norm) else nn.Identity()
         return {module: folded(module, norm), norm: behind}
 
