@@ -75,7 +75,7 @@ class Settings:
     @property
     def batches(self) -> tuple[int, ...]:
         """Batch sizes of a timing, each measured by itself."""
-        return self.timing.batches or (self.execution.batch,)
+        return tuple(dict.fromkeys(self.timing.batches)) or (self.execution.batch,)
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the numbers, as plain data."""

@@ -94,22 +94,27 @@ def words(text: str) -> tuple[str, ...]:
     Raises:
         InputError: if there are none.
     """
-    found = [word.strip() for word in text.split(",") if word.strip()]
-    if not found:
-        raise InputError("names nothing: write one or more, with commas between")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(_parts(text)))
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Return the whole numbers of a comma-separated list, each once.
+    """Return the whole numbers of a comma-separated list.
 
     Raises:
         InputError: if one is no whole number, or there are none.
     """
-    for word in words(text):
-        if not re.fullmatch(r"\d{1,12}", word):
-            raise InputError(f"{word!r}: whole numbers with commas between, e.g. 1,8,32")
-    return tuple(map(int, words(text)))
+    parts = _parts(text)
+    for part in parts:
+        if not re.fullmatch(r"\d{1,12}", part):
+            raise InputError(f"{part!r}: whole numbers with commas between, e.g. 1,8,32")
+    return tuple(map(int, parts))
+
+
+def _parts(text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise InputError("names nothing: write one or more, with commas between")
+    return parts
 
 
 def assignment(text: str) -> tuple[str, str]:

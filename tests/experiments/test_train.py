@@ -395,10 +395,10 @@ def test_without_tuning_the_table_says_so(networks):
     ("words", "message"),
     [
         (["--budgets", "4,4"], "a budget occurs twice"),
-        (["--budgets", "4,x"], "--budgets 'x'"),
+        (["--budgets", "4,x"], "Invalid value for '--budgets': 'x'"),
         (["--budgets", "4,8", "--epochs", "3"], "leave --epochs out"),
         (["--budgets", "4,8", "--recipe", "swin300"], "--budgets needs --recipe-set schedule=constant"),
-        (["--tune", "lr"], "at least two values"),
+        (["--tune", "lr"], "write key=value"),
         (["--tune", "lr=1e-3"], "at least two values"),
         (["--tune", "lr=1e-3,0.001"], "a value occurs twice"),
         (["--tune", "lrr=1,2"], "unknown key 'lrr' of a recipe; did you mean lr"),
