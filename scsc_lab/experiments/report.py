@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from scsc_lab import metrics, runtimes
 from scsc_lab.architectures.network import Network
@@ -216,6 +217,7 @@ def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
     """
     if not results:
         raise InputError("no experiment to report on: name stores or rows of compare, ablate, train or report")
+    results = _latest(results)
     compared = [row for result in results for row in _compared(result)]
     networks = [row for row in compared if row["table"] == "comparison"]
     adjusted = iter(tables.across(networks, list(metrics.columns().values())))
@@ -232,6 +234,21 @@ def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
         *_unique({"table": "missing", **row} for result in results for row in _missing(result)),
         *(row for result in results for row in _ablated(result)),
     ]
+
+
+def _latest(results: Sequence[Result]) -> list[Result]:
+    """Return results without experiments that a later one repeats with other seeds: it holds their runs, too."""
+    latest: dict[str, Result] = {}
+    for result in results:
+        asked = [result.experiment[key] for key in ("kind", "columns", "metrics", "settings", "batch")]
+        latest[json.dumps(_without_seeds([asked, list(result.arms)]), sort_keys=True, default=str)] = result
+    return list(latest.values())
+
+
+def _without_seeds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_seeds(inner) for key, inner in value.items() if key != "seeds"}
+    return [_without_seeds(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _missing(result: Result) -> list[Row]:

@@ -288,9 +288,9 @@ def test_no_argument_list_gets_past_the_reading_of_any_command_but_as_input(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("scsc_lab.models.names.networks", begin)
-    monkeypatch.setattr("scsc_lab.experiments.ablate.run", begin)
-    monkeypatch.setattr("scsc_lab.experiments.paper.claim_rows", begin)
-    monkeypatch.setattr("scsc_lab.experiments.report.measure", begin)
+    monkeypatch.setattr("scsc_lab.experiments.ablate.experiment", begin)
+    monkeypatch.setattr("scsc_lab.experiments.publish.claims", begin)
+    monkeypatch.setattr("scsc_lab.experiments.report.experiments", begin)
     try:
         assert main([command, *arguments]) in (0, 2)
     except BeginsError:

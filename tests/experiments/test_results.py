@@ -11,10 +11,11 @@ from scsc_lab import InputError, rowfile
 from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
 from scsc_lab.database import Store
-from scsc_lab.experiments import paper, probe, publish, report, results, runner
+from scsc_lab.experiments import paper, probe, publish, report, results, runner, train
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.provenance import run_info
 from scsc_lab.settings import Execution, Settings, Training
+from scsc_lab.training.plan import Runs
 
 RUN = {"data": "navon", "recipe": "pico", "task": "classification", "epochs": 4, "batch_size": 32, "status": "complete"}
 RUN |= {"train_images": 4000, "test_images": 1000, "seconds": 60.0, "images_per_second": 260.0, "waiting": 0.02}
@@ -226,3 +227,14 @@ def test_the_probe_resumes_and_needs_no_weights_once_it_is_done(tmp_path, monkey
 def test_a_report_on_nothing_is_refused():
     with pytest.raises(InputError, match="no experiment to report on"):
         report.rows([], run_info())
+
+
+def test_an_experiment_that_is_repeated_with_more_seeds_is_shown_once(tmp_path):
+    store = Store()
+    for seeds in (3, 6):
+        networks = {Network.read(name): Runs(seeds=tuple(range(seeds))) for name in ("swin_pico", "resnet_pico")}
+        experiments = train.experiments(list(networks), networks, budgets=[4, 8])
+        for experiment in experiments:
+            store.register(experiment.row(), [arm.row() for arm in experiment.arms], [])
+    tables = [row["table"] for row in report.rows(results.read(store), run_info())]
+    assert tables.count("comparison") == 2 * 2  # networks and budgets
