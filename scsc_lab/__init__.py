@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scsc_lab.analysis.count import Count
     from scsc_lab.analysis.field import Field
-    from scsc_lab.api import ablate, build, compare, count, erf, export, latency
+    from scsc_lab.api import ablate, compare, count, erf, export, latency
     from scsc_lab.architectures.catalog import list_models
     from scsc_lab.architectures.network import Network
     from scsc_lab.architectures.specs import ResNetSpec, SCSCSpec, SwinSpec, TransplantSpec
     from scsc_lab.errors import InputError
     from scsc_lab.layers.scsc import SCSC
     from scsc_lab.models.deploy import deploy
-    from scsc_lab.models.in_hand import network
+    from scsc_lab.models.in_hand import build, network
     from scsc_lab.models.transplant import transplant
 
 __version__ = "0.1.0"
@@ -55,7 +55,7 @@ _HOMES = {
     "SwinSpec": "scsc_lab.architectures.specs",
     "TransplantSpec": "scsc_lab.architectures.specs",
     "ablate": "scsc_lab.api",
-    "build": "scsc_lab.api",
+    "build": "scsc_lab.models.in_hand",
     "compare": "scsc_lab.api",
     "list_models": "scsc_lab.architectures.catalog",
     "network": "scsc_lab.models.in_hand",

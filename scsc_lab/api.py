@@ -12,7 +12,6 @@ from torch import nn
 from scsc_lab import metrics as registry
 from scsc_lab.analysis.count import Count
 from scsc_lab.analysis.field import ReceptiveFields
-from scsc_lab.architectures.network import Network
 from scsc_lab.counting import count as counting
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
@@ -25,7 +24,7 @@ from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.metrics.erf import fields
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
-from scsc_lab.models.in_hand import Model, Resolution, distinct, network
+from scsc_lab.models.in_hand import Model, Resolution, network, side_by_side
 from scsc_lab.settings import Execution, Fields, Settings, Timing, Training
 from scsc_lab.settings.arguments import argument_names, from_arguments, takes
 from scsc_lab.timing.result import Latencies
@@ -59,8 +58,7 @@ def compare(
     Raises:
         InputError: if a name or value is wrong, or a network does not take its input.
     """
-    networks = distinct(network(model, resolution, channels=channels) for model in models)
-    _check_baseline(baseline, networks)
+    networks = side_by_side(models, resolution, channels, baseline)
     words = _words(metrics)
     experiment = comparing.experiment(networks, words, _settings(settings, words), baseline=baseline)
     result = _result(runner.run([experiment]))
@@ -112,22 +110,6 @@ def ablate(
     from scsc_lab.report import frames
 
     return frames.Ablation.of(result.rows, result.columns, result.notes)
-
-
-@takes()
-def build(name: str, weights: str | Path | None = None, **changes: object) -> nn.Module:
-    """Return a network of the catalog in evaluation mode.
-
-    Args:
-        name: name or alias, e.g. ``scsc_swin_tiny``.
-        weights: checkpoint to load; without one the weights are random, from torch's global generator.
-        changes: changes to its spec, as ``--set`` takes them, e.g. ``kernels=(3, 5, 7)``.
-
-    Raises:
-        InputError: if the name or a change is wrong, or the file holds other weights.
-    """
-    found = Network.of(name, changes)
-    return building.build(found if weights is None else replace(found, weights=str(weights)))
 
 
 @takes()
@@ -209,8 +191,7 @@ def latency(
     if compile and timing.runtimes not in (("torch",), ("compile",)):
         raise InputError("compile is runtimes=['compile']: name it there, beside the others")
     timing = replace(timing, runtimes=("compile",)) if compile else timing
-    found = distinct(network(model, resolution, channels=channels) for model in models)
-    _check_baseline(baseline, found)
+    found = side_by_side(models, resolution, channels, baseline)
     if any(one.module is not None and building.facts(one).resolution_assumed for one in found):
         raise InputError("a module needs a resolution, e.g. resolution=224")
     return Latencies(latency_metric.timings(found, Settings(execution, timing), baseline=baseline))
@@ -218,7 +199,7 @@ def latency(
 
 @takes()
 def export(
-    model: str | nn.Module | Network,
+    model: Model,
     path: str | Path,
     resolution: Resolution = None,
     *,
@@ -249,12 +230,9 @@ def export(
         InputError: if a value is wrong, the network cannot be exported, with the module and the operator at fault, or
             what was exported computes something else.
     """
-    found = network(model, resolution).changed(changes)
-    found = found if weights is None else replace(found, weights=str(weights))
-    found = found if channels is None else replace(found, channels=channels)
-    return exporting.export(
-        found.deployed() if deploy else found, Path(path), dynamic_batch=dynamic_batch, opset=opset, seed=seed
-    )
+    found = network(model, resolution, channels=channels, weights=weights).changed(changes)
+    form = found.deployed() if deploy else found
+    return exporting.export(form, Path(path), dynamic_batch=dynamic_batch, opset=opset, seed=seed)
 
 
 @takes(Execution, Fields)
@@ -300,8 +278,7 @@ def erf(
     found = network(model, resolution, channels=channels, weights=weights).changed(changes)
     if device is None and isinstance(found.module, nn.Module):
         device = str(next((parameter.device for parameter in found.module.parameters()), "cpu"))
-    where = {} if device is None else {"device": device}
-    execution, how = from_arguments((Execution, Fields), {**settings, **where, "chunk": batch})
+    execution, how = from_arguments((Execution, Fields), {**settings, "device": device, "chunk": batch})
     own = building.facts(found)
     pixels = (tuple(mean or own.mean), tuple(std or own.std))
     return ReceptiveFields(fields(found, Settings(execution, fields=how), normalisation=pixels))
@@ -309,23 +286,14 @@ def erf(
 
 def _settings(arguments: Mapping[str, Any], words: Sequence[str]) -> Settings:
     """Return the settings of keyword arguments, and the runtimes whose columns are named."""
-    named = {name: value for name, value in arguments.items() if value is not None}
-    return latency_metric.with_runtimes(Settings.of(named), words)
+    return latency_metric.with_runtimes(Settings.of(arguments), words)
 
 
 def _result(measured: runner.Measured) -> Result:
     """Return the one result of a run; an interrupt goes on to the caller."""
     if measured.interrupted:
         raise KeyboardInterrupt
-    (result,) = measured.results
-    return result
-
-
-def _check_baseline(baseline: int, networks: Sequence[Network]) -> None:
-    if not networks:
-        raise InputError("name at least one model, or give a module")
-    if not 0 <= baseline < len(networks):
-        raise InputError(f"baseline {baseline}: one of the {len(networks)} models, from 0")
+    return measured.results[0]
 
 
 def _words(given: Sequence[str] | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -11,6 +11,7 @@ from torch import nn
 
 from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
+from scsc_lab.models import build as building
 from scsc_lab.settings.arguments import takes
 
 Model = str | nn.Module | Network
@@ -60,15 +61,39 @@ def network(
     )
 
 
-def distinct(networks: Iterable[Network]) -> list[Network]:
-    """Return networks with a number behind the names of modules of one class, so that each has a name of its own."""
-    networks = list(networks)
+@takes()
+def build(name: str, weights: str | Path | None = None, **changes: object) -> nn.Module:
+    """Return a network of the catalog in evaluation mode.
+
+    Args:
+        name: name or alias, e.g. ``scsc_swin_tiny``.
+        weights: checkpoint to load; without one the weights are random, from torch's global generator.
+        changes: changes to its spec, as ``--set`` takes them, e.g. ``kernels=(3, 5, 7)``.
+
+    Raises:
+        InputError: if the name or a change is wrong, or the file holds other weights.
+    """
+    found = Network.of(name, changes)
+    return building.build(found if weights is None else replace(found, weights=str(weights)))
+
+
+def side_by_side(models: Sequence[Model], resolution: Resolution, channels: int | None, baseline: int) -> list[Network]:
+    """Return several models as networks; modules of one class get a number each behind their name.
+
+    Raises:
+        InputError: if there are none, one is wrong, or the baseline is not the position of one.
+    """
+    if not models:
+        raise InputError("name at least one model, or give a module")
+    if not 0 <= baseline < len(models):
+        raise InputError(f"baseline {baseline}: one of the {len(models)} models, from 0")
+    networks = [network(model, resolution, channels=channels) for model in models]
     names = [str(network) for network in networks]
     labelled = []
-    for index, (network, name) in enumerate(zip(networks, names, strict=True)):
-        repeated = network.module is not None and names.count(name) > 1
+    for index, (network_, name) in enumerate(zip(networks, names, strict=True)):
+        repeated = network_.module is not None and names.count(name) > 1
         label = f"{name} {names[: index + 1].count(name)}"
-        labelled.append(replace(network, label=label) if repeated else network)
+        labelled.append(replace(network_, label=label) if repeated else network_)
     return labelled
 
 

@@ -23,6 +23,8 @@ def argument_names(owners: Sequence[Any]) -> dict[str, str]:
 def from_arguments(owners: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:
     """Return one object per settings class from keyword arguments; a name that several declare goes to each of them.
 
+    An argument that is None has the class's default.
+
     Raises:
         InputError: if no class declares an argument, or a value does not fit.
     """
@@ -30,7 +32,7 @@ def from_arguments(owners: Sequence[Any], arguments: Mapping[str, Any]) -> list[
     for name in arguments:
         if name not in names:
             raise InputError(f"unknown argument {name!r}{nearest(name, names)}")
-    values = {names[name]: value for name, value in arguments.items()}
+    values = {names[name]: value for name, value in arguments.items() if value is not None}
     chosen = [{one.name: values[one.name] for one in settings_of(owner) if one.name in values} for owner in owners]
     return [owner(**own) for owner, own in zip(owners, chosen, strict=True)]
 
