@@ -18,7 +18,7 @@ from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.field import difference
 from scsc_lab.architectures.network import Network
 from scsc_lab.execution import layout
-from scsc_lab.experiments import compare
+from scsc_lab.experiments import compare, runner
 from scsc_lab.metrics.erf import fields
 from scsc_lab.models import external
 from scsc_lab.receptive_field import gradients as metric
@@ -422,7 +422,7 @@ def test_a_comparison_takes_which_share_and_which_stage_and_gives_the_difference
     settings = Settings(fields=Fields(("2",), samples=6, seeds=2))
     networks = [Network.of(name) for name in ("resnet18", "resnet34")]
     networks = [replace(network, resolution=(64, 64)) for network in networks]
-    found = compare.measure(networks, ["r20", "r95"], settings)
+    found = runner.run([compare.experiment(networks, ["r20", "r95"], settings)]).results[0]
     assert [row["stage"] for row in found.rows] == ["stage2", "stage2"]
     first, second = found.rows
     assert "r95_difference" not in first
@@ -439,7 +439,7 @@ def test_a_network_without_maps_has_all_the_rest(tmp_path):
         "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4))\n"
     )
     networks = [replace(Network.of(name), resolution=(64, 64)) for name in ("resnet18", f"{tmp_path}/flat.py:net")]
-    found = compare.measure(networks, ["macs", "erf"], Settings(fields=Fields(samples=1)))
+    found = runner.run([compare.experiment(networks, ["macs", "erf"], Settings(fields=Fields(samples=1)))]).results[0]
     assert "shows no maps of stages" in found.rows[1]["erf_failure"]
     assert found.rows[1]["macs"] == 3 * 64 * 64 * 4
     assert any(note.startswith("No r(t) for") for note in found.notes)
