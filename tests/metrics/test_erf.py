@@ -225,7 +225,7 @@ def test_an_ambiguous_shape_asks_for_the_layout_only_where_nothing_tells():
         assert (field.setting.layout, field.setting.map_size) == (order, (8, 8))
     (field,) = scsc_lab.erf(Tokens("nlc", channels=64), 64, layer="out", samples=1)
     assert field.setting.layout == "nlc"
-    with pytest.raises(InputError, match="two ways: say --layout nchw or --layout nhwc"):
+    with pytest.raises(InputError, match="two ways: say layout nchw or layout nhwc"):
         scsc_lab.erf(nn.Sequential(OneSize("nchw", channels=8)), 64, layer="0", samples=1)
     (field,) = scsc_lab.erf(nn.Sequential(OneSize("nchw", channels=8)), 64, layer="0", samples=1, layout="nchw")
     assert field.setting.map_size == (8, 8)
@@ -282,7 +282,7 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch):
     [
         ({"stage": "stage9"}, "no stage 'stage9': one of stage1, stage2"),
         ({"layer": "layer44"}, "no layer 'layer44' in the network.*layer4"),
-        ({"samples": 0}, "samples 0: at least 1"),
+        ({"samples": 0}, "samples 0: a whole number from 1 to 100000"),
         ({"resolution": 16}, "takes sides from 32 pixels up"),
         ({"contribution": "squared"}, "contribution 'squared': one of abs, relu, signed"),
         ({"images": "nowhere"}, "no folder 'nowhere'"),
@@ -307,7 +307,7 @@ def test_a_network_that_says_nothing_about_stages_has_one_for_each_stride():
 
 
 def test_networks_without_a_map_or_a_gradient():
-    with pytest.raises(InputError, match="shows no maps of stages: name a module with --layer"):
+    with pytest.raises(InputError, match="shows no maps of stages: name a module with layer"):
         scsc_lab.erf(nn.Sequential(nn.Flatten(), nn.Linear(3 * 48**2, 4)), 48, samples=1)
     dead = small()
     nn.init.zeros_(dead[5].weight)
