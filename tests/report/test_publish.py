@@ -150,7 +150,7 @@ def elsewhere(rows, change):
 
     def changed(key, value):
         if isinstance(value, str):
-            return value if key in ("table", "map_file", "variant", "quantity") else change(value)
+            return value if key in ("table", "map_file", "variant", "quantity", "columns") else change(value)
         if isinstance(value, dict):
             return {name: changed(name, one) for name, one in value.items()}
         return [changed(key, one) for one in value] if isinstance(value, list) else value
