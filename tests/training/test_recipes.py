@@ -85,6 +85,11 @@ def test_mixing_is_keyed_and_needs_one_class():
     assert not torch.equal(one[0], other[0])
     assert one[1].shape == (8, 1, 2)
     torch.testing.assert_close(one[1].sum(dim=2), torch.ones(8, 1))
-    several = dataclasses.replace(data(), tasks=data().tasks * 2)
+    one_task = data()
+    parts = {
+        name: dataclasses.replace(part, labels=np.repeat(part.labels, 2, axis=1))
+        for name, part in (("train", one_task.train), ("test", one_task.test))
+    }
+    several = dataclasses.replace(one_task, tasks=one_task.tasks * 2, **parts)
     with pytest.raises(InputError, match="one class an image"):
         Mixing.of(recipe, batches(recipe, of=several))
