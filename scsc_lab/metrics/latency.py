@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from scsc_lab.timing.latency import Candidate, Progress
     from scsc_lab.timing.result import Latency
 
-BY = ("module", "stage", "operator")
-"""What a network's time can be broken down by."""
-
 _TIMED = (
     *("median_seconds", "iqr_seconds", "images_per_second", "samples_seconds", "ratio", "ratio_low", "ratio_high"),
     *("verdict", "baseline_seconds", "pairs_used", "spread", "outliers", "drift", "drift_change"),

@@ -188,7 +188,8 @@ def test_no_argument_list_makes_a_command_fall_over(tmp_path, monkeypatch, capsy
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    for heavy in ("report.experiments", "publish.claims", "train.measure", "evaluate.measure"):
+    heavy_functions = ("report.experiments", "probe.experiments", "publish.claims", "train.measure", "evaluate.measure")
+    for heavy in heavy_functions:
         monkeypatch.setattr(f"scsc_lab.experiments.{heavy}", interrupted)
 
     def hangs(*_):
