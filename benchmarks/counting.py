@@ -38,8 +38,8 @@ def ours(name: str) -> float:
 
 
 def ours_checked(name: str) -> float:
-    from scsc_lab.architectures.network import Network
     from scsc_lab.metrics.size import counted
+    from scsc_lab.networks.network import Network
 
     return counted(Network.read(name), check=True).count.macs
 
@@ -184,9 +184,9 @@ def calls(name: str, rounds: int) -> None:
 
 def grid(size: int) -> None:
     """Count a grid of SCSC specs in one process: specs a second, and how memory grows."""
-    from scsc_lab.architectures import catalog
     from scsc_lab.counting.count import count
     from scsc_lab.models import construct
+    from scsc_lab.networks import catalog
 
     spec = catalog.find("scsc_swin_tiny").spec
     kernels = [(3,), (3, 5), (3, 7), (3, 5, 7), (3, 9, 13)]

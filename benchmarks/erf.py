@@ -21,9 +21,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from scsc_lab.architectures.network import Network
 from scsc_lab.models import build
 from scsc_lab.models.stages import stage_maps
+from scsc_lab.networks.network import Network
 from scsc_lab.provenance import machine, versions
 from scsc_lab.receptive_field.feature_maps import survey
 from scsc_lab.receptive_field.gradients import Target, gradient_maps

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from scsc_lab import store, units
-from scsc_lab.architectures.network import Network
 from scsc_lab.counting.crosscheck import DIFFERENCES, NO_RULE, cross_check
 from scsc_lab.errors import InputError
 from scsc_lab.metrics.size import counted_at
 from scsc_lab.models import build
+from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info, versions
 from scsc_lab.report import tables
 from scsc_lab.report.render import markdown

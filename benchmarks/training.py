@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from scsc_lab.analysis.paired import compare
-from scsc_lab.architectures.network import Network
 from scsc_lab.layers import depthwise
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.models.build import build
+from scsc_lab.networks.network import Network
 from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Training
 from scsc_lab.training import tasks

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsc_lab import InputError, transplant
-from scsc_lab.architectures import mixers
+from scsc_lab.networks import mixers
 
 SIDE = 64
 FACTOR = 10

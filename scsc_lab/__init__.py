@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from scsc_lab.analysis.count import Count
     from scsc_lab.analysis.field import Field
     from scsc_lab.api import ablate, compare, count, erf, export, latency
-    from scsc_lab.architectures.catalog import list_models
-    from scsc_lab.architectures.network import Network
-    from scsc_lab.architectures.specs import ResNetSpec, SCSCSpec, SwinSpec, TransplantSpec
     from scsc_lab.errors import InputError
     from scsc_lab.layers.scsc import SCSC
     from scsc_lab.models.deploy import deploy
     from scsc_lab.models.in_hand import build, network
     from scsc_lab.models.transplant import transplant
+    from scsc_lab.networks.catalog import list_models
+    from scsc_lab.networks.network import Network
+    from scsc_lab.networks.specs import ResNetSpec, SCSCSpec, SwinSpec, TransplantSpec
 
 __version__ = "0.1.0"
 __all__ = [
@@ -50,16 +50,16 @@ _HOMES = {
     "Count": "scsc_lab.analysis.count",
     "Field": "scsc_lab.analysis.field",
     "InputError": "scsc_lab.errors",
-    "ResNetSpec": "scsc_lab.architectures.specs",
-    "SCSCSpec": "scsc_lab.architectures.specs",
-    "SwinSpec": "scsc_lab.architectures.specs",
-    "TransplantSpec": "scsc_lab.architectures.specs",
+    "ResNetSpec": "scsc_lab.networks.specs",
+    "SCSCSpec": "scsc_lab.networks.specs",
+    "SwinSpec": "scsc_lab.networks.specs",
+    "TransplantSpec": "scsc_lab.networks.specs",
     "ablate": "scsc_lab.api",
     "build": "scsc_lab.models.in_hand",
     "compare": "scsc_lab.api",
-    "list_models": "scsc_lab.architectures.catalog",
+    "list_models": "scsc_lab.networks.catalog",
     "network": "scsc_lab.models.in_hand",
-    "Network": "scsc_lab.architectures.network",
+    "Network": "scsc_lab.networks.network",
     "count": "scsc_lab.api",
     "deploy": "scsc_lab.models.deploy",
     "erf": "scsc_lab.api",

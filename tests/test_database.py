@@ -232,8 +232,8 @@ def described(heading: str) -> set[str]:
 
 def test_the_document_describes_every_table_and_key():
     from scsc_lab import metrics
-    from scsc_lab.architectures.network import Network
     from scsc_lab.experiments import compare
+    from scsc_lab.networks.network import Network
 
     experiment = compare.experiment([Network.read("resnet18")], ["macs"])
     connection = Store()._opened(write=True)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = {
     0: ("errors", "records", "provenance", "settings", "units", "store", "image_files", "database", "rowfile"),
-    1: ("architectures", "analysis", "report"),
+    1: ("networks", "analysis", "report"),
     2: ("layers", "execution"),
     3: ("counting", "receptive_field", "training", "exporting"),
     4: ("models", "runtimes"),  # a transplant counts itself to find the width at which it costs what the original costs

@@ -27,8 +27,8 @@ from scsc_lab.settings import Drawing, Output, Settings
 from scsc_lab.store import check_writable
 
 if TYPE_CHECKING:
-    from scsc_lab.architectures.network import Network
     from scsc_lab.experiments.variants import Variant
+    from scsc_lab.networks.network import Network
 
 _DEFAULT = ("params", "macs", "activations", "bytes")
 _STUDIES = (*studied.STUDIES, studied.MIXERS)

@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 import typer
 
 from scsc_lab import runtimes, units
-from scsc_lab.architectures.network import Network
 from scsc_lab.cli import latency_notes, progress
 from scsc_lab.cli.networks import Baseline, Networks, position
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import latency as latency_metric
+from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import render as formats

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from scsc_lab import units
-from scsc_lab.architectures import catalog
 from scsc_lab.cli.parameters import command, option
+from scsc_lab.networks import catalog
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import render as formats

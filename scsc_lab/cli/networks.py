@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from scsc_lab.architectures import catalog, overrides
-from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.cli.parameters import option
 from scsc_lab.errors import InputError
+from scsc_lab.networks import catalog, overrides
+from scsc_lab.networks.network import Network
+from scsc_lab.networks.specs import TransplantSpec
 from scsc_lab.settings import texts
 from scsc_lab.settings.declaration import Declared, setting, settings_of
 

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from scsc_lab import metrics
-from scsc_lab.architectures.network import Network
 from scsc_lab.cli.parameters import Only, Reworded, option
 from scsc_lab.metrics import accuracy
+from scsc_lab.networks.network import Network
 from scsc_lab.settings import Execution, Fields, Timing, Training, texts
 from scsc_lab.training.plan import SEEDS
 

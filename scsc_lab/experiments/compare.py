@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scsc_lab import metrics
-from scsc_lab.architectures.network import Network
 from scsc_lab.experiments.experiment import Experiment, Measure, comparison
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.settings import Settings
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from scsc_lab import units
 from scsc_lab.analysis.paired_seeds import compare
-from scsc_lab.architectures.network import Network
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.experiments.results import Result
 from scsc_lab.metrics import accuracy
 from scsc_lab.metrics.difficulty import Difficulty
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.training.plan import Runs
 

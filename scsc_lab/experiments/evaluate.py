@@ -13,11 +13,11 @@ from torch import nn
 
 from scsc_lab.analysis import verification
 from scsc_lab.analysis.paired_seeds import mcnemar_p, share_interval
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.execution.device import find
 from scsc_lab.metrics.training import own_input
 from scsc_lab.models import build, checkpoints
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.training import heads, tasks
 from scsc_lab.training.batches import Batches

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scsc_lab import metrics
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.task import Task, resolution
+from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 

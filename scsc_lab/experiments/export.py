@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from scsc_lab import __version__, store
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.execution.agreement import Agreement, agreement
 from scsc_lab.exporting import loaded, onnx_graph
 from scsc_lab.exporting.trace import quiet, require_torch, traced
 from scsc_lab.models import build
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 
 SUFFIXES = (".onnx", ".pt2")

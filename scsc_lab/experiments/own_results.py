@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scsc_lab.architectures import catalog
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.networks import catalog
+from scsc_lab.networks.network import Network
 
 _COLUMNS = ("model", "metric", "value")
 

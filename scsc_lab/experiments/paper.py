@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scsc_lab.architectures.network import Network
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.metrics import claims
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from scsc_lab.architectures.network import Network
 from scsc_lab.database import Store
 from scsc_lab.experiments import ablate, variants
 from scsc_lab.experiments.compare import measures
@@ -17,6 +16,7 @@ from scsc_lab.experiments.experiment import Experiment, Measure, comparison
 from scsc_lab.experiments.task import Task
 from scsc_lab.metrics.trained_field import TrainedField
 from scsc_lab.metrics.training import configure
+from scsc_lab.networks.network import Network
 from scsc_lab.settings import Fields, Settings, Training
 from scsc_lab.training.plan import Runs
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate, paper, variants
 from scsc_lab.experiments.compare import measures
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure, check_names, comparison
 from scsc_lab.experiments.results import Result
 from scsc_lab.metrics import claims
+from scsc_lab.networks.network import Network
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import SCHEMA, Row
 from scsc_lab.report import tables

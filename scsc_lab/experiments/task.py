@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from scsc_lab import metrics
-from scsc_lab.architectures.network import Network
 from scsc_lab.metrics import Metric, Progress
+from scsc_lab.networks.network import Network
 from scsc_lab.provenance import machine, versions
 from scsc_lab.records import Row
 

@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from scsc_lab.analysis.convergence import share_converged
-from scsc_lab.architectures.network import Network
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import runner, tuning
@@ -17,6 +16,7 @@ from scsc_lab.experiments.results import Result
 from scsc_lab.experiments.runner import Progress
 from scsc_lab.experiments.tuning import Grid
 from scsc_lab.metrics import accuracy
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.training.plan import Runs
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scsc_lab import units
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.experiments.results import Result
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.training.plan import Runs, changed, parsed
 

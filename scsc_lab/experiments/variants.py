@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from scsc_lab.architectures import catalog, mixers, overrides
-from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.specs import RULES, SCSCSpec, TransplantSpec, scsc_of
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.networks import catalog, mixers, overrides
+from scsc_lab.networks.network import Network
+from scsc_lab.networks.specs import RULES, SCSCSpec, TransplantSpec, scsc_of
 
 LARGEST_GRID = 10_000
 """Variants that a study may have."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.architectures.specs import SCSCSpec
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.gelu import GELU, gelu
 from scsc_lab.layers.operator import operator
 from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
 from scsc_lab.layers.tracing import is_exporting
+from scsc_lab.networks.specs import SCSCSpec
 
 
 class SCSC(nn.Module):

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Settings

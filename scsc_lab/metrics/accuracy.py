@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 from scsc_lab import units
 from scsc_lab.analysis import seeds
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Parts, training
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.training.plan import Runs

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from scsc_lab.architectures import catalog
-from scsc_lab.architectures import overrides as spec_changes
-from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.specs import NetworkSpec
 from scsc_lab.metrics import Metric, Progress, accuracy
 from scsc_lab.metrics.size import counted
+from scsc_lab.networks import catalog
+from scsc_lab.networks import overrides as spec_changes
+from scsc_lab.networks.network import Network
+from scsc_lab.networks.specs import NetworkSpec
 from scsc_lab.records import Row, change
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress, trained_field, training
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.settings import Settings
 from scsc_lab.training.plan import Runs

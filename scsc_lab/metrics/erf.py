@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from scsc_lab import units
 from scsc_lab.analysis.protocol import SHARES, key
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import receptive_fields
 from scsc_lab.report.tables import Change, Column

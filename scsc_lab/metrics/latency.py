@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scsc_lab import runtimes, units
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric
 from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.metrics.size import counted
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.settings import Settings

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scsc_lab import runtimes
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress, latency
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.settings import Settings
 

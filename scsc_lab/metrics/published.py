@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scsc_lab import units
-from scsc_lab.architectures.network import Network
 from scsc_lab.metrics import Metric, Progress
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
 

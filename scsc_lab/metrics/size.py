@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scsc_lab.analysis.count import Count, CrossCheck
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
+from scsc_lab.networks.network import Network
 from scsc_lab.records import Probe, Row
 from scsc_lab.report import tables
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
+from scsc_lab.networks.network import Network
 from scsc_lab.provenance import versions
 from scsc_lab.records import Row, file_name
 from scsc_lab.settings import Settings

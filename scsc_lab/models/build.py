@@ -13,8 +13,6 @@ from typing import Literal
 import torch
 from torch import nn
 
-from scsc_lab.architectures import catalog
-from scsc_lab.architectures.network import Network
 from scsc_lab.counting import onnx_file
 from scsc_lab.counting.onnx_graph import OnnxGraph
 from scsc_lab.errors import InputError, last_line
@@ -22,6 +20,8 @@ from scsc_lab.models import checkpoints, construct, external
 from scsc_lab.models.declared import Declared, declared
 from scsc_lab.models.deploy import deploy_form
 from scsc_lab.models.transplant import transplant
+from scsc_lab.networks import catalog
+from scsc_lab.networks.network import Network
 
 _USUAL_RESOLUTION = (224, 224)
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from scsc_lab.architectures.specs import NetworkSpec, ResNetSpec
 from scsc_lab.models import checkpoints
 from scsc_lab.models.resnet import ResNet
 from scsc_lab.models.swin import Swin
+from scsc_lab.networks.specs import NetworkSpec, ResNetSpec
 
 
 def from_spec(spec: NetworkSpec, weights: str | Path | None = None) -> ResNet | Swin:

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from scsc_lab.architectures import catalog
 from scsc_lab.errors import InputError, located, nearest
 from scsc_lab.models import arguments
 from scsc_lab.models.construct import uninitialised
 from scsc_lab.models.declared import Declared, declared
 from scsc_lab.models.folders import Folder
+from scsc_lab.networks import catalog
 
 Factory = Callable[..., Any]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torch import nn
 
-from scsc_lab.architectures.network import Network
 from scsc_lab.errors import InputError
 from scsc_lab.models import build as building
+from scsc_lab.networks.network import Network
 from scsc_lab.settings.arguments import takes
 
 Model = str | nn.Module | Network

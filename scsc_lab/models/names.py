@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scsc_lab.architectures import catalog, overrides
-from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.models import build
+from scsc_lab.networks import catalog, overrides
+from scsc_lab.networks.network import Network
+from scsc_lab.networks.specs import TransplantSpec
 
 
 def networks(

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from torch import nn
 
-from scsc_lab.architectures.specs import SpatialOperator
 from scsc_lab.layers.window_attention import WindowAttention
+from scsc_lab.networks.specs import SpatialOperator
 
 Kind: TypeAlias = SpatialOperator | Literal["module"]
 """What is replaced: an operator, or a module of a class that the rules name."""

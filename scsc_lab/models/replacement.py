@@ -11,14 +11,14 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.architectures import mixers
-from scsc_lab.architectures.specs import TransplantSpec, scsc_of
-from scsc_lab.architectures.values import text
 from scsc_lab.errors import InputError, located
 from scsc_lab.layers.mixers import load
 from scsc_lab.models import construct, external, hooks, spatial
 from scsc_lab.models.operators import HOSTS
 from scsc_lab.models.spatial import Candidate
+from scsc_lab.networks import mixers
+from scsc_lab.networks.specs import TransplantSpec, scsc_of
+from scsc_lab.networks.values import text
 
 Mixer: TypeAlias = Callable[..., nn.Module]
 """What makes a mixer: called with input channels, output channels and the stride, and its settings by name."""

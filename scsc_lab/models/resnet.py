@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scsc_lab.architectures.specs import ResNetSpec, SCSCSpec
 from scsc_lab.layers.scsc import SCSC
+from scsc_lab.networks.specs import ResNetSpec, SCSCSpec
 
 
 class ResNet(nn.Module):

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.errors import InputError, located_by_user
 from scsc_lab.execution import layout
 from scsc_lab.models import hooks, operators
 from scsc_lab.models.operators import TOKEN_MIXERS, Kind, Operator
+from scsc_lab.networks.specs import TransplantSpec
 
 _STAYING_PLACES = {
     "fuse_layers": "it fuses maps of several resolutions",

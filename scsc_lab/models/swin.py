@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scsc_lab.architectures.specs import SCSCSpec, SwinSpec
 from scsc_lab.layers.drop_path import DropPath
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.layers.window_attention import WindowAttention
+from scsc_lab.networks.specs import SCSCSpec, SwinSpec
 
 
 class Swin(nn.Module):

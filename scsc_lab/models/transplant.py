@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from scsc_lab.analysis.count import Count
-from scsc_lab.architectures.specs import TransplantSpec
 from scsc_lab.counting.count import count
 from scsc_lab.errors import InputError, first_line
 from scsc_lab.models import calibrate, compiled, spatial
@@ -23,6 +22,7 @@ from scsc_lab.models.operators import Kind
 from scsc_lab.models.replacement import Decision, Mixer, Own, decide, holders, put, users_own
 from scsc_lab.models.scales import Scales, scales
 from scsc_lab.models.spatial import Candidate
+from scsc_lab.networks.specs import TransplantSpec
 
 
 @dataclass(frozen=True)

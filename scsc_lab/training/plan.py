@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
-from scsc_lab.architectures.values import typed
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.networks.values import typed
 from scsc_lab.settings import TASKS, Training
 from scsc_lab.training.recipes import RECIPES, Recipe
 

@@ -17,11 +17,11 @@ from torch.utils.checkpoint import checkpoint
 from scsc_lab import InputError, build
 from scsc_lab import count as count_api
 from scsc_lab.analysis.count import Count
-from scsc_lab.architectures import catalog
 from scsc_lab.counting.count import count
 from scsc_lab.layers.operator import operator
 from scsc_lab.layers.window_attention import WindowAttention
 from scsc_lab.models.resnet import Bottleneck
+from scsc_lab.networks import catalog
 
 
 class Lambda(nn.Module):

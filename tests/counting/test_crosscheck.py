@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsc_lab import build
-from scsc_lab.architectures import catalog
 from scsc_lab.counting.count import count
 from scsc_lab.counting.crosscheck import cross_check, spelled_out_attention
 from scsc_lab.models import construct
+from scsc_lab.networks import catalog
 
 NAMES = "resnet18 resnet50 swin_tiny scsc_swin_tiny scsc_resnet50 faceresnet scsc_faceresnet".split()
 SMALL = [row for row in expected() if row["model"] in NAMES]

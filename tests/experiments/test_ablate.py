@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from scsc_lab import InputError
-from scsc_lab.architectures import mixers, overrides
-from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.specs import SCSCSpec, SwinSpec
 from scsc_lab.cli import main
 from scsc_lab.database import Store
 from scsc_lab.experiments import ablate, runner, variants
 from scsc_lab.experiments.variants import Variant
 from scsc_lab.models import build
+from scsc_lab.networks import mixers, overrides
+from scsc_lab.networks.network import Network
+from scsc_lab.networks.specs import SCSCSpec, SwinSpec
 from scsc_lab.settings import Settings
 
 

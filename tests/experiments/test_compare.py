@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from scsc_lab import count
-from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
 from scsc_lab.experiments import compare, runner
+from scsc_lab.networks.network import Network
 from scsc_lab.report import comparison
 from scsc_lab.settings import Fields, Settings, Timing
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from scsc_lab.architectures.network import Network
 from scsc_lab.counting.count import count
 from scsc_lab.experiments import compare
 from scsc_lab.experiments import diff as align
+from scsc_lab.networks.network import Network
 
 PAIRS = [("swin", "scsc_swin"), ("resnet50", "scsc_resnet50"), ("resnet18", "resnet34"), ("resnet50", "swin")]
 KEYS = ("params", "macs", "activations", "bytes")

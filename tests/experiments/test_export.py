@@ -11,11 +11,11 @@ from torch import nn
 
 import scsc_lab
 from scsc_lab import InputError
-from scsc_lab.architectures import catalog
-from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.specs import SwinSpec
 from scsc_lab.execution.agreement import TOLERANCE
 from scsc_lab.metrics.size import counted
+from scsc_lab.networks import catalog
+from scsc_lab.networks.network import Network
+from scsc_lab.networks.specs import SwinSpec
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

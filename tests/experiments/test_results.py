@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from scsc_lab import InputError, rowfile
-from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
 from scsc_lab.database import Store
 from scsc_lab.experiments import paper, probe, publish, report, results, runner, train
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
+from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
 from scsc_lab.settings import Execution, Settings, Training
 from scsc_lab.training.plan import Runs

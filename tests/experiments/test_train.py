@@ -10,11 +10,11 @@ import pytest
 from made_runs import summaries
 
 from scsc_lab import InputError
-from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
 from scsc_lab.database import Store
 from scsc_lab.experiments import compare, runner, train
 from scsc_lab.metrics import accuracy, training
+from scsc_lab.networks.network import Network
 from scsc_lab.report import training as tables
 from scsc_lab.settings import Execution, Settings, Training
 from scsc_lab.training.plan import Runs, plan

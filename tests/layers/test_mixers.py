@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsc_lab import InputError, SCSCSpec
-from scsc_lab.architectures import mixers
 from scsc_lab.counting.count import count
 from scsc_lab.layers.mixers import dilated_reparam, load
+from scsc_lab.networks import mixers
 
 SK_PARTS = {"conv": "convs", "bn": "norms"}
 GIVEN, HEIGHT, WIDTH = 48, 13, 9

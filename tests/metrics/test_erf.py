@@ -16,11 +16,11 @@ import scsc_lab
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.field import difference
-from scsc_lab.architectures.network import Network
 from scsc_lab.execution import layout
 from scsc_lab.experiments import compare, runner
 from scsc_lab.metrics.erf import fields
 from scsc_lab.models import external
+from scsc_lab.networks.network import Network
 from scsc_lab.receptive_field import gradients as metric
 from scsc_lab.receptive_field import images
 from scsc_lab.receptive_field.feature_maps import run_to, survey

@@ -11,8 +11,8 @@ from torch import nn
 
 import scsc_lab
 from scsc_lab import InputError
-from scsc_lab.architectures.network import Network
 from scsc_lab.metrics import latency
+from scsc_lab.networks.network import Network
 from scsc_lab.settings import Execution, Settings, Timing
 
 QUICK = Settings(Execution("cpu"), Timing(2, 0.0, 60.0, warm_up_seconds=0.0))

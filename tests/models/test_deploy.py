@@ -13,12 +13,12 @@ from test_scsc import modules, randomised
 from torch import nn
 
 from scsc_lab import SCSC, InputError, build
-from scsc_lab.architectures.specs import SCSCSpec
 from scsc_lab.counting.count import count
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.fused import FusedSCSC
 from scsc_lab.models.deploy import deploy
 from scsc_lab.models.swin import SCSCSwinBlock
+from scsc_lab.networks.specs import SCSCSpec
 
 
 def with_statistics(model: nn.Module) -> nn.Module:

@@ -292,7 +292,7 @@ class Tokens(nn.Module):
 
 
 def deploying_spec():
-    from scsc_lab.architectures.specs import SCSCSpec
+    from scsc_lab.networks.specs import SCSCSpec
 
     return SCSCSpec((3, 5), 2)
 

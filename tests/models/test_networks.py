@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scsc_lab import build
-from scsc_lab.architectures import catalog
 from scsc_lab.layers.drop_path import DropPath
+from scsc_lab.networks import catalog
 
 SMALL = {
     "resnet18": {"depths": (1, 1, 1, 1)},

@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsc_lab import SCSC, InputError, TransplantSpec, transplant
-from scsc_lab.architectures import mixers
 from scsc_lab.counting.count import count
 from scsc_lab.models import deploy, spatial
 from scsc_lab.models.match import nearest_width
+from scsc_lab.networks import mixers
 
 timm = pytest.importorskip("timm")
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from scsc_lab import metrics
-from scsc_lab.architectures import catalog
-from scsc_lab.architectures.network import Network
 from scsc_lab.cli import main
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import paper, report, runner, schema
 from scsc_lab.experiments import publish as publishing
+from scsc_lab.networks import catalog
+from scsc_lab.networks.network import Network
 from scsc_lab.records import file_name
 from scsc_lab.report import compose, publish
 from scsc_lab.report.document import Details, Grid, Picture

@@ -134,8 +134,8 @@ def test_embeddings_may_be_maps():
 
 @pytest.mark.parametrize("name", ["resnet_pico", "scsc_resnet_pico", "resnet18"])
 def test_residual_blocks_start_as_their_shortcuts_and_gradients_below_the_clip(name):
-    from scsc_lab.architectures.network import Network
     from scsc_lab.models import build
+    from scsc_lab.networks.network import Network
     from scsc_lab.training.run import start_from_shortcuts
 
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from scsc_lab.architectures import mixers
+from scsc_lab.networks import mixers
 
 
 def load(name: str) -> Callable[..., Any]:

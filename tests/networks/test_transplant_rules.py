@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from scsc_lab import InputError
-from scsc_lab.architectures import mixers
-from scsc_lab.architectures import overrides as changes
-from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.specs import RULES, TransplantSpec
+from scsc_lab.networks import mixers
+from scsc_lab.networks import overrides as changes
+from scsc_lab.networks.network import Network
+from scsc_lab.networks.specs import RULES, TransplantSpec
 
 OWN = """
 from torch import nn

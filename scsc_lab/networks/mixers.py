@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from scsc_lab.architectures import values
 from scsc_lab.errors import InputError, first_line, nearest
+from scsc_lab.networks import values
 
 FOLDER = Path(__file__).parents[1] / "layers" / "mixers"
 """Where the mixers are, one file each."""
@@ -26,7 +26,7 @@ _PLACED = 3
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a mixer: its type, for :func:`scsc_lab.architectures.values.typed`, and its default."""
+    """One setting of a mixer: its type, for :func:`scsc_lab.networks.values.typed`, and its default."""
 
     kind: Any
     default: object

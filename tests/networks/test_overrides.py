@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 
 from scsc_lab import InputError
-from scsc_lab.architectures import catalog
-from scsc_lab.architectures import overrides as changes
-from scsc_lab.architectures.network import Network
-from scsc_lab.architectures.specs import SCSCSpec, SwinSpec, TransplantSpec
 from scsc_lab.models.names import networks
+from scsc_lab.networks import catalog
+from scsc_lab.networks import overrides as changes
+from scsc_lab.networks.network import Network
+from scsc_lab.networks.specs import SCSCSpec, SwinSpec, TransplantSpec
 
 SCSC_SWIN = catalog.find("scsc_swin_tiny").spec
 

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_type_hints
 
-from scsc_lab.architectures import mixers
-from scsc_lab.architectures.specs import RULES, NetworkSpec, SCSCSpec, TransplantSpec
-from scsc_lab.architectures.values import text as text
-from scsc_lab.architectures.values import typed
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.networks import mixers
+from scsc_lab.networks.specs import RULES, NetworkSpec, SCSCSpec, TransplantSpec
+from scsc_lab.networks.values import text as text
+from scsc_lab.networks.values import typed
 
 Spec = TypeVar("Spec", bound=NetworkSpec)
 

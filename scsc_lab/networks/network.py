@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from scsc_lab.architectures import catalog, mixers, overrides, values
-from scsc_lab.architectures.catalog import Entry
-from scsc_lab.architectures.specs import RULES, NetworkSpec, TransplantSpec
 from scsc_lab.errors import InputError
+from scsc_lab.networks import catalog, mixers, overrides, values
+from scsc_lab.networks.catalog import Entry
+from scsc_lab.networks.specs import RULES, NetworkSpec, TransplantSpec
 
 Form = Literal["ordinary", "deploy"]
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from scsc_lab.architectures import mixers
-from scsc_lab.architectures.values import typed
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.networks import mixers
+from scsc_lab.networks.values import typed
 
 _LARGEST_KERNEL = 1023
 _WIDEST = 64
@@ -183,7 +183,7 @@ class TransplantSpec:
     are parsed (``kernels="3,5,7"``), and one value does for a tuple of one.
 
     Attributes:
-        mixer: a name of the registry (:mod:`scsc_lab.architectures.mixers`), or ``FILE.py:CLASS`` of the user's own.
+        mixer: a name of the registry (:mod:`scsc_lab.networks.mixers`), or ``FILE.py:CLASS`` of the user's own.
         replace: kinds of operators: ``depthwise`` and ``conv3x3`` (any other square convolution of 3×3 or more), both
             with stride 1 or 2, and ``attention`` inside windows.
         names: patterns of qualified module names, as a shell matches files: ``layer1.*``; empty for all.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from scsc_lab.architectures import elsewhere
-from scsc_lab.architectures.specs import RELEASED_KERNELS, NetworkSpec, ResNetSpec, SCSCSpec, SwinSpec
 from scsc_lab.errors import InputError, nearest
+from scsc_lab.networks import elsewhere
+from scsc_lab.networks.specs import RELEASED_KERNELS, NetworkSpec, ResNetSpec, SCSCSpec, SwinSpec
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from scsc_lab import InputError
-from scsc_lab.architectures.network import Network
+from scsc_lab.networks.network import Network
 
 TEXTS = (
     "resnet50",

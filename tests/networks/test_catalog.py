@@ -6,9 +6,9 @@ import pytest
 from conftest import expected
 
 from scsc_lab import InputError
-from scsc_lab.architectures import catalog, elsewhere
 from scsc_lab.counting.count import count
 from scsc_lab.models import construct
+from scsc_lab.networks import catalog, elsewhere
 
 NAMES = (
     "resnet18 resnet34 resnet50 resnet101 resnet152 swin_tiny swin_small swin_base faceresnet scsc_resnet50 "
