@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from scsc_lab.errors import InputError
-from scsc_lab.settings.declaration import Declaration, Setting, settings_of, without_none
+from scsc_lab.settings.declaration import Declaration, Setting, checked, settings_of, without_none
 
 PANELS = ("Options", "Networks", "Replacement", "Measurement", "Training", "Output")
 """Headings of options in ``--help``, in order; ``Options`` are a command's own."""
@@ -84,18 +84,18 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         hints = get_type_hints(function, include_extras=True)
         options: dict[str, inspect.Parameter] = {}
         groups: dict[str, tuple[Any, list[Setting]]] = {}
+        own_settings: dict[str, Setting] = {}
         many = []
         for name, parameter in signature.parameters.items():
             annotation = hints[name]
             owner, *extras = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
             if not is_dataclass(owner):
-                own = [extra for extra in extras if isinstance(extra, Declaration)]
                 many += [name] if get_origin(owner) is tuple else []
-                options[name] = (
-                    _parameter(Setting(name, without_none(owner), parameter.default, own[0]))
-                    if own
-                    else parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-                )
+                if declared := next((extra for extra in extras if isinstance(extra, Declaration)), None):
+                    own_settings[name] = Setting(name, without_none(owner), parameter.default, declared)
+                    options[name] = _parameter(own_settings[name])
+                else:
+                    options[name] = parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
                 continue
             chosen = _chosen(owner, extras)
             groups[name] = (owner, chosen)
@@ -108,6 +108,7 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             made = {name: owner(**_values(own, values)) for name, (owner, own) in groups.items()}
             plain = {name: _plain(values[name]) for name in signature.parameters if name not in groups}
             plain |= {name: tuple(plain[name] or ()) for name in many}
+            plain |= {name: checked(own, plain[name]) for name, own in own_settings.items() if own.kind is float}
             return function(**plain, **made)
 
         described: Any = run

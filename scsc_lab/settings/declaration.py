@@ -123,18 +123,26 @@ class Declared:
     def __post_init__(self) -> None:
         owner: Any = self.__class__
         for one in settings_of(owner):
-            value = getattr(self, one.name)
-            if value is None and one.default is None:
-                continue
-            value = _converted(one, value)
-            for item in value if isinstance(value, tuple) else (value,):
-                _check_bounds(one, item)
-            object.__setattr__(self, one.name, value)
+            object.__setattr__(self, one.name, checked(one, getattr(self, one.name)))
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the numbers, as plain data by name."""
         owner: Any = self.__class__
         return {one.name: getattr(self, one.name) for one in settings_of(owner) if one.declared.decides}
+
+
+def checked(setting: Setting, value: Any) -> Any:
+    """Return a value in its declared type, compared with bounds and choices.
+
+    Raises:
+        InputError: if it does not fit; a number must be finite.
+    """
+    if value is None and setting.default is None:
+        return None
+    value = _converted(setting, value)
+    for item in value if isinstance(value, tuple) else (value,):
+        _check_bounds(setting, item)
+    return value
 
 
 def phrases(owner: Any, values: Mapping[str, Any]) -> list[str]:

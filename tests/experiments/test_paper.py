@@ -86,4 +86,7 @@ def test_the_table_fits_80_columns_and_says_what_is_inferred(capsys):
 @pytest.mark.parametrize("tolerance", ["-1", "much", "nan", "inf"])
 def test_bad_tolerances(capsys, tolerance):
     assert main(["paper", f"--tolerance={tolerance}"]) == 2
-    assert "points of percentage, a number from 0 up" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("scsc-lab: ")
+    assert "--tolerance" in error
+    assert error.count("\n") == 1

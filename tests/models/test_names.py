@@ -81,7 +81,11 @@ def test_a_resolution_is_one_side_or_two():
             scsc_lab.network("resnet18", wrong)
 
 
-@pytest.mark.parametrize("share", ["0", "1", "1.5"])
-def test_a_split_is_a_share_of_the_images(share, capsys):
-    assert main(["train", "resnet_pico", "--data", "imagefolder:.", "--split", share]) == 2
-    assert f"--split {share}: a share above 0 and below 1" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("share", "bound"), [("0", "above 0"), ("1", "below 1"), ("1.5", "less than or equal to 1"), ("-1", "greater")]
+)
+def test_a_split_is_a_share_of_the_images(share, bound, capsys):
+    assert main(["train", "resnet_pico", "--data", "imagefolder:.", f"--split={share}"]) == 2
+    error = capsys.readouterr().err
+    assert "--split" in error
+    assert bound in error

@@ -13,7 +13,7 @@ def rows(others):
     """Return a report's rows: networks against one, of fewer and fewer MACs, the last ones slower."""
     usual = {"table": "comparison", "resolution": [64, 64], "batch": 1, "baseline": "net", "model": "net"}
     usual |= {"macs": 100, "median_seconds": 0.01}
-    run = {"table": "run", "command": "x", "seed": 0, "time": "now", "versions": {}, "device": "cpu"}
+    run = {"table": "run", "columns": sorted(metrics.columns()), "command": "x", "seed": 0, "time": "now", "versions": {}, "device": "cpu"}
     found = [{**run, "machine": {"processor": "CPU", "cores": 2, "system": "Linux"}}, usual]
     for at in range(others):
         ratio = 0.5 + 0.25 * at
