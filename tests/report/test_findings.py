@@ -13,8 +13,11 @@ def rows(others):
     """Return a report's rows: networks against one, of fewer and fewer MACs, the last ones slower."""
     usual = {"table": "comparison", "resolution": [64, 64], "batch": 1, "baseline": "net", "model": "net"}
     usual |= {"macs": 100, "median_seconds": 0.01}
-    run = {"table": "run", "columns": sorted(metrics.columns()), "command": "x", "seed": 0, "time": "now", "versions": {}, "device": "cpu"}
-    found = [{**run, "machine": {"processor": "CPU", "cores": 2, "system": "Linux"}}, usual]
+    run = {"table": "run", "columns": sorted(metrics.columns()), "command": "x", "seed": 0, "time": "now"}
+    found = [
+        {**run, "versions": {}, "device": "cpu", "machine": {"processor": "CPU", "cores": 2, "system": "Linux"}},
+        usual,
+    ]
     for at in range(others):
         ratio = 0.5 + 0.25 * at
         ends = {"ratio": ratio, "ratio_low": ratio - 0.05, "ratio_high": ratio + 0.05}
