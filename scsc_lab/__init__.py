@@ -9,8 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scsc_lab.analysis.count import Count
-    from scsc_lab.analysis.field import Field
     from scsc_lab.api import ablate, compare, count, erf, export, latency
     from scsc_lab.errors import InputError
     from scsc_lab.layers.scsc import SCSC
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from scsc_lab.networks.catalog import list_models
     from scsc_lab.networks.network import Network
     from scsc_lab.networks.specs import ResNetSpec, SCSCSpec, SwinSpec, TransplantSpec
+    from scsc_lab.report.results import Count, Field
 
 __version__ = "0.1.0"
 __all__ = [
@@ -47,8 +46,8 @@ __all__ = [
 
 _HOMES = {
     "SCSC": "scsc_lab.layers.scsc",
-    "Count": "scsc_lab.analysis.count",
-    "Field": "scsc_lab.analysis.field",
+    "Count": "scsc_lab.report.results",
+    "Field": "scsc_lab.report.results",
     "InputError": "scsc_lab.errors",
     "ResNetSpec": "scsc_lab.networks.specs",
     "SCSCSpec": "scsc_lab.networks.specs",

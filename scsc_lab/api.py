@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from scsc_lab import metrics as registry
-from scsc_lab.analysis.count import Count
-from scsc_lab.analysis.field import ReceptiveFields
 from scsc_lab.counting import count as counting
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
@@ -25,9 +23,9 @@ from scsc_lab.metrics.erf import fields
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
 from scsc_lab.models.in_hand import Model, Resolution, network, side_by_side
+from scsc_lab.report.results import Count, Field, Latencies, ReceptiveFields
 from scsc_lab.settings import Execution, Fields, Settings, Timing, Training
 from scsc_lab.settings.arguments import argument_names, from_arguments, takes
-from scsc_lab.timing.result import Latencies
 
 if TYPE_CHECKING:
     from scsc_lab.report.frames import Ablation, Comparison
@@ -146,7 +144,8 @@ def count(
     if not isinstance(model, nn.Module):
         if given:
             raise InputError("input_shape and inputs are for modules; a named network takes resolution and batch")
-        return counted(network(model, resolution, channels=channels).changed(changes), batch, train=train).count
+        found = network(model, resolution, channels=channels).changed(changes)
+        return Count(**vars(counted(found, batch, train=train).count))
     if changes:
         raise InputError(f"{next(iter(changes))!r} changes a named network's spec; a module has none")
     if input_shape is None and (resolution is not None or not given):
@@ -154,7 +153,7 @@ def count(
         if facts.resolution_assumed:
             raise InputError("a module needs input_shape, e.g. input_shape=(1, 3, 224, 224), or resolution=224")
         input_shape = (batch, facts.channels, *facts.resolution)
-    return counting.count(model, input_shape, inputs=inputs, keywords=keywords, backward=train)
+    return Count(**vars(counting.count(model, input_shape, inputs=inputs, keywords=keywords, backward=train)))
 
 
 @takes(Execution, Timing)
@@ -281,7 +280,8 @@ def erf(
     execution, how = from_arguments((Execution, Fields), {**settings, "device": device, "chunk": batch})
     own = building.facts(found)
     pixels = (tuple(mean or own.mean), tuple(std or own.std))
-    return ReceptiveFields(fields(found, Settings(execution, fields=how), normalisation=pixels))
+    measured = fields(found, Settings(execution, fields=how), normalisation=pixels)
+    return ReceptiveFields(Field(field.setting, field.maps, field.support) for field in measured)
 
 
 def _settings(arguments: Mapping[str, Any], words: Sequence[str]) -> Settings:

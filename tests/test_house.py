@@ -73,6 +73,29 @@ def test_imports_go_downwards(path):
         assert FLOOR[other] < FLOOR[own] or (FLOOR[other] == FLOOR[own] and same_floor_is_fine), f"imports {other}"
 
 
+def test_no_room_imports_in_a_circle():
+    below: dict[str, set[str]] = {}
+    for path in modules():
+        below.setdefault(room(path), set()).update(rooms_imported(path) - {room(path), *FLOORS[8]})
+    while free := [name for name, others in below.items() if not others & below.keys()]:
+        for name in free:
+            del below[name]
+    assert not below, f"rooms that import each other: {below}"
+
+
+LONG = (
+    *("database.py", "networks/network.py", "networks/specs.py", "models/external.py", "timing/latency.py"),
+    *("experiments/report.py", "metrics/latency.py", "report/compose.py", "report/figures/erf.py"),
+)
+"""Files that are still longer than one reads at a sitting."""
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_are_read_at_a_sitting(path):
+    if str(path.relative_to(PACKAGE)) not in LONG:
+        assert len(path.read_text().splitlines()) <= 300
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_torch_stays_on_its_floors(path):
     if room(path) in WITHOUT_TORCH:

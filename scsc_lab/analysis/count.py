@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from scsc_lab.errors import InputError
 from scsc_lab.records import Row
-
-if TYPE_CHECKING:
-    import pandas
 
 BACKWARD = " backward"
 """How the names of operators end that make gradients."""
@@ -108,96 +103,6 @@ class Count:
         numbers = ", ".join(f"{key}={getattr(self, key):,}" for key in ("params", "macs", "activations", "bytes"))
         return f"Count({numbers}, {self.status})"
 
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows: the totals, and one row an operator that has any MACs."""
-        parts = [*(part for part in self.by_operator() if part.macs), self.total]
-        head = "".join(f"<th>{title}</th>" for title in ("operator", "calls", "MACs", "activations", "bytes"))
-        body = "".join(
-            f"<tr><td>{html.escape(part.name)}</td>"
-            + "".join(f"<td>{number:,}</td>" for number in (part.calls, part.macs, part.activations, part.bytes))
-            + "</tr>"
-            for part in parts
-        )
-        unknown = ", ".join(f"{html.escape(name)} ({calls} calls)" for name, calls in self.unknown)
-        caption = f"{self.params:,} parameters" + (f"; PARTIAL: no rule for {unknown}" if unknown else "")
-        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-    def frame(
-        self, by: str = "operator", *, depth: int | None = None, stages: Mapping[str, Sequence[str]] | None = None
-    ) -> pandas.DataFrame:
-        """Return the parts as a pandas DataFrame, one a row, raw numbers.
-
-        Args:
-            by: ``operator``, ``module`` or ``stage``.
-            depth: levels of modules; all of them unless given.
-            stages: modules of each stage, for ``stage``; see :meth:`by_stage`.
-
-        Raises:
-            InputError: if there is no such breakdown, or the stages are missing.
-        """
-        import pandas
-
-        parts = self._broken_down(by, depth, stages)
-        return pandas.DataFrame([asdict(part) for part in parts], columns=[field.name for field in fields(Part)])
-
-    def to_latex(
-        self,
-        by: str = "operator",
-        *,
-        depth: int | None = 2,
-        stages: Mapping[str, Sequence[str]] | None = None,
-        caption: str = "",
-        label: str = "",
-    ) -> str:
-        """Return the parts that cost anything, and the total, as a LaTeX table of booktabs.
-
-        Args:
-            by: as in :meth:`frame`.
-            depth: levels of modules; all of them with ``None``.
-            stages: as in :meth:`frame`.
-            caption: caption. Default: one that says what it is.
-            label: label to refer to it by. Default: one made from the caption.
-
-        Raises:
-            InputError: as :meth:`frame`.
-        """
-        from scsc_lab.report import parts
-        from scsc_lab.report.render import latex
-
-        return latex.of(parts.table(self, self._broken_down(by, depth, stages), by), caption, label)
-
-    def plot(
-        self,
-        by: str = "operator",
-        *,
-        depth: int | None = 1,
-        stages: Mapping[str, Sequence[str]] | None = None,
-        ax: Any = None,
-    ) -> Any:
-        """Draw which part of the MACs each operator, module or stage has, and return the axes.
-
-        Args:
-            by: as in :meth:`frame`.
-            depth: levels of modules; all of them with ``None``.
-            stages: as in :meth:`frame`.
-            ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
-
-        Raises:
-            InputError: as :meth:`frame`.
-        """
-        from scsc_lab.report.figures import parts
-
-        return parts.panel(self._broken_down(by, depth, stages), self.total, ax)
-
-    def _broken_down(self, by: str, depth: int | None, stages: Mapping[str, Sequence[str]] | None) -> list[Part]:
-        if by not in ("operator", "module", "stage"):
-            raise InputError(f"by={by!r}: operator, module or stage")
-        if by == "stage":
-            if stages is None:
-                raise InputError("by='stage' needs stages: the modules of each, e.g. {'stage1': ['layer1']}")
-            return self.by_stage(stages)
-        return self.by_operator() if by == "operator" else self.by_module(depth)
-
     @property
     def total(self) -> Part:
         """The whole network as one part."""
@@ -218,7 +123,7 @@ class Count:
 
     def by_operator(self) -> list[Part]:
         """Return one part an operator, the largest in MACs first. Parameters belong to modules and are 0 here."""
-        return sorted(self._parts(lambda cell: cell.operator), key=lambda part: (-part.macs, -part.bytes))
+        return sorted(self._grouped(lambda cell: cell.operator), key=lambda part: (-part.macs, -part.bytes))
 
     def by_module(self, depth: int | None = None) -> list[Part]:
         """Return every module down to ``depth`` levels below the network, in order; a module holds its children."""
@@ -249,11 +154,11 @@ class Count:
         params: dict[str, int] = defaultdict(int)
         for module, number in self.module_params.items():
             params[stage_of(module)] += number
-        found = {part.name: part for part in self._parts(lambda cell: stage_of(cell.module))}
+        found = {part.name: part for part in self._grouped(lambda cell: stage_of(cell.module))}
         names = [name for name in (*stages, "other") if name in found or params[name]]
         return [replace(found.get(name, Part(name)), params=params[name]) for name in names]
 
-    def _parts(self, key: Callable[[Cell], str]) -> list[Part]:
+    def _grouped(self, key: Callable[[Cell], str]) -> list[Part]:
         groups: dict[str, list[Cell]] = defaultdict(list)
         for cell in self.cells:
             groups[key(cell)].append(cell)

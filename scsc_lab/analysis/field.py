@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from scsc_lab.analysis.figures_of_merit import Figures
 from scsc_lab.analysis.profiles import Array, Centre
 from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
-
-if TYPE_CHECKING:
-    import pandas
 
 COMPARED = (*map(key, SHARES), "radius50_pixels", "radius95_pixels")
 """Figures whose difference between two networks has an interval; see :func:`difference`."""
@@ -199,53 +196,6 @@ class Field:
         """Return the field of each initialisation, without those in which every unit was dead."""
         one = replace(self.setting, seeds=1)
         return [Field(one, maps, self.support) for maps in np.split(self.maps, self.setting.seeds) if maps.any()]
-
-    def to_latex(self, *, caption: str = "", label: str = "") -> str:
-        """Return its figures as a LaTeX table of booktabs; see :meth:`ReceptiveFields.to_latex`."""
-        return ReceptiveFields([self]).to_latex(caption=caption, label=label)
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the map with its squares, its centre and its theoretical field, and return the axes.
-
-        Args:
-            ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
-        """
-        from scsc_lab.report.figures import erf
-
-        return erf.panel(self, ax)
-
-
-class ReceptiveFields(list[Field]):
-    """Fields side by side: a list that becomes a DataFrame or a LaTeX table, and draws itself."""
-
-    def frame(self) -> pandas.DataFrame:
-        """Return a pandas DataFrame with one row a field: settings, and figures with the ends of their intervals."""
-        import pandas
-
-        return pandas.DataFrame([field.row() for field in self])
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the profiles of all fields, the mass within each distance of the centre, and return the axes.
-
-        Args:
-            ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
-        """
-        from scsc_lab.report.figures import erf
-
-        return erf.compared(self, ax)
-
-    def to_latex(self, *, caption: str = "", label: str = "") -> str:
-        """Return a LaTeX table of booktabs: the figures of each field with their 95 % intervals, a row a field.
-
-        Args:
-            caption: caption. Default: one that says what it is.
-            label: label to refer to it by. Default: one made from the caption.
-        """
-        from scsc_lab.report import receptive_fields
-        from scsc_lab.report.render import latex
-
-        table = receptive_fields.fields_table([field.row() for field in self])
-        return latex.of(table, caption or "Effective receptive fields", label)
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> tuple[float | None, ...]:

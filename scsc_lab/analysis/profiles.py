@@ -92,20 +92,6 @@ def radius_holding(masses: Array, share: float) -> float:
     return float(np.sqrt(_crossing(masses, np.arange(len(masses), dtype=np.float64) ** 2, share * masses[-1])))
 
 
-def radial_density(image: NDArray[np.floating], centre: Centre) -> Array:
-    """Return the mean of a map at each whole distance from a centre, over the image's mean: 1 is a uniform map.
-
-    Returns:
-        One number a pixel of distance, from 0 to the farthest pixel.
-    """
-    shape = (image.shape[0], image.shape[1])
-    ring = np.rint(distances(shape, centre)).astype(np.int64).ravel()
-    sums, counts = np.bincount(ring, image.astype(np.float64).ravel()), np.bincount(ring)
-    mean = float(image.astype(np.float64).mean()) or 1.0
-    density: Array = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0) / mean
-    return density
-
-
 def _clipped(position: Array, side: int) -> Array:
     """Return positions as pixel edges, 0 to ``side``."""
     edges: Array = np.clip(position + 0.5, 0.0, float(side))

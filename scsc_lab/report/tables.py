@@ -206,11 +206,6 @@ BYTES = replace(
 )
 
 
-def change_only(column: Column) -> Column:
-    """Return the column of a number's change against the baseline, under the number's name."""
-    return Column(f"{column.key}_change", f"Δ {column.heading.partition(' (')[0]}", units.percent)
-
-
 def by_series(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
     """Return the columns of one quantity that rows have in more than one way: the time in each runtime, say."""
     found = [column for column in columns if column.series and any(column.cell(row) for row in rows)]

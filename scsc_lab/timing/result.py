@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scsc_lab import runtimes
 from scsc_lab.analysis import samples
@@ -15,9 +15,6 @@ from scsc_lab.provenance import machine, versions
 from scsc_lab.records import Row, change
 from scsc_lab.settings import Execution, Settings
 from scsc_lab.timing.rounds import WarmUp
-
-if TYPE_CHECKING:
-    import pandas
 
 COMPLETE, CUT_SHORT, OUT_OF_MEMORY = "complete", "cut short", "out of memory"
 """What can become of a measurement."""
@@ -99,18 +96,6 @@ class Latency:
             found += f", {self.comparison.ratio:.3f} × {self.baseline}, {self.comparison.verdict}"
         return f"Latency({self.model}, batch {self.batch}: {found})"
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the samples with their quartiles and median, and return the axes.
-
-        Args:
-            ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
-        """
-        return Latencies([self]).plot(ax)
-
-    def to_latex(self, *, caption: str = "", label: str = "") -> str:
-        """Return it as a LaTeX table of booktabs; see :meth:`Latencies.to_latex`."""
-        return Latencies([self]).to_latex(caption=caption, label=label)
-
     def row(self) -> Row:
         """Return it as one row of raw numbers, with every sample and every setting."""
         middle, drift = self.median_seconds, samples.drift(self.samples)
@@ -178,38 +163,6 @@ class Latency:
             "processor": machine()["processor"],
             "versions": versions(),
         }
-
-
-class Latencies(list[Latency]):
-    """Latencies side by side: a list that becomes a DataFrame or a LaTeX table, and draws itself."""
-
-    def frame(self) -> pandas.DataFrame:
-        """Return a pandas DataFrame with one row a timing: raw numbers, samples and settings."""
-        import pandas
-
-        return pandas.DataFrame([timing.row() for timing in self])
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw the samples of each network, below each other, and return the axes.
-
-        Args:
-            ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
-        """
-        from scsc_lab.report.figures import latency
-
-        return latency.panel([timing.row() for timing in self], ax)
-
-    def to_latex(self, *, caption: str = "", label: str = "") -> str:
-        """Return a LaTeX table of booktabs: times, and ratios to the baseline with their intervals.
-
-        Args:
-            caption: caption. Default: device, type, batch and input size.
-            label: label to refer to it by. Default: one made from the caption.
-        """
-        from scsc_lab.report import latency
-        from scsc_lab.report.render import latex
-
-        return latex.of(latency.table([timing.row() for timing in self]), caption, label)
 
 
 def _compared(prefix: str, against: Comparison | None) -> Row:

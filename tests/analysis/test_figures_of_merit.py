@@ -80,10 +80,9 @@ def test_the_order_of_images_does_not_matter():
     assert all(second[name] == pytest.approx(first[name], rel=1e-12) for name in first)
 
 
-def test_discs_and_densities():
+def test_masses_of_discs():
     image = np.zeros((21, 21))
     image[10, 10] = 1.0
     masses = profiles.disc_masses(image, profiles.distances((21, 21), (10.0, 10.0)))
     assert masses[0] == 0
     assert masses[1] == masses[-1] == pytest.approx(1.0)
-    assert profiles.radial_density(np.full((21, 21), 7.0), (10.0, 10.0))[:10] == pytest.approx(1.0)

@@ -12,7 +12,6 @@ from scsc_lab.analysis.verification import (
     best_threshold,
     draw_pairs,
     interval,
-    read_pairs,
     roc,
     scores,
 )
@@ -87,22 +86,6 @@ def test_the_interval_resamples_identities():
     of_pairs = 1.96 * 100 * np.sqrt(right * (1 - right) / len(found))
     assert low < 100 * right < high
     assert high - low > 2 * of_pairs
-
-
-def test_pairs_in_lfws_format(tmp_path):
-    index_of = {(name, number): 10 * i + number for i, name in enumerate(("Ann", "Bob")) for number in (1, 2)}
-    path = tmp_path / "pairs.txt"
-    path.write_text("2\t1\nAnn\t1\t2\nAnn\t1\tBob\t2\nBob\t1\t2\nBob\t1\tAnn\t1\n")
-    read = read_pairs(path, index_of)
-    assert read.same.tolist() == [True, False, True, False]
-    assert read.fold.tolist() == [0, 0, 1, 1]
-    assert (read.first[1], read.second[1]) == (1, 12)
-    path.write_text("1\t1\nAnn\t1\t2\nAnn\t1\tEve\t2\n")
-    with pytest.raises(InputError, match="line 3: no such images: Ann 1 Eve 2"):
-        read_pairs(path, index_of)
-    path.write_text("10 300\nAnn 1 2\n")
-    with pytest.raises(InputError, match="1 pairs for 10 folds"):
-        read_pairs(path, index_of)
 
 
 def test_too_few_identities():
