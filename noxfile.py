@@ -1,5 +1,7 @@
 """``python -m nox`` runs what must pass: style, types and tests."""
 
+import os
+
 import nox
 
 nox.options.default_venv_backend = "venv"
@@ -38,5 +40,30 @@ def tests(session: nox.Session) -> None:
         "pytorch-metric-learning",
         "playwright",
         "axe-playwright-python",
+        "nbclient",
+        "ipykernel",
     )
     session.run("pytest", "--numprocesses=auto", *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the site in ``docs/_build``; warnings are errors, links inside are checked, the notebook is executed."""
+    session.install(*CONSTRAINTS, ".[html]", "sphinx", "myst-nb", "furo")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-b", "html", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session(default=False)
+def package(session: nox.Session) -> None:
+    """Build the sdist and the wheel, check them, and run the wheel in an environment that holds nothing else."""
+    session.install(*CONSTRAINTS, "build", "twine")
+    folder = session.create_tmp()
+    session.run("python", "-m", "build", "--outdir", folder, ".")
+    files = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    session.run("twine", "check", "--strict", *files)
+    empty = os.path.join(folder, "empty")
+    session.run("python", "-m", "venv", empty)
+    wheel = next(file for file in files if file.endswith(".whl"))
+    session.run(os.path.join(empty, "bin", "pip"), "install", "-q", *CONSTRAINTS, wheel, external=True)
+    session.chdir(folder)
+    session.run(os.path.join("empty", "bin", "scsc-lab"), "flops", "resnet50", "--no-check", external=True)

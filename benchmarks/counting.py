@@ -25,6 +25,10 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SHAPE = (1, 3, 224, 224)
 MODELS = ("resnet50", "swin_tiny", "scsc_swin_tiny")
@@ -112,6 +116,70 @@ TOOLS: dict[str, Callable[[str], float]] = {
     "torchinfo": torchinfo,
     "calflops": calflops,
 }
+
+
+def unruled() -> nn.Module:
+    """Return a network whose matrix inverse no tool here has a rule for; its three products are 122,880 MACs."""
+    import torch
+    from torch import nn
+
+    class Inverse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(64, 64)
+            self.weight = nn.Parameter(torch.eye(64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(x) @ self.weight @ torch.linalg.inv(self.weight)
+
+    return Inverse()
+
+
+def partial() -> None:
+    """Print what each peer counts of a network that holds an operator without a rule, and whether it names it."""
+    import torch
+    from calflops import calculate_flops
+    from fvcore.nn import FlopCountAnalysis
+    from ptflops import get_model_complexity_info
+    from thop import profile
+    from torch.utils.flop_counter import FlopCounterMode
+    from torchinfo import summary
+
+    import scsc_lab
+
+    shape = (1, 10, 64)
+    plain: dict[str, Any] = {"as_strings": False, "print_per_layer_stat": False}
+
+    def flop_counter() -> float:
+        with FlopCounterMode(display=True) as counter:
+            unruled()(torch.zeros(shape))
+        return counter.get_total_flops() / 2
+
+    def ours() -> float:
+        counted = scsc_lab.count(unruled(), input_shape=shape)
+        print(counted.status, counted.unknown)
+        return counted.macs
+
+    tools: dict[str, Callable[[], float]] = {
+        "scsc-lab": ours,
+        "fvcore": lambda: FlopCountAnalysis(unruled(), torch.zeros(shape)).total(),
+        "FlopCounterMode": flop_counter,
+        "ptflops": lambda: get_model_complexity_info(unruled(), shape[1:], **plain)[0],
+        "thop": lambda: profile(unruled(), (torch.zeros(shape),))[0],
+        "torchinfo": lambda: summary(unruled(), input_size=shape, verbose=2).total_mult_adds,
+        "calflops": lambda: calculate_flops(unruled(), input_shape=shape, output_as_string=False)[1],
+    }
+    print("\nA matrix inverse among three products of 122,880 MACs in all; is the inverse named?\n")
+    print("| tool | MACs | names the inverse |\n|:--|--:|:--|")
+    for tool, function in tools.items():
+        told = io.StringIO()
+        handler = logging.StreamHandler(told)
+        logging.getLogger().addHandler(handler)
+        with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            macs = function()
+        logging.getLogger().removeHandler(handler)
+        print(f"| {tool} | {macs:,.0f} | {'yes' if 'linalg_inv' in told.getvalue() else 'no'} |", flush=True)
 
 
 def quietly(tool: Callable[[str], float], name: str) -> float:
@@ -223,6 +291,7 @@ def main() -> None:
     from scsc_lab.provenance import machine, versions
 
     print(machine(), versions())
+    partial()
     processes("resnet50", options.rounds)
     for name in MODELS:
         calls(name, options.rounds)

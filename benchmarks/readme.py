@@ -1,47 +1,53 @@
-"""Measures again what the README shows: each fenced block that begins with ``$ scsc-lab`` gets its command's output.
+"""Writes the README's "Results at a glance" from the committed reports.
 
-    python benchmarks/readme.py                  # every block that has an output
-    python benchmarks/readme.py latency compare  # those of some commands
-
-On a quiet machine, since blocks of times are among them. The table under "What it finds" is that of reports/full.
+python benchmarks/readme.py
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
-README = Path(__file__).parents[1] / "README.md"
-_BLOCK = re.compile(r"^```\n\$ scsc-lab (?P<words>[^\n]+)\n(?P<output>(?![$`]).+?)^```$", re.MULTILINE | re.DOTALL)
-_TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
+ROOT = Path(__file__).parents[1]
+BACKBONES = ("resnet50", "swin_tiny", "faceresnet")
+PICO = {"resnet50": "resnet_pico", "swin_tiny": "swin_pico", "faceresnet": "faceresnet_pico"}
+HEAD = (
+    "| backbone | Δ params | Δ MACs | time ×, 95 % | r(50 %) | trained probe, Δ points |\n|:--|--:|--:|--:|--:|--:|\n"
+)
 
 
-def main(commands: list[str]) -> None:
-    """Replace the outputs of these commands, or of all if none is named, and the table of the report."""
-    text = README.read_text()
-    report = (README.parent / "reports" / "full" / "README.md").read_text()
-    tables = _TABLE.search(report.partition("## Networks, side by side")[2])
-    assert tables is not None
-    head, heading, rest = text.partition("## What it finds")
-    text = head + heading + _TABLE.sub(lambda _: tables[0], rest, count=1)
-    README.write_text(_BLOCK.sub(lambda block: _again(block, commands), text))
+def glance() -> str:
+    """Return the table: one row per backbone, what SCSC changes in it."""
+    full = _rows(ROOT / "reports" / "full" / "README.md", "## Networks, side by side")
+    probe = _rows(ROOT / "reports" / "accuracy" / "README.md", "## Accuracy, by training")
+    lines = []
+    for backbone in BACKBONES:
+        before, after = full[backbone], full[f"scsc_{backbone}"]
+        field = f"{before['r(50%)']} → {after['r(50%)']}"
+        (points,) = [
+            cell for heading, cell in probe[f"scsc_{PICO[backbone]}"].items() if heading.startswith("Δ points")
+        ]
+        changes = (after["Δ params (M)"], after["Δ MACs (G)"], after["time ×, 95%"], field, points)
+        lines.append(f"| {backbone} | {' | '.join(changes)} |\n")
+    return HEAD + "".join(lines)
 
 
-def _again(block: re.Match[str], commands: list[str]) -> str:
-    words = shlex.split(block["words"])
-    if commands and words[0] not in commands:
-        return block[0]
-    print("scsc-lab", *words, flush=True)
-    environment = {**os.environ, "COLUMNS": "80"}
-    ran = subprocess.run(
-        [sys.executable, "-m", "scsc_lab", *words], capture_output=True, text=True, check=True, env=environment
-    )
-    return f"```\n$ scsc-lab {block['words']}\n{ran.stdout.rstrip()}\n```"
+def _rows(report: Path, heading: str) -> dict[str, dict[str, str]]:
+    """Return the rows of the first table behind a heading by model, cells by heading (Δ with the column before it)."""
+    lines = [line for line in report.read_text().partition(heading)[2].splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    headings = [f"Δ {cells[0][at - 1]}" if text == "Δ" else text for at, text in enumerate(cells[0])]
+    rows: dict[str, dict[str, str]] = {}
+    for line in cells[2:]:
+        rows.setdefault(line[0], dict(zip(headings, line, strict=False)))
+    return rows
+
+
+def main() -> None:
+    """Replace the table in the README."""
+    path = ROOT / "README.md"
+    path.write_text(re.sub(r"\| backbone .*\n(?:\|.*\n)+", lambda _: glance(), path.read_text(), count=1))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

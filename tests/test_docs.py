@@ -72,3 +72,17 @@ def test_the_commands_of_a_page_run_in_order(page, tmp_path, monkeypatch, capsys
         written = (home / "README.md").read_text()
         assert "Ours" in written
         assert {path.suffix for path in home.iterdir()} >= {".npz", ".jsonl", ".png", ".pdf"}
+
+
+def test_the_notebook_runs_and_shows_tables_and_pictures():
+    nbformat = pytest.importorskip("nbformat")
+    client = pytest.importorskip("nbclient")
+    notebook = nbformat.read(DOCS / "notebook.ipynb", 4)
+    client.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = {
+        cell.source: [output.get("data", {}) for output in cell.outputs]
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    }
+    assert "image/png" in outputs["field.plot()"][0]
+    assert sum("text/html" in data for shown in outputs.values() for data in shown) >= 5

@@ -45,22 +45,25 @@ class _Frame(pandas.DataFrame):  # type: ignore[misc]  # pandas comes without ty
     @classmethod
     def of(cls, rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> _Frame:
         """Return rows as a frame."""
-        frame = cls([dict(row) for row in rows])
+        frame = cls([{key: _hashable(value) for key, value in row.items()} for row in rows])
         frame._known = Known(tuple(columns), tuple(notes))
         return frame
 
-    def to_latex(self, *, caption: str = "", label: str = "") -> str:
+    def to_latex(self, buf: Any = None, *, caption: str = "", label: str = "", **options: Any) -> Any:
         """Return the rows as a LaTeX table of booktabs, and one of the changes, as the command's ``--format latex``.
 
-        Args:
-            caption: caption of the first. Default: one that says what it is.
-            label: label to refer to it by; the others have a number behind it. Default: one made from the caption.
+        With pandas' options, or without the columns that say what a row is, it is pandas' table.
 
-        Raises:
-            InputError: if columns were dropped that it takes.
+        Args:
+            buf: where pandas writes.
+            caption: caption of the first table. Default: one made from the content.
+            label: label to refer to it by; further tables have a number behind it. Default: one made from the caption.
+            options: options of pandas, e.g. ``index=False``.
         """
         from scsc_lab.report.render import latex
 
+        if buf is not None or options or self.empty or not set(self._needs) <= set(self.columns):
+            return super().to_latex(buf, caption=caption or None, label=label or None, **options)
         return latex.of(self._table(), caption, label)
 
     def _rows(self) -> list[Row]:
@@ -140,6 +143,13 @@ class Ablation(_Frame):
         return ablations.ablation_tables(self._rows(), self._known.columns, self._known.notes)
 
 
+def _hashable(value: Any) -> Any:
+    """Return a cell by which a frame can be grouped: a list as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _plain(value: Any) -> Any:
     """Return a cell of a frame as a row has it: pandas writes not-a-number where there is nothing."""
+    if isinstance(value, tuple):
+        return list(value)
     return None if isinstance(value, float) and math.isnan(value) else value

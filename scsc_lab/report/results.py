@@ -89,10 +89,15 @@ class Count(counts.Count):
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the operators that have MACs, and the total."""
         table = parts.table(self, self.by_operator(), "operator")
-        cells = [[column.heading for column in table.columns], *table.cells()]
-        lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in line) for line in cells]
-        caption = html.escape(" ".join((f"{self.params:,} parameters.", *table.notes)))
-        return f"<table><caption>{caption}</caption>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+        return _html(table, f"{self.params:,} parameters.")
+
+
+def _html(table: Table, *sentences: str) -> str:
+    """Return a table as a notebook shows it, with sentences and its notes as the caption."""
+    cells = [[column.heading for column in table.columns], *table.cells()]
+    lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in line) for line in cells]
+    caption = html.escape(" ".join((*sentences, *table.notes)))
+    return f"<table><caption>{caption}</caption>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 class _HasRow(Protocol):
@@ -127,6 +132,10 @@ class _Results(list[_T], Generic[_T]):
             label: label to refer to it by. Default: one made from the caption.
         """
         return latex.of(self._table(), caption, label)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the table."""
+        return _html(self._table())
 
     def _rows(self) -> list[Row]:
         return [result.row() for result in self]
@@ -166,6 +175,10 @@ class Field(receptive.Field):
     def to_latex(self, *, caption: str = "", label: str = "") -> str:
         """Return its figures as a LaTeX table of booktabs; see :meth:`ReceptiveFields.to_latex`."""
         return ReceptiveFields([self]).to_latex(caption=caption, label=label)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: its figures."""
+        return ReceptiveFields([self])._repr_html_()
 
 
 class ReceptiveFields(_Results[receptive.Field]):

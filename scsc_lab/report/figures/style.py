@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import sys
@@ -80,7 +81,16 @@ def new(width_inches: float, height_inches: float, **subplots: Any) -> tuple[Fig
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width_inches, height_inches))
         FigureCanvasAgg(figure)
-        return figure, figure.subplots(**subplots)
+        subplots_made = figure.subplots(**subplots)
+        for axes in figure.axes:
+            axes._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]  # read by notebooks
+        return figure, subplots_made
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def blank(width_inches: float, height_inches: float) -> Figure:
