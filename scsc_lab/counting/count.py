@@ -18,12 +18,10 @@ from torch.nn.parameter import is_lazy
 from scsc_lab.analysis.count import Cell, Count
 from scsc_lab.counting.following import followed
 from scsc_lab.counting.inputs import arguments, described, example
-from scsc_lab.counting.layout import META
 from scsc_lab.counting.recorder import Tally
-from scsc_lab.counting.replacing import replaced
-from scsc_lab.counting.tensors import tensors
+from scsc_lab.counting.tensors import META, check_strided, tensors
 from scsc_lab.errors import InputError, last_line, located_by_user
-from scsc_lab.execution.passes import evaluating
+from scsc_lab.execution.passes import evaluating, replaced
 
 
 def count(
@@ -71,8 +69,8 @@ def count(
     remark = ""
     try:
         if device != META:
-            empty = meta_copy(model)
             try:
+                empty = meta_copy(model)
                 return _count(empty, args, dtype, META, remark, backward)
             except _FAILURES as error:  # whatever the network's own code raises where there are no values to look at
                 remark = f"not countable on the meta device ({last_line(error)})"
@@ -94,9 +92,11 @@ def meta_copy(model: nn.Module) -> nn.Module:
 
     Raises:
         InputError: if the network holds what cannot be copied, as a lock.
+        RuntimeError: if it holds tensors that are not strided.
     """
     memo: dict[int, Any] = {}
     for tensor in (*model.parameters(), *model.buffers()):
+        check_strided(tensor)
         empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
         memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
     return _copy(model, memo)
@@ -107,7 +107,11 @@ def _copy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     original = Tensor.__deepcopy__
 
     def copied(x: Tensor, seen: dict[int, Any]) -> Tensor:
-        result: Tensor = original(x if x.is_leaf else x.detach(), seen)  # type: ignore[no-untyped-call]
+        if x.layout is not torch.strided:  # torch copies only some of these
+            result = x.detach().clone()
+            result = nn.Parameter(result, x.requires_grad) if isinstance(x, nn.Parameter) else result
+        else:
+            result = original(x if x.is_leaf else x.detach(), seen)  # type: ignore[no-untyped-call]
         seen[id(x)] = result
         return result
 
@@ -163,6 +167,8 @@ def _count(
         for (module, operator, listed), entry in tally.entries.items()
     )
     unknown = tally.unknown + Counter(getattr(model, "not_counted", {}))  # what a module has said in no torch operator
+    for graph in filter(None, map(_frozen_graph, model.modules())):
+        unknown += Counter(node.kind() for node in graph.findAllNodes("prim::mkldnn_convolution"))  # runs unseen
     return Count(cells, _parameters_by_module(model), tuple(unknown.items()), device.type, remark)
 
 
@@ -189,9 +195,18 @@ def _parameters_by_module(model: nn.Module) -> dict[str, int]:
 
 def _constants(module: nn.Module) -> list[Tensor]:
     """Return the weights of frozen TorchScript, which are constants of its graph: all floating-point tensors there."""
-    if not isinstance(module, torch.jit.ScriptModule) or module._c.hasattr("training"):
-        return []
-    graph: Any = module.graph
-    nodes = [node for node in graph.findAllNodes("prim::Constant") if node.hasAttribute("value")]
-    values = [node.t("value") for node in nodes if node.kindOf("value") == "t"]
-    return list({x.data_ptr(): x for x in values if x.is_floating_point() and x.dim()}.values())
+    graph = _frozen_graph(module)
+    nodes = [node for kind in _CONSTANTS for node in graph.findAllNodes(kind)] if graph else []
+    used = [node for node in nodes if node.hasAttribute("value") and node.output().uses()]
+    values = [node.t("value") for node in used if node.kindOf("value") == "t"]
+    weights = [x for x in values if x.is_floating_point() and x.dim()]
+    return list({id(x) if x.is_mkldnn else x.data_ptr(): x for x in weights}.values())
+
+
+_CONSTANTS = ("prim::Constant", "prim::ConstantMKLDNNTensor")
+
+
+def _frozen_graph(module: nn.Module) -> Any:
+    """Return the graph of frozen TorchScript, which has constants for weights; None for any other module."""
+    is_frozen = isinstance(module, torch.jit.ScriptModule) and not module._c.hasattr("training")
+    return module.graph if is_frozen else None

@@ -20,10 +20,9 @@ from torch.overrides import TorchFunctionMode
 
 from scsc_lab.analysis.count import Count, CrossCheck, OperatorCheck
 from scsc_lab.counting.following import any_machine
-from scsc_lab.counting.operators import COMPLEX
-from scsc_lab.counting.replacing import replaced
+from scsc_lab.counting.rules import COMPLEX
 from scsc_lab.errors import last_line
-from scsc_lab.execution.passes import evaluating
+from scsc_lab.execution.passes import evaluating, replaced
 
 _PADDED_BY_NAME = "conv with padding='same' or 'valid'"
 DIFFERENCES = {

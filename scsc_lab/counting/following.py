@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from scsc_lab.counting.recorder import Dispatch, Functions, Tally
-from scsc_lab.counting.replacing import replaced
+from scsc_lab.execution.passes import replaced
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from torch import Tensor
 
 _ASSUMED = "_scsc_lab_assumed"
 _LISTS = frozenset({"index", "_unsafe_index", "index_put", "_index_put_impl", "_unsafe_index_put"})
-_ROWS = frozenset({"index_select", "index_add", "index_copy", "index_fill"})
+_ROWS = frozenset({"index_select", "index_add", "index_copy", "index_fill", "index_reduce"})
 _LINES = frozenset({"gather", "scatter", "scatter_add", "scatter_reduce"})
 
 
@@ -28,7 +28,7 @@ def moves(name: str) -> bool:
 
 def accumulates(name: str, args: Sequence[Any]) -> bool:
     """Return whether an operator adds what it moves to what is there."""
-    if name == "scatter_reduce":
+    if name in ("scatter_reduce", "index_reduce"):
         return args[4] in ("sum", "mean")
     return name in ("index_add", "scatter_add") or ("index_put" in name and len(args) > 3 and bool(args[3]))
 
@@ -63,7 +63,7 @@ def placing(name: str, args: Sequence[Any], load: Tensor) -> Callable[[Callable[
             return lambda pick: pick(x).index_select(dim, place)
         if value is None:
             return lambda pick: pick(x).index_fill(dim, place, 0)
-        function = torch.index_add if name == "index_add" else torch.index_copy
+        function = torch.index_add if accumulates(name, args) else torch.index_copy
         return lambda pick: function(pick(x), dim, place, pick(value))
     side = index.shape[dim] if index.dim() else 1
     shape = [side if place == dim % x.dim() else 1 for place in range(index.dim())]

@@ -72,6 +72,7 @@ _FUSED: dict[str, Translation] = {
     **dict.fromkeys(("BiasGelu", "FastGelu", "Gelu"), _biased(F.gelu)),
     "QuickGelu": pointwise(F.silu),
     "BiasAdd": over_all(torch.add),
+    "MatMulNBits": Translation(lambda x, /, k, n: F.linear(x, x.new_empty(n, k)), (0,)),
     "QGemm": Translation(gemm, (0, 3)),
     "QLinearAdd": Translation(lambda a, b, /: a + b, (0, 3)),
     "QLinearMul": Translation(lambda a, b, /: a * b, (0, 3)),

@@ -135,6 +135,7 @@ def pointwise(function: Callable[[Tensor], Tensor]) -> Translation:
 TRANSLATIONS: dict[str, Translation] = {
     "Conv": Translation(conv),
     "ConvTranspose": Translation(conv_transpose),
+    "DeformConv": Translation(conv, (0, 1, 3)),
     "Gemm": Translation(gemm),
     "MatMul": Translation(matmul),
     "Einsum": Translation(lambda *xs, equation: torch.einsum(equation, *xs)),
@@ -148,6 +149,7 @@ TRANSLATIONS: dict[str, Translation] = {
     "RNN": Translation(recurrent(torch.rnn_tanh, 1), (0, 1, 2, 3)),
     **{name: over_all(getattr(torch, name.lower())) for name in ("Sub", "Mul", "Div", "Pow")},
     **dict.fromkeys(("Add", "Sum"), over_all(torch.add)),
+    "Mean": Translation(lambda *xs: functools.reduce(torch.add, xs) / len(xs)),
     "Min": over_all(torch.minimum),
     "Max": over_all(torch.maximum),
     "ReduceSum": _reduction(torch.sum),
@@ -199,6 +201,8 @@ MOVES = frozenset(
 FREE = frozenset(
     "CastLike Mod Not And Or Xor Equal Less Greater LessOrEqual "
     "GreaterOrEqual IsNaN IsInf BitShift Shrink Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Tan "
+    "BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BitCast CumProd NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss "
+    "HannWindow HammingWindow BlackmanWindow TensorScatter "
     "Shape Size Constant ConstantOfShape Range OneHot EyeLike Trilu RandomNormal RandomUniform RandomNormalLike "
     "RandomUniformLike Bernoulli Multinomial "
     "MaxPool GlobalMaxPool LpPool GlobalLpPool MaxUnpool MaxRoiPool RoiAlign Resize Upsample GridSample AffineGrid "

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scsc_lab.counting.layout import META
 from scsc_lab.counting.onnx_file import MOST_ELEMENTS, attributes
+from scsc_lab.counting.tensors import META
 from scsc_lab.errors import InputError
 
 _MOST_NUMBERS = 1024

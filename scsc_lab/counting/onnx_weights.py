@@ -42,6 +42,7 @@ _NO_WEIGHTS: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), (1, 2, 4, 5, 6, 7)),
     "QGemm": (1, 2, 4, 5, 7, 8),
     "MatMulIntegerToFloat": (2, 3, 4, 5),
+    "MatMulNBits": (2, 3, 4),
 }
 """Inputs that are no weights, whatever their type: statistics, bounds, scales, zero points, initial states."""
 
@@ -130,21 +131,25 @@ class _Flow:
         self, node: Any, sources: list[_Sources], scope: Any, call: Mapping[str, Any], path: tuple[str, ...]
     ) -> Sequence[_Sources]:
         """Return the sources of what a node gives; note the weights that it reads."""
-        node = resolved(node, call)
+        caller, node = node, resolved(node, call)
+        origin = path if node is caller else (*call.get("", ()), *path)  # what a call passes on is stored with the call
         if function := self.functions.get(function_key(node)):
             inner: dict[str, _Sources] = dict.fromkeys(function.input, frozenset())
             inner.update(zip(function.input, sources, strict=False))
-            self.walk(function.node, inner, call_of(function, node), function_key(function))
+            self.walk(function.node, inner, {**call_of(function, node), "": origin}, function_key(function))
             return [inner.get(name) for name in function.output]
         if node.op_type == "Constant":
             tensor = constant(node)
-            return [frozenset() if tensor is None else frozenset({_stored(tensor, path[:-1], node)})]
+            return [frozenset() if tensor is None else frozenset({_stored(tensor, origin[:-1], node)})]
         if graphs := [attribute for attribute in node.attribute if attribute.HasField("g")]:
             outputs = []
             for attribute in graphs:
                 inputs = dict(zip((value.name for value in attribute.g.input), sources, strict=False))
                 outputs.append(self.graph(attribute.g, ChainMap(inputs, scope), call, (*path, attribute.name)))
-            return [_union(both) for both in zip(*outputs, strict=False)] if node.op_type == "If" else []
+            if node.op_type == "Loop":  # which gives its condition to itself, and what it carries as it was, if not run
+                carried = zip(outputs[0][1:], sources[2:], strict=False)
+                return [*map(_union, carried), *outputs[0][len(sources) - 1 :]]
+            return [_union(both) for both in zip(*outputs, strict=False)]
         if node.op_type in ("Shape", "Size"):
             return [frozenset({_SHAPE})]
         if node.op_type in _COPIES and node.op_type != "Concat":

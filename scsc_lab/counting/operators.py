@@ -1,223 +1,91 @@
-"""What each ATen operator costs: the rules for multiply-accumulates, and what is known of an operator.
+"""What is known of each ATen operator: its rule, or that it costs nothing.
 
-Convolution, matrix products, attention and a few others have rules. Operators that move, view, allocate, normalise,
-activate, pool, resample, compare or work on each element alone are free (:mod:`scsc_lab.counting.free`), unless
+Convolution, matrix products, attention and a few others have rules (:mod:`scsc_lab.counting.rules`). Operators that
+move, view, allocate, normalise, activate, pool, resample, compare or work on each element alone are free, unless
 :mod:`scsc_lab.counting.products` finds that they add up products. Anything else makes a count partial.
-
-Rules count complex multiply-accumulates where the result is complex; :data:`COMPLEX` real ones make one of them.
 """
 
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from scsc_lab.counting.free import FREE
+from scsc_lab.counting.rules import RULES, Rule
 from scsc_lab.errors import InputError
 
-Rule = Callable[..., int]
-
-
-def _convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    transposed: bool,
-    *rest: Any,
-    out: Tensor,
-) -> int:
-    """Every weight meets every output position (input position, if transposed) of every image once."""
-    positions = (x if transposed else out).shape[2:]
-    return x.shape[0] * weight.numel() * math.prod(positions)
-
-
-def _matrix_product(a: Tensor, b: Tensor, *rest: Any, out: Tensor) -> int:
-    """Return ``n·k·m`` for ``(…, n, k) @ (…, k, m)``, a vector on either side included."""
-    return a.numel() * (b.shape[-1] if b.dim() > 1 else 1)
-
-
-def _added_product(start: Tensor, a: Tensor, b: Tensor, *rest: Any, out: Tensor, **options: Any) -> int:
-    return _matrix_product(a, b, out=out)
-
-
-CONVOLUTIONS = frozenset({"convolution", "_convolution", "convolution_overrideable"})
-"""Operators whose arguments are those of ``aten::convolution``."""
-
-
-def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any, out: Any) -> int:
-    """Return the cost of the forward pass for each of the two gradients wanted: the input's and the weight's."""
-    _, _, _, _, transposed, _, _, wanted = rest
-    positions = (x if transposed else grad).shape[2:]
-    return x.shape[0] * weight.numel() * math.prod(positions) * (int(wanted[0]) + int(wanted[1]))
-
-
-FUSED_ATTENTION = frozenset(
-    {
-        "_scaled_dot_product_flash_attention",
-        "_scaled_dot_product_flash_attention_for_cpu",
-        "_scaled_dot_product_efficient_attention",
-        "_scaled_dot_product_cudnn_attention",
-        "_scaled_dot_product_fused_attention_overrideable",
-        "_scaled_dot_product_attention_math_for_mps",
-        "scaled_dot_product_attention",
-    }
+FREE = frozenset(
+    # move, copy, index
+    "cat stack clone copy _to_copy contiguous constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
+    "replication_pad1d replication_pad2d replication_pad3d roll flip rot90 repeat repeat_interleave index index_put "
+    "_index_put_impl index_select index_add index_copy index_fill gather scatter scatter_add scatter_reduce "
+    "masked_select masked_scatter masked_fill take put nonzero nonzero_static embedding embedding_renorm index_reduce "
+    "_unsafe_view _unsafe_index _reshape_alias _reshape_copy addr im2col col2im pixel_shuffle pixel_unshuffle "
+    "channel_shuffle native_channel_shuffle as_strided tril triu tril_indices triu_indices diag_embed unfold "
+    "unfold_copy _unsafe_masked_index expand_copy resize set unsafe_split unsafe_split_with_sizes complex polar "
+    "select_scatter slice_scatter diagonal_scatter as_strided_scatter _pack_padded_sequence to_padded_tensor trace "
+    "nested_to_padded_tensor _nested_tensor_from_mask _nested_tensor_from_mask_left_aligned _to_dense to_mkldnn "
+    "_to_sparse _to_sparse_csr _to_sparse_csc _sparse_coo_tensor_with_dims _sparse_coo_tensor_with_dims_and_tensors "
+    "_coalesce mkldnn_reorder_conv2d_weight mkldnn_reorder_conv3d_weight "
+    # allocate, draw
+    "empty empty_like empty_strided empty_permuted new_empty new_empty_strided new_zeros new_ones new_full zeros "
+    "zeros_like ones ones_like full full_like scalar_tensor arange linspace logspace eye rand rand_like randn "
+    "randn_like randint randint_like randperm normal uniform bernoulli exponential cauchy geometric log_normal random "
+    "poisson binomial multinomial _standard_gamma _sample_dirichlet _efficientzerotensor lift_fresh lift_fresh_copy "
+    "fill zero native_dropout dropout hann_window hamming_window bartlett_window blackman_window kaiser_window "
+    # normalise
+    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_with_update "
+    "_batch_norm_no_update batch_norm_update_stats cudnn_batch_norm miopen_batch_norm native_layer_norm "
+    "native_group_norm _fused_rms_norm rms_norm norm linalg_vector_norm _weight_norm_interface renorm "
+    # activate
+    "_softmax _log_softmax _safe_softmax relu relu6 leaky_relu elu celu selu gelu silu mish hardswish hardsigmoid "
+    "hardtanh softplus softshrink hardshrink threshold prelu _prelu_kernel rrelu rrelu_with_noise glu sigmoid tanh "
+    # pool and resample
+    "max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d _adaptive_avg_pool2d "
+    "_adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d upsample_nearest1d upsample_nearest2d "
+    "upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d "
+    "upsample_linear1d upsample_bilinear2d mkldnn_max_pool2d mkldnn_max_pool3d mkldnn_adaptive_avg_pool2d "
+    "upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubic2d_aa grid_sampler_2d "
+    "grid_sampler_3d affine_grid_generator max_unpool2d max_unpool3d fractional_max_pool2d fractional_max_pool3d "
+    "torchvision::roi_align torchvision::roi_pool torchvision::ps_roi_align torchvision::ps_roi_pool torchvision::nms "
+    # reduce, compare, order
+    "sum mean prod amax amin max min aminmax argmax argmin any all var std var_mean std_mean logsumexp median "
+    "nanmedian mode nansum topk sort argsort kthvalue unique_dim _unique2 unique_consecutive bincount histc "
+    "searchsorted bucketize floor_divide remainder fmod cumsum cumprod cummax cummin logcumsumexp equal allclose "
+    "is_same_size _has_same_storage_numel _linalg_check_errors _local_scalar_dense item isin one_hot count_nonzero "
+    "sym_size sym_numel sym_stride sym_storage_offset "
+    # gradients under a name of their own
+    "_softmax_backward_data _log_softmax_backward_data embedding_dense_backward select_backward slice_backward "
+    "diagonal_backward value_selecting_reduction_backward _unsafe_masked_index_put_accumulate "
+    # losses
+    "nll_loss_forward nll_loss2d_forward nll_loss nll_loss2d mse_loss smooth_l1_loss huber_loss binary_cross_entropy "
+    "binary_cross_entropy_with_logits soft_margin_loss multi_margin_loss multilabel_margin_loss_forward "
+    "multilabel_margin_loss log_sigmoid_forward log_sigmoid _ctc_loss dist "
+    # quantise
+    "quantize_per_tensor quantize_per_tensor_dynamic quantize_per_channel dequantize int_repr q_scale q_zero_point "
+    "q_per_channel_scales q_per_channel_zero_points q_per_channel_axis qscheme _empty_affine_quantized "
+    "_empty_per_channel_affine_quantized _make_per_tensor_quantized_tensor _make_per_channel_quantized_tensor "
+    "fake_quantize_per_tensor_affine_cachemask fake_quantize_per_channel_affine_cachemask "
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams _fake_quantize_learnable_per_tensor_affine "
+    "_fake_quantize_learnable_per_channel_affine _fused_moving_avg_obs_fq_helper quantized_max_pool1d "
+    "quantized_max_pool2d quantized_max_pool3d quantized_batch_norm quantized::add quantized::add_relu "
+    "quantized::add_scalar quantized::add_scalar_relu quantized::mul quantized::mul_relu quantized::mul_scalar "
+    "quantized::mul_scalar_relu quantized::cat quantized::cat_relu quantized::relu6 quantized::leaky_relu "
+    "quantized::elu quantized::celu quantized::prelu quantized::hardswish quantized::sigmoid quantized::tanh "
+    "quantized::softmax quantized::batch_norm quantized::batch_norm_relu quantized::batch_norm1d "
+    "quantized::batch_norm1d_relu quantized::batch_norm2d quantized::batch_norm2d_relu quantized::batch_norm3d "
+    "quantized::batch_norm3d_relu quantized::layer_norm quantized::group_norm quantized::instance_norm "
+    "quantized::embedding_byte quantized::embedding_4bit quantized_decomposed::quantize_per_tensor "
+    "quantized_decomposed::dequantize_per_tensor quantized_decomposed::quantize_per_channel "
+    "quantized_decomposed::dequantize_per_channel quantized_decomposed::choose_qparams "
+    # guards that torch leaves in a graph, and marks of the profiler
+    "profiler::_record_function_enter profiler::_record_function_enter_new profiler::_record_function_exit "
+    "_assert_async _assert_scalar _assert_tensor_metadata record_stream".split()
 )
-"""Every form in which attention's two products come as one operator."""
-
-
-def attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) -> tuple[int, int]:
-    """Return the multiply-accumulates of attention's two products, and the elements they write.
-
-    ``(…, L, E)`` queries meet ``(…, S, E)`` keys, and their scores ``(…, S, E')`` values; the dimensions before are
-    broadcast, and keys and values of fewer heads serve several heads of queries each.
-    """
-    (*outer, queries, width), keys, written = query.shape, key.shape[-2], value.shape[-1]
-    scores = _heads(outer, key.shape[:-2])
-    values = _heads(scores, value.shape[:-2])
-    first, second = math.prod(scores) * queries * keys, math.prod(values) * queries * written
-    return first * width + second * keys, first + second
-
-
-def _heads(queries: Sequence[int], keys: Sequence[int]) -> tuple[int, ...]:
-    if len(queries) == len(keys) and queries and queries[-1] > keys[-1] > 1:
-        keys = (*keys[:-1], queries[-1])
-    return np.broadcast_shapes(tuple(queries), tuple(keys))
-
-
-_BACKWARD_ATTENTION = frozenset(
-    {
-        "_scaled_dot_product_flash_attention_backward",
-        "_scaled_dot_product_flash_attention_for_cpu_backward",
-        "_scaled_dot_product_efficient_attention_backward",
-        "_scaled_dot_product_cudnn_attention_backward",
-        "_scaled_dot_product_fused_attention_overrideable_backward",
-    }
-)
-
-COMPLEX = 3
-"""Real multiply-accumulates of a complex one: torch makes a complex convolution of three real ones, as Gauss did."""
-
-
-def _row_product(x: Tensor, *rest: Any, out: Tensor, **options: Any) -> int:
-    """Return the cost of a linear layer whose weight is packed: every row of inputs meets every output."""
-    return x.numel() * out.shape[-1]
-
-
-def _grouped_product(a: Tensor, b: Tensor, *rest: Any, out: Tensor, **options: Any) -> int:
-    """Return the cost of products of groups of rows, columns or both, each group with a matrix of its own."""
-    return out.numel() * a.shape[-1] if a.dim() > b.dim() else a.numel() * b.shape[-1]
-
-
-def _trilinear(
-    a: Tensor, b: Tensor, c: Tensor, dims_a: Any, dims_b: Any, dims_c: Any, summed: Sequence[int], *rest: Any, out: Any
-) -> int:
-    """Return the number of products of three factors that are added up."""
-    factors = []
-    for x, dims in ((a, dims_a), (b, dims_b), (c, dims_c)):
-        for dim in sorted(dims):
-            x = x.unsqueeze(dim)
-        factors.append(tuple(x.shape))
-    return math.prod(np.broadcast_shapes(*factors)) if summed else 0
-
-
-def _distances(a: Tensor, *rest: Any, out: Tensor) -> int:
-    """Return one for every coordinate of every pair."""
-    return out.numel() * a.shape[-1]
-
-
-def _distances_backward(grad: Tensor, a: Tensor, *rest: Any, out: Tensor) -> int:
-    return grad.numel() * a.shape[-1]
-
-
-def _embedding_bag(weight: Tensor, indices: Tensor, *rest: Any, out: Any, **options: Any) -> int:
-    """Return one for every element of every row that is weighted and added up; rows without weights are free."""
-    weights = rest[4] if len(rest) > 4 else options.get("per_sample_weights")
-    bags = out[0].shape[0]
-    return indices.numel() * weight.shape[1] if weights is not None and indices.numel() > bags else 0
-
-
-def _embedding_bag_backward(grad: Tensor, indices: Tensor, *rest: Any, out: Any) -> int:
-    weights = next((x for x in rest[4:] if isinstance(x, Tensor) and x.is_floating_point()), None)
-    return indices.numel() * grad.shape[1] if weights is not None else 0
-
-
-def _fourier(x: Tensor, dims: Sequence[int], *rest: Any, out: Tensor) -> int:
-    """Return the butterflies of a radix-2 transform, n/2 · log₂ n for n points, and half of them of real numbers."""
-    points = out if x.is_complex() else x
-    real = not (x.is_complex() and out.is_complex())
-    butterflies = math.ceil(
-        points.numel() * math.log2(math.prod(points.shape[dim] for dim in dims)) / (4 if real else 2)
-    )
-    return butterflies if out.is_complex() else COMPLEX * butterflies
-
-
-def _packed_convolution(x: Tensor, packed: Any, *rest: Any, out: Tensor) -> int:
-    weight = packed.unpack()[0]
-    positions = (x if packed.transpose() else out).shape[2:]
-    return int(x.shape[0] * weight.numel() * math.prod(positions))
-
-
-def _deformed_convolution(x: Tensor, weight: Tensor, *rest: Any, out: Tensor) -> int:
-    return weight.numel() * out.numel() // weight.shape[0]
-
-
-def _deformed_convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any, out: Any) -> int:
-    return 2 * weight.numel() * grad.numel() // weight.shape[0]
-
-
-_QUANTISED_LINEAR = (
-    f"quantized::linear{activation}{form}"
-    for activation in ("", "_relu", "_leaky_relu", "_tanh")
-    for form in ("", "_dynamic", "_dynamic_fp16")
-)
-_QUANTISED_CONVOLUTIONS = (
-    f"quantized::conv{transposed}{dims}d{form}"
-    for transposed in ("", "_transpose")
-    for dims in (1, 2, 3)
-    for form in ("", "_relu", "_add", "_add_relu", "_dynamic")
-)
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(CONVOLUTIONS, _convolution),
-    **dict.fromkeys(("convolution_backward", "convolution_backward_overrideable"), _convolution_backward),
-    **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_int_mm", "quantized::matmul"), _matrix_product),
-    **dict.fromkeys(
-        ("_scaled_mm", "_scaled_mm_v2"), lambda a, b, *rest, out, **options: _matrix_product(a, b, out=out)
-    ),
-    **dict.fromkeys(("_grouped_mm", "_scaled_grouped_mm"), _grouped_product),
-    **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv", "_addmm_activation"), _added_product),
-    **dict.fromkeys(("_weight_int8pack_mm", "_weight_int4pack_mm", "_weight_int4pack_mm_for_cpu"), _row_product),
-    **dict.fromkeys(_QUANTISED_LINEAR, _row_product),
-    **dict.fromkeys(_QUANTISED_CONVOLUTIONS, _packed_convolution),
-    "torchvision::deform_conv2d": _deformed_convolution,
-    "torchvision::_deform_conv2d_backward": _deformed_convolution_backward,
-    "_trilinear": _trilinear,
-    **dict.fromkeys(("_euclidean_dist", "_cdist_forward"), _distances),
-    "_pdist_forward": _distances,
-    **dict.fromkeys(("_cdist_backward", "_pdist_backward"), _distances_backward),
-    **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _embedding_bag),
-    "_embedding_bag_backward": _embedding_bag_backward,
-    "_embedding_bag_dense_backward": _embedding_bag_backward,
-    "_embedding_bag_per_sample_weights_backward": lambda grad, weight, indices, *rest, out: (
-        indices.numel() * grad.shape[1]
-    ),
-    **dict.fromkeys(("_fft_r2c", "_fft_c2r", "_fft_c2c"), _fourier),
-    "_thnn_fused_lstm_cell": lambda *args, out: 2 * out[0].numel(),  # f·c + i·g
-    "linalg_cross": lambda a, b, *rest, out, **options: 2 * out.numel(),
-    **dict.fromkeys(FUSED_ATTENTION, lambda *args, out, **options: attention(*args)[0]),
-    # The gradients of queries, keys, values and scores are one product each; scores made a second time are not counted.
-    **dict.fromkeys(_BACKWARD_ATTENTION, lambda grad, *args, out, **options: 2 * attention(*args)[0]),
-}
-"""Multiply-accumulates of an operator, from its arguments and its output: by ATen name, others by their full name."""
+"""Operators that cost no multiply-accumulates, and so their gradients; beside views and what ATen tags as pointwise."""
 
 
 def rule(name: str) -> Callable[[Rule], Rule]:
@@ -285,7 +153,7 @@ def kind(operator: Any) -> Kind:
     view = operator.is_view or torch.Tag.inplace_view in operator.tags or name in _VIEWS_UNTAGGED | ALLOCATIONS
     pointwise = torch.Tag.pointwise in operator.tags
     free = not FREE.isdisjoint((name, name.removesuffix("_"), name.removesuffix("_backward"))) or view or pointwise
-    return Kind(name, RULES.get(name), view, pointwise, free)
+    return Kind(name, RULES.get(name, RULES.get(name.removesuffix("_"))), view, pointwise, free)
 
 
 @functools.cache

@@ -66,6 +66,7 @@ _WITH_ROOM = frozenset(
 )
 """Operators that put zeros beside what they move."""
 
+_PRODUCTS = frozenset({"mul", "addcmul", "addr", "lerp"})
 _ADDITIONS = frozenset({"add", "sub", "rsub", "addcmul"})
 _SOURCE, _NOISE = "_scsc_lab_source", "_scsc_lab_noise"
 _DRAWS = frozenset({"rand", "rand_like", "uniform"})
@@ -86,7 +87,7 @@ def follow(func: Any, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any],
     given = list(tensors((args, {key: value for key, value in kwargs.items() if key != "out"})))
     begins = not any((terms := of(x)) is not None and bool(narrowed(terms.counted).any()) for x in given)
     terms, macs = None, 0
-    if bare in ("mul", "addcmul") or any(of(x) for x in given):
+    if bare in _PRODUCTS or any(of(x) for x in given):
         with torch._C.DisableTorchFunction():
             terms, macs = _terms(func, kind, bare, given, args, kwargs, out)
     _keep_source(given if kind.is_pointwise else [], out)
@@ -103,7 +104,7 @@ def _terms(
     func: Any, kind: Kind, bare: str, given: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 ) -> tuple[Terms | None, int]:
     """Return what a result adds up, and what that costs."""
-    if bare in ("mul", "addcmul"):
+    if bare in _PRODUCTS:
         return _multiplied(bare, args, out)
     if kind.is_view:
         return (None if kind.name in ALLOCATIONS else _viewed(func, args, kwargs, out)), 0
@@ -135,19 +136,21 @@ def _terms(
 
 def _multiplied(bare: str, args: tuple[Any, ...], out: Tensor) -> tuple[Terms | None, int]:
     """Return the terms of ``a * b``, or of ``start + a * b``."""
+    if bare == "addr":
+        args = (args[0], args[1].unsqueeze(1), args[2])
     factors = [x for x in args[-2:] if isinstance(x, Tensor) and x.numel() > 1 and _noise(x) != "mask"]
     if len(factors) < 2:
         terms = of(factors[0]) if factors else None
     else:
         a, b = factors
-        square = _source(a) is _source(b) and a.shape == b.shape
+        square = len({_source(x) for x in (args if bare == "lerp" else factors)}) == 1 and a.shape == b.shape
         changing = [(False,) * (out.dim() - x.dim()) + tuple(side > 1 for side in x.shape) for x in factors]
         varies = tuple(map(all, zip(*changing, strict=True)))
         none = nothing(out.shape)
         terms = None if square else replace(none, products=constant(1, out.shape), varies=varies)
         finish(a, bare)
         finish(b, bare)
-    return _added([of(args[0]), terms], out) if bare == "addcmul" else (terms, 0)
+    return (terms, 0) if bare == "mul" else _added([of(args[0]), terms], out)
 
 
 def _viewed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Terms | None:

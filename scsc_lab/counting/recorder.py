@@ -18,11 +18,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scsc_lab.analysis.count import BACKWARD
-from scsc_lab.counting import fvcore_rules, names, operators, products, shapes, terms
-from scsc_lab.counting.layout import META, like
-from scsc_lab.counting.replacing import replaced
-from scsc_lab.counting.tensors import stored_bytes, tensors
+from scsc_lab.counting import names, operators, products, rules, shapes, terms
+from scsc_lab.counting.tensors import META, check_strided, like, stored_bytes, tensors
 from scsc_lab.errors import InputError
+from scsc_lab.execution.passes import replaced
 from scsc_lab.layers.operator import Operator
 
 
@@ -77,7 +76,7 @@ class Tally:
             return
         operator = place.label or names.PRIMITIVES.get(kind.name, kind.name)
         if kind.rule is not None:
-            macs = _checked(kind.rule(*args, **kwargs, out=out), kind.name)
+            macs = _checked(kind.rule(*args, **{**kwargs, "out": out}), kind.name)
             activations = _written(kind.name, args, out) if macs else 0
             operator = names.contraction_name(kind.name, place.label, args) or operator
         elif macs:
@@ -85,9 +84,9 @@ class Tally:
         elif not kind.is_free:
             with self.lock:
                 self.unknown[kind.name] += 1
-        listed, fvcore = fvcore_rules.fvcore_rule(kind.name, place.label, args, out, macs)
+        listed, fvcore = names.fvcore_rule(kind.name, place.label, args, out, macs)
         if any(x.is_complex() for x in tensors(out)):
-            macs *= operators.COMPLEX
+            macs *= rules.COMPLEX
         self.add(operator, listed, macs, activations, _moved((args, kwargs), out), fvcore)
 
     def add(self, operator: str, listed: str, macs: int, activations: int, moved: int, fvcore: int) -> None:
@@ -169,9 +168,9 @@ class _FunctionHandler:
                 listed = "" if isinstance(func, Operator) else "bmm"
                 tally.add(place.label, listed, macs, written, _moved((args, kwargs), out), macs if listed else 0)
             elif place.label == "einsum" and isinstance(args[0], str):
-                tally.add("einsum", "einsum", 0, 0, 0, fvcore_rules.fvcore_einsum(*args))
+                tally.add("einsum", "einsum", 0, 0, 0, names.fvcore_einsum(*args))
             elif place.label == "matmul":
-                tally.add("matmul", "matmul", 0, 0, 0, fvcore_rules.fvcore_matmul(func.__name__, *args))
+                tally.add("matmul", "matmul", 0, 0, 0, names.fvcore_matmul(func.__name__, *args))
             if tally.backward:
                 tally.remember(out)
         finally:
@@ -196,13 +195,16 @@ class _DispatchHandler:
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        given, constant = list(tensors((args, kwargs))), False
+        if any(type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__ for x in given):
+            return NotImplemented  # a tensor made of others, which says itself what is done with those
         if isinstance(func, HigherOrderOperator):
             with watching(self):
                 return run_inside(func, args, kwargs)
+        _refuse_nested(given)
         if operators.is_composite(func):  # torch decomposes it above this place, but not in inference mode
             with watching(self):
-                return func.decompose(*args, **kwargs)
-        given, constant = list(tensors((args, kwargs))), False
+                return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
         if not self.tally.on_meta:
             out = func(*args, **kwargs)
         elif not any(x.device == META for x in given):
@@ -219,6 +221,7 @@ class _DispatchHandler:
             if args and out is args[0] and out is not target:  # in place, on a constant
                 args = (target, *args[1:])
                 out = target
+        _refuse_nested(out)
         if not self.tally.place.muted:
             self.tally.record(func, args, kwargs, out, constant=constant)
         return out
@@ -250,6 +253,13 @@ def _counts_as_one(func: Any, tally: Tally, args: tuple[Any, ...], kwargs: dict[
     return isinstance(func, Operator)
 
 
+def _refuse_nested(value: Any) -> None:
+    if any(x.is_nested for x in tensors(value)):
+        raise InputError(
+            "tensors of torch.nested are counted in the layout torch.jagged, and outside attention: pad them"
+        )
+
+
 def _checked(macs: Any, name: str) -> int:
     if not isinstance(macs, int) or isinstance(macs, bool) or macs < 0:
         raise InputError(f"the rule of {name} gives {macs!r}; multiply-accumulates are a whole number from 0")
@@ -260,13 +270,13 @@ def _own_cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
     """Return the multiply-accumulates of an operator that counts as one, and the elements it writes."""
     if isinstance(func, Operator):
         return func.macs(*args, **kwargs), out.numel()
-    return operators.attention(*args, **kwargs)
+    return rules.attention(*args, **kwargs)
 
 
 def _written(name: str, args: tuple[Any, ...], out: Any) -> int:
     """Return the elements an operator with a rule writes; fused attention counts as its two products."""
-    if name in operators.FUSED_ATTENTION:
-        return operators.attention(*args)[1]
+    if name in rules.FUSED_ATTENTION:
+        return rules.attention(*args)[1]
     if name.startswith("convolution_backward"):
         return sum(x.numel() for x in tensors(out[:2]))  # the gradients of the input and of the weight
     return next(tensors(out)).numel()
@@ -280,6 +290,7 @@ def _on_meta(value: Any) -> Any:
     if isinstance(value, Tensor):
         if value.device == META:
             return value
+        check_strided(value)
         stand_in = like(value)
         terms.carry(value, stand_in)
         return stand_in

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scsc_lab.counting.layout import is_channels_last, like, memory_format, new, suggests_channels_last
+from scsc_lab.counting.tensors import is_channels_last, like, memory_format, new, suggests_channels_last
 
 
 def _unary(x: Tensor, *rest: Any, **options: Any) -> Any:

@@ -142,6 +142,46 @@ def test_frozen_code():
         count(frozen, (1, 3, 5, 5), backward=True)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_operators_that_optimised_code_hides_are_named():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 5)).eval()
+    result = count(torch.jit.optimize_for_inference(torch.jit.script(network)), (1, 3, 5, 5))
+    hidden = {"prim::mkldnn_convolution": 1} if result.macs == 180 else {}
+    assert (dict(result.unknown), result.macs, result.params) == (hidden, 180 if hidden else 1152, 297)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_made_of_others():
+    def jagged(net, x):
+        ragged = torch.nested.nested_tensor([x[0, :3], x[1]], layout=torch.jagged)
+        return net.layer(ragged).relu().values()
+
+    def masked(net, x):
+        return torch.masked.masked_tensor(net.layer(x), net.layer(x) > 0).sum(0).to_tensor(0.0)
+
+    layer = nn.Linear(8, 6)
+    assert count(Lambda(jagged, layer=layer), (2, 5, 8)).macs == 8 * 48
+    assert count(Lambda(masked, layer=layer), (2, 5, 8)).macs == 2 * 10 * 48
+    strided = Lambda(lambda net, x: net.layer(torch.nested.nested_tensor([x[0, :3], x[1]])), layer=layer)
+    with pytest.raises(InputError, match=r"^tensors of torch\.nested are counted in the layout torch\.jagged"):
+        count(strided, (2, 5, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "macs"),
+    [
+        ("householder", 6, 45 + 6 * 6 * 3),  # reflectors, and their product with the first orthogonal matrix
+        ("matrix_exp", 3, 5 * 27 + 27),
+        ("cayley", 3, 9 + 27 + 27),
+    ],
+)
+def test_orthogonal_weights_are_work(name, rows, macs):
+    layer = parametrizations.orthogonal(nn.Linear(3, rows), orthogonal_map=name)
+    result = count(nn.Sequential(layer), (2, 3))
+    assert (result.macs, result.status) == (2 * 3 * rows + macs, "complete")
+    assert count(nn.Sequential(layer), (2, 3), backward=True).status == "complete"
+
+
 def test_networks_without_parameters():
     product = Lambda(lambda net, x: x @ x.transpose(-1, -2))
     assert (count(product, (2, 3, 4)).macs, count(product, (2, 3, 4)).params) == (72, 0)

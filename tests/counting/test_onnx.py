@@ -63,6 +63,30 @@ POSITIONS = 8 * 6
             POSITIONS * 16,
             16,
         ),
+        (
+            [node("DeformConv", ["x", "w", "offsets"], ["y"])],
+            {"w": weights(5, 4, 3, 3), "offsets": weights(1, 18, 6, 4)},
+            24 * 180,
+            180 + 18 * 24,
+        ),
+        (
+            [node("MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft", K=6, N=7, bits=4, block_size=16)],
+            {"w": np.ones((7, 1, 8), np.uint8), "s": weights(7)},
+            4 * 8 * 6 * 7,
+            56,
+        ),
+        (
+            [node("Mul", ["x", "w"], ["a"]), node("Mul", ["x", "v"], ["b"]), node("Mean", ["a", "b"], ["y"])],
+            {"w": weights(4, 8, 6), "v": weights(4, 8, 6)},
+            2 * 192,
+            384,
+        ),
+        (
+            [node("Flatten", ["x"], ["f"]), node("SoftmaxCrossEntropyLoss", ["f", "labels"], ["y"])],
+            {"labels": np.array([0])},
+            0,
+            0,
+        ),
         # One product by itself is elementwise; two of them that are added are a sum of products.
         ([node("Mul", ["x", "w"], ["y"])], {"w": weights(4, 8, 6)}, 0, 192),
         (

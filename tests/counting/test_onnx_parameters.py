@@ -44,8 +44,19 @@ def with_function(*calls):
     return file
 
 
-def call(output):
-    return node("F", ["x"], [output], domain="mine")
+def call(output, **attributes):
+    return node("F", ["x"], [output], domain="mine", **attributes)
+
+
+def copying():
+    """Return the body of a loop that carries a tensor from turn to turn."""
+    kinds = {"i": onnx.TensorProto.INT64, "c": onnx.TensorProto.BOOL, "h": FLOAT}
+    return helper.make_graph(
+        [node("Identity", ["c"], ["d"]), node("Identity", ["h"], ["g"])],
+        "body",
+        [helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()],
+        [helper.make_empty_tensor_value_info(name) for name in "dg"],
+    )
 
 
 def quantised(**tensors):
@@ -118,6 +129,10 @@ def quantised(**tensors):
             ),
             PARAMS,
         ),
+        (
+            lambda: model([node("Loop", ["n", "", "w"], ["v"], body=copying()), CONV], {"w": WEIGHT, "n": np.array(3)}),
+            PARAMS,
+        ),
         # A function's constant is stored once, however often it is called.
         (lambda: with_function(call("a")), PARAMS),
     ],
@@ -132,6 +147,17 @@ def test_what_is_used_twice_counts_once(tmp_path):
     for file in (model(twice, {"w": WEIGHT}), with_function(call("a"), call("b"))):
         cost = count(file, tmp_path)
         assert (cost.macs, cost.params, cost.status) == (2 * MACS, PARAMS, "complete")
+
+
+def test_a_tensor_that_a_call_passes_to_a_function_is_stored_with_the_call(tmp_path):
+    file = with_function(call("a", weight=proto(WEIGHT)), call("b", weight=proto(WEIGHT)))
+    function = file.functions[0]
+    function.attribute.append("weight")
+    function.node[0].attribute[0].CopyFrom(
+        onnx.AttributeProto(name="value", ref_attr_name="weight", type=onnx.AttributeProto.TENSOR)
+    )
+    cost = count(file, tmp_path)
+    assert (cost.macs, cost.params, cost.status) == (2 * MACS, 2 * PARAMS, "complete")
 
 
 @pytest.mark.parametrize(

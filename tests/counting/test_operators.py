@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.profiler import record_function
 
-from scsc_lab.counting import operators
 from scsc_lab.counting.count import count
+from scsc_lab.counting.rules import RULES as ALL_RULES
 
 
 class Lambda(nn.Module):
@@ -48,6 +48,10 @@ def recorded(net, x):
         return x.relu()
 
 
+def in_inference_mode(function):
+    return lambda net, x: torch.inference_mode()(function)(net, x)
+
+
 def drawn(name, *options):
     return lambda net, x: x + getattr(torch.empty_like(x), name)(*options)
 
@@ -79,6 +83,11 @@ FREE = {
         F.binary_cross_entropy(x.sigmoid(), x.sigmoid()) + F.binary_cross_entropy_with_logits(x, x.sigmoid())
     ),
     "margins": lambda net, x: F.multi_margin_loss(x[:, 0], labels(x)) + F.soft_margin_loss(x, x.sign()),
+    "windows": lambda net, x: x * torch.hann_window(4, device=x.device) * torch.kaiser_window(4, device=x.device),
+    "exact resampling": lambda net, x: F.interpolate(x[None, None], scale_factor=2, mode="nearest-exact"),
+    "resampling in inference mode": in_inference_mode(
+        lambda net, x: F.interpolate(x[None], scale_factor=2, mode="bicubic")
+    ),
     "dense nll": lambda net, x: F.nll_loss(x, torch.zeros_like(x[:, 0]).long()),
 }
 
@@ -103,8 +112,11 @@ def scaled(net, x):
     return torch._scaled_mm(a, b.t(), x.new_ones(()), x.new_ones(()), out_dtype=torch.bfloat16)
 
 
-def in_inference_mode(function):
-    return lambda net, x: torch.inference_mode()(function)(net, x)
+def sum_of_outer_products(net, x):
+    total = x.new_zeros(3, 3)
+    for row in x.t():
+        total = torch.addr(total, row, row.exp())
+    return total
 
 
 RULES = {
@@ -127,6 +139,13 @@ RULES = {
         (3, 16),
         3 * 16 * 8,
     ),
+    "sequences": (lambda net, x: torch.conv_tbc(x, x.new_ones(3, 4, 5), x.new_ones(5), 1), (7, 2, 4), 7 * 2 * 60),
+    "in place": (lambda net, x: x.new_zeros(3, 3).addmm_(x, x.t()), (3, 4), 3 * 3 * 4),
+    "into a tensor": (lambda net, x: torch.mm(x, x.t(), out=x.new_empty(3, 3)), (3, 4), 3 * 3 * 4),
+    "outer products": (sum_of_outer_products, (3, 4), 3 * 3 * 4),
+    "reflectors": (lambda net, x: torch.linalg.householder_product(x, x[0]), (6, 3), 2 * 54 - 81 + 18),
+    "linear system": (lambda net, x: torch.linalg.solve(x + torch.eye(3, device=x.device), x), (3, 3), 9 + 27),
+    "matrix exponential": (lambda net, x: torch.linalg.matrix_exp(x), (2, 3, 3), 5 * 2 * 27),
     "cross": (lambda net, x: torch.linalg.cross(x, x.flip(0)), (2, 3), 2 * 6),
     "fft": (lambda net, x: torch.fft.fft2(x.to(torch.cfloat)).abs(), (2, 8, 4), 3 * 64 * 5 // 2),
     "rfft": (lambda net, x: torch.fft.rfft(x).abs(), (2, 8), 3 * 16 * 3 // 4),
@@ -160,8 +179,8 @@ def test_gradients_of_rules():
 def test_deformable_convolution_has_a_rule():
     """Its operator is torchvision's, which may be missing here."""
     x, weight, out = torch.zeros(2, 3, 7, 7), torch.zeros(4, 3, 3, 3), torch.zeros(2, 4, 5, 5)
-    assert operators.RULES["torchvision::deform_conv2d"](x, weight, None, out=out) == 2 * 25 * 4 * 27
-    assert operators.RULES["torchvision::_deform_conv2d_backward"](out, x, weight, out=None) == 4 * 25 * 4 * 27
+    assert ALL_RULES["torchvision::deform_conv2d"](x, weight, None, out=out) == 2 * 25 * 4 * 27
+    assert ALL_RULES["torchvision::_deform_conv2d_backward"](out, x, weight, out=None) == 4 * 25 * 4 * 27
 
 
 COMPLEX = {
@@ -216,6 +235,45 @@ def test_quantised_layers():
     assert (result.macs, result.status) == (40, "complete")
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_quantised_recurrent_networks_cost_what_real_ones_do(kind):
+    def forward(net, x):
+        return net.layer(x)
+
+    is_cell = kind.__name__.endswith("Cell")
+    layer, shape = (kind(8, 6), (3, 8)) if is_cell else (kind(8, 6, 2, bidirectional=True), (5, 3, 8))
+    quantised = torch.ao.quantization.quantize_dynamic(nn.Sequential(layer), {kind})
+    assert counted(forward, shape, layer=quantised).macs == counted(forward, shape, layer=layer).macs > 0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no mkldnn")
+def test_layers_with_blocks_for_weights():
+    from torch.utils import mkldnn
+
+    convolution = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)).eval()
+    for layer, shape, macs in ((convolution, (1, 3, 6, 6), 16 * 108), (nn.Linear(8, 6), (2, 8), 96)):
+        blocks = mkldnn.to_mkldnn(nn.Sequential(layer))
+        assert counted(lambda net, x: net.layer(x.to_mkldnn()).to_dense(), shape, layer=blocks).macs == macs
+
+
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_zeros_of_sparse_matrices_cost_nothing(layout):
+    class Graph(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("edges", getattr(torch.eye(4), layout)())
+            self.layer = nn.Linear(6, 5)
+
+        def forward(self, x):
+            return torch.sparse.mm(self.edges, self.layer(x)) + self.edges @ x[:, :5]
+
+    result = count(Graph(), (4, 6))
+    assert (result.macs, result.status, result.device) == (4 * 30 + 2 * 4 * 5, "complete", "cpu")
+
+
 def test_packed_sequences_count_what_is_in_them():
     def packed(net, x):
         sequences = pack_padded_sequence(x, torch.tensor([5, 3]), batch_first=True)
@@ -253,17 +311,15 @@ def test_recurrent_networks_cost_the_same_on_a_real_device(kind, backward):
 
 def test_numbers_of_the_fourier_rule():
     assert (
-        operators.RULES["_fft_c2c"](
-            torch.zeros(8, dtype=torch.cfloat), [0], 0, True, out=torch.zeros(8, dtype=torch.cfloat)
-        )
+        ALL_RULES["_fft_c2c"](torch.zeros(8, dtype=torch.cfloat), [0], 0, True, out=torch.zeros(8, dtype=torch.cfloat))
         == 12
     )
     odd = torch.zeros(2, 7, dtype=torch.cfloat)
-    assert operators.RULES["_fft_c2c"](odd, [1], 0, True, out=odd) == math.ceil(7 * math.log2(7))
+    assert ALL_RULES["_fft_c2c"](odd, [1], 0, True, out=odd) == math.ceil(7 * math.log2(7))
 
 
 def test_an_interrupted_replacement_is_undone():
-    from scsc_lab.counting.replacing import replaced
+    from scsc_lab.execution.passes import replaced
 
     owner = types.SimpleNamespace(name=1)
     with pytest.raises(ZeroDivisionError), replaced(owner, "name", 2):
