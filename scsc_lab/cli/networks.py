@@ -65,6 +65,11 @@ class Networks(Declared):
     weights: tuple[str, ...] = _named(
         (), "Load a checkpoint. With several networks, write NAME=FILE. Repeatable.", "--weights", metavar="FILE"
     )
+    resize_weights: bool = _named(
+        False,
+        "Fit weights of another input size, window or number of classes, as timm does.",
+        "--resize-weights",
+    )
     label: tuple[str, ...] = _named(
         (), "Name of a network in tables and figures. Repeatable.", "--label", metavar="LABEL=MODEL"
     )
@@ -143,7 +148,7 @@ class Networks(Declared):
         """
         if not self.names:
             raise InputError("name at least one model, e.g. resnet50; `scsc-lab models` lists them")
-        from scsc_lab.models import names
+        from scsc_lab.models import build, names
 
         networks = names.networks(
             self.names,
@@ -151,12 +156,10 @@ class Networks(Declared):
             self.weights,
             channels=self.channels,
             resolution=self.resolution,
-            labels=self.label,
+            resize_weights=self.resize_weights,
         )
-        notes: list[str] = []
-        if transplants := self.transplants():
-            networks, notes = names.with_transplants(networks, transplants)
-        return names.with_deploy_forms(networks) if self.deploy else networks, notes
+        networks, notes = names.in_all_forms(networks, self.names, self.transplants(), self.label, deploy=self.deploy)
+        return networks, [*(note for network in networks for note in build.notes_on_weights(network)), *notes]
 
 
 def position(name: str | None, networks: Sequence[Network]) -> int:

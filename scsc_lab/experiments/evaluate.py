@@ -153,7 +153,7 @@ def _built(network: Network, batches: Batches, goal: tasks.Goal, seed: int) -> n
             raise
     bare = replace(network, weights="")
     model, _ = first(lambda: build.build(bare), batches, goal, seed)
-    checkpoints.load(model, Path(network.weights))
+    checkpoints.load(model, Path(network.weights), resize=network.resize_weights)
     return model.eval()
 
 

@@ -6,7 +6,7 @@ import copy
 import functools
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from torch import nn
 from scsc_lab.counting import onnx_file
 from scsc_lab.counting.onnx_graph import OnnxGraph
 from scsc_lab.errors import InputError, last_line
-from scsc_lab.models import checkpoints, construct, external
+from scsc_lab.models import checkpoints, construct, external, resizing
 from scsc_lab.models.declared import Declared, declared
 from scsc_lab.models.deploy import deploy_form
 from scsc_lab.models.transplant import transplant
@@ -117,7 +117,22 @@ def whose_weights(network: Network) -> Whose:
         whose = "random"
     else:
         whose = _drawn(network, external.state(network.name))
-    return "mixed" if network.transplant is not None and whose != "random" else whose
+    has_new_parts = network.transplant is not None or (network.resize_weights and _fitted(network).has_random)
+    return "mixed" if has_new_parts and whose != "random" else whose
+
+
+def notes_on_weights(network: Network) -> list[str]:
+    """Return what is done to a network's weights so that they fit, in words.
+
+    Raises:
+        InputError: as :func:`build`.
+    """
+    return [f"{network}: {note}." for note in _fitted(network).notes] if network.resize_weights else []
+
+
+def _fitted(network: Network) -> resizing.Fitted:
+    model = empty(replace(network, transplant=None, form="ordinary"))
+    return checkpoints.fitted(model, Path(network.weights), resize=True)
 
 
 @functools.lru_cache(maxsize=256)
@@ -136,7 +151,7 @@ def _plain(network: Network) -> Network:
 def _original(network: Network) -> nn.Module:
     """Return the network with its weights, before anything is put in or fused."""
     if network.spec is not None:
-        return construct.from_spec(network.spec, network.weights or None)
+        return construct.from_spec(network.spec, network.weights or None, resize=network.resize_weights)
     if network.module is not None:
         assert isinstance(network.module, nn.Module)
         given = getattr(network.module, "_orig_mod", network.module)
@@ -147,7 +162,7 @@ def _original(network: Network) -> nn.Module:
             raise InputError(f"{network} cannot be copied, so that it stays as it is: {last_line(error)}") from error
     model = origin(network).make(_arguments(network))
     if network.weights:
-        checkpoints.load(model, Path(network.weights))
+        checkpoints.load(model, Path(network.weights), resize=network.resize_weights)
     return model
 
 

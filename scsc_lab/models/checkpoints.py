@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from scsc_lab.errors import InputError, first_line
 from scsc_lab.layers.scsc import SCSC
+from scsc_lab.models import resizing
 
 StateDict = dict[str, Tensor]
 
@@ -35,8 +36,9 @@ _WRAPPERS = (
     "state_dict_ema",
     "model_ema",
     "ema",
+    "teacher",
 )
-_PREFIXES = ("_orig_mod.", "module.", "model.", "net.", "backbone.")
+_PREFIXES = ("_orig_mod.", "module.", "model.", "net.", "network.", "backbone.", "teacher.", "ema.", "model_ema.")
 _AVERAGED = "n_averaged"
 """The number of updates that torch's AveragedModel keeps beside the weights."""
 
@@ -56,36 +58,60 @@ _RELEASED_MODULE = (
 """Names of the SCSC module in the released checkpoints, and here."""
 
 
-def load(model: nn.Module, path: Path) -> None:
+def load(model: nn.Module, path: Path, *, resize: bool = False) -> None:
     """Load a checkpoint into a network, whoever wrote it; the keys say which form it has.
+
+    Args:
+        model: the network.
+        path: the file.
+        resize: make weights of another input size, window or head fit (:mod:`scsc_lab.models.resizing`).
 
     Raises:
         InputError: if the file cannot be read, wants to run code, or belongs to another network (the message has the
             first missing, unexpected and misshapen keys).
+    """
+    state, own = fitted(model, path, resize=resize).state, model.state_dict()
+    for key, value in own.items():
+        if key in state and (fault := _unfit(state[key], value)):
+            raise InputError(f"{path} cannot be loaded: {key} is {fault}; save it as float32")
+    model.load_state_dict(state, strict=False)
+
+
+def fitted(model: nn.Module, path: Path, *, resize: bool) -> resizing.Fitted:
+    """Return the weights of a file by a network's own names, and what was resized.
+
+    Raises:
+        InputError: as :func:`load`.
     """
     state = unwrap(read(path), str(path))
     own = model.state_dict()
     unknown = next((key for key, value in own.items() if torch.nn.parameter.is_lazy(value)), None)
     if unknown is not None:
         raise InputError(f"{path} cannot be loaded: the network's {unknown} has no shape before its first pass")
-    state = _without_prefixes(state, own)
+    state = _without_prefixes(state, own, resizing.head_of(model))
     if not state.keys() <= own.keys():
         state = translate(state, model)
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in own]
-    misshapen = [
-        f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
-        for key in own
-        if key in state and not state[key].is_nested and state[key].shape != own[key].shape
-    ]
-    if missing or unexpected or misshapen:
-        found = (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
-        details = "; ".join(f"{len(keys)} {what} (first: {keys[0]})" for what, keys in found if keys)
-        raise InputError(f"{path} holds the weights of another network: {details}")
-    for key, value in own.items():
-        if key in state and (what := _unfit(state[key], value)):
-            raise InputError(f"{path} cannot be loaded: {key} is {what}; save it as float32")
-    model.load_state_dict(state, strict=False)
+    weights = resizing.fit(state, model) if resize else resizing.Fitted(state)
+    if difference := _difference(weights.state, own):
+        with contextlib.suppress(InputError):
+            if not resize and not _difference(resizing.fit(state, model).state, own):
+                difference += "; --resize-weights makes them fit"
+        raise InputError(f"{path} holds the weights of another network: {difference}")
+    return weights
+
+
+def _difference(state: StateDict, own: Mapping[str, Tensor]) -> str:
+    """Return which keys of two networks' weights differ; empty if none."""
+    faults = {
+        "missing": [key for key in own if key not in state and not key.endswith("num_batches_tracked")],
+        "unexpected": [key for key in state if key not in own],
+        "misshapen": [
+            f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
+            for key in own
+            if key in state and not state[key].is_nested and state[key].shape != own[key].shape
+        ],
+    }
+    return "; ".join(f"{len(keys)} {fault} (first: {keys[0]})" for fault, keys in faults.items() if keys)
 
 
 def _unfit(value: Tensor, own: Tensor) -> str:
@@ -163,14 +189,24 @@ def unwrap(checkpoint: Any, name: str = "the checkpoint") -> StateDict:
     return state
 
 
-def _without_prefixes(state: StateDict, own: Mapping[str, Tensor]) -> StateDict:
-    """Return a state dict without what wrappers put before all its keys, unless the network's keys have it too."""
+def _without_prefixes(state: StateDict, own: Mapping[str, Tensor], head: str) -> StateDict:
+    """Return a state dict without what wrappers put before its keys, unless the network's keys have it too.
+
+    Where a prefix leads to all of the network's weights but those of its head, what lies beside it belongs to the
+    training: a loss, a projection head or a second network.
+    """
     if _AVERAGED not in own:
         state = {key: value for key, value in state.items() if key != _AVERAGED}
-    while prefix := next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state)), ""):
-        if any(key.startswith(prefix) for key in own):
+    optional = re.compile(rf"num_batches_tracked$|{_REBUILT.pattern}|^{re.escape(head)}\.")
+    needed = {key for key in own if not optional.search(key)}
+    while not needed <= state.keys():
+        inside = {prefix: {key for key in state if key.startswith(prefix)} for prefix in _PREFIXES}
+        prefix = next((prefix for prefix, keys in inside.items() if len(keys) == len(state)), "") or next(
+            (prefix for prefix, keys in inside.items() if needed <= {key.removeprefix(prefix) for key in keys}), ""
+        )
+        if not prefix or any(key.startswith(prefix) for key in own):
             break
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
+        state = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
     return state
 
 

@@ -16,7 +16,7 @@ from scsc_lab.models.swin import Swin
 from scsc_lab.networks.specs import NetworkSpec, ResNetSpec
 
 
-def from_spec(spec: NetworkSpec, weights: str | Path | None = None) -> ResNet | Swin:
+def from_spec(spec: NetworkSpec, weights: str | Path | None = None, *, resize: bool = False) -> ResNet | Swin:
     """Return the network of a spec in evaluation mode, with weights from a file or at random.
 
     Random weights come from torch's global generator: Kaiming normal for ResNet and SCSC convolutions (fan out, as
@@ -27,11 +27,12 @@ def from_spec(spec: NetworkSpec, weights: str | Path | None = None) -> ResNet | 
     """
     with uninitialised():
         model = _construct(spec)
-    if weights is None:
-        initialise(model)
+    if weights is None or resize:
+        initialise(model)  # a head that does not fit stays so
     else:
         fill(model, 0.0)
-        checkpoints.load(model, Path(weights))
+    if weights is not None:
+        checkpoints.load(model, Path(weights), resize=resize)
     return model.eval()
 
 

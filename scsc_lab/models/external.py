@@ -21,11 +21,10 @@ import torch
 from torch import nn
 
 from scsc_lab.errors import InputError, located, nearest
-from scsc_lab.models import arguments
 from scsc_lab.models.construct import uninitialised
 from scsc_lab.models.declared import Declared, declared
 from scsc_lab.models.folders import Folder
-from scsc_lab.networks import catalog
+from scsc_lab.networks import catalog, values
 
 Factory = Callable[..., Any]
 
@@ -75,7 +74,7 @@ class External:
         Raises:
             InputError: if it is of another type.
         """
-        return arguments.value(key, given, self._annotation(key), self._default(key))
+        return values.argument(key, given, self._annotation(key), self._default(key))
 
     def make(self, arguments: Mapping[str, object]) -> nn.Module:
         """Return the network, built by its own code, in evaluation mode.

@@ -25,6 +25,7 @@ def network(
     *,
     channels: int | None = None,
     weights: str | Path | None = None,
+    resize_weights: bool = False,
     label: str = "",
     **changes: object,
 ) -> Network:
@@ -35,6 +36,7 @@ def network(
         resolution: input side, or height and width, in pixels. Default: its own.
         channels: input channels of a network that is not of the catalog. Default: its own.
         weights: checkpoint of a named network.
+        resize_weights: make weights of another input size, window or number of classes fit, as timm does.
         label: what tables and figures call it. Default: its text form.
         changes: changes to a named network's spec, or arguments of its factory; those that are called like an argument
             of this function go into the text form, as in ``net.py:Net[channels=1]``.
@@ -57,6 +59,7 @@ def network(
         resolution=_size(resolution) or found.resolution,
         channels=channels or found.channels,
         weights=found.weights if weights is None else str(weights),
+        resize_weights=resize_weights or found.resize_weights,
         label=label or found.label,
     )
 

@@ -23,6 +23,7 @@ def networks(
     channels: int | None = None,
     resolution: tuple[int, int] | None = None,
     labels: Sequence[str] = (),
+    resize_weights: bool = False,
 ) -> list[Network]:
     """Return the networks of several names, with changes made, weights and labels given.
 
@@ -33,91 +34,137 @@ def networks(
         channels: input channels of the networks that have none of their own.
         resolution: input height and width, in pixels, that all are measured at.
         labels: ``LABEL=NAME``: what a network is called.
+        resize_weights: make weights of another input size, window or head fit.
 
     Raises:
         InputError: if a name, a change, a file or a label is wrong, or a change fits none.
     """
-    found = [replace(Network.read(name), resolution=resolution) for name in names]
-    found = [one if one.in_catalog or channels is None else replace(one, channels=channels) for one in found]
-    if channels not in (None, 3) and any(one.in_catalog for one in found):
-        found = [replace(one, channels=channels) for one in found]  # which says that it takes three
+    networks = [replace(Network.read(name), resolution=resolution) for name in names]
+    networks = [net if net.in_catalog or channels is None else replace(net, channels=channels) for net in networks]
+    if channels not in (None, 3) and any(network.in_catalog for network in networks):
+        networks = [replace(network, channels=channels) for network in networks]  # which says that it takes three
     changes = changes or {}
-    fitting = [changes if len(found) == 1 else _fitting(one, changes) for one in found]
+    fitting = [changes if len(networks) == 1 else _fitting(network, changes) for network in networks]
     for key in changes:
-        if found and not any(key in own for own in fitting):
-            _nowhere(key, changes[key], found)
-    found = [one.changed(own) for one, own in zip(found, fitting, strict=True)]
+        if networks and not any(key in applicable for applicable in fitting):
+            _nowhere(key, changes[key], networks)
+    networks = [network.changed(applicable) for network, applicable in zip(networks, fitting, strict=True)]
     for text in weights:
-        index, file = _assigned(text, names, found, "--weights", "weights.pth")
-        if found[index].weights:
-            raise InputError(f"--weights {text}: {found[index]} has weights already, {found[index].weights}")
-        found[index] = replace(found[index], weights=_existing(file))
+        index, file = _assigned(text, names, networks, "--weights", "weights.pth")
+        if networks[index].weights:
+            raise InputError(f"--weights {text}: {networks[index]} has weights already, {networks[index].weights}")
+        networks[index] = replace(networks[index], weights=_existing(file))
+    if resize_weights:
+        if not any(network.weights for network in networks):
+            raise InputError("--resize-weights goes with --weights FILE")
+        networks = [replace(network, resize_weights=bool(network.weights)) for network in networks]
+    return labelled(networks, labels, names)
+
+
+def labelled(networks: Sequence[Network], labels: Sequence[str], names: Sequence[str] = ()) -> list[Network]:
+    """Return the networks with the labels of ``LABEL=NAME`` texts.
+
+    Raises:
+        InputError: if a text is none, or names none or several of the networks.
+    """
+    networks = [*networks]
     for text in labels:
-        label, index = _labelled(text, names, found)
-        found[index] = replace(found[index], label=label)
-    return found
+        label, index = _labelled(text, names, networks)
+        networks[index] = replace(networks[index], label=label)
+    return networks
+
+
+def in_all_forms(
+    networks: Sequence[Network],
+    names: Sequence[str],
+    transplants: Sequence[TransplantSpec],
+    labels: Sequence[str],
+    *,
+    deploy: bool,
+) -> tuple[list[Network], list[str]]:
+    """Return networks with their transplants and deploy forms behind them, labelled, and notes on what does not fit.
+
+    A label of a network as it stands goes on to its other forms; one that names another form is that form's alone.
+
+    Raises:
+        InputError: if a transplant or the deploy form fits none of the networks, or a label names none.
+    """
+    notes: list[str] = []
+    later = []
+    for text in labels:
+        try:
+            networks = labelled(networks, [text], names)
+        except InputError:
+            if not transplants and not deploy:
+                raise
+            later.append(text)
+    if transplants:
+        networks, notes = with_transplants(networks, transplants)
+    if deploy:
+        networks = with_deploy_forms(networks)
+    return labelled(networks, later), notes
 
 
 def with_transplants(
-    given: Sequence[Network], transplants: Sequence[TransplantSpec]
+    networks: Sequence[Network], transplants: Sequence[TransplantSpec]
 ) -> tuple[list[Network], list[str]]:
     """Return each network with its transplants behind it, and notes on those where the rules find nothing.
 
     Raises:
         InputError: if a transplant fits none of the networks.
     """
-    found: list[Network] = []
+    arms: list[Network] = []
     notes = []
     fits: dict[TransplantSpec, int] = dict.fromkeys(transplants, 0)
-    for network in given:
-        found.append(network)
+    for network in networks:
+        arms.append(network)
         for spec in transplants:
             transplanted = network.with_transplant(spec)
             try:
                 build.empty(transplanted)
             except InputError as error:
-                if len(given) == 1:
+                if len(networks) == 1:
                     raise
                 notes.append(f"{network} stays as it is: {error}.")
                 continue
             fits[spec] += 1
-            found.append(transplanted)
+            arms.append(transplanted)
     for spec, number in fits.items():
         if not number:
-            raise InputError(f"{spec.mixer}: the rules of the transplant fit none of {', '.join(map(str, given))}")
-    return found, notes
+            raise InputError(f"{spec.mixer}: the rules of the transplant fit none of {', '.join(map(str, networks))}")
+    return arms, notes
 
 
-def with_deploy_forms(given: Sequence[Network]) -> list[Network]:
+def with_deploy_forms(networks: Sequence[Network]) -> list[Network]:
     """Return the networks, each with its deploy form behind it if it has one.
 
     Raises:
         InputError: if none has.
     """
-    found: list[Network] = []
+    arms: list[Network] = []
     refusals = []
-    for network in given:
-        found.append(network)
+    for network in networks:
+        arms.append(network)
         try:
             build.empty(network.deployed())
-            found.append(network.deployed())
+            arms.append(network.deployed())
         except InputError as error:
             refusals.append(error)
-    if len(refusals) == len(given):
+    if len(refusals) == len(networks):
         raise refusals[0]
-    return found
+    return arms
 
 
-def index_of(name: str, found: Sequence[Network], option: str) -> int:
+def index_of(name: str, networks: Sequence[Network], option: str) -> int:
     """Return which network a name stands for: its label, its text or any of its names.
 
     Raises:
         InputError: if it is none of them.
     """
-    return _named(name, [str(one) for one in found], found, option)
+    return _named(name, [str(network) for network in networks], networks, option)
 
 
-def _labelled(text: str, names: Sequence[str], found: Sequence[Network]) -> tuple[str, int]:
+def _labelled(text: str, names: Sequence[str], networks: Sequence[Network]) -> tuple[str, int]:
     """Return the label of ``LABEL=NETWORK`` and which network it is for; both may hold equals signs.
 
     Raises:
@@ -130,9 +177,9 @@ def _labelled(text: str, names: Sequence[str], found: Sequence[Network]) -> tupl
         raise InputError(f"--label {text!r}: write LABEL=NETWORK, e.g. --label 'Ours=my_net.py:Net'")
     for label, name in splits[:-1]:
         with contextlib.suppress(InputError):
-            return label, _named(name, names, found, "--label")
+            return label, _named(name, names, networks, "--label")
     label, name = splits[-1]
-    return label, _named(name, names, found, "--label")
+    return label, _named(name, names, networks, "--label")
 
 
 def _fitting(network: Network, changes: Mapping[str, object]) -> Mapping[str, object]:
@@ -145,51 +192,53 @@ def _fitting(network: Network, changes: Mapping[str, object]) -> Mapping[str, ob
     return {key: value for key, value in changes.items() if factory.accepts(key, value)}
 
 
-def _nowhere(key: str, value: object, found: Sequence[Network]) -> None:
+def _nowhere(key: str, value: object, networks: Sequence[Network]) -> None:
     """Raise InputError for a change that fits no network, in the words of the first that can tell its keys."""
-    factories = [build.origin(one) for one in found if one.spec is None and not one.is_onnx]
-    own = dict.fromkeys(name for factory in factories for name in factory.argument_names())
-    for network in found:
-        if network.spec is not None and not nearest(key, own):
+    factories = [build.origin(network) for network in networks if network.spec is None and not network.is_onnx]
+    arguments = dict.fromkeys(name for factory in factories for name in factory.argument_names())
+    for network in networks:
+        if network.spec is not None and not nearest(key, arguments):
             network.changed({key: value})
-    listed = ", ".join(network.name for network in found)
-    arguments = f" (arguments: {', '.join(own)})" if own else ""
-    raise InputError(f"--set {key}: none of {listed} has an argument {key!r}{nearest(key, own)}{arguments}")
+    listed = ", ".join(network.name for network in networks)
+    known = f" (arguments: {', '.join(arguments)})" if arguments else ""
+    raise InputError(f"--set {key}: none of {listed} has an argument {key!r}{nearest(key, arguments)}{known}")
 
 
-def _assigned(text: str, names: Sequence[str], found: Sequence[Network], option: str, example: str) -> tuple[int, str]:
+def _assigned(
+    text: str, names: Sequence[str], networks: Sequence[Network], option: str, example: str
+) -> tuple[int, str]:
     """Return which network a ``NAME=FILE`` text belongs to, and the file."""
     cuts = [match.start() for match in re.finditer("=", text)]  # a name may hold changes, and a file's name may too
-    for called in _callings(names, found):
+    for called in _callings(names, networks):
         for cut in reversed(cuts):
             index = _only(text[:cut], called, option)
             if index is not None:
                 return index, text[cut + 1 :]
-    if len(found) == 1:
+    if len(networks) == 1:
         return 0, text
     raise InputError(f"{option} {text}: with several models write NAME=FILE, e.g. {names[0]}={example}")
 
 
-def _named(name: str, names: Sequence[str], found: Sequence[Network], option: str) -> int:
-    wanted = {name}
+def _named(name: str, names: Sequence[str], networks: Sequence[Network], option: str) -> int:
+    spellings = {name}
     if not catalog.is_external(name):
         with contextlib.suppress(InputError):
-            wanted.add(Network.read(name).text)  # an alias, or changes written otherwise
-    for called in _callings(names, found):
-        for word in (name, *wanted - {name}):
+            spellings.add(Network.read(name).text)  # an alias, or changes written otherwise
+    for called in _callings(names, networks):
+        for word in (name, *spellings - {name}):
             index = _only(word, called, option)
             if index is not None:
                 return index
     if not catalog.is_external(name):
         Network.read(name)  # a mistyped name is said to be one
-    raise InputError(f"{option} {name!r} is not among the models: {', '.join(map(str, found))}")
+    raise InputError(f"{option} {name!r} is not among the models: {', '.join(map(str, networks))}")
 
 
-def _callings(names: Sequence[str], found: Sequence[Network]) -> list[list[str]]:
+def _callings(names: Sequence[str], networks: Sequence[Network]) -> list[list[str]]:
     """Return what networks are called, from the exact to the loose: a bare name comes last, behind whole texts."""
-    plain = [replace(network, label="") for network in found]
+    plain = [replace(network, label="") for network in networks]
     return [
-        [*map(str, found)],
+        [*map(str, networks)],
         [*names],
         [network.text for network in plain],
         [*map(str, plain)],

@@ -53,17 +53,22 @@ def modules(model: nn.Module, patterns: Sequence[str]) -> list[Operator]:
     return matched
 
 
+def is_torchs(module: nn.Module) -> bool:
+    """Return whether a module is of a class of torch's own."""
+    return type(module).__module__.startswith("torch.")
+
+
 def operators(model: nn.Module) -> list[Operator]:
     """Return the spatial operators of a network, in its order."""
-    found: list[Operator] = []
+    operators: list[Operator] = []
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d) and max(module.kernel_size) >= _LEAST_SIDE:
             depthwise = module.groups == module.in_channels == module.out_channels > 1
-            found.append(Operator(name, "depthwise" if depthwise else "conv3x3", module, False))
+            operators.append(Operator(name, "depthwise" if depthwise else "conv3x3", module, False))
         elif isinstance(module, WindowAttention) or type(module).__name__ in _MAP_ATTENTION:
-            found.append(Operator(name, "attention", module, True))
+            operators.append(Operator(name, "attention", module, True))
         elif type(module).__name__ in HOSTS and isinstance(getattr(module, "attn", None), nn.Module):
-            found.append(Operator(f"{name}.attn", "attention", module, HOSTS[type(module).__name__][1]))
+            operators.append(Operator(f"{name}.attn", "attention", module, HOSTS[type(module).__name__][1]))
         elif type(module).__name__ in TOKEN_MIXERS:
-            found.append(Operator(name, "depthwise", module, False))
-    return found
+            operators.append(Operator(name, "depthwise", module, False))
+    return operators

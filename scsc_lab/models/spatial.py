@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from scsc_lab.errors import InputError, located_by_user
 from scsc_lab.execution import layout
-from scsc_lab.models import hooks, operators
+from scsc_lab.models import hooks, operators, reparametrised
 from scsc_lab.models.operators import TOKEN_MIXERS, Kind, Operator
 from scsc_lab.networks.specs import TransplantSpec
 
@@ -85,7 +85,7 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
     """Return the operators that the rules select, with the maps of one forward pass, and the output's shape.
 
     An operator that ``rules.names`` does not match stays where it takes the image, is a part of the stem, a shortcut or
-    one of several branches of one layer, or where its name says that it does not mix. One that it matches stays only
+    a branch of a reparametrised block, or where its name says that it does not mix. One that it matches stays only
     where a mixer cannot stand in for it.
 
     Raises:
@@ -101,7 +101,7 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
     out = watch(model, x, [*weighted, *recorders])
     stems = _stems(chosen, seen, [x, *first_inputs])
     stem = _stem(stems, [operator.name for operator in chosen])
-    branches = _branches(seen)
+    branches = _branches(model, seen)
     candidates = []
     for name, kind, watched, _ in chosen:
         maps = seen[name].maps if name in seen else None
@@ -272,15 +272,16 @@ def _stem(stems: list[str], names: list[str]) -> str | None:
     return "" if len(parts) == 1 and alone <= _SMALL_SHARE * len(names) else None
 
 
-def _branches(seen: dict[str, _Seen]) -> set[str]:
-    """Return the operators that see the same map as another one of the same layer and give maps of the same shape.
+def _branches(model: nn.Module, seen: dict[str, _Seen]) -> set[str]:
+    """Return the operators that are branches of one reparametrised block: they see one map and give maps of one shape.
 
-    The layer is the module that holds their lists or wrappers: ``conv_kxk.0.conv`` and ``conv_kxk.1.conv``,
+    The block is the module that holds their lists or wrappers: ``conv_kxk.0.conv`` and ``conv_kxk.1.conv``,
     ``large_conv.conv`` and ``small_conv.conv``.
     """
-    found: dict[tuple[str, int, torch.Size], list[str]] = {}
-    for name, one in seen.items():
+    groups: dict[tuple[str, int, torch.Size], list[str]] = {}
+    for name, first in seen.items():
         parts = name.split(".")
-        for holders in {len(parts) - 1, max(len(parts) - 2, 0)}:
-            found.setdefault((".".join(parts[:holders]), id(one.source), one.maps.out), []).append(name)
-    return {name for names in found.values() if len(names) > 1 for name in names}
+        for depth in {len(parts) - 1, max(len(parts) - 2, 0)}:
+            groups.setdefault((".".join(parts[:depth]), id(first.source), first.maps.out), []).append(name)
+    several = ((holder, names) for (holder, *_), names in groups.items() if len(names) > 1)
+    return {name for holder, names in several if reparametrised.holds_branches(model, holder) for name in names}

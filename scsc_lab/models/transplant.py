@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from scsc_lab.analysis.count import Count
 from scsc_lab.counting.count import count
 from scsc_lab.errors import InputError, first_line
-from scsc_lab.models import calibrate, compiled, spatial
+from scsc_lab.models import calibrate, compiled, operators, spatial
 from scsc_lab.models.deploy import copied
 from scsc_lab.models.match import NEAR_ENOUGH, nearest_width
 from scsc_lab.models.operators import Kind
 from scsc_lab.models.replacement import Decision, Mixer, Own, decide, holders, put, users_own
 from scsc_lab.models.scales import Scales, scales
 from scsc_lab.models.spatial import Candidate
+from scsc_lab.networks import overrides
 from scsc_lab.networks.specs import TransplantSpec
 
 
@@ -106,7 +107,7 @@ def _transplanted(
     original = count(grafted, x.shape, dtype=x.dtype) if rules.match else None
     spec = _matched(original, candidates, x, rules, own) if original is not None else rules
     decided = [decide(candidate, x.shape, spec, own) for candidate in candidates]
-    _check_any(model, decided)
+    _check_any(model, decided, rules)
     before = _scales(grafted, x, decided)
     for candidate, placed, _ in decided:
         if placed is not None:
@@ -114,7 +115,7 @@ def _transplanted(
     if _failure(grafted, x, shape, [placed for _, placed, _ in decided if placed is not None]):
         wanted, grafted = decided, copied(model).eval()
         decided = _one_by_one(grafted, wanted, x, shape, spec)
-        _check_any(model, decided)
+        _check_any(model, decided, rules)
         kept = {
             c.name: why for (c, placed, why), (_, was, _) in zip(decided, wanted, strict=True) if was and not placed
         }
@@ -128,20 +129,47 @@ def _transplanted(
     return grafted, decided
 
 
-def _check_any(model: nn.Module, decided: list[Decision]) -> None:
-    """Raise InputError if nothing is replaced, with one operator's reason and the number of those of all reasons."""
-    if any(placed is not None for _, placed, _ in decided):
+def _check_any(model: nn.Module, decided: list[Decision], rules: TransplantSpec) -> None:
+    """Raise InputError if nothing is replaced, with the number of operators of each reason and the rule against it."""
+    if any(mixer is not None for _, mixer, _ in decided):
         return
-    why = ""
-    if decided:
-        candidate, _, reason = min(decided, key=lambda decision: bool(decision[0].stays))
-        counted = Counter(reason for *_, reason in decided).most_common()
-        why = f": {candidate.name} stays: {reason}"
-        if len(decided) > 1:
-            why += f" (of {len(decided)}: {', '.join(f'{number} × {each}' for each, number in counted)})"
-        if name := next((candidate.name for candidate, *_ in decided if candidate.unless_named), ""):
-            why += f"; what a rule names is replaced, e.g. names={name}"
-    raise InputError(f"the transplant finds nothing to replace in {type(model).__name__}{why}")
+    counts = Counter(reason for *_, reason in decided)
+    example = {reason: candidate for candidate, _, reason in reversed(decided)}
+    reasons = [f"{number} × {reason} ({_override(example[reason])})" for reason, number in counts.most_common()]
+    if not reasons:
+        reasons = [_nothing_chosen(model, rules)]
+    raise InputError(f"the transplant finds nothing to replace in {type(model).__name__}: {', '.join(reasons)}")
+
+
+def _override(candidate: Candidate) -> str:
+    """Return which rule has an operator replaced that stays."""
+    if candidate.unless_named:
+        return f"names={candidate.name} replaces it"
+    if candidate.stays:
+        return f"{candidate.name}; no rule: a mixer could not stand in for it"
+    return f"{candidate.name}; change the mixer's settings"
+
+
+def _nothing_chosen(model: nn.Module, rules: TransplantSpec) -> str:
+    """Return why the rules choose no operator at all."""
+    present = [operator.name for operator in operators.operators(model)]
+    classes = dict.fromkeys(type(module).__name__ for module in model.modules() if not operators.is_torchs(module))
+    if rules.modules:
+        return f"modules={','.join(rules.modules)} matches none of its classes {_few([*classes])}"
+    if not present:
+        return f"it has no spatial operators; modules=CLASS replaces modules, of {_few([*classes])}"
+    chosen = [f"{key}={overrides.text(value)}" for key, value in overrides.rules(rules).items() if key in _CHOOSING]
+    return f"{' and '.join(chosen) or 'replace'} matches none of its operators {_few(present)}"
+
+
+_CHOOSING = ("replace", "names", "stages")
+
+
+def _few(words: Sequence[str]) -> str:
+    return ", ".join(words[:_SHOWN]) + (f", … ({len(words)} in all)" if len(words) > _SHOWN else "")
+
+
+_SHOWN = 4
 
 
 def _matched(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from scsc_lab.errors import InputError, nearest
-from scsc_lab.networks import elsewhere
 from scsc_lab.networks.specs import RELEASED_KERNELS, NetworkSpec, ResNetSpec, SCSCSpec, SwinSpec
 
 
@@ -228,6 +231,9 @@ _PICOS = (
 CATALOG: Mapping[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *_PICOS)}
 """Every network by its canonical name, in the order in which they are listed."""
 
+PACKAGES = ("timm", "torchvision")
+"""Packages whose networks are measured under ``PACKAGE:NAME``."""
+
 _NAMES = {name: entry for entry in CATALOG.values() for name in (entry.name, *entry.aliases)}
 _BARE_NAMES = {name.replace("_", ""): entry for name, entry in _NAMES.items()}
 
@@ -244,10 +250,23 @@ def find(name: str) -> Entry:
         hint = nearest(spelled, _NAMES) or "; `scsc-lab models` lists them"
         if spelled.endswith(".py"):
             hint = f"; a file's network is named with its factory, {name.strip()}:make_model"
-        elif others := elsewhere.names(spelled):
+        elif others := [f"{package}:{spelled}" for package in PACKAGES if spelled in registered(package)]:
             hint = f"; did you mean {' or '.join(others)}?"
         raise InputError(f"unknown model {name!r}{hint}")
     return entry
+
+
+@functools.lru_cache(maxsize=len(PACKAGES))
+def registered(package: str) -> frozenset[str]:
+    """Return the names of a package's networks, read from its sources without importing it; none if not installed."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return frozenset()
+    names: set[str] = set()
+    for file in (Path(spec.origin).parent / "models").rglob("*.py"):
+        text = file.read_text(encoding="utf-8", errors="ignore")
+        names.update(re.findall(r"^@register_model\b[^\n]*\n(?:@[^\n]*\n)*def (\w+)\(", text, re.MULTILINE))
+    return frozenset(names)
 
 
 def is_external(name: str) -> bool:

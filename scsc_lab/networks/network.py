@@ -6,17 +6,14 @@ import ast
 import contextlib
 import dataclasses
 import functools
-import hashlib
-import importlib.metadata
-import importlib.util
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from scsc_lab.errors import InputError
-from scsc_lab.networks import catalog, mixers, overrides, values
+from scsc_lab.networks import catalog, mixers, overrides, source, values
 from scsc_lab.networks.catalog import Entry
 from scsc_lab.networks.specs import RULES, NetworkSpec, TransplantSpec
 
@@ -37,6 +34,7 @@ class Network:
         transplant: what is put in place of its spatial operators, if anything is.
         form: ``ordinary``, or ``deploy`` for the fused form of inference.
         weights: the checkpoint file it loads; empty: its own code's, or random ones.
+        resize_weights: whether weights of another input size, window or head are made to fit.
         channels: input channels, where they are not its own.
         resolution: input height and width, in pixels, that it is measured at, where they are not its own.
         label: what the user calls it; two networks that differ in this alone are equal.
@@ -48,6 +46,7 @@ class Network:
     transplant: TransplantSpec | None = None
     form: Form = "ordinary"
     weights: str = ""
+    resize_weights: bool = False
     channels: int | None = None
     resolution: tuple[int, int] | None = None
     label: str = field(default="", compare=False)
@@ -79,16 +78,18 @@ class Network:
             InputError: if it is not one, or a name of the catalog or a change to its spec is wrong.
         """
         rest, _, weights = text.strip().partition(" @ ")
-        bare = rest.removesuffix(" (deploy)")
-        bare, mixer, rules = _split_transplant(bare)
+        unsized = rest.removesuffix(" (resized)")
+        whole = unsized.removesuffix(" (deploy)")
+        bare, mixer, rules = _split_transplant(whole)
         name, changes = _split_brackets(bare)
         if not catalog.is_external(name):
             name = catalog.find(name).name
         network = cls(
             name,
             transplant=overrides.transplant({"mixer": mixer, **rules}) if mixer else None,
-            form="deploy" if bare != rest and rest.endswith(" (deploy)") else "ordinary",
+            form="deploy" if whole != unsized else "ordinary",
             weights=weights,
+            resize_weights=unsized != rest,
         )
         return network.changed(changes)
 
@@ -120,6 +121,8 @@ class Network:
             text += f" + {transplant_text(self.transplant)}"
         if self.form == "deploy":
             text += " (deploy)"
+        if self.resize_weights:
+            text += " (resized)"
         return f"{text} @ {self.weights}" if self.weights else text
 
     @property
@@ -180,11 +183,13 @@ class Network:
         found: dict[str, object] = {
             "form": self.form,
             "transplant": dataclasses.asdict(self.transplant) if self.transplant else None,
-            "mixer": _source(self.transplant.mixer) if self.transplant else "",
-            "weights": _digest(Path(self.weights)) if self.weights else "",
+            "mixer": source.of_network(self.transplant.mixer) if self.transplant else "",
+            "weights": source.digest(Path(self.weights)) if self.weights else "",
             "channels": self.channels,
             "resolution": self.resolution,
         }
+        if self.resize_weights:
+            found["resize_weights"] = True
         if self.spec is not None and self.entry is not None:
             resolution = self.resolution or self.entry.resolution
             return {
@@ -192,7 +197,7 @@ class Network:
                 **found,
                 "resolution": resolution,
             }
-        return {"name": self.name, "overrides": self.overrides, "source": _source(self.name), **found}
+        return {"name": self.name, "overrides": self.overrides, "source": source.of_network(self.name), **found}
 
 
 def transplant_text(transplant: TransplantSpec) -> str:
@@ -223,22 +228,36 @@ def _split_transplant(text: str) -> tuple[str, str, dict[str, object]]:
     match = re.fullmatch(rf"(?P<bare>.+) \+ (?P<mixer>{_MIXER}|{quoted})(?:\[(?P<rules>.*)\])?", text, re.DOTALL)
     if match is None:
         return text, "", {}
-    rules = overrides.parse(_words(match["rules"] or ""), "--rule")
+    rules = _assignments(match["rules"] or "", "--rule")
     mixer = ast.literal_eval(match["mixer"]) if match["mixer"][0] in "'\"" else match["mixer"]
-    return match["bare"], mixers.find(mixer), {key: _unwritten(value) for key, value in rules.items()}
+    return match["bare"], mixers.find(mixer), rules
 
 
 def _split_brackets(text: str) -> tuple[str, dict[str, object]]:
     match = re.fullmatch(r"(?P<name>[^\[\]]+)\[(?P<changes>.*)\]", text.strip(), re.DOTALL)
-    if match is None:
-        return text.strip(), {}
-    changes = overrides.parse(_words(match["changes"]))
-    return match["name"], {key: _unwritten(value) for key, value in changes.items()}
+    if match is not None:
+        return match["name"], _assignments(match["changes"], "--set")
+    if text.count("[") != text.count("]"):
+        raise InputError(f"{text.strip()!r} has a bracket without its partner: write NAME[key=value ...]")
+    return text.strip(), {}
+
+
+def _assignments(text: str, option: str) -> dict[str, object]:
+    """Return the values that stand in brackets, by key."""
+    words = _words(text)
+    for word in words:
+        if match := _KEY_AFTER_COMMA.match(word):
+            raise InputError(f"{text!r}: blanks separate keys, not commas: write {match[1]} {word[match.end(1) + 1 :]}")
+    return {key: _unwritten(value) for key, value in overrides.parse(words, option).items()}
+
+
+_KEY_AFTER_COMMA = re.compile(r"""([\w.]+=[^'"\[({]*?),\s*[A-Za-z_][\w.]*=""")
 
 
 def _written(value: str) -> str:
     """Return a value in quotes where spaces or brackets in it would end it when it is read."""
     whole = _words(value) == ([value] if value else []) and _words(f"{value} x")[-1:] == ["x"]
+    whole = whole and not _KEY_AFTER_COMMA.match(f"key={value}")
     return value if whole and " @ " not in value and _unwritten(value) == value else _quoted(value)
 
 
@@ -269,68 +288,3 @@ def _words(text: str) -> list[str]:
         else:
             found[-1] += letter
     return [word for word in found if word]
-
-
-@functools.lru_cache(maxsize=4096)
-def _digest_at(path: Path, size: int, changed_ns: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _digest(path: Path) -> str:
-    """Return a digest of a file's content."""
-    try:
-        status = path.stat()
-        return _digest_at(path.resolve(), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _source(name: str) -> object:
-    """Return what the code of a network from elsewhere is: digests of its file, its neighbours and what they import."""
-    if catalog.is_onnx(name):
-        return _digest(Path(name))
-    origin, colon, _ = name.partition(":")
-    if not colon or origin == "timm":  # of this package, or among the versions
-        return origin
-    if origin == "torchvision":
-        return [origin, importlib.metadata.version(origin) if importlib.util.find_spec(origin) else ""]
-    if origin.endswith(".py"):
-        path = Path(origin)
-        return [_digest(path), *_digests(path.resolve().parent, ())]
-    top = origin.partition(".")[0]
-    folder = Path.cwd()
-    if not (folder / f"{top}.py").is_file() and not (folder / top).is_dir():
-        spec = importlib.util.find_spec(top)  # which imports nothing
-        if spec is None or spec.origin is None:
-            return origin
-        file = Path(spec.origin)
-        folder = file.parent.parent if file.name == "__init__.py" else file.parent
-        return [origin, *_tree(folder, folder / top)] if file.name == "__init__.py" else [origin, _digest(file)]
-    return [origin, *_digests(folder, (top,))]
-
-
-_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+(\w+)|import[ \t]+(\w[\w., \t]*))", re.MULTILINE)
-
-
-def _digests(folder: Path, names: Iterable[str]) -> list[tuple[str, str]]:
-    """Return digests of the Python files of a folder, and of the packages in it that are named or imported."""
-    waiting, found = [*_python(folder.glob("*.py"))], dict[Path, str]()
-    named = set(names)
-    while waiting or named:
-        for file in waiting:
-            found[file] = _digest(file)
-            for one, several in _IMPORT.findall(file.read_text(errors="replace")):
-                named |= {word.strip().partition(".")[0].partition(" ")[0] for word in (one or several).split(",")}
-        packages = [folder / name for name in named if name and (folder / name).is_dir()]
-        waiting = [file for package in packages for file in _python(package.rglob("*.py")) if file not in found]
-        named = set()
-    return sorted((str(file.relative_to(folder)), digest) for file, digest in found.items())
-
-
-def _tree(folder: Path, package: Path) -> list[tuple[str, str]]:
-    return [(str(file.relative_to(folder)), _digest(file)) for file in _python(package.rglob("*.py"))]
-
-
-def _python(files: Iterable[Path]) -> list[Path]:
-    """Return those that are files: an editor's lock beside them is a link to nowhere."""
-    return sorted(file for file in files if file.is_file())

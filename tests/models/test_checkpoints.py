@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 
+import scsc_lab
 from scsc_lab import InputError, build
+from scsc_lab.cli import main
 from scsc_lab.models import checkpoints
+from scsc_lab.networks.network import Network
 
 timm = pytest.importorskip("timm")
 torchvision_models = pytest.importorskip("torchvision.models")
@@ -270,3 +275,91 @@ def test_prefixes_that_are_the_networks_stay(tmp_path):
     state = {key: torch.ones_like(value) for key, value in model.state_dict().items()}
     checkpoints.load(model, saved(tmp_path, state))
     assert model["model"].weight.eq(1).all()
+
+
+def vit(**options) -> torch.nn.Module:
+    return timm.create_model("vit_tiny_patch16_224", depth=1, **options)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "options"),
+    [
+        (lambda state: {"teacher": {f"backbone.{key}": value for key, value in state.items()}}, {}),
+        (lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}}, {}),
+        (
+            lambda state: {
+                "student": {},
+                "teacher": {
+                    **{f"module.backbone.{key}": value for key, value in state.items()},
+                    "module.head.mlp.weight": torch.ones(3, 3),
+                },
+            },
+            {"num_classes": 0},
+        ),
+        (
+            lambda state: {
+                "state_dict": {**{f"model.{key}": v for key, v in state.items()}, "criterion.weight": torch.ones(9)}
+            },
+            {},
+        ),
+    ],
+)
+def test_what_training_keeps_beside_the_network_is_left_out(tmp_path, wrap, options):
+    other, model = vit(**options), vit(**options)
+    checkpoints.load(model, saved(tmp_path, wrap(other.state_dict())))
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in other.state_dict().items())
+
+
+@pytest.mark.parametrize(("size", "classes"), [(96, 1000), (224, 10), (96, 10)])
+def test_positions_and_heads_are_resized_where_asked(tmp_path, size, classes):
+    path = saved(tmp_path, vit().state_dict())
+    model = vit(img_size=size, num_classes=classes)
+    head = model.head.weight.clone()
+    with pytest.raises(InputError, match=r"another network: .* misshapen .*; --resize-weights makes them fit$"):
+        checkpoints.load(model, path)
+    checkpoints.load(model, path, resize=True)
+    expected = timm.models.vision_transformer.checkpoint_filter_fn(torch.load(path), model)["pos_embed"]
+    torch.testing.assert_close(model.pos_embed.data, expected)
+    assert torch.equal(model.head.weight, head) == (classes != 1000)
+    weights = checkpoints.fitted(model, path, resize=True)
+    assert (len(weights.notes), weights.has_random) == ((size != 224) + (classes != 1000), classes != 1000)
+
+
+def test_a_file_without_a_head_leaves_the_networks_own(tmp_path):
+    path = saved(tmp_path, vit(num_classes=0).state_dict())
+    with pytest.raises(InputError, match=r"2 missing \(first: head.weight\); --resize-weights makes them fit"):
+        checkpoints.load(vit(), path)
+    weights = checkpoints.fitted(vit(), path, resize=True)
+    assert [*weights.notes] == ["head is not in the file and stays random"]
+
+
+def test_tables_of_relative_positions_are_interpolated_by_timm(tmp_path):
+    options = {"embed_dim": 24, "depths": (1, 1), "num_heads": (1, 2)}
+    other = randomised(timm.models.swin_transformer.SwinTransformer(img_size=56, window_size=7, **options))
+    path = saved(tmp_path, other.state_dict())
+    model = timm.models.swin_transformer.SwinTransformer(img_size=112, window_size=14, **options)
+    checkpoints.load(model, path, resize=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = timm.models.swin_transformer.checkpoint_filter_fn(torch.load(path), model)
+    for key, value in model.state_dict().items():
+        if key.endswith("bias_table"):
+            torch.testing.assert_close(value, expected[key])
+    own = scsc_lab.network("swin_pico[window=8]", weights=saved(tmp_path, build("swin_pico").state_dict(), "own.pth"))
+    with pytest.raises(InputError, match="resize_weights makes them fit$"):
+        scsc_lab.count(own)
+    assert scsc_lab.count(replace(own, resize_weights=True)).params > 0
+    resized = replace(own, resize_weights=True)
+    assert Network.read(resized.text) == resized
+    assert Network.read(own.text) == own
+
+
+def test_weights_are_resized_from_the_command_line(tmp_path, capsys):
+    path = saved(tmp_path, vit().state_dict())
+    name = "timm:vit_tiny_patch16_224[depth=1 img_size=96]"
+    command = ["flops", name, "--weights", str(path), "--resolution", "96", "--no-check"]
+    assert main(command) == 2
+    capsys.readouterr()
+    assert main([*command, "--resize-weights"]) == 0
+    assert "pos_embed interpolated from 1×197×192 to 1×37×192" in " ".join(capsys.readouterr().out.split())
+    assert main([command[0], "resnet18", "--resize-weights"]) == 2

@@ -13,8 +13,8 @@ import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.metrics.size import counted_at
-from scsc_lab.models import arguments, external
 from scsc_lab.models import build as building
+from scsc_lab.models import external
 from scsc_lab.models.names import networks
 
 timm = pytest.importorskip("timm")
@@ -276,10 +276,3 @@ def test_weights_are_downloaded_if_they_are_asked_for(monkeypatch, name, argumen
     external.find(name).make({})
     external.find(name).make({argument: "DEFAULT"})
     assert requests == [usual, "DEFAULT"]
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("3", 3), ("0.5", 0.5), ("true", True), ("None", None), ("(1, 2)", (1, 2)), ("relu", "relu")]
-)
-def test_values(text, value):
-    assert arguments.parse_value(text) == value

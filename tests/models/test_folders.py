@@ -12,7 +12,8 @@ import torch
 import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.cli import main
-from scsc_lab.models import arguments, external
+from scsc_lab.models import external
+from scsc_lab.networks import values
 
 NET = """
 import dataclasses
@@ -182,6 +183,10 @@ def test_mistakes_are_one_line(two, capsys, name, message):
         (None, True, "off", False),
         (None, True, "0", False),
         (None, None, "abc", "abc"),
+        (None, None, "0.5", 0.5),
+        (None, None, "true", True),
+        (None, None, "None", None),
+        (None, None, "(1, 2)", (1, 2)),
         (float, None, "2", 2.0),
         (str, None, "1", "1"),
         (tuple[int, ...], None, "3", (3,)),
@@ -192,7 +197,7 @@ def test_mistakes_are_one_line(two, capsys, name, message):
     ],
 )
 def test_values_are_what_annotation_and_default_want(annotation, default, text, value):
-    found = arguments.value("key", text, annotation, default)
+    found = values.argument("key", text, annotation, default)
     assert found == value
     assert type(found) is type(value)
 
@@ -200,7 +205,7 @@ def test_values_are_what_annotation_and_default_want(annotation, default, text, 
 def test_words_are_no_numbers():
     for annotation in (int, float, int | None, bool):
         with pytest.raises(InputError, match=r"key=abc: .* is due"):
-            arguments.value("key", "abc", annotation)
+            values.argument("key", "abc", annotation)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.models import names
+from scsc_lab.networks.network import Network
 
 
 @pytest.mark.parametrize("order", [["swin_tiny[window=14]", "swin_tiny"], ["swin_tiny", "swin_tiny[window=14]"]])
@@ -72,6 +75,41 @@ def test_every_command_says_which_network_a_transplant_does_not_fit(command, tmp
     }[command]
     assert main([command, "resnet18", "net.py:Flat", "--transplant", "--resolution", "64", *fast]) == 0
     assert "net.py:Flat stays as it is" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("target", ["resnet18 + SCSC", "resnet18 + SCSC[kernels=3,5 groups=2]"])
+def test_a_label_finds_the_transplant_it_names(target, capsys):
+    rules = [word for rule in ("kernels=3,5", "groups=2") if rule in target for word in ("--rule", rule)]
+    command = ["flops", "resnet18", "--transplant", *rules, "--label", f"Ours={target}", "--resolution", "64"]
+    assert main([*command, "--no-check", "--format", "json"]) == 0
+    assert [row["model"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["resnet18", "Ours"]
+
+
+def test_a_label_of_the_network_goes_on_to_its_forms(capsys):
+    command = ["flops", "scsc_swin_pico", "--deploy", "--label", "A=scsc_swin_pico", "--no-check", "--format", "json"]
+    assert main(command) == 0
+    assert [row["model"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["A", "A (deploy)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet18[depths=2,2,2,2,widths=64,128,256,512]", "blanks separate keys, not commas: write depths=2,2,2,2 w"),
+        ("net.py:Net[a=1,b=2]", "blanks separate keys, not commas: write a=1 b=2"),
+        ("resnet18 + SCSC[kernels=3,5,groups=2]", "blanks separate keys, not commas: write kernels=3,5 groups=2"),
+        ("swin_tiny[window=8", "has a bracket without its partner"),
+        ("resnet18 + SCSC[kernels=3,5", "has a bracket without its partner"),
+    ],
+)
+def test_brackets_say_how_they_are_written(name, message):
+    with pytest.raises(InputError, match=message):
+        Network.read(name)
+
+
+def test_commas_inside_quotes_are_values():
+    network = Network.read("net.py:Net").changed({"spec": "x,b=2", "other": "[1,2]"})
+    assert Network.read(network.text) == network
+    assert dict(network.overrides) == {"spec": "x,b=2", "other": "[1,2]"}
 
 
 def test_a_resolution_is_one_side_or_two():

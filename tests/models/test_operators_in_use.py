@@ -56,13 +56,62 @@ def test_the_stem_of_an_image_stays_unless_it_is_named(channels):
 
 def test_a_transplant_that_fits_nowhere_counts_all_reasons():
     model = nn.Sequential(convolution(3, 8), nn.Conv2d(8, 8, 3, 3), nn.Conv2d(8, 8, 3, 3))
-    message = (
-        r"0 stays: its input is the image \(of 3: 2 × stride 3, 1 × its input is the image\); "
-        r"what a rule names is replaced, e.g. names=0$"
-    )
+    message = r": 2 × stride 3 \(1; no rule: .*\), 1 × its input is the image \(names=0 replaces it\)$"
     with pytest.raises(InputError, match=message):
         transplant(model, input_shape=(1, 3, 27, 27))
     assert replaced(model, (1, 3, 27, 27), names="0", kernels=3, groups=1) == ["0"]
+
+
+class TwoSides(nn.Module):
+    """A block of one's own with two convolutions of one map; or one that merges them for inference."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.h, self.gate = convolution(channels, channels), convolution(channels, channels)
+
+    def forward(self, x):
+        return self.h(x) + self.gate(x)
+
+
+class Merging(TwoSides):
+    def switch_to_deploy(self):
+        raise NotImplementedError
+
+
+class Fusing(TwoSides):
+    def fuse(self, other):
+        """Take an argument: no method that merges branches."""
+
+
+@pytest.mark.parametrize(("block", "expected"), [(TwoSides, 2), (Fusing, 2), (Merging, 0)])
+def test_convolutions_side_by_side_are_replaced_unless_their_block_merges_them(block, expected):
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), block(8), convolution(8, 8))
+    made = replaced(model, (1, 3, 16, 16))
+    assert made == ["1.h", "1.gate", "2"][2 - expected :]
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"names": "foo.*"}, r"names=foo\.\* matches none of its operators 1.h, 1.gate$"),
+        ({"modules": "Twin"}, "modules=Twin matches none of its classes TwoSides$"),
+        ({"stages": 4}, "stages=4 matches none of its operators"),
+        ({"replace": "attention"}, "replace=attention matches none of its operators"),
+        ({"kernels": (3, 5, 7, 9, 11, 13, 15, 17, 19)}, r"2 × 8 channels for 9 kernels \(1.h; change the mixer's"),
+    ],
+)
+def test_rules_that_choose_nothing_are_named(rules, message):
+    with pytest.raises(InputError, match=message):
+        transplant(nn.Sequential(nn.Conv2d(3, 8, 1), TwoSides(8)), input_shape=(1, 3, 16, 16), **rules)
+
+
+def test_rivals_stand_in_the_same_places():
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), TwoSides(8), TwoSides(8))
+    places = {
+        mixer: [change.name for change in transplant(model, mixer, modules="TwoSides", input_shape=(1, 3, 16, 16))[1]]
+        for mixer in ("scsc", "inception", "identity")
+    }
+    assert [*places.values()] == [["1", "2"]] * 3
 
 
 def test_the_stem_of_a_multispectral_image_stays():
@@ -264,7 +313,7 @@ def test_modules_on_maps_with_their_channels_last():
 def test_only_the_outermost_modules_of_a_class_and_only_where_a_mixer_fits():
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Sequential(TwinAxis(8, 8)), nn.Flatten(2))
     assert replaced(model, (1, 3, 16, 16), modules="*Sequential,TwinAxis") == ["1"]
-    with pytest.raises(InputError, match=r"2 stays: the forward pass never gave it a map"):
+    with pytest.raises(InputError, match=r"1 × the forward pass never gave it a map \(2;"):
         transplant(model, modules="Flatten", input_shape=(1, 3, 16, 16))
-    with pytest.raises(InputError, match=r"finds nothing to replace in Sequential$"):
+    with pytest.raises(InputError, match=r"modules=TwinAxes matches none of its classes TwinAxis$"):
         transplant(model, modules="TwinAxes", input_shape=(1, 3, 16, 16))

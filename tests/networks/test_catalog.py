@@ -8,7 +8,7 @@ from conftest import expected
 from scsc_lab import InputError
 from scsc_lab.counting.count import count
 from scsc_lab.models import construct
-from scsc_lab.networks import catalog, elsewhere
+from scsc_lab.networks import catalog
 
 NAMES = (
     "resnet18 resnet34 resnet50 resnet101 resnet152 swin_tiny swin_small swin_base faceresnet scsc_resnet50 "
@@ -107,4 +107,4 @@ def test_a_name_of_another_package_is_said_to_be_there():
 
 def test_every_network_of_timm_is_known_without_importing_it():
     timm = pytest.importorskip("timm")
-    assert elsewhere._registered("timm") == set(timm.list_models())
+    assert catalog.registered("timm") == set(timm.list_models())
