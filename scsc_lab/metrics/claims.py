@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scsc_lab.metrics import Metric, Progress, accuracy
 from scsc_lab.metrics.size import counted
-from scsc_lab.networks import catalog
-from scsc_lab.networks import overrides as spec_changes
+from scsc_lab.networks import catalog, space
 from scsc_lab.networks.network import Network
-from scsc_lab.networks.specs import NetworkSpec
 from scsc_lab.records import Row, change
 
 if TYPE_CHECKING:
@@ -152,33 +149,15 @@ def worse(row: Row, tolerance: float) -> bool:
 def nearest(claim: Claim) -> tuple[str, float]:
     """Return the setting of the claim's network whose change is nearest to the claim's, and its change.
 
-    Searched: in every stage, every choice of the stage's kernels. MACs and parameters add up over stages, so each
-    choice is counted once a stage, and the best network of all combinations is then counted whole.
+    Searched: in every stage, every choice of the stage's kernels.
     """
-    from scsc_lab.counting.count import count
-    from scsc_lab.models import construct
+    from scsc_lab.models import enumeration
 
-    entry, wanted = catalog.find(claim.network), claim.published or 0.0
-    shape = (1, 3, *entry.resolution)
     reference = getattr(counted(Network.read(claim.baseline)).count, claim.quantity)
-    options = [_subsets(spec.kernels) for spec in entry.spec.scsc]
-    costs = []
-    for index, choices in enumerate(options):
-        costs.append([_stage_cost(entry.spec, index, kernels, shape, claim.quantity) for kernels in choices])
-    whole = getattr(count(construct.empty(entry.spec), shape), claim.quantity)
-    fixed = whole - sum(cost[-1] for cost in costs)  # the last choice is the stage's own set, whole
-    best = min(
-        itertools.product(*(range(len(choices)) for choices in options)),
-        key=lambda picks: abs((fixed + sum(c[p] for c, p in zip(costs, picks, strict=True))) / reference - 1 - wanted),
-    )
-    chosen = {
-        f"stage{index + 1}.kernels": options[index][pick]
-        for index, pick in enumerate(best)
-        if pick != len(options[index]) - 1
-    }
-    spec = spec_changes.apply(entry.spec, chosen)
-    measured = getattr(count(construct.empty(spec), shape), claim.quantity)
-    return spec_changes.label(entry.name, chosen), measured / reference - 1
+    costs = enumeration.enumerate_costs(space.parse(Network.read(claim.network), ["kernels"]))
+    index = costs.nearest(claim.quantity, reference * (1 + (claim.published or 0.0)))
+    change = int(costs.quantity(claim.quantity)[index]) / reference - 1
+    return costs.space.at(costs.picks(index)).text, change
 
 
 def _row(claim: Claim, counts: Mapping[str, Count]) -> Row:
@@ -206,24 +185,6 @@ def _row(claim: Claim, counts: Mapping[str, Count]) -> Row:
     if row["verdict"] == "differs":
         row["nearest"], row["nearest_change"] = nearest(claim)
     return row
-
-
-def _subsets(kernels: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return every choice of some kernels, the whole set last."""
-    sizes = range(1, len(kernels) + 1)
-    return [chosen for size in sizes for chosen in itertools.combinations(kernels, size)]
-
-
-def _stage_cost(spec: NetworkSpec, index: int, kernels: tuple[int, ...], shape: tuple[int, ...], quantity: str) -> int:
-    from scsc_lab.counting.count import count
-    from scsc_lab.models import construct
-    from scsc_lab.models.stages import stages
-
-    scsc = list(spec.scsc)
-    scsc[index] = replace(scsc[index], kernels=kernels)
-    model = construct.empty(replace(spec, scsc=tuple(scsc)))
-    parts = {part.name: part for part in count(model, shape).by_stage(stages(model))}
-    return int(getattr(parts[f"stage{index + 1}"], quantity))
 
 
 METRIC = Metric(name="claims", columns=(), measure=measure, configure=lambda settings: None, table_rows=table_rows)

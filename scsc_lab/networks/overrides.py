@@ -7,6 +7,7 @@ stage (``stage1.kernels``).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_type_hints
@@ -55,12 +56,13 @@ def apply(spec: Spec, changes: Mapping[str, object]) -> Spec:
     modules = {key: value for key, value in changes.items() if key not in own}
     if "scsc_stages" not in network and not spec.scsc_stages and modules:
         _reject(next(iter(modules)), own, "this network has no SCSC module; ")
-    scsc = list(spec.scsc)
+    by_stage: dict[int, dict[str, Any]] = {}
     for key, value in sorted(modules.items(), key=lambda change: "." in change[0]):  # one stage's own word comes last
         stages, field, kind = _scsc_field(spec, key, own)
         made = typed(key, value, kind)
         for stage in stages:
-            scsc[stage] = dataclasses.replace(scsc[stage], **{field: made})
+            by_stage.setdefault(stage, {})[field] = made
+    scsc = [dataclasses.replace(module, **by_stage.get(stage, {})) for stage, module in enumerate(spec.scsc)]
     return dataclasses.replace(spec, **network, scsc=tuple(scsc))
 
 
@@ -96,9 +98,9 @@ def transplants(chosen: Sequence[str], assignments: Mapping[str, object]) -> lis
     """
     found = [mixers.find(name) for name in chosen]
     for key in assignments:
-        if not any(_has(mixer, key) for mixer in found):
+        if not any(has(mixer, key) for mixer in found):
             return [transplant(assignments, found[0])]  # says what is wrong with it
-    return [transplant({k: v for k, v in assignments.items() if _has(mixer, k)}, mixer) for mixer in found]
+    return [transplant({k: v for k, v in assignments.items() if has(mixer, k)}, mixer) for mixer in found]
 
 
 def rules(spec: TransplantSpec) -> dict[str, object]:
@@ -112,7 +114,7 @@ def rules(spec: TransplantSpec) -> dict[str, object]:
     return {**made, **dict(spec.settings)}
 
 
-def _has(mixer: str, key: str) -> bool:
+def has(mixer: str, key: str) -> bool:
     """Return whether a key is a rule of every transplant, or a setting of this mixer."""
     settings = mixers.settings(mixer)
     bare = key.removeprefix(f"{mixers.prefix(mixer)}.")
@@ -138,6 +140,20 @@ def keys(spec: NetworkSpec, *, with_scsc: bool | None = None) -> list[str]:
     return names
 
 
+def kind(spec: NetworkSpec, key: str) -> Any:
+    """Return the type of a key's values.
+
+    Raises:
+        InputError: if ``spec`` has no such key.
+    """
+    fields = _fields(type(spec))
+    if key in fields:
+        return fields[key]
+    if not spec.scsc_stages:
+        _reject(key, fields, "this network has no SCSC module; ")
+    return _scsc_field(spec, key, fields)[2]
+
+
 def label(name: str, changes: Mapping[str, object]) -> str:
     """Return the name of a changed network, e.g. ``scsc_swin_tiny[groups=8 shuffle=false]``; a catalog name again."""
     if not changes:
@@ -145,8 +161,11 @@ def label(name: str, changes: Mapping[str, object]) -> str:
     return f"{name}[{' '.join(f'{key}={text(value)}' for key, value in changes.items())}]"
 
 
+_hints = functools.cache(get_type_hints)
+
+
 def _fields(spec_type: type[Any]) -> dict[str, Any]:
-    hints = get_type_hints(spec_type)
+    hints = _hints(spec_type)  # type: ignore[arg-type]
     return {field.name: hints[field.name] for field in dataclasses.fields(spec_type) if field.name != "scsc"}
 
 
