@@ -55,6 +55,13 @@ def expected() -> list[dict[str, str]]:
 
 
 @pytest.fixture(autouse=True)
+def _without_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep stderr for notes and mistakes, however slow the machine is."""
+    for name in ("LINE_SECONDS", "LONG_SECONDS"):
+        monkeypatch.setattr(f"scsc_lab.cli.progress.{name}", float("inf"))
+
+
+@pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
 

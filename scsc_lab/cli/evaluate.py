@@ -72,7 +72,7 @@ def evaluate(
             baseline=position(baseline, measured),
             far=far,
             batch=training.batch_size or 64,
-            tell=lambda what: report(what, 0, len(measured)) if report else None,
+            tell=lambda what: report(what, 0, len(measured)),
         )
     notes = [*evaluated.notes, *network_notes]
     info = run_info(execution.device, execution.seed)

@@ -1,6 +1,6 @@
-"""Progress bars on the terminal, for what takes seconds; nothing where the output is piped.
+"""Progress on stderr: a bar on a terminal, a plain line every ten seconds elsewhere.
 
-They are drawn when something is told, never by a thread of their own, which would take time from what is measured.
+Both are drawn when progress is reported, never by a thread of their own, which would take time from what is measured.
 """
 
 from __future__ import annotations
@@ -11,100 +11,120 @@ import time
 from collections.abc import Callable, Iterator
 
 _REDRAW_SECONDS = 0.25
+LINE_SECONDS = 10.0
+"""Least time between two plain lines."""
+LONG_SECONDS = 60.0
+"""A run that takes longer than this says so at its first estimate."""
+
+_Draw = Callable[[str, str, float, float | None, float | None], None]
+"""Called with a description, a count (may be empty), what is done, the total and the seconds left (None: unknown)."""
 
 
 @contextlib.contextmanager
-def counted(what: str, total: int) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar on the terminal while something is measured; nothing where the output is piped.
+def counted(description: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show how many things are done.
 
     Yields:
-        A function that is told the number of things done and to do, or ``None`` where there is no bar.
+        A function to call with the number done and the total.
     """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    with _display() as draw:
+        estimate = _Estimate()
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task(what, total=total)
-        drawn = 0.0
+        def report(done: int, of: int) -> None:
+            draw(description, f"{done}/{of}", done, of, estimate.seconds_left(done, of))
 
-        def tell(done: int, of: int) -> None:
-            nonlocal drawn
-            bar.update(task, completed=done, total=of)
-            if done == of or time.monotonic() - drawn > _REDRAW_SECONDS:
-                bar.refresh()
-                drawn = time.monotonic()
-
-        bar.refresh()
-        yield tell
+        report(0, total)
+        yield report
 
 
 @contextlib.contextmanager
-def timed() -> Iterator[Callable[[str, float, float | None], None] | None]:
-    """Show on the terminal what is being measured and how long is left; nothing where the output is piped.
+def timed() -> Iterator[Callable[[str, float, float | None], None]]:
+    """Show what is being measured and how long is left.
 
     Yields:
-        A function that is told what, the seconds passed and the seconds left; or ``None``.
+        A function to call with a description, the seconds passed and the seconds left, or None before they are known.
     """
+    with _display() as draw:
+
+        def report(description: str, seconds: float, left: float | None) -> None:
+            draw(description, "", seconds, None if left is None else seconds + left, left)
+
+        yield report
+
+
+@contextlib.contextmanager
+def stepwise() -> Iterator[Callable[[str, float, int], None]]:
+    """Show which of several long steps is under way, and how long is left.
+
+    Yields:
+        A function to call with a description, the steps done (a fraction is allowed) and the steps in total.
+    """
+    with _display() as draw:
+        estimate = _Estimate()
+
+        def report(description: str, done: float, of: int) -> None:
+            draw(description, f"{int(done)}/{of}", done, of, estimate.seconds_left(done, of))
+
+        yield report
+
+
+class _Estimate:
+    """Seconds left, from the rate since the first report."""
+
+    def __init__(self) -> None:
+        self.first: tuple[float, float] | None = None
+
+    def seconds_left(self, done: float, total: float) -> float | None:
+        now = time.monotonic()
+        self.first = self.first or (now, done)
+        gained = done - self.first[1]
+        return (now - self.first[0]) * (total - done) / gained if gained > 0 else None
+
+
+@contextlib.contextmanager
+def _display() -> Iterator[_Draw]:
     if not sys.stderr.isatty():
-        yield None
+        yield _line_writer()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[left]}"))
-    # Drawn between samples, never by a thread of its own, which would take time from what is being measured.
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
-        task = bar.add_task("", total=None, left="")
-        drawn = 0.0
+    columns = [
+        TextColumn(f"{{task.{name}}}", markup=False) for name in ("fields[count]", "fields[left]", "description")
+    ]
+    console = Console(stderr=True)
+    with Progress(BarColumn(10), *columns, console=console, transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("", total=None, left="", count="")
+        last_drawn = 0.0
 
-        def tell(what: str, seconds: float, left: float | None) -> None:
-            nonlocal drawn
-            if left is None:
-                bar.reset(task, total=None, description=what, left="")
-            else:
-                bar.update(task, description=what, completed=seconds, total=seconds + left, left=f"{left:.0f} s left")
-            if left is None or time.monotonic() - drawn > _REDRAW_SECONDS:
+        def draw(description: str, count: str, done: float, total: float | None, left: float | None) -> None:
+            nonlocal last_drawn
+            remaining = "" if left is None else f"{_clock(left)} left"
+            bar.update(task, description=description, completed=done, total=total, left=remaining, count=count)
+            if done == total or left is None or time.monotonic() - last_drawn > _REDRAW_SECONDS:
                 bar.refresh()
-                drawn = time.monotonic()
+                last_drawn = time.monotonic()
 
-        yield tell
+        yield draw
 
 
-@contextlib.contextmanager
-def stepwise() -> Iterator[Callable[[str, float, int], None] | None]:
-    """Show which of several long steps is being done, and how long is left; nothing where the output is piped.
+def _line_writer() -> _Draw:
+    """Return what writes a line at the first estimate of a long run, and one every ten seconds."""
+    last_written = time.monotonic()
+    is_announced = False
 
-    Yields:
-        A function that is told the step, the number of steps done, the share of the one under way among them, and the
-        number to do; or ``None`` where nothing is shown.
-    """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    def write(description: str, count: str, done: float, total: float | None, left: float | None) -> None:
+        nonlocal last_written, is_announced
+        now = time.monotonic()
+        announces = not is_announced and left is not None and left > LONG_SECONDS
+        if not announces and now - last_written < LINE_SECONDS:
+            return
+        last_written = now
+        is_announced = is_announced or announces
+        remaining = "" if left is None else f"{_clock(left)} left"
+        print(", ".join(filter(None, (description, count, remaining))), file=sys.stderr, flush=True)
 
-    shown = [TextColumn(f"{{task.{name}}}", markup=False) for name in ("fields[left]", "description")]
-    bar = Progress(
-        BarColumn(10), MofNCompleteColumn(), *shown, console=Console(stderr=True), transient=True, auto_refresh=False
-    )
-    with bar:
-        task = bar.add_task("", left="")
-        started: tuple[float, float] | None = None
-
-        def tell(what: str, done: float, of: int) -> None:
-            nonlocal started
-            now = time.monotonic()
-            started = started or (now, done)
-            gained = done - started[1]
-            left = f"{_clock((now - started[0]) * (of - done) / gained)} left" if gained > 0 else ""
-            bar.update(task, description=what, completed=done, total=of, left=left, refresh=True)
-
-        yield tell
+    return write
 
 
 def _clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from scsc_lab import runtimes
-from scsc_lab.cli import latency_notes, main, progress
+from scsc_lab.cli import latency_notes, main
 from scsc_lab.cli.latency import _totals
 from scsc_lab.report.figures import latency as figure
 from scsc_lab.report.latency import title
@@ -305,16 +305,6 @@ def test_the_figure_has_a_strip_a_network_and_batch_size_with_a_caption():
         boxes = [text.get_window_extent() for text in axis.texts]
         assert all(not a.overlaps(b) for a in boxes for b in boxes if a is not b)
         assert all(box.x1 <= drawn.bbox.x1 for box in boxes)
-
-
-def test_progress_is_silent_when_piped_and_says_what_is_left_on_a_terminal(monkeypatch, capsys):
-    with progress.timed() as tell:
-        assert tell is None
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with progress.timed() as tell:
-        tell("warming up a", 0.0, None)
-        tell("timing a", 3.0, 7.0)
-    assert "timing a" in capsys.readouterr().err
 
 
 def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(monkeypatch, capsys):

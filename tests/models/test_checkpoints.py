@@ -346,7 +346,7 @@ def test_tables_of_relative_positions_are_interpolated_by_timm(tmp_path):
         if key.endswith("bias_table"):
             torch.testing.assert_close(value, expected[key])
     own = scsc_lab.network("swin_pico[window=8]", weights=saved(tmp_path, build("swin_pico").state_dict(), "own.pth"))
-    with pytest.raises(InputError, match="resize_weights makes them fit$"):
+    with pytest.raises(InputError, match=r"resize_weights makes them fit$"):
         scsc_lab.count(own)
     assert scsc_lab.count(replace(own, resize_weights=True)).params > 0
     resized = replace(own, resize_weights=True)

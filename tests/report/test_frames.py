@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import pandas
 import pytest
 
 from scsc_lab import InputError
@@ -27,10 +28,15 @@ def test_a_frame_becomes_latex_and_keeps_what_it_knows():
     assert r"c & 0.5000" in fewer.to_latex()
     assert "b &" not in fewer.to_latex()
     assert pickle.loads(pickle.dumps(frame)).to_latex() == frame.to_latex()
-    with pytest.raises(InputError, match="the frame has no model"):
-        frame[["params"]].to_latex()
-    with pytest.raises(InputError, match="the frame has no rows"):
-        frame[frame["params"] < 0].to_latex()
+
+
+def test_a_subset_of_a_frame_is_written_as_pandas_writes_it():
+    frame = frames.Comparison.of(ROWS, (tables.PARAMS, tables.MACS))
+    plain = pandas.DataFrame({"params": [row["params"] for row in ROWS]})
+    assert frame[["params"]].to_latex() == plain.to_latex()
+    assert frame[["params"]].to_latex(index=False) == plain.to_latex(index=False)
+    assert r"\begin{tabular}" in frame[frame["params"] < 0].to_latex()
+    assert frame.groupby("resolution")["params"].max().to_dict() == {(8, 8): 2 * 10**6}
 
 
 def test_a_frame_draws_two_columns_on_the_axes_given():

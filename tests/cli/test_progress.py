@@ -1,0 +1,59 @@
+"""Progress without a terminal: plain lines on stderr, at most one per period, the first as soon as a run is long."""
+
+from __future__ import annotations
+
+import pytest
+
+from scsc_lab.cli import progress
+
+
+@pytest.fixture
+def seconds(monkeypatch):
+    """Return a clock that tests set."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "LINE_SECONDS", 10.0)
+    monkeypatch.setattr(progress, "LONG_SECONDS", 60.0)
+    return now
+
+
+def test_lines_come_every_ten_seconds_with_the_time_left(seconds, capsys):
+    with progress.stepwise() as report:
+        for step in range(31):
+            seconds[0] = float(step)
+            report("net", step, 30)
+    assert capsys.readouterr().err.splitlines() == [
+        "net, 10/30, 0:20 left",
+        "net, 20/30, 0:10 left",
+        "net, 30/30, 0:00 left",
+    ]
+
+
+def test_a_long_run_is_announced_at_its_first_estimate(seconds, capsys):
+    with progress.counted("field", 100) as report:
+        seconds[0] = 1.0
+        report(1, 100)
+        report(2, 100)
+    assert capsys.readouterr().err == "field, 1/100, 1:39 left\n"
+    with progress.timed() as timed:
+        timed("warm-up", 0.0, None)
+        timed("pairs", 1.0, 3600.0)
+    assert capsys.readouterr().err == "pairs, 1:00:00 left\n"
+
+
+def test_a_short_run_is_silent(seconds, capsys):
+    with progress.stepwise() as report:
+        for step in range(9):
+            seconds[0] = float(step)
+            report("net", step, 9)
+    assert not capsys.readouterr().err
+
+
+def test_a_terminal_shows_a_bar_with_the_time_left(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with progress.timed() as report:
+        report("warming up a", 0.0, None)
+        report("timing a", 3.0, 7.0)
+    error = capsys.readouterr().err
+    assert "timing a" in error
+    assert "0:07 left" in error
