@@ -18,23 +18,10 @@ from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
+from scsc_lab.report import latency as blocks
 from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
-from scsc_lab.report.latency import (
-    BATCH,
-    COMPARED,
-    IQR,
-    LAYOUT,
-    MEASURED,
-    MEDIAN,
-    OWN_FORM,
-    RUNTIME,
-    SETUP,
-    STATUS,
-    TO_TORCH,
-)
-from scsc_lab.report.latency import title as shared
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Drawing, Execution, Output, Settings, Timing
 
@@ -84,7 +71,7 @@ def latency(
         table = _breakdown(rows, settings)
     else:
         rows = _timings(measured, settings, index, self_test)
-        table = _totals(rows, settings, self_test)
+        table = blocks.table(rows, latency_notes.notes(rows, settings, self_test=self_test))
     info = run_info(rows[0]["device"], execution.seed)
     formats.emit(table.noted(network_notes), info, output.format, output.output)
     if plot is not None:
@@ -122,59 +109,25 @@ def _parts(found: Sequence[Network], settings: Settings, by: str) -> list[Row]:
         return [row for breakdown in broken_down for row in breakdown.rows()]
 
 
-def _totals(rows: Sequence[Row], settings: Settings, self_test: bool) -> Table:
-    """Return what was measured and, where several are compared, a second table: MACs beside time."""
-    batches = [BATCH] if len(settings.batches) > 1 else []
-    wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
-    compared = any(row["baseline"] for row in rows)
-    several = [RUNTIME] if len(settings.timing.runtimes) > 1 else []
-    elsewhere = settings.timing.runtimes != (runtimes.USUAL,)
-    layout = [LAYOUT] if settings.execution.memory_format == "auto" or elsewhere else []
-    columns = (
-        tables.MODEL,
-        *several,
-        *batches,
-        *layout,
-        *MEASURED,
-        *([SETUP] if elsewhere else []),
-        *([] if compared else [replace(tables.MACS, optional=True)]),
-        *wrong,
-    )
-    columns = tables.filled(columns, rows) if elsewhere else columns
-    notes = latency_notes.notes(rows, settings, self_test=self_test)
-    to_torch = tuple(row for row in rows if row["torch_ratio"] is not None)
-    held = [Table((tables.MODEL, *several, *batches, *TO_TORCH), to_torch, "Against the same in torch")]
-    if not compared:
-        table = Table(columns, tuple(rows), shared(rows))
-        return replace(table, details=tuple(held) if to_torch else (), records=tuple(rows)).noted(notes)
-    against = next(row["baseline"] for row in rows if row["baseline"])
-    title = "Against itself" if self_test else f"Against {against}"
-    own_forms = any(row["ordinary"] != row["baseline"] for row in rows if row["ordinary"])
-    columns_ = (tables.MODEL, *several, *batches, *COMPARED, *(OWN_FORM if own_forms else ()))
-    comparison = Table(columns_, tuple(rows), f"{title}, in the same runtime" if several else title)
-    details = (comparison, *(held if to_torch else ()))
-    return Table(columns, tuple(rows), shared(rows), details=details, records=tuple(rows)).noted(notes)
-
-
 def _breakdown(rows: Sequence[Row], settings: Settings) -> Table:
     several = len({row["model"] for row in rows}) > 1
     elsewhere = len(settings.timing.runtimes) > 1
     counted = any(row["macs_share"] is not None for row in rows)
-    wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
+    wrong = [blocks.STATUS] if any(row["status"] != "complete" for row in rows) else []
     columns = (
         *([tables.MODEL] if several else []),
-        *([RUNTIME] if elsewhere else []),
-        *([BATCH] if len(settings.batches) > 1 else []),
+        *([blocks.RUNTIME] if elsewhere else []),
+        *([blocks.BATCH] if len(settings.batches) > 1 else []),
         Column("name", rows[0]["by"], number=False),
-        MEDIAN,
-        IQR,
+        blocks.MEDIAN,
+        blocks.IQR,
         Column("time_share", "share", units.share),
         *([tables.MACS, Column("macs_share", "share", units.share)] if counted else []),
         *wrong,
     )
     notes = latency_notes.notes(rows, settings, parts=True)
     shown = _together(rows) if rows[0]["by"] == "operator" else tuple(rows)
-    return Table(columns, shown, shared(rows), notes, records=tuple(rows))
+    return Table(columns, shown, blocks.title(rows), notes, records=tuple(rows))
 
 
 def _together(rows: Sequence[Row]) -> tuple[Row, ...]:

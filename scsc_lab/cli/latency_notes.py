@@ -7,14 +7,9 @@ from collections.abc import Sequence
 from scsc_lab import runtimes, units
 from scsc_lab.metrics.latency import machine_notes
 from scsc_lab.records import Row
-from scsc_lab.report.latency import LAYOUTS
+from scsc_lab.report.latency import LAYOUTS, rule
 from scsc_lab.settings import LAYOUT_RULE, WARM_UP_RULE, Settings
 
-_COMPARED = (
-    "Timed side by side in rounds of random order (seed {seed}). Ratio: time / the baseline's, median over the pairs; "
-    "interval: bootstrap, {resamples:,} resamples. same: within ±{delta} of 1; faster, slower: all of the interval on "
-    "one side of 1."
-)
 _OPERATORS = (
     "Operators are the runtime's own, after its fusions, timed by its own profile in turn with passes that are not "
     "watched, which give the total: each has its median share of a watched pass; unexplained: the total less the "
@@ -30,13 +25,7 @@ def notes(rows: Sequence[Row], settings: Settings, *, self_test: bool = False, p
     """Return the lines below the table."""
     found = []
     if any(row["baseline"] for row in rows):
-        found.append(
-            _COMPARED.format(
-                seed=settings.execution.seed,
-                resamples=settings.timing.resamples,
-                delta=units.share(settings.timing.delta).replace(".0%", " %"),
-            )
-        )
+        found.append(rule(rows))
     if parts:
         found.append(_OPERATORS if rows[0].get("by") == "operator" else _PARTS)
     if self_test:

@@ -121,7 +121,8 @@ class Experiment:
 
     def _tasks(self, measure: Measure) -> Iterable[tuple[Task, list[tuple[int, int]]]]:
         """Return the tasks of a metric, each with its arms and their positions among the task's networks."""
-        if not metrics.registry()[measure.metric].together:
+        metric = metrics.registry()[measure.metric]
+        if not metric.together:
             for at, arm in self._arms_of(measure):
                 yield (
                     Task(measure.metric, (arm.network,), arm.settings.get(measure.metric, measure.settings)),
@@ -130,9 +131,13 @@ class Experiment:
             return
         for group in self._groups():
             networks = tuple(self.arms[at].network for at in group)
-            places = [(at, position) for position, at in enumerate(group)]
-            if self.kind == "ablation":  # a baseline is measured beside every variant, and by itself
-                places = places[-1:]
+            places: list[tuple[int, int]] = []
+            first = 0
+            for at, network in zip(group, networks, strict=True):
+                rows = range(first, first + metric.rows_per_network(network, measure.settings))
+                first = rows.stop
+                if self.kind != "ablation" or at == group[-1]:  # its baseline is also measured by itself
+                    places += [(at, position) for position in rows]
             yield Task(measure.metric, networks, measure.settings), places
 
     def _arms_of(self, measure: Measure) -> list[tuple[int, Arm]]:

@@ -70,9 +70,9 @@ def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapp
         parts.setdefault((use["arm"], use["metric"]), []).append(use)
     for (at, name), needed in parts.items():
         row = _joined(name, needed, rows)
-        metric = metrics.registry().get(name)
-        if metric is None or not row:
+        if not row:
             continue
+        metric = metrics.registry()[name]
         labels: Row = {key: names[at][key] for key in ("model", "network", "resolution") if key in names[at]}
         further += [{"table": inner["table"], **labels, **inner} for inner in metric.table_rows(row)]
         if "runs" in row:
@@ -127,12 +127,9 @@ def _named(arm: Row, arms: Sequence[Row], experiment: Row) -> Row:
 
 
 def _joined(metric: str, needed: Sequence[Row], rows: Mapping[str, Sequence[Row]]) -> Row:
-    """Return the row that an arm has of a metric, from its parts where it is made of some; empty without any."""
+    """Return what the rows that an arm has of a metric say together; empty without any."""
     measured = [dict(rows[use["key"]][use["position"]]) for use in needed if use["key"] in rows]
-    kind = metrics.registry().get(metric)
-    if not measured:
+    if not measured or metric not in metrics.registry():
         return {}
-    if kind is None or kind.parts is None:
-        return measured[0]
     cut_short = {} if len(measured) == len(needed) else {f"{metric}_status": CUT_SHORT}
-    return {**kind.parts.join(measured), **cut_short}
+    return {**metrics.registry()[metric].join(measured), **cut_short}

@@ -172,7 +172,7 @@ def _measure(
         for task, rows in _rows_of(missing, asked, store, executor, report):
             done += 1
             key = asked.keys[task]
-            if any(row.get(f"{task.metric}_status") == CUT_SHORT for row in rows):
+            if any(CUT_SHORT in (row.get("status"), row.get(f"{task.metric}_status")) for row in rows):
                 unsaved[key] = rows
                 return unsaved, True
             _keep(store, key, task, rows)

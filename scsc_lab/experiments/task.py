@@ -87,7 +87,7 @@ class Task:
         return json.dumps([self.metric, [network.identity() for network in self.networks], shared], default=str)
 
     def measure(self, progress: Progress) -> list[Row]:
-        """Return one row per network, in order; of a task that is not made of parts."""
+        """Return the rows of each network, in order; of a task that is not made of parts."""
         assert self.kind.measure is not None
         return self.kind.measure(self.networks, self.settings, progress)
 

@@ -45,6 +45,16 @@ def no_rows(row: Row) -> list[Row]:
     return []
 
 
+def one_row(network: Network, settings: Any) -> int:
+    """Return 1."""
+    return 1
+
+
+def first_row(rows: Sequence[Row]) -> Row:
+    """Return the first of some rows."""
+    return rows[0]
+
+
 def is_never_incomplete(row: Row, settings: Any) -> bool:
     """Return False: nothing is wanted beside a row."""
     return False
@@ -61,12 +71,10 @@ class Parts:
     Attributes:
         metric: name of the other metric.
         split: takes a network and the settings; returns the settings of each part.
-        join: takes the rows of the parts that are there, at least one, and returns the network's row.
     """
 
     metric: str
     split: Callable[[Network, Any], list[Any]]
-    join: Callable[[Sequence[Row]], Row]
 
 
 @dataclass(frozen=True)
@@ -78,9 +86,11 @@ class Metric:
         columns: the numbers it gives; each has a ``word`` that ``--with`` and ``--plot`` take.
         configure: returns those of all settings that decide its numbers, as frozen data; the others have no part in its
             key.
-        measure: takes networks, the settings and a progress report; returns one row per network, in order. Where the
-            networks are measured together the first is the baseline. ``None`` where it is made of parts.
+        measure: takes networks, the settings and a progress report; returns the rows of each network, in order. Where
+            the networks are measured together the first is the baseline. ``None`` where it is made of parts.
         parts: what it is made of, if it does not measure itself.
+        rows_per_network: takes a network and the settings; returns the number of rows that ``measure`` gives of it.
+        join: takes the rows of one network that are there, at least one; returns what one row says of all.
         notes: returns what must be known to read its columns, from rows.
         alone: whether nothing else may run on the machine.
         together: whether networks are measured side by side, in one task.
@@ -101,6 +111,8 @@ class Metric:
     configure: Callable[[Settings], Any]
     measure: Callable[[Sequence[Network], Any, Progress], list[Row]] | None = None
     parts: Parts | None = None
+    rows_per_network: Callable[[Network, Any], int] = one_row
+    join: Callable[[Sequence[Row]], Row] = first_row
     notes: Callable[[Sequence[Row]], list[str]] = no_notes
     alone: bool = False
     together: bool = False

@@ -242,7 +242,8 @@ METRIC = Metric(
     name="accuracy",
     columns=(column(),),
     configure=training.configure,
-    parts=Parts("training", runs, summary),
+    parts=Parts("training", runs),
+    join=summary,
     notes=notes,
 )
 ORDER = 4

@@ -15,6 +15,7 @@ from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.metrics.size import counted
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
+from scsc_lab.report.latency import key_in, of_other_pairs, pivoted, rule, timings_of
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.settings import Settings
 
@@ -26,28 +27,8 @@ if TYPE_CHECKING:
     from scsc_lab.timing.latency import Candidate, Progress
     from scsc_lab.timing.result import Latency
 
-_TIMED = (
-    *("median_seconds", "iqr_seconds", "images_per_second", "samples_seconds", "ratio", "ratio_low", "ratio_high"),
-    *("verdict", "baseline_seconds", "pairs_used", "spread", "outliers", "drift", "drift_change"),
-    *("ordinary", "ordinary_ratio", "ordinary_ratio_low", "ordinary_ratio_high", "ordinary_verdict"),
-    *("memory_format", "memory_format_asked"),
-)
-"""What is said of a network in each runtime; under its name, ``onnxruntime_median_seconds`` say, where not torch."""
-
-_ELSEWHERE = (
-    *("torch_ratio", "torch_ratio_low", "torch_ratio_high", "torch_verdict", "setup_seconds", "export_seconds"),
-    *("output_difference", "runtime_details"),
-)
-"""What is said of it in another runtime than torch, too."""
-
-_APART = 0.1
-"""How far the ratio of two medians may be from the median of paired ratios, as a share, before it is said."""
-
-_SHARED = (
-    *("pairs", "repeats", "device", "device_name", "processor", "cores", "load", "load_before", "load_after"),
-    *("is_busy", "dtype", "threads", "compile", "mode", "seed", "batch"),
-)
-"""What all runtimes of a measurement share."""
+_OF_THE_COMPARISON = ("model", "baseline", "macs", "macs_ratio", "macs_change", "versions")
+"""Keys of a timing that rows of a comparison have from elsewhere."""
 
 
 def configure(settings: Settings) -> Settings:
@@ -60,31 +41,12 @@ def configure(settings: Settings) -> Settings:
 
 
 def measure(networks: Sequence[Network], settings: Settings, progress: TaskProgress) -> list[Row]:
-    """Return one row a network, all timed side by side; the first is the baseline of the ratios.
-
-    What a network took in torch stands under ``median_seconds``, ``ratio`` and so on, what it took in another runtime
-    under the same with the runtime's name before it.
-    """
+    """Return one row per network and runtime, network by network, all timed side by side; the first is the baseline."""
     progress("timing " + ", ".join(map(str, networks)))
-    found: list[Row] = [{} for _ in networks]
-    places = [at for at, _ in _candidates(networks, settings.timing.runtimes)]
-    for at, timing in zip(places, timings(networks, settings), strict=True):
-        row, own = timing.row(), found[at]
-        if not own:
-            own |= {key: row[key] for key in _SHARED}
-            own |= {"runtimes": list(settings.timing.runtimes), "latency_status": row["status"]}
-        if row["status"] != "complete":
-            own["latency_status"] = row["status"]
-        if timing.runtime == runtimes.USUAL:
-            own |= {key: row[key] for key in _TIMED}
-        else:
-            own |= {key_in(timing.runtime, key): row[key] for key in (*_TIMED, *_ELSEWHERE)}
-    return found
-
-
-def key_in(runtime: str, key: str) -> str:
-    """Return the key under which a row of a network has a number of one runtime."""
-    return key if runtime == runtimes.USUAL else f"{runtime}_{key}"
+    placed = _candidates(networks, settings.timing.runtimes)
+    timed = sorted(zip(placed, timings(networks, settings), strict=True), key=lambda pair: pair[0][0])
+    rows = [timing.row() for _, timing in timed]
+    return [{key: value for key, value in row.items() if key not in _OF_THE_COMPARISON} for row in rows]
 
 
 def timings(
@@ -167,54 +129,41 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if not timed:
         return []
     first = timed[0]
-    found = [
+    notes = [
         f"Time: median of one forward pass, batch {first['batch']}, {first['dtype']}, threads: {first['threads']}, "
-        f"{first['device_name']}; ×: time over the baseline's, measured in random-order pairs, with its "
-        "95% interval, of the baseline's time in these pairs; as by `scsc-lab latency`."
+        f"{first['device_name']}; as by `scsc-lab latency`. {rule(timed)}"
     ]
     unfinished = [row for row in timed if row["latency_status"] != "complete"]
-    found += [f"{row['model']}: TIMING {str(row['latency_status']).upper()}." for row in unfinished]
+    notes += [f"{row['model']}: TIMING {str(row['latency_status']).upper()}." for row in unfinished]
     verdicts = [f"{row['model']} {row['verdict']}" for row in timed if row.get("verdict")]
-    found += [f"Verdict on time: {', '.join(verdicts)}."] if verdicts else []
+    notes += [f"Verdict on time: {', '.join(verdicts)}."] if verdicts else []
     last = [str(row["model"]) for row in timed if row.get("memory_format") == "channels_last"]
-    found += [f"In channels-last layout, in which they are faster: {', '.join(last)}."] if last else []
-    return found + _notes_apart(timed) + _notes_elsewhere(timed) + machine_notes(timed)
+    notes += [f"In channels-last layout, in which they are faster: {', '.join(last)}."] if last else []
+    return notes + _notes_of_other_pairs(timed) + _notes_elsewhere(timed) + machine_notes(timed)
 
 
-def _notes_apart(rows: Sequence[Row]) -> list[str]:
+def _notes_of_other_pairs(rows: Sequence[Row]) -> list[str]:
     """Return which medians do not belong with the baseline's: those of pairs that were timed at another time."""
     medians = {(row["model"], str(row.get("resolution"))): row.get("median_seconds") for row in rows}
-    apart = []
+    names = []
     for row in rows:
         reference = medians.get((row.get("baseline"), str(row.get("resolution"))))
-        if reference and row.get("baseline_seconds"):
-            apart += [str(row["model"])] if abs(row["baseline_seconds"] / reference - 1) > _APART else []
-        elif reference and row.get("ratio") and row.get("median_seconds"):
-            apart += [str(row["model"])] if abs(row["median_seconds"] / reference / row["ratio"] - 1) > _APART else []
-    if not apart:
-        return []
-    named = ", ".join(apart)
-    return [f"Timed beside the baseline at another time than its median here, so that only ratios compare: {named}."]
+        if reference and of_other_pairs(row, reference):
+            names.append(str(row["model"]))
+    return [f"Timed in another session than the baseline: compare ratios only: {', '.join(names)}."] if names else []
 
 
 def _notes_elsewhere(rows: Sequence[Row]) -> list[str]:
-    """Return what must be known of the times in other runtimes than torch: versions, verdicts, that all agree."""
-    used, verdicts, differences = [], [], []
-    for name in dict.fromkeys(name for row in rows for name in row.get("runtimes") or () if name != runtimes.USUAL):
-        title = runtimes.title(name)
-        own = [row for row in rows if row.get(key_in(name, "median_seconds")) is not None]
-        details = next((row.get(key_in(name, "runtime_details")) or {} for row in own), {})
-        used.append(f"{title} {details.get('version', '')}".strip())
-        found = [f"{row['model']} {row[key_in(name, 'verdict')]}" for row in own if row.get(key_in(name, "verdict"))]
-        verdicts += [f"In {title}: {', '.join(found)}."] if found else []
-        differences += [row.get(key_in(name, "output_difference")) or 0.0 for row in own]
-    if not used:
+    """Return what must be known of the times in other runtimes than torch: versions and that all agree."""
+    others = [row for row in timings_of(rows) if row["runtime"] != runtimes.USUAL]
+    details = {row["runtime_title"]: (row["runtime_details"] or {}).get("version", "") for row in reversed(others)}
+    if not others:
         return []
+    versions = ", ".join(f"{title} {version}".strip() for title, version in reversed(details.items()))
+    largest = max(row["output_difference"] or 0.0 for row in others)
     return [
-        f"Other runtimes, in the same rounds, with the same input, threads and precision: {', '.join(used)}; × is "
-        "against the baseline in the same runtime. Outputs are torch's within "
-        f"{max(differences, default=0.0):.1g} of the largest.",
-        *verdicts,
+        f"Other runtimes, in the same rounds, with the same input, threads and precision: {versions}. Outputs are "
+        f"torch's within {largest:.1g} of the largest."
     ]
 
 
@@ -264,17 +213,12 @@ def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple
     from scsc_lab.timing.latency import Candidate
 
     makes: dict[Network, Callable[[], nn.Module | bytes]] = {}
-    placed = [
-        (at, network, runtime)
-        for runtime in names
-        for at, network in enumerate(networks)
-        if not network.is_onnx or runtimes.find(runtime).takes == "onnx"
-    ]
+    placed = [(at, network, name) for name in names for at, network in enumerate(networks) if _runs_in(network, name)]
     for at, network in enumerate(networks):
         if not any(at == other for other, *_ in placed):
             able = [name for name, runtime in runtimes.registry().items() if runtime.takes == "onnx"]
             raise InputError(f"{network} is an ONNX file, which runs in {' and '.join(able)}: --runtime {able[0]}")
-    found = []
+    candidates = []
     for at, network, runtime in placed:
         known = build.facts(network)
         file = functools.partial(Path.read_bytes, Path(network.name))
@@ -284,8 +228,16 @@ def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple
         if network.form == "deploy" and own in networks:
             ordinary = next(i for i, (*_, other, used) in enumerate(placed) if (other, used) == (own, runtime))
         shape = (known.resolution, known.channels)
-        found.append((at, Candidate(str(network), make, *shape, network.form, ordinary, runtime)))
-    return found
+        candidates.append((at, Candidate(str(network), make, *shape, network.form, ordinary, runtime)))
+    return candidates
+
+
+def _runs_in(network: Network, runtime: str) -> bool:
+    return not network.is_onnx or runtimes.find(runtime).takes == "onnx"
+
+
+def _rows_per_network(network: Network, settings: Settings) -> int:
+    return sum(_runs_in(network, name) for name in settings.timing.runtimes)
 
 
 def _column(runtime: str) -> Column:
@@ -293,7 +245,6 @@ def _column(runtime: str) -> Column:
     title = runtimes.title(runtime)
     usual = runtime == runtimes.USUAL
     ratio = tuple(key_in(runtime, key) for key in ("ratio", "ratio_low", "ratio_high", "baseline_seconds"))
-    to_torch = tuple(key_in(runtime, f"torch_{key}") for key in ("ratio", "ratio_low", "ratio_high"))
     heading = "time ×, 95%" if usual else f"{title} ×, 95%"
     return Column(
         key_in(runtime, "median_seconds"),
@@ -311,8 +262,7 @@ def _column(runtime: str) -> Column:
             heading,
             verdict=key_in(runtime, "verdict"),
         ),
-        series=title,
-        relative=None if usual else Column(to_torch, f"{title} ×, 95%", units.ratio_interval),
+        apart=not usual,
     )
 
 
@@ -322,6 +272,8 @@ METRIC = Metric(
     name="latency",
     columns=_COLUMNS,
     measure=measure,
+    rows_per_network=_rows_per_network,
+    join=pivoted,
     configure=configure,
     notes=notes,
     alone=True,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from scsc_lab import units
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
-from scsc_lab.report import tables
+from scsc_lab.report import latency, tables
 from scsc_lab.report.tables import Column, Table
 
 
@@ -20,17 +20,17 @@ def comparison_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequ
         columns: what is shown of them, in order.
         notes: what must be known to read them.
     """
-    series = tables.by_series(columns, rows)
-    columns = [column for column in columns if column.relative is None]
+    others = latency.runtimes_table(rows, notes) if any(column.apart for column in columns) else None
+    columns = [column for column in columns if not column.apart]
     sizes = dict.fromkeys(units.size(row["resolution"]) for row in rows)
     title = f"Input {next(iter(sizes))}" if len(sizes) == 1 else ""
     inputs = [] if title else [tables.INPUT]
     shown = (tables.MODEL, *inputs, *tables.filled(columns, rows))
+    if others is not None and len(shown) == 1 + len(inputs):
+        return replace(others, records=tuple(rows))
+    apart = () if others is None else (others,)
     table = Table(shown, tuple(rows), title, notes=tuple(notes), records=tuple(rows))
-    apart = (series_table(rows, series, notes),) if series else ()
     changed = tuple(row for row in rows if row["baseline"] != row["model"])
-    if apart and table.columns == (tables.MODEL, *inputs):
-        return replace(apart[0], title=", ".join(word for word in (title, apart[0].title) if word), records=tuple(rows))
     if not changed:
         return replace(table, notes=() if apart else table.notes, details=apart)
     against = dict.fromkeys(str(row["baseline"]) for row in changed)
@@ -42,50 +42,6 @@ def comparison_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequ
         return replace(table, notes=(), details=apart)
     details = (Table(shown, changed, heading, () if apart else table.notes), *apart)
     return replace(table, notes=(), details=details)
-
-
-def series_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:
-    """Return one table of one quantity had in several ways, a row a network and way: for a terminal.
-
-    Args:
-        rows: networks, each with the label of its ``baseline``.
-        columns: columns with a ``series``, whose numbers and changes are written alike.
-        notes: what must be known to read it.
-    """
-    first = columns[0]
-    unit = first.heading.partition("(")[2].rstrip(")")
-    usual = next((column.series for column in columns if column.relative is None), "")
-    shown: list[Column] = [
-        tables.MODEL,
-        Column("series", "in", number=False),
-        replace(first, key="value", heading=unit, optional=False),
-    ]
-    if first.change is not None:
-        shown.append(_like(first.change.column, "change", "× baseline, 95%"))
-    relative = next((column.relative for column in columns if column.relative is not None), None)
-    shown += [] if relative is None else [replace(_like(relative, "relative", f"× {usual}, 95%"), optional=True)]
-    found = [
-        {
-            "model": row["model"],
-            "series": column.series,
-            "value": row.get(str(column.key)),
-            **(_numbers(row, column.change.column, "change") if column.change is not None else {}),
-            **(_numbers(row, column.relative, "relative") if column.relative is not None else {}),
-        }
-        for row in rows
-        for column in columns
-    ]
-    return Table(tables.filled(shown, found), tuple(found), "In each runtime", tuple(notes))
-
-
-def _like(column: Column, word: str, heading: str) -> Column:
-    """Return a column of several numbers with keys that do not say of which series they are."""
-    keys = tuple(f"{word}_{at}" for at in range(len(column.key)))
-    return replace(column, key=keys, heading=heading, optional=False)
-
-
-def _numbers(row: Row, column: Column, word: str) -> Row:
-    return {f"{word}_{at}": row.get(key) for at, key in enumerate(column.key)}
 
 
 def wide_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:

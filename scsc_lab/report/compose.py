@@ -18,6 +18,7 @@ from scsc_lab.report import (
     comparison,
     evidence,
     findings,
+    latency,
     method,
     receptive_fields,
     tables,
@@ -77,17 +78,15 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     if claimed:
         sections.append(Section(findings.CLAIMS, (Grid(_without_inferred(claims.claims_table(claimed)), "claims"),)))
     if networks:
-        main = [column for column in shown if column.relative is None]
+        main = [column for column in shown if not column.apart]
         table = comparison.wide_table(networks, main, notes(networks, [column.word for column in main]))
         blocks = [Grid(_without_inferred(table), "networks"), *_trade_offs(networks, main)]
         sections.append(Section(findings.NETWORKS, tuple(blocks)))
-    if series := tables.by_series(shown, networks):
-        sections.append(Section(findings.RUNTIMES, _runtimes(_with_forms(networks, fused), series)))
     ablated = _of(rows, "ablation")
     if with_runs := [row for row in _of(rows, "comparison") if row.get("runs")]:
         blocks = list(accuracies.section(with_runs, [row for row in ablated if row.get("runs")]))
         sections.append(Section(accuracies.TITLE, tuple(blocks)))
-    sections += _latency(networks, _of(rows, "noise"))
+    sections += latency.sections(networks, fused, _of(rows, "noise"))
     if parts := _of(rows, "part"):
         sections.append(Section(within.TITLE, within.parts(parts)))
     if fields:
@@ -144,38 +143,6 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
     return found
 
 
-def _with_forms(networks: Sequence[Row], fused: Sequence[Row]) -> list[Row]:
-    """Return the networks, each with its deploy form behind it."""
-    of = {str(row.get("ordinary")): row for row in fused}
-    return [found for row in networks for found in (row, of.get(str(row["model"]))) if found is not None]
-
-
-def _runtimes(networks: Sequence[Row], series: Sequence[Column]) -> tuple[Block, ...]:
-    """Return what networks take in each runtime: against their baselines there, against torch, and over their MACs."""
-    from scsc_lab.report.figures import ratios
-
-    relative = [column.relative for column in series if column.relative is not None]
-    usual = next((column.series for column in series if column.relative is None), "")
-    shown: list[Column] = [tables.MODEL]
-    for column in series:
-        shown.append(replace(column, heading=f"{column.series} (ms)", optional=False))
-        if column.change is not None:
-            shown.append(replace(column.change.column, heading="×, 95%", optional=False))
-    notes = (
-        "×: time over that of the baseline above in the same runtime, in pairs of the same random-order rounds, with "
-        "its 95% interval.",
-    )
-    blocks: list[Block] = [Grid(Table(tables.filled(shown, networks), tuple(networks), notes=notes), "runtimes")]
-    if tables.filled(relative, networks):
-        against = (f"Time over that of the same network in {usual}, with its 95% interval.",)
-        held = Table((tables.MODEL, *tables.filled(relative, networks)), tuple(networks), notes=against)
-        blocks.append(Grid(held, "runtimes_against_torch"))
-    if any(ratios.points(row, networks, series) for row in networks):
-        caption = "Time against MACs, both over the baseline's, in each runtime; on the diagonal time follows MACs"
-        blocks.append(Picture("time_over_macs_in_runtimes", caption, partial(ratios.draw, networks, series)))
-    return tuple(blocks)
-
-
 def _large_groups(networks: Sequence[Row]) -> list[list[Row]]:
     """Return the baselines that many networks are held against, each before those."""
     found: dict[str, list[Row]] = {}
@@ -193,20 +160,6 @@ def _first(column: Column) -> str:
 
 def _plain_name(column: Column) -> str:
     return (column.name or column.heading).partition(" (")[0].partition(", ")[0]
-
-
-def _latency(networks: Sequence[Row], noise: Sequence[Row]) -> list[Section]:
-    from scsc_lab.report.figures import latency
-
-    timed = [row for row in networks if row.get("samples_seconds")]
-    blocks: list[Block] = []
-    if said := method.noise(noise):
-        blocks.append(Paragraph(said))
-    if timed:
-        blocks.append(Grid(method.steadiness(timed), "steadiness"))
-        caption = "Every timed sample of every network; dots: samples, bar: quartiles, line: median"
-        blocks.append(Picture("latency", caption, partial(latency.draw, timed)))
-    return [Section("Latency and its noise floor", tuple(blocks))] if blocks else []
 
 
 def _fields(fields: Sequence[Row], networks: Sequence[Row], folder: Path) -> tuple[Block, ...]:

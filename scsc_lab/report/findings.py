@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from scsc_lab import units
 from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
-from scsc_lab.report import tables
+from scsc_lab.report import latency, tables
 from scsc_lab.report.tables import Change, Column, Table
 
 FIELD = frozenset(map(key, SHARES))
@@ -24,15 +24,12 @@ _JUDGED = {
 }
 _NEUTRAL = {**_JUDGED, "better": "larger", "worse": "smaller"}
 """Answers on a number that has no better end: which way it goes."""
-APART = 0.1
-"""How far the ratio of two medians may be from that of their pairs, as a share, if both are of the same pairs."""
 SAME = 0.001
 """A change of an exact number below which two networks are the same in it."""
 
 CLAIMS = "What the paper claims, and what is counted"
 NETWORKS = "Networks, side by side"
 FIELDS = "Effective receptive fields"
-RUNTIMES = "In each runtime"
 """Headings under which the evidence stands."""
 
 NOTES = (
@@ -148,7 +145,7 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
     kind = " points" if change.how == "difference" else " ×" if change.how == "measured" else ""
     figure = f"{_with_unit(text, kind)}{f'; {numbers} {unit(column)}'.rstrip() if numbers else ''}"
     asked = f"{question[0].lower()}{question[1:].removesuffix('?')}{when}?"
-    where = NETWORKS if column.relative is None else RUNTIMES
+    where = latency.IN_RUNTIMES if column.apart else NETWORKS
     found = {"question": f"{row['model']}: {asked}", "answer": answer, "figure": figure, "evidence": where}
     gain = -value if column.better == "lower" else value
     return [{**found, "model": str(row["model"]), "against": str(row["baseline"]), "asked": asked, "gain": gain}]
@@ -165,7 +162,7 @@ def _reference(row: Row, against: Row, column: Column, change: Change) -> Row:
     key, ratio = str(column.key), row.get(change.key)
     seconds = row.get(change.column.key[3])
     if seconds is None and against.get(key) and row.get(key) and ratio:
-        seconds = against[key] if abs(row[key] / against[key] / ratio - 1) <= APART else None
+        seconds = against[key] if abs(row[key] / against[key] / ratio - 1) <= latency.NOT_OF_THE_PAIRS else None
     return {**against, key: seconds}
 
 

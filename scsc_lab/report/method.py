@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scsc_lab import units
 from scsc_lab.records import Row
-from scsc_lab.report import receptive_fields, tables
-from scsc_lab.report.tables import Column, Table
+from scsc_lab.report import receptive_fields
 from scsc_lab.settings import Timing
 from scsc_lab.settings.declaration import phrases
 
@@ -61,44 +59,6 @@ def _citation(run: Row, rows: Sequence[Row]) -> str:
         f"To cite: {own}{commit}, by the entry in its file CITATION.cff{module}"
         f"{'; for published figures, the sources named beside them' if published else ''}."
     )
-
-
-def noise(rows: Sequence[Row]) -> str:
-    """Return what a network timed against itself gave; nothing where none was."""
-    if len(rows) < 2 or rows[1].get("ratio") is None or not rows[1].get("samples_seconds"):
-        return ""
-    again = rows[1]
-    values = (again["ratio"], again.get("ratio_low"), again.get("ratio_high"))
-    return (
-        f"{rows[0]['model']}, timed against itself in {len(again['samples_seconds'])} pairs: "
-        f"{units.ratio_interval(values)}, verdict “{again.get('verdict')}”. Differences that this interval "
-        f"holds are this machine's noise, for a network of about this time at batch {again.get('batch', 1)}; shorter "
-        "passes are noisier."
-    )
-
-
-def steadiness(rows: Sequence[Row]) -> Table:
-    """Return the table of how steadily each network was timed: pairs, spread, drift, outliers, load, layout."""
-    found = [
-        {
-            **row,
-            "pairs": len(row["samples_seconds"]),
-            "spread": row.get("spread") or _spread(row["samples_seconds"]),
-            "outlier_count": None if row.get("outliers") is None else len(row["outliers"]),
-        }
-        for row in rows
-    ]
-    columns = (
-        tables.MODEL,
-        Column("pairs", "pairs", units.integer),
-        Column("repeats", "passes a sample", units.integer),
-        Column("spread", "median / fastest", units.ratio),
-        Column("drift_change", "drift, last third", units.percent),
-        Column("outlier_count", "outliers, kept", units.integer),
-        Column("load", "load on the machine", units.decimal),
-        Column("memory_format", "layout", lambda text: units.plain(text).replace("_", "-"), number=False),
-    )
-    return Table(tables.filled(columns, found), tuple(found))
 
 
 def inferred(rows: Sequence[Row]) -> list[str]:
@@ -166,7 +126,3 @@ def _training(rows: Sequence[Row]) -> list[str]:
         "Accuracy: each network trained with each seed, runs of one seed on the same split, in the same order, with "
         "the same augmentation, by one recipe and budget; the last epoch, never the best; as `scsc-lab train`."
     ]
-
-
-def _spread(samples: Sequence[float]) -> float:
-    return sorted(samples)[len(samples) // 2] / min(samples)

@@ -28,8 +28,7 @@ class Column:
         change: how its change against a baseline is had and shown, if it is.
         question: what is asked of a network against its baseline: answered with yes where it is better, or with larger
             or smaller where neither way is.
-        series: what sets it apart among columns of one quantity, its runtime say; such columns have a table together.
-        relative: the column of its ratio to the same number of the first of its series; the first itself has none.
+        apart: whether it has a place in another table than that of the networks: a time in another runtime.
     """
 
     key: str | tuple[str, ...]
@@ -43,8 +42,7 @@ class Column:
     better: Better = ""
     change: Change | None = None
     question: str = ""
-    series: str = ""
-    relative: Column | None = None
+    apart: bool = False
 
     def cell(self, row: Row) -> str:
         """Return the text of this column's cell in a row."""
@@ -204,12 +202,6 @@ ACTIVATIONS = replace(
 BYTES = replace(
     measured("bytes", "bytes (M)", units.mega, "bytes", 1e-6, "lower"), question="Does it move fewer bytes?"
 )
-
-
-def by_series(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
-    """Return the columns of one quantity that rows have in more than one way: the time in each runtime, say."""
-    found = [column for column in columns if column.series and any(column.cell(row) for row in rows)]
-    return found if any(column.relative is not None for column in found) else []
 
 
 def baseline_of(row: Row, networks: Sequence[Row]) -> Row | None:

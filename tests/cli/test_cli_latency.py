@@ -11,8 +11,8 @@ import pytest
 
 from scsc_lab import runtimes
 from scsc_lab.cli import latency_notes, main
-from scsc_lab.cli.latency import _totals
 from scsc_lab.report.figures import latency as figure
+from scsc_lab.report.latency import table as table_of
 from scsc_lab.report.latency import title
 from scsc_lab.settings import Settings, Timing
 
@@ -94,7 +94,7 @@ def test_several_runtimes_have_tables_of_their_own_and_rows_that_say_which(run, 
     assert [row["runtime"] for row in rows] == ["torch"] * 2 + ["onnxruntime"] * 2
     assert [row["baseline"] for row in rows] == ["", nets[0]] * 2
     settings = Settings(timing=Timing(runtimes=("torch", "onnxruntime")))
-    table = _totals(rows, settings, False)
+    table = table_of(rows, latency_notes.notes(rows, settings))
     assert [detail.title for detail in table.details] == [
         f"Against {nets[0]}, in the same runtime",
         "Against the same in torch",
@@ -237,7 +237,7 @@ def row(**changes):
         "samples_seconds": [0.001 * n for n in range(1, 21)], "median_seconds": 0.0105,
         "outliers": [3], "repeats": 5, "warm_up_runs": 4, "warm_up_seconds": 1.0, "warm_up_settled": False,
         "peak_memory_method": "", "spread": 1.1, "load": 0.5, "cores": 2, "ordinary": "",
-        "memory_format_asked": "contiguous", "torch_ratio": None,
+        "memory_format_asked": "contiguous", "torch_ratio": None, "runtime": "torch", "runtime_title": "torch",
     }  # fmt: skip
     return {**found, **changes}
 
@@ -261,7 +261,7 @@ def test_notes_say_what_is_odd():
     assert "BUSY" not in text
     assert "Layout" not in text
     assert "Nothing was warmed up" in " ".join(latency_notes.notes([row(warm_up_runs=0)], Settings()))
-    assert title([row(compile=True, mode="train", device="cuda:0")]) == (
+    assert title([row(runtime="compile", runtime_title="torch.compile", mode="train", device="cuda:0")]) == (
         "cuda:0, float32, compiled, forward and backward, batch 1, 32×32"
     )
 
@@ -312,10 +312,10 @@ def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(m
 
     measured = {"iqr_seconds": 0.001, "p90_seconds": None, "images_per_second": 95.2, "peak_memory_bytes": 10**8}
     rows = [row(**measured, macs=10**9), row(**measured, macs=10**9, batch=60_000, status="out of memory")]
-    table = _totals(rows, Settings(timing=Timing(batches=(1, 60_000))), False)
+    table = table_of(rows)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    for width, there in (("120", True), ("78", False)):
+    for width, there in (("120", True), ("68", False)):
         monkeypatch.setenv("COLUMNS", width)
         terminal.print_table(table, sys.stdout)
         out = capsys.readouterr().out

@@ -78,16 +78,23 @@ def test_the_stages_of_a_module_list_explain_its_time():
     assert abs(shares["unexplained"]) < 0.3  # 0.95 before; about 0.03 on a quiet machine
 
 
-def test_rows_of_the_metric_carry_what_reports_print():
+def test_rows_of_the_metric_are_tidy_and_become_one_row_per_network():
     settings = latency.configure(Settings(Execution("cpu"), Timing(6, 0.0, 60.0, warm_up_seconds=0.0)))
     rows = latency.measure([SMALL, replace(SMALL, form="deploy")], settings, print)
+    assert [row["runtime"] for row in rows] == ["torch", "torch"]
     assert rows[1]["ratio_low"] <= rows[1]["ratio"] <= rows[1]["ratio_high"]
     for row in rows:
-        assert row["latency_status"] == "complete"
+        whole = latency.METRIC.join([row])
+        assert whole["latency_status"] == "complete"
         for key in ("processor", "cores", "load_before", "load_after", "spread", "drift", "outliers"):
-            assert row[key] is not None
-        assert (row["memory_format_asked"], len(row["samples_seconds"])) == ("auto", 6)
+            assert whole[key] is not None
+        assert (whole["memory_format_asked"], len(whole["samples_seconds"])) == ("auto", 6)
     json.dumps(rows, allow_nan=False)
+    elsewhere = {**rows[1], "runtime": "onnxruntime", "status": "out of memory", "torch_ratio": 0.5}
+    both = latency.METRIC.join([rows[0], elsewhere])
+    assert both["median_seconds"] == rows[0]["median_seconds"]
+    assert both["onnxruntime_ratio"] == rows[1]["ratio"]
+    assert (both["onnxruntime_torch_ratio"], both["latency_status"]) == (0.5, "out of memory")
 
 
 def test_notes_say_when_the_machine_is_busy_and_which_run_channels_last():
@@ -110,9 +117,9 @@ def test_medians_that_are_not_of_the_baselines_pairs_are_said_to_be():
         {**how, "model": name, "baseline": "a", "median_seconds": 1.0, "ratio": ratio}
         for name, ratio in (("same run", 1.02), ("another", 0.77))
     ]
-    (said,) = [note for note in latency.notes(rows) if "only ratios compare" in note]
+    (said,) = [note for note in latency.notes(rows) if "compare ratios only" in note]
     assert said.endswith(": another.")
-    assert not [note for note in latency.notes(rows[:2]) if "only ratios compare" in note]
+    assert not [note for note in latency.notes(rows[:2]) if "compare ratios only" in note]
 
 
 def test_the_python_interface_takes_names_and_modules():

@@ -122,6 +122,11 @@ def applied() -> AbstractContextManager[None]:
     return matplotlib.rc_context(_STYLE)
 
 
+def colour(number: int) -> str:
+    """Return the colour of the line or network of a number, counted from 0."""
+    return COLOURS[number % len(COLOURS)]
+
+
 def name(text: object, longest: int = LONGEST_NAME) -> str:
     """Return a name as a figure has it: one line, its middle left out where it is too long."""
     line = one_line(str(text))
