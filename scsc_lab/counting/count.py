@@ -58,7 +58,7 @@ def count(
     """
     if input_shape is not None and inputs is not None:
         raise InputError("give input_shape or inputs, not both")
-    args = arguments(next((given for given in (input_shape, inputs) if given is not None), ()), keywords)
+    args = arguments(next((value for value in (input_shape, inputs) if value is not None), ()), keywords)
     model = getattr(model, "_orig_mod", model)
     _check(model)
     state = (*model.parameters(), *model.buffers())
@@ -174,8 +174,8 @@ def _count(
 
 def _ends(out: Any) -> list[Tensor]:
     """Return the outputs that gradients start from, of objects with attributes too; a loss is not part of a network."""
-    found = list(tensors(out)) or list(tensors(dict(getattr(out, "__dict__", {}))))
-    ends = [x for x in found if x.requires_grad]
+    outputs = list(tensors(out)) or list(tensors(dict(getattr(out, "__dict__", {}))))
+    ends = [x for x in outputs if x.requires_grad]
     if not ends:
         raise InputError("nothing of the network wants a gradient, so there is no backward pass")
     return ends

@@ -89,8 +89,8 @@ def _analysis(model: nn.Module, inputs: Sequence[int] | Tensor) -> Any:
         warnings.simplefilter("ignore")
         from fvcore.nn.flop_count import FlopCountAnalysis
 
-        reference = next(model.parameters(), torch.empty(0))
-        x = inputs if isinstance(inputs, Tensor) else torch.zeros(*inputs, device=reference.device)
+        reference = next((x for x in model.parameters() if x.is_floating_point()), torch.empty(0))
+        x = inputs if isinstance(inputs, Tensor) else reference.new_zeros(*inputs)
         analysis = FlopCountAnalysis(model, x)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(model):
@@ -100,13 +100,13 @@ def _analysis(model: nn.Module, inputs: Sequence[int] | Tensor) -> Any:
 
 def _skipped(analysis: Any, model: nn.Module) -> dict[str, set[str]]:
     """Return the operators without a rule in fvcore that each module called itself, not its children."""
-    own = {}
+    skipped = {}
     for name, module in model.named_modules():
         called = Counter(analysis.unsupported_ops(name))
         for child, _ in module.named_children():
             called.subtract(analysis.unsupported_ops(f"{name}.{child}" if name else child))
-        own[name] = {operator for operator, calls in called.items() if calls > 0}
-    return own
+        skipped[name] = {operator for operator, calls in called.items() if calls > 0}
+    return skipped
 
 
 @contextlib.contextmanager

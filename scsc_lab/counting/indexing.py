@@ -47,15 +47,15 @@ def placing(name: str, args: Sequence[Any], load: Tensor) -> Callable[[Callable[
         return lambda pick: pick(x).flatten()[place]
     if name in _LISTS:
         indices = [_on_cpu(index) for index in args[1]]
-        known = [dim for dim, index in enumerate(indices) if index is not None]
-        if all(args[1][dim].dtype not in (torch.bool, torch.uint8) for dim in known):
-            indices = _coordinates(args[1], known, x, load)
+        indexed_dims = [dim for dim, index in enumerate(indices) if index is not None]
+        if all(args[1][dim].dtype not in (torch.bool, torch.uint8) for dim in indexed_dims):
+            indices = _coordinates(args[1], indexed_dims, x, load)
         if "put" not in name:
             return lambda pick: torch.ops.aten.index.Tensor(pick(x), indices)
         return lambda pick: torch.ops.aten.index_put.default(pick(x), indices, pick(args[2]), accumulates(name, args))
     dim, index = args[1], args[2]
-    others = [place for place in range(x.dim()) if place != dim % x.dim()]
-    rows = load.sum(others) if others else load
+    other_dims = [place for place in range(x.dim()) if place != dim % x.dim()]
+    rows = load.sum(other_dims) if other_dims else load
     if name in _ROWS:
         place = _assumed(index, x, rows)
         value = args[3] if len(args) > 3 and isinstance(args[3], Tensor) and args[3].dim() else None
@@ -89,17 +89,19 @@ def _assumed(index: Tensor, x: Tensor, load: Tensor, number: int | None = None) 
     return assumed[id(x), load.numel()]
 
 
-def _coordinates(indices: Sequence[Tensor | None], known: list[int], x: Tensor, load: Tensor) -> list[Tensor | None]:
+def _coordinates(
+    indices: Sequence[Tensor | None], indexed_dims: list[int], x: Tensor, load: Tensor
+) -> list[Tensor | None]:
     """Return the values taken for indices of several dimensions together."""
-    others = [dim for dim in range(x.dim()) if dim not in known]
-    sizes = [x.shape[dim] for dim in known]
-    cells = load.sum(others) if others else load
-    shape = torch.broadcast_shapes(*(indices[dim].shape for dim in known))  # type: ignore[union-attr]
-    first = indices[known[0]]
+    other_dims = [dim for dim in range(x.dim()) if dim not in indexed_dims]
+    sizes = [x.shape[dim] for dim in indexed_dims]
+    cells = load.sum(other_dims) if other_dims else load
+    shape = torch.broadcast_shapes(*(indices[dim].shape for dim in indexed_dims))  # type: ignore[union-attr]
+    first = indices[indexed_dims[0]]
     assert first is not None
     flat = _assumed(first, x, cells.flatten(), math.prod(shape)).reshape(shape)
     values: list[Tensor | None] = [None] * len(indices)
-    for place, dim in enumerate(known):
+    for place, dim in enumerate(indexed_dims):
         values[dim] = flat // math.prod(sizes[place + 1 :]) % sizes[place]
     return values
 

@@ -71,5 +71,7 @@ def _leaves(value: Any) -> list[Any]:
 
 def _is_shape(value: Any) -> bool:
     """Return whether a value is a shape: a tuple or list of whole numbers (``torch.Size`` too)."""
-    whole = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-    return whole and len(value) > 0 and all(isinstance(side, int) and not isinstance(side, bool) for side in value)
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return (
+        is_sequence and len(value) > 0 and all(isinstance(side, int) and not isinstance(side, bool) for side in value)
+    )

@@ -16,7 +16,14 @@ from scsc_lab.counting.tensors import tensors
 
 PRIMITIVES = {"addmm": "linear", "mm": "linear"}
 _REFLECTED = {"radd": "add", "iadd": "add", "rmul": "mul", "imul": "mul", "rsub": "sub", "isub": "sub"}
-_SPELLINGS = {**_REFLECTED, "rmatmul": "matmul", "truediv": "div", "rtruediv": "div", "itruediv": "div"} | {
+_SPELLINGS = {
+    **_REFLECTED,
+    "rmatmul": "matmul",
+    "truediv": "div",
+    "rtruediv": "div",
+    "itruediv": "div",
+    "linalg_matmul": "matmul",
+} | {
     "getitem": "index",
     "setitem": "index_put",
 }
@@ -37,8 +44,13 @@ def contraction_name(name: str, label: str, args: tuple[Any, ...]) -> str:
     if name in FUSED_ATTENTION:
         return "scaled_dot_product_attention"
     if label == "multi_head_attention_forward":
-        return "linear" if name in ("addmm", "mm") else "scaled_dot_product_attention"
+        return "linear" if _is_projection(name, args) else "scaled_dot_product_attention"
     return ""
+
+
+def _is_projection(name: str, args: tuple[Any, ...]) -> bool:
+    """Return whether a product inside multi-head attention is with a weight, common to the batch."""
+    return name in ("addmm", "mm") or (name == "bmm" and args[1].stride(0) == 0)
 
 
 def _convolution_name(
@@ -73,10 +85,8 @@ def fvcore_rule(name: str, label: str, args: tuple[Any, ...], out: Any, macs: in
         return (label, macs) if name in RULES else ("", 0)
     if label == "scaled_dot_product_attention" or name in FUSED_ATTENTION:
         return "bmm", macs  # the two products, spelled out in the graph that it counts
-    if label == "multi_head_attention_forward" and name == "bmm":
-        return "bmm", macs
-    if label == "multi_head_attention_forward" and name in ("addmm", "mm"):
-        return "linear", macs
+    if label == "multi_head_attention_forward" and name in ("bmm", "addmm", "mm"):
+        return "linear" if _is_projection(name, args) else "bmm", macs
     if label == "adaptive_avg_pool2d" and name in ("mean", "_adaptive_avg_pool2d"):
         return label, int(args[0].numel())
     if name in _FVCORE_NORMS:
@@ -96,12 +106,12 @@ def fvcore_einsum(equation: str, *operands: Any) -> int:
 
     Source: fvcore 0.1.5, ``einsum_flop_jit`` in ``fvcore/nn/jit_handles.py``.
     """
-    given = list(tensors(list(operands)))
+    factors = list(tensors(list(operands)))
     letters = dict.fromkeys(letter for letter in equation if letter.isalpha())
     renamed = equation.replace(" ", "").translate({ord(letter): 97 + i for i, letter in enumerate(letters)})
     if renamed in ("abc,abd->acd", "abc,adc->adb"):
-        return given[0].numel() * (given[1].shape[-1] if renamed == "abc,abd->acd" else given[1].shape[1])
-    report = np.einsum_path(renamed, *(np.broadcast_to(0.0, x.shape) for x in given), optimize="optimal")[1]
+        return factors[0].numel() * (factors[1].shape[-1] if renamed == "abc,abd->acd" else factors[1].shape[1])
+    report = np.einsum_path(renamed, *(np.broadcast_to(0.0, x.shape) for x in factors), optimize="optimal")[1]
     line = next(line for line in report.split("\n") if "optimized flop" in line.lower())
     return math.floor(float(line.split(":")[-1]) / 2)
 

@@ -77,8 +77,8 @@ def image(model: Any, path: Path) -> Image:
     inputs = [value for value in model.graph.input if value.name not in stored]
     shapes = [value.type.tensor_type.shape.dim for value in inputs]
     if len(inputs) != 1 or len(shapes[0]) != 4:
-        takes = "; ".join(f"{value.name} ({len(dims)} sides)" for value, dims in zip(inputs, shapes, strict=True))
-        raise InputError(f"{path} takes {takes or 'nothing'}; networks are counted that take one image, N×C×H×W")
+        description = "; ".join(f"{value.name} ({len(dims)} sides)" for value, dims in zip(inputs, shapes, strict=True))
+        raise InputError(f"{path} takes {description or 'nothing'}; networks are counted that take one image, N×C×H×W")
     sides = [int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in shapes[0]]
     if math.prod(side or 1 for side in sides) > MOST_ELEMENTS:
         raise InputError(f"{path} takes an image of impossible sides, {'×'.join(str(side or '?') for side in sides)}")

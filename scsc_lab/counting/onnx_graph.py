@@ -14,13 +14,10 @@ from torch import Tensor, nn
 from scsc_lab.counting import onnx_file, onnx_values, onnx_weights, products
 from scsc_lab.counting.onnx_control import CONTROL, Results
 from scsc_lab.counting.onnx_file import function_key, module_of
-from scsc_lab.counting.onnx_fused import FUSED
 from scsc_lab.counting.onnx_operators import FREE, MOVES, TRANSLATIONS
 from scsc_lab.counting.onnx_values import Value
 from scsc_lab.counting.onnx_weights import MOST_NODES
 from scsc_lab.errors import InputError, last_line
-
-_TRANSLATIONS = TRANSLATIONS | FUSED
 
 
 @dataclass(frozen=True)
@@ -84,10 +81,10 @@ class OnnxGraph(nn.Module):
         Raises:
             InputError: if the file fixes another size or batch, or an operator does not fit its inputs.
         """
-        words = ("its batch is", "its channels are", "its height is", "its width is")
-        for word, side, wanted in zip(words, self.image.sides, x.shape, strict=True):
-            if side is not None and side != wanted:
-                raise InputError(f"{self.path}: {word} fixed at {side}, not {wanted}")
+        descriptions = ("its batch is", "its channels are", "its height is", "its width is")
+        for description, side, image_side in zip(descriptions, self.image.sides, x.shape, strict=True):
+            if side is not None and side != image_side:
+                raise InputError(f"{self.path}: {description} fixed at {side}, not {image_side}")
         self.not_counted.clear()
         self.nodes = 0
         graph = self.onnx.graph
@@ -150,9 +147,9 @@ class OnnxGraph(nn.Module):
             numbers = onnx_values.computed(node, inputs, scope.opsets)
             if numbers is not None:
                 return numbers
-            if name in _TRANSLATIONS:
+            if name in TRANSLATIONS:
                 infer = functools.partial(onnx_values.inferred, node, inputs, scope.opsets)
-                tensors = _TRANSLATIONS[name](inputs, onnx_file.attributes(node), infer)
+                tensors = TRANSLATIONS[name](inputs, onnx_file.attributes(node), infer)
                 return [None if tensor is None else Value(tensor) for tensor in tensors]
         for value in inputs:
             if value is not None:

@@ -55,7 +55,7 @@ def conv_transpose(
     strides, dilations = (tuple(window.get(name) or [1] * dims) for name in ("strides", "dilations"))
     convolve: Callable[..., Tensor] = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[dims - 1]
     sides = [(x.shape[2 + d] - 1) * strides[d] + dilations[d] * (w.shape[2 + d] - 1) + 1 for d in range(dims)]
-    cut = [side - wanted for side, wanted in zip(sides, results[0][2:], strict=True)]
+    cut = [side - target for side, target in zip(sides, results[0][2:], strict=True)]
     padding = tuple(max(math.ceil(number / 2), 0) for number in cut)
     most = [max(both) - 1 for both in zip(strides, dilations, strict=True)]
     extra = tuple(min(2 * p - number, limit) for p, number, limit in zip(padding, cut, most, strict=True))

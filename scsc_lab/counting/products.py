@@ -44,9 +44,9 @@ from scsc_lab.counting.terms import (
     constant,
     finish,
     narrowed,
+    note,
     nothing,
     of,
-    put,
     settled,
     strides,
     write,
@@ -84,24 +84,24 @@ def follow(func: Any, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any],
         out: its result.
     """
     bare = kind.name.removesuffix("_")
-    given = list(tensors((args, {key: value for key, value in kwargs.items() if key != "out"})))
-    begins = not any((terms := of(x)) is not None and bool(narrowed(terms.counted).any()) for x in given)
+    operands = list(tensors((args, {key: value for key, value in kwargs.items() if key != "out"})))
+    begins = not any((terms := of(x)) is not None and bool(narrowed(terms.counted).any()) for x in operands)
     terms, macs = None, 0
-    if bare in _PRODUCTS or any(of(x) for x in given):
+    if bare in _PRODUCTS or any(of(x) for x in operands):
         with torch._C.DisableTorchFunction():
-            terms, macs = _terms(func, kind, bare, given, args, kwargs, out)
-    _keep_source(given if kind.is_pointwise else [], out)
-    _keep_noise(bare, kind, given, out)
+            terms, macs = _terms(func, kind, bare, operands, args, kwargs, out)
+    _keep_source(operands if kind.is_pointwise else [], out)
+    _keep_noise(bare, kind, operands, out)
     for x in tensors(out):
         in_place = (bool(args) and x is args[0]) or x is kwargs.get("out")
-        (write if in_place and torch.Tag.inplace_view not in func.tags else put)(x, terms)
+        (write if in_place and torch.Tag.inplace_view not in func.tags else note)(x, terms)
         if kind.is_view and kind.name not in ALLOCATIONS and args and x is not args[0]:
             attach(x, args[0])
     return macs, sum(x.numel() for x in tensors(out)) if macs and begins else 0
 
 
 def _terms(
-    func: Any, kind: Kind, bare: str, given: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    func: Any, kind: Kind, bare: str, operands: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 ) -> tuple[Terms | None, int]:
     """Return what a result adds up, and what that costs."""
     if bare in _PRODUCTS:
@@ -111,13 +111,13 @@ def _terms(
     if bare in _SAME or (bare == "copy" and of(args[1])):
         return of(args[1 if bare == "copy" else 0]), 0
     if bare in _CHOICES:
-        return _chosen(given, out), 0
+        return _chosen(operands, out), 0
     if bare in _MOVES:
-        return _moved(bare, given, args, out), 0
+        return _moved(bare, operands, args, out), 0
     if indexing.moves(bare):
-        return _indexed(bare, given, args, out)
+        return _indexed(bare, operands, args, out)
     if bare in _ADDITIONS:
-        return _added([of(x) for x in given], out)
+        return _added([of(x) for x in operands], out)
     if bare in SUMS:
         x = args[0]
         terms = of(x)
@@ -129,7 +129,7 @@ def _terms(
             finish(x, bare)
         return result, macs
     if bare != "copy":
-        for x in given:
+        for x in operands:
             finish(x, bare)
     return None, 0
 
@@ -164,20 +164,20 @@ def _viewed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) 
         return replace(most, varies=(True,) * len(each))
     shape = terms.products.shape  # the tensor has its new shape already, if it was changed in place
 
-    def shown(values: Tensor) -> Tensor:
+    def viewed(values: Tensor) -> Tensor:
         values = values.view(shape)
         try:
-            seen = next(tensors(func(values, *args[1:], **kwargs)))
+            view = next(tensors(func(values, *args[1:], **kwargs)))
         except RuntimeError:  # dimensions of both kinds become one
-            seen = next(tensors(func(values.contiguous(), *args[1:], **kwargs)))
-        return seen
+            view = next(tensors(func(values.contiguous(), *args[1:], **kwargs)))
+        return view
 
-    still = torch.empty(shape, device="meta").as_strided(shape, strides(shape, terms.varies))
+    stand_in = torch.empty(shape, device="meta").as_strided(shape, strides(shape, terms.varies))
     try:
-        varies = tuple(step > 0 for step in next(tensors(func(still, *args[1:], **kwargs))).stride())
+        varies = tuple(step > 0 for step in next(tensors(func(stand_in, *args[1:], **kwargs))).stride())
     except RuntimeError:
         varies = (True,) * 64
-    products, counted = shown(terms.products), shown(terms.counted)
+    products, counted = viewed(terms.products), viewed(terms.counted)
     return replace(terms, products=products, counted=counted, varies=varies[: products.dim()])
 
 
@@ -186,45 +186,47 @@ def _values(x: Tensor, key: str) -> Tensor:
     return values.double()
 
 
-def _chosen(given: list[Tensor], out: Tensor) -> Terms | None:
+def _chosen(operands: list[Tensor], out: Tensor) -> Terms | None:
     """Return the terms of elements that are each one of several: the one with most products."""
-    known = [terms for x in given if (terms := of(x))]
-    products, counted = known[0].products, known[0].counted
-    for terms in known[1:]:
+    each_terms = [terms for x in operands if (terms := of(x))]
+    products, counted = each_terms[0].products, each_terms[0].counted
+    for terms in each_terms[1:]:
         products, counted = torch.maximum(products, terms.products), counted | terms.counted
-    return Terms(products, counted, _either(known, out), any(terms.grown for terms in known), known[0].readers)
+    return Terms(
+        products, counted, _either(each_terms, out), any(terms.grown for terms in each_terms), each_terms[0].readers
+    )
 
 
-def _either(known: list[Terms], out: Tensor) -> tuple[bool, ...]:
+def _either(each_terms: list[Terms], out: Tensor) -> tuple[bool, ...]:
     """Return the dimensions along which the products of any of several tensors vary, broadcast to one shape."""
-    if any(len(terms.varies) > out.dim() for terms in known):
+    if any(len(terms.varies) > out.dim() for terms in each_terms):
         return (True,) * out.dim()
-    return tuple(map(any, zip(*((False,) * (out.dim() - len(t.varies)) + t.varies for t in known), strict=True)))
+    return tuple(map(any, zip(*((False,) * (out.dim() - len(t.varies)) + t.varies for t in each_terms), strict=True)))
 
 
-def _moved(bare: str, given: list[Tensor], args: tuple[Any, ...], out: Tensor) -> Terms:
+def _moved(bare: str, operands: list[Tensor], args: tuple[Any, ...], out: Tensor) -> Terms:
     """Return the terms of what only moves its inputs; with its readers, so that reading one finishes both."""
-    known = [terms for x in given if (terms := of(x))]
-    first = known[0]
-    same = all(len(terms.varies) == out.dim() for terms in known)
-    varies = _either(known, out) if same else (True,) * out.dim()
+    each_terms = [terms for x in operands if (terms := of(x))]
+    first = each_terms[0]
+    has_same_dims = all(len(terms.varies) == out.dim() for terms in each_terms)
+    varies = _either(each_terms, out) if has_same_dims else (True,) * out.dim()
     if bare in ("cat", "stack"):
         dim = (args[1] if len(args) > 1 else 0) % out.dim()
-        if bare == "stack" and not same:
-            varies = _either(known, given[0])
+        if bare == "stack" and not has_same_dims:
+            varies = _either(each_terms, operands[0])
             varies = (*varies[:dim], True, *varies[dim:])
         varies = tuple(changes or place == dim for place, changes in enumerate(varies))
     result = []
     for key in ("products", "counted"):
-        each = [narrowed(getattr(terms, key)) for terms in known]
+        each = [narrowed(getattr(terms, key)) for terms in each_terms]
         alike = all(x.numel() == 1 for x in each) and len({float(x) for x in each}) == 1
-        if alike and len(known) == len(given) and bare not in _WITH_ROOM:
+        if alike and len(each_terms) == len(operands) and bare not in _WITH_ROOM:
             result.append(each[0].reshape(()).double().expand(out.shape))
         else:
             result.append(
                 getattr(torch.ops.aten, bare)(*_replaced(args[:2] if bare == "constant_pad_nd" else args, key))
             )
-    return Terms(result[0], result[1] > 0, varies, any(terms.grown for terms in known), first.readers)
+    return Terms(result[0], result[1] > 0, varies, any(terms.grown for terms in each_terms), first.readers)
 
 
 def _replaced(value: Any, key: str) -> Any:
@@ -234,26 +236,26 @@ def _replaced(value: Any, key: str) -> Any:
     return type(value)(_replaced(item, key) for item in value) if isinstance(value, (list, tuple)) else value
 
 
-def _indexed(bare: str, given: list[Tensor], args: tuple[Any, ...], out: Tensor) -> tuple[Terms | None, int]:
-    known = [terms for x in given if (terms := of(x))]
+def _indexed(bare: str, operands: list[Tensor], args: tuple[Any, ...], out: Tensor) -> tuple[Terms | None, int]:
+    each_terms = [terms for x in operands if (terms := of(x))]
     varies = (True,) * out.dim()
     load = _values(args[0], "products") + 2 * _values(args[0], "counted")
     place = indexing.placing(bare, args, load)
     products, counted = (place(functools.partial(_values, key=key)) for key in ("products", "counted"))
     if indexing.accumulates(bare, args):
         return settled(products, counted > 0, out.shape, varies)
-    return Terms(products, counted > 0, varies, any(terms.grown for terms in known), known[0].readers), 0
+    return Terms(products, counted > 0, varies, any(terms.grown for terms in each_terms), each_terms[0].readers), 0
 
 
-def _added(given: list[Terms | None], out: Tensor) -> tuple[Terms | None, int]:
-    known = [terms for terms in given if terms]
-    if not known:
+def _added(operands: list[Terms | None], out: Tensor) -> tuple[Terms | None, int]:
+    each_terms = [terms for terms in operands if terms]
+    if not each_terms:
         return None, 0
-    products = sum((narrowed(terms.products) for terms in known), torch.zeros((), dtype=torch.float64))
+    products = sum((narrowed(terms.products) for terms in each_terms), torch.zeros((), dtype=torch.float64))
     counted = torch.zeros((), dtype=torch.bool)
-    for terms in known:
+    for terms in each_terms:
         counted = counted | narrowed(terms.counted)
-    return settled(products, counted, out.shape, _either(known, out))
+    return settled(products, counted, out.shape, _either(each_terms, out))
 
 
 def _source(x: Tensor) -> object:
@@ -263,13 +265,15 @@ def _source(x: Tensor) -> object:
     return getattr(x, _SOURCE)
 
 
-def _keep_source(given: list[Tensor], out: Any) -> None:
+def _keep_source(operands: list[Tensor], out: Any) -> None:
     """Remember of which one tensor a result is an elementwise function, if of one."""
-    given = [x for x in given if x.numel() > 1]
-    one = len({id(_source(x)) for x in given}) == 1 and all(x.shape == y.shape for x in given for y in tensors(out))
+    operands = [x for x in operands if x.numel() > 1]
+    is_function = len({id(_source(x)) for x in operands}) == 1 and all(
+        x.shape == y.shape for x in operands for y in tensors(out)
+    )
     for y in tensors(out):
-        if one:
-            setattr(y, _SOURCE, _source(given[0]))
+        if is_function:
+            setattr(y, _SOURCE, _source(operands[0]))
         elif hasattr(y, _SOURCE):
             delattr(y, _SOURCE)
 
@@ -279,9 +283,9 @@ def _noise(x: Tensor) -> str:
     return "mask" if x.dtype == torch.bool else getattr(x, _NOISE, "")
 
 
-def _keep_noise(bare: str, kind: Kind, given: list[Tensor], out: Any) -> None:
+def _keep_noise(bare: str, kind: Kind, operands: list[Tensor], out: Any) -> None:
     """Remember whether a result is a mask, or random numbers from 0 to 1: of such alone, and of single numbers."""
-    inputs = {_noise(x) for x in given if x.numel() > 1}
+    inputs = {_noise(x) for x in operands if x.numel() > 1}
     noise = "mask" if bare == "bernoulli" else "random" if bare in _DRAWS else ""
     if not noise and len(inputs) == 1 and kind.rule is None and bare not in SUMS:
         noise = inputs.pop()

@@ -108,17 +108,17 @@ class Tally:
 
     def remember(self, out: Any) -> None:
         """Note which module and function made the nodes of the graph behind a result."""
-        found = [x.grad_fn for x in tensors(out) if x.grad_fn is not None]
-        while found:
-            node = found.pop()
+        nodes = [x.grad_fn for x in tensors(out) if x.grad_fn is not None]
+        while nodes:
+            node = nodes.pop()
             if node not in self.origins and node.name() != "torch::autograd::AccumulateGrad":
                 self.origins[node] = self.place.modules[-1], self.place.label
-                found += [behind for behind, _ in node.next_functions if behind is not None]
+                nodes += [behind for behind, _ in node.next_functions if behind is not None]
 
     def _origin(self, node: Any, operator: str) -> tuple[str, str]:
         module, label = self.origins.get(node, ("", ""))
-        kept = not label or operator.startswith(("multiply-sum", "conv"))
-        return module, (operator.removesuffix("_backward") if kept else label) + BACKWARD
+        keeps_operator = not label or operator.startswith(("multiply-sum", "conv"))
+        return module, (operator.removesuffix("_backward") if keeps_operator else label) + BACKWARD
 
 
 def run_inside(func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -195,19 +195,19 @@ class _DispatchHandler:
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        given, constant = list(tensors((args, kwargs))), False
-        if any(type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__ for x in given):
+        operands, constant = list(tensors((args, kwargs))), False
+        if any(type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__ for x in operands):
             return NotImplemented  # a tensor made of others, which says itself what is done with those
         if isinstance(func, HigherOrderOperator):
             with watching(self):
                 return run_inside(func, args, kwargs)
-        _refuse_nested(given)
+        _refuse_nested(operands)
         if operators.is_composite(func):  # torch decomposes it above this place, but not in inference mode
             with watching(self):
                 return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
         if not self.tally.on_meta:
             out = func(*args, **kwargs)
-        elif not any(x.device == META for x in given):
+        elif not any(x.device == META for x in operands):
             out, constant = func(*args, **kwargs), True  # allocates, or prepares a constant
         else:
             name, target = operators.kind(func).name, args[0] if args else None
@@ -215,7 +215,7 @@ class _DispatchHandler:
                 kwargs = {key: value for key, value in kwargs.items() if key != "device"}
             if name == "_pack_padded_sequence":
                 args = (_on_meta(args[0]), *args[1:])  # the lengths are read
-            elif not all(x.device == META for x in given):
+            elif not all(x.device == META for x in operands):
                 args, kwargs = _on_meta(args), _on_meta(kwargs)
             out = shapes.result(name, func, args, kwargs)
             if args and out is args[0] and out is not target:  # in place, on a constant

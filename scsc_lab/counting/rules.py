@@ -70,8 +70,8 @@ def _convolution(x: Tensor, weight: Tensor, *window: Any, out: Tensor) -> int:
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *window: Any, out: Any) -> int:
     """Return the cost of the forward pass for each of the two gradients wanted: the input's and the weight's."""
-    transposed, wanted = window[4], window[7]
-    return _meetings(weight, x if transposed else grad) * (int(wanted[0]) + int(wanted[1]))
+    transposed, gradients = window[4], window[7]
+    return _meetings(weight, x if transposed else grad) * (int(gradients[0]) + int(gradients[1]))
 
 
 def _packed_convolution(x: Tensor, packed: Any, *rest: Any, out: Tensor) -> int:

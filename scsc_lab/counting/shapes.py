@@ -22,8 +22,8 @@ def _unary(x: Tensor, *rest: Any, **options: Any) -> Any:
 
 def _in_place(x: Tensor, *rest: Any, **options: Any) -> Any:
     """Return the first operand, where it can hold the result: its own shape and type, no element twice."""
-    others = [other for other in rest if isinstance(other, Tensor)]
-    fits = all(_fits(other.shape, x.shape) and other.dtype == x.dtype for other in others)
+    operands = [operand for operand in rest if isinstance(operand, Tensor)]
+    fits = all(_fits(operand.shape, x.shape) and operand.dtype == x.dtype for operand in operands)
     overlaps = any(stride == 0 and size > 1 for size, stride in zip(x.shape, x.stride(), strict=True))
     _demand(not overlaps, f"{_shape(x)} is expanded, and written to in place")
     return x if fits and x.is_floating_point() else NotImplemented
@@ -32,7 +32,7 @@ def _in_place(x: Tensor, *rest: Any, **options: Any) -> Any:
 def _fits(shape: Sequence[int], into: Sequence[int]) -> bool:
     """Return whether a shape can be broadcast to another."""
     pairs = zip(reversed(shape), reversed(into), strict=False)
-    return len(shape) <= len(into) and all(own in (1, side) for own, side in pairs)
+    return len(shape) <= len(into) and all(inner in (1, outer) for inner, outer in pairs)
 
 
 def _elementwise(*args: Any, **options: Any) -> Any:
@@ -90,24 +90,24 @@ def _shape(x: Tensor | None) -> str:
     return "×".join(map(str, x.shape)) if x is not None else ""
 
 
-def _same_type(x: Tensor, *others: Tensor | None) -> bool:
-    return all(other is None or other.dtype == x.dtype for other in others)
+def _same_type(x: Tensor, *operands: Tensor | None) -> bool:
+    return all(operand is None or operand.dtype == x.dtype for operand in operands)
 
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> Any:
-    _, _, _, _, transposed, _, groups, wanted = rest
+    _, _, _, _, transposed, _, groups, is_wanted = rest
     channels = weight.shape[1] * groups if transposed else weight.shape[0]
     gradients = (like(x), like(weight), new((channels,), x.dtype))
-    return tuple(gradient if wish else None for gradient, wish in zip(gradients, wanted, strict=True))
+    return tuple(gradient if wish else None for gradient, wish in zip(gradients, is_wanted, strict=True))
 
 
 def _batch_norm(x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *rest: Any) -> Any:
     if x.dim() < 2 or x.numel() == 0 or not (x.is_contiguous() or is_channels_last(x)):
         return NotImplemented
-    own = [value for value in (weight, bias, mean, var) if value is not None]
-    _demand(all(value.numel() == x.shape[1] for value in own), f"BatchNorm of other channels than {x.shape[1]}")
-    _demand(_same_type(x, *own) or x.element_size() == 2, _MIXED)
-    if x.dtype not in (torch.float32, torch.float64) or not (training or len(own) > 1):
+    parameters = [value for value in (weight, bias, mean, var) if value is not None]
+    _demand(all(value.numel() == x.shape[1] for value in parameters), f"BatchNorm of other channels than {x.shape[1]}")
+    _demand(_same_type(x, *parameters) or x.element_size() == 2, _MIXED)
+    if x.dtype not in (torch.float32, torch.float64) or not (training or len(parameters) > 1):
         return NotImplemented
     statistics = x.shape[1] if training else 0
     return like(x), new((statistics,), x.dtype), new((statistics,), x.dtype)
@@ -122,9 +122,12 @@ def _layer_norm(x: Tensor, shape: Sequence[int], weight: Any, bias: Any, *rest: 
     if not x.is_floating_point() or x.numel() == 0:
         return NotImplemented
     _demand(_same_type(x, weight, bias) or x.element_size() == 2, _MIXED)
-    given = [tuple(value.shape) for value in (weight, bias) if value is not None]
+    affine = [tuple(value.shape) for value in (weight, bias) if value is not None]
     last = tuple(x.shape[max(x.dim() - len(shape), 0) :])
-    _demand(len(shape) > 0 and all(own == last for own in (tuple(shape), *given)), f"LayerNorm of {shape} on {last}")
+    _demand(
+        len(shape) > 0 and all(sides == last for sides in (tuple(shape), *affine)),
+        f"LayerNorm of {shape} on {last}",
+    )
     outer = tuple(x.shape[: x.dim() - len(shape)]) + (1,) * len(shape)
     return new(x.shape, x.dtype), new(outer, x.dtype), new(outer, x.dtype)
 
@@ -158,19 +161,21 @@ def _added_product(dims: int) -> Callable[..., Any]:
 
 def _dims(x: Tensor, dims: Any) -> list[int] | None:
     """Return dimensions counted from the front, or nothing if one does not exist or comes twice."""
-    given = [dims] if isinstance(dims, int) else list(dims)
-    if any(not -x.dim() <= dim < x.dim() for dim in given) or len({dim % x.dim() for dim in given}) < len(given):
+    every_dim = [dims] if isinstance(dims, int) else list(dims)
+    if any(not -x.dim() <= dim < x.dim() for dim in every_dim) or len({dim % x.dim() for dim in every_dim}) < len(
+        every_dim
+    ):
         return None
-    return [dim % x.dim() for dim in given]
+    return [dim % x.dim() for dim in every_dim]
 
 
 def _reduction(x: Tensor, dims: Any = None, keepdim: bool = False, **options: Any) -> Any:
-    found = None if dims is None else _dims(x, dims)
-    if found is None or not x.is_floating_point() or options.get("dtype") is not None:
+    reduced_dims = None if dims is None else _dims(x, dims)
+    if reduced_dims is None or not x.is_floating_point() or options.get("dtype") is not None:
         return NotImplemented
-    reduced = set(found) or set(range(x.dim()))
-    kept = [1 if dim in reduced else size for dim, size in enumerate(x.shape)]
-    return new(kept if keepdim else [side for dim, side in enumerate(kept) if dim not in reduced], x.dtype)
+    reduced = set(reduced_dims) or set(range(x.dim()))
+    sides = [1 if dim in reduced else size for dim, size in enumerate(x.shape)]
+    return new(sides if keepdim else [side for dim, side in enumerate(sides) if dim not in reduced], x.dtype)
 
 
 def _cat(xs: Sequence[Tensor], dim: int = 0) -> Any:
@@ -284,9 +289,9 @@ RESULTS: dict[str, Callable[..., Any]] = {
 
 def result(name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return the result of an operator whose tensors are all on the meta device."""
-    known = RESULTS.get(name)
-    if known is not None and "out" not in kwargs:
-        out = known(*args, **kwargs)
+    compute = RESULTS.get(name)
+    if compute is not None and "out" not in kwargs:
+        out = compute(*args, **kwargs)
         if out is not NotImplemented:
             return out
     return func(*args, **kwargs)

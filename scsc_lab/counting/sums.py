@@ -18,8 +18,8 @@ def _summed(
 ) -> tuple[Terms, int]:
     """Return the terms of a sum over whole dimensions; those in which a factor stands still count once."""
     dims = kwargs.get("dim", args[1] if len(args) > 1 and not isinstance(args[1], torch.dtype) else None)
-    given = [dims] if isinstance(dims, int) else dims or range(x.dim())
-    summed = {dim % x.dim() for dim in given}
+    all_dims = [dims] if isinstance(dims, int) else dims or range(x.dim())
+    summed = {dim % x.dim() for dim in all_dims}
     products, counted, number = terms.products, terms.counted, 1
     for dim in summed:
         if terms.varies[dim] and products.stride(dim):

@@ -74,11 +74,11 @@ def memory_format(*xs: Tensor) -> torch.memory_format:
 
 def _broadcast_strides(x: Tensor, shape: Sequence[int]) -> list[int]:
     missing = len(shape) - x.dim()
-    own = [
+    steps = [
         0 if size == 1 and side != 1 else stride
         for size, stride, side in zip(x.shape, x.stride(), shape[missing:], strict=True)
     ]
-    return [0] * missing + own
+    return [0] * missing + steps
 
 
 def _compare(a: int, b: int, shape: Sequence[int], strides: Sequence[Sequence[int]]) -> int:

@@ -37,18 +37,18 @@ def of(x: Any) -> Terms | None:
     terms: Terms | None = getattr(x, _TERMS, None)
     base = getattr(x, _WHOLE, None)
     if base is not None and base[1] != getattr(base[0], _WRITES, 0):  # written to since this view was made
-        whole = of(base[0])
-        terms = whole and Terms(
-            _region(whole.products, base[0], x),
-            _region(whole.counted, base[0], x),
-            whole.varies if x.dim() == base[0].dim() else (True,) * x.dim(),
-            whole.grown,
-            whole.readers,
+        root = of(base[0])
+        terms = root and Terms(
+            _region(root.products, base[0], x),
+            _region(root.counted, base[0], x),
+            root.varies if x.dim() == base[0].dim() else (True,) * x.dim(),
+            root.grown,
+            root.readers,
         )
     return None if terms is None or terms.readers or x.numel() == 0 else terms
 
 
-def put(x: Tensor, terms: Terms | None) -> None:
+def note(x: Tensor, terms: Terms | None) -> None:
     """Note what the elements of a new tensor add up."""
     if terms is not None and len(terms.varies) != x.dim():  # broadcast, or a view that nothing tells apart
         missing = x.dim() - len(terms.varies)
@@ -59,26 +59,26 @@ def put(x: Tensor, terms: Terms | None) -> None:
 
 def write(x: Tensor, terms: Terms | None) -> None:
     """Note what the elements of a tensor that was written to add up now, and so those of what it is a view of."""
-    put(x, terms)
+    note(x, terms)
     base = getattr(x, _WHOLE, None)
-    whole = base[0] if base else x
-    before = of(whole) if base else None
-    if terms is None and before is None and not hasattr(whole, _WRITES):
+    root = base[0] if base else x
+    before = of(root) if base else None
+    if terms is None and before is None and not hasattr(root, _WRITES):
         return
-    setattr(whole, _WRITES, getattr(whole, _WRITES, 0) + 1)
+    setattr(root, _WRITES, getattr(root, _WRITES, 0) + 1)
     if base is None:
         return
-    setattr(x, _WHOLE, (whole, getattr(whole, _WRITES)))
-    if x.shape == whole.shape:
-        put(whole, terms)
+    setattr(x, _WHOLE, (root, getattr(root, _WRITES)))
+    if x.shape == root.shape:
+        note(root, terms)
     elif terms is not None or before is not None:
-        put(whole, _overwritten(before, whole, getattr(x, _TERMS, None), x))
+        note(root, _overwritten(before, root, getattr(x, _TERMS, None), x))
 
 
 def attach(view: Tensor, x: Tensor) -> None:
     """Note of which tensor another is a view."""
-    whole = getattr(x, _WHOLE, (x, 0))[0]
-    setattr(view, _WHOLE, (whole, getattr(whole, _WRITES, 0)))
+    root = getattr(x, _WHOLE, (x, 0))[0]
+    setattr(view, _WHOLE, (root, getattr(root, _WRITES, 0)))
 
 
 def carry(source: Tensor, target: Tensor) -> None:
@@ -148,28 +148,28 @@ def _flat(values: Tensor, x: Tensor) -> Tensor:
     return flat
 
 
-def _inside(x: Tensor, whole: Tensor) -> int:
-    return int(x.storage_offset() - whole.storage_offset())
+def _inside(x: Tensor, root: Tensor) -> int:
+    return int(x.storage_offset() - root.storage_offset())
 
 
-def _region(values: Tensor, whole: Tensor, x: Tensor) -> Tensor:
+def _region(values: Tensor, root: Tensor, x: Tensor) -> Tensor:
     """Return the values of a tensor's elements that a view shows."""
     if not any(values.stride()):
         return narrowed(values).amax().expand(x.shape)
-    return _flat(values, whole).as_strided(x.shape, x.stride(), _inside(x, whole))
+    return _flat(values, root).as_strided(x.shape, x.stride(), _inside(x, root))
 
 
-def _overwritten(before: Terms | None, whole: Tensor, terms: Terms | None, x: Tensor) -> Terms:
+def _overwritten(before: Terms | None, root: Tensor, terms: Terms | None, x: Tensor) -> Terms:
     """Return the terms of a tensor, a view of which has been written to."""
-    before, terms = before or nothing(whole.shape), terms or nothing(x.shape)
+    before, terms = before or nothing(root.shape), terms or nothing(x.shape)
     values = []
     for old, new in ((before.products, terms.products), (before.counted, terms.counted)):
-        flat = _flat(old, whole)
-        flat.as_strided(x.shape, x.stride(), _inside(x, whole)).copy_(new)
-        values.append(flat.as_strided(whole.shape, whole.stride()))
-    varies = (True,) * whole.dim()
-    if x.dim() == whole.dim() and x.stride() == whole.stride():
-        sides = zip(before.varies, terms.varies, x.shape, whole.shape, strict=True)
+        flat = _flat(old, root)
+        flat.as_strided(x.shape, x.stride(), _inside(x, root)).copy_(new)
+        values.append(flat.as_strided(root.shape, root.stride()))
+    varies = (True,) * root.dim()
+    if x.dim() == root.dim() and x.stride() == root.stride():
+        sides = zip(before.varies, terms.varies, x.shape, root.shape, strict=True)
         varies = tuple(old or new or part != side for old, new, part, side in sides)
     products, counted = values
     return Terms(products, counted, varies, before.grown or terms.grown)

@@ -8,13 +8,11 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
 
-from scsc_lab.counting import onnx_file
-from scsc_lab.counting.onnx_graph import OnnxGraph
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.models import checkpoints, construct, external, resizing
 from scsc_lab.models.declared import Declared, declared
@@ -22,6 +20,9 @@ from scsc_lab.models.deploy import deploy_form
 from scsc_lab.models.transplant import transplant
 from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
+
+if TYPE_CHECKING:
+    from scsc_lab.counting.onnx_graph import OnnxGraph
 
 _USUAL_RESOLUTION = (224, 224)
 
@@ -188,6 +189,8 @@ def origin(network: Network) -> external.External:
 
 def _onnx(network: Network) -> OnnxGraph:
     """Return an ONNX file as a module that can be counted and nothing else."""
+    from scsc_lab.counting.onnx_graph import OnnxGraph  # 40 ms, and seldom needed
+
     if network.transplant is not None or network.form != "ordinary" or network.weights or network.overrides:
         _require_module(network)
     return OnnxGraph(Path(network.name))
@@ -218,6 +221,8 @@ def _arguments(network: Network) -> dict[str, object]:
 @functools.lru_cache(maxsize=256)
 def _declared(network: Network, state: Hashable) -> Declared:
     if network.is_onnx:
+        from scsc_lab.counting import onnx_file
+
         _, channels, height, width = onnx_file.image(onnx_file.read(Path(network.name)), Path(network.name)).sides
         return Declared((height, width) if height and width else None, channels)
     return origin(network).declared(_arguments(network))

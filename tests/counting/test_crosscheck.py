@@ -86,6 +86,22 @@ def test_operators_that_fvcore_misses_or_adds_are_explained():
         assert rows[name].counted == rows[name].predicted > 0 == rows[name].macs
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_networks_of_any_type_and_in_inference_mode_are_explained(dtype):
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dtype=dtype)
+
+        @torch.inference_mode()
+        def forward(self, x):
+            return torch.linalg.matmul(self.layer(x), x.mT)
+
+    counted = count(Network(), (2, 5, 8))
+    assert counted.macs == 2 * 5 * (4 * 64 + 2 * 128) + 3 * 2 * 25 * 8
+    assert cross_check(Network(), (2, 5, 8), counted).verdict == "explained"
+
+
 @pytest.mark.parametrize("equation", ["bnc,bmc->bnm", "bnc,bnd->bcd", "bnc,bdc->bdn", "bnc,bnc->bn", "bnc,bnc,bnd->bd"])
 def test_einsum_is_explained_in_every_form(equation):
     class Einsum(nn.Module):
