@@ -156,7 +156,7 @@ class Experiment:
         if arm.baseline is None:
             return True
         network, baseline = arm.network, self.arms[arm.baseline].network
-        named = network.module is None and baseline.module is None
+        named = network.is_named and baseline.is_named
         return network == baseline or (named and network.identity() == baseline.identity())
 
     def row(self) -> Row:

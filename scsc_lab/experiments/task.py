@@ -55,7 +55,7 @@ class Task:
     @property
     def is_named(self) -> bool:
         """Whether every network has a name, so that the task has a key."""
-        return all(network.module is None for network in self.networks)
+        return all(network.is_named for network in self.networks)
 
     @property
     def kind(self) -> Metric:

@@ -111,7 +111,7 @@ def check(given: Sequence[tuple[Sequence[Network], Runs]]) -> None:
 
 def weights_name(network: Network, settings: Runs, seed: int) -> str:
     """Return the name of the file that a run's weights are written to: that of another recipe has another."""
-    digest = "" if network.module is not None else f"-{_digest(network, settings.identity(), seed)[:8]}"
+    digest = "" if not network.is_named else f"-{_digest(network, settings.identity(), seed)[:8]}"
     return f"{_stem(network, settings, seed)}{digest}{settings.suffix}"
 
 
@@ -194,7 +194,7 @@ def save(module: nn.Module, path: Path, trained_on: str) -> None:
 
 
 def _checkpoint(network: Network, settings: Runs, identity: dict[str, Any] | None) -> Path | None:
-    if not settings.checkpoints or network.module is not None or identity is None:
+    if not settings.checkpoints or not network.is_named or identity is None:
         return None
     return Path(settings.checkpoints) / f"{_digest(network, identity, settings.seeds[0])}.pth"
 

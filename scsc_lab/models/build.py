@@ -62,7 +62,7 @@ def facts(network: Network) -> Facts:
     elif network.module is not None:
         found = _facts(network, declared(network.module) or Declared())
     else:
-        found = _facts(network, _declared(network, external.state(network.name)))
+        found = _facts(network, _declared(network, _state(network)))
     if min(found.resolution) < found.smallest_side:
         raise InputError(
             f"resolution {min(found.resolution)}: {network} takes sides from {found.smallest_side} pixels up"
@@ -117,7 +117,7 @@ def whose_weights(network: Network) -> Whose:
     elif network.in_catalog:
         whose = "random"
     else:
-        whose = _drawn(network, external.state(network.name))
+        whose = _drawn(network, _state(network))
     has_new_parts = network.transplant is not None or (network.resize_weights and _fitted(network).has_random)
     return "mixed" if has_new_parts and whose != "random" else whose
 
@@ -146,7 +146,7 @@ def _drawn(network: Network, state: Hashable) -> Whose:
 
 def _plain(network: Network) -> Network:
     """Return what a network's own code makes: nothing put in, nothing fused."""
-    return Network(network.name, network.overrides, channels=network.channels, resolution=network.resolution)
+    return replace(network, transplant=None, form="ordinary", weights="", resize_weights=False, label="")
 
 
 def _original(network: Network) -> nn.Module:
@@ -184,7 +184,13 @@ def _formed(model: nn.Module, network: Network, *, checked: bool) -> nn.Module:
 def origin(network: Network) -> external.External:
     """Return where a network from elsewhere comes from; its file is run again only if it or what it imports changed."""
     _require_module(network)
-    return _found_once(network.name, external.state(network.name))
+    if network.factory is not None:
+        return external.External(network.name, network.factory)
+    return _found_once(network.name, _state(network))
+
+
+def _state(network: Network) -> Hashable:
+    return None if network.factory is not None else external.state(network.name)
 
 
 def _onnx(network: Network) -> OnnxGraph:

@@ -140,7 +140,8 @@ class External:
         known = Declared(self.resolution, self.channels, self.mean, self.std)
         if known.resolution is None:
             known = declared(self.factory) or known
-        if known.resolution is None and self.folder is not None:
+        in_hand = ":" not in self.name
+        if known.resolution is None and (self.folder is not None or in_hand):
             known = declared(self.make_empty(arguments, "meta")) or known
         return known
 

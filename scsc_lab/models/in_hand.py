@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -14,7 +14,7 @@ from scsc_lab.models import build as building
 from scsc_lab.networks.network import Network
 from scsc_lab.settings.arguments import takes
 
-Model = str | nn.Module | Network
+Model = str | nn.Module | Callable[..., nn.Module] | Network
 Resolution = int | tuple[int, int] | None
 
 
@@ -32,7 +32,8 @@ def network(
     """Return a network as data: what is measured, compared, ablated and kept; every function here takes it.
 
     Args:
-        model: a name of the catalog or from elsewhere, a whole text form, or a module in hand, which is left as it is.
+        model: a name of the catalog or from elsewhere, a whole text form, a module in hand, which is left as it is, or
+            a function or class that makes one; it is called with the changes, and again for each initialisation.
         resolution: input side, or height and width, in pixels. Default: its own.
         channels: input channels of a network that is not of the catalog. Default: its own.
         weights: checkpoint of a named network.
@@ -52,8 +53,11 @@ def network(
         found = Network(type(model).__name__, module=model).changed(changes)
     elif isinstance(model, str):
         found = Network.of(model, changes)
+    elif callable(model):
+        factory = Network(getattr(model, "__name__", type(model).__name__), factory=model)
+        found = factory.changed(changes)
     else:
-        raise InputError(f"model {model!r}: a name, a module or a network")
+        raise InputError(f"model {model!r}: a name, a module, a function or class that makes one, or a network")
     return replace(
         found,
         resolution=_size(resolution) or found.resolution,
@@ -94,7 +98,7 @@ def side_by_side(models: Sequence[Model], resolution: Resolution, channels: int 
     names = [str(network) for network in networks]
     labelled = []
     for index, (network_, name) in enumerate(zip(networks, names, strict=True)):
-        repeated = network_.module is not None and names.count(name) > 1
+        repeated = not network_.is_named and names.count(name) > 1
         label = f"{name} {names[: index + 1].count(name)}"
         labelled.append(replace(network_, label=label) if repeated else network_)
     return labelled

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -29,7 +29,7 @@ class Network:
 
     Attributes:
         name: a name of the catalog, ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FACTORY``,
-            ``PACKAGE.MODULE:FACTORY``, ``FILE.onnx`` or the class of a module in hand.
+            ``PACKAGE.MODULE:FACTORY``, ``FILE.onnx``, or the class of a module or the name of a factory in hand.
         overrides: changes to the catalog's spec, or arguments of the factory, as text by key, in order.
         transplant: what is put in place of its spatial operators, if anything is.
         form: ``ordinary``, or ``deploy`` for the fused form of inference.
@@ -39,6 +39,7 @@ class Network:
         resolution: input height and width, in pixels, that it is measured at, where they are not its own.
         label: what the user calls it; two networks that differ in this alone are equal.
         module: a module in hand; it has no text form that reads back.
+        factory: a function or class in hand that makes the module; it has no text form that reads back.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Network:
     resolution: tuple[int, int] | None = None
     label: str = field(default="", compare=False)
     module: object = field(default=None, repr=False)
+    factory: Callable[..., object] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.in_catalog and self.channels not in (None, 3):
@@ -94,14 +96,19 @@ class Network:
         return network.changed(changes)
 
     @property
+    def is_named(self) -> bool:
+        """Whether its text form reads back, so that it can be kept and sent to other processes."""
+        return self.module is None and self.factory is None
+
+    @property
     def in_catalog(self) -> bool:
         """Whether it is a network of the catalog, with a spec."""
-        return self.module is None and not catalog.is_external(self.name)
+        return self.is_named and not catalog.is_external(self.name)
 
     @property
     def is_onnx(self) -> bool:
         """Whether it is an ONNX file: a graph with weights that other runtimes run, and no module of torch."""
-        return self.module is None and catalog.is_onnx(self.name)
+        return self.is_named and catalog.is_onnx(self.name)
 
     @property
     def entry(self) -> Entry | None:
@@ -178,7 +185,7 @@ class Network:
         Raises:
             InputError: if it is a module in hand, or a file is not there.
         """
-        if self.module is not None:
+        if not self.is_named:
             raise InputError(f"{self.name} is a module in hand: only a network with a name can be kept or sent away")
         found: dict[str, object] = {
             "form": self.form,
