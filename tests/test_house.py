@@ -86,7 +86,7 @@ def test_no_room_imports_in_a_circle():
 
 LONG = (
     *("database.py", "networks/network.py", "networks/specs.py", "models/external.py", "timing/latency.py"),
-    *("experiments/report.py", "metrics/latency.py", "report/compose.py", "report/figures/erf.py"),
+    *("experiments/report.py", "metrics/latency.py", "report/compose.py"),
 )
 """Files that are still longer than one reads at a sitting."""
 

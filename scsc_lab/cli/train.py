@@ -257,12 +257,12 @@ def _notes(rows: Sequence[Row]) -> list[str]:
 
 
 def _draw(trained: Trained, plot: Path | None, curves: Path | None, plot_budgets: Path | None) -> None:
-    from scsc_lab.report.figures import accuracy, budgets
+    from scsc_lab.report.figures import accuracy
 
     drawings: list[tuple[Path | None, Callable[[], Figure]]] = [
         (plot, lambda: accuracy.draw(trained.networks)),
         (curves, lambda: accuracy.curves(trained.networks)),
-        (plot_budgets, lambda: budgets.draw(trained.budgets)),
+        (plot_budgets, lambda: accuracy.draw_budgets(trained.budgets)),
     ]
     for path, draw in drawings:
         if path is not None:

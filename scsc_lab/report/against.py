@@ -126,10 +126,6 @@ def _is_timed(column: Column) -> bool:
     return column.change is not None and column.change.how == "measured"
 
 
-def _measure(column: Column) -> str:
-    return (column.name or column.heading).partition(" (")[0]
-
-
 def _changes(pair: _Pair, column: Column) -> list[Row]:
     """Return the line of one number of one network; none where it has not changed, or the old report has none."""
     key, timed = str(column.key), _is_timed(column)
@@ -138,7 +134,7 @@ def _changes(pair: _Pair, column: Column) -> list[Row]:
     if before is None:
         return []
     if after is None:
-        return [_line(pair.name, _measure(column), cells[0], "missing", "worse", "missing", timed=timed)]
+        return [_line(pair.name, column.quantity, cells[0], "missing", "worse", "missing", timed=timed)]
     if timed:
         return _of_time(pair, column)
     if abs(after - before) <= _ALIKE * abs(before):
@@ -148,7 +144,7 @@ def _changes(pair: _Pair, column: Column) -> list[Row]:
     verdict = "" if certain in ("exact", "yes", "no") or not column.better else OPEN
     if apart and column.better:
         verdict = "better" if (after < before) == (column.better == "lower") else "worse"
-    return [_line(pair.name, _measure(column), *cells, verdict, certain, change)]
+    return [_line(pair.name, column.quantity, *cells, verdict, certain, change)]
 
 
 def _certainty(pair: _Pair, column: Column) -> tuple[str, bool]:
@@ -177,7 +173,7 @@ def _of_time(pair: _Pair, column: Column) -> list[Row]:
     assert column.change is not None
     ratio, low, high = column.change.keys[:3]
     verdict = column.change.verdict
-    name, old, new = f"{_measure(column)}, × {pair.new.get('baseline')}", pair.old, pair.new
+    name, old, new = f"{column.quantity}, × {pair.new.get('baseline')}", pair.old, pair.new
     if all(old.get(key) == new.get(key) for key in (str(column.key), ratio, "baseline")):
         return []
     if "withheld" in (old.get(verdict), new.get(verdict)):
@@ -186,7 +182,7 @@ def _of_time(pair: _Pair, column: Column) -> list[Row]:
         certain, apart = _apart(*((row.get(low), row.get(high)) for row in (old, new)))
         values = (old[ratio], new[ratio])
     else:
-        name = _measure(column)
+        name = column.quantity
         references = [] if old.get(ratio) or new.get(ratio) else _references(pair, column)
         if not references:
             reason = "it has no ratio to a network that is the same in both reports; put such a network first"

@@ -110,7 +110,7 @@ def _without_inferred(table: Table) -> Table:
 
 def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Block]:
     """Return pictures over MACs, where two networks or more have both: of time, field, and where more is better."""
-    from scsc_lab.report.figures import scatter, tradeoff
+    from scsc_lab.report.figures import scatter
 
     found: list[Block] = []
     for group in _large_groups(networks):
@@ -124,8 +124,8 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
         costs = [*times[:1], tables.MACS]  # the first column is of the usual runtime
         for column in bought[-1:]:
             name = f"{file_name(column.word)}_of_{file_name(str(group[0]['model']))}"
-            caption = f"{group[0]['model']} and what is put in: {_plain_name(column)} over time and MACs, 95% intervals"
-            found.append(Picture(name, caption, partial(tradeoff.draw, group, column, costs)))
+            caption = f"{group[0]['model']} and what is put in: {column.quantity} over time and MACs, 95% intervals"
+            found.append(Picture(name, caption, partial(scatter.draw_changes, group, column, costs)))
         networks = [row for row in networks if row not in group]
     for column in columns:
         of_time = column.change is not None and column.change.how == "measured"
@@ -137,7 +137,7 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
             and len(alike) >= _FEWEST_POINTS
             and changed
         ):
-            caption = f"{_plain_name(column)} over MACs at {units.size(alike[0]['resolution'])}"
+            caption = f"{column.quantity} over MACs at {units.size(alike[0]['resolution'])}"
             draw = partial(scatter.draw, alike, tables.MACS, column)
             found.append(Picture(f"{file_name(column.word)}_over_macs", caption, draw))
     return found
@@ -156,10 +156,6 @@ def _first(column: Column) -> str:
     assert column.change is not None
     key = column.change.column.key
     return key if isinstance(key, str) else key[0]
-
-
-def _plain_name(column: Column) -> str:
-    return (column.name or column.heading).partition(" (")[0].partition(", ")[0]
 
 
 def _fields(fields: Sequence[Row], networks: Sequence[Row], folder: Path) -> tuple[Block, ...]:

@@ -137,8 +137,7 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
     if change.judged:
         word = str(row.get(change.judged) or "")
         answer = words.get(word, word)
-    name = (column.name or column.heading).partition(" (")[0]
-    question = column.question or f"{'Less' if column.better == 'lower' else 'More'} {name}?"
+    question = column.question or f"{'Less' if column.better == 'lower' else 'More'} {column.quantity}?"
     before = column.cell(_reference(row, against, column, change))
     numbers = f"{before} → {column.cell(row)}" if before and column.cell(row) else ""
     text = text.partition(" of ")[0]  # the time that a ratio is of stands in the numbers

@@ -44,6 +44,11 @@ class Column:
     question: str = ""
     apart: bool = False
 
+    @property
+    def quantity(self) -> str:
+        """What it is, without its unit: ``parameters`` of ``parameters (M)``."""
+        return (self.name or self.heading).partition(" (")[0].partition(", ")[0]
+
     def cell(self, row: Row) -> str:
         """Return the text of this column's cell in a row."""
         if isinstance(self.key, str):
@@ -84,6 +89,15 @@ class Change:
     def key(self) -> str:
         """Key of the number that says how much it changes."""
         return self.column.key if isinstance(self.column.key, str) else self.column.key[0]
+
+    def scaled(self, row: Row) -> tuple[float | None, float | None, float | None]:
+        """Return a row's change and the ends of its interval, in percent or points; a measured ratio of 1.1 is 10."""
+        keys = (self.column.key,) if isinstance(self.column.key, str) else self.column.key
+        scale = self.scale if self.how == "difference" else 100
+        numbers = [row.get(key) for key in keys[:3]]
+        changes = [None if number is None else scale * (number - (self.how == "measured")) for number in numbers]
+        value, low, high = (*changes, None, None)[:3]
+        return value, low, high
 
     @property
     def keys(self) -> tuple[str, ...]:

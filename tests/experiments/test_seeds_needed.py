@@ -66,7 +66,7 @@ def test_seeds_are_added_until_the_interval_is_narrow(points, stops_at):
 
 @pytest.mark.parametrize("width", [3.3, 6.9])
 def test_the_figure_of_budgets_has_a_point_and_an_interval_per_budget(width):
-    from scsc_lab.report.figures import budgets
+    from scsc_lab.report.figures import accuracy
     from scsc_lab.settings import Drawing
 
     rows = trained(6, budgets=(4, 8, 16)).budgets
@@ -74,7 +74,7 @@ def test_the_figure_of_budgets_has_a_point_and_an_interval_per_budget(width):
         [{**row, "train_macs_mean": 1e9 * row["epochs"], "seconds_mean": 2.0 * row["epochs"]} for row in at]
         for at in rows
     ]
-    macs, seconds = budgets.draw(rows, Drawing(width=width)).axes
+    macs, seconds = accuracy.draw_budgets(rows, Drawing(width=width)).axes
     assert [list(axis.lines[0].get_xdata()) for axis in (macs, seconds)] == [[4, 8, 16], [8, 16, 32]]
     assert len(macs.collections[0].get_segments()) == 3
 

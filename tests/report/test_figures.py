@@ -12,7 +12,7 @@ from PIL import Image
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.report import tables
-from scsc_lab.report.figures import ablation, erf, latency, scatter, style, tradeoff
+from scsc_lab.report.figures import ablation, erf, latency, scatter, style
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
 from scsc_lab.settings import texts as texts_of_values
@@ -280,7 +280,7 @@ def test_what_is_bought_over_what_it_costs_has_intervals_a_front_and_a_name_each
         }
         for name, macs, time, points in (("one", -0.3, 0.8, 9.0), ("two", -0.2, 0.9, 5.0), ("three", -0.4, 0.7, 2.0))
     ]
-    figure = tradeoff.draw(
+    figure = scatter.draw_changes(
         [*rows, {"model": "net + untrained"}], columns["accuracy"], [columns["latency"], tables.MACS]
     )
     over_time, over_macs = figure.axes
@@ -307,7 +307,9 @@ def test_a_receptive_field_has_no_better_end_no_front_and_no_colour():
     assert not figure.legends
     assert "better" not in axis.get_ylabel()
     assert {line.get_markerfacecolor() for line in axis.lines}.isdisjoint({"white"})
-    bought = tradeoff.draw([{**row, "macs_change": row["macs"] / 4e9 - 1} for row in rows], column, [tables.MACS])
+    bought = scatter.draw_changes(
+        [{**row, "macs_change": row["macs"] / 4e9 - 1} for row in rows], column, [tables.MACS]
+    )
     assert not bought.legends
     studied = [{**row, "study": "s", "variant": row["model"]} for row in rows]
     (panel,) = ablation.draw(studied, [column]).axes

@@ -111,7 +111,7 @@ def _draw_panel(
     all_: Sequence[Row],
 ) -> None:
     for position, (_, row) in enumerate(lines):
-        value, low, high = change_of(row or {}, change)
+        value, low, high = change.scaled(row or {})
         if value is None:
             continue
         better = (value < 0) == (column.better == "lower")
@@ -135,10 +135,8 @@ def _draw_panel(
     panel.spines["left"].set_visible(False)
     panel.tick_params(left=False)
     panel.locator_params(axis="x", nbins=3)
-    panel.set_xlim(*_limits([change_of(row, change) for row in all_], room))
-    panel.set_xlabel(
-        f"{(column.name or column.heading).partition(' (')[0].partition(', ')[0]}\n({_unit(change)})", linespacing=1.0
-    )
+    panel.set_xlim(*_limits([change.scaled(row) for row in all_], room))
+    panel.set_xlabel(f"{column.quantity}\n({_unit(change)})", linespacing=1.0)
 
 
 def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[float, float]:
@@ -148,16 +146,6 @@ def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[f
     span = (high - low) or 1.0
     share = min(_VALUE_INCHES / max(room, 0.1), 0.45)
     return low - 0.09 * span, high + span * share / (1 - share)
-
-
-def change_of(row: Row, change: Change) -> tuple[float | None, float | None, float | None]:
-    """Return a change and the ends of its interval, in percent or points; a measured ratio of 1.1 is +10 %."""
-    keys = (change.column.key,) if isinstance(change.column.key, str) else change.column.key
-    values = [row.get(key) for key in keys]
-    scale = change.scale if change.how == "difference" else 100
-    values = [None if value is None else scale * (value - (change.how == "measured")) for value in values]
-    value, low, high = (*values, None, None)[:3]
-    return value, low, high
 
 
 def _written(value: float, change: Change) -> str:

@@ -1,4 +1,4 @@
-"""The figures of training: every seed a dot, pairs joined, the difference beside them; and the learning curves."""
+"""The figures of training: every seed with the paired differences, several budgets, and the learning curves."""
 
 from __future__ import annotations
 
@@ -26,61 +26,45 @@ _LINES = ("-", "--", "-.", ":")
 
 
 def draw(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
-    """Return a figure: on the left every run a dot, runs of one seed joined; on the right differences and intervals.
+    """Return a figure with a row per network: its runs on the left, its difference and interval on the right.
 
-    More than a few networks have a row each, and their pairs are not joined.
+    Runs of one seed are joined where there are few networks.
 
     Args:
-        networks: rows of :func:`scsc_lab.experiments.train.measure`, with their ``runs``, the baseline among them.
+        networks: rows of :func:`scsc_lab.experiments.train.measure`, with their ``runs``, the baseline first.
         options: width and titles.
     """
-    width = options.width or style.PAGE_INCHES
-    if len(networks) > MANY:
-        return _in_rows(networks, width)
-    if width > style.NARROW_INCHES:
-        figure, (dots, intervals) = style.new(width, _PANEL_INCHES, ncols=2, gridspec_kw={"width_ratios": (3, 2)})
-    else:  # below each other
-        differing = sum(row.get("accuracy_difference") is not None for row in networks)
-        below = 0.5 + 0.4 * max(differing, 1)
-        ratios = {"height_ratios": (_PANEL_INCHES, below)}
-        figure, (dots, intervals) = style.new(width, _PANEL_INCHES + below, nrows=2, gridspec_kw=ratios)
-    with style.applied():
-        _draw_runs(dots, networks)
-        _draw_differences(intervals, [row for row in networks if row.get("accuracy_difference") is not None])
-    return figure
-
-
-def _in_rows(networks: Sequence[Row], width: float) -> Figure:
-    """Return the figure of many networks: a row each, its runs on the left, its difference on the right."""
     from matplotlib.ticker import MaxNLocator
 
-    height, narrow = _FRAME_INCHES + _ROW_INCHES * len(networks), width <= style.NARROW_INCHES
-    if narrow:
-        figure, (dots, intervals) = style.new(width, 2 * height, nrows=2, sharey=True)
-    else:
-        figure, (dots, intervals) = style.new(width, height, ncols=2, sharey=True, gridspec_kw={"width_ratios": (3, 4)})
+    width = options.width or style.PAGE_INCHES
+    height, is_narrow = _FRAME_INCHES + _ROW_INCHES * len(networks), width <= style.NARROW_INCHES
+    shape: dict[str, Any] = {"nrows": 2} if is_narrow else {"ncols": 2, "gridspec_kw": {"width_ratios": (3, 4)}}
+    figure, (dots, intervals) = style.new(width, 2 * height if is_narrow else height, sharey=True, **shape)
     with style.applied():
         for place, row in enumerate(networks):
             values = [run["accuracy"] for run in row["runs"] if run["accuracy"] is not None]
-            dots.scatter(values, [place] * len(values), s=9, color=style.COLOURS[place % len(style.COLOURS)], zorder=2)
+            dots.scatter(values, [place] * len(values), s=9, color=style.colour(place), zorder=2)
             if (mean := _mean_accuracy(row)) is not None:
                 dots.plot([mean, mean], [place - 0.3, place + 0.3], color="black", linewidth=1.2, zorder=3)
             if row.get("accuracy_difference") is not None:
                 _draw_difference(intervals, row, place)
+        if len(networks) <= MANY:
+            for pair in zip(*([run["accuracy"] for run in row["runs"]] for row in networks), strict=False):
+                if None not in pair:
+                    dots.plot(pair, range(len(pair)), color="0.75", linewidth=0.6, zorder=1)
         names = [style.short(row["model"], networks[0]["model"]) for row in networks]
         dots.set_yticks(range(len(networks)), names)
         dots.set_ylim(len(networks) - 0.5, -0.5)
         dots.set_xlabel("accuracy (%), last epoch; line: mean")
         intervals.axvline(0, color="black", linewidth=0.6)
-        intervals.tick_params(axis="y", left=False, labelleft=narrow)
+        intervals.tick_params(axis="y", left=False, labelleft=is_narrow)
         intervals.spines["left"].set_visible(False)
         intervals.margins(x=0.05)
         low, high = intervals.get_xlim()
-        intervals.set_xlim(low, high + (high - low) * (2.4 if narrow else 1.0))  # room for the values
+        intervals.set_xlim(low, high + (high - low) * (2.4 if is_narrow else 1.0))  # room for the values
         intervals.set_xticks([tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high])
-        intervals.set_xlabel(
-            "difference, points, 95%" if narrow else f"difference to {_baseline(networks)}, points, 95%"
-        )
+        baseline = style.name(networks[0].get("baseline") or networks[0]["model"])
+        intervals.set_xlabel("difference, points, 95%" if is_narrow else f"difference to {baseline}, points, 95%")
     return figure
 
 
@@ -89,9 +73,9 @@ def _draw_difference(axis: Any, row: Row, place: int) -> None:
     if low is not None and high is not None:
         axis.plot([low, high], [place, place], color="0.3", linewidth=1.6)
     axis.scatter([row["accuracy_difference"]], [place], s=12, color="black", zorder=3)
-    said = units.points_interval((row["accuracy_difference"], low, high))
+    text = units.points_interval((row["accuracy_difference"], low, high))
     axis.annotate(
-        f"{said}  {row.get('verdict') or ''}".rstrip(),
+        f"{text}  {row.get('verdict') or ''}".rstrip(),
         (row["accuracy_difference"] if high is None else high, place),
         xytext=(4, 0),
         textcoords="offset points",
@@ -106,52 +90,48 @@ def _mean_accuracy(row: Row) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-def _baseline(rows: Sequence[Row]) -> str:
-    said = (row.get("baseline") for row in rows if row.get("accuracy_difference") is not None)
-    return style.name(str(next(said, "the baseline")))
+def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Figure:
+    """Return a figure with a line per compared network: its difference to the baseline at each budget, and interval.
 
-
-def _draw_runs(axis: Any, networks: Sequence[Row]) -> None:
-    values = [[run["accuracy"] for run in row["runs"]] for row in networks]
-    for pair in zip(*values, strict=False):
-        if len(pair) > 1 and None not in pair:
-            axis.plot(range(len(pair)), pair, color="0.75", linewidth=0.6, zorder=1)
-    for position, own in enumerate(values):
-        colour = style.COLOURS[position % len(style.COLOURS)]
-        shown = [value for value in own if value is not None]
-        axis.scatter([position] * len(shown), shown, s=12, color=colour, zorder=2)
-        if (mean := _mean_accuracy(networks[position])) is not None:
-            axis.plot([position - 0.2, position + 0.2], [mean, mean], color="black", linewidth=1.2, zorder=3)
-    axis.set_xticks(range(len(networks)), [style.name(row["model"]) for row in networks])
-    axis.set_xlim(-0.5, len(networks) - 0.5)
-    axis.set_ylabel("accuracy (%), last epoch")
-    axis.set_xlabel("dots: seeds, joined; line: mean")
-
-
-def _draw_differences(axis: Any, rows: Sequence[Row]) -> None:
-    for position, row in enumerate(rows):
-        low, high = row.get("difference_low"), row.get("difference_high")
-        if low is not None and high is not None:
-            axis.plot([low, high], [position, position], color="0.3", linewidth=1.6)
-        axis.scatter([row["accuracy_difference"]], [position], s=16, color="black", zorder=3)
-        said = units.points_interval((row["accuracy_difference"], low, high))
-        caption = ", ".join(filter(None, (style.name(row["model"]), row.get("verdict"))))
-        axis.annotate(
-            f"{caption}\n{said}",
-            (row["accuracy_difference"], position),
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=style.POINTS,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
-        )
-    axis.axvline(0, color="black", linewidth=0.6)
-    axis.set_ylim(-0.6, max(len(rows), 1) - 0.1)
-    axis.margins(x=0.35)
-    axis.set_yticks([])
-    axis.spines["left"].set_visible(False)
-    axis.set_xlabel(f"difference to {_baseline(rows)}, points, 95%")
+    Args:
+        budgets: rows of :func:`scsc_lab.experiments.train.measure` of each budget.
+        options: width and titles.
+    """
+    width = options.width or style.PAGE_INCHES
+    is_narrow = width <= style.NARROW_INCHES
+    shape = {"nrows": 2} if is_narrow else {"ncols": 2}
+    figure, axes = style.new(width, 2 * _PANEL_INCHES if is_narrow else _PANEL_INCHES, sharey=True, **shape)
+    everything = [row for rows in budgets for row in rows]
+    compared = [row for row in everything if row.get("accuracy_difference") is not None]
+    with style.applied():
+        for axis, key, scale, label in (
+            (axes[0], "train_macs_mean", 1e-9, "MACs spent per run (G)"),
+            (axes[1], "seconds_mean", 1.0, "seconds per run"),
+        ):
+            for number, model in enumerate(dict.fromkeys(row["model"] for row in compared)):
+                rows = [row for row in compared if row["model"] == model and row.get(key)]
+                values = [row["accuracy_difference"] for row in rows]
+                reach = [
+                    [0.0 if row[end] is None else abs(row[end] - row["accuracy_difference"]) for row in rows]
+                    for end in ("difference_low", "difference_high")
+                ]
+                axis.errorbar(
+                    [scale * row[key] for row in rows],
+                    values,
+                    yerr=reach,
+                    marker="o",
+                    markersize=3,
+                    linewidth=0.8,
+                    capsize=2,
+                    color=style.colour(number),
+                    label=style.short(model, str(rows[0]["baseline"])) if rows else model,
+                )
+            axis.axhline(0, color="black", linewidth=0.6)
+            axis.set_xscale("log")
+            axis.set_xlabel(label)
+        axes[0].set_ylabel("difference, points, 95%")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=1 if is_narrow else 3)
+    return figure
 
 
 def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
@@ -175,7 +155,7 @@ def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
             panel.set_axis_off()
         for position, row in enumerate(networks):
             look = {
-                "color": style.COLOURS[position % len(style.COLOURS)],
+                "color": style.colour(position),
                 "linestyle": _LINES[position % len(_LINES)],
                 "linewidth": 0.7,
             }

@@ -1,11 +1,10 @@
-"""The figure of effective receptive fields: a map a network and stage, all on one scale, and their profiles."""
+"""The figure of effective receptive fields: a map per network and stage, all on one scale, and their profiles."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,9 @@ import numpy as np
 from scsc_lab import units
 from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.profiles import Array, Squares
+from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
-from scsc_lab.report.figures import profiles, style
+from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ _TAIL = 0.01
 _MOST_INSIDE = 6
 """Profiles whose names stand in the plot; those of more stand beside it."""
 
-_WIDE_INCHES = 5.0
-_WIDER_INCHES = 6.0
-_TALL_INCHES = 1.6
-_LINE_INCHES = 0.14
+_WIDE_INCHES, _WIDER_INCHES, _TALL_INCHES = 5.0, 6.0, 2.2
+_MARGIN_INCHES, _PROFILES_INCHES, _LINE_INCHES = 1.25, 1.95, 0.14
 _SQUARES = (("r50", "-", "r(50 %)"), ("r95", "--", "r(95 %)"))
 _SQUARE_COLOUR, _THEORY_COLOUR, _CENTRE_COLOUR = "white", "#56B4E9", "#56B4E9"
+_DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 2)), (0, (1, 2.5)))
+"""Dashes that go with the colours, for readers without colour."""
 
 
 def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequence[Row] = ()) -> Figure:
-    """Return a figure with one panel a field and, where there are several, their profiles in one plot.
+    """Return a figure with one panel per field and, where there are several, their profiles in one plot.
 
     The scale is the contribution of a pixel over the mean of its map (1: uniform), or RepLKNet's log map; an arrow at
     an end of it says that some pixels lie beyond. The squares are those of r(50 %) and r(95 %), the cross is the unit's
@@ -46,146 +46,68 @@ def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequen
 
     Args:
         measured: the fields.
-        options: width, titles, and whether ``maps``, ``profiles`` or ``both`` are shown.
+        options: width, titles and panels.
         rows: rows with the intervals of ``r(t)``, for fields whose maps carry none.
     """
-    both = options.panels == "both" and len(measured) > 1
-    place = _Places.of(measured, options, maps=options.panels != "profiles", profiles=both)
-    if options.panels == "profiles":
-        height = _LINE_INCHES * (len(measured) + 2) if place.beside else 0.0
-        figure, panel = style.new(place.width, max(0.62 * place.width, height))
+    only_profiles = options.panels == "profiles"
+    narrow = len(measured) < 3 or (only_profiles and len(measured) <= _MOST_INSIDE)
+    width = options.width or (style.COLUMN_INCHES if narrow else style.PAGE_INCHES)
+    beside = len(measured) > _MOST_INSIDE and width > _WIDER_INCHES
+    names_height = _LINE_INCHES * (len(measured) + 2) if beside else 0.0
+    if only_profiles:
+        figure, axes = style.new(width, max(0.62 * width, names_height))
         with style.applied():
-            profiles.draw(panel, measured, names(measured), rows, beside=place.beside)
-        if place.beside:
-            panel.set_position((0.1, 0.15, 0.48, 0.8))
+            _draw_profiles(axes, measured, rows, beside=beside)
         return figure
-    figure = style.blank(place.width, place.height)
+    columns = columns_of(len(measured), width)
+    bands = math.ceil(len(measured) / columns)
+    side = (width - _MARGIN_INCHES) / columns
+    shared, titles = _texts(measured)
+    heading = textwrap.wrap(shared, int(width * 72 / (style.POINTS * 0.52))) if options.titles else []
+    titles = ["\n".join(textwrap.wrap(title, max(int(side * 72 / (style.POINTS * 0.58)), 8))) for title in titles]
+    title_height = _LINE_INCHES * (1 + max(title.count("\n") for title in titles))
+    between = 0.1 if _alike(measured) else 0.3
+    maps_height = bands * (side + title_height + between) + 0.42 + _LINE_INCHES * len(heading)
+    legend_rows = 1 if width > _WIDE_INCHES or not any(map(_theory_shown, measured)) else 2
+    both = options.panels == "both" and len(measured) > 1
+    heights = [maps_height, *([max(_PROFILES_INCHES, names_height)] if both else [])]
+    figure = style.figure(width, sum(heights) + 0.19 * legend_rows)
     with style.applied():
-        norm, label, extend = scale(measured)
-        for index, (field, title) in enumerate(zip(measured, place.titles, strict=True)):
-            panel = figure.add_axes(place.panel(index))
-            image = _panel(panel, field, norm)
-            panel.set_title(title, fontsize=style.POINTS, pad=3)
-            if index % place.columns:
-                panel.set_yticklabels([] if place.alike else panel.get_yticklabels())
-            else:
-                panel.set_ylabel("y (pixels)")
-            if index + place.columns < len(measured) and place.alike:
-                panel.set_xticklabels([])
-            if index + place.columns >= len(measured):
-                panel.set_xlabel("x (pixels)")
-        bar = figure.colorbar(image, cax=figure.add_axes(place.scale), extend=extend, extendfrac=0.04)
-        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        bar.ax.minorticks_off()
-        bar.set_label(label if place.side * place.rows > _TALL_INCHES else label.partition(" (")[0])
+        parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        _draw_maps(parts[0], measured, titles, bands, columns)
+        if heading:
+            parts[0].suptitle("\n".join(heading), fontsize=style.POINTS)
         if both:
-            below = figure.add_axes(place.profiles)
-            profiles.draw(below, measured, names(measured), rows, beside=place.beside)
-        _legend(figure, measured, place)
-        if place.heading:
-            figure.text(0.5, 1 - 0.05 / place.height, place.heading, ha="center", va="top", fontsize=style.POINTS)
+            _draw_profiles(parts[1].subplots(), measured, rows, beside=beside)
+        _legend(figure, measured, legend_rows)
     return figure
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where everything stands, in inches from the figure's lower left corner; ``heading`` is what all panels share."""
+def _draw_maps(part: Any, measured: Sequence[Field], titles: Sequence[str], bands: int, columns: int) -> None:
+    """Draw every map in a grid, with one scale beside it."""
+    axes = part.subplots(bands, columns, squeeze=False)
+    norm, label, extend = scale(measured)
+    for number, (panel, field, title) in enumerate(zip(axes.flat, measured, titles, strict=False)):
+        image = _panel(panel, field, norm)
+        panel.set_title(title, fontsize=style.POINTS, pad=3)
+        if number % columns == 0:
+            panel.set_ylabel("y (pixels)")
+        elif _alike(measured):
+            panel.set_yticklabels([])
+        if number + columns >= len(measured):
+            panel.set_xlabel("x (pixels)")
+        elif _alike(measured):
+            panel.set_xticklabels([])
+    for panel in axes.flat[len(measured) :]:
+        panel.set_axis_off()
+    bar = part.colorbar(image, ax=axes, extend=extend, extendfrac=0.04, aspect=14 * bands, pad=0.02)
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    bar.ax.minorticks_off()
+    bar.set_label(label if part.bbox.height > _TALL_INCHES * part.figure.dpi else label.partition(" (")[0])
 
-    count: int
-    columns: int
-    width: float
-    alike: bool
-    heading: str
-    titles: tuple[str, ...]
-    below: bool
-    legend_rows: int
 
-    LEFT, RIGHT, LABELS, PROFILES, LEGEND = 0.46, 0.66, 0.34, 1.5, 0.17
-
-    @classmethod
-    def of(cls, measured: Sequence[Field], options: Drawing, *, maps: bool, profiles: bool) -> _Places:
-        narrow = len(measured) < 3 or not (maps or len(measured) > _MOST_INSIDE)
-        width = options.width or (style.COLUMN_INCHES if narrow else style.PAGE_INCHES)
-        columns = columns_of(len(measured), width)
-        alike = len({field.setting.resolution for field in measured}) == 1
-        shared, own = _texts(measured)
-        heading = "\n".join(textwrap.wrap(shared, int(width * 72 / (style.POINTS * 0.52)))) if options.titles else ""
-        side = (width - cls.LEFT - cls.RIGHT) / columns
-        letters = max(int(side * 72 / (style.POINTS * 0.58)), 8)
-        titles = tuple("\n".join(textwrap.wrap(text, letters)) for text in own)
-        return cls(
-            len(measured),
-            columns,
-            width,
-            alike,
-            heading,
-            titles,
-            profiles,
-            1 if width > _WIDE_INCHES or not any(map(_theory_shown, measured)) else 2,
-        )
-
-    @property
-    def gap(self) -> float:
-        return 0.14 if self.alike else 0.36
-
-    @property
-    def side(self) -> float:
-        return (self.width - self.LEFT - self.RIGHT - self.gap * (self.columns - 1)) / self.columns
-
-    @property
-    def between(self) -> float:
-        return 0.06 if self.alike else self.LABELS - 0.12
-
-    @property
-    def rows(self) -> int:
-        return math.ceil(self.count / self.columns)
-
-    @property
-    def title(self) -> float:
-        return 0.06 + _LINE_INCHES * max(title.count("\n") + 1 for title in self.titles)
-
-    @property
-    def row_height(self) -> float:
-        return self.side + self.title + self.between
-
-    @property
-    def foot(self) -> float:
-        """Height under the panels' tick labels."""
-        return 0.05 + self.LEGEND * self.legend_rows + (self.curves + self.LABELS + 0.14 if self.below else 0.0)
-
-    @property
-    def curves(self) -> float:
-        """Height of the profiles, and of their names where these stand beside them."""
-        return max(self.PROFILES, _LINE_INCHES * (self.count + 1) if self.beside else 0.0)
-
-    @property
-    def beside(self) -> bool:
-        """Whether the profiles' names stand beside them: they are many, and there is room."""
-        return self.count > _MOST_INSIDE and self.width > _WIDER_INCHES
-
-    @property
-    def height(self) -> float:
-        lines = self.heading.count("\n") + 1 if self.heading else 0
-        return self.foot + self.LABELS + self.rows * self.row_height - self.between + _LINE_INCHES * lines + 0.04
-
-    @property
-    def scale(self) -> tuple[float, float, float, float]:
-        height = (self.rows - 1) * self.row_height + self.side
-        return self._share(self.width - self.RIGHT + 0.08, self.foot + self.LABELS, 0.09, height)
-
-    @property
-    def profiles(self) -> tuple[float, float, float, float]:
-        bottom = 0.05 + self.LEGEND * self.legend_rows + self.LABELS
-        beside = 0.46 * self.width if self.beside else 0.08
-        return self._share(self.LEFT, bottom, self.width - self.LEFT - beside, self.curves)
-
-    def panel(self, index: int) -> tuple[float, float, float, float]:
-        row, column = divmod(index, self.columns)
-        bottom = self.foot + self.LABELS + (self.rows - 1 - row) * self.row_height
-        return self._share(self.LEFT + column * (self.side + self.gap), bottom, self.side, self.side)
-
-    def _share(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
-        return left / self.width, bottom / self.height, width / self.width, height / self.height
+def _alike(measured: Sequence[Field]) -> bool:
+    return len({field.setting.resolution for field in measured}) == 1
 
 
 def columns_of(count: int, width: float) -> int:
@@ -196,35 +118,32 @@ def columns_of(count: int, width: float) -> int:
 
 
 def _texts(measured: Sequence[Field]) -> tuple[str, list[str]]:
-    """Return what holds for all fields, as one line, and what is left to say of each."""
-    said = [facts(field) for field in measured]
-    shared = [fact for index, fact in enumerate(said[0]) if len({one[index] for one in said}) == 1]
-    own = [", ".join(fact for fact in one if fact and fact not in shared) for one in said]
+    """Return the facts that hold for all fields, as one line, and the others of each."""
+    each = [facts(field) for field in measured]
     if len(measured) == 1:
-        return ", ".join(fact for fact in shared[1:] if fact), [said[0][0]]
-    return ", ".join(fact for fact in shared if fact), own
+        return ", ".join(filter(None, each[0][1:])), [each[0][0]]
+    shared = [fact for fact, *others in zip(*each, strict=True) if all(other == fact for other in others)]
+    return ", ".join(filter(None, shared)), [", ".join(f for f in own if f and f not in shared) for own in each]
 
 
 def facts(field: Field) -> list[str]:
     """Return what a field was measured on, one fact each: network, stage, input, weights, initialisations, images."""
     setting = field.setting
-    weights = f"{setting.weights} weights" if setting.weights != "as given" else "weights as given"
+    weights = f"{setting.weights} weights"
     seeds = f"{setting.seeds} initialisations" if setting.seeds > 1 else ""
-    said = [setting.model, setting.stage, units.size(setting.resolution), weights, seeds, field.images_as_text]
-    return [style.name(fact, 80) for fact in said]
+    texts = [setting.model, setting.stage, units.size(setting.resolution), weights, seeds, field.images_as_text]
+    return [style.name(text, 80) for text in texts]
 
 
 def names(measured: Sequence[Field]) -> list[str]:
     """Return what fields are called among each other: the network, with stage and weights where these differ."""
     settings = [field.setting for field in measured]
-    parts = [key for key in ("model", "stage") if len({getattr(own, key) for own in settings}) > 1] or ["model"]
-    said = [" ".join(str(getattr(own, part)) for part in parts) for own in settings]
-    if len({own.weights == "random" for own in settings}) > 1:
-        said = [
-            f"{text}, {'untrained' if own.weights == 'random' else 'trained'}"
-            for text, own in zip(said, settings, strict=True)
-        ]
-    return [style.name(text) for text in said]
+    keys = [name for name in ("model", "stage") if len({getattr(own, name) for own in settings}) > 1] or ["model"]
+    texts = [" ".join(str(getattr(setting, name)) for name in keys) for setting in settings]
+    weights = ["untrained" if setting.weights == "random" else "trained" for setting in settings]
+    if len(set(weights)) > 1:
+        texts = [f"{text}, {whose}" for text, whose in zip(texts, weights, strict=True)]
+    return [style.name(text) for text in texts]
 
 
 def panel(field: Field, axes: Any = None) -> Any:
@@ -239,8 +158,7 @@ def panel(field: Field, axes: Any = None) -> Any:
     with style.applied():
         _panel(axes, field, scale([field])[0])
         axes.set_title(", ".join(facts(field)[:2]), fontsize=style.POINTS, pad=3)
-        axes.set_xlabel("x (pixels)")
-        axes.set_ylabel("y (pixels)")
+        axes.set(xlabel="x (pixels)", ylabel="y (pixels)")
     return axes
 
 
@@ -254,7 +172,7 @@ def compared(measured: Sequence[Field], axes: Any = None) -> Any:
     if axes is None:
         _, axes = style.new(style.COLUMN_INCHES, 0.62 * style.COLUMN_INCHES)
     with style.applied():
-        profiles.draw(axes, measured, names(measured), [])
+        _draw_profiles(axes, measured, [])
     return axes
 
 
@@ -275,18 +193,13 @@ def scale(measured: Sequence[Field]) -> tuple[Any, str, str]:
 def _panel(panel: Any, field: Field, norm: Any) -> Any:
     setting = field.setting
     height, width = setting.resolution
-    image = panel.imshow(
-        np.maximum(field.drawn, norm.vmin / 2),
-        norm=norm,
-        cmap=style.colours_of_map(),
-        interpolation="nearest",
-        rasterized=True,
-    )
+    look = {"cmap": style.colours_of_map(), "interpolation": "nearest", "rasterized": True}
+    image = panel.imshow(np.maximum(field.drawn, norm.vmin / 2), norm=norm, **look)
     figures = field.figures()
     around, _ = squares(field)
     row, column = around.centre
-    for key, line, _ in _SQUARES:
-        share = figures[key]
+    for name, line, _ in _SQUARES:
+        share = figures[name]
         if share is not None:
             half = float(np.interp(share, around.areas, around.half_sides))
             xs = [column - half, column + half, column + half, column - half, column - half]
@@ -309,27 +222,78 @@ def _panel(panel: Any, field: Field, norm: Any) -> Any:
 
 def squares(field: Field) -> tuple[Squares, Array]:
     """Return the squares whose areas are a field's ``r(t)``, and the mass inside each."""
-    height, width = field.setting.resolution
-    if field.setting.method == "replknet":
-        found = Squares.around((height, width), (float(height // 2), float(width // 2)))
-        return found, found.masses(field.drawn)
-    found = Squares.around((height, width), field.setting.centre)
-    return found, found.masses(field.map)
+    (height, width), is_log = field.setting.resolution, field.setting.method == "replknet"
+    centre = (float(height // 2), float(width // 2)) if is_log else field.setting.centre
+    around = Squares.around((height, width), centre)
+    return around, around.masses(field.drawn if is_log else field.map)
 
 
 def _theory_shown(field: Field) -> bool:
     return field.support is not None and bool(field.support.any()) and not bool(field.support.all())
 
 
-def _legend(figure: Any, measured: Sequence[Field], place: _Places) -> None:
+def _legend(figure: Any, measured: Sequence[Field], rows: int) -> None:
     from matplotlib.lines import Line2D
 
-    lines: Any = [(line, name) for _, line, name in _SQUARES]
-    handles = [Line2D([], [], color="0.35", linewidth=0.9, linestyle=line, label=name) for line, name in lines]
-    handles.append(
-        Line2D([], [], color=_CENTRE_COLOUR, marker="+", linestyle="none", markersize=5, label="true centre")
-    )
-    if any(map(_theory_shown, measured)):
-        handles.append(Line2D([], [], color=_THEORY_COLOUR, linewidth=1.0, linestyle=":", label="theoretical field"))
-    columns = math.ceil(len(handles) / place.legend_rows)
-    figure.legend(handles=handles, loc="lower center", ncols=columns, handlelength=2.0, borderaxespad=0.1)
+    squares: Any = [{"color": "0.35", "linewidth": 0.9, "linestyle": line, "label": name} for _, line, name in _SQUARES]
+    cross = {"color": _CENTRE_COLOUR, "marker": "+", "linestyle": "none", "markersize": 5, "label": "true centre"}
+    theory = {"color": _THEORY_COLOUR, "linewidth": 1.0, "linestyle": ":", "label": "theoretical field"}
+    looks = [*squares, cross, *([theory] if any(map(_theory_shown, measured)) else [])]
+    handles = [Line2D([], [], **look) for look in looks]
+    place = {"loc": "outside lower center", "borderaxespad": 0.1, "handlelength": 2.0}
+    figure.legend(handles=handles, ncols=math.ceil(len(handles) / rows), **place)
+
+
+def _draw_profiles(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *, beside: bool = False) -> None:
+    """Draw one curve per field: the mass within the centred square of each half side, in its 95 % interval as a band.
+
+    The interval is that of ``r(t)`` at each share of the tables, and interpolated relative to the curve in between.
+    Distances are in pixels where all inputs have one size, else in sides of the input.
+    """
+    from matplotlib.patches import Patch
+
+    banded = False
+    alike = _alike(measured)
+    for index, (field, name) in enumerate(zip(measured, names(measured), strict=True)):
+        setting = field.setting
+        unit = 1.0 if alike else 1.0 / min(setting.resolution)
+        around = Squares.around(setting.resolution, setting.centre)
+        masses = around.masses(field.map)
+        parts = masses / masses[-1]
+        colour, line = style.colour(index), _DASHES[index % len(_DASHES)]
+        low, high = _band(field.row() if len(field.maps) > 1 else _row_of(field, rows), around, masses, parts)
+        if low is not None:
+            panel.fill_betweenx(100 * parts, low * unit, high * unit, color=colour, alpha=0.2, linewidth=0)
+            banded = True
+        panel.plot(around.half_sides * unit, 100 * parts, color=colour, linestyle=line, label=name)
+    panel.set_xlim(left=0)
+    panel.set_ylim(0, 100)
+    panel.set_yticks([0, 25, 50, 75, 100])
+    panel.grid(axis="y", color="0.9", linewidth=0.5)
+    panel.set_axisbelow(True)
+    panel.set_xlabel(f"half side of the centred square ({'pixels' if alike else 'sides of the input'})")
+    panel.set_ylabel("mass inside (%)")
+    handles = [*panel.lines, *([Patch(color="0.85", label="95 % interval")] if banded else [])]
+    place: Any = {"loc": "lower right", "ncols": 1 + len(measured) // 8}
+    if beside:
+        place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.03), "borderaxespad": 0.0}
+    panel.legend(handles=handles, handlelength=3.2, **place)
+
+
+def _row_of(field: Field, rows: Sequence[Row]) -> Row:
+    """Return the row of a field: of its network and stage, with its weights."""
+    setting = field.setting
+    keys = ("model", "stage", "weights")
+    return next((row for row in rows if all(row.get(name) in (None, getattr(setting, name)) for name in keys)), {})
+
+
+def _band(row: Row, around: Squares, masses: Array, parts: Array) -> tuple[Any, ...]:
+    """Return the half sides at both ends of the interval for every part of the mass, or twice None."""
+    ends = {share: [row.get(f"{key(share)}{end}") for end in ("_low", "_high")] for share in SHARES}
+    intervals = {share: interval for share, interval in ends.items() if None not in interval}
+    if not intervals:
+        return None, None
+    areas = [around.holding(masses, share) for share in intervals]
+    middles = np.interp(areas, around.areas, around.half_sides)
+    low, high = (np.interp(areas, around.areas, around.half_sides) for areas in zip(*intervals.values(), strict=True))
+    return tuple(around.half_sides * np.interp(parts, list(intervals), sides / middles) for sides in (low, high))

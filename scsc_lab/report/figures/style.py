@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import sys
@@ -72,38 +71,23 @@ PLAIN = Drawing()
 """A figure with default settings."""
 
 
+def figure(width_inches: float, height_inches: float) -> Figure:
+    """Return a figure without axes, in the house style, without a display."""
+    matplotlib = _without_display()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        drawn = Figure(figsize=(width_inches, height_inches))
+        FigureCanvasAgg(drawn)
+        return drawn
+
+
 def new(width_inches: float, height_inches: float, **subplots: Any) -> tuple[Figure, Any]:
     """Return a figure and its axes (as ``plt.subplots`` does), in the house style, without a display."""
-    matplotlib = _without_display()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width_inches, height_inches))
-        FigureCanvasAgg(figure)
-        subplots_made = figure.subplots(**subplots)
-        for axes in figure.axes:
-            axes._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]  # read by notebooks
-        return figure, subplots_made
-
-
-def _png(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
-
-
-def blank(width_inches: float, height_inches: float) -> Figure:
-    """Return a figure without axes in the house style, for those who place them themselves, without a display."""
-    matplotlib = _without_display()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width_inches, height_inches))
-        figure.set_layout_engine("none")
-        FigureCanvasAgg(figure)
-        return figure
+    drawn = figure(width_inches, height_inches)
+    with applied():
+        return drawn, drawn.subplots(**subplots)
 
 
 def _without_display() -> Any:
