@@ -19,23 +19,23 @@ from scsc_lab.errors import InputError
 
 FREE = frozenset(
     # move, copy, index
-    "cat stack clone copy _to_copy contiguous constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
+    "cat stack clone copy contiguous constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
     "replication_pad1d replication_pad2d replication_pad3d roll flip rot90 repeat repeat_interleave index index_put "
-    "_index_put_impl index_select index_add index_copy index_fill gather scatter scatter_add scatter_reduce "
-    "masked_select masked_scatter masked_fill take put nonzero nonzero_static embedding embedding_renorm index_reduce "
-    "_unsafe_view _unsafe_index _reshape_alias _reshape_copy addr im2col col2im pixel_shuffle pixel_unshuffle "
-    "channel_shuffle native_channel_shuffle as_strided tril triu tril_indices triu_indices diag_embed unfold "
-    "unfold_copy _unsafe_masked_index expand_copy resize set unsafe_split unsafe_split_with_sizes complex polar "
-    "select_scatter slice_scatter diagonal_scatter as_strided_scatter _pack_padded_sequence to_padded_tensor trace "
-    "nested_to_padded_tensor _nested_tensor_from_mask _nested_tensor_from_mask_left_aligned _to_dense to_mkldnn "
-    "_to_sparse _to_sparse_csr _to_sparse_csc _sparse_coo_tensor_with_dims _sparse_coo_tensor_with_dims_and_tensors "
-    "_coalesce mkldnn_reorder_conv2d_weight mkldnn_reorder_conv3d_weight "
+    "_index_put_impl index_select index_add index_fill gather scatter scatter_add scatter_reduce masked_select "
+    "masked_scatter masked_fill take put nonzero nonzero_static embedding embedding_renorm index_reduce _unsafe_view "
+    "_unsafe_index _reshape_alias addr im2col col2im pixel_shuffle pixel_unshuffle channel_shuffle "
+    "native_channel_shuffle as_strided tril triu tril_indices triu_indices diag_embed unfold _unsafe_masked_index "
+    "resize set unsafe_split unsafe_split_with_sizes complex polar select_scatter slice_scatter diagonal_scatter "
+    "as_strided_scatter _pack_padded_sequence to_padded_tensor trace nested_to_padded_tensor _nested_tensor_from_mask "
+    "_nested_tensor_from_mask_left_aligned _to_dense to_mkldnn _to_sparse _to_sparse_csr _to_sparse_csc "
+    "_sparse_coo_tensor_with_dims _sparse_coo_tensor_with_dims_and_tensors _coalesce mkldnn_reorder_conv2d_weight "
+    "mkldnn_reorder_conv3d_weight block_diag _chunk_cat lu_unpack rsub sparse_mask "
     # allocate, draw
     "empty empty_like empty_strided empty_permuted new_empty new_empty_strided new_zeros new_ones new_full zeros "
     "zeros_like ones ones_like full full_like scalar_tensor arange linspace logspace eye rand rand_like randn "
     "randn_like randint randint_like randperm normal uniform bernoulli exponential cauchy geometric log_normal random "
-    "poisson binomial multinomial _standard_gamma _sample_dirichlet _efficientzerotensor lift_fresh lift_fresh_copy "
-    "fill zero native_dropout dropout hann_window hamming_window bartlett_window blackman_window kaiser_window "
+    "poisson binomial multinomial _standard_gamma _sample_dirichlet _efficientzerotensor lift_fresh fill zero "
+    "native_dropout dropout hann_window hamming_window bartlett_window blackman_window kaiser_window "
     # normalise
     "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_with_update "
     "_batch_norm_no_update batch_norm_update_stats cudnn_batch_norm miopen_batch_norm native_layer_norm "
@@ -56,10 +56,11 @@ FREE = frozenset(
     "nanmedian mode nansum topk sort argsort kthvalue unique_dim _unique2 unique_consecutive bincount histc "
     "searchsorted bucketize floor_divide remainder fmod cumsum cumprod cummax cummin logcumsumexp equal allclose "
     "is_same_size _has_same_storage_numel _linalg_check_errors _local_scalar_dense item isin one_hot count_nonzero "
-    "sym_size sym_numel sym_stride sym_storage_offset "
+    "sym_size sym_numel sym_stride sym_storage_offset histogram _histogramdd_bin_edges _histogramdd_from_bin_cts "
+    "_histogramdd_from_bin_tensors hash_tensor "
     # gradients under a name of their own
     "_softmax_backward_data _log_softmax_backward_data embedding_dense_backward select_backward slice_backward "
-    "diagonal_backward value_selecting_reduction_backward _unsafe_masked_index_put_accumulate "
+    "diagonal_backward batch_norm_backward value_selecting_reduction_backward _unsafe_masked_index_put_accumulate "
     # losses
     "nll_loss_forward nll_loss2d_forward nll_loss nll_loss2d mse_loss smooth_l1_loss huber_loss binary_cross_entropy "
     "binary_cross_entropy_with_logits soft_margin_loss multi_margin_loss multilabel_margin_loss_forward "
@@ -85,7 +86,7 @@ FREE = frozenset(
     "profiler::_record_function_enter profiler::_record_function_enter_new profiler::_record_function_exit "
     "_assert_async _assert_scalar _assert_tensor_metadata record_stream".split()
 )
-"""Operators that cost no multiply-accumulates, and so their gradients; beside views and what ATen tags as pointwise."""
+"""Operators that cost none, nor do their gradients; beside views, ``…_copy`` and what ATen tags as pointwise."""
 
 
 def rule(name: str) -> Callable[[Rule], Rule]:
@@ -152,8 +153,8 @@ def kind(operator: Any) -> Kind:
     name = bare if namespace == "aten" else operator._schema.name
     view = operator.is_view or torch.Tag.inplace_view in operator.tags or name in _VIEWS_UNTAGGED | ALLOCATIONS
     pointwise = torch.Tag.pointwise in operator.tags
-    free = not FREE.isdisjoint((name, name.removesuffix("_"), name.removesuffix("_backward"))) or view or pointwise
-    return Kind(name, RULES.get(name, RULES.get(name.removesuffix("_"))), view, pointwise, free)
+    free = not FREE.isdisjoint((name, name.removesuffix("_"), name.removesuffix("_backward"))) or name.endswith("_copy")
+    return Kind(name, RULES.get(name, RULES.get(name.removesuffix("_"))), view, pointwise, free or view or pointwise)
 
 
 @functools.cache

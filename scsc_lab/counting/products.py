@@ -57,12 +57,12 @@ __all__ = ["finish", "follow"]
 _SAME = frozenset("clone _to_copy contiguous neg conj_physical native_dropout masked_fill div".split())
 _CHOICES = frozenset({"where", "masked_scatter"})
 _MOVES = frozenset(
-    "cat stack roll flip rot90 repeat repeat_interleave unfold unfold_copy pixel_shuffle pixel_unshuffle "
-    "channel_shuffle native_channel_shuffle expand_copy _reshape_copy constant_pad_nd im2col tril triu diag_embed "
+    "cat stack roll flip rot90 repeat repeat_interleave unfold pixel_shuffle pixel_unshuffle "
+    "channel_shuffle native_channel_shuffle block_diag constant_pad_nd im2col tril triu diag_embed "
     "select_scatter slice_scatter diagonal_scatter masked_select".split()
 )
 _WITH_ROOM = frozenset(
-    "constant_pad_nd im2col tril triu diag_embed slice_scatter select_scatter diagonal_scatter".split()
+    "constant_pad_nd im2col tril triu diag_embed block_diag slice_scatter select_scatter diagonal_scatter".split()
 )
 """Operators that put zeros beside what they move."""
 
@@ -106,7 +106,7 @@ def _terms(
     """Return what a result adds up, and what that costs."""
     if bare in _PRODUCTS:
         return _multiplied(bare, args, out)
-    if kind.is_view:
+    if kind.is_view or (bare.endswith("_copy") and bare not in ("_to_copy", "index_copy")):
         return (None if kind.name in ALLOCATIONS else _viewed(func, args, kwargs, out)), 0
     if bare in _SAME or (bare == "copy" and of(args[1])):
         return of(args[1 if bare == "copy" else 0]), 0

@@ -83,6 +83,10 @@ FREE = {
         F.binary_cross_entropy(x.sigmoid(), x.sigmoid()) + F.binary_cross_entropy_with_logits(x, x.sigmoid())
     ),
     "margins": lambda net, x: F.multi_margin_loss(x[:, 0], labels(x)) + F.soft_margin_loss(x, x.sign()),
+    "differences of tensors": lambda net, x: torch.rsub(x, x.flip(0)),
+    "diagonals": lambda net, x: torch.diag(x[0]) + torch.block_diag(x[0, :1], x[0, 1:]).diagonal()[:4],
+    "copies of views": lambda net, x: torch.permute_copy(torch.unsqueeze_copy(x, 0), (1, 0, 2, 3)),
+    "histograms": lambda net, x: torch.histogram(x.cpu(), 4)[0],
     "windows": lambda net, x: x * torch.hann_window(4, device=x.device) * torch.kaiser_window(4, device=x.device),
     "exact resampling": lambda net, x: F.interpolate(x[None, None], scale_factor=2, mode="nearest-exact"),
     "resampling in inference mode": in_inference_mode(
@@ -145,6 +149,7 @@ RULES = {
     "outer products": (sum_of_outer_products, (3, 4), 3 * 3 * 4),
     "reflectors": (lambda net, x: torch.linalg.householder_product(x, x[0]), (6, 3), 2 * 54 - 81 + 18),
     "linear system": (lambda net, x: torch.linalg.solve(x + torch.eye(3, device=x.device), x), (3, 3), 9 + 27),
+    "triangular system": (lambda net, x: torch.linalg.solve_triangular(x.exp(), x, upper=True), (4, 4), 4 * 4 * 4 // 2),
     "matrix exponential": (lambda net, x: torch.linalg.matrix_exp(x), (2, 3, 3), 5 * 2 * 27),
     "cross": (lambda net, x: torch.linalg.cross(x, x.flip(0)), (2, 3), 2 * 6),
     "fft": (lambda net, x: torch.fft.fft2(x.to(torch.cfloat)).abs(), (2, 8, 4), 3 * 64 * 5 // 2),

@@ -276,6 +276,8 @@ CORNERS = {
     "triangle in place": (lambda x, w: (x * w)[:4].clone().triu_().sum(0), 9),
     "trace": (lambda x, w: (x * w).trace() + 0, 4),
     "diagonal": (lambda x, w: (x * w).diagonal().sum(), 4),
+    "copied diagonal": (lambda x, w: torch.diag(x * w).sum(), 4),
+    "blocks": (lambda x, w: torch.block_diag(x * w, x).sum(0), 24),
     "nothing": (lambda x, w: (x * w)[:0].sum(0), 0),
     "circular": (lambda x, w: F.pad((x * w)[None], (1, 1), mode="circular").sum(-1), 36),
     "real part": (lambda x, w: torch.complex(x * w, x).real.sum(0), 0),
