@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scsc_lab.errors import InputError
-
 Integers = Sequence[int]
 
 
@@ -82,8 +80,14 @@ def heads(x: Tensor, number: int) -> Tensor:
     return x if x.dim() == 4 else x.unflatten(2, (number, -1)).transpose(1, 2)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return the result of attention, ``(N, heads, L, E')``; keys and values of fewer heads serve several each."""
+def attend(query: Tensor, key: Tensor, value: Tensor, *past: Tensor | None) -> Tensor:
+    """Return the result of attention, ``(N, heads, L, E')``; keys and values of fewer heads serve several each.
+
+    Keys and values of the past come before those of now.
+    """
+    key, value = (
+        x if old is None else torch.cat([old, x], 2) for x, old in zip((key, value), past or (None, None), strict=True)
+    )
     if key.shape[1] != query.shape[1]:
         key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], 1) for x in (key, value))
     return F.scaled_dot_product_attention(query, key, value)
@@ -93,10 +97,16 @@ def attention(
     q: Tensor, k: Tensor, v: Tensor, /, *past: Tensor | None, q_num_heads: int = 1, kv_num_heads: int = 0
 ) -> Tensor:
     """Return the result of attention, of three sides or four as its queries."""
-    if any(x is not None for x in past):
-        raise InputError("it continues from past keys and values")
-    y = attend(heads(q, q_num_heads), heads(k, kv_num_heads or q_num_heads), heads(v, kv_num_heads or q_num_heads))
+    y = attend(heads(q, q_num_heads), *(heads(x, kv_num_heads or q_num_heads) for x in (k, v)), *past)
     return y.transpose(1, 2).flatten(2) if q.dim() == 3 else y
+
+
+def rotary(x: Tensor, /, num_heads: int = 0, rotary_embedding_dim: int = 0) -> Tensor:
+    """Return tokens with some or all channels of each head turned: two products per element."""
+    y = x.unflatten(-1, (num_heads, -1)) if x.dim() == 3 and num_heads else x
+    side = rotary_embedding_dim or y.shape[-1]
+    part, factor = y[..., :side], torch.empty_like(y[..., :side])
+    return torch.cat([part * factor + part.flip(-1) * factor, y[..., side:]], -1).reshape(x.shape)
 
 
 def recurrent(function: Callable[..., Any], states: int) -> Callable[..., list[Tensor]]:

@@ -31,6 +31,7 @@ from scsc_lab.counting.onnx_layers import (
     layer_norm,
     matmul,
     recurrent,
+    rotary,
 )
 from scsc_lab.counting.onnx_values import Value, element_type
 from scsc_lab.errors import InputError
@@ -146,6 +147,7 @@ TRANSLATIONS: dict[str, Translation] = {
     "MatMulInteger": Translation(matmul, (0, 1)),
     "QLinearMatMul": Translation(matmul, (0, 3)),
     "Attention": Translation(attention, (0, 1, 2, 4, 5)),
+    "RotaryEmbedding": Translation(rotary, (0,)),
     "LSTM": Translation(recurrent(torch.lstm, 2), (0, 1, 2, 3)),
     "GRU": Translation(recurrent(torch.gru, 1), (0, 1, 2, 3)),
     "RNN": Translation(recurrent(torch.rnn_tanh, 1), (0, 1, 2, 3)),
@@ -200,9 +202,7 @@ def _multi_head_attention(
 ) -> Tensor:
     if k is None or v is None or k.dim() == 5:
         raise InputError("its queries, keys and values are packed together")
-    if any(x is not None for x in past):
-        raise InputError("it continues from past keys and values")
-    return attend(*(heads(x, num_heads) for x in (q, k, v))).transpose(1, 2).flatten(2)
+    return attend(*(heads(x, num_heads) for x in (q, k, v)), *past).transpose(1, 2).flatten(2)
 
 
 def _projected_attention(
@@ -232,6 +232,7 @@ _FUSED: dict[str, Translation] = {
     **dict.fromkeys(("SimplifiedLayerNormalization", "LayerNormalization"), Translation(layer_norm, (0,))),
     **dict.fromkeys(("BiasGelu", "FastGelu", "Gelu"), pointwise(F.gelu)),
     "QuickGelu": pointwise(F.silu),
+    "RotaryEmbedding": Translation(rotary, (0,)),
     "BiasAdd": over_all(torch.add),
     "MatMulNBits": Translation(lambda x, /, k, n: F.linear(x, x.new_empty(n, k)), (0,)),
     "QGemm": Translation(gemm, (0, 3)),

@@ -58,6 +58,18 @@ POSITIONS = 8 * 6
         ),
         ([node("Attention", ["x", "x", "x"], ["y"])], {}, 2 * 4 * 8 * 8 * 6, 0),
         (
+            [node("Attention", ["x", "x", "x", "", "past", "past"], ["y"])],
+            {"past": weights(1, 4, 3, 6)},
+            2 * 4 * 8 * (3 + 8) * 6,
+            72,
+        ),
+        (
+            [node("RotaryEmbedding", ["x", "cos", "sin"], ["y"], rotary_embedding_dim=4)],
+            {"cos": weights(1, 8, 2), "sin": weights(1, 8, 2)},
+            2 * 4 * 8 * 4,
+            0,
+        ),
+        (
             [node("FusedConv", ["x", "w", "", "x"], ["y"], domain="com.microsoft", activation="Relu")],
             {"w": weights(4, 4, 1, 1)},
             POSITIONS * 16,
