@@ -24,8 +24,8 @@ from typing import Any
 import torch
 
 from scsc_lab.errors import InputError, last_line
-from scsc_lab.experiments.export import export
 from scsc_lab.exporting import agreement
+from scsc_lab.metrics.export import export
 from scsc_lab.models import build
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import versions

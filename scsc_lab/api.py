@@ -15,14 +15,15 @@ from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import ablate as ablating
 from scsc_lab.experiments import compare as comparing
-from scsc_lab.experiments import export as exporting
 from scsc_lab.experiments import runner, variants
 from scsc_lab.experiments.results import Result
+from scsc_lab.metrics import export as exporting
 from scsc_lab.metrics import latency as latency_metric
 from scsc_lab.metrics.erf import fields
-from scsc_lab.metrics.size import counted
+from scsc_lab.metrics.size import counted, stages_of
 from scsc_lab.models import build as building
 from scsc_lab.models.in_hand import Model, Resolution, network, side_by_side
+from scsc_lab.models.stages import stages
 from scsc_lab.report.results import Count, Field, Latencies, ReceptiveFields
 from scsc_lab.settings import Execution, Fields, Settings, Timing, Training
 from scsc_lab.settings.arguments import argument_names, from_arguments, takes
@@ -57,9 +58,9 @@ def compare(
         InputError: if a name or value is wrong, or a network does not take its input.
     """
     networks = side_by_side(models, resolution, channels, baseline)
-    words = _words(metrics)
-    experiment = comparing.experiment(networks, words, _settings(settings, words), baseline=baseline)
-    result = _result(runner.run([experiment]))
+    words = registry.default_words() if metrics is None else _listed(metrics)
+    how = latency_metric.with_runtimes(Settings.of(settings), words)
+    result = _result(runner.run([comparing.experiment(networks, words, how, baseline=baseline)]))
     from scsc_lab.report import frames
 
     return frames.Comparison.of(result.rows, result.columns, result.notes)
@@ -70,6 +71,7 @@ def ablate(
     model: Model,
     grid: Mapping[str, Sequence[object]] | None = None,
     *,
+    vary: Mapping[str, Sequence[object]] | None = None,
     studies: Sequence[str] = (),
     metrics: Sequence[str] = ("params", "macs", "activations", "bytes"),
     resolution: Resolution = None,
@@ -83,6 +85,7 @@ def ablate(
     Args:
         model: a name or a network; ``swin_tiny + SCSC`` is one with a transplant.
         grid: values by key of ``--set``, or by ``rule.KEY`` of the transplant, e.g. ``{"rule.kernels": [(3, 5)]}``.
+        vary: likewise, one factor at a time: a variant per value, in place of all combinations.
         studies: built-in studies; all of SCSC's where there is no grid. ``mixers`` takes any network.
         metrics: columns to compare by.
         resolution: input side, or height and width, in pixels. Default: its own, or 224 where it says none.
@@ -98,10 +101,10 @@ def ablate(
         InputError: if a name, key, value or study is wrong.
     """
     full = network(model, resolution, channels=channels)
-    studied = variants.built_in(full, studies) if studies or not grid else []
-    studied += variants.grid(full, grid) if grid else []
-    words = _words(metrics)
-    how = _settings(settings, words)
+    studied = variants.built_in(full, studies) if studies or not (grid or vary) else []
+    studied += variants.of_values(full, vary or {}, grid or {}) if grid or vary else []
+    words = _listed(metrics)
+    how = latency_metric.with_runtimes(Settings.of(settings), words)
     with runner.executor("local", jobs) as pool:
         experiment = ablating.experiment(studied, registry.with_extra_columns(words, how), how)
         result = _result(runner.run([experiment], Store(Path(store) if store is not None else None), pool))
@@ -140,20 +143,21 @@ def count(
     Raises:
         InputError: if the name or a change is wrong, or the network does not take this input.
     """
-    given = not (input_shape is inputs is keywords is None)
+    has_inputs = not (input_shape is inputs is keywords is None)
     if not isinstance(model, nn.Module):
-        if given:
+        if has_inputs:
             raise InputError("input_shape and inputs are for modules; a named network takes resolution and batch")
-        found = network(model, resolution, channels=channels).changed(changes)
-        return Count(**vars(counted(found, batch, train=train).count))
+        named = network(model, resolution, channels=channels).changed(changes)
+        return Count.of(counted(named, batch, train=train), lambda: stages_of(named))
     if changes:
         raise InputError(f"{next(iter(changes))!r} changes a named network's spec; a module has none")
-    if input_shape is None and (resolution is not None or not given):
+    if input_shape is None and (resolution is not None or not has_inputs):
         facts = building.facts(network(model, resolution, channels=channels))
         if facts.resolution_assumed:
             raise InputError("a module needs input_shape, e.g. input_shape=(1, 3, 224, 224), or resolution=224")
         input_shape = (batch, facts.channels, *facts.resolution)
-    return Count(**vars(counting.count(model, input_shape, inputs=inputs, keywords=keywords, backward=train)))
+    count = counting.count(model, input_shape, inputs=inputs, keywords=keywords, backward=train)
+    return Count.of(count, lambda: stages(model, input_shape))
 
 
 @takes(Execution, Timing)
@@ -284,17 +288,12 @@ def erf(
     return ReceptiveFields(Field(field.setting, field.maps, field.support) for field in measured)
 
 
-def _settings(arguments: Mapping[str, Any], words: Sequence[str]) -> Settings:
-    """Return the settings of keyword arguments, and the runtimes whose columns are named."""
-    return latency_metric.with_runtimes(Settings.of(arguments), words)
-
-
 def _result(measured: runner.Measured) -> Result:
-    """Return the one result of a run; an interrupt goes on to the caller."""
+    """Return the one result of a run; an interrupt is raised again."""
     if measured.interrupted:
         raise KeyboardInterrupt
     return measured.results[0]
 
 
-def _words(given: Sequence[str] | None) -> list[str]:
-    return registry.default_words() if given is None else [given] if isinstance(given, str) else list(given)
+def _listed(words: Sequence[str]) -> list[str]:
+    return [words] if isinstance(words, str) else list(words)

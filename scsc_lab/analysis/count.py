@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from scsc_lab.records import Row
@@ -119,6 +119,7 @@ class Count:
             "status": self.status,
             "unknown_operators": dict(self.unknown),
             "counted_on": self.device,
+            **({"count_remark": self.remark} if self.remark else {}),
         }
 
     def by_operator(self) -> list[Part]:
@@ -194,6 +195,16 @@ class CrossCheck:
     flops: int | None
     operators: tuple[OperatorCheck, ...] = ()
     failure: str = ""
+
+    def row(self) -> Row:
+        """Return it as part of a network's row."""
+        operators = [{**asdict(operator), "explained": operator.explained} for operator in self.operators]
+        return {
+            "fvcore_flops": self.flops,
+            "check": self.verdict,
+            "check_failure": self.failure,
+            "check_operators": operators,
+        }
 
     @property
     def verdict(self) -> Literal["explained", "unexplained", "impossible"]:

@@ -60,15 +60,19 @@ def content(measured: Sequence[Field]) -> bytes:
     return buffer.getvalue()
 
 
-def load(path: Path) -> list[Field]:
+def load(path: Path, content: bytes | None = None) -> list[Field]:
     """Return the fields of a file.
+
+    Args:
+        path: the file.
+        content: its content, where that is read already.
 
     Raises:
         InputError: if it cannot be read, holds no maps, or is of another version.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
+        with np.load(path if content is None else io.BytesIO(content), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
         document = json.loads(str(arrays["settings"]))
         version, settings = document["version"], document["settings"]
         if version not in (1, VERSION):

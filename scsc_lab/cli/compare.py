@@ -9,20 +9,16 @@ from typing import Annotated, Literal
 import typer
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.cli import progress, requests, shared
-from scsc_lab.cli.networks import Baseline, Networks, position
+from scsc_lab.cli import requests, shared
+from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Without, command, option
-from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.metrics.latency import with_runtimes
-from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import comparison
-from scsc_lab.report import render as formats
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing, Output, Settings, texts
-from scsc_lab.store import check_writable
 
 By = Literal["stage", "module"]
 """What two networks can be laid side by side by."""
@@ -60,10 +56,10 @@ def compare(
         Path | None,
         option("File of the scatter. Default: compare_X_Y.png.", "--figure", metavar="FILE", panel="Output"),
     ] = None,
-    store: shared.Store = None,
     jobs: shared.Jobs = 1,
     executor: shared.Executor = "local",
-    baseline: Baseline = None,
+    baseline: Baselines = (),
+    pair: Pairs = (),
 ) -> int:
     """Compare networks by size, latency, receptive field, and published, your own or trained accuracy."""
     if len(plot) not in (0, 2):
@@ -75,46 +71,37 @@ def compare(
         requests.require_without(context, ("figure", "width", "titles"), "nothing is drawn without --plot X,Y")
     else:
         style.check(drawn)
-    formats.choose(output.format, output.output)
     settings = with_runtimes(Settings(execution, timing, fields, training), columns)
     runtimes.check(settings.timing.runtimes, execution)
     requests.require_used(context, columns, settings)
-    if store:
-        check_writable(store)
-    kept = Store(store)
+    store = shared.opened(output)
 
     from scsc_lab.experiments import compare as comparing
-    from scsc_lab.experiments import own_results, runner
+    from scsc_lab.experiments import own_results
 
-    measured_networks, network_notes = networks.build()
-    labels = [str(network) for network in measured_networks]
-    index = position(baseline, measured_networks)
-    values = own_results.read(accuracies, labels) if accuracies else {}
-    known = [*metrics.with_extra_columns(columns, settings), *own_results.metrics(values)]
-    for word in plot:
-        if word not in known:
-            raise InputError(f"--plot {','.join(plot)!r}: {word!r} is none of {', '.join(known)}")
+    built = networks.build()
+    labels = [str(network) for network in built.networks]
     if by:
         if len(labels) != 2:
             raise InputError(f"--by {by} lays two networks side by side; {len(labels)} are named")
-        rows = comparing.side_by_side(measured_networks, by, execution.batch)
-        formats.emit(comparison.blocks_table(rows, labels, by), run_info(), output.format, output.output)
-        return 0
-    shared.warn_of_few_seeds([[measured_networks[index], *measured_networks]], columns, training.seeds)
-    with runner.executor(executor, jobs) as pool, progress.stepwise() as report:
-        experiment = comparing.experiment(measured_networks, columns, settings, baseline=index, values=values)
-        measured = runner.run([experiment], kept, pool, report)
+        rows = comparing.side_by_side(built.networks, by, execution.batch)
+        return shared.show(comparison.blocks_table(rows, labels, by), output, built)
+    values = own_results.read(accuracies, labels) if accuracies else {}
+    words = [*metrics.with_extra_columns(columns, settings), *own_results.metrics(values)]
+    for word in plot:
+        if word not in words:
+            raise InputError(f"--plot {','.join(plot)!r}: {word!r} is none of {', '.join(words)}{metrics.meant(word)}")
+    roles = built.roles(baseline, pair)
+    shared.warn_of_few_seeds([[built.networks[at] for at, _ in roles]], columns, training.seeds)
+    experiment = comparing.experiment(built.networks, columns, settings, roles=roles, values=values)
+    measured = shared.measure([experiment], store, jobs=jobs, executor=executor)
     (result,) = measured.results
-    table = comparison.comparison_table(result.rows, result.columns, (*result.notes, *network_notes))
-    formats.emit(table, run_info(_device(result.rows), execution.seed), output.format, output.output)
+    table = comparison.comparison_table(result.rows, result.columns, result.notes)
+    device = shared.device_of(result.rows)
+    code = shared.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
     if plot:
         _draw(result.rows, result.columns, plot, drawn, drawing)
-    return 130 if measured.interrupted else 0
-
-
-def _device(rows: Sequence[Row]) -> str:
-    """Return where the rows were timed, if they were; counts have no device."""
-    return next((str(row["device"]) for row in rows if row.get("device")), "cpu")
+    return code
 
 
 def _draw(rows: Sequence[Row], columns: Sequence[Column], axes: Sequence[str], path: Path, drawing: Drawing) -> None:

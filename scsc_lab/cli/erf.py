@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab.cli import progress, requests
+from scsc_lab.cli import requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
-from scsc_lab.provenance import run_info
-from scsc_lab.report import render as formats
+from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.metrics.erf import WithMaps, configure
+from scsc_lab.records import Row
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing, Execution, Fields, Output, Settings
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
+    from scsc_lab.database import Store
 
 
 @command(example="scsc-lab erf swin_tiny scsc_swin_tiny -o erf.png")
@@ -52,21 +55,31 @@ def erf(
         Path | None,
         option("Draw and analyse saved maps instead of measuring.", "--from", metavar="FILE.npz", panel="Networks"),
     ] = None,
-) -> None:
+) -> int:
     """Measure and draw effective receptive fields, so that networks can be compared."""
     from scsc_lab.analysis import mapfile
 
-    formats.choose(output.format, table)
+    written = replace(output, output=table)
+    store = shared.opened(written)
     style.check(figure or _default_path(()))
     if save is not None:
         mapfile.check(save)
+    built, interrupted = None, False
     if from_ is not None:
         requests.require_only(context, _DRAWING, "--from draws what was saved")
-        measured, notes = mapfile.load(from_), list[str]()
+        measured = mapfile.load(from_)
+        rows = [field.row() for field in measured]
     else:
         if fields.images is not None and not fields.images.is_dir():
             raise InputError(f"no folder {str(fields.images)!r}")
-        measured, notes = _measured(networks, Settings(execution, fields=fields))
+        built = networks.build()
+        settings = configure(Settings(execution, fields=fields))
+        settings = WithMaps(**vars(settings)) if save is not None else settings
+        experiment = comparison(built.networks, ["erf"], [Measure("erf", settings)])
+        found = shared.measure([experiment], store)
+        rows, failures, interrupted = *_rows(found.results[0].rows, execution.seed), found.interrupted
+        built = replace(built, failures=[*built.failures, *failures])
+        measured = [_field(row, store) for row in rows]
     path = figure or _default_path(measured)
     from scsc_lab.report import erf_table
     from scsc_lab.report.figures import erf as figures
@@ -75,26 +88,45 @@ def erf(
         if save is not None:
             mapfile.save(measured, save)
             typer.echo(f"maps: {save}", err=True)
-        style.save(figures.draw(measured, drawing), path, palette=True)
+        style.save(figures.draw(measured, drawing, rows), path, palette=True)
         typer.echo(f"figure: {path}", err=table is None and output.format not in (None, "table"))
     finally:  # what was measured is shown, whatever cannot be written
-        info = run_info(execution.device, measured[0].setting.seed)
-        formats.emit(erf_table.table(measured).noted(notes), info, output.format, table)
+        shown = erf_table.table([{key: row[key] for key in row if key != "map_file"} for row in rows])
+        seed = measured[0].setting.seed
+        code = shared.show(shown, written, built, device=execution.device, seed=seed, cut=interrupted)
+    return code
 
 
 _DRAWING = ("from_", "figure", "table", "format", "width", "titles", "panels")
 """Parameters that mean something where nothing is measured."""
 
 
-def _measured(networks: Networks, settings: Settings) -> tuple[list[Field], list[str]]:
-    from scsc_lab.metrics.erf import fields
+def _rows(measured: Sequence[Row], seed: int) -> tuple[list[Row], list[Row]]:
+    """Return one row per field, and one per network that has none.
 
-    measured = []
-    built, notes = networks.build()
-    for network in built:
-        with progress.counted(str(network), settings.fields.samples * (settings.fields.seeds or 1)) as advance:
-            measured += fields(network, settings, advance)
-    return measured, notes
+    Raises:
+        InputError: if no network has a field.
+    """
+    rows, failures = [], []
+    for row in measured:
+        if "erf_failure" in row:
+            failures.append({"model": row["model"], "status": "failed", "failure": row["erf_failure"].rstrip(".")})
+        elif "r50" in row:
+            names = {"model": row["model"], "resolution": row["resolution"]}
+            stages = row.get("stages") or [row]
+            rows += [{**stage, **names, "seeds": stage["initialisations"], "seed": seed} for stage in stages]
+    if not rows:
+        raise InputError(failures[0]["failure"])
+    return rows, failures
+
+
+def _field(row: Row, store: Store) -> Field:
+    """Return the field of a row from the map that its store has."""
+    from scsc_lab.analysis import mapfile
+
+    name = row["map_file"]
+    (field,) = mapfile.load(Path(name), store.map(name))
+    return replace(field, setting=replace(field.setting, model=row["model"]))
 
 
 def _default_path(measured: Sequence[Field]) -> Path:

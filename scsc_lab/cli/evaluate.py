@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from scsc_lab import units
-from scsc_lab.cli import progress, requests
-from scsc_lab.cli.networks import Baseline, Networks, position
+from scsc_lab.cli import requests, shared
+from scsc_lab.cli.networks import Baseline, Networks
 from scsc_lab.cli.parameters import Reworded, Without, command, option
-from scsc_lab.provenance import run_info
+from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.experiments.results import Result
 from scsc_lab.records import Row
-from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
 from scsc_lab.report.render import csv
@@ -48,47 +48,59 @@ def evaluate(
         option("Draw the ROC curve of a verification to this file.", "--plot", metavar="FILE", panel="Output"),
     ] = None,
     baseline: Baseline = None,
-) -> None:
+) -> int:
     """Evaluate trained networks: top-1 and top-5, or verification, with 95 % intervals; McNemar's test of each pair."""
-    formats.choose(output.format, output.output)
     if plot:
         style.check(plot)
     if predictions:
         check_writable(predictions)
+    store = shared.opened(output)
 
-    from scsc_lab.experiments import evaluate as evaluating
+    from scsc_lab.metrics.evaluation import Evaluation
     from scsc_lab.metrics.training import configure
 
     data = replace(training, batch_size=None, train_images=1, seeds=1)  # nothing of the training split is used
-    settings = configure(Settings(execution, training=data))
-    settings = replace(settings, plan=replace(settings.plan, size=networks.resolution))
-    if settings.plan.task != "verification":
-        requests.require_without(context, ("far", "plot"), f"the task is {settings.plan.task}, not verification")
-    measured, network_notes = networks.build()
-    with progress.stepwise() as report:
-        evaluated = evaluating.measure(
-            measured,
-            settings,
-            baseline=position(baseline, measured),
-            far=far,
-            batch=training.batch_size or 64,
-            tell=lambda what: report(what, 0, len(measured)),
-        )
-    notes = [*evaluated.notes, *network_notes]
-    info = run_info(execution.device, execution.seed)
-    formats.emit(_table(evaluated.rows, notes), info, output.format, output.output)
+    runs = configure(Settings(execution, training=data))
+    runs = replace(runs, plan=replace(runs.plan, size=networks.resolution))
+    if runs.plan.task != "verification":
+        requests.require_without(context, ("far", "plot"), f"the task is {runs.plan.task}, not verification")
+    built = networks.build(heads_fit=False)
+    settings = Evaluation(runs, far, training.batch_size or 64)
+    experiment = comparison(built.networks, [], [Measure("evaluation", settings)], baseline=built.position(baseline))
+    result = shared.measure([experiment], store).results[0]
+    rows = _rows(result)
+    shown = [{key: row[key] for key in row if key not in ("predictions", "curve", "notes", "table")} for row in rows]
+    code = shared.show(_table(shown, rows[0]["notes"]), output, built, device=execution.device, seed=execution.seed)
     if predictions:
-        write(predictions, csv.of_rows(evaluated.predictions))
-    if plot and evaluated.curves:
+        write(predictions, csv.of_rows(_predictions(rows)))
+    if plot:
         from scsc_lab.report.figures import roc
 
-        curves = {
-            str(network): (curve.far.tolist(), curve.tar.tolist())
-            for network, curve in zip(measured, evaluated.curves, strict=True)
-            if curve is not None
-        }
+        curves = {row["model"]: (row["curve"]["far"], row["curve"]["tar"]) for row in rows if row.get("curve")}
         style.save(roc.draw(curves), plot)
         typer.echo(f"figure: {plot}", err=True)
+    return code
+
+
+def _rows(result: Result) -> list[Row]:
+    """Return one row per network, in their order; those compared with another one name it."""
+    by_label = {row["model"]: row for row in result.further}
+    rows = []
+    for arm, named in zip(result.arms, result.rows, strict=True):
+        baseline = {"baseline": named["baseline"]} if arm["baseline"] is not None else {}
+        rows.append({**by_label[arm["label"]], **baseline})
+    return rows
+
+
+def _predictions(rows: Sequence[Row]) -> list[Row]:
+    """Return one row per image or pair: its labels, and each network's predictions under the network's name."""
+    columns: dict[str, Sequence[object]] = {}
+    for key, values in rows[0]["predictions"].items():
+        if key.endswith("predicted"):
+            columns |= {key.removesuffix("predicted") + row["model"]: row["predictions"][key] for row in rows}
+        else:
+            columns[key] = values
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _table(rows: Sequence[Row], notes: Sequence[str]) -> Table:
@@ -108,10 +120,16 @@ def _table(rows: Sequence[Row], notes: Sequence[str]) -> Table:
         Column("only_this_right", "only this right", units.integer),
         Column("mcnemar_p", "p, McNemar", units.probability),
     )
-    said = ["Intervals hold 95 %, over these test images; other runs of the training would vary more."]
+    method = "Intervals hold 95 %, over these test images; other runs of the training would vary more."
     if far:
-        said = ["Ten-fold accuracy; its 95% interval is over test identities: pairs that share one are dependent."]
-    return Table(tables.filled(columns, rows), tuple(rows), notes=(*said, *notes))
+        method = "Ten-fold accuracy; its 95% interval is over test identities: pairs that share one are dependent."
+    failures = [
+        f"NO ACCURACY for {row['model']}: its outputs for {row['not_finite']} of {row['test_images']} images are not "
+        "finite"
+        for row in rows
+        if row["not_finite"]
+    ]
+    return Table(tables.filled(columns, rows), tuple(rows), notes=(method, *notes, *failures))
 
 
 def _interval(values: tuple[float | None, ...]) -> str:

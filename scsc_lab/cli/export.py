@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from scsc_lab import units
+from scsc_lab.cli import shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Reworded, Without, command, option
 from scsc_lab.errors import InputError
+from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.metrics.export import Export, require_writable
 from scsc_lab.metrics.size import assumed
-from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
-from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Execution, Output
@@ -58,7 +56,7 @@ def export(
             panel="Output",
         ),
     ] = None,
-) -> None:
+) -> int:
     """Write a network to an ONNX file or a torch.export program, run there and compared with torch.
 
     The file is written whole or not at all, and only if its outputs on random images agree with torch's to 1e-5.
@@ -68,22 +66,16 @@ def export(
     replacements = networks.transplants()
     if len(networks.names) != 1 or len(replacements) > 1:
         raise InputError("one file holds one network: name one model, and one mixer at most")
-    formats.choose(output.format, None)
-
-    from scsc_lab.experiments import export as exporting
-
-    exporting.check(file, opset)
-    (network,), _ = replace(networks, transplant=False, mixer=(), rule=(), deploy=False).build()
-    network = network.with_transplant(replacements[0]) if replacements else network
+    store = shared.opened(output)
+    require_writable(file, opset)
+    built = replace(networks, transplant=False, mixer=(), rule=(), deploy=False).build()
+    network = built.networks[0].with_transplant(replacements[0]) if replacements else built.networks[0]
     network = network.deployed() if networks.deploy else network
-    with _telling() as tell:
-        exported = exporting.export(
-            network, file, dynamic_batch=dynamic_batch, opset=opset, seed=execution.seed, tell=tell
-        )
-    notes = _notes(exported.row(), file)
-    if exported.resolution_assumed:
-        notes += assumed([network])
-    formats.emit(Table(_COLUMNS, (exported.row(),), notes=tuple(notes)), run_info(), output.format)
+    settings = Export(str(file), dynamic_batch, opset, execution.seed)
+    measured = shared.measure([comparison([network], [], [Measure("export", settings)])], store)
+    (row,) = measured.results[0].further
+    notes = [*_notes(row, file), *(assumed([network]) if row["resolution_assumed"] else [])]
+    return shared.show(Table(_COLUMNS, (row,), notes=tuple(notes)), output, seed=execution.seed)
 
 
 _COLUMNS = (
@@ -99,26 +91,14 @@ _COLUMNS = (
 
 def _notes(row: Row, path: Path) -> list[str]:
     runtime = "ONNX Runtime" if path.suffix == ".onnx" else "torch.export"
-    found = [
+    notes = [
         f"Difference: the largest of {runtime}'s outputs to torch's on random images, over the largest output; "
         "up to 1e-05 is rounding in float32."
     ]
     if row["float32_rounding"] is not None:
-        found.append(
+        notes.append(
             f"Beyond that, but torch's own float32 is {row['float32_rounding']:.1e} from its float64: this is rounding."
         )
     if not row["outputs_depend_on_input"]:
-        found.append("The network gives the same output for different images, so that the comparison says little.")
-    return found
-
-
-@contextlib.contextmanager
-def _telling() -> Iterator[Callable[[str], None]]:
-    """Show on the terminal what is being done; nothing where the output is piped."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-
-    with Console(file=sys.stderr).status("") as status:
-        yield lambda what: status.update(what)
+        notes.append("The network gives the same output for different images, so that the comparison says little.")
+    return notes

@@ -9,14 +9,15 @@ from typing import Annotated, Literal
 import typer
 
 from scsc_lab import units
-from scsc_lab.cli.networks import Baseline, Networks, position
+from scsc_lab.cli import shared
+from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
-from scsc_lab.metrics.size import Size, assumed, counted, ledger
-from scsc_lab.provenance import run_info
-from scsc_lab.records import Row, with_changes
-from scsc_lab.report import parts, tables
-from scsc_lab.report import render as formats
+from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.metrics.size import Counting, assumed
+from scsc_lab.records import Row
+from scsc_lab.report import tables
+from scsc_lab.report.parts import columns as part_columns
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Execution, Output, texts
 
@@ -32,6 +33,14 @@ _STEP = (
     "One training step{batch}: forward, and backward from the network's output to every parameter, none to the image; "
     "without loss and optimizer"
 )
+_WORDS = ("params", "macs", "activations", "bytes")
+_CHANGE_COLUMNS = (
+    Column("name", "operator", number=False),
+    Column("was", "was", number=False),
+    Column("reason", "now", number=False),
+    Column("params_difference", "Δ params (M)", units.signed_mega),
+    Column("macs_difference", "Δ MACs (G)", units.signed_giga),
+)
 _STEP_COLUMNS = (
     Column("forward_macs", "forward (G)", units.giga),
     Column("backward_macs", "backward (G)", units.giga),
@@ -43,7 +52,8 @@ def flops(
     networks: Networks,
     execution: Annotated[Execution, Without("device", "dtype", "memory_format", "threads", "seed")],
     output: Output,
-    baseline: Baseline = None,
+    baseline: Baselines = (),
+    pair: Pairs = (),
     by: Annotated[By | None, option("Break each network down.", "--by")] = None,
     depth: Annotated[
         int | None,
@@ -65,138 +75,113 @@ def flops(
     """
     if depth is not None and by != "module":
         raise InputError("--depth goes with --by module")
-    formats.choose(output.format, output.output)
-    measured, notes = networks.build()
-    index = position(baseline, measured)
-    sizes = [counted(network, execution.batch, check=check, train=execution.train) for network in measured]
-    table = _breakdown(sizes, by, depth or 2) if by else _totals(sizes, index)
-    if networks.transplants():
-        table = _with_changes(table, sizes)
-    formats.emit(table.noted(notes), run_info(), output.format, output.output)
-    over = _over_budget([size.row() for size in sizes], {"macs": max_macs, "params": max_params})
+    store = shared.opened(output)
+    built = networks.build()
+    counting = Counting(execution.batch, execution.train, check, by or "", depth or 2, bool(networks.transplants()))
+    roles = built.roles(baseline, pair)
+    experiment = comparison(built.networks, _WORDS, [Measure("size", counting)], roles=roles, batch=execution.batch)
+    measured = shared.measure([experiment], store)
+    rows = [{"check": "off", **row} for row in measured.results[0].rows if "macs" in row]
+    over = _over_budget(rows, {"macs": max_macs, "params": max_params})
+    table = _breakdown(rows, by) if by else _totals(rows)
+    code = shared.show(_with_changes(table, rows), output, built, cut=measured.interrupted)
     for line in over:
         typer.echo(line, err=True)
-    wrong = any(s.count.unknown or (s.check and s.check.verdict == "unexplained") for s in sizes)
-    return 1 if over or wrong else 0
+    wrong = any(row["status"] == "partial" or row["check"] == "unexplained" for row in rows)
+    return code or int(bool(over) or wrong)
 
 
-def _totals(sizes: Sequence[Size], baseline: int) -> Table:
-    rows = with_changes([size.row() for size in sizes], ("params", "macs", "activations", "bytes"), baseline)
+def _totals(rows: Sequence[Row]) -> Table:
+    several = len({row["baseline"] for row in rows if row["baseline"] != row["model"]}) > 1
+    compared, step = len(rows) > 1, _STEP_COLUMNS if rows[0].get("train") else ()
     measured = (tables.PARAMS, tables.MACS, tables.ACTIVATIONS)
-    compared, step = len(rows) > 1, _STEP_COLUMNS if sizes[0].train else ()
     columns = [column for measure in measured for column in (tables.changed(measure) if compared else (measure,))]
-    if not compared:
-        columns.append(replace(tables.BYTES, optional=True))
-    return Table((tables.MODEL, tables.INPUT, *step, *columns), tuple(rows), notes=_notes(sizes))
+    columns += [] if compared else [replace(tables.BYTES, optional=True)]
+    against = [Column("baseline", "against", number=False)] if several else []
+    return Table((tables.MODEL, *against, tables.INPUT, *step, *columns), tuple(rows), notes=_notes(rows))
 
 
-def _breakdown(sizes: Sequence[Size], by: str, depth: int) -> Table:
-    rows = [row for size in sizes for row in _part_rows(size, by, depth)]
-    columns = [*([tables.MODEL] if len(sizes) > 1 else []), *parts.columns(by)]
-    title = ", ".join(f"{size.network} at {units.size(size.probe.resolution)}" for size in sizes)
-    notes = [*_notes(sizes), *(note for size in sizes for note in _operator_notes(size) if by == "operator")]
-    return Table(tuple(columns), tuple(rows), title, tuple(notes))
-
-
-def _with_changes(table: Table, sizes: Sequence[Size]) -> Table:
-    """Add what the transplant did to each operator: a table for people, ``changes`` in the transplanted rows."""
-    columns = (
-        Column("name", "operator", number=False),
-        Column("was", "was", number=False),
-        Column("reason", "now", number=False),
-        Column("params_difference", "Δ params (M)", units.signed_mega),
-        Column("macs_difference", "Δ MACs (G)", units.signed_giga),
-    )
-    rows, details = list(table.rows), []
-    for size in sizes:
-        if size.network.transplant is None or size.network.form == "deploy":
-            continue
-        changes = ledger(size.network)
-        shown = [row if row.get("replaced", True) else {**row, "reason": f"stays: {row['reason']}"} for row in changes]
-        details.append(Table(columns, tuple(shown), f"{size.network}: what takes the place of what"))
-        for index, row in enumerate(rows):
-            if row["model"] == str(size.network):
-                rows[index] = {**row, "changes": changes}
-    return replace(table, rows=tuple(rows), details=tuple(details))
-
-
-def _part_rows(size: Size, by: str, depth: int) -> list[Row]:
-    from scsc_lab.models import build
-    from scsc_lab.models.stages import stages
-
-    count = size.count
-    if by == "operator":
-        found = [*count.by_operator(), count.total]
-    elif by == "stage":
-        shape = (size.probe.channels, *size.probe.resolution)
-        found = [*count.by_stage(stages(build.empty(size.network), shape)), count.total]
-    else:
-        found = [count.total if part.name == "" else part for part in count.by_module(depth)]
-    return [
-        {
-            "model": str(size.network),
-            "resolution": list(size.probe.resolution),
-            "batch": size.probe.batch,
-            "by": by,
-            **vars(part),
-            "macs_share": part.macs / count.macs if count.macs else None,
-            "status": count.status,
-        }
-        for part in found
+def _breakdown(rows: Sequence[Row], by: str) -> Table:
+    rows = list({row["model"]: row for row in rows}.values())
+    parts = [
+        {**{key: row[key] for key in ("model", "resolution", "batch", "status")}, "by": by, **part}
+        for row in rows
+        for part in row["parts"]
     ]
+    columns = [*([tables.MODEL] if len(rows) > 1 else []), *part_columns(by)]
+    title = ", ".join(f"{row['model']} at {units.size(row['resolution'])}" for row in rows)
+    notes = [*_notes(rows), *(note for row in rows for note in _operator_notes(row) if by == "operator")]
+    return Table(tuple(columns), tuple(parts), title, tuple(notes))
 
 
-def _notes(sizes: Sequence[Size]) -> tuple[str, ...]:
-    batch = sizes[0].probe.batch
-    what = (_STEP if sizes[0].train else _FORWARD).format(batch=f" of {batch} images" if batch > 1 else "")
+def _with_changes(table: Table, rows: Sequence[Row]) -> Table:
+    """Add a table of what a transplant did to each operator of a network."""
+    details = []
+    for row in rows:
+        if "changes" in row:
+            changes = (
+                change if change.get("replaced", True) else {**change, "reason": f"stays: {change['reason']}"}
+                for change in row["changes"]
+            )
+            details.append(Table(_CHANGE_COLUMNS, tuple(changes), f"{row['model']}: replacements"))
+    return replace(table, details=tuple(details))
+
+
+def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
+    batch, train = rows[0]["batch"], rows[0].get("train")
+    what = (_STEP if train else _FORWARD).format(batch=f" of {batch} images" if batch > 1 else "")
     notes = [_CONVENTION.format(what=what)]
-    checks = [(str(size.network), size.check) for size in sizes if size.check]
-    explained = [label for label, check in checks if check and check.verdict == "explained"]
+    checked = [row for row in rows if row["check"] != "off"]
+    explained = [row["model"] for row in checked if row["check"] == "explained"]
     if explained:
-        whose = "" if len(explained) == len(checks) else f" for {', '.join(explained)}"
-        which = ", of the forward pass," if sizes[0].train else ""
+        whose = "" if len(explained) == len(checked) else f" for {', '.join(explained)}"
+        which = ", of the forward pass," if train else ""
         notes.append(
             f"Cross-check: the difference to fvcore{which} is explained by operator to the last operation{whose}."
         )
-    for label, check in checks:
-        if check and check.verdict == "unexplained":
-            wrong = "; ".join(f"{o.operator} {o.counted} for {o.predicted}" for o in check.operators if not o.explained)
-            notes.append(f"Cross-check: {label} is UNEXPLAINED: fvcore counts {wrong}.")
-        elif check and check.verdict == "impossible":
-            notes.append(f"Cross-check: fvcore cannot count {label}: {check.failure}.")
-    for size in sizes:
-        if size.count.unknown:
-            unknown = ", ".join(f"{name} ({calls} calls)" for name, calls in size.count.unknown)
-            notes.append(f"PARTIAL: {size.network} has operators without a rule, not counted: {unknown}.")
-        if size.count.remark:
-            notes.append(f"{size.network}: counted on {size.count.device}: {size.count.remark}.")
-    notes += assumed(size.network for size in sizes if size.resolution_assumed)
-    return tuple(notes)
+    for row in checked:
+        if row["check"] == "unexplained":
+            wrong = "; ".join(
+                f"{part['operator']} {part['counted']} for {part['predicted']}"
+                for part in row["check_operators"]
+                if not part["explained"]
+            )
+            notes.append(f"Cross-check: {row['model']} is UNEXPLAINED: fvcore counts {wrong}.")
+        elif row["check"] == "impossible":
+            notes.append(f"Cross-check: fvcore cannot count {row['model']}: {row['check_failure']}.")
+    for row in rows:
+        if row["unknown_operators"]:
+            unknown = ", ".join(f"{name} ({calls} calls)" for name, calls in row["unknown_operators"].items())
+            notes.append(f"PARTIAL: {row['model']} has operators without a rule, not counted: {unknown}.")
+        if "count_remark" in row:
+            notes.append(f"{row['model']}: counted on {row['counted_on']}: {row['count_remark']}.")
+    return (*notes, *assumed(row["model"] for row in rows if row["resolution_assumed"]))
 
 
-def _operator_notes(size: Size) -> list[str]:
-    if size.check is None or size.check.flops is None:
+def _operator_notes(row: Row) -> list[str]:
+    if row.get("fvcore_flops") is None:
         return []
     return [
-        f"fvcore on {size.network}: {units.integer(size.check.flops)} operations; by operator:",
+        f"fvcore on {row['model']}: {units.integer(row['fvcore_flops'])} operations; by operator:",
         *(
-            f"  {operator.operator}: {units.integer(operator.counted)} for {units.integer(operator.macs)} MACs "
-            f"({operator.reason})"
-            for operator in size.check.operators
+            f"  {part['operator']}: {units.integer(part['counted'])} for {units.integer(part['macs'])} MACs "
+            f"({part['reason']})"
+            for part in row["check_operators"]
         ),
     ]
 
 
 def _over_budget(rows: Sequence[Row], budgets: dict[str, int | None]) -> list[str]:
-    units_ = {"macs": ("MACs", units.giga, "G"), "params": ("parameters", units.mega, "M")}
+    """Return one line per network and budget that it exceeds."""
+    quantities = {"macs": ("MACs", units.giga, 1e9, "G"), "params": ("parameters", units.mega, 1e6, "M")}
     lines = []
-    for row in rows:
+    for row in {row["model"]: row for row in rows}.values():
         for key, budget in budgets.items():
             if budget is not None and row[key] > budget:
-                name, text, prefix = units_[key]
+                name, text, scale, prefix = quantities[key]
                 excess = units.percent(row[key] / budget - 1) if budget else "any is too many"
                 lines.append(
-                    f"scsc-lab: {row['model']} has {text(row[key])}{prefix} {name}, over the budget of "
-                    f"{text(budget)}{prefix} ({excess})"
+                    f"scsc-lab: {row['model']} has {text(row[key])} {prefix} {name}, over the budget of "
+                    f"{budget / scale:g} {prefix} ({excess})"
                 )
     return lines

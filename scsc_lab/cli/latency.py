@@ -10,18 +10,18 @@ from typing import Annotated, Literal
 import typer
 
 from scsc_lab import runtimes, units
-from scsc_lab.cli import latency_notes, progress
-from scsc_lab.cli.networks import Baseline, Networks, position
+from scsc_lab.cli import latency_notes, shared
+from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import latency as latency_metric
+from scsc_lab.experiments.experiment import Kind, Measure, comparison
+from scsc_lab.metrics.latency import Detailed, configure
 from scsc_lab.networks.network import Network
-from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import latency as blocks
-from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
+from scsc_lab.report.latency import BATCH, IQR, MEDIAN, RUNTIME, STATUS
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Drawing, Execution, Output, Settings, Timing
 
@@ -40,7 +40,8 @@ def latency(
     execution: Annotated[Execution, Without("batch")],
     drawing: Annotated[Drawing, Without("panels")],
     output: Output,
-    baseline: Baseline = None,
+    baseline: Baselines = (),
+    pair: Pairs = (),
     by: Annotated[By | None, option("Break each network's time down.", "--by")] = None,
     self_test: Annotated[
         bool, option("Time each network against itself: the noise of this machine.", "--self-test")
@@ -58,76 +59,75 @@ def latency(
     if compile and timing.runtimes not in ((runtimes.USUAL,), ("compile",)):
         raise InputError("--compile is --runtime compile: name it there, beside the others")
     timing = replace(timing, runtimes=("compile",)) if compile else timing
-    settings = Settings(execution, timing)
     runtimes.check(timing.runtimes, execution)
-    formats.choose(output.format, output.output)
     if drawing != Drawing() and plot is None:
         raise InputError("--width and --no-titles go with --plot FILE")
-    _check_together(settings, deploy=networks.deploy, self_test=self_test, by=by, baseline=baseline, plot=plot)
-    measured, network_notes = networks.build()
-    index = position(baseline, measured)
+    compared = bool(baseline or pair)
+    _check_together(execution, timing, deploy=networks.deploy, self_test=self_test, by=by, compared=compared, plot=plot)
+    store = shared.opened(output)
+    built = networks.build()
+    roles = built.roles(baseline, pair)
     if by:
-        rows = _parts(measured, settings, by)
-        table = _breakdown(rows, settings)
-    else:
-        rows = _timings(measured, settings, index, self_test)
-        table = blocks.table(rows, latency_notes.notes(rows, settings, self_test=self_test))
-    info = run_info(rows[0]["device"], execution.seed)
-    formats.emit(table.noted(network_notes), info, output.format, output.output)
+        roles = [(at, None) for at, _ in roles]
+    if self_test:
+        built = replace(built, networks=[form for network in built.networks for form in _twice(network)])
+        roles = [(at, at - 1 if at % 2 else None) for at in range(len(built.networks))]
+    settings = Detailed(**vars(configure(Settings(execution, timing))), by=by or "")
+    kind: Kind = "noise" if self_test else "comparison"
+    experiment = comparison(
+        built.networks, ["latency"], [Measure("latency", settings)], roles=roles, batch=settings.batches[0], kind=kind
+    )
+    measured = shared.measure([experiment], store)
+    rows = _timings(measured.results[0].rows, in_order=not by)
+    rows = [{**row, "self_test": True} for row in rows] if self_test else rows
+    notes = latency_notes.notes(rows, settings, self_test=self_test, parts=bool(by))
+    table = _breakdown(rows, settings, notes) if by else blocks.table(rows, notes)
+    code = shared.show(table, output, built, device=rows[0]["device"], seed=execution.seed, cut=measured.interrupted)
     if plot is not None:
         from scsc_lab.report.figures import latency as figure
 
         style.save(figure.draw(rows, drawing), plot)
         typer.echo(f"figure: {plot}", err=True)
-    return 130 if any(row["status"] == "cut short" for row in rows) else 0
+    return code
 
 
-def _timings(found: Sequence[Network], settings: Settings, baseline: int, self_test: bool) -> list[Row]:
-    with progress.timed() as tell:
-        if not self_test:
-            return [
-                timing.row() for timing in latency_metric.timings(found, settings, baseline=baseline, progress=tell)
-            ]
-        rows: list[Row] = []
-        for network in found:
-            twice = (network, replace(network, label=str(network) + _AGAIN))
-            try:
-                timings = latency_metric.timings(twice, settings, progress=tell)
-            except KeyboardInterrupt:
-                if not rows:
-                    raise
-                break
-            rows += [{**timing.row(), "self_test": True} for timing in timings]
-            if any(row["status"] == "cut short" for row in rows):
-                break
-        return rows
+def _twice(network: Network) -> tuple[Network, Network]:
+    return network, replace(network, label=str(network) + _AGAIN)
 
 
-def _parts(found: Sequence[Network], settings: Settings, by: str) -> list[Row]:
-    with progress.timed() as tell:
-        broken_down = latency_metric.breakdowns(found, settings, by, progress=tell)
-        return [row for breakdown in broken_down for row in breakdown.rows()]
+def _timings(rows: Sequence[Row], *, in_order: bool) -> list[Row]:
+    """Return the timings of networks; in order: by batch size, then runtime, then network."""
+    timings: list[Row] = []
+    for row in rows:
+        baseline = row["baseline"] if row["baseline"] != row["model"] else ""
+        names = {"model": row["model"], "resolution": row["resolution"], "baseline": baseline}
+        for timing in row.get("timings", ()):
+            ordinary = row["model"].removesuffix(" (deploy)") if timing["ordinary_ratio"] is not None else ""
+            timings.append({**names, **timing, "ordinary": ordinary})
+    if not in_order:
+        return timings
+    order = [list(dict.fromkeys(timing[key] for timing in timings)) for key in ("batch", "runtime")]
+    return sorted(timings, key=lambda timing: (order[0].index(timing["batch"]), order[1].index(timing["runtime"])))
 
 
-def _breakdown(rows: Sequence[Row], settings: Settings) -> Table:
+def _breakdown(rows: Sequence[Row], settings: Settings, notes: Sequence[str]) -> Table:
     several = len({row["model"] for row in rows}) > 1
     elsewhere = len(settings.timing.runtimes) > 1
     counted = any(row["macs_share"] is not None for row in rows)
-    wrong = [blocks.STATUS] if any(row["status"] != "complete" for row in rows) else []
+    wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
     columns = (
         *([tables.MODEL] if several else []),
-        *([blocks.RUNTIME] if elsewhere else []),
-        *([blocks.BATCH] if len(settings.batches) > 1 else []),
+        *([RUNTIME] if elsewhere else []),
+        *([BATCH] if len(settings.batches) > 1 else []),
         Column("name", rows[0]["by"], number=False),
-        blocks.MEDIAN,
-        blocks.IQR,
+        MEDIAN,
+        IQR,
         Column("time_share", "share", units.share),
         *([tables.MACS, Column("macs_share", "share", units.share)] if counted else []),
         *wrong,
     )
-    notes = latency_notes.notes(rows, settings, parts=True)
     shown = _together(rows) if rows[0]["by"] == "operator" else tuple(rows)
-    return Table(columns, shown, blocks.title(rows), notes, records=tuple(rows))
+    return Table(columns, shown, blocks.title(rows), tuple(notes), records=tuple(rows))
 
 
 def _together(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -148,18 +148,25 @@ def _together(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _check_together(
-    settings: Settings, *, deploy: bool, self_test: bool, by: str | None, baseline: str | None, plot: Path | None
+    execution: Execution,
+    timing: Timing,
+    *,
+    deploy: bool,
+    self_test: bool,
+    by: str | None,
+    compared: bool,
+    plot: Path | None,
 ) -> None:
     """Raise InputError if options do not go together, or the figure cannot be written, before anything is measured."""
-    if deploy and settings.execution.train:
+    if deploy and execution.train:
         raise InputError("--deploy is for inference: it does not go with --train")
-    if self_test and baseline is not None:
+    if self_test and compared:
         raise InputError("--self-test compares each network with itself: it takes no --baseline")
-    if by and (self_test or plot is not None or baseline is not None):
+    if by and (self_test or plot is not None or compared):
         raise InputError("--by breaks networks down one by one: it does not go with --self-test, --baseline or --plot")
-    if by and settings.execution.train:
+    if by and execution.train:
         raise InputError("--by breaks down the forward pass as written: it does not go with --train")
-    if by and by != "operator" and settings.timing.runtimes != (runtimes.USUAL,):
+    if by and by != "operator" and timing.runtimes != (runtimes.USUAL,):
         raise InputError(f"--by {by} breaks down what torch runs; --by operator, what any runtime does")
     if plot is not None:
         style.check(plot)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from scsc_lab import units
-from scsc_lab.cli.parameters import command, option
+from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.networks import catalog
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
@@ -19,7 +19,7 @@ _FAMILIES = tuple(dict.fromkeys(entry.family for entry in catalog.CATALOG.values
 
 @command(example="scsc-lab models --family swin")
 def models(
-    output: Output,
+    output: Annotated[Output, Without("store")],
     family: Annotated[str | None, option("Only list networks of this family.", "--family", choices=_FAMILIES)] = None,
 ) -> None:
     """List the networks of the catalog with their input, aliases, published accuracy and its source."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from scsc_lab.cli.parameters import option
@@ -12,6 +13,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.networks import catalog, overrides
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.specs import TransplantSpec
+from scsc_lab.records import Row
 from scsc_lab.settings import texts
 from scsc_lab.settings.declaration import Declared, setting, settings_of
 
@@ -24,7 +26,29 @@ Baseline = Annotated[
         panel="Networks",
     ),
 ]
-"""The option that names the baseline."""
+"""The option that names the one baseline."""
+
+Baselines = Annotated[
+    tuple[str, ...],
+    option(
+        "Network that the others are compared with. Repeatable. Default: the first.",
+        "--baseline",
+        metavar="NAME",
+        panel="Networks",
+    ),
+]
+"""The option that names baselines."""
+
+Pairs = Annotated[
+    tuple[str, ...],
+    option(
+        "Compare the second network with the first, e.g. resnet18:scsc_resnet50. Repeatable.",
+        "--pair",
+        metavar="NAME:NAME",
+        panel="Networks",
+    ),
+]
+"""The option that says which network is compared with which."""
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -140,11 +164,16 @@ class Networks(Declared):
             raise InputError("--rule goes with --transplant or --mixer NAME")
         return overrides.transplants(mixers, _by_key(self.rule, "--rule")) if mixers else []
 
-    def build(self) -> tuple[list[Network], list[str]]:
-        """Return the networks in all their forms, and notes on replacements that do not fit some of them.
+    def build(self, *, heads_fit: bool = True) -> Built:
+        """Return the networks in all their forms.
+
+        Of several networks, one whose file or code is at fault is a failure, and the others are measured.
+
+        Args:
+            heads_fit: whether weights must fit the network as it is, its head too.
 
         Raises:
-            InputError: if no network is named, a name, a change or a file is wrong, or a form does not exist.
+            InputError: if no network is named or none is left, a name or a change is wrong, or a form does not exist.
         """
         if not self.names:
             raise InputError("name at least one model, e.g. resnet50; `scsc-lab models` lists them")
@@ -158,21 +187,102 @@ class Networks(Declared):
             resolution=self.resolution,
             resize_weights=self.resize_weights,
         )
-        networks, notes = names.in_all_forms(networks, self.names, self.transplants(), self.label, deploy=self.deploy)
-        return networks, [*(note for network in networks for note in build.notes_on_weights(network)), *notes]
+        named, failures = self.names, list[Row]()
+        if len(networks) > 1:
+            networks, named, failures = _sound(networks, named, heads_fit)
+        networks, notes = names.in_all_forms(networks, named, self.transplants(), self.label, deploy=self.deploy)
+        notes = [*(note for network in networks for note in build.notes_on_weights(network)), *notes]
+        return Built(networks, notes, failures)
 
 
-def position(name: str | None, networks: Sequence[Network]) -> int:
-    """Return the position of the baseline among the networks: the first unless one is named.
+@dataclass(frozen=True)
+class Built:
+    """The networks of a command.
+
+    Attributes:
+        networks: those that can be measured.
+        notes: on replacements that do not fit some of them.
+        failures: one row per network whose file or code is at fault: ``model``, ``status`` and ``failure``.
+    """
+
+    networks: list[Network]
+    notes: list[str]
+    failures: list[Row]
+
+    def position(self, name: str | None) -> int:
+        """Return the position of the baseline: the first network unless one is named.
+
+        Raises:
+            InputError: if none of them has this name.
+        """
+        if name is None:
+            return 0
+        from scsc_lab.models import names
+
+        return names.index_of(name, self.networks, "--baseline")
+
+    def roles(self, baselines: Sequence[str], pairs: Sequence[str] = ()) -> list[tuple[int, int | None]]:
+        """Return which network is compared with which: each with every baseline, or as the pairs say.
+
+        Raises:
+            InputError: if a name is none of the networks, or there are both baselines and pairs.
+        """
+        if baselines and pairs:
+            raise InputError("--pair names its baseline: leave --baseline out")
+        everybody = range(len(self.networks))
+        references = list(dict.fromkeys(self.position(name) for name in baselines or (None,)))
+        compared = [(second, first) for first, second in map(self._pair, pairs)]
+        if not pairs and len(references) == 1:
+            return [(at, None if at == references[0] else references[0]) for at in everybody]
+        if pairs:
+            references = list(dict.fromkeys(first for _, first in compared))
+            paired = {at for pair in compared for at in pair}
+            references += [at for at in everybody if at not in paired]
+        else:
+            compared = [(at, first) for first in references for at in everybody if at not in references]
+        return [*((at, None) for at in references), *compared]
+
+    def _pair(self, text: str) -> tuple[int, int]:
+        """Return the positions of the two networks of ``NAME:NAME``; names may hold colons."""
+        from scsc_lab.models import names
+
+        parts = text.split(":")
+        for at in range(1, len(parts)):
+            first, second = ":".join(parts[:at]), ":".join(parts[at:])
+            with contextlib.suppress(InputError):
+                pair = tuple(names.index_of(name.strip(), self.networks, "--pair") for name in (first, second))
+                if pair[0] != pair[1]:
+                    return pair[0], pair[1]
+        labels = ", ".join(map(str, self.networks))
+        raise InputError(f"--pair {text!r}: write BASELINE:NETWORK with two of {labels}")
+
+
+def _sound(
+    networks: Sequence[Network], names: Sequence[str], heads_fit: bool
+) -> tuple[list[Network], tuple[str, ...], list[Row]]:
+    """Return the networks that can be built and take their input, their names, and a row for each that cannot.
 
     Raises:
-        InputError: if none of them has this name.
+        InputError: if there is none that can.
     """
-    if name is None:
-        return 0
-    from scsc_lab.models import names
+    from scsc_lab.metrics.size import counted
+    from scsc_lab.models import build
 
-    return names.index_of(name, networks, "--baseline")
+    sound, named, failures = [], list[str](), list[Row]()
+    for network, name in zip(networks, names, strict=True):
+        try:
+            if network.in_catalog and not network.weights:
+                build.facts(network)  # nothing else of it can be at fault
+            else:
+                counted(network if heads_fit else replace(network, weights=""))
+            sound.append(network)
+            named.append(name)
+        except InputError as error:
+            first = failures[0]["failure"] if failures else str(error)
+            failures.append({"model": str(network), "status": "failed", "failure": str(error).rstrip(".")})
+    if not sound:
+        raise InputError(first)
+    return sound, tuple(named), failures
 
 
 def _by_key(assignments: Sequence[tuple[str, str]], option: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab.cli.parameters import command, option
+from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.cli.shared import Probe
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
@@ -17,7 +17,7 @@ from scsc_lab.settings import Output
 
 @command(example="scsc-lab paper")
 def paper(
-    output: Output,
+    output: Annotated[Output, Without("store")],
     tolerance: Annotated[
         float,
         option(

@@ -12,7 +12,7 @@ import typer
 
 from scsc_lab import metrics, rowfile, store
 from scsc_lab import runtimes as runtimes_
-from scsc_lab.cli import progress, requests, shared
+from scsc_lab.cli import requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
 from scsc_lab.database import Store
@@ -161,11 +161,12 @@ def report(
     runtimes_.check(settings.timing.runtimes, execution)
     requests.require_used(context, columns, settings)
     effort = replace(effort, settings=settings, words=columns)
-    groups = None
+    groups, failed = None, False
     if networks.names:
-        built, network_notes = networks.build()
-        groups = [built]
-        for note in network_notes:
+        built = networks.build()
+        groups, failed = [built.networks], bool(built.failures)
+        reasons = [f"{row['model']}: NOT MEASURED: {row['failure']}." for row in built.failures]
+        for note in (*built.notes, *reasons):
             typer.echo(note, err=True)
     if mixers and groups:
         groups = studying.with_mixers(groups[0])
@@ -180,7 +181,7 @@ def report(
     rows = _published(partial, home, written, open_)
     partial.close()
     (home / "rows.partial.db").unlink(missing_ok=True)
-    return _held_against(old, rows, fail_on)
+    return _held_against(old, rows, fail_on) or int(failed)
 
 
 _WRITING = ("name", "folder", "html", "open_", "against", "fail_on", "width", "titles", "panels")
@@ -226,12 +227,7 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, executor: str
 
 def _measured(experiments: Sequence[Experiment], kept: Store, executor: str = "local", jobs: int = 1) -> None:
     """Measure what a store lacks of experiments."""
-    from scsc_lab.experiments import runner
-
-    with runner.executor(executor, jobs) as pool, progress.stepwise() as told:
-        interrupted = runner.run(experiments, kept, pool, told).interrupted
-    if interrupted:
-        typer.echo(f"{kept.path} keeps {len(kept.keys())} measurements; the same command resumes", err=True)
+    if shared.measure(experiments, kept, jobs=jobs, executor=executor).interrupted:
         raise KeyboardInterrupt
 
 

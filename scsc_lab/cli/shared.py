@@ -1,19 +1,34 @@
-"""What several commands share: options that no settings class declares, selections of settings, and warnings."""
+"""What several commands share: options that no settings class declares, selections of settings, the way to the runner.
+
+A command opens its output, builds its networks, has an experiment measured and shows the table of its rows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scsc_lab import metrics
+from scsc_lab.cli import progress
+from scsc_lab.cli.networks import Built
 from scsc_lab.cli.parameters import Only, Reworded, option
+from scsc_lab.database import Store
 from scsc_lab.metrics import accuracy
 from scsc_lab.networks.network import Network
-from scsc_lab.settings import Execution, Fields, Timing, Training, texts
+from scsc_lab.provenance import run_info
+from scsc_lab.records import Row
+from scsc_lab.report import render
+from scsc_lab.report.tables import Table
+from scsc_lab.settings import Execution, Fields, Output, Timing, Training, texts
+from scsc_lab.store import check_writable
 from scsc_lab.training.plan import SEEDS
+
+if TYPE_CHECKING:
+    from scsc_lab.experiments.experiment import Experiment
+    from scsc_lab.experiments.runner import Measured
 
 Columns = Annotated[
     tuple[str, ...],
@@ -22,7 +37,7 @@ Columns = Annotated[
         "--with",
         metavar="COLUMNS",
         choices=tuple(metrics.words()),
-        parse=texts.some_of(metrics.words),
+        parse=texts.some_of(metrics.words, metrics.meant),
     ),
 ]
 Probe = Annotated[
@@ -33,10 +48,6 @@ Probe = Annotated[
         metavar="FILE",
         panel="Output",
     ),
-]
-Store = Annotated[
-    Path | None,
-    option("Keep rows in this file, and skip measurements that it has.", "--store", metavar="FILE", panel="Output"),
 ]
 Jobs = Annotated[
     int, option("Processes that count and train in parallel.", "--jobs", low=1, metavar="N", panel="Measurement")
@@ -66,6 +77,69 @@ Drawn = Annotated[
 
 Trained = Annotated[Training, Only("data", "recipe", "recipe_set", "seeds")]
 """Settings of training in such a command."""
+
+
+def opened(output: Output) -> Store:
+    """Return the store of a command, once it is known that its rows and its table can be written.
+
+    Raises:
+        InputError: if a file cannot be written, or is no store, or the format is unknown.
+    """
+    render.choose(output.format, output.output)
+    if output.store is not None:
+        check_writable(output.store)
+    return Store(output.store)
+
+
+def measure(
+    experiments: Sequence[Experiment], store: Store, *, jobs: int = 1, executor: str = "local", status: bool = False
+) -> Measured:
+    """Measure what a store lacks of experiments, with a progress bar.
+
+    Args:
+        experiments: what to measure.
+        store: where rows are kept as they are measured.
+        jobs: processes for what may run anywhere.
+        executor: ``local``, or the address of a Dask scheduler.
+        status: whether to print how many measurements a store in a file has.
+
+    Raises:
+        InputError: if a network does not fit; what was measured is kept.
+        KeyboardInterrupt: if nothing was measured before an interrupt.
+    """
+    from scsc_lab.experiments import runner
+
+    if status and store.path:
+        typer.echo(runner.status(experiments, store), err=True)
+    with runner.executor(executor, jobs) as pool, progress.stepwise() as report:
+        measured = runner.run(experiments, store, pool, report)
+    if measured.interrupted and store.path:
+        typer.echo(f"{store.path} keeps {len(store.keys())} measurements; the same command resumes", err=True)
+    return measured
+
+
+def show(
+    table: Table, output: Output, built: Built | None = None, *, device: str = "cpu", seed: int = 0, cut: bool = False
+) -> int:
+    """Print or write a table; return the exit code: 130 after an interrupt, 1 if a network could not be measured.
+
+    Args:
+        table: the table.
+        output: where it goes, and in which format.
+        built: the networks that were named, with the notes on them and the failures among them.
+        device: where was measured, for the record of the run.
+        seed: seed of the measurement, for the record of the run.
+        cut: whether an interrupt ended the measurement.
+    """
+    if built is not None:
+        table = table.noted(built.notes).with_failures(built.failures)
+    render.emit(table, run_info(device, seed), output.format, output.output)
+    return 130 if cut else int(bool(built and built.failures))
+
+
+def device_of(rows: Iterable[Row]) -> str:
+    """Return the device that rows were measured on; ``cpu`` for counts, which have none."""
+    return next((str(row["device"]) for row in rows if row.get("device")), "cpu")
 
 
 def warn_of_few_seeds(tables: Iterable[Sequence[Network]], words: Sequence[str], seeds: int | None) -> None:

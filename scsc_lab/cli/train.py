@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from scsc_lab.cli import progress, requests, shared
-from scsc_lab.cli.networks import Baseline, Networks, position
+from scsc_lab.cli.networks import Baseline, Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
-from scsc_lab.database import Store
 from scsc_lab.errors import InputError
-from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
-from scsc_lab.report import render as formats
 from scsc_lab.report import training as tables
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Execution, Output, Settings, Training, texts
@@ -94,7 +91,6 @@ def train(
         ),
     ] = None,
     max_seeds: Annotated[int, option("Most seeds of --until.", "--max-seeds", low=1, high=1000, metavar="N")] = 20,
-    store: shared.Store = None,
     jobs: shared.Jobs = 1,
     executor: shared.Executor = "local",
     workers: Annotated[
@@ -139,13 +135,12 @@ def train(
             requests.require_without(context, (name,), f"--{name.replace('_', '-')} goes with {needed}")
     if plot_budgets and len(lengths) < 2:
         raise InputError("--plot-budgets needs --budgets with two or more")
-    formats.choose(output.format, output.output)
+    store = output.store
     for figure in filter(None, (plot, curves, plot_budgets)):
         style.check(figure)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (store or jobs > 1):
         raise InputError("torchrun spreads one run at a time: leave --store and --jobs out")
-    if store:
-        check_writable(store)
+    kept = shared.opened(output)
     if not write_weights:
         requests.require_without(context, ("suffix",), "no weights are written without --write-weights FOLDER")
     if write_weights:
@@ -176,11 +171,10 @@ def train(
         raise InputError("--difficulty needs --data navon and --write-weights FOLDER")
     looks = sequential.looks(max_seeds) if until else ()
     studying.check_budgets(lengths, settings)
-    found, network_notes = networks.build()
-    index = position(baseline, found)
+    built = networks.build()
+    found, index = built.networks, built.position(baseline)
     if not self_test and not plan and until is None:
         shared.warn_of_few_seeds([[found[index], *found]], ["accuracy"], asked.seeds)
-    kept = Store(store)
     if store and not grid and until is None:
         experiments = studying.experiments(
             found, dict.fromkeys(found, settings), baseline=index, self_test=self_test, budgets=lengths
@@ -234,15 +228,15 @@ def train(
             *curves_of.findings(harder),
             *tuning_notes,
             *accuracy.notes(trained.networks),
-            *network_notes,
             *cut_short,
         ]
         table = tables.table(trained.networks, trained.runs, notes, trained.budgets, trained.tuned, harder)
         where = next((str(row["device"]) for row in trained.runs), "cpu")
+        code = 0
         if shard.rank == 0:
-            formats.emit(table, run_info(where, execution.seed), output.format, output.output)
+            code = shared.show(table, output, built, device=where, seed=execution.seed, cut=trained.interrupted)
             _draw(trained, plot, curves, plot_budgets)
-    return 130 if trained.interrupted else 0
+    return code
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:

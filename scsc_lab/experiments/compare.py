@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scsc_lab import metrics
-from scsc_lab.experiments.experiment import Experiment, Measure, comparison
+from scsc_lab.experiments.experiment import Experiment, Measure, Roles, comparison
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.settings import Settings
@@ -17,6 +17,7 @@ def experiment(
     settings: Settings | None = None,
     *,
     baseline: int = 0,
+    roles: Roles = (),
     values: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Experiment:
     """Return the experiment of networks side by side, each with its change against the baseline.
@@ -25,7 +26,8 @@ def experiment(
         networks: the networks.
         words: columns they are compared by: words of :func:`scsc_lab.metrics.words`.
         settings: measurement settings.
-        baseline: position of the network that the others are compared with.
+        baseline: position of the network that the others are compared with, where there are no roles.
+        roles: which network is compared with which, for several baselines.
         values: the user's own results by metric, by network.
 
     Raises:
@@ -35,7 +37,7 @@ def experiment(
     words = metrics.with_extra_columns(words, settings)
     asked = measures(words, settings)
     batch = settings.execution.batch
-    return comparison(networks, words, asked, baseline=baseline, batch=batch, values=values)
+    return comparison(networks, words, asked, baseline=baseline, roles=roles, batch=batch, values=values)
 
 
 def measures(words: Sequence[str], settings: Settings) -> list[Measure]:
@@ -49,5 +51,5 @@ def side_by_side(networks: Sequence[Network], by: str, batch: int = 1) -> list[R
     from scsc_lab.metrics.size import counted
     from scsc_lab.models import build
 
-    counts = [counted(network, batch).count for network in networks]
+    counts = [counted(network, batch) for network in networks]
     return diff.rows([build.empty(network) for network in networks], counts, by)

@@ -173,12 +173,17 @@ class Experiment:
         return {"digest": hashlib.sha256(asked.encode()).hexdigest()[:16], **content, "run": run_info().row()}
 
 
+Roles = Sequence[tuple[int, int | None]]
+"""Position of a network, and that of the network it is compared with; None for a baseline. One pair per arm."""
+
+
 def comparison(
     networks: Sequence[Network],
     words: Sequence[str],
     measures: Sequence[Measure],
     *,
     baseline: int = 0,
+    roles: Roles = (),
     batch: int = 1,
     values: Mapping[str, Mapping[str, float]] | None = None,
     kind: Kind = "comparison",
@@ -190,7 +195,8 @@ def comparison(
         networks: the networks.
         words: columns that are shown.
         measures: what they are measured by.
-        baseline: position of the network that the others are compared with.
+        baseline: position of the network that the others are compared with, where there are no roles.
+        roles: which network is compared with which, for several baselines.
         batch: images in one pass.
         values: the user's own results by metric, by the network's label.
         kind: ``comparison``, or ``noise`` for a network against itself.
@@ -201,9 +207,15 @@ def comparison(
     """
     if kind == "comparison":
         check_names(networks)
+    roles = roles or [(at, None if at == baseline else baseline) for at in range(len(networks))]
+    arm_of = {network: at for at, (network, reference) in enumerate(roles) if reference is None}
     arms = tuple(
-        Arm(network, None if at == baseline else baseline, values=(values or {}).get(str(network), {}))
-        for at, network in enumerate(networks)
+        Arm(
+            networks[at],
+            None if reference is None else arm_of[reference],
+            values=(values or {}).get(str(networks[at]), {}),
+        )
+        for at, reference in roles
     )
     return Experiment(kind, arms, tuple(measures), tuple(words), batch, details or {})
 

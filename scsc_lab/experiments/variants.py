@@ -6,6 +6,7 @@ A key is one of ``--set`` (a field of the spec, an argument of a factory), or ``
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -61,42 +62,51 @@ def built_in(network: Network, studies: Sequence[str] = (), beside: Sequence[Net
     return found
 
 
-def grid(network: Network, axes: Mapping[str, Sequence[object]]) -> list[Variant]:
-    """Return the product of values as one study, the network itself first.
+def of_values(
+    network: Network, factors: Mapping[str, Sequence[object]], axes: Mapping[str, Sequence[object]]
+) -> list[Variant]:
+    """Return the variants of a user's own values as one study: the network itself first, and no variant twice.
 
     Args:
         network: the network to change.
-        axes: values by key.
+        factors: values by key, of which each variant has one.
+        axes: values by key, of which each variant has one per key: all combinations.
 
     Raises:
-        InputError: if an axis is empty, a key or value is wrong, or there are more than 10,000 variants.
+        InputError: if a key has no values, a key or value is wrong, or there are more than 10,000 variants.
     """
-    size = 1
-    for key, values in axes.items():
+    for key, values in {**factors, **axes}.items():
         if isinstance(values, str):
             raise InputError(f"the grid needs a list of values for {key}, e.g. [{values!r}]; {values!r} is one text")
         if not values:
             raise InputError(f"the grid is empty: {key} has no values")
-        size *= len(values)
-    if not axes:
-        raise InputError("the grid is empty: give at least one --grid key=v1,v2")
+    if not factors and not axes:
+        raise InputError("the grid is empty: give at least one --grid key=v1,v2 or --vary key=v1,v2")
+    size = sum(map(len, factors.values())) + (math.prod(map(len, axes.values())) if axes else 0)
     if size > LARGEST_GRID:
         raise InputError(f"the grid has {size} variants, more than {LARGEST_GRID}: take fewer values")
-    points = (dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values()))
-    return [_full("grid", network), *(_changed("grid", network, point) for point in points)]
+    points: list[dict[str, object]] = [{key: value} for key, values in factors.items() for value in values]
+    if axes:
+        points += [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    study = "grid" if axes else "vary"
+    variants: dict[object, Variant] = {}
+    for variant in [_full(study, network), *(_changed(study, network, point) for point in points)]:
+        changed = variant.network
+        variants.setdefault((changed.spec or changed.overrides, changed.transplant), variant)
+    return list(variants.values())
 
 
-def parse_axes(network: Network, texts: Sequence[str]) -> dict[str, list[object]]:
+def parse_axes(network: Network, texts: Sequence[str], option: str = "--grid") -> dict[str, list[object]]:
     """Return the axes of ``key=v1,v2`` texts; where a value is a list itself, ``;`` stands between values.
 
     Raises:
         InputError: if a text has no values, or a list key does not use ``;``.
     """
     axes: dict[str, list[object]] = {}
-    for key, text in overrides.parse(texts, "--grid").items():
+    for key, text in overrides.parse(texts, option).items():
         listed = isinstance(_current(network, key), tuple)
         if listed and ";" not in text and text:
-            raise InputError(f"--grid {key}={text}: {key} is a list; put ; between values, e.g. {key}='3,5;3,5,7'")
+            raise InputError(f"{option} {key}={text}: {key} is a list; put ; between values, e.g. {key}='3,5;3,5,7'")
         axes[key] = [part.strip() for part in text.split(";" if listed or ";" in text else ",") if part.strip()]
     return axes
 

@@ -144,6 +144,24 @@ def words() -> list[str]:
     return list(columns())
 
 
+_SYNONYMS = {
+    "macs": "flops gflops gmacs mac flop madds cost",
+    "latency": "time speed fps throughput seconds ms",
+    "params": "parameters weights size param",
+    "erf": "field receptive_field rf r(50%)",
+    "top1": "published imagenet acc@1 top-1",
+    "bytes": "memory",
+    "accuracy": "acc trained",
+}
+"""Other names of quantities, by the word of the column."""
+
+
+def meant(word: str) -> str:
+    """Return ``"; did you mean macs?"`` for another name of a column or a mistyped one, or an empty string."""
+    known = next((column for column, names in _SYNONYMS.items() if word.lower() in names.split()), "")
+    return f"; did you mean {known}?" if known else nearest(word, columns())
+
+
 def default_words() -> list[str]:
     """Return the words of the columns that a comparison shows if none are named."""
     return [word for metric in registry().values() for word in metric.default]
@@ -158,7 +176,7 @@ def chosen(words: Iterable[str]) -> list[Metric]:
     wanted = set()
     for word in words:
         if word not in columns():
-            raise InputError(f"unknown column {word!r}: one of {', '.join(columns())}{nearest(word, columns())}")
+            raise InputError(f"unknown column {word!r}: one of {', '.join(columns())}{meant(word)}")
         wanted.add(word)
     return [metric for metric in registry().values() if wanted & {column.word for column in metric.columns}]
 

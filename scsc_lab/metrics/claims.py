@@ -84,7 +84,7 @@ def claim_rows(claims: Sequence[Claim]) -> list[Row]:
     kernel sets finds stands beside it. ``not tested: needs ImageNet or face data``: a claim about accuracy.
     """
     names = dict.fromkeys(name for claim in claims for name in (claim.baseline, claim.network))
-    counts = {name: counted(Network.read(name)).count for name in names}
+    counts = {name: counted(Network.read(name)) for name in names}
     return [_row(claim, counts) for claim in claims]
 
 
@@ -153,7 +153,7 @@ def nearest(claim: Claim) -> tuple[str, float]:
     """
     from scsc_lab.models import enumeration
 
-    reference = getattr(counted(Network.read(claim.baseline)).count, claim.quantity)
+    reference = getattr(counted(Network.read(claim.baseline)), claim.quantity)
     costs = enumeration.enumerate_costs(space.parse(Network.read(claim.network), ["kernels"]))
     index = costs.nearest(claim.quantity, reference * (1 + (claim.published or 0.0)))
     change = int(costs.quantity(claim.quantity)[index]) / reference - 1

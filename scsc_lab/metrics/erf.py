@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from scsc_lab import units
 from scsc_lab.analysis.protocol import SHARES, key
@@ -76,8 +76,17 @@ def fields(
     )
 
 
+@dataclass(frozen=True)
+class WithMaps(Settings):
+    """Settings of a field whose map of every image is kept, not the mean alone."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides what is kept, as plain data."""
+        return {**super().identity(), "maps": "every image"}
+
+
 def measure(networks: Sequence[Network], settings: Settings, progress: Progress) -> list[Row]:
-    """Return one row a network, of the last of its stages that are asked for, with all of them under ``stages``.
+    """Return one row per network, of the last of its stages that are asked for, with all of them under ``stages``.
 
     A network that has no map to draw a field from says why under ``erf_failure``.
     """
@@ -85,23 +94,28 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
 
     rows: list[Row] = []
     for network in networks:
-        progress(f"the receptive field of {network}")
+        report = functools.partial(_report, progress, f"the receptive field of {network}")
+        report(0, 1)
         try:
-            found = fields(network, _of(network, settings))
+            measured = fields(network, _of(network, settings), report)
         except InputError as error:  # a network without maps has all the rest
             rows.append({"erf_failure": str(error)})
             continue
-        each = [_row(field) for field in found]
+        each = [_row(field) for field in measured]
         how = replace(settings, execution=replace(settings.execution, device="auto")).identity()
-        for row, field in zip(each, found, strict=True):
-            stage = "" if field is found[-1] else f", {field.setting.stage}"
+        for row, field in zip(each, measured, strict=True):
+            stage = "" if field is measured[-1] else f", {field.setting.stage}"
             row["map_file"] = map_file(f"{network}{stage}", network.text, how)
-            row["map"] = mapfile.content([field.condensed()])
+            row["map"] = mapfile.content([field if isinstance(settings, WithMaps) else field.condensed()])
         row = dict(each[-1])
         if len(each) > 1:
             row["stages"] = each
         rows.append(row)
     return rows
+
+
+def _report(progress: Progress, what: str, done: int, total: int) -> None:
+    progress(what, done / total)
 
 
 def _row(field: Field) -> Row:

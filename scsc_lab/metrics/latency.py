@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scsc_lab import runtimes, units
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import Metric
+from scsc_lab.metrics import CUT_SHORT, Metric
 from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.metrics.size import counted
 from scsc_lab.networks.network import Network
@@ -40,13 +40,58 @@ def configure(settings: Settings) -> Settings:
     return Settings(settings.execution, settings.timing, versions=_versions(settings.timing.runtimes))
 
 
+@dataclass(frozen=True)
+class Detailed(Settings):
+    """Settings of a timing whose rows also hold each batch size and runtime by itself, or the parts of a network.
+
+    Attributes:
+        by: what to break the time of each network down by, as :func:`breakdowns` takes it; empty: by nothing.
+    """
+
+    by: str = ""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the numbers, as plain data."""
+        return {**super().identity(), "detailed": True, "by": self.by}
+
+
 def measure(networks: Sequence[Network], settings: Settings, progress: TaskProgress) -> list[Row]:
-    """Return one row per network and runtime, network by network, all timed side by side; the first is the baseline."""
-    progress("timing " + ", ".join(map(str, networks)))
+    """Return one row per network and runtime, network by network, all timed side by side; the first is the baseline.
+
+    With :class:`Detailed` settings there is one row per network, with all its rows under ``timings``.
+    """
+
+    def report(description: str, seconds: float, left: float | None) -> None:
+        progress(description, seconds / (seconds + left) if left and seconds + left else 0.0)
+
+    report("timing " + ", ".join(map(str, networks)), 0.0, None)
     placed = _candidates(networks, settings.timing.runtimes)
-    timed = sorted(zip(placed, timings(networks, settings), strict=True), key=lambda pair: pair[0][0])
+    if isinstance(settings, Detailed):
+        return _detailed(networks, settings, report)
+    timed = sorted(zip(placed, timings(networks, settings, progress=report), strict=True), key=lambda pair: pair[0][0])
     rows = [timing.row() for _, timing in timed]
     return [{key: value for key, value in row.items() if key not in _OF_THE_COMPARISON} for row in rows]
+
+
+def _detailed(networks: Sequence[Network], settings: Detailed, progress: Progress) -> list[Row]:
+    """Return one row per network: its first batch size in all runtimes, and ``timings``, without names of networks."""
+    places = [at for at, _ in _candidates(networks, settings.timing.runtimes)]
+    rows: list[Row] = [{"timings": []} for _ in networks]
+    if settings.by:
+        of_parts = [at for at in places for _ in settings.batches]
+        for at, parts in zip(of_parts, breakdowns(networks, settings, settings.by, progress=progress), strict=False):
+            rows[at]["timings"] += parts.rows()
+    else:
+        for number, timing in enumerate(timings(networks, settings, progress=progress)):
+            rows[places[number % len(places)]]["timings"].append(timing.row())
+    for row in rows:
+        of_first = [timing for timing in row["timings"] if timing["batch"] == settings.batches[0]]
+        row |= pivoted(of_first) if of_first and not settings.by else {}
+        if any(timing["status"] == CUT_SHORT for timing in row["timings"]):
+            row["status"] = CUT_SHORT
+        names = ("model", "baseline", "ordinary", "resolution")
+        row["timings"] = [{key: value for key, value in each.items() if key not in names} for each in row["timings"]]
+    return rows
 
 
 def timings(
@@ -73,7 +118,7 @@ def timings(
 
     runtimes.check(settings.timing.runtimes, settings.execution)
     placed = _candidates(networks, settings.timing.runtimes)
-    counts = [[counted(network, batch).count.macs for network in networks] for batch in settings.batches]
+    counts = [[counted(network, batch).macs for network in networks] for batch in settings.batches]
     first = next(index for index, (at, _) in enumerate(placed) if at == baseline)
     candidates = [candidate for _, candidate in placed]
     found = latency.measure(candidates, settings, baseline=first, clock=clock, progress=progress)
@@ -107,7 +152,7 @@ def breakdowns(
 
     placed = _candidates(networks, settings.timing.runtimes)
     candidates = [candidate for _, candidate in placed]
-    counts = [counted(networks[at], batch).count for at, _ in placed for batch in settings.batches]
+    counts = [counted(networks[at], batch) for at, _ in placed for batch in settings.batches]
     divided = []
     if by == "stage":
         for at, candidate in placed:
@@ -237,7 +282,7 @@ def _runs_in(network: Network, runtime: str) -> bool:
 
 
 def _rows_per_network(network: Network, settings: Settings) -> int:
-    return sum(_runs_in(network, name) for name in settings.timing.runtimes)
+    return 1 if isinstance(settings, Detailed) else sum(_runs_in(network, name) for name in settings.timing.runtimes)
 
 
 def _column(runtime: str) -> Column:
@@ -273,7 +318,7 @@ METRIC = Metric(
     columns=_COLUMNS,
     measure=measure,
     rows_per_network=_rows_per_network,
-    join=pivoted,
+    join=lambda rows: rows[0] if "timings" in rows[0] else pivoted(rows),
     configure=configure,
     notes=notes,
     alone=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from scsc_lab.analysis.count import Count, CrossCheck
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.networks.network import Network
-from scsc_lab.records import Probe, Row
+from scsc_lab.records import Row
 from scsc_lab.report import tables
 
 if TYPE_CHECKING:
@@ -27,78 +27,38 @@ class Counting:
 
     Attributes:
         batch: images in the forward pass.
+        train: whether to count a training step, forward and backward, in place of a forward pass.
+        check: whether fvcore counts the forward pass too.
+        by: what to break the counts down by: ``operator``, ``module`` or ``stage``; empty: by nothing.
+        depth: levels of modules, where the counts are broken down by module.
+        changes: whether to count what a transplant does to each operator.
     """
 
     batch: int = 1
-
-
-@dataclass(frozen=True)
-class Size:
-    """One network, counted.
-
-    Attributes:
-        network: the network.
-        probe: the input it was counted at.
-        resolution_assumed: whether nothing says the network's resolution, so that 224×224 was taken.
-        count: what was counted.
-        check: fvcore's count beside it, if it was asked for; of the forward pass alone.
-        train: whether a training step was counted: forward and backward.
-    """
-
-    network: Network
-    probe: Probe
-    resolution_assumed: bool
-    count: Count
-    check: CrossCheck | None = None
     train: bool = False
-
-    def row(self) -> Row:
-        """Return it as one row of raw numbers."""
-        check = self.check
-        own: Row = {"network": self.network.text} if self.network.label else {}
-        return {
-            "model": str(self.network),
-            **own,
-            "resolution": list(self.probe.resolution),
-            "batch": self.probe.batch,
-            **self.count.row(),
-            **(self._step() if self.train else {}),
-            "fvcore_flops": check.flops if check else None,
-            "check": check.verdict if check else "off",
-            "check_failure": check.failure if check else "",
-            "check_operators": [asdict(operator) for operator in check.operators] if check else [],
-        }
-
-    def _step(self) -> Row:
-        backward = self.count.backward_macs
-        return {"train": True, "forward_macs": self.count.macs - backward, "backward_macs": backward}
+    check: bool = False
+    by: str = ""
+    depth: int = 2
+    changes: bool = False
 
 
-def counted(network: Network, batch: int = 1, *, check: bool = False, train: bool = False) -> Size:
+def counted(network: Network, batch: int = 1, *, train: bool = False) -> Count:
     """Count one network at the input it is measured at, without weights, on the meta device.
 
     Args:
         network: the network; one from elsewhere that cannot run without values is built for real.
         batch: images in the forward pass.
-        check: whether fvcore counts the forward pass too.
-        train: whether a training step is counted, forward and backward, in place of a forward pass.
+        train: whether to count a training step, forward and backward, in place of a forward pass.
 
     Raises:
         InputError: if the network does not take an input of this size, or its weights are wrong.
     """
     from scsc_lab.models import build
 
-    known = build.facts(network)
-    probe = Probe(known.resolution, batch, known.channels)
-    if train and network.is_onnx:
-        build.build(network)  # which says that it has no gradients
-    if network.weights:
-        build.build(network)  # so that a file of another network is an error here too
-    count = counted_at(network, probe.shape)
-    checked = _checked(network, probe, count) if check else None
-    if train:
-        count = counted_at(network, probe.shape, train=True)
-    return Size(network, probe, known.resolution_assumed, count, checked, train)
+    facts = build.facts(network)
+    if network.weights or (train and network.is_onnx):
+        build.build(network)  # a file of another network is an error here too; an ONNX file has no gradients
+    return counted_at(network, (batch, facts.channels, *facts.resolution), train=train)
 
 
 def counted_at(network: Network, shape: Sequence[int], *, train: bool = False) -> Count:
@@ -116,6 +76,15 @@ def counted_at(network: Network, shape: Sequence[int], *, train: bool = False) -
         if network.in_catalog or network.is_onnx:
             raise
         return count(build.build(network), shape, backward=train)
+
+
+def stages_of(network: Network) -> Mapping[str, Sequence[str]]:
+    """Return the names of the modules that make up each stage of a network."""
+    from scsc_lab.models import build
+    from scsc_lab.models.stages import stages
+
+    facts = build.facts(network)
+    return stages(build.empty(network), (facts.channels, *facts.resolution))
 
 
 def ledger(network: Network) -> list[Row]:
@@ -151,15 +120,42 @@ def ledger(network: Network) -> list[Row]:
 
 
 def measure(networks: Sequence[Network], settings: Counting, progress: Progress) -> list[Row]:
-    """Return one row a network, counted without weights on the meta device."""
+    """Return one row per network, counted without weights on the meta device.
+
+    A row has what the settings ask for: fvcore's count under ``check``, the breakdown under ``parts``, the operators of
+    a transplant under ``changes``.
+    """
+    from scsc_lab.models import build
+
     rows = []
     for network in networks:
         progress(f"counting {network}")
-        found = counted(network, settings.batch)
-        row = found.count.row()
-        rows.append({key: row[key] for key in ("params", "macs", "activations", "bytes", "status")})
-        rows[-1] |= {"resolution_assumed": found.resolution_assumed, "batch": settings.batch}
+        facts, count = build.facts(network), counted(network, settings.batch, train=settings.train)
+        row: Row = {**count.row(), "resolution_assumed": facts.resolution_assumed, "batch": settings.batch}
+        if settings.train:
+            backward = count.backward_macs
+            row |= {"train": True, "forward_macs": count.macs - backward, "backward_macs": backward}
+        if settings.check:
+            row |= _checked(network, (settings.batch, facts.channels, *facts.resolution), count, settings.train).row()
+        if settings.by:
+            row["parts"] = _parts(network, count, settings)
+        if settings.changes and network.transplant is not None and network.form == "ordinary":
+            row["changes"] = ledger(network)
+        rows.append(row)
     return rows
+
+
+def _parts(network: Network, count: Count, settings: Counting) -> list[Row]:
+    """Return one row per operator, module or stage, the total last."""
+    parts = count.by_module(settings.depth)
+    if settings.by == "operator":
+        parts = [*count.by_operator(), count.total]
+    elif settings.by == "stage":
+        parts = [*count.by_stage(stages_of(network)), count.total]
+    return [
+        {**vars(part), "name": part.name or "total", "macs_share": part.macs / count.macs if count.macs else None}
+        for part in parts
+    ]
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -176,23 +172,25 @@ def assumed(labels: Iterable[object]) -> list[str]:
     return [f"Input 224×224 was taken for {named}, which {says} none; --resolution sets it."] if named else []
 
 
-def _checked(network: Network, probe: Probe, counted: Count) -> CrossCheck:
+def _checked(network: Network, shape: Sequence[int], count: Count, train: bool) -> CrossCheck:
+    """Return fvcore's count of the forward pass, and how it differs."""
     from scsc_lab.counting.crosscheck import cross_check
     from scsc_lab.models import build
 
     if network.is_onnx:
         return CrossCheck(None, failure="it counts modules of torch, not ONNX files")
-    needed = counted.activations * _TRACE_BYTES_PER_ACTIVATION + 4 * counted.params
+    count = counted_at(network, shape) if train else count
+    needed = count.activations * _TRACE_BYTES_PER_ACTIVATION + 4 * count.params
     available = _available_bytes()
     if available is not None and needed > available:
         return CrossCheck(
             None, failure=f"fvcore runs on real tensors: about {needed / 1e9:.0f} GB, {available / 1e9:.0f} GB are free"
         )
-    return cross_check(build.empty(network, "cpu"), probe.shape, counted)
+    return cross_check(build.empty(network, "cpu"), shape, count)
 
 
 def _available_bytes() -> int | None:
-    """Return the memory that can be had, where the system tells."""
+    """Return available bytes, or None if the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

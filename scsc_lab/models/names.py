@@ -188,13 +188,21 @@ def _fitting(network: Network, changes: Mapping[str, object]) -> Mapping[str, ob
         return overrides.applicable(network.spec, changes)
     if network.is_onnx:
         return {}  # what it is made of is written in it
-    factory = build.origin(network)
+    if not changes:
+        return {}
+    try:
+        factory = build.origin(network)
+    except InputError:
+        return {}  # its file is at fault, which shows where it is built
     return {key: value for key, value in changes.items() if factory.accepts(key, value)}
 
 
 def _nowhere(key: str, value: object, networks: Sequence[Network]) -> None:
     """Raise InputError for a change that fits no network, in the words of the first that can tell its keys."""
-    factories = [build.origin(network) for network in networks if network.spec is None and not network.is_onnx]
+    factories = []
+    for network in networks:
+        with contextlib.suppress(InputError):
+            factories += [] if network.spec is not None or network.is_onnx else [build.origin(network)]
     arguments = dict.fromkeys(name for factory in factories for name in factory.argument_names())
     for network in networks:
         if network.spec is not None and not nearest(key, arguments):

@@ -26,7 +26,8 @@ def digest(path: Path) -> str:
         status = path.stat()
         return _read(path.resolve(), status.st_size, status.st_mtime_ns)[0]
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+        missing = isinstance(error, FileNotFoundError)
+        raise InputError(f"no file {str(path)!r}" if missing else f"cannot read {path}: {error.strerror}") from None
 
 
 def of_network(name: str) -> object:

@@ -29,7 +29,8 @@ def comparison_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequ
     if others is not None and len(shown) == 1 + len(inputs):
         return replace(others, records=tuple(rows))
     apart = () if others is None else (others,)
-    table = Table(shown, tuple(rows), title, notes=tuple(notes), records=tuple(rows))
+    once = {(row["model"], units.size(row["resolution"])): row for row in reversed(rows)}  # of several baselines
+    table = Table(shown, tuple(reversed(once.values())), title, notes=tuple(notes), records=tuple(rows))
     changed = tuple(row for row in rows if row["baseline"] != row["model"])
     if not changed:
         return replace(table, notes=() if apart else table.notes, details=apart)

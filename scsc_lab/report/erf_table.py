@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from scsc_lab import units
-from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.jackknife import FEWEST_IMAGES
 from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
@@ -26,9 +25,8 @@ _CONVENTION = (
 )
 
 
-def table(measured: Sequence[Field]) -> Table:
-    """Return the table of some fields; with several, two side by side and the others below."""
-    rows = [field.row() for field in measured]
+def table(rows: Sequence[Row]) -> Table:
+    """Return the table of rows of fields; with several, two side by side and the others below."""
     parts = [_part(rows[start : start + _ACROSS]) for start in range(0, len(rows), _ACROSS)]
     first, *others = parts
     return Table(first.columns, first.rows, notes=_notes(rows), details=tuple(others), records=tuple(rows))

@@ -154,7 +154,9 @@ def table(rows: Sequence[Row], notes: Sequence[str] = ()) -> Table:
     elsewhere = any(row["runtime"] != USUAL for row in rows)
     looked_for = elsewhere or any(row["memory_format_asked"] == "auto" for row in rows)
     several = [RUNTIME] if len({row["runtime"] for row in rows}) > 1 else []
-    keys = (tables.MODEL, *several, *([BATCH] if len({row["batch"] for row in rows}) > 1 else []))
+    baselines = len({row["baseline"] for row in rows if row["baseline"]}) > 1
+    against = [Column("baseline", "against", number=False)] if baselines and not rows[0].get("self_test") else []
+    keys = (tables.MODEL, *against, *several, *([BATCH] if len({row["batch"] for row in rows}) > 1 else []))
     measured = (*keys, *([LAYOUT] if looked_for else []), *_MEASURED, *([] if compared else _COMPARED[:1]), STATUS)
     details = []
     if compared:

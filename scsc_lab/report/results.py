@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -26,10 +26,25 @@ Stages = Mapping[str, Sequence[str]]
 class Count(counts.Count):
     """Parameters and operations of one network, which become a DataFrame or a LaTeX table, and draw themselves."""
 
+    find_stages: Callable[[], Stages] | None = None
+
+    @classmethod
+    def of(cls, count: counts.Count, find_stages: Callable[[], Stages]) -> Count:
+        """Return a count that finds the stages of its network where they are asked for."""
+        found = cls(**vars(count))
+        object.__setattr__(found, "find_stages", find_stages)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: the counts without the network."""
+        return {key: value for key, value in vars(self).items() if key != "find_stages"}
+
     def _parts(self, by: str, depth: int | None, stages: Stages | None) -> list[counts.Part]:
         if by not in ("operator", "module", "stage"):
             raise InputError(f"by={by!r}: operator, module or stage")
         if by == "stage":
+            if stages is None and self.find_stages is not None:
+                stages = self.find_stages()
             if stages is None:
                 raise InputError("by='stage' needs stages: the modules of each, e.g. {'stage1': ['layer1']}")
             return self.by_stage(stages)
@@ -43,7 +58,7 @@ class Count(counts.Count):
         Args:
             by: ``operator``, ``module`` or ``stage``.
             depth: levels of modules. Default: all.
-            stages: modules of each stage, for ``stage``; see :meth:`by_stage`.
+            stages: modules of each stage, for ``stage``. Default: as ``scsc-lab flops --by stage`` finds them.
 
         Raises:
             InputError: if there is no such breakdown, or the stages are missing.

@@ -189,6 +189,17 @@ class Table:
             return replace(self, notes=(*self.notes, *notes))
         return replace(self, details=(*self.details[:-1], self.details[-1].noted(notes)))
 
+    def with_failures(self, failures: Sequence[Row]) -> Table:
+        """Return the table with a row per network that could not be measured, whose reason is a note."""
+        if not failures:
+            return self
+        reasons = [f"{row['model']}: NOT MEASURED: {row['failure']}." for row in failures]
+        records = (*self.raw, *failures)
+        if MODEL not in self.columns:  # networks stand side by side
+            return replace(self, records=records).noted(reasons)
+        columns = (*self.columns, _FAILED)
+        return replace(self, columns=columns, rows=(*self.rows, *failures), records=records).noted(reasons)
+
     def cells(self) -> list[list[str]]:
         """Return every row as text."""
         return [[column.cell(row) for column in self.columns] for row in self.rows]
@@ -201,6 +212,7 @@ def changed(column: Column, heading: str = "Δ") -> tuple[Column, Column]:
 
 
 MODEL = Column("model", "model", number=False)
+_FAILED = Column("status", "status", lambda status: "not measured" if status == "failed" else "")
 INPUT = Column("resolution", "input", units.size)
 PARAMS = replace(
     measured("params", "params (M)", units.mega, "params", 1e-6, "lower"),

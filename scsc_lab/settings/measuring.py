@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scsc_lab.errors import InputError
 from scsc_lab.settings import texts
@@ -212,3 +213,17 @@ class Fields(Declared):
         if self.method == "replknet" and self.contribution == "signed":
             method, contribution = spelled("--method", "method"), spelled("--contribution", "contribution")
             raise InputError(f"{method} replknet drops negative gradients, as published: leave {contribution} out")
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide the numbers, as plain data: of a folder of images its files' names and sizes.
+
+        Raises:
+            InputError: if the folder is not there.
+        """
+        identity = super().identity()
+        if self.images is not None:
+            if not self.images.is_dir():
+                raise InputError(f"no folder {str(self.images)!r}")
+            files = (path for path in sorted(self.images.rglob("*")) if path.is_file())
+            identity["images"] = [(str(path.relative_to(self.images)), path.stat().st_size) for path in files]
+        return identity

@@ -14,7 +14,7 @@ PANELS = ("maps", "profiles", "both")
 
 @dataclass(frozen=True)
 class Output(Declared):
-    """Where a table goes, and in which format.
+    """Where rows and tables go, and in which format.
 
     Raises:
         InputError: if a value is out of bounds.
@@ -32,6 +32,14 @@ class Output(Declared):
         None,
         "Write the table to this file. Its suffix chooses the format.",
         "-o/--output",
+        metavar="FILE",
+        panel="Output",
+        decides=False,
+    )
+    store: Path | None = setting(
+        None,
+        "Keep experiments and rows in this file, and skip measurements that it has.",
+        "--store",
         metavar="FILE",
         panel="Output",
         decides=False,

@@ -129,14 +129,20 @@ def assignment(text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def some_of(choices: Callable[[], Any]) -> Callable[[str], tuple[str, ...]]:
-    """Return a reader of comma-separated lists whose words must be among some choices."""
+def some_of(choices: Callable[[], Any], hint: Callable[[str], str] | None = None) -> Callable[[str], tuple[str, ...]]:
+    """Return a reader of comma-separated lists whose words must be among some choices.
+
+    Args:
+        choices: returns the choices.
+        hint: returns what a wrong word may mean, as the end of a sentence. Default: the nearest choices.
+    """
 
     def read(text: str) -> tuple[str, ...]:
-        found, allowed = words(text), tuple(choices())
-        for word in found:
+        chosen, allowed = words(text), tuple(choices())
+        for word in chosen:
             if word not in allowed:
-                raise InputError(f"{word!r}: one of {', '.join(allowed)}{nearest(word, allowed)}")
-        return found
+                meant = hint(word) if hint else nearest(word, allowed)
+                raise InputError(f"{word!r}: one of {', '.join(allowed)}{meant}")
+        return chosen
 
     return read

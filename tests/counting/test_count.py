@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+import scsc_lab
 from scsc_lab import Count, InputError, build
 from scsc_lab import count as count_api
 from scsc_lab.counting.count import count
@@ -315,6 +317,15 @@ def test_counts_become_frames():
         counted.frame("stage")
     with pytest.raises(InputError, match="operator, module or stage"):
         counted.frame("layer")
+
+
+def test_a_count_finds_the_stages_of_its_network(tmp_path):
+    named, module = scsc_lab.count("resnet18", 64), scsc_lab.count(build("resnet18"), input_shape=(1, 3, 64, 64))
+    for counted in (named, module):
+        frame = counted.frame("stage").set_index("name")
+        assert list(frame.index) == ["stem", "stage1", "stage2", "stage3", "stage4", "head"]
+        assert frame["macs"].sum() == counted.macs
+    assert pickle.loads(pickle.dumps(named)).macs == named.macs
 
 
 def test_python_interface():

@@ -234,6 +234,6 @@ def test_a_file_has_the_parameters_of_the_module_that_was_exported(options, tmp_
     pytest.importorskip("onnxscript")
     module = Attending().eval()
     torch.onnx.export(module, (torch.randn(1, 3, 9, 9),), tmp_path / "model.onnx", **options)
-    file = counted(Network.read(str(tmp_path / "model.onnx"))).count
+    file = counted(Network.read(str(tmp_path / "model.onnx")))
     expected = scsc_lab.count(module, input_shape=(1, 3, 9, 9))
     assert (file.params, file.macs, file.status) == (expected.params, expected.macs, "complete")

@@ -121,7 +121,7 @@ def test_components_are_what_they_say():
 def test_grids():
     network = Network.read("scsc_swin")
     axes = variants.parse_axes(network, ["groups=2,8", "kernels=3,5;3,5,7;", "stage1.se=true,false"])
-    found = variants.grid(network, axes)
+    found = variants.of_values(network, {}, axes)
     assert len(found) == 1 + 2 * 2 * 2
     assert found[-1].name == "groups=8 kernels=3,5,7 stage1.se=false"
     assert found[-1].network.spec.scsc[0] == SCSCSpec((3, 5, 7), 8, se=False)
@@ -140,9 +140,9 @@ def test_grids():
 def test_bad_grids_are_refused_before_work_starts(axes, message):
     network = Network.read("scsc_swin")
     with pytest.raises(InputError, match=message):
-        variants.grid(network, variants.parse_axes(network, axes))
+        variants.of_values(network, {}, variants.parse_axes(network, axes))
     with pytest.raises(InputError, match="the grid is empty"):
-        variants.grid(network, {})
+        variants.of_values(network, {}, {})
 
 
 def test_unknown_studies_and_networks_without_scsc():

@@ -81,7 +81,7 @@ def test_verification(folder, capsys):
 
 
 def test_heads_that_do_not_fit_are_said_before_anything_is_judged(folder, monkeypatch, capsys):
-    monkeypatch.setattr("scsc_lab.experiments.evaluate.outputs", lambda *args: pytest.fail("judged"))
+    monkeypatch.setattr("scsc_lab.metrics.evaluation.outputs.outputs", lambda *args: pytest.fail("judged"))
     words = ["evaluate", "net.py:bright", "net.py:bright[outputs=5]", "--data", "imagefolder:data"]
     assert main([*words, "--resolution", "32"]) == 2
     assert "net.py:bright[outputs=5] has 5 outputs, imagefolder:data 2 classes" in capsys.readouterr().err

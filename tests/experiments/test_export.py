@@ -41,7 +41,7 @@ def test_the_catalog_exports_and_its_files_count_the_same(network, tmp_path):
     assert exported.agreement.telling
     file = replace(Network.read(str(tmp_path / "model.onnx")), resolution=(64, 96))
     for batch in (1, 3):
-        here, there = counted(network, batch).count, counted(file, batch).count
+        here, there = counted(network, batch), counted(file, batch)
         assert there.status == "complete"
         assert (there.macs, there.params, there.activations) == (here.macs, here.params, here.activations)
 
@@ -51,8 +51,8 @@ def test_a_deploy_form_exports_at_a_fixed_batch_in_an_older_opset(tmp_path):
     exported = scsc_lab.export(network, tmp_path / "model.onnx", 64, opset=18)
     assert exported.opset == 18
     assert exported.row()["batch"] == 1
-    here = counted(replace(network, resolution=(64, 64))).count
-    there = counted(Network.read(str(tmp_path / "model.onnx"))).count
+    here = counted(replace(network, resolution=(64, 64)))
+    there = counted(Network.read(str(tmp_path / "model.onnx")))
     assert (there.macs, there.params) == (here.macs, here.params)
     # By module, too: the file says which module its operators and tensors are of.
     modules = [{part.name: part.macs for part in one.by_module(1) if part.macs} for one in (there, here)]
@@ -194,7 +194,7 @@ def test_what_onnx_runtime_has_fused_counts_the_same(tmp_path):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(tmp_path / "fused.onnx")
     onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    whole, fused = (counted(Network.read(str(tmp_path / name))).count for name in ("model.onnx", "fused.onnx"))
+    whole, fused = (counted(Network.read(str(tmp_path / name))) for name in ("model.onnx", "fused.onnx"))
     assert fused.status == "complete"
     assert fused.macs == whole.macs
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from scsc_lab import InputError, store, units
 from scsc_lab.provenance import run_info
-from scsc_lab.records import change, file_name, with_changes
+from scsc_lab.records import change, file_name
 from scsc_lab.report import render as formats
 from scsc_lab.report import tables
 from scsc_lab.report.render import csv as csv_format
@@ -74,7 +74,7 @@ def test_changes():
     assert change(3, 4) == -0.25
     assert change(3, 0) is None
     assert change(None, 4) is None
-    rows = with_changes([{"macs": 4}, {"macs": 3}, {"macs": 4}], ["macs"], baseline=2)
+    rows = tables.with_changes([{"macs": 4}, {"macs": 3}, {"macs": 4}], [tables.MACS], baseline=2)
     assert [row["macs_change"] for row in rows] == [0.0, -0.25, None]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from scsc_lab.analysis import verification
 from scsc_lab.analysis.paired_seeds import mcnemar_p, share_interval
 from scsc_lab.errors import InputError
 from scsc_lab.execution.device import find
+from scsc_lab.metrics import Progress
+from scsc_lab.metrics.evaluation import NOT_FINITE, Evaluation
 from scsc_lab.metrics.training import own_input
 from scsc_lab.models import build, checkpoints
 from scsc_lab.networks.network import Network
@@ -26,71 +28,44 @@ from scsc_lab.training.data.encoded import Encoded
 from scsc_lab.training.data.trained_on import TrainedOn
 from scsc_lab.training.draws import Purpose, generator
 from scsc_lab.training.loop import outputs
-from scsc_lab.training.plan import Plan, Runs
+from scsc_lab.training.plan import Plan
 from scsc_lab.training.run import first, prepared
 
 Outputs = npt.NDArray[np.float32]
 
-NOT_FINITE = "not finite"
-"""What predictions hold in place of a class or a score."""
 
-
-@dataclass(frozen=True)
-class Evaluated:
-    """Results of networks on the same test images.
-
-    Attributes:
-        rows: one per network; accuracies are None where ``not_finite`` counts images whose outputs are not finite.
-        predictions: one row per image, with its labels and each network's predictions; in verification one per pair.
-        curves: the false and true accept rates of each network, in verification; None if an output is not finite.
-        notes: what a reader must know about data and outputs.
-    """
-
-    rows: tuple[Row, ...]
-    predictions: tuple[Row, ...]
-    curves: tuple[verification.Roc | None, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def measure(
-    networks: Sequence[Network],
-    settings: Runs,
-    *,
-    baseline: int = 0,
-    far: float = 0.01,
-    batch: int = 64,
-    tell: Callable[[str], None] = lambda what: None,
-) -> Evaluated:
-    """Evaluate networks as they are on the test images of a data set.
+def evaluate(networks: Sequence[Network], settings: Evaluation, progress: Progress) -> list[Row]:
+    """Evaluate networks as they are on the test images of a data set; return one row per network.
 
     Data that the seed divides is divided as in the training of the networks. A head of another size is replaced if the
     weights' file has one of the data's size, as those that ``train`` writes.
 
+    A row has accuracies in percent with their intervals, or None where ``not_finite`` counts images whose outputs are
+    not finite; ``predictions`` by image or pair; and in verification the ``curve`` of accept rates.
+
     Args:
-        networks: the networks, with their weights.
-        settings: data, task and where to run; nothing else of its recipe is used.
-        baseline: which network the others are compared with, on the same images.
-        far: false accept rate at which the true accept rate is reported, in verification.
-        batch: images of a forward pass.
-        tell: called with a description of each step.
+        networks: the networks, with their weights; the others are compared with the first on the same images.
+        settings: how to evaluate.
+        progress: called with the progress.
 
     Raises:
         InputError: if a network was trained on the images that it would be evaluated on, or nothing says that it was
             not; if a head's classes are not those of the data; or if the impostor pairs cannot resolve the rate.
     """
-    torch.set_num_threads(settings.threads)
-    device, plan = find(settings.device), settings.plan
+    runs = settings.runs
+    torch.set_num_threads(runs.threads)
+    device, plan, seed = find(runs.device), runs.plan, runs.seeds[0]
     records = {network: trained_on.read(Path(network.weights)) for network in networks if network.weights}
-    seed = _seed_of_split(records, plan) if plan.split and records else settings.seeds[0]
+    split_seed = _seed_of_split(records, plan) if plan.split and records else seed
     data: Data | None = None
     ready = []  # all of them before the first is evaluated: a mistake is reported at once
     for network in networks:
-        batches = replace(prepared(plan, own_input(network), seed, data=data), test_size=batch)
+        batches = replace(prepared(plan, own_input(network), split_seed, data=data), test_size=settings.batch)
         data, preparation = batches.data, batches.preparation
         if network in records:
             _check_record(network, records[network], data)
-        goal = tasks.goal(plan.task, data, plan.recipe, settings.seeds[0])
-        model = _built(network, batches, goal, settings.seeds[0])
+        goal = tasks.goal(plan.task, data, plan.recipe, seed)
+        model = _built(network, batches, goal, seed)
         try:
             shape = heads.shape(model, preparation.size, len(preparation.mean))
         except InputError as error:
@@ -100,12 +75,17 @@ def measure(
         ready.append((model, batches))
     assert data is not None
     results: list[Outputs] = []
-    for network, (model, batches) in zip(networks, ready, strict=True):
-        tell(f"evaluating {network}")
+    for at, (network, (model, batches)) in enumerate(zip(networks, ready, strict=True)):
+        progress(f"evaluating {network}", at / len(ready))
         results.append(outputs(model.to(device), batches, device))
     if data.open_set:
-        return _verified(networks, data, results, settings.seeds[0], far)
-    return _classified(networks, data, results, baseline)
+        rows = _verified(data, results, seed, settings.far)
+    else:
+        rows = [_classified(data, result, results[0] if at else None) for at, result in enumerate(results)]
+    shared = {"data": data.name, "test_images": len(data.test.labels), "notes": list(data.notes)}
+    return [
+        {**shared, "not_finite": tasks.not_finite(result), **row} for row, result in zip(rows, results, strict=True)
+    ]
 
 
 def _seed_of_split(records: Mapping[Network, TrainedOn | None], plan: Plan) -> int:
@@ -168,24 +148,16 @@ def _listed(classes: Sequence[str]) -> str:
     return f"{', '.join(classes[:3])}{' …' if len(classes) > 3 else ''}"
 
 
-def _classified(networks: Sequence[Network], data: Data, results: Sequence[Outputs], baseline: int) -> Evaluated:
-    images = len(data.test.labels)
-    right = [tasks.correct(result, data).all(axis=1) for result in results]
-    failed = [tasks.not_finite(result) for result in results]
-    rows: list[Row] = []
-    for position, network in enumerate(networks):
-        row: Row = {"model": str(network), "data": data.name, "test_images": images, "not_finite": failed[position]}
-        row |= _shares(results[position], data)
-        if position != baseline:
-            comparable = not (failed[position] or failed[baseline])
-            ours, reference = right[position], right[baseline]
-            row["baseline"] = str(networks[baseline])
-            row["only_baseline_right"] = int((reference & ~ours).sum()) if comparable else None
-            row["only_this_right"] = int((ours & ~reference).sum()) if comparable else None
-            row["mcnemar_p"] = mcnemar_p(reference, ours) if comparable else None
-        rows.append(row)
-    notes = (*data.notes, *_notes_on_failures(networks, failed, images))
-    return Evaluated(tuple(rows), tuple(_predictions(networks, data, results)), notes=notes)
+def _classified(data: Data, result: Outputs, baseline: Outputs | None) -> Row:
+    """Return the accuracies of one network, and McNemar's test against the baseline where it is not the baseline."""
+    row = {**_shares(result, data), "predictions": _predictions(data, result)}
+    if baseline is not None:
+        ours, reference = (tasks.correct(each, data).all(axis=1) for each in (result, baseline))
+        comparable = not (tasks.not_finite(result) or tasks.not_finite(baseline))
+        row["only_baseline_right"] = int((reference & ~ours).sum()) if comparable else None
+        row["only_this_right"] = int((ours & ~reference).sum()) if comparable else None
+        row["mcnemar_p"] = mcnemar_p(reference, ours) if comparable else None
+    return row
 
 
 def _shares(result: Outputs, data: Data) -> Row:
@@ -204,59 +176,40 @@ def _shares(result: Outputs, data: Data) -> Row:
     return dict.fromkeys(row) if tasks.not_finite(result) else row
 
 
-def _predictions(networks: Sequence[Network], data: Data, results: Sequence[Outputs]) -> list[Row]:
-    """Return one row per image: its name, and per task its label and the class that each network predicts."""
-    rows = []
-    for image, labels in enumerate(data.test.labels):
-        row: Row = {"image": data.test.name(image) if isinstance(data.test, Encoded) else str(image)}
-        start = 0
-        for label, task in zip(labels, data.tasks, strict=True):
-            prefix = f"{task.name} " if task.name else ""
-            row[f"{prefix}label"] = task.classes[label]
-            for network, result in zip(networks, results, strict=True):
-                best = int(result[image, start : start + len(task.classes)].argmax())
-                row[f"{prefix}{network}"] = task.classes[best] if np.isfinite(result[image]).all() else NOT_FINITE
-            start += len(task.classes)
-        rows.append(row)
-    return rows
+def _predictions(data: Data, result: Outputs) -> dict[str, list[str]]:
+    """Return the name of each image, and per task its label and the class that the network predicts."""
+    test = data.test
+    columns = {"image": [test.name(at) if isinstance(test, Encoded) else str(at) for at in range(len(test.labels))]}
+    finite: npt.NDArray[np.bool_] = np.all(np.isfinite(result), axis=1)
+    start = 0
+    for index, task in enumerate(data.tasks):
+        prefix = f"{task.name} " if task.name else ""
+        best = result[:, start : start + len(task.classes)].argmax(axis=1)
+        columns[f"{prefix}label"] = [task.classes[label] for label in test.labels[:, index]]
+        columns[f"{prefix}predicted"] = [
+            task.classes[at] if sound else NOT_FINITE for at, sound in zip(best, finite, strict=True)
+        ]
+        start += len(task.classes)
+    return columns
 
 
-def _notes_on_failures(networks: Sequence[Network], failed: Sequence[int], images: int) -> list[str]:
-    return [
-        f"NO ACCURACY for {network}: its outputs for {number} of {images} images are not finite"
-        for network, number in zip(networks, failed, strict=True)
-        if number
-    ]
-
-
-def _verified(networks: Sequence[Network], data: Data, results: Sequence[Outputs], seed: int, far: float) -> Evaluated:
+def _verified(data: Data, results: Sequence[Outputs], seed: int, far: float) -> list[Row]:
     identities = data.test.labels[:, 0]
     pairs = verification.draw_pairs(identities, generator(seed, Purpose.PAIRS))
-    failed = [tasks.not_finite(result) for result in results]
-    scores = [None if bad else verification.scores(result, pairs) for result, bad in zip(results, failed, strict=True)]
-    curves = [None if values is None else verification.roc(values, pairs.same) for values in scores]
+    columns = {"first": pairs.first, "second": pairs.second, "same": pairs.same, "fold": pairs.fold}
+    shared = {key: values.tolist() for key, values in columns.items()}
     rows: list[Row] = []
-    for network, values, curve, bad in zip(networks, scores, curves, failed, strict=True):
-        row: Row = {"model": str(network), "data": data.name, "test_images": len(identities), "not_finite": bad}
-        row |= {"pairs": len(pairs.same), "far": far}
+    for result in results:
+        row: Row = {"pairs": len(pairs.same), "far": far, "curve": None}
         row |= dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "equal_error_rate", "tar_at_far"))
-        if values is not None and curve is not None:
-            row["accuracy"] = verification.accuracy(values, pairs)
-            row["accuracy_low"], row["accuracy_high"] = verification.interval(values, pairs, identities)
+        predicted: list[float | str] = [NOT_FINITE] * len(pairs.same)
+        if not tasks.not_finite(result):
+            scores = verification.scores(result, pairs)
+            curve = verification.roc(scores, pairs.same)
+            row["accuracy"] = verification.accuracy(scores, pairs)
+            row["accuracy_low"], row["accuracy_high"] = verification.interval(scores, pairs, identities)
             row["equal_error_rate"], row["tar_at_far"] = curve.equal_error_rate, curve.tar_at(far)
-        rows.append(row)
-    predictions = [
-        {
-            "first": int(pairs.first[pair]),
-            "second": int(pairs.second[pair]),
-            "same": bool(pairs.same[pair]),
-            "fold": int(pairs.fold[pair]),
-            **{
-                str(network): NOT_FINITE if values is None else float(values[pair])
-                for network, values in zip(networks, scores, strict=True)
-            },
-        }
-        for pair in range(len(pairs.same))
-    ]
-    notes = (*data.notes, *_notes_on_failures(networks, failed, len(identities)))
-    return Evaluated(tuple(rows), tuple(predictions), tuple(curves), notes)
+            row["curve"] = {"far": curve.far.tolist(), "tar": curve.tar.tolist()}
+            predicted = [float(score) for score in scores]
+        rows.append({**row, "predictions": {**shared, "predicted": predicted}})
+    return rows

@@ -1,22 +1,27 @@
-"""Exporting a network: one file, written once it has been run in its runtime and agrees with torch."""
+"""Export of a network to a file that is run in its runtime and compared with torch before it is written.
+
+It has no column: the row of an export is the size of its file and how near its outputs are to torch's.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from scsc_lab import __version__, store
 from scsc_lab.errors import InputError, nearest
-from scsc_lab.execution.agreement import Agreement, agreement
-from scsc_lab.exporting import loaded, onnx_graph
-from scsc_lab.exporting.trace import quiet, require_torch, traced
-from scsc_lab.models import build
+from scsc_lab.metrics import Metric, Progress
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
+
+if TYPE_CHECKING:
+    import torch
+
+    from scsc_lab.execution.agreement import Agreement
 
 SUFFIXES = (".onnx", ".pt2")
 """What files are called: ONNX, and torch's own exported programs."""
@@ -24,7 +29,27 @@ SUFFIXES = (".onnx", ".pt2")
 _BATCHES = {False: (1, 1), True: (1, 3)}
 """Images in the passes that are compared, by whether the batch is left open."""
 
-Tell = Callable[[str], None]
+
+@dataclass(frozen=True)
+class Export:
+    """How a network is exported.
+
+    Attributes:
+        path: the file: ``.onnx``, or ``.pt2`` for torch's exported program.
+        dynamic_batch: whether the number of images is left open.
+        opset: version of ONNX's operators; None for the one that torch's exporter takes.
+        seed: seed of random weights and inputs.
+    """
+
+    path: str
+    dynamic_batch: bool = False
+    opset: int | None = None
+    seed: int = 0
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the file's content, as plain data."""
+        suffix = Path(self.path).suffix
+        return {"suffix": suffix, "dynamic_batch": self.dynamic_batch, "opset": self.opset, "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -65,8 +90,10 @@ class Exported:
         }
 
 
-def check(path: Path, opset: int | None = None) -> None:
+def require_writable(path: Path, opset: int | None = None) -> None:
     """Raise InputError if a file cannot be exported to, before anything is done: its suffix, its place, packages."""
+    from scsc_lab.exporting import loaded, onnx_graph
+
     if path.suffix not in SUFFIXES:
         raise InputError(f"-o {path}: a file ends in {' or '.join(SUFFIXES)}{nearest(path.suffix, SUFFIXES)}")
     if opset is not None and path.suffix != ".onnx":
@@ -86,11 +113,11 @@ def export(
     dynamic_batch: bool = False,
     opset: int | None = None,
     seed: int = 0,
-    tell: Tell = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Write a network to a file that another runtime runs, whole or not at all.
 
-    What was exported is loaded in its runtime (ONNX Runtime, or ``torch.export``) and held against the network on two
+    What was exported is loaded in its runtime (ONNX Runtime, or ``torch.export``) and compared with the network on two
     random inputs, of which an open batch has one and three images; only then is the file written.
 
     Args:
@@ -99,47 +126,96 @@ def export(
         dynamic_batch: whether the number of images is left open. Default: one.
         opset: version of ONNX's operators. Default: the one that torch's exporter takes.
         seed: seed of random weights and inputs.
-        tell: told what is being done.
+        progress: called with a description of each step.
 
     Raises:
         InputError: if the suffix is another, packages are missing, the network cannot be built or exported, or what was
             exported computes something else.
     """
-    check(path, opset)
+    import torch
+
+    from scsc_lab.execution.agreement import agreement
+    from scsc_lab.exporting import loaded, onnx_graph
+    from scsc_lab.exporting.trace import require_torch
+    from scsc_lab.models import build
+
+    require_writable(path, opset)
     require_torch()
-    known = build.facts(network)
+    facts = build.facts(network)
     model = build.build(network, seed)
-    types = {one.dtype for one in model.parameters() if one.is_floating_point()}
+    types = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
     if len(types) == 1 and torch.float32 not in types:
         kind = str(*types).removeprefix("torch.")
         raise InputError(f"{network}: its weights are {kind}, and a file is written in float32: export model.float()")
     draws = torch.Generator().manual_seed(seed)
     inputs = [
-        [torch.randn(images, known.channels, *known.resolution, generator=draws)] for images in _BATCHES[dynamic_batch]
+        [torch.randn(images, facts.channels, *facts.resolution, generator=draws)] for images in _BATCHES[dynamic_batch]
     ]
     try:
-        tell(f"exporting {network}")
+        progress(f"exporting {network}")
         if path.suffix == ".onnx":
             about = {"scsc_lab": __version__, "network": str(network)}
             data = onnx_graph.onnx_model(model, inputs[0], dynamic_batch=dynamic_batch, opset=opset, about=about)
-            tell("running it in ONNX Runtime")
+            progress("running it in ONNX Runtime")
             run = loaded.in_onnxruntime(data)
         else:
             data = _program(model, inputs[0], dynamic_batch)
-            tell("running it in torch.export")
+            progress("running it in torch.export")
             run = loaded.in_torch(data)
-        found = agreement(run, model, inputs, "what was written")
+        agreed = agreement(run, model, inputs, "what was written")
     except InputError as error:
         raise InputError(f"{network}: {error}") from error
     store.write(path, data)
-    shape = (None if dynamic_batch else 1, known.channels, *known.resolution)
+    shape = (None if dynamic_batch else 1, facts.channels, *facts.resolution)
     written = onnx_graph.opset_of(data) if path.suffix == ".onnx" else None
-    return Exported(network, path, len(data), written, shape, known.resolution_assumed, found)
+    return Exported(network, path, len(data), written, shape, facts.resolution_assumed, agreed)
 
 
 def _program(model: torch.nn.Module, inputs: list[torch.Tensor], dynamic_batch: bool) -> bytes:
     """Return the bytes of a ``.pt2`` file."""
+    import torch
+
+    from scsc_lab.exporting.trace import quiet, traced
+
     buffer = io.BytesIO()
     with quiet():
         torch.export.save(traced(model, inputs, dynamic_batch=dynamic_batch), buffer)
     return buffer.getvalue()
+
+
+def measure(networks: Sequence[Network], settings: Export, progress: Progress) -> list[Row]:
+    """Return one row per network, whose file is written; with a digest of the file."""
+    rows = []
+    for network in networks:
+        exported = export(
+            network,
+            Path(settings.path),
+            dynamic_batch=settings.dynamic_batch,
+            opset=settings.opset,
+            seed=settings.seed,
+            progress=progress,
+        )
+        row = {key: value for key, value in exported.row().items() if key != "model"}
+        rows.append({**row, "resolution_assumed": exported.resolution_assumed, "file_digest": _digest(exported.path)})
+    return rows
+
+
+def is_incomplete(row: Row, settings: Export) -> bool:
+    """Return whether the file that is wanted is not that of a kept row."""
+    path = Path(settings.path)
+    return row["file"] != settings.path or not path.is_file() or _digest(path) != row["file_digest"]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+METRIC = Metric(
+    name="export",
+    columns=(),
+    measure=measure,
+    configure=lambda settings: Export("", seed=settings.execution.seed),
+    alone=True,
+    is_incomplete=is_incomplete,
+    table_rows=lambda row: [{"table": "export", **row}],
+)

@@ -1,0 +1,55 @@
+"""Evaluation: trained networks on test images, top-1 and top-5 or verification, compared on the same images.
+
+It has no column: its rows have a table of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scsc_lab.metrics import Metric, Progress, training
+from scsc_lab.networks.network import Network
+from scsc_lab.records import Row
+from scsc_lab.training.plan import Runs
+
+NOT_FINITE = "not finite"
+"""What predictions hold in place of a class or a score."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How networks are evaluated.
+
+    Attributes:
+        runs: data, task and where to run; nothing else of its recipe is used.
+        far: false-accept rate at which the true-accept rate is reported, in verification.
+        batch: images of a forward pass.
+    """
+
+    runs: Runs
+    far: float = 0.01
+    batch: int = 64
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the numbers, as plain data."""
+        return {**self.runs.identity(), "far": self.far, "batch": self.batch}
+
+
+def measure(networks: Sequence[Network], settings: Evaluation, progress: Progress) -> list[Row]:
+    """Return one row per network; see :func:`scsc_lab.metrics.evaluation.outputs.evaluate`."""
+    from scsc_lab.metrics.evaluation import outputs
+
+    return outputs.evaluate(networks, settings, progress)
+
+
+METRIC = Metric(
+    name="evaluation",
+    columns=(),
+    measure=measure,
+    configure=lambda settings: Evaluation(training.configure(settings)),
+    alone=True,
+    together=True,
+    table_rows=lambda row: [{"table": "evaluation", **row}],
+)
