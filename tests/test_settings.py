@@ -164,11 +164,12 @@ def test_settings_of_a_command_are_those_it_does_not_leave_out():
         pass
 
     assert set(do.__signature__.parameters) == {
-        *("memory_format", "threads", "train", "batch", "seed", "format", "output")
+        *("memory_format", "threads", "train", "batch", "seed", "format", "output", "store")
     }
 
 
 NAMES = {
+    *("pair", "vary"),
     *("models", "model", "weights", "label", "mixer", "baseline", "data", "name"),
     *("stages", "layers", "grid", "executor"),
 }

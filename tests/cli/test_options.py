@@ -7,7 +7,6 @@ import functools
 import io
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,12 +19,9 @@ from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.cli import app
 from scsc_lab.database import Store
-from scsc_lab.experiments import evaluate
 from scsc_lab.experiments.results import Result
 from scsc_lab.experiments.runner import Measured
-from scsc_lab.metrics import latency
 from scsc_lab.provenance import RunInfo
-from scsc_lab.timing import latency as latency_timing
 
 COMMANDS = typer.main.get_command(app).commands
 NETWORK = """
@@ -53,9 +49,11 @@ NAMED = {
     "--weights": ["--weights", "net.py:Net=weights.pth"],
 }
 MACHINE = {"--device": ["--device", "cpu"], "--threads": ["--threads", "2"], "--seed": ["--seed", "3"]}
-EMITTED = {"--format": ["--format", "csv"], "--output": ["-o", "out.csv"]}
+SHOWN = {"--format": ["--format", "csv"], "--output": ["-o", "out.csv"]}
+EMITTED = {**SHOWN, "--store": ["--store", "rows.db"]}
+PAIRED = {"--baseline": ["--baseline", TWO[1]], "--pair": ["--pair", f"{TWO[1]}:{TWO[0]}"]}
 TRAINED = {"--data": ["--data", "faces"], "--recipe": ["--recipe", "cifar"], "--recipe-set": ["--recipe-set", "lr=1"]}
-KEPT = {"--store": ["--store", "rows.db"], "--jobs": ["--jobs", "2"], "--executor": ["--executor", "tcp://h:1"]}
+KEPT = {"--jobs": ["--jobs", "2"], "--executor": ["--executor", "tcp://h:1"]}
 FIELDS = {"--samples": ["--samples", "2"], "--stage": ["--stage", "2"], "--seeds": ["--seeds", "2"]}
 BUDGET = {"--max-time": ["--max-time", "3"], "--runtime": ["--runtime", "compile"]}
 BUDGET |= {"--pairs": ["--pairs", "3"], "--delta": ["--delta", "5"]}
@@ -81,7 +79,7 @@ OPTIONS = {
         **EMITTED,
         "--batch": ["--batch", "2"],
         "--deploy": ["--deploy"],
-        "--baseline": ["--baseline", TWO[1]],
+        **PAIRED,
         "--by": ["--by", "stage"],
         "--channels": ["--channels", "4"],
         "--weights": ["--weights", "missing.pth"],
@@ -98,7 +96,7 @@ OPTIONS = {
         **BUDGET,
         "--batch-sizes": ["--batch-sizes", "2"],
         "--deploy": ["--deploy"],
-        "--baseline": ["--baseline", TWO[1]],
+        **PAIRED,
         "--dtype": ["--dtype", "float64"],
         "--memory-format": ["--memory-format", "contiguous"],
         "--compile": ["--compile"],
@@ -133,6 +131,7 @@ OPTIONS = {
         "--titles": ["--no-titles"],
         "--panels": ["--panels", "profiles"],
         "--format": ["--format", "csv"],
+        "--store": ["--store", "rows.db"],
     },
     "export": {
         **{key: value for key, value in NAMED.items() if key not in ("--model", "--label")},
@@ -142,6 +141,7 @@ OPTIONS = {
         "--opset": (["-o", "net.onnx"], ["--opset", "18"]),
         "--seed": ["--seed", "3"],
         "--format": ["--format", "csv"],
+        "--store": ["--store", "rows.db"],
     },
     "compare": {
         **NAMED,
@@ -157,12 +157,12 @@ OPTIONS = {
         "--plot": ["--plot", "params,latency"],
         "--figure": (["--plot", "params,latency"], ["--figure", "c.png"]),
         "--batch": ["--batch", "2"],
-        "--baseline": ["--baseline", TWO[1]],
+        **PAIRED,
         "--width": (["--plot", "params,latency"], ["--width", "page"]),
         "--titles": (["--plot", "params,latency"], ["--no-titles"]),
     },
-    "models": {**EMITTED, "--family": ["--family", "swin"]},
-    "paper": {**EMITTED, "--tolerance": ["--tolerance", "100"], "--probe": ["--probe", "runs.jsonl"]},
+    "models": {**SHOWN, "--family": ["--family", "swin"]},
+    "paper": {**SHOWN, "--tolerance": ["--tolerance", "100"], "--probe": ["--probe", "runs.jsonl"]},
     "ablate": {
         **{key: value for key, value in NAMED.items() if key != "--model"},
         **MACHINE,
@@ -174,6 +174,7 @@ OPTIONS = {
         "--with": ["--with", "params"],
         "--study": (["--transplant"], ["--study", "components"]),
         "--grid": ["--grid", "width=3"],
+        "--vary": ["--vary", "width=3"],
         "--config": ["--config", "other.toml"],
         "--batch": ["--batch", "2"],
         "--draw": ["--draw"],
@@ -263,6 +264,8 @@ RUN |= {"recipe": "pico", "task": "classification", "epochs": 1, "batch_size": 2
 RUN |= {"train_macs": 1, "seconds": 1.0}
 FILE = {"model": "a", "resolution": [16, 16], "batch": 1, "file": "f", "bytes": 1, "opset": 18, "difference": 0.0}
 FILE |= {"float32_rounding": None, "outputs_depend_on_input": True}
+FILE |= {"resolution_assumed": False}
+JUDGED = {"data": "navon", "test_images": 1, "notes": [], "not_finite": 0, "predictions": {"image": ["0"]}}
 CLAIM = {"claim": "c", "network": "a", "quantity": "macs", "published": -0.5, "measured": -0.4, "difference": 0.1}
 CLAIM |= {"verdict": "differs", "nearest": None, "nearest_change": None, "inferred": None, "published_text": ""}
 REPORT = [
@@ -279,38 +282,39 @@ def field(model):
     return Field(setting, np.ones((1, 8, 8), np.float32) / 64, None)
 
 
-def timings(networks, settings, **_):
-    blank = latency_timing.blank
-    clock = dataclasses.make_dataclass("Clock", [("name", str, "clock")])()
-    _, execution = latency_timing.settled(settings.execution)
-    made = [
-        blank(one, 1, settings, execution, clock) for _, one in latency._candidates(networks, settings.timing.runtimes)
-    ]
-    return [dataclasses.replace(one, samples=(0.1, 0.2), status="complete") for one in made]
+TIMED = {
+    "form": "ordinary",
+    "runtime": "torch",
+    "runtime_title": "torch",
+    "batch": 1,
+    "device": "cpu",
+    "dtype": "float32",
+}
+TIMED |= {"memory_format": "contiguous", "memory_format_asked": "contiguous", "threads": 1, "mode": "eval"}
+TIMED |= {"status": "complete", "median_seconds": 0.1, "iqr_seconds": 0.0, "samples": 2, "samples_seconds": [0.1, 0.1]}
+TIMED |= {"repeats": 1, "drift": False, "outliers": [], "warm_up_runs": 0, "peak_memory_method": "", "macs_share": 1.0}
+TIMED |= dict.fromkeys(("ratio", "ratio_low", "ratio_high", "verdict", "ordinary_ratio", "torch_ratio", "load"))
+TIMED |= {"device_name": "CPU", "processor": "CPU", "versions": {}, "clock": "c", "by": "stage", "name": "total"}
+TIMED |= {"time_share": 1.0}
+COUNTED = {"macs": 2000, "activations": 1, "bytes": 1, "status": "complete", "unknown_operators": {}, "batch": 1}
+COUNTED |= {"resolution_assumed": False, "parts": [{"name": "total", "params": 1, "macs": 1, "macs_share": 1.0}]}
 
 
-def breakdowns(networks, settings, by, **_):
-    rows = [
-        {**one.row(), "name": "total", "by": by, "time_share": 1.0, "macs_share": 1.0}
-        for one in timings(networks, settings)
-    ]
-    return [SimpleNamespace(rows=lambda: rows)]
+def run(experiments, store=None, *_, **__):
+    """Return results of experiments with rows that were made up, and keep the map that they name."""
+    rows = Store() if store is None else store
+    rows.keep("made up", {"metric": "erf"}, [{"made": "up"}], {"field.npz": mapfile.content([field("net")])})
+    return Measured(tuple(map(made_up, experiments)))
 
 
 SPIED = {
-    "experiments.runner.run": lambda experiments, *a, **k: Measured(tuple(map(made_up, experiments))),
-    "experiments.evaluate.measure": lambda *a, **k: evaluate.Evaluated(
-        ({"model": "a", "not_finite": 0},), ({"image": 0},)
-    ),
-    "experiments.export.export": lambda *a, **k: SimpleNamespace(row=lambda: FILE, resolution_assumed=False),
+    "experiments.runner.run": run,
     "experiments.publish.write": lambda *a, **k: (REPORT, []),
     "experiments.publish.combined": lambda *a, **k: Store(),
     "experiments.publish.table_rows": lambda *a, **k: [*REPORT, {**REPORT[1], "model": "c"}],
     "experiments.publish.trained": lambda *a, **k: [],
     "experiments.publish.claims": lambda *a, **k: [CLAIM],
-    "metrics.latency.timings": timings,
-    "metrics.latency.breakdowns": breakdowns,
-    "metrics.erf.fields": lambda *a, **k: [field("net")],
+    "metrics.size.counted": lambda *a, **k: None,
     "report.figures.style.save": lambda *a, **k: None,
     "report.render.emit": lambda *a, **k: None,
     "experiments.runner.executor": lambda *a, **k: nullcontext(None),
@@ -321,10 +325,24 @@ SPIED = {
 def made_up(experiment):
     """Return a result of an experiment with rows that were made up."""
     arms = tuple(arm.row() for arm in experiment.arms)
+    metric = experiment.measures[0].metric
     rows = tuple({**row, "runs": [{**RUN, "model": row["model"]}]} for row in ROWS)
+    labels = [{"model": arm["label"], "baseline": arms[arm["baseline"] or 0]["label"]} for arm in arms]
+    further = ()
     if experiment.kind == "tuning":
         rows = tuple({**rows[0], "model": arm["label"], "variant": arm["variant"]} for arm in arms)
-    return Result(experiment.row(), arms, rows, ())
+    elif experiment.columns == ("latency",):
+        rows = tuple({**ROW, **names, "timings": [TIMED]} for names in labels)
+    elif experiment.columns == ("erf",):
+        rows = tuple(
+            {**ROW, **field("net").row(), **names, "map_file": "field.npz", "initialisations": 1} for names in labels
+        )
+    elif metric == "size" and experiment.kind == "comparison":
+        rows = tuple({**ROW, **COUNTED, **names} for names in labels)
+    elif metric in ("evaluation", "export"):
+        rows = tuple({**ROW, **names} for names in labels)
+        further = tuple({**JUDGED, **FILE, **names} for names in labels)
+    return Result(experiment.row(), arms, rows, further)
 
 
 def plain(value):
