@@ -47,6 +47,7 @@ NAMED = {
     "--mixer": ["--mixer", "depthwise"],
     "--rule": (["--transplant"], ["--rule", "kernels=3,5"]),
     "--weights": ["--weights", "net.py:Net=weights.pth"],
+    "--resize-weights": (["--weights", "net.py:Net=weights.pth"], ["--resize-weights"]),
 }
 MACHINE = {"--device": ["--device", "cpu"], "--threads": ["--threads", "2"], "--seed": ["--seed", "3"]}
 SHOWN = {"--format": ["--format", "csv"], "--output": ["-o", "out.csv"]}
