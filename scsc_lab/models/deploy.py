@@ -16,12 +16,16 @@ from torch.nn.parameter import is_lazy
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.agreement import TOLERANCE, DisagreementError, agreement, outputs
 from scsc_lab.layers.folding import folded
+from scsc_lab.models import reparametrised
 from scsc_lab.models.adjacent import Uses, candidates, has_activation, pairs
 from scsc_lab.models.external import check_ends
 from scsc_lab.models.fusible import fused, has_statistics, is_fusible
 
 _SIDES = (224, 64, 32, 8)
 """Sides of the inputs that are tried, in pixels, where none is given."""
+
+_LARGEST_DOUBLED = 256
+"""Sides up to which a network is also run at twice the size, in pixels."""
 
 _TOLERANCE = {torch.float64: 1e-9}
 """Largest difference that counts as rounding in float64, over the largest magnitude of an output."""
@@ -34,17 +38,23 @@ class Step:
     Attributes:
         name: the module that is fused, or the layer that takes in a BatchNorm.
         norm: the BatchNorm, which becomes the identity; ``None`` where a module is fused.
+        method: the module's own method that merges its branches; empty where it is not used.
     """
 
     name: str
     norm: str | None = None
+    method: str = ""
 
     def __str__(self) -> str:
+        if self.method:
+            return f"{self.name or 'it'}.{self.method}() is called"
         return f"{self.name or 'it'} is fused" if self.norm is None else f"{self.norm} is folded into {self.name}"
 
     def replacements(self, model: nn.Module) -> dict[nn.Module, nn.Module]:
-        """Return what replaces which modules of a network."""
+        """Return what replaces which modules of a network; a module's own method changes the module."""
         module = model.get_submodule(self.name)
+        if self.method:
+            return {module: reparametrised.merge(module, self.name)}
         if self.norm is None:
             return {module: fused(module)}
         norm: Any = model.get_submodule(self.norm)
@@ -55,10 +65,12 @@ class Step:
 def deploy(model: nn.Module, input_shape: Sequence[int] | None = None) -> nn.Module:
     """Return an equivalent network for inference; it cannot be turned back, and has a ``state_dict`` of its own.
 
-    Every SCSC module and SCSC-Swin block is fused (see :mod:`scsc_lab.layers.fused`) and the branches of every dilated
-    reparametrised convolution are merged into one. A BatchNorm is folded where passes of two sizes show that it follows
-    one convolution (see :mod:`scsc_lab.models.adjacent`). Both forms are then run at both sizes, with the weights as
-    they are, and in float64 with random statistics in every BatchNorm.
+    Modules with a method of their own for it, as timm's ``reparameterize`` and ``fuse`` or RepVGG's
+    ``switch_to_deploy``, have it called (:mod:`scsc_lab.models.reparametrised`). Every SCSC module and SCSC-Swin block
+    is fused (see :mod:`scsc_lab.layers.fused`) and the branches of every dilated reparametrised convolution are merged
+    into one. A BatchNorm is folded where passes of several sizes show that it follows one layer (see
+    :mod:`scsc_lab.models.adjacent`). Both forms are then run at these sizes, with the weights as they are, and in
+    float64 with random statistics in every BatchNorm.
 
     Args:
         model: any network; it is not changed.
@@ -78,10 +90,12 @@ def deploy_form(model: nn.Module, input_shape: Sequence[int] | None = None, *, c
         raise InputError(f"{type(model).__name__} has lazy modules without weights: run it once before")
     with torch.random.fork_rng(devices=[]):
         inputs = _inputs(original, input_shape)
-        steps = _steps(original, inputs)
+        calls = _method_calls(original)
+        steps = [*calls, *_steps(_applied(copied(original), calls), inputs)]
         if not steps:
             raise InputError(
-                f"{type(model).__name__} has no deploy form: no SCSC module, no BatchNorm that follows one layer"
+                f"{type(model).__name__} has no deploy form: no SCSC module, no BatchNorm that follows one layer, no "
+                "block that merges its branches"
             )
         if checked:
             _check(original, steps, inputs)
@@ -107,7 +121,9 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def _inputs(model: nn.Module, input_shape: Sequence[int] | None) -> list[Tensor]:
-    """Return random inputs that a network takes, of two sizes if it takes two.
+    """Return random inputs that a network takes: of the first size, and of those others that it takes too.
+
+    Code may do something else where an image is smaller, larger, of odd sides or not square, or the batch is.
 
     Raises:
         InputError: if it takes none that is tried.
@@ -119,13 +135,13 @@ def _inputs(model: nn.Module, input_shape: Sequence[int] | None) -> list[Tensor]
     if first is None:
         raise InputError(f"{type(model).__name__} does not take {'×'.join(map(str, tried[-1]))}: {error}")
     images, channels, *sides = first.shape
-    others = [
-        (images + 1, channels, *(side // 2 for side in sides)),
-        (images + 1, channels, *(2 * side for side in sides)),
-        (images + 1, channels, *sides),
+    groups = [
+        [(images + 1, channels, *(side // 2 for side in sides)), (images + 1, channels, *sides)],
+        [(images + 2, channels, *(side * (3 + axis) // 4 | 1 for axis, side in enumerate(sides)))],
+        [(images, channels, *(2 * side for side in sides))] if all(side <= _LARGEST_DOUBLED for side in sides) else [],
     ]
-    second, _ = _first_taken(model, others)
-    return [first] if second is None else [first, second]
+    others = (_first_taken(model, shapes)[0] for shapes in groups)
+    return [first, *(x for x in others if x is not None)]
 
 
 def _first_taken(model: nn.Module, shapes: Sequence[Sequence[int]]) -> tuple[Tensor | None, str]:
@@ -142,6 +158,30 @@ def _first_taken(model: nn.Module, shapes: Sequence[Sequence[int]]) -> tuple[Ten
         else:
             return x, ""
     return None, reason
+
+
+def _method_calls(model: nn.Module) -> list[Step]:
+    """Return the calls of modules' own methods that change a network, outer modules first."""
+    trial = copied(model)
+    calls = []
+    waiting = [""]
+    while waiting:
+        name = waiting.pop(0)
+        module = trial.get_submodule(name)
+        if method := reparametrised.method_of(module):
+            before = _contents(module)
+            merged = reparametrised.merge(module, name)
+            trial = _put(trial, {module: merged})
+            if _contents(merged) != before:
+                calls.append(Step(name, method=method))
+            module = merged
+        waiting += [f"{name}.{child}" if name else child for child, _ in module.named_children()]
+    return calls
+
+
+def _contents(module: nn.Module) -> list[int]:
+    """Return the identities of a module, its parts and their tensors."""
+    return [*map(id, module.modules()), *map(id, module.parameters()), *map(id, module.buffers())]
 
 
 def _steps(model: nn.Module, inputs: Sequence[Tensor]) -> list[Step]:
@@ -184,8 +224,10 @@ def _without_other_callers(trial: nn.Module, steps: Sequence[Step], inputs: Sequ
 
 
 def _applied(model: nn.Module, steps: Sequence[Step]) -> nn.Module:
-    """Return the network after some changes, which are made in place."""
-    return _put(model, {old: new for step in steps for old, new in step.replacements(model).items()})
+    """Return the network after some changes, which are made in place, in their order."""
+    for step in steps:
+        model = _put(model, step.replacements(model))
+    return model.eval() if any(step.method for step in steps) else model
 
 
 def _put(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
@@ -248,9 +290,11 @@ def _difference(network: nn.Module, steps: Sequence[Step], x: Tensor) -> str:
     """Return how the outputs differ after some steps; empty if they do not."""
     like = next((tensor for tensor in network.parameters() if tensor.is_floating_point()), x)
     try:
-        form = _applied(copied(network), steps)
+        form = _applied(copied(network), steps).to(like.dtype)
         run = partial(outputs, form)
-        agreement(run, network, [[x.to(like)]], "its deploy form", "the network", _TOLERANCE.get(like.dtype, TOLERANCE))
+        exact = not any(step.method for step in steps)  # some methods make their layers in float32
+        tolerance = _TOLERANCE.get(like.dtype, TOLERANCE) if exact else TOLERANCE
+        agreement(run, network, [[x.to(like)]], "its deploy form", "the network", tolerance)
     except DisagreementError as error:
         return str(error)
     return ""

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
+
+from torch import Tensor, nn
+
+from scsc_lab.analysis.count import Count
+from scsc_lab.counting.count import count
+from scsc_lab.models.replacement import Own, decide
+from scsc_lab.models.spatial import Candidate
+from scsc_lab.networks.specs import TransplantSpec
 
 NEAR_ENOUGH = 0.01
 """Relative difference that counts as the same cost."""
@@ -30,4 +40,47 @@ def nearest_width(cost: Callable[[float], float]) -> tuple[float, float]:
         if abs(tried[width] - 1) <= _GOOD:
             break
         low, high = (low, width) if tried[width] > 1 else (width, high)
-    return min(tried.items(), key=lambda one: abs(one[1] - 1))
+    return min(tried.items(), key=lambda pair: abs(pair[1] - 1))
+
+
+def matched(
+    original: Count, candidates: list[Candidate], x: Tensor, spec: TransplantSpec, own: Own | None
+) -> TransplantSpec:
+    """Return the rules with the width that keeps the network's MACs or parameters."""
+    parts = {part.name: getattr(part, spec.match) for part in original.by_module()}
+    alike: dict[tuple[Hashable, ...], list[Candidate]] = {}
+    for one in candidates:
+        if not one.stays:
+            alike.setdefault((one.maps, one.stride, one.kind, one.calls), []).append(one)
+    places = [*alike.values()]
+
+    def mixers(width: float) -> list[nn.Module | None]:
+        """Return a mixer of a width for each place, without storage; ``None`` where there is none so narrow."""
+        wanted = dataclasses.replace(spec, width=width, match="")
+        return [decide(place[0], x.shape, wanted, own, device="meta")[1] for place in places]
+
+    usual = mixers(1.0)
+
+    def cost(width: float) -> float:
+        """Return what the network costs with mixers of a width, as a share of what it costs now."""
+        total = parts[""]
+        for place, mixer, least in zip(places, usual if width == 1.0 else mixers(width), usual, strict=True):
+            if mixer is not None:
+                total += len(place) * _cost(mixer, place[0], x, spec.match) - sum(parts[one.name] for one in place)
+            elif least is not None:
+                return -math.inf
+        return float(total / parts[""])
+
+    return dataclasses.replace(spec, width=nearest_width(cost)[0], match="")
+
+
+def _cost(mixer: nn.Module, candidate: Candidate, x: Tensor, match: str) -> int:
+    """Return what a mixer costs in a place: parameters once, MACs in every call."""
+    calls = Counter(candidate.calls) if match == "macs" else {candidate.calls[0]: 1}
+    return sum(times * int(getattr(count(mixer, given, dtype=x.dtype), match)) for given, times in calls.items())
+
+
+def share(before: Count, after: Count, match: str) -> str:
+    """Return how near a network comes to what it cost before, in words."""
+    share = getattr(after, match) / getattr(before, match) - 1
+    return f", {100 * share:+.1f} % {match}{'' if abs(share) <= NEAR_ENOUGH else ' (no width comes nearer)'}"

@@ -52,6 +52,8 @@ def merge(module: nn.Module, name: str) -> nn.Module:
     method = method_of(module)
     try:
         merged = getattr(module, method)()
+    except NotImplementedError:  # a base class's
+        return module
     except Exception as error:  # whatever the network's own code raises
         raise InputError(f"{name or type(module).__name__}.{method}() fails: {located(error)}") from error
     return merged if isinstance(merged, nn.Module) else module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from scsc_lab.errors import InputError, located
 from scsc_lab.layers.mixers import load
-from scsc_lab.models import construct, external, hooks, spatial
+from scsc_lab.models import carried, construct, external, spatial
 from scsc_lab.models.operators import HOSTS
 from scsc_lab.models.spatial import Candidate
 from scsc_lab.networks import mixers
@@ -203,10 +203,10 @@ def put(model: nn.Module, candidate: Candidate, mixer: nn.Module, spec: Transpla
     if not places:
         return
     shortcut = spec.shortcut and candidate.maps.given == candidate.maps.out
-    plain = not candidate.channels_last and not shortcut and not hooks.of(candidate.module)
+    plain = not candidate.channels_last and not shortcut and not carried.hooks_of(candidate.module)
     placed = mixer if plain else Placed(mixer, channels_last=candidate.channels_last, shortcut=shortcut)
     if not plain:
-        hooks.carry(candidate.module, onto=placed)
+        carried.carry_hooks(candidate.module, onto=placed)
     for parent, name in places:
         setattr(parent, name, placed)
         if type(parent).__name__ in HOSTS and candidate.kind == "attention":
@@ -218,18 +218,39 @@ def _whole_map(host: Any, x: Tensor) -> Any:
     return host.attn(x)
 
 
-class Placed(nn.Module):
-    """A mixer on maps with their channels last, with an identity shortcut around it, or with an operator's hooks."""
+def give_copies(model: nn.Module, x: Tensor, mixers: Sequence[nn.Module]) -> None:
+    """Let mixers give copies of their inputs where they give these on and the network changes them in place later."""
+    passed_on: list[tuple[nn.Module, Tensor, int]] = []
 
-    def __init__(self, mixer: nn.Module, *, channels_last: bool, shortcut: bool) -> None:
+    def note(mixer: nn.Module, args: tuple[Any, ...], out: Any) -> None:
+        if isinstance(out, Tensor) and out.untyped_storage()._cdata == args[0].untyped_storage()._cdata:
+            passed_on.append((mixer, args[0], args[0]._version))
+
+    spatial.watch(model, x.clone(), [(mixer, note) for mixer in mixers])
+    for changed in {mixer for mixer, given, version in passed_on if given._version != version}:
+        for parent in [*model.modules()]:
+            for name, child in parent._modules.items():
+                if child is changed and isinstance(parent, Placed):
+                    parent.copies = True
+                elif child is changed:
+                    parent._modules[name] = Placed(changed, copies=True)
+
+
+class Placed(nn.Module):
+    """A mixer with channels last, an identity shortcut, an operator's hooks, or a copy of its output."""
+
+    def __init__(
+        self, mixer: nn.Module, *, channels_last: bool = False, shortcut: bool = False, copies: bool = False
+    ) -> None:
         super().__init__()
         self.mixer = mixer
         self.channels_last = channels_last
         self.shortcut = shortcut
+        self.copies = copies
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output map, channels where they were."""
         maps = spatial.channels_first(x, self.channels_last)
         y: Tensor = self.mixer(maps)
-        y = maps + y if self.shortcut else y
+        y = maps + y if self.shortcut else y.clone() if self.copies else y
         return y.permute(0, 2, 3, 1) if self.channels_last else y

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from scsc_lab.errors import InputError, located_by_user
 from scsc_lab.execution import layout
-from scsc_lab.models import hooks, operators, reparametrised
-from scsc_lab.models.operators import TOKEN_MIXERS, Kind, Operator
+from scsc_lab.models import carried, operators, staying
+from scsc_lab.models.operators import Kind, Operator
+from scsc_lab.models.staying import Maps, Seen
 from scsc_lab.networks.specs import TransplantSpec
-
-_STAYING_PLACES = {
-    "fuse_layers": "it fuses maps of several resolutions",
-    "aggreg": "it aggregates queries, keys and values",
-    "shortcut": "it is a shortcut",
-    "skip": "it is a shortcut",
-}
-"""Parts of a name that say what an operator is for (timm's HRNet, EfficientViT, GhostNet), and why it stays."""
-
-_SMALL_SHARE = 0.25
-_IMAGE_CHANNELS = 4
 
 Hook: TypeAlias = Callable[..., Any]
 """A forward hook: called with the module, its positional arguments and its output."""
-
-
-class Maps(NamedTuple):
-    """The maps that an operator was seen to take and give, ``(N, C, H, W)``."""
-
-    given: torch.Size
-    out: torch.Size
 
 
 @dataclass(frozen=True)
@@ -71,14 +55,7 @@ class Candidate:
     @property
     def stride(self) -> int:
         """Its stride; 1 for attention."""
-        return _stride(self.module, self.maps)
-
-
-class _Seen(NamedTuple):
-    maps: Maps
-    source: Tensor  # held, so that no other tensor gets its identity
-    channels_last: bool
-    calls: list[torch.Size]
+        return staying.stride_of(self.module, self.maps)
 
 
 def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candidate], torch.Size]:
@@ -94,14 +71,14 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
     chosen = operators.modules(model, rules.modules)
     if not rules.modules:
         chosen = [operator for operator in operators.operators(model) if operator.kind in rules.replace]
-    seen: dict[str, _Seen] = {}
+    seen: dict[str, Seen] = {}
     first_inputs: list[Tensor] = []
     weighted = [(module, _record_first(first_inputs)) for module in model.modules() if _has_weights(module)]
     recorders = [(operator.watched, _record(seen, operator, x.shape)) for operator in chosen]
     out = watch(model, x, [*weighted, *recorders])
-    stems = _stems(chosen, seen, [x, *first_inputs])
-    stem = _stem(stems, [operator.name for operator in chosen])
-    branches = _branches(model, seen)
+    stems = staying.stems_of(chosen, seen, [x, *first_inputs])
+    stem = staying.stem_of(stems, [operator.name for operator in chosen])
+    branches, ties = staying.branches_of(model, seen), staying.ties_of(model)
     candidates = []
     for name, kind, watched, _ in chosen:
         maps = seen[name].maps if name in seen else None
@@ -110,10 +87,11 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
         if rules.stages and not (maps and stage(maps.out, x.shape) in rules.stages):
             continue
         module = model.get_submodule(name)
-        why = _cannot(module, maps) or hooks.lost(module, takes_windows=watched is not module)
+        why = staying.cannot(module, maps) or carried.lost(module, takes_windows=watched is not module)
         unless_named = not why and not rules.names and not rules.modules
         if unless_named:
-            why = "its input is the image" if name in stems else _does_not_mix(name, watched, stem, branches)
+            why = "its input is the image" if name in stems else staying.does_not_mix(name, watched, stem, branches)
+            why = why or ties.get(module, "")
         calls, given, last = (tuple(seen[name].calls), *seen[name][1:3]) if name in seen else ((), x, False)
         words = _in_words(module, kind)
         like = next(itertools.chain(module.parameters(), module.buffers(), [given]))
@@ -129,7 +107,10 @@ def watch(model: nn.Module, x: Tensor, watchers: Iterable[tuple[nn.Module, Hook]
     Raises:
         InputError: if the network fails on this input.
     """
-    handles = [module.register_forward_hook(hook, prepend=True) for module, hook in watchers]
+    handles = [
+        module.register_forward_hook(functools.partial(_with_all_arguments, hook), prepend=True, with_kwargs=True)
+        for module, hook in watchers
+    ]
     try:
         with torch.no_grad():
             return model(x)
@@ -139,6 +120,10 @@ def watch(model: nn.Module, x: Tensor, watchers: Iterable[tuple[nn.Module, Hook]
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _with_all_arguments(hook: Hook, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+    return hook(module, (*args, *kwargs.values()), out)
 
 
 def stage(map_shape: torch.Size, image: torch.Size) -> int:
@@ -159,7 +144,9 @@ def channels_first(x: Tensor, channels_last: bool) -> Tensor:
 
 
 def _has_weights(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) or any(weight.dim() > 1 for weight in module.parameters(recurse=False))
+    """Return whether a module that takes hooks, and no TorchScript, is a convolution or has weights of its own."""
+    own = isinstance(module, nn.Conv2d) or any(weight.dim() > 1 for weight in module.parameters(recurse=False))
+    return own and not isinstance(module, torch.jit.ScriptModule)
 
 
 def _record_first(inputs: list[Tensor]) -> Hook:
@@ -172,7 +159,7 @@ def _record_first(inputs: list[Tensor]) -> Hook:
     return record
 
 
-def _record(seen: dict[str, _Seen], operator: Operator, image: torch.Size) -> Hook:
+def _record(seen: dict[str, Seen], operator: Operator, image: torch.Size) -> Hook:
     def record(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         given = args[0] if args else None
         if isinstance(given, Tensor) and isinstance(out, Tensor) and given.dim() == out.dim() == 4:
@@ -181,7 +168,7 @@ def _record(seen: dict[str, _Seen], operator: Operator, image: torch.Size) -> Ho
                 readings = layout.readings(tuple(given.shape), (image[2], image[3]), None)
                 last = [reading.name for reading in readings] == ["nhwc"]
             maps = Maps(channels_first(given, last).shape, channels_first(out, last).shape)
-            seen.setdefault(operator.name, _Seen(maps, given, last, [])).calls.append(maps.given)
+            seen.setdefault(operator.name, Seen(maps, given, last, [])).calls.append(maps.given)
 
     return record
 
@@ -193,95 +180,3 @@ def _in_words(module: nn.Module, kind: Kind) -> str:
         grouped = f" in {module.groups} groups" if kind == "conv3x3" and module.groups > 1 else ""
         return f"{kind if kind == 'depthwise' else 'conv'} {size}{stride}{grouped}"
     return type(module).__name__
-
-
-def _cannot(module: nn.Module, maps: Maps | None) -> str:
-    """Return why a mixer could not keep the shape, stride and dilation of an operator; empty if it could."""
-    if maps is None:
-        return "the forward pass never gave it a map"
-    stride = _stride(module, maps)
-    if isinstance(module, nn.Conv2d):
-        if module.kernel_size[0] != module.kernel_size[1] or module.stride[0] != module.stride[1]:
-            return "not square"
-        if stride not in (1, 2):
-            return f"stride {stride}"
-        if module.dilation != (1, 1):
-            return f"dilation {max(module.dilation)}"
-    if tuple(maps.out[2:]) != tuple(math.ceil(side / stride) for side in maps.given[2:]):
-        what = "its padding" if isinstance(module, nn.Conv2d) else "it"
-        return f"{what} gives {maps.out[2]}×{maps.out[3]} from {maps.given[2]}×{maps.given[3]}"
-    return ""
-
-
-def _stride(module: nn.Module, maps: Maps | None) -> int:
-    """Return the stride of a convolution, or the one that the maps of a module show: 1 or 2."""
-    if isinstance(module, nn.Conv2d):
-        return module.stride[0]
-    halved = maps and [math.ceil(side / 2) for side in maps.given[2:]] == [*maps.out[2:]] != [*maps.given[2:]]
-    return 2 if halved else 1
-
-
-def _does_not_mix(name: str, watched: nn.Module, stem: str | None, branches: set[str]) -> str:
-    """Return why an operator stays unless it is named; empty if it does not."""
-    *holders, _ = name.split(".")
-    if not getattr(watched, "partition_block", True):
-        return "grid attention is not local"
-    if type(watched).__name__ in TOKEN_MIXERS:
-        return "a token mixer without weights"
-    if stem is not None and (name.startswith(f"{stem}.") or (not stem and not holders)):
-        return "it is a part of the stem"
-    if name in branches:
-        return "one of several branches of one layer"
-    return next((why for part, why in _STAYING_PLACES.items() if part in holders), "")
-
-
-def _stems(chosen: list[Operator], seen: dict[str, _Seen], inputs: list[Tensor]) -> list[str]:
-    """Return the convolutions that make features of the image; none if the network is given features.
-
-    They take the network's input, or what becomes of it before the first layer with weights, and give more channels. An
-    input of more than four channels is an image if a convolution that is one among many more than doubles them.
-
-    Args:
-        chosen: the operators that the rules choose.
-        seen: their maps, by name.
-        inputs: the network's input, and the input of its first layer with weights.
-    """
-    channels, among_many = inputs[0].shape[1], _SMALL_SHARE * len(chosen) >= 1
-    least = channels if channels <= _IMAGE_CHANNELS else 2 * channels if among_many else math.inf
-    return [
-        name
-        for name, kind, *_ in chosen
-        if name in seen and kind != "attention" and seen[name].maps.out[1] > least
-        if any(seen[name].source is image for image in inputs)
-    ]
-
-
-def _stem(stems: list[str], names: list[str]) -> str | None:
-    """Return the part of the network that holds the stem: ``stem``, ``conv1``; ``""`` is the network itself.
-
-    It is the largest part around the first convolution that takes the image which has a small share of all operators.
-    """
-    if not stems:
-        return None
-    parts = stems[0].split(".")
-    for depth in range(1, len(parts)):
-        part = ".".join(parts[:depth])
-        if sum(name.startswith(f"{part}.") for name in names) <= _SMALL_SHARE * len(names):
-            return part
-    alone = sum("." not in name for name in names)
-    return "" if len(parts) == 1 and alone <= _SMALL_SHARE * len(names) else None
-
-
-def _branches(model: nn.Module, seen: dict[str, _Seen]) -> set[str]:
-    """Return the operators that are branches of one reparametrised block: they see one map and give maps of one shape.
-
-    The block is the module that holds their lists or wrappers: ``conv_kxk.0.conv`` and ``conv_kxk.1.conv``,
-    ``large_conv.conv`` and ``small_conv.conv``.
-    """
-    groups: dict[tuple[str, int, torch.Size], list[str]] = {}
-    for name, first in seen.items():
-        parts = name.split(".")
-        for depth in {len(parts) - 1, max(len(parts) - 2, 0)}:
-            groups.setdefault((".".join(parts[:depth]), id(first.source), first.maps.out), []).append(name)
-    several = ((holder, names) for (holder, *_), names in groups.items() if len(names) > 1)
-    return {name for holder, names in several if reparametrised.holds_branches(model, holder) for name in names}

@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.analysis.count import Count
 from scsc_lab.counting.count import count
 from scsc_lab.errors import InputError, first_line
-from scsc_lab.models import calibrate, compiled, operators, spatial
+from scsc_lab.models import calibrate, carried, match, operators, spatial
 from scsc_lab.models.deploy import copied
-from scsc_lab.models.match import NEAR_ENOUGH, nearest_width
 from scsc_lab.models.operators import Kind
-from scsc_lab.models.replacement import Decision, Mixer, Own, decide, holders, put, users_own
+from scsc_lab.models.replacement import Decision, Mixer, Own, decide, give_copies, holders, put, users_own
 from scsc_lab.models.scales import Scales, scales
 from scsc_lab.models.spatial import Candidate
 from scsc_lab.networks import overrides
@@ -86,13 +84,22 @@ def transplant(
             raise InputError(f"{spec.settings[0][0]!r} is a setting of SCSC: give your own mixer's where you make it")
     plain = model
     wrappers: dict[str, Any] = {}
-    if any(map(compiled.is_wrapper, model.modules())):
-        plain, wrappers = compiled.unwrap(copied(model))
+    if any(map(carried.is_wrapper, model.modules())):
+        plain, wrappers = carried.unwrap(copied(model))
     devices = sorted({tensor.device.index for tensor in model.parameters() if tensor.is_cuda})
     with torch.random.fork_rng(devices=devices):
         grafted, decided = _transplanted(plain, spec, users_own(spec, make), input_shape, {})
+    _restore_modes(grafted, {name: module.training for name, module in plain.named_modules()})
     changes = [Change(c.name, c.kind, c.was, placed is not None, reason) for c, placed, reason in decided]
-    return compiled.wrap(grafted, wrappers), changes
+    return carried.wrap(grafted, wrappers), changes
+
+
+def _restore_modes(grafted: nn.Module, modes: Mapping[str, bool]) -> None:
+    """Put modules into the modes, training or not, that a network had; a mixer's parts into that of its place."""
+    for name, module in grafted.named_modules():
+        while name not in modes:
+            name = name.rpartition(".")[0]
+        module.training = modes[name]
 
 
 def _transplanted(
@@ -105,7 +112,7 @@ def _transplanted(
     found, shape = spatial.find(grafted, x, rules)
     candidates = [dataclasses.replace(one, stays=refused.get(one.name, one.stays)) for one in found]
     original = count(grafted, x.shape, dtype=x.dtype) if rules.match else None
-    spec = _matched(original, candidates, x, rules, own) if original is not None else rules
+    spec = match.matched(original, candidates, x, rules, own) if original is not None else rules
     decided = [decide(candidate, x.shape, spec, own) for candidate in candidates]
     _check_any(model, decided, rules)
     before = _scales(grafted, x, decided)
@@ -121,10 +128,11 @@ def _transplanted(
         }
         if kept and rules.match:  # what was matched had them replaced
             return _transplanted(model, rules, own, input_shape, {**refused, **kept})
+    give_copies(grafted, x, [mixer for _, mixer, _ in decided if mixer is not None])
     if before is not None:
         _calibrate(grafted, x, decided, before)
     if original is not None:
-        note = _share(original, count(grafted, x.shape, dtype=x.dtype), rules.match)
+        note = match.share(original, count(grafted, x.shape, dtype=x.dtype), rules.match)
         decided = [(c, placed, f"{why}{note}" if placed else why) for c, placed, why in decided]
     return grafted, decided
 
@@ -135,17 +143,17 @@ def _check_any(model: nn.Module, decided: list[Decision], rules: TransplantSpec)
         return
     counts = Counter(reason for *_, reason in decided)
     example = {reason: candidate for candidate, _, reason in reversed(decided)}
-    reasons = [f"{number} × {reason} ({_override(example[reason])})" for reason, number in counts.most_common()]
+    reasons = [f"{number} × {reason} ({_override(example[reason], reason)})" for reason, number in counts.most_common()]
     if not reasons:
         reasons = [_nothing_chosen(model, rules)]
     raise InputError(f"the transplant finds nothing to replace in {type(model).__name__}: {', '.join(reasons)}")
 
 
-def _override(candidate: Candidate) -> str:
+def _override(candidate: Candidate, reason: str) -> str:
     """Return which rule has an operator replaced that stays."""
     if candidate.unless_named:
         return f"names={candidate.name} replaces it"
-    if candidate.stays:
+    if candidate.stays or reason.startswith(_NETWORKS):
         return f"{candidate.name}; no rule: a mixer could not stand in for it"
     return f"{candidate.name}; change the mixer's settings"
 
@@ -162,6 +170,9 @@ def _nothing_chosen(model: nn.Module, rules: TransplantSpec) -> str:
     return f"{' and '.join(chosen) or 'replace'} matches none of its operators {_few(present)}"
 
 
+_NETWORKS = "the network"
+"""How a reason starts that is the network's, not the operator's or the mixer's."""
+
 _CHOOSING = ("replace", "names", "stages")
 
 
@@ -170,49 +181,6 @@ def _few(words: Sequence[str]) -> str:
 
 
 _SHOWN = 4
-
-
-def _matched(
-    original: Count, candidates: list[Candidate], x: Tensor, spec: TransplantSpec, own: Own | None
-) -> TransplantSpec:
-    """Return the rules with the width that keeps the network's MACs or parameters."""
-    parts = {part.name: getattr(part, spec.match) for part in original.by_module()}
-    alike: dict[tuple[Hashable, ...], list[Candidate]] = {}
-    for one in candidates:
-        if not one.stays:
-            alike.setdefault((one.maps, one.stride, one.kind, one.calls), []).append(one)
-    places = [*alike.values()]
-
-    def mixers(width: float) -> list[nn.Module | None]:
-        """Return a mixer of a width for each place, without storage; ``None`` where there is none so narrow."""
-        wanted = dataclasses.replace(spec, width=width, match="")
-        return [decide(place[0], x.shape, wanted, own, device="meta")[1] for place in places]
-
-    usual = mixers(1.0)
-
-    def cost(width: float) -> float:
-        """Return what the network costs with mixers of a width, as a share of what it costs now."""
-        total = parts[""]
-        for place, mixer, least in zip(places, usual if width == 1.0 else mixers(width), usual, strict=True):
-            if mixer is not None:
-                total += len(place) * _cost(mixer, place[0], x, spec.match) - sum(parts[one.name] for one in place)
-            elif least is not None:
-                return -math.inf
-        return float(total / parts[""])
-
-    return dataclasses.replace(spec, width=nearest_width(cost)[0], match="")
-
-
-def _cost(mixer: nn.Module, candidate: Candidate, x: Tensor, match: str) -> int:
-    """Return what a mixer costs in a place: parameters once, MACs in every call."""
-    calls = Counter(candidate.calls) if match == "macs" else {candidate.calls[0]: 1}
-    return sum(times * int(getattr(count(mixer, given, dtype=x.dtype), match)) for given, times in calls.items())
-
-
-def _share(before: Count, after: Count, match: str) -> str:
-    """Return how near a network comes to what it cost before, in words."""
-    share = getattr(after, match) / getattr(before, match) - 1
-    return f", {100 * share:+.1f} % {match}{'' if abs(share) <= NEAR_ENOUGH else ' (no width comes nearer)'}"
 
 
 def _one_by_one(

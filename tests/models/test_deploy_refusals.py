@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from scsc_lab import SCSC, InputError
+from scsc_lab.layers import folding
 from scsc_lab.layers.drop_path import DropPath
 from scsc_lab.layers.fused import FusedSCSC
 from scsc_lab.models import deploy as deploying
@@ -226,8 +227,22 @@ PAIR_CASES = {
         "user",
         torch.jit.trace(nn.ReLU(), torch.ones(1)),
     ),
+    "more from 40 pixels": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) if x.shape[-1] < 40 else self.conv1(x)),
+    "more at some sides": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) if x.shape[-1] % 8 == 0 else x),
+    "more for images that are not square": lambda: Pair(
+        lambda self, x: self.bn1(self.conv1(x)) if x.shape[-1] == x.shape[-2] else self.conv1(x)
+    ),
+    "more for three images": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) if len(x) < 3 else self.conv1(x)),
+    "a count of parameters": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) * len([*self.parameters()])),
+    "a type": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) + isinstance(self.bn1, nn.BatchNorm2d)),
+    "a norm that always trains": lambda: other(Pair(lambda self, x: self.bn1(self.conv1(x))), "bn1", AlwaysTraining(3)),
     "a backward hook": lambda: backward(Pair(lambda self, x: self.bn1(self.conv1(x)))),
 }
+
+
+class AlwaysTraining(nn.BatchNorm2d):
+    def train(self, mode=True):
+        return super().train(True)
 
 
 def backward(model):
@@ -336,3 +351,106 @@ def test_a_deploy_form_that_differs_is_refused_and_names_the_place(monkeypatch):
     told = r"^Sequential cannot be fused: its deploy form differs from the network by .*, as 3 is folded into 2$"
     with pytest.raises(InputError, match=told):
         deploy(with_statistics(nn.Sequential(*layers)).eval(), (1, 3, 16, 16))
+
+
+def test_hooks_on_all_modules_are_seen():
+    """A global hook on every BatchNorm runs no more once it is folded."""
+    model = with_statistics(nn.Sequential(conv(), nn.BatchNorm2d(3))).eval()
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, args, out: 2 * out if isinstance(module, nn.BatchNorm2d) else out
+    )
+    try:
+        with pytest.raises(InputError, match="Sequential cannot be fused: its deploy form differs"):
+            deploy(model, (1, 3, 16, 16))
+    finally:
+        handle.remove()
+
+
+class Mergeable(nn.Module):
+    """A block of one's own that merges its branches by a method of its own, right or wrong."""
+
+    def __init__(self, method, merge) -> None:
+        super().__init__()
+        self.conv, self.norm = conv(), nn.BatchNorm2d(3)
+        setattr(self, method, types.MethodType(merge, self))
+
+    def forward(self, x):
+        return self.norm(self.conv(x)).relu() * (2 if self.training else 1)
+
+
+def in_place(self):
+    self.conv, self.norm = folding.folded(self.conv, self.norm), nn.Identity()
+
+
+def returning(self):
+    return nn.Sequential(folding.folded(self.conv, self.norm), nn.ReLU())
+
+
+def by_another_forward(self):
+    in_place(self)
+    del self.norm
+    self.forward = types.MethodType(lambda self, x: self.conv(x).relu(), self)
+
+
+def while_training(self):
+    self.train()
+    in_place(self)
+
+
+def without_the_activation(self):
+    return folding.folded(self.conv, self.norm)
+
+
+def fails(self):
+    raise ValueError("no branches")
+
+
+@pytest.mark.parametrize("method", ["fuse", "reparameterize", "switch_to_deploy"])
+@pytest.mark.parametrize("merge", [in_place, returning, by_another_forward, while_training])
+def test_a_blocks_own_method_is_called_and_checked(method, merge):
+    deployed = same_or_refused(nn.Sequential(Mergeable(method, merge)))
+    assert deployed is not None
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in deployed[0].modules())
+
+
+@pytest.mark.parametrize(
+    ("merge", "message"),
+    [
+        (without_the_activation, r"differs from the network by .*, as 0.fuse\(\) is called$"),
+        (fails, r"^0.fuse\(\) fails: ValueError: no branches \(test_deploy_refusals.py, line \d+\)$"),
+    ],
+)
+def test_a_blocks_own_method_that_is_wrong_is_named(merge, message):
+    with pytest.raises(InputError, match=message):
+        deploy(nn.Sequential(Mergeable("fuse", merge)), (1, 3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("method", "merge"),
+    [
+        ("fuse", lambda self, x: x),
+        ("fuse", lambda self: torch.ones(1)),
+        ("fuse", lambda self: (_ for _ in ()).throw(NotImplementedError)),
+        ("merge", in_place),
+    ],
+)
+def test_methods_that_merge_nothing_are_left_alone(method, merge):
+    deployed = same_or_refused(nn.Sequential(Mergeable(method, merge)))
+    assert isinstance(deployed[0], Mergeable)
+    assert isinstance(deployed[0].norm, nn.Identity)
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("repvgg_a0", 64), ("mobileone_s0", 64), ("fastvit_t8", 64), ("repvit_m0_9", 64), ("repghostnet_050", 64)],
+)
+def test_timms_reparametrised_networks_are_merged(name, side):
+    timm = pytest.importorskip("timm")
+    model = with_statistics_if_any(timm.create_model(name, num_classes=5)).eval()
+    deployed = deploy(model, (1, 3, side, side))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in deployed.modules())
+    assert sum(p.numel() for p in deployed.parameters()) < sum(p.numel() for p in model.parameters())
+    x = torch.randn(2, 3, side, side)
+    with torch.no_grad():
+        expected = model(x)
+        torch.testing.assert_close(deployed(x), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))

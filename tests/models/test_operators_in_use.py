@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from scsc_lab import SCSC, InputError, transplant
-from scsc_lab.models.compiled import is_wrapper
+from scsc_lab.models.carried import is_wrapper
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -112,6 +112,70 @@ def test_rivals_stand_in_the_same_places():
         for mixer in ("scsc", "inception", "identity")
     }
     assert [*places.values()] == [["1", "2"]] * 3
+
+
+class Used(nn.Module):
+    """A convolution of 8 channels, used by a function."""
+
+    def __init__(self, run, **parts: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.conv, self.run = nn.Conv2d(3, 8, 1), convolution(8, 8), run
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x):
+        return self.run(self, self.stem(x))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x, y: x + y.mul_(2), lambda x, y: y + x.mul_(2), lambda x, y: x * y.permute(0, 1, 3, 2).relu_()]
+)
+def test_a_mixer_that_gives_its_input_on_is_not_changed_with_it(change):
+    model = Used(lambda self, x: change(x, self.conv(x)))
+    for mixer in ("identity", lambda c_in, c_out, stride: nn.Identity()):
+        grafted, _ = transplant(model, mixer, input_shape=(1, 3, 8, 8))
+        x = torch.randn(2, 3, 8, 8)
+        with torch.no_grad():
+            maps = model.stem(x)
+            torch.testing.assert_close(grafted(x), change(maps.clone(), maps.clone()))
+
+
+def test_the_modes_of_modules_stay():
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), convolution(8, 8), nn.BatchNorm2d(8), nn.Sequential(convolution(8, 8)))
+    model.train()[2].eval()
+    model[3].eval()
+    grafted, _ = transplant(model, input_shape=(1, 3, 16, 16))
+    modes = [(module.training, {part.training for part in module.modules()}) for module in grafted]
+    assert [*modes] == [(True, {True}), (True, {True}), (False, {False}), (False, {False})]
+    assert grafted.training
+
+
+def test_tied_weights_stay_tied_unless_they_are_named():
+    model = Used(lambda self, x: self.transposed(self.conv(x)), transposed=nn.ConvTranspose2d(8, 8, 3, padding=1))
+    model.transposed.weight = model.conv.weight
+    with pytest.raises(InputError, match=r"1 × its weight is tied to transposed \(names=conv replaces it\)"):
+        transplant(model, input_shape=(1, 3, 16, 16))
+    assert replaced(model, (1, 3, 16, 16), names="conv") == ["conv"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("script", [torch.jit.script, lambda layer: torch.jit.trace(layer, torch.ones(1, 8, 16, 16))])
+def test_torchscript_inside_a_network_stays(script):
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), script(convolution(8, 8)), convolution(8, 8))
+    assert replaced(model, (1, 3, 16, 16)) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (lambda self, x: self.conv(x) * self.conv.weight.mean(), "has no attribute 'weight'"),
+        (lambda self, x: self.conv(input=x), "unexpected keyword argument 'input'"),
+        (lambda self, x: torch.conv2d(x, self.conv.weight, padding=1), "the forward pass never gave it a map"),
+    ],
+)
+def test_a_network_that_needs_the_operator_keeps_it_for_a_true_reason(run, reason):
+    with pytest.raises(InputError, match=rf"1 × .*{reason}.* \(conv; no rule: a mixer could not stand in for it\)$"):
+        transplant(Used(run), input_shape=(1, 3, 16, 16))
 
 
 def test_the_stem_of_a_multispectral_image_stays():

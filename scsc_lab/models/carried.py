@@ -1,4 +1,4 @@
-"""Networks with ``torch.compile`` around some of their modules: taken out of its wrappers, and put back."""
+"""What goes on where another module takes a module's place: its hooks, and ``torch.compile`` around it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,32 @@ from typing import Any
 
 from torch import nn
 
-from scsc_lab.models import hooks
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_FLAGS = ("_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs")
+
+
+def carry_hooks(module: nn.Module, onto: nn.Module) -> None:
+    """Let all hooks of a module's passes run on another module too, with their options and in their order."""
+    for name in (*_HOOKS, *_FLAGS):
+        getattr(onto, name).update(getattr(module, name))
+    if module._is_full_backward_hook is not None:
+        onto._is_full_backward_hook = module._is_full_backward_hook
+
+
+def lost(module: nn.Module, *, takes_windows: bool) -> str:
+    """Return why a mixer in the place of a module could not carry its hooks; empty if it could."""
+    hooked = {name: hooks for name, part in module.named_modules() if (hooks := hooks_of(part))}
+    on_itself = hooked.pop("", [])
+    if hooked:
+        return f"the hooks of its part {next(iter(hooked))} would be lost"
+    if any(type(hook).__module__.startswith("torch.nn.utils.") for hook in on_itself):
+        return "a hook computes its weight"
+    return "its hooks take windows, and a mixer takes maps" if on_itself and takes_windows else ""
+
+
+def hooks_of(module: nn.Module) -> list[Any]:
+    """Return the hooks of a module's passes."""
+    return [hook for name in _HOOKS for hook in getattr(module, name).values()]
 
 
 def is_wrapper(module: nn.Module) -> bool:
@@ -37,7 +62,7 @@ def wrap(model: nn.Module, wrappers: Mapping[str, Any]) -> nn.Module:
         with contextlib.suppress(AttributeError):  # its place was inside a module that is gone
             if wrapper not in again:
                 again[wrapper] = type(wrapper)(model.get_submodule(name), wrapper.dynamo_ctx)
-                hooks.carry(wrapper, onto=again[wrapper])
+                carry_hooks(wrapper, onto=again[wrapper])
             if not name:
                 return again[wrapper]
             model.set_submodule(name, again[wrapper])
