@@ -33,7 +33,7 @@ def tests(session: nox.Session) -> None:
     """
     session.install(
         *CONSTRAINTS,
-        ".[timm,safetensors,dask,datasets,html,onnx,openvino]",
+        ".[timm,safetensors,dask,datasets,html,onnx,openvino,search]",
         "pytest",
         "pytest-xdist",
         "hypothesis",

@@ -16,7 +16,21 @@ from typing import Any
 import typer
 
 from scsc_lab import __version__
-from scsc_lab.cli import ablate, compare, erf, evaluate, export, flops, latency, models, overview, paper, report, train
+from scsc_lab.cli import (
+    ablate,
+    compare,
+    erf,
+    evaluate,
+    export,
+    flops,
+    latency,
+    models,
+    overview,
+    paper,
+    report,
+    search,
+    train,
+)
 from scsc_lab.cli.parameters import Command
 from scsc_lab.errors import InputError, located
 from scsc_lab.provenance import commanded
@@ -38,6 +52,7 @@ for _function in (
     erf.erf,
     compare.compare,
     ablate.ablate,
+    search.search,
     train.train,
     evaluate.evaluate,
     export.export,

@@ -20,9 +20,9 @@ from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 
-Kind = Literal["comparison", "ablation", "noise", "claims", "tuning", "difficulty"]
+Kind = Literal["comparison", "ablation", "noise", "claims", "tuning", "difficulty", "search"]
 """What an experiment is: networks side by side, studies of variants, a network against itself, the paper's claims,
-values of the recipe that are tried per network, or trained networks on harder images."""
+values of the recipe that are tried per network, trained networks on harder images, or a candidate of a search."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.models import block_sums
 from scsc_lab.models.build import facts
 from scsc_lab.networks import overrides
+from scsc_lab.networks.network import Network
 from scsc_lab.networks.space import Space
 
 LARGEST = 20_000_000
@@ -30,6 +31,7 @@ _MOST_SPECS = 2_000_000
 """Specs that are built at most."""
 
 QUANTITIES = ("params", "macs")
+"""What is enumerated."""
 
 
 @dataclass(frozen=True)
@@ -67,22 +69,21 @@ class Enumeration:
             inside &= self.quantity(word) <= bound
         return inside
 
-    def front(self, better: dict[str, Better], inside: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return the combinations that no other beats, from the best of the first quantity; equal ones are all on it.
+    def front(self, objectives: Sequence[tuple[NDArray[Any], Better]], inside: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the combinations that no other beats, from the best of the first objective; equal ones are all on it.
 
         Args:
-            better: which way each quantity is better; one or two.
+            objectives: one or two numbers of every combination, each with its better end.
             inside: combinations that take part.
         """
         indices = np.flatnonzero(inside)
         if not indices.size:
             return indices
-        signed = [(-1 if way == "higher" else 1) * self.quantity(word)[indices] for word, way in better.items()]
+        signed = [(-1 if way == "higher" else 1) * values[indices] for values, way in objectives]
         first, second = (*signed, signed[0])[:2]
         order = np.lexsort((second, first))
-        best = np.minimum.accumulate(second[order])
         leads = np.ones(len(order), dtype=bool)
-        leads[1:] = second[order][1:] < best[:-1]  # the first of equal points
+        leads[1:] = second[order][1:] < np.minimum.accumulate(second[order])[:-1]  # the first of equal points
         corners = order[leads]
         of = np.searchsorted(first[corners], first[order], side="right") - 1
         on_it = (first[order] == first[corners][of]) & (second[order] == second[corners][of])
@@ -106,12 +107,25 @@ class Enumeration:
             raise InputError(f"no combination can be built: {self.reasons.most_common(1)[0][0]}")
 
 
+def is_plain(network: Network) -> bool:
+    """Return whether a network is one of the catalog with nothing replaced or fused in it: a sum of blocks."""
+    return network.in_catalog and network.transplant is None and network.form == "ordinary"
+
+
+def cost(network: Network) -> block_sums.Cost:
+    """Return what a plain network costs at its resolution.
+
+    Raises:
+        InputError: if a block of it cannot be built.
+    """
+    assert network.spec is not None
+    return block_sums.cost(network.spec, facts(network).resolution)
+
+
 def is_exact(space: Space) -> bool:
     """Return whether a space can be enumerated: a plain network of the catalog, and not too many combinations."""
-    network = space.network
-    plain = network.in_catalog and network.transplant is None and network.form == "ordinary"
     rules = any(key.startswith("rule.") for key, _ in space.choices)
-    return plain and not rules and space.size <= LARGEST and _specs(space) <= _MOST_SPECS
+    return is_plain(space.network) and not rules and space.size <= LARGEST and _specs(space) <= _MOST_SPECS
 
 
 def enumerate_costs(space: Space, progress: Callable[[int, int], None] | None = None) -> Enumeration:

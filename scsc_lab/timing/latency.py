@@ -218,7 +218,6 @@ def _at_batch(
                 clock,
                 seed=settings.execution.seed,
                 progress=functools.partial(progress, what) if progress else None,
-                is_clear=functools.partial(_is_clear, list(runs), found, candidates, baseline, settings),
             )
         except BaseException as error:
             guilty = [index for index, run in watched.items() if run.failed]
@@ -234,26 +233,6 @@ def _at_batch(
             found[index] = replace(found[index], status=status, samples=samples, repeats=rounds.repeats, load=machine)
         return _compared(found, candidates, baseline, settings)
     return _compared(found, candidates, baseline, settings)
-
-
-def _is_clear(
-    runs: Sequence[int],
-    timings: Sequence[Latency],
-    candidates: Sequence[Candidate],
-    baseline: int,
-    settings: Settings,
-    samples: Sequence[Sequence[float]],
-) -> bool:
-    """Return whether every comparison has a verdict, or an interval as narrow as asked; never without comparisons."""
-    so_far = list(timings)
-    for index, times in zip(runs, samples, strict=True):
-        so_far[index] = replace(so_far[index], samples=tuple(times))
-    compared = _compared(so_far, candidates, baseline, settings)
-    comparisons = [one for timing in compared for one in (timing.comparison, timing.against_ordinary) if one]
-    precision = settings.timing.precision
-    if precision is None:
-        return bool(comparisons) and all(one.verdict != "inconclusive" for one in comparisons)
-    return bool(comparisons) and all(one.is_within(precision) for one in comparisons)
 
 
 def _compared(
@@ -298,9 +277,7 @@ def _against(reference: Latency, timing: Latency, settings: Settings) -> Compari
     if not others or not times or min(*others, *times) <= 0:
         return None
     how, seed = settings.timing, settings.execution.seed
-    found = paired.compare(
-        others, times, delta=how.delta, resamples=how.resamples, seed=seed, confidence=how.confidence
-    )
+    found = paired.compare(others, times, delta=how.delta, resamples=how.resamples, seed=seed)
     return replace(found, verdict="withheld") if timing.load is not None and timing.load.is_busy else found
 
 

@@ -21,6 +21,7 @@ from scsc_lab.cli import app
 from scsc_lab.database import Store
 from scsc_lab.experiments.results import Result
 from scsc_lab.experiments.runner import Measured
+from scsc_lab.experiments.search.data import Found
 from scsc_lab.provenance import RunInfo
 
 COMMANDS = typer.main.get_command(app).commands
@@ -70,6 +71,10 @@ BASE = {
     "paper": [],
     "ablate": [TWO[0], *SMALL, *ALL, "--config", "grid.toml", "--no-draw"],
     "report": [*TWO, *SMALL, *ALL],
+    "search": [
+        *(TWO[0], *SMALL, "--space", "width=2,4", "--minimise", "latency", "--maximise", "erf,accuracy"),
+        *("--sampler", "random", "--trials", "7", "--store", "search.db"),
+    ],
     "train": TWO,
     "evaluate": [*TWO, *SMALL],
 }
@@ -182,6 +187,34 @@ OPTIONS = {
         "--figures": (["--draw"], ["--figures", "figures"]),
         "--width": (["--draw"], ["--width", "column"]),
         "--titles": (["--draw"], ["--no-titles"]),
+    },
+    "search": {
+        **{key: NAMED[key] for key in ("--set", "--channels")},
+        **MACHINE,
+        **EMITTED,
+        **TRAINED,
+        **KEPT,
+        **FIELDS,
+        **BUDGET,
+        "--weights": ["--weights", "weights.pth"],
+        "--resolution": ["--resolution", "24"],
+        "--batch": ["--batch", "2"],
+        "--store": ["--store", "other.db"],
+        "--space": ["--space", "depth=1,2"],
+        "--minimise": ["--minimise", "params"],
+        "--maximise": ["--maximise", "macs"],
+        "--near": ["--near", "macs=-22%"],
+        "--max-macs": ["--max-macs", "3G"],
+        "--max-params": ["--max-params", "3M"],
+        "--budget": ["--budget", "latency<=5"],
+        "--trials": ["--trials", "8"],
+        "--max-runs": ["--max-runs", "9"],
+        "--sampler": ["--sampler", "tpe"],
+        "--study": ["--study", "sqlite:///other.db"],
+        "--baseline": ["--baseline", TWO[1]],
+        "--figure": ["--figure", "front.png"],
+        "--width": (["--figure", "front.png"], ["--width", "page"]),
+        "--titles": (["--figure", "front.png"], ["--no-titles"]),
     },
     "report": {
         **NAMED,
@@ -310,6 +343,7 @@ def run(experiments, store=None, *_, **__):
 
 SPIED = {
     "experiments.runner.run": run,
+    "experiments.search.sampled.run": lambda search, *a, **k: Found(search, ROWS[0], tuple(ROWS), (1,)),
     "experiments.publish.write": lambda *a, **k: (REPORT, []),
     "experiments.publish.combined": lambda *a, **k: Store(),
     "experiments.publish.table_rows": lambda *a, **k: [*REPORT, {**REPORT[1], "model": "c"}],

@@ -1,0 +1,212 @@
+"""``scsc-lab search``: which settings of a network are best under budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from scsc_lab import metrics, runtimes
+from scsc_lab.cli import progress, requests, shared
+from scsc_lab.cli.networks import Networks
+from scsc_lab.cli.parameters import Only, Without, command, option
+from scsc_lab.errors import InputError
+from scsc_lab.experiments.search import goals
+from scsc_lab.metrics.latency import with_runtimes
+from scsc_lab.networks import space
+from scsc_lab.networks.network import Network
+from scsc_lab.report import search as tables
+from scsc_lab.report.figures import style
+from scsc_lab.settings import Drawing, Output, Settings, texts
+
+Sampler = Literal["auto", "exact", "tpe", "nsga2", "nsga3", "random"]
+"""How combinations are chosen; ``auto``: all of them where counts decide, else ``tpe``."""
+
+
+def _columns(what: str, name: str) -> Any:
+    return option(what, name, metavar="COLUMNS", choices=tuple(metrics.words()), parse=texts.some_of(metrics.words))
+
+
+@command(example="scsc-lab search scsc_swin_tiny --space kernels,depths --max-macs 3G --minimise latency")
+def search(
+    context: typer.Context,
+    networks: Annotated[Networks, Only("models", "set", "weights", "resolution", "channels")],
+    execution: shared.MeasuredIn,
+    timing: shared.Timed,
+    fields: shared.Drawn,
+    training: shared.Trained,
+    drawing: Annotated[Drawing, Without("panels")],
+    output: Output,
+    spaces: Annotated[
+        tuple[str, ...],
+        option(
+            "Keys to vary, comma-separated, or KEY=VALUES: groups=1,2,4, kernels=3,5;3,7,11, embed_dim=64..128:8 or "
+            "rule.mixer=scsc,focal. Repeatable.",
+            "--space",
+            metavar="KEYS",
+            repeated=True,
+        ),
+    ] = (),
+    minimise: Annotated[tuple[str, ...], _columns("Columns to minimise, comma-separated.", "--minimise")] = (),
+    maximise: Annotated[tuple[str, ...], _columns("Columns to maximise, comma-separated.", "--maximise")] = (),
+    near: Annotated[
+        tuple[tuple[str, str], ...],
+        option(
+            "Come near to parameters or MACs, e.g. macs=3.5G or macs=-22%. Repeatable.",
+            "--near",
+            metavar="COLUMN=VALUE",
+            parse=texts.assignment,
+            repeated=True,
+        ),
+    ] = (),
+    max_macs: Annotated[str | None, option("Most MACs, e.g. 3.5G, or -22%.", "--max-macs", metavar="N")] = None,
+    max_params: Annotated[str | None, option("Most parameters, e.g. 25M.", "--max-params", metavar="N")] = None,
+    budget: Annotated[
+        tuple[str, ...],
+        option(
+            "Bound on any column, e.g. 'latency<=5' (ms), 'latency<=-10%' or 'accuracy>=90'. Repeatable.",
+            "--budget",
+            metavar="BOUND",
+            repeated=True,
+        ),
+    ] = (),
+    trials: Annotated[
+        int, option("Trials in all, those of earlier runs included.", "--trials", low=1, metavar="N")
+    ] = 100,
+    max_runs: Annotated[int, option("Training runs in all.", "--max-runs", low=1, metavar="N")] = 100,
+    sampler: Annotated[
+        Sampler, option("Optuna's sampler; exact counts all combinations; auto does where it can.", "--sampler")
+    ] = "auto",
+    study: Annotated[
+        str | None,
+        option("Database of Optuna's study. Default: that of --store.", "--study", metavar="URL", panel="Output"),
+    ] = None,
+    figure: Annotated[
+        Path | None, option("Draw all trials and the front to this file.", "--figure", metavar="FILE", panel="Output")
+    ] = None,
+    jobs: shared.Jobs = 1,
+    executor: shared.Executor = "local",
+    baseline: Annotated[
+        str | None,
+        option(
+            "Network that changes and times are against. Default: the searched one, unchanged.",
+            "--baseline",
+            metavar="NAME",
+            panel="Networks",
+        ),
+    ] = None,
+) -> int:
+    """Search settings of a network for the best under budgets: exactly where counts decide, else by trials."""
+    wanted = goals.Goals(
+        (
+            *(goals.objective(word, "lower", "--minimise") for word in minimise),
+            *(goals.objective(word, "higher", "--maximise") for word in maximise),
+            *(goals.near(word, value) for word, value in near),
+        ),
+        (
+            *_most("macs", "--max-macs", max_macs),
+            *_most("params", "--max-params", max_params),
+            *map(goals.budget, budget),
+        ),
+    )
+    if len(networks.names) != 1:
+        raise InputError(f"a search is of one network; {len(networks.names) or 'none'} named")
+    store = shared.opened(output)
+    if figure:
+        style.check(figure)
+    else:
+        requests.require_without(context, ("width", "titles"), "nothing is drawn without --figure FILE")
+    settings = with_runtimes(Settings(execution, timing, fields, training), wanted.words)
+    runtimes.check(settings.timing.runtimes, execution)
+    requests.require_used(context, wanted.words, settings)
+    space.parse(
+        Network.read(networks.names[0]).changed(networks.changes()), spaces
+    )  # a mistake shows before torch is here
+
+    from scsc_lab.experiments import runner
+    from scsc_lab.experiments.search import exact, sampled
+    from scsc_lab.experiments.search.data import Search
+    from scsc_lab.models import names
+
+    built = networks.build()
+    if built.failures:
+        raise InputError(str(built.failures[0]["failure"]))
+    network = built.networks[0]
+    reference = network
+    if baseline is not None:
+        reference = names.networks([baseline], resolution=networks.resolution)[0]
+    asked = Search(space.parse(network, spaces), wanted, reference, settings, trials, max_runs)
+    enumerates = sampler in ("auto", "exact") and exact.is_exact(asked)
+    if sampler == "exact" and not enumerates:
+        raise InputError("--sampler exact: only params and macs of a plain network of the catalog are enumerated")
+    if enumerates:
+        _require_no_trials(context)
+        with progress.stepwise() as report:
+            found = exact.run(asked, report)
+    else:
+        chosen: Any = "tpe" if sampler == "auto" else sampler
+        with runner.executor(executor, jobs) as pool, progress.stepwise() as report:
+            found = sampled.run(replace(asked, sampler=chosen), store, study or "", pool, jobs, report)
+    code = _show(found, built.notes, output)
+    if figure:
+        _draw(found, figure, drawing)
+    return code
+
+
+def _require_no_trials(context: typer.Context) -> None:
+    idle = ("trials", "max_runs", "study", "store", "jobs", "executor")
+    requests.require_without(context, idle, "all combinations are counted here (--sampler tpe tries some)")
+
+
+def _most(word: str, option: str, text: str | None) -> list[goals.Budget]:
+    return [] if text is None else [goals.Budget(goals.bound(word, text, option), True)]
+
+
+def _show(found: Any, notes: Sequence[str], output: Output) -> int:
+    columns = [metrics.columns()[word] for word in _shown_words(found)]
+    front = [found.baseline, *(found.rows[at] for at in found.front)]
+    again = [found.confirmed[at] for at in (-1, *found.front)] if found.confirmed else []
+    search = found.search
+    title = f"{search.space.network}, {search.space.size:,} combinations: {search.goals}"
+    lines = tables.notes_on_trials(found.given_up, found.tried, enumerated=found.is_exact)
+    if again:
+        lines.append("Shown as measured again, side by side and with fresh seeds; “in its trial” is what chose it.")
+    if found.interrupted:
+        lines.append("INTERRUPTED: the front so far.")
+    elif not found.front:
+        lines.append("No network keeps to the budgets.")
+    measured = metrics.notes([row for row in (again or front) if row], search.goals.words)
+    table = tables.search_table(front, again, columns, title, [*lines, *measured, *notes])
+    return shared.show(table, output, seed=search.settings.execution.seed, cut=found.interrupted)
+
+
+def _shown_words(found: Any) -> list[str]:
+    words = [goal.word for goal in found.search.goals.objectives]
+    words += [budget.bound.word for budget in found.search.goals.budgets]
+    return list(dict.fromkeys([*words, *(("macs", "params") if found.is_exact else ())]))
+
+
+def _draw(found: Any, path: Path, drawing: Drawing) -> None:
+    from scsc_lab.report.figures import search as figures
+    from scsc_lab.report.tables import Column
+
+    known = [tables.axis(metrics.columns()[word]) for word in _shown_words(found)]
+    y, x = (known[0], known[1]) if len(known) > 1 else (known[0], Column("trial", "trial"))
+    baseline = {**found.baseline, **{column.key: 1.0 for column in (x, y) if str(column.key).endswith("ratio")}}
+    bounds = [budget.bound for budget in found.search.goals.budgets]
+    lines = [(bound.word, _on_axis(bound, found.baseline)) for bound in bounds]
+    picture = figures.draw(
+        found.dots or found.rows, [found.rows[at] for at in found.front], baseline, x, y, lines, drawing
+    )
+    style.save(picture, path)
+    typer.echo(f"figure: {path}", err=True)
+
+
+def _on_axis(bound: goals.Bound, baseline: dict[str, Any]) -> float:
+    column = metrics.columns()[bound.word]
+    if column.change is not None and column.change.how == "measured":
+        return 1 + bound.number if bound.is_relative else bound.number / baseline[str(column.key)]
+    return column.scale * bound.absolute(baseline)

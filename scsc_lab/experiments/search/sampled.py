@@ -1,0 +1,267 @@
+"""Searching a space of settings for the networks that are best under budgets, by trials that Optuna proposes.
+
+Each is measured by its cheapest columns first: counts, then fields, then times beside the baseline, then training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+from scsc_lab import metrics
+from scsc_lab.database import Store
+from scsc_lab.errors import InputError
+from scsc_lab.experiments import compare, runner
+from scsc_lab.experiments.experiment import Arm, Experiment
+from scsc_lab.experiments.search.data import Found, Search
+from scsc_lab.experiments.search.goals import EXACT, Objective
+from scsc_lab.experiments.search.trials import Trials, url_of
+from scsc_lab.models import enumeration
+from scsc_lab.networks.network import Network
+from scsc_lab.records import Row
+from scsc_lab.report import tables
+
+FRESH_SEEDS = 1000
+"""How far the seeds of the last measurement are from those of the trials."""
+
+FEWEST_SEEDS = 2
+"""Training runs with which each network begins, unless they are named: one has no interval."""
+
+_NARROW_POINTS = 1.0
+"""Width of an interval of accuracy, in points, from which two networks count as equal."""
+
+
+def run(
+    search: Search,
+    store: Store | None = None,
+    url: str = "",
+    executor: Executor | None = None,
+    at_once: int = 1,
+    progress: runner.Progress | None = None,
+) -> Found:
+    """Search by trials, and return the front.
+
+    Args:
+        search: what is asked for.
+        store: where rows are kept; in memory without one.
+        url: database of Optuna's study. Default: the store's file.
+        executor: where training runs, as :func:`scsc_lab.experiments.runner.run` takes it; this process without one.
+        at_once: trials that are proposed together.
+        progress: called as measuring goes on.
+
+    Raises:
+        InputError: if Optuna is not installed, the study cannot be used, or the baseline cannot be measured.
+        KeyboardInterrupt: if it was interrupted before anything was measured.
+    """
+    return _Run(search, store or Store(), url, executor, at_once, progress).run()
+
+
+class _Run:
+    """One process's part in a search."""
+
+    def __init__(
+        self,
+        search: Search,
+        store: Store,
+        url: str,
+        executor: Executor | None,
+        at_once: int,
+        progress: runner.Progress | None,
+    ) -> None:
+        if search.settings.training.seeds is None:
+            training = replace(search.settings.training, seeds=FEWEST_SEEDS)
+            search = replace(search, settings=replace(search.settings, training=training))
+        self.search, self.store, self.executor, self.at_once = search, store, executor, at_once
+        self.goals, self.space = search.goals, search.space
+        self.report = progress or (lambda what, done, total: None)
+        self.stages = _stages(search.goals.words)
+        self.baseline: Row = {}
+        self.rows: dict[str, Row] = {}
+        self.networks: dict[str, Network] = {}
+        details = {"study": search.name, "goals": str(search.goals), "space": dict(search.space.choices)}
+        begun = Experiment("search", (Arm(search.baseline),), (), search.goals.words, details=details)
+        store.register(begun.row(), [arm.row() for arm in begun.arms], [])
+        seed = search.settings.execution.seed
+        self.trials = Trials(search.name, url or url_of(store.path), search.space, search.goals, search.sampler, seed)
+
+    def run(self) -> Found:
+        """Try, train the contenders further, and measure the front again."""
+        interrupted, confirmed = False, dict[int, Row]()
+        try:
+            self.baseline = self._alone()
+            for trial in self.trials.finished():  # of earlier runs and other processes
+                if not trial.reason:
+                    network = self.space.at(trial.picks)
+                    self._take(
+                        trial.number, trial.picks, network, self._measured([Arm(network, 0)], self.goals.words)[0]
+                    )
+            while (done := len(self.trials.finished())) < self.search.trials:
+                self.report("trials", done, self.search.trials)
+                with self.trials.asked(min(self.at_once, self.search.trials - done)) as proposed:
+                    self._try(proposed)
+            self._separate()
+            confirmed = self._confirm()
+        except KeyboardInterrupt:
+            if not self.rows:
+                raise
+            interrupted = True
+        rows = list(self.rows.values())
+        finished = self.trials.finished()
+        first = self.goals.objectives[0]
+        front = sorted(
+            self.goals.front(rows), key=lambda at: first.value(rows[at]) or 0.0, reverse=first.better == "higher"
+        )
+        return Found(
+            self.search,
+            self.baseline,
+            tuple(rows),
+            tuple(front),
+            confirmed,
+            dict(Counter(trial.reason for trial in finished if trial.reason).most_common()),
+            len(finished),
+            interrupted=interrupted,
+        )
+
+    def _take(self, number: int, picks: Sequence[int], network: Network, row: Row) -> None:
+        """Add a network that was measured to the end; one that was tried before stays as it is."""
+        self.networks[network.text] = network
+        self.rows.setdefault(network.text, {**row, "options": self.space.written(picks), "trial": number})
+
+    def _try(self, proposed: Sequence[Any]) -> None:
+        """Measure proposed trials, cheapest columns first, and give up those that need not be measured further."""
+        open_: dict[Any, tuple[Network, Row]] = {}
+        for trial in proposed:
+            try:
+                open_[trial] = (self.space.at(self.trials.picks(trial)), {})
+            except InputError as error:
+                self.trials.give_up(trial, str(error), {})
+        for words in self.stages:
+            arms = [Arm(network, 0) for network, _ in open_.values()]
+            for trial, measured in zip(list(open_), self._measured_or_not(arms, words), strict=True):
+                network, row = open_[trial]
+                if isinstance(measured, str):
+                    self.trials.give_up(trial, measured, {})
+                    del open_[trial]
+                    continue
+                row = {**row, **measured}
+                open_[trial] = (network, row)
+                reason, excess = self._verdict(row, words == self.stages[-1])
+                if reason:
+                    self.trials.give_up(trial, reason, excess)
+                    del open_[trial]
+        for trial, (network, row) in open_.items():
+            values = [goal.value(row) for goal in self.goals.objectives]
+            if None in values:
+                missing = self.goals.objectives[values.index(None)].word
+                self.trials.give_up(trial, f"{missing} could not be measured", {})
+                continue
+            self.trials.complete(trial, [value for value in values if value is not None], {"network": network.text})
+            self._take(trial.number, self.trials.picks(trial), network, row)
+
+    def _verdict(self, row: Row, is_last: bool) -> tuple[str, dict[str, float]]:
+        """Return why a row need not be measured further, and by how much it breaks budgets; empty if it must be."""
+        broken = self.goals.broken(row)
+        if broken:
+            excess = {str(budget): budget.excess(row) or 0.0 for budget in self.goals.budgets}
+            return f"not {' and '.join(map(str, broken))}", excess
+        if not is_last and any(self.goals.dominates(other, row) for other in self.rows.values()):
+            return "already dominated", {}
+        return "", {}
+
+    def _separate(self) -> None:
+        """Train the contenders with more seeds until their intervals separate, or the runs are spent."""
+        goal = next((goal for goal in self.goals.objectives if goal.word == "accuracy"), None)
+        if goal is None:
+            return
+        first = self.search.settings.training.seeds or FEWEST_SEEDS
+        runs = metrics.registry()["accuracy"].configure(self.search.settings)
+        seeds = dict.fromkeys(self.rows, first)
+        while (left := self.search.max_runs - sum(seeds.values()) - first) > 0:
+            front = [[*self.rows][at] for at in self.goals.front([*self.rows.values()])]
+            open_ = {name for pair in combinations(front, 2) if self._is_open(goal, pair) for name in pair}
+            if not open_:
+                return
+            fewest = min(seeds[name] for name in open_)
+            arms = []
+            for name in [name for name in front if name in open_ and seeds[name] == fewest][:left]:
+                seeds[name] += 1
+                more = replace(runs, seeds=tuple(range(runs.seeds[0], runs.seeds[0] + seeds[name])))
+                arms.append(Arm(self.networks[name], 0, settings={"accuracy": more}))
+            for arm, row in zip(arms, self._measured(arms, ("accuracy",)), strict=True):
+                self.rows[arm.network.text] |= row
+
+    def _is_open(self, goal: Objective, pair: Sequence[str]) -> bool:
+        """Return whether more seeds could tell two networks apart."""
+        low, high = goal.losses(*(self.rows[name] for name in pair))
+        return low < 0 < high and high - low > _NARROW_POINTS
+
+    def _confirm(self) -> dict[int, Row]:
+        """Measure the front again, in one run and with fresh seeds: the best of many noisy trials was lucky, too."""
+        front = self.goals.front([*self.rows.values()])
+        if set(self.goals.words) <= set(EXACT) or not front:
+            return {}
+        settings = self.search.settings
+        fresh = replace(settings, execution=replace(settings.execution, seed=settings.execution.seed + FRESH_SEEDS))
+        networks = [self.networks[[*self.rows][at]] for at in front]
+        others = [network for network in networks if network.text != self.search.baseline.text]
+        experiment = compare.experiment([self.search.baseline, *others], self.goals.words, fresh)
+        rows = self._ran([experiment])[0].rows
+        by_name = dict(zip([self.search.baseline.text, *(network.text for network in others)], rows, strict=True))
+        return {-1: rows[0], **{at: by_name[network.text] for at, network in zip(front, networks, strict=True)}}
+
+    def _alone(self) -> Row:
+        """Return the baseline's row."""
+        measures = tuple(compare.measures(self.goals.words, self.search.settings))
+        experiment = Experiment("search", (Arm(self.search.baseline),), measures, self.goals.words)
+        row: Row = self._ran([experiment])[0].rows[0]
+        return row
+
+    def _measured_or_not(self, arms: Sequence[Arm], words: Sequence[str]) -> list[Row | str]:
+        """Return the row of each arm, or why it cannot be measured."""
+        if not set(words) <= set(EXACT) or self.search.settings.execution.batch > 1:
+            with contextlib.suppress(InputError):
+                return [*self._measured(arms, words)]
+        return [self._one(arm, words) for arm in arms]
+
+    def _one(self, arm: Arm, words: Sequence[str]) -> Row | str:
+        """Return the row of one arm, or why it cannot be measured; counts are sums of blocks where they can be."""
+        try:
+            if not set(words) <= set(EXACT) or not enumeration.is_plain(arm.network):
+                return self._measured([arm], words)[0]
+            cost = enumeration.cost(arm.network)
+        except InputError as error:
+            return str(error)
+        named = {"model": str(arm.network), "baseline": self.baseline["model"]}
+        return tables.with_change({**named, **cost._asdict()}, self.baseline, [tables.PARAMS, tables.MACS])
+
+    def _measured(self, arms: Sequence[Arm], words: Sequence[str]) -> list[Row]:
+        """Return the row of each arm, each measured beside the baseline."""
+        measures = tuple(compare.measures(words, self.search.settings))
+        batch = self.search.settings.execution.batch
+        experiments = [
+            Experiment("search", (Arm(self.search.baseline), arm), measures, tuple(words), batch) for arm in arms
+        ]
+        return [result.rows[1] for result in self._ran(experiments)]
+
+    def _ran(self, experiments: Sequence[Experiment]) -> list[Any]:
+        measured = runner.run(experiments, self.store, self.executor, self.report)
+        if measured.interrupted:
+            raise KeyboardInterrupt
+        return list(measured.results)
+
+
+def _stages(words: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return columns in the order in which they are measured: counts first, then fields, times, and training last."""
+    registered = metrics.columns()
+
+    def cost(word: str) -> int:
+        (metric,) = metrics.chosen([word])
+        return 3 if metric.parts is not None else 2 if metric.alone else 0 if metric.name == "size" else 1
+
+    levels = sorted({cost(word) for word in words})
+    return [tuple(word for word in words if word in registered and cost(word) == level) for level in levels]
