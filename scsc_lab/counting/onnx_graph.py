@@ -9,15 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from scsc_lab.counting import onnx_file, onnx_values, onnx_weights, products
-from scsc_lab.counting.onnx_control import CONTROL, Results
 from scsc_lab.counting.onnx_file import function_key, module_of
 from scsc_lab.counting.onnx_operators import FREE, MOVES, TRANSLATIONS
-from scsc_lab.counting.onnx_values import Value
+from scsc_lab.counting.onnx_values import Value, of_numbers
 from scsc_lab.counting.onnx_weights import MOST_NODES
 from scsc_lab.errors import InputError, last_line
+
+_Results = Sequence[Value | None]
+_Run = Callable[[Any, _Results], _Results]
+"""Runs a graph on inputs, and returns its results."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class _NodeError(InputError):
 class _Place(nn.Module):
     """A module that a file's names speak of."""
 
-    def forward(self, work: Callable[[], Results]) -> Results:
+    def forward(self, work: Callable[[], _Results]) -> _Results:
         """Return what the work gives."""
         return work()
 
@@ -94,7 +99,7 @@ class OnnxGraph(nn.Module):
         scope = _Scope(ChainMap({self.image.name: image}), declared, _opsets(self.onnx), {})
         return [value.tensor for value in self._graph(graph, (), scope) if value is not None]
 
-    def _graph(self, graph: Any, inputs: Results, scope: _Scope) -> Results:
+    def _graph(self, graph: Any, inputs: _Results, scope: _Scope) -> _Results:
         """Return what a graph gives, which sees the values around it."""
         values = scope.values.new_child(dict(zip((value.name for value in graph.input), inputs, strict=False)))
         for tensor in (*graph.initializer, *graph.sparse_initializer):
@@ -102,7 +107,7 @@ class OnnxGraph(nn.Module):
         self._run(graph.node, replace(scope, values=values))
         return [values.get(value.name) for value in graph.output]
 
-    def _call(self, function: Any, node: Any, inputs: Results) -> Results:
+    def _call(self, function: Any, node: Any, inputs: _Results) -> _Results:
         """Return what a function of the file gives, which sees its inputs alone."""
         values: ChainMap[str, Value | None] = ChainMap(dict(zip(function.input, inputs, strict=False)))
         self._run(function.node, _Scope(values, {}, _opsets(function), onnx_file.call_of(function, node)))
@@ -127,16 +132,16 @@ class OnnxGraph(nn.Module):
             for name, value in zip(node.output, results, strict=False):
                 scope.values[name] = value or onnx_values.declared(scope.declared.get(name))
 
-    def _results(self, node: Any, scope: _Scope) -> Results:
+    def _results(self, node: Any, scope: _Scope) -> _Results:
         """Return what a node gives."""
         node = onnx_file.resolved(node, scope.call)
         inputs = [scope.values.get(name) if name else None for name in node.input]
         name = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
         if function_key(node) in self.functions:
             return self._call(self.functions[function_key(node)], node, inputs)
-        if name in CONTROL:
+        if name in _CONTROL:
             run = functools.partial(self._graph, scope=scope)
-            results, is_complete = CONTROL[name](run, node, inputs, onnx_file.attributes(node))
+            results, is_complete = _CONTROL[name](run, node, inputs, onnx_file.attributes(node))
             self.not_counted.update([] if is_complete else [name])
             return results
         if name == "Constant":
@@ -169,3 +174,70 @@ class OnnxGraph(nn.Module):
 def _opsets(model_or_function: Any) -> dict[str, int]:
     imports = model_or_function.opset_import
     return {"" if opset.domain == "ai.onnx" else opset.domain: opset.version for opset in imports}
+
+
+def _branch(run: _Run, node: Any, inputs: _Results, attributes: Mapping[str, Any]) -> tuple[_Results, bool]:
+    """_Run the branch of an ``If`` that its condition picks."""
+    condition = _numbers(inputs[0])
+    is_first = condition is None or bool(condition.all())
+    return run(attributes["then_branch" if is_first else "else_branch"], ()), condition is not None
+
+
+def _loop(run: _Run, node: Any, inputs: _Results, attributes: Mapping[str, Any]) -> tuple[_Results, bool]:
+    """_Run the body of a ``Loop`` until its trips are done or its condition is false."""
+    carried, trips = list(inputs[2:]), _numbers(inputs[0])
+    condition = _numbers(inputs[1]) if len(node.input) > 1 and node.input[1] else np.array(True)
+    is_complete = condition is not None and (trips is not None or not node.input[0])
+    most = (int(trips.item()) if trips is not None else None) if is_complete else 1
+    _check_trips(most or 0, attributes["body"])
+    is_going, rows = condition is None or bool(condition.all()), list[_Results]()
+    while is_going and (most is None or len(rows) < most):
+        condition_value, *results = run(attributes["body"], [of_numbers(len(rows)), of_numbers(True), *carried])
+        carried = results[: len(carried)]
+        rows.append(results[len(carried) :])
+        condition = _numbers(condition_value)
+        is_complete &= condition is not None
+        is_going = condition is not None and bool(condition.all())
+    return [*carried, *(_stacked(column, 0) for column in zip(*rows, strict=True))], is_complete
+
+
+def _scan(run: _Run, node: Any, inputs: _Results, attributes: Mapping[str, Any]) -> tuple[_Results, bool]:
+    """_Run the body of a ``Scan`` once per step of its sequences."""
+    body, number = attributes["body"], int(attributes["num_scan_inputs"])
+    states, sequences = list(inputs[:-number]), [value.tensor for value in inputs[-number:] if value is not None]
+    if len(sequences) < number or len(body.input) != len(inputs):  # opset 8 has another form
+        return [None] * len(node.output), False
+    axes = attributes.get("scan_input_axes") or [0] * number
+    rows, trips = [], sequences[0].shape[axes[0]]
+    _check_trips(trips, body)
+    for _ in range(trips):
+        steps = [Value(x.select(axis, 0)) for x, axis in zip(sequences, axes, strict=True)]
+        results = run(body, [*states, *steps])
+        states = list(results[: len(states)])
+        rows.append(results[len(states) :])
+    columns = list(zip(*rows, strict=True))
+    ends = attributes.get("scan_output_axes") or [0] * len(columns)
+    return [*states, *(_stacked(column, axis) for column, axis in zip(columns, ends, strict=True))], True
+
+
+_CONTROL = {"If": _branch, "Loop": _loop, "Scan": _scan}
+"""How the graphs inside a node are run: what they give, and whether the count is complete.
+
+Where the branch, or the number of trips, depends on values that are only known when the network runs, the first branch,
+or one trip, is counted.
+"""
+
+
+def _check_trips(trips: int, body: Any) -> None:
+    if trips * len(body.node) > MOST_NODES:
+        raise InputError(f"{trips:,} trips of {len(body.node):,} nodes are more than {MOST_NODES:,} nodes")
+
+
+def _numbers(value: Value | None) -> np.ndarray | None:
+    return None if value is None else value.numbers
+
+
+def _stacked(values: _Results, axis: int) -> Value | None:
+    """Return what the steps give, along a new axis."""
+    tensors = [value.tensor for value in values if value is not None]
+    return Value(torch.stack(tensors, axis)) if len(tensors) == len(values) else None

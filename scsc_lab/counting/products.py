@@ -36,9 +36,9 @@ from torch import Tensor
 
 from scsc_lab.counting import indexing
 from scsc_lab.counting.operators import ALLOCATIONS, Kind
-from scsc_lab.counting.sums import SUMS
 from scsc_lab.counting.tensors import tensors
 from scsc_lab.counting.terms import (
+    SUMS,
     Terms,
     attach,
     constant,
