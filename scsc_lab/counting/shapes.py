@@ -63,8 +63,9 @@ def _convolution(
     if transposed or dims < 1 or not x.is_floating_point() or x.numel() == 0:
         return NotImplemented
     _demand(x.dim() == weight.dim(), f"a kernel of {_shape(weight)} for a map of {_shape(x)}")
-    if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
+    if x.shape[1] != weight.shape[1] * groups:
         return NotImplemented
+    _demand(weight.shape[0] % groups == 0, f"{groups} groups do not divide {weight.shape[0]} channels")
     _demand(_same_type(x, weight, bias), _MIXED)
     if any(len(values) != dims or min(values) < low for values, low in ((stride, 1), (padding, 0), (dilation, 1))):
         return NotImplemented
@@ -202,7 +203,8 @@ def _max_pool(
     if min(sides) < 1:
         return NotImplemented
     shape = (*x.shape[:2], *sides)
-    return new(shape, x.dtype, memory_format(x)), new(shape, torch.int64, memory_format(x))
+    layout = torch.channels_last if suggests_channels_last(x) else torch.contiguous_format
+    return new(shape, x.dtype, layout), new(shape, torch.int64, layout)
 
 
 def _softmax(x: Tensor, dim: int, *rest: Any, **options: Any) -> Any:
