@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from functions import Function
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -93,15 +94,7 @@ def test_convolutions_of_every_kind(data):
 
 def test_masks_of_dropout_are_free():
     def dropped(drop):
-        class Network(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.conv = nn.Conv2d(3, 4, 1)
-
-            def forward(self, x):
-                return drop(self.conv(x)).mean((2, 3))
-
-        return Network()
+        return Function(lambda net, x: drop(net.conv(x)).mean((2, 3)), conv=nn.Conv2d(3, 4, 1))
 
     def drop_path(x):
         return x * x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(0.9).div_(0.9)
@@ -130,16 +123,9 @@ def test_attention_and_linear():
 
 
 def test_a_gated_sum():
-    class Gated(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.gates = nn.Parameter(torch.zeros(2, 3, 2, 5, 5))
-
-        def forward(self, x):
-            return gated_sum(x, self.gates)
-
+    network = Function(lambda net, x: gated_sum(x, net.gates), gates=nn.Parameter(torch.zeros(2, 3, 2, 5, 5)))
     cost = 2 * 3 * 4 * 25  # the gates' gradient sums products over the channels of a group, as many
-    assert steps(Gated(), (2, 3, 4, 5, 5)) == (cost, 2 * cost)
+    assert steps(network, (2, 3, 4, 5, 5)) == (cost, 2 * cost)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "swin_tiny"])

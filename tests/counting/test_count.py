@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from functions import Function
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -22,19 +23,6 @@ from scsc_lab.layers.operator import operator
 from scsc_lab.layers.window_attention import WindowAttention
 from scsc_lab.models.resnet import Bottleneck
 from scsc_lab.networks import catalog
-
-
-class Lambda(nn.Module):
-    """A network from a function of itself and the input."""
-
-    def __init__(self, function, **members):
-        super().__init__()
-        self.function = function
-        for name, member in members.items():
-            setattr(self, name, member)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 @settings(max_examples=60, deadline=None)
@@ -112,9 +100,9 @@ def attention_forms():
 def test_attention_counts_in_every_form_on_every_device(form, on_meta):
     function = attention_forms()[form]
     if not on_meta:  # reading a value keeps it off the meta device
-        network = Lambda(lambda net, x: function(net, x) if float(x.sum()) < 1e9 else x, anchor=nn.Linear(1, 1))
+        network = Function(lambda net, x: function(net, x) if float(x.sum()) < 1e9 else x, anchor=nn.Linear(1, 1))
     else:
-        network = Lambda(function, anchor=nn.Linear(1, 1))
+        network = Function(function, anchor=nn.Linear(1, 1))
     counted = count(network, (2, 3, 6, 8))
     assert counted.device == ("meta" if on_meta else "cpu")
     assert bool(counted.remark) != on_meta
@@ -126,7 +114,7 @@ def test_attention_counts_in_every_form_on_every_device(form, on_meta):
 @pytest.mark.parametrize("training", [True, False])
 def test_multi_head_attention(need_weights, training):
     layer = nn.MultiheadAttention(8, 2, batch_first=True).train(training)
-    counted = count(Lambda(lambda net, x: net.layer(x, x, x, need_weights=need_weights)[0], layer=layer), (2, 5, 8))
+    counted = count(Function(lambda net, x: net.layer(x, x, x, need_weights=need_weights)[0], layer=layer), (2, 5, 8))
     assert counted.macs == 2 * (4 * 5 * 8 * 8) + 2 * (2 * 5 * 5 * 8)
     assert {part.name for part in counted.by_operator() if part.macs} == {"linear", "scaled_dot_product_attention"}
 
@@ -144,8 +132,8 @@ def scripted(x: torch.Tensor) -> torch.Tensor:
 def test_scripted_parts_count():
     function = torch.jit.script(scripted)
     module = torch.jit.script(nn.Sequential(nn.Linear(4, 8), nn.ReLU()))
-    assert count(Lambda(lambda net, x: function(x), anchor=nn.Linear(1, 1)), (2, 5, 4)).macs == 2 * 5 * 5 * 4
-    assert count(Lambda(lambda net, x: net.module(x), module=module), (2, 5, 4)).macs == 2 * 5 * 4 * 8
+    assert count(Function(lambda net, x: function(x), anchor=nn.Linear(1, 1)), (2, 5, 4)).macs == 2 * 5 * 5 * 4
+    assert count(Function(lambda net, x: net.module(x), module=module), (2, 5, 4)).macs == 2 * 5 * 4 * 8
 
 
 @pytest.mark.parametrize(
@@ -170,16 +158,16 @@ def test_scripted_parts_count():
     ],
 )
 def test_what_popular_counters_miss(name, function, members, macs):
-    counted = count(Lambda(function, **members), (2, 5, 4))
+    counted = count(Function(function, **members), (2, 5, 4))
     assert (counted.macs, counted.status) == (macs, "complete")
 
 
 def test_a_mask_summed_without_a_product_is_no_contraction():
-    assert count(Lambda(lambda net, x: (x * 2).sum(-1) + (x + x).sum(-1)), (2, 5, 4)).macs == 0
+    assert count(Function(lambda net, x: (x * 2).sum(-1) + (x + x).sum(-1)), (2, 5, 4)).macs == 0
 
 
 def test_arithmetic_without_a_rule_is_partial_and_named():
-    counted = count(Lambda(lambda net, x: torch.linalg.svdvals(x)), (2, 4, 8, 8))
+    counted = count(Function(lambda net, x: torch.linalg.svdvals(x)), (2, 4, 8, 8))
     assert counted.status == "partial"
     assert dict(counted.unknown) == {"_linalg_svd": 1}
 
@@ -219,7 +207,7 @@ def test_an_operator_that_knows_its_own_cost():
     def odd(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return (a.unsqueeze(1) @ b.unsqueeze(2)).flatten()
 
-    counted = count(Lambda(lambda net, x: odd(x, x) + odd(x, b=x)), (5, 4))
+    counted = count(Function(lambda net, x: odd(x, x) + odd(x, b=x)), (5, 4))
     assert {part.name: (part.calls, part.macs) for part in counted.by_operator() if part.macs} == {"odd": (2, 70)}
 
 
@@ -261,7 +249,7 @@ def snapshot(model: nn.Module):
 def test_the_model_is_left_as_it_was(on_meta):
     inner = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Dropout(), nn.ReLU())
     function = (lambda net, x: net.inner(x)) if on_meta else (lambda net, x: net.inner(x) * float(x.sum() > 0))
-    model = Lambda(function, inner=inner).train()
+    model = Function(function, inner=inner).train()
     inner[1].eval()
     before = snapshot(model)
     assert count(model, (2, 3, 8, 8)).device == ("meta" if on_meta else "cpu")
@@ -273,7 +261,7 @@ def test_the_model_is_left_as_it_was(on_meta):
 
 
 def test_constants_on_the_wrong_device_do_not_matter():
-    network = Lambda(
+    network = Function(
         lambda net, x: net.m(x)[:, : int(torch.arange(9).max())] + torch.linspace(0, 1, 8) + torch.ones(8).to(x.device),
         m=nn.Linear(4, 16),
     )

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from functions import Function
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from scsc_lab import InputError
 from scsc_lab.counting.count import count
-
-
-class Lambda(nn.Module):
-    """A network from a function of itself and the input."""
-
-    def __init__(self, function, **members):
-        super().__init__()
-        self.function = function
-        for name, member in members.items():
-            setattr(self, name, member)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 class Frozen(nn.Module):
@@ -44,7 +32,7 @@ def test_inference_mode_inside_a_network():
     assert {part.name for part in result.by_module() if part.macs} == {"", "conv", "head"}
     outer = nn.Sequential(nn.Conv2d(3, 3, 1), network)
     assert count(outer, (1, 3, 32, 32)).macs == macs + 1024 * 9
-    real = count(Lambda(lambda net, x: net.m(x) if float(x.sum()) < 1e9 else x, m=network), (1, 3, 32, 32))
+    real = count(Function(lambda net, x: net.m(x) if float(x.sum()) < 1e9 else x, m=network), (1, 3, 32, 32))
     assert (real.macs, real.device) == (macs, "cpu")
 
 
@@ -56,13 +44,13 @@ def test_scripted_code_in_inference_mode():
         with torch.inference_mode():
             return net.m(x)
 
-    assert count(Lambda(forward, m=script), (1, 3, 5, 5)).macs == 9 * 27 * 4
+    assert count(Function(forward, m=script), (1, 3, 5, 5)).macs == 9 * 27 * 4
 
 
 def test_tensors_made_in_inference_mode():
     with torch.inference_mode():
         weight, x = torch.ones(4, 5), torch.ones(2, 4)
-    assert count(Lambda(lambda net, x: x @ weight), (2, 4)).macs == 40
+    assert count(Function(lambda net, x: x @ weight), (2, 4)).macs == 40
     assert count(nn.Linear(4, 5), inputs=x).macs == 40
 
 
@@ -74,7 +62,7 @@ def test_shapes_stand_for_tensors_of_the_network_type(dtype):
 
 
 def test_real_parameters_say_the_type_before_complex_ones():
-    network = Lambda(
+    network = Function(
         lambda net, x: torch.fft.irfft(torch.fft.rfft(net.m(x)) * net.w),
         w=nn.Parameter(torch.ones(3, dtype=torch.cfloat)),
         m=nn.Linear(4, 4),
@@ -100,7 +88,7 @@ def test_networks_that_hold_results_of_a_pass():
     features = network(torch.zeros(1, 3, 5, 5))
     assert count(network, (1, 3, 5, 5)).macs == 972
     assert count(network, (1, 3, 5, 5), backward=True).macs == 2 * 972
-    assert count(Lambda(lambda net, x: net.m(x) * float(x.sum()), m=network), (1, 3, 5, 5)).device == "cpu"
+    assert count(Function(lambda net, x: net.m(x) * float(x.sum()), m=network), (1, 3, 5, 5)).device == "cpu"
     assert network.features is features
     assert len(network.log) == 1
 
@@ -160,9 +148,9 @@ def test_tensors_made_of_others():
         return torch.masked.masked_tensor(net.layer(x), net.layer(x) > 0).sum(0).to_tensor(0.0)
 
     layer = nn.Linear(8, 6)
-    assert count(Lambda(jagged, layer=layer), (2, 5, 8)).macs == 8 * 48
-    assert count(Lambda(masked, layer=layer), (2, 5, 8)).macs == 2 * 10 * 48
-    strided = Lambda(lambda net, x: net.layer(torch.nested.nested_tensor([x[0, :3], x[1]])), layer=layer)
+    assert count(Function(jagged, layer=layer), (2, 5, 8)).macs == 8 * 48
+    assert count(Function(masked, layer=layer), (2, 5, 8)).macs == 2 * 10 * 48
+    strided = Function(lambda net, x: net.layer(torch.nested.nested_tensor([x[0, :3], x[1]])), layer=layer)
     with pytest.raises(InputError, match=r"^tensors of torch\.nested are counted in the layout torch\.jagged"):
         count(strided, (2, 5, 8))
 
@@ -183,9 +171,9 @@ def test_orthogonal_weights_are_work(name, rows, macs):
 
 
 def test_networks_without_parameters():
-    product = Lambda(lambda net, x: x @ x.transpose(-1, -2))
+    product = Function(lambda net, x: x @ x.transpose(-1, -2))
     assert (count(product, (2, 3, 4)).macs, count(product, (2, 3, 4)).params) == (72, 0)
-    assert count(Lambda(lambda net, x: x @ x.t() * float(x.sum())), (3, 4)).device == "cpu"
+    assert count(Function(lambda net, x: x @ x.t() * float(x.sum())), (3, 4)).device == "cpu"
     assert count(nn.Identity(), (2, 3)).macs == 0
     x = torch.zeros(2, 3, 4, requires_grad=True)
     assert count(product, inputs=x, backward=True).macs == 3 * 72
@@ -233,7 +221,7 @@ HIGHER = {
 @pytest.mark.parametrize("real", [False, True])
 def test_higher_order_operators(name, real):
     function, macs = HIGHER[name]
-    network = Lambda(lambda net, x: function(net, x) * (float(x.sum() < 1e9) if real else 1), layer=nn.Linear(4, 4))
+    network = Function(lambda net, x: function(net, x) * (float(x.sum() < 1e9) if real else 1), layer=nn.Linear(4, 4))
     result = count(network, (5, 2, 4))
     assert (result.macs, result.status) == (macs, "complete")
     assert {cell.module for cell in result.cells if cell.macs} == {"layer"}
@@ -254,16 +242,16 @@ def test_flex_attention():
 
     products = 2 * 2 * 3 * 36 * 8
     for function in (plain, changed):
-        result = count(Lambda(function, layer=nn.Linear(8, 8)), (2, 3, 6, 8))
+        result = count(Function(function, layer=nn.Linear(8, 8)), (2, 3, 6, 8))
         assert (result.macs, result.status, result.device) == (products, "complete", "meta")
     linear = 2 * 3 * 6 * 64
-    assert count(Lambda(compiled, layer=nn.Linear(8, 8)), (2, 3, 6, 8)).macs == linear + products
-    assert count(Lambda(compiled, layer=nn.Linear(8, 8)), (2, 3, 6, 8), backward=True).macs == 2 * (linear + products)
+    assert count(Function(compiled, layer=nn.Linear(8, 8)), (2, 3, 6, 8)).macs == linear + products
+    assert count(Function(compiled, layer=nn.Linear(8, 8)), (2, 3, 6, 8), backward=True).macs == 2 * (linear + products)
 
 
 def test_what_is_replaced_for_a_pass_is_put_back():
     before = torch.compile, torch.autograd.Function.__dict__["apply"], torch.Tensor.__deepcopy__
     flags = torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled
-    count(Lambda(lambda net, x: F.relu(x)), (2, 3))
+    count(Function(lambda net, x: F.relu(x)), (2, 3))
     assert before == (torch.compile, torch.autograd.Function.__dict__["apply"], torch.Tensor.__deepcopy__)
     assert flags == (torch.backends.mkldnn.enabled, torch.backends.cudnn.enabled)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from functions import Function
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,18 +17,8 @@ from scsc_lab.counting import rule
 from scsc_lab.counting.count import count
 
 
-class Network(nn.Module):
-    """A network from a function of itself and its inputs."""
-
-    def __init__(self, function, **members):
-        super().__init__()
-        self.function = function
-        self.anchor = nn.Linear(4, 5)
-        for name, member in members.items():
-            setattr(self, name, member)
-
-    def forward(self, *args, **keywords):
-        return self.function(self, *args, **keywords)
+def anchored(function, **members):
+    return Function(function, anchor=nn.Linear(4, 5), **members)
 
 
 TOKENS = torch.tensor([[3, 1, 2]])
@@ -58,7 +49,7 @@ def test_inputs_of_every_kind(inputs, keywords, function, macs, real):
         return function(net, *args, **named)
 
     before = TOKENS.clone()
-    counted = count(Network(forward), inputs=inputs, keywords=keywords)
+    counted = count(anchored(forward), inputs=inputs, keywords=keywords)
     assert (counted.macs, counted.status) == (macs, "complete")
     assert counted.device == ("cpu" if real else "meta")
     assert torch.equal(TOKENS, before)
@@ -101,7 +92,7 @@ class Odd(BaseException):
 )
 def test_a_pass_that_fails_is_a_mistake_of_one_line(function, message):
     with pytest.raises(InputError, match="the network fails on an input of 3×4: ") as error:
-        count(Network(function), (3, 4))
+        count(anchored(function), (3, 4))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -121,7 +112,7 @@ def test_networks_that_cannot_be_counted_at_all():
 
 def test_an_interrupt_stays_one():
     with pytest.raises(KeyboardInterrupt):
-        count(Network(raising(KeyboardInterrupt())), (1, 4))
+        count(anchored(raising(KeyboardInterrupt())), (1, 4))
 
 
 def test_a_network_made_in_inference_mode():
@@ -164,7 +155,7 @@ def test_threads_are_watched(function, macs, real):
 
     start, submit = threading.Thread.start, ThreadPoolExecutor.submit
     OLD_POOL.submit(int).result()
-    counted = count(Network(forward), (3, 4))
+    counted = count(anchored(forward), (3, 4))
     assert (counted.macs, counted.status) == (macs, "complete")
     assert {cell.module for cell in counted.cells if cell.operator == "linear"} <= {"anchor"}
     assert (threading.Thread.start, ThreadPoolExecutor.submit) == (start, submit)
@@ -184,7 +175,7 @@ def test_modules_of_others_do_not_count():
     thread.start()
     running.wait()
     try:
-        counted = count(Network(lambda net, x: net.anchor(x)), (3, 4))
+        counted = count(anchored(lambda net, x: net.anchor(x)), (3, 4))
     finally:
         done.set()
         thread.join()
@@ -192,7 +183,7 @@ def test_modules_of_others_do_not_count():
 
 
 def test_products_of_tensors_that_are_no_buffers_count():
-    network = Network(
+    network = anchored(
         lambda net, x: x @ net.keys.T + (net.keys @ net.keys.T).sum() + torch.ones(7) * net.keys.T[:4, :7]
     )
     network.keys = torch.ones(7, 4)
@@ -225,7 +216,7 @@ def library():
 
 
 def test_an_operator_from_elsewhere_is_unknown_until_it_has_a_rule(library):
-    network = Network(lambda net, x: torch.ops.scsc_lab_tests.rms_norm(x, net.anchor.weight.t()))
+    network = anchored(lambda net, x: torch.ops.scsc_lab_tests.rms_norm(x, net.anchor.weight.t()))
     assert dict(count(network, (3, 4)).unknown) == {"scsc_lab_tests::rms_norm": 1}
 
     @rule("scsc_lab_tests::rms_norm")
@@ -241,7 +232,7 @@ def test_an_operator_from_elsewhere_is_unknown_until_it_has_a_rule(library):
 @pytest.mark.parametrize("wrong", [-1, 1.5, None, True])
 def test_a_rule_gives_a_whole_number(library, wrong):
     rule("scsc_lab_tests::rms_norm")(lambda x, w, *, out: wrong)
-    network = Network(lambda net, x: torch.ops.scsc_lab_tests.rms_norm(x, net.anchor.weight.t()))
+    network = anchored(lambda net, x: torch.ops.scsc_lab_tests.rms_norm(x, net.anchor.weight.t()))
     with pytest.raises(InputError, match="whole number"):
         count(network, (3, 4))
 
@@ -266,5 +257,5 @@ def test_a_module_whose_errors_are_caught_leaves_its_place():
             net.other(x)
         return x @ x.t()
 
-    counted = count(Network(forward, other=nn.Linear(9, 9)), (3, 4))
+    counted = count(anchored(forward, other=nn.Linear(9, 9)), (3, 4))
     assert {cell.module for cell in counted.cells if cell.macs} == {""}

@@ -7,6 +7,7 @@ import types
 
 import pytest
 import torch
+from functions import Function
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -16,25 +17,8 @@ from scsc_lab.counting.count import count
 from scsc_lab.counting.rules import RULES as ALL_RULES
 
 
-class Lambda(nn.Module):
-    """A network from a function of itself and the input, now and then one that reads a value of it."""
-
-    def __init__(self, function, **members):
-        super().__init__()
-        self.function, self.real = function, False
-        for name, member in members.items():
-            setattr(self, name, member)
-
-    def forward(self, x):
-        if self.real:
-            float(x.sum())
-        return self.function(self, x)
-
-
 def counted(function, shape, real=False, backward=False, **members):
-    network = Lambda(function, **members)
-    network.real = real
-    result = count(network, inputs=shape, backward=backward)
+    result = count(Function(function, real, **members), inputs=shape, backward=backward)
     assert result.status == "complete", result.unknown
     return result
 

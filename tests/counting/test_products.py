@@ -7,6 +7,7 @@ import operator as python
 
 import pytest
 import torch
+from functions import Function
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,24 +18,14 @@ N, M, C, H = 2, 3, 4, 5
 """Images, slices, channels and side of a map, throughout."""
 
 
-class Pair(nn.Module):
-    """A function of two tensors that both come from the input, ``(N, 2·M·C, H, H)``, in halves."""
-
-    def __init__(self, function, real=False):
-        super().__init__()
-        self.function = function
-        self.real = real
-        self.anchor = nn.Parameter(torch.ones(1))
-
-    def forward(self, x):
-        if self.real:
-            float(x.sum())  # reading a value keeps it off the meta device
-        slices, gates = x.unflatten(1, (2, M, C)).unbind(1)
-        return self.function(slices, gates)
+def halves(x):
+    """Return two tensors that both come from the input, ``(N, 2·M·C, H, H)``."""
+    return x.unflatten(1, (2, M, C)).unbind(1)
 
 
 def counted(function, real=False):
-    result = count(Pair(function, real), (N, 2 * M * C, H, H))
+    network = Function(lambda net, x: function(*halves(x)), real, anchor=nn.Parameter(torch.ones(1)))
+    result = count(network, (N, 2 * M * C, H, H))
     assert result.status == "complete"
     assert result.device == ("cpu" if real else "meta")
     return result

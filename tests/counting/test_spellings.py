@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from functions import Function
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 from torch.nn import functional as F
 
 from scsc_lab.counting.count import count
@@ -15,21 +15,9 @@ from scsc_lab.counting.count import count
 ROWS, COLUMNS = 6, 4
 
 
-class Program(nn.Module):
-    """Products of parts of two inputs, added to an output by a function."""
-
-    def __init__(self, function, *parts, real=False):
-        super().__init__()
-        self.function, self.parts, self.real = function, parts, real
-
-    def forward(self, x, w):
-        if self.real:
-            float(x.sum())  # reading a value keeps it off the meta device
-        return self.function(x, w, *self.parts)
-
-
 def counted(function, *parts, real=False):
-    result = count(Program(function, *parts, real=real), inputs=((ROWS, COLUMNS), (ROWS, COLUMNS)))
+    network = Function(lambda net, x, w: function(x, w, *parts), real)
+    result = count(network, inputs=((ROWS, COLUMNS), (ROWS, COLUMNS)))
     assert result.status == "complete"
     assert result.device == ("cpu" if real else "meta")
     return result.macs
