@@ -38,8 +38,8 @@ from scsc_lab.provenance import commanded
 app = typer.Typer(
     name="scsc-lab",
     cls=overview.Overview,
-    help="What does a module such as SCSC do to a vision backbone: in parameters, multiply-accumulates, latency, "
-    "receptive field and accuracy? `scsc-lab COMMAND --help` has the options of a command.",
+    help="Measure what a module such as SCSC does to a vision backbone: parameters, multiply-accumulates, latency, "
+    "receptive field and accuracy. `scsc-lab COMMAND --help` shows the options of a command.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

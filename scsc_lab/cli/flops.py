@@ -57,7 +57,7 @@ def flops(
     by: Annotated[By | None, option("Break each network down.", "--by")] = None,
     depth: Annotated[
         int | None,
-        option("With --by module: levels of modules. Default: 2.", "--depth", low=1, high=100, metavar="N"),
+        option("Levels of modules, with --by module. Default: 2.", "--depth", low=1, high=100, metavar="N"),
     ] = None,
     check: Annotated[bool, option("Cross-check against fvcore.", "--check/--no-check")] = True,
     max_macs: Annotated[

@@ -46,7 +46,9 @@ def latency(
     self_test: Annotated[
         bool, option("Time each network against itself: the noise of this machine.", "--self-test")
     ] = False,
-    compile: Annotated[bool, option("The same as --runtime compile.", "--compile", panel="Measurement")] = False,
+    compile: Annotated[
+        bool, option("Time networks compiled by torch, as --runtime compile does.", "--compile", panel="Measurement")
+    ] = False,
     plot: Annotated[
         Path | None,
         option("Draw the samples to this file: .png, .pdf or .svg.", "--plot", metavar="FILE", panel="Output"),

@@ -157,6 +157,7 @@ def _parameter(one: Setting) -> inspect.Parameter:
     elif allowed:
         kind = choice_class("Choice", [(choice, choice) for choice in allowed])
         shared["case_sensitive"] = False
+        shared["metavar"] = f"<{'|'.join(allowed)}>"
     if kind in (int, float) and not declared.parse:
         bounds = (None if bound is None else kind(scale * bound) for bound in (declared.low, declared.high))
         shared["min"], shared["max"] = bounds

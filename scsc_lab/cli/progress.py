@@ -21,38 +21,6 @@ _Draw = Callable[[str, str, float, float | None, float | None], None]
 
 
 @contextlib.contextmanager
-def counted(description: str, total: int) -> Iterator[Callable[[int, int], None]]:
-    """Show how many things are done.
-
-    Yields:
-        A function to call with the number done and the total.
-    """
-    with _display() as draw:
-        estimate = _Estimate()
-
-        def report(done: int, of: int) -> None:
-            draw(description, f"{done}/{of}", done, of, estimate.seconds_left(done, of))
-
-        report(0, total)
-        yield report
-
-
-@contextlib.contextmanager
-def timed() -> Iterator[Callable[[str, float, float | None], None]]:
-    """Show what is being measured and how long is left.
-
-    Yields:
-        A function to call with a description, the seconds passed and the seconds left, or None before they are known.
-    """
-    with _display() as draw:
-
-        def report(description: str, seconds: float, left: float | None) -> None:
-            draw(description, "", seconds, None if left is None else seconds + left, left)
-
-        yield report
-
-
-@contextlib.contextmanager
 def stepwise() -> Iterator[Callable[[str, float, int], None]]:
     """Show which of several long steps is under way, and how long is left.
 
@@ -60,25 +28,17 @@ def stepwise() -> Iterator[Callable[[str, float, int], None]]:
         A function to call with a description, the steps done (a fraction is allowed) and the steps in total.
     """
     with _display() as draw:
-        estimate = _Estimate()
+        first: tuple[float, float] | None = None
 
         def report(description: str, done: float, of: int) -> None:
-            draw(description, f"{int(done)}/{of}", done, of, estimate.seconds_left(done, of))
+            nonlocal first
+            now = time.monotonic()
+            first = first or (now, done)
+            gained = done - first[1]
+            left = (now - first[0]) * (of - done) / gained if gained > 0 else None
+            draw(description, f"{int(done)}/{of}", done, of, left)
 
         yield report
-
-
-class _Estimate:
-    """Seconds left, from the rate since the first report."""
-
-    def __init__(self) -> None:
-        self.first: tuple[float, float] | None = None
-
-    def seconds_left(self, done: float, total: float) -> float | None:
-        now = time.monotonic()
-        self.first = self.first or (now, done)
-        gained = done - self.first[1]
-        return (now - self.first[0]) * (total - done) / gained if gained > 0 else None
 
 
 @contextlib.contextmanager

@@ -86,7 +86,7 @@ def report(
         ),
     ] = (),
     html: Annotated[
-        bool, option("Also write index.html: the report as one page to explore.", "--html", panel="Output")
+        bool, option("Write index.html, too: the report as one page to explore.", "--html", panel="Output")
     ] = False,
     open_: Annotated[
         bool, option("Write the page of --html and open it in the browser.", "--open", panel="Output")

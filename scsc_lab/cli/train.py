@@ -41,7 +41,7 @@ def train(
     budgets: Annotated[
         tuple[int, ...],
         option(
-            "Also evaluate shorter runs, of these epochs, which branch off one run.",
+            "Evaluate shorter runs of these epochs, too. They branch off one run.",
             "--budgets",
             metavar="N,N",
             parse=texts.numbers,
@@ -74,7 +74,7 @@ def train(
     ] = False,
     difficulty: Annotated[
         bool,
-        option("Also evaluate trained weights on smaller letters and with noise (navon).", "--difficulty"),
+        option("Evaluate trained weights on smaller letters and with noise, too (navon).", "--difficulty"),
     ] = False,
     plan: Annotated[
         bool,
@@ -90,7 +90,7 @@ def train(
             metavar="POINTS",
         ),
     ] = None,
-    max_seeds: Annotated[int, option("Most seeds of --until.", "--max-seeds", low=1, high=1000, metavar="N")] = 20,
+    max_seeds: Annotated[int, option("Most seeds, with --until.", "--max-seeds", low=1, high=1000, metavar="N")] = 20,
     jobs: shared.Jobs = 1,
     executor: shared.Executor = "local",
     workers: Annotated[

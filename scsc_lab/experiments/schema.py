@@ -47,7 +47,7 @@ _NUMBER = re.compile(
 _SERIES = frozenset(
     "samples_seconds outliers centre map_size seeds_trained theoretical_pixels window_pixels resolution".split()
 )
-_MAPPINGS = frozenset("machine versions settings left_out runtime_details".split())
+_MAPPINGS = frozenset("machine versions settings left_out runtime_details memory_format_seconds".split())
 _ROWS = frozenset("stages runs curve seed_figures".split())
 _LARGEST = 1e300
 """Numbers beyond are none: they cannot be multiplied."""

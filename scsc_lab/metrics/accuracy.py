@@ -175,7 +175,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
         return []
     said = dict.fromkeys(_how(run) for row in trained for run in row["runs"])
     numbers = sorted({len(row["runs"]) for row in trained})
-    range_ = f"{' to '.join(dict.fromkeys((str(numbers[0]), str(numbers[-1]))))} seeds"
+    range_ = " to ".join(dict.fromkeys((str(numbers[0]), str(numbers[-1]))))
+    range_ += " seed" if numbers == [1] else " seeds"
     found = [
         f"Accuracy: {'; '.join(said)}; {range_}, the last epoch of each, the mean over them; differences over pairs of "
         "one seed, with their 95% t interval; as by `scsc-lab train`."

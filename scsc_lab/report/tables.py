@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -201,8 +203,20 @@ class Table:
         return replace(self, columns=columns, rows=(*self.rows, *failures), records=records).noted(reasons)
 
     def cells(self) -> list[list[str]]:
-        """Return every row as text."""
-        return [[column.cell(row) for column in self.columns] for row in self.rows]
+        """Return every row as text; a network of a file is called by the file's name, without its folders."""
+        names = without_folders(str(row["model"]) for row in self.rows if "model" in row)
+        lines = [[column.cell(row) for column in self.columns] for row in self.rows]
+        return [[names.get(cell, cell) for cell in line] for line in lines]
+
+
+_FOLDERS = re.compile(r"(?:[^\s'\"/]*/)+(?=[^\s'\"/]+\.(?:py|onnx)\b)")
+
+
+def without_folders(labels: Iterable[str]) -> dict[str, str]:
+    """Return labels of networks without the folders of their files, by label; those that would be alike stay whole."""
+    short = {label: _FOLDERS.sub("", label) for label in labels}
+    times = Counter(short.values())
+    return {label: name if times[name] == 1 else label for label, name in short.items()}
 
 
 def changed(column: Column, heading: str = "Δ") -> tuple[Column, Column]:

@@ -285,7 +285,7 @@ def test_what_is_bought_over_what_it_costs_has_intervals_a_front_and_a_name_each
     )
     over_time, over_macs = figure.axes
     for panel, bars in ((over_time, 2), (over_macs, 1)):
-        assert {text.get_text() for text in panel.texts} == {"net", "one", "two", "three"}
+        assert {text.get_text() for text in panel.texts} == {"net", "net + one", "net + two", "net + three"}
         markers = [line for line in panel.lines if line.get_marker() not in ("None", None, "")]
         filled = [line.get_markerfacecolor() != "white" for line in markers]
         assert filled == [False, True, False, True]

@@ -52,7 +52,7 @@ def draw(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
             for pair in zip(*([run["accuracy"] for run in row["runs"]] for row in networks), strict=False):
                 if None not in pair:
                     dots.plot(pair, range(len(pair)), color="0.75", linewidth=0.6, zorder=1)
-        names = [style.short(row["model"], networks[0]["model"]) for row in networks]
+        names = [style.name(row["model"]) for row in networks]
         dots.set_yticks(range(len(networks)), names)
         dots.set_ylim(len(networks) - 0.5, -0.5)
         dots.set_xlabel("accuracy (%), last epoch; line: mean")
@@ -124,7 +124,7 @@ def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAI
                     linewidth=0.8,
                     capsize=2,
                     color=style.colour(number),
-                    label=style.short(model, str(rows[0]["baseline"])) if rows else model,
+                    label=style.name(model),
                 )
             axis.axhline(0, color="black", linewidth=0.6)
             axis.set_xscale("log")
@@ -163,7 +163,7 @@ def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
             if len(networks) > MANY:
                 own = [_mean([run["curve"] for run in row["runs"] if run["status"] == "complete"])]
             for number, curve in enumerate(own):
-                label = style.short(row["model"], networks[0]["model"]) if number == 0 else None
+                label = style.name(row["model"]) if number == 0 else None
                 epochs = [epoch["epoch"] for epoch in curve]
                 panels[0].plot(epochs, [epoch["loss"] for epoch in curve], label=label, **look)
                 for panel, name in zip(panels[1:], names, strict=False):

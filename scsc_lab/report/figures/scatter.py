@@ -109,7 +109,7 @@ def draw_changes(rows: Sequence[Row], y: Column, costs: Sequence[Column], option
     """Return a panel for each cost: how much it changes across, and how much ``y`` changes upwards.
 
     The baseline stands where the two lines cross. Bars are 95 % intervals; points of the Pareto front are filled. A
-    network has one marker and one colour in all panels, and its name, short of the baseline's, beside it.
+    network has one marker and one colour in all panels, and its name beside it.
 
     Args:
         rows: networks with the changes of the columns against the first of them.
@@ -151,7 +151,7 @@ def _changes(rows: Sequence[Row], cost: Column, y: Column) -> list[_Mark]:
         (across, *x_ends), (up, *y_ends) = cost.change.scaled(row), y.change.scaled(row)
         if across is not None and up is not None:
             ends = [tuple(end for end in pair if end is not None) for pair in (x_ends, y_ends)]
-            marks.append(_Mark(style.short(str(row["model"]), baseline), number, across, up, *ends))
+            marks.append(_Mark(style.name(row["model"]), number, across, up, *ends))
     return marks
 
 

@@ -117,11 +117,6 @@ def name(text: object, longest: int = LONGEST_NAME) -> str:
     return line if len(line) <= longest else f"{line[: (longest - 1) * 2 // 3]}…{line[-(longest - 1) // 3 :]}"
 
 
-def short(text: str, baseline: str) -> str:
-    """Return what a network is called beside its baseline: short of the baseline's name, if it is that and more."""
-    return name(text.removeprefix(f"{baseline} + "))
-
-
 def colours_of_map() -> Any:
     """Return the colour map for fields, of :data:`LEVELS` colours; what is clipped has the colours of the ends."""
     import matplotlib
