@@ -114,7 +114,7 @@ def report() -> None:
         tables.MACS,
         tables.ACTIVATIONS,
         Column("status", "status", number=False),
-        Column("fvcore_flops", "fvcore (G)", units.giga),
+        Column("fvcore_flops", "fvcore", units.giga, unit="G"),
         Column("check", "difference", number=False),
     )
     table = Table(columns, tuple(row for row in rows if row["status"] != "failed"))

@@ -83,7 +83,7 @@ _COLUMNS = (
     tables.INPUT,
     Column("batch", "batch", lambda number: "open" if number is None else units.integer(number)),
     Column("file", "file", number=False),
-    Column("bytes", "size (MB)", units.mega),
+    Column("bytes", "size", units.mega, unit="MB"),
     Column("opset", "opset", lambda number: "" if number is None else units.integer(number)),
     Column("difference", "difference", lambda value: f"{value:.1e}"),
 )

@@ -38,12 +38,12 @@ _CHANGE_COLUMNS = (
     Column("name", "operator", number=False),
     Column("was", "was", number=False),
     Column("reason", "now", number=False),
-    Column("params_difference", "Δ params (M)", units.signed_mega),
-    Column("macs_difference", "Δ MACs (G)", units.signed_giga),
+    Column("params_difference", "Δ params", units.signed_mega, unit="M"),
+    Column("macs_difference", "Δ MACs", units.signed_giga, unit="G"),
 )
 _STEP_COLUMNS = (
-    Column("forward_macs", "forward (G)", units.giga),
-    Column("backward_macs", "backward (G)", units.giga),
+    Column("forward_macs", "forward", units.giga, unit="G"),
+    Column("backward_macs", "backward", units.giga, unit="G"),
 )
 
 

@@ -40,7 +40,7 @@ def models(
     columns = (
         Column("model", "model", number=False),
         Column("resolution", "input", units.size),
-        Column("published_top1", "top-1 (%)", units.plain),
+        Column("published_top1", "top-1", units.plain, unit="%"),
         Column("aliases", "aliases", number=False),
     )
     pico = [str(row["model"]) for row in rows if str(row["model"]).endswith("_pico")]

@@ -221,8 +221,9 @@ def column() -> Column:
     )
     return Column(
         "accuracy_mean",
-        "accuracy (%)",
+        "accuracy",
         units.decimal,
+        unit="%",
         word="accuracy",
         better="higher",
         question="Is it more accurate?",

@@ -179,7 +179,7 @@ def _column(share: float) -> Column:
         text,
         units.share,
         word="erf" if name == "r50" else name,
-        name=f"{text}, % of the input",
+        axis=f"{text}, % of the input",
         scale=1e2,
         question="How does its receptive field change?" if name == "r50" else "",
         change=Change(shown, "difference", "Δ points, 95%", paired=functools.partial(_against, key=name)),

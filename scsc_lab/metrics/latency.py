@@ -293,11 +293,12 @@ def _column(runtime: str) -> Column:
     heading = "time ×, 95%" if usual else f"{title} ×, 95%"
     return Column(
         key_in(runtime, "median_seconds"),
-        "time (ms)" if usual else f"{title} (ms)",
+        "time" if usual else title,
         units.milliseconds,
         optional=not usual,
+        unit="ms",
         word="latency" if usual else f"latency_{runtime}",
-        name="" if usual else f"time in {title} (ms)",
+        name="" if usual else f"time in {title}",
         scale=1e3,
         better="lower",
         question="Is it faster?" if usual else f"Is it faster in {title}?",

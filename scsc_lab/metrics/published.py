@@ -43,8 +43,9 @@ METRIC = Metric(
     columns=(
         Column(
             "published_top1",
-            "top-1 (%)",
+            "top-1",
             units.plain,
+            unit="%",
             word="top1",
             better="higher",
             question="Is it more accurate, as published?",

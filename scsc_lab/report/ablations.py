@@ -33,7 +33,7 @@ def ablation_tables(rows: Sequence[Row], columns: Sequence[Column], notes: Seque
         change = column.change.column if column.change is not None else None
         if position < _ABSOLUTE or column.change is None or column.change.how == "difference":
             shown.append(replace(column, optional=beside and position < _ABSOLUTE))
-            change = change and (change if beside else replace(change, heading="Δ"))
+            change = change and (change if beside else replace(change, title="Δ"))
         shown += [change] if change is not None else []
     found = [Table(tuple(shown), tuple(own), f"{own[0]['model']}: {study}") for study, own in compared.items()]
     said = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in compared) else []

@@ -91,8 +91,8 @@ def _table(networks: Sequence[Row]) -> Table:
         tables.MODEL,
         Column("data", "data", number=False),
         Column("seeds", "seeds"),
-        Column(("accuracy_mean", "accuracy_deviation"), "accuracy (%)", with_deviation),
-        *(Column((f"{p}_accuracy_mean", f"{p}_accuracy_deviation"), f"{p} (%)", with_deviation) for p in parts),
+        Column(("accuracy_mean", "accuracy_deviation"), "accuracy", with_deviation, unit="%"),
+        *(Column((f"{p}_accuracy_mean", f"{p}_accuracy_deviation"), f"{p}", with_deviation, unit="%") for p in parts),
         *DIFFERENCES,
         Column("accuracy_verdict", "verdict", number=False),
     )
@@ -112,12 +112,12 @@ def _runs(runs: Sequence[Row]) -> Table:
         Column("data", "data", number=False),
         Column("seed", "seed"),
         Column("epochs", "epochs"),
-        Column("accuracy", "accuracy (%)", units.decimal),
-        *(Column(key, f"{key.removesuffix('_accuracy')} (%)", units.decimal) for key in parts),
+        Column("accuracy", "accuracy", units.decimal, unit="%"),
+        *(Column(key, f"{key.removesuffix('_accuracy')}", units.decimal, unit="%") for key in parts),
         Column("loss", "last loss", units.decimal),
         Column("seconds", "seconds", units.decimal),
         Column("images_per_second", "images/s", units.decimal),
-        Column("train_macs", "MACs spent (G)", units.giga),
+        Column("train_macs", "MACs spent", units.giga, unit="G"),
         Column("status", "status", number=False),
     )
     notes = (

@@ -57,7 +57,7 @@ def wide_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[s
     for column in columns:
         beside.append(column)
         if column.change is not None:
-            beside.append(replace(column.change.column, heading=column.change.beside))
+            beside.append(replace(column.change.column, title=column.change.beside))
     several = any(row["baseline"] != row["model"] for row in rows)
     against = ["Changes are against the baseline above."] if several else []
     return Table(tables.filled(beside, rows), tuple(rows), notes=(*against, *notes))
@@ -67,10 +67,10 @@ def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:
     """Return two networks side by side, from the rows of :mod:`scsc_lab.experiments.diff`."""
     columns = (
         Column("name", "stage" if by == "stage" else "block", number=False),
-        Column("params_first", "params (M)", units.mega_aligned),
+        Column("params_first", "params", units.mega_aligned, unit="M"),
         Column("params_second", "→", units.mega_aligned),
         Column("params_difference", "Δ", units.signed_mega_aligned),
-        Column("macs_first", "MACs (G)", units.giga_aligned),
+        Column("macs_first", "MACs", units.giga_aligned, unit="G"),
         Column("macs_second", "→", units.giga_aligned),
         Column("macs_difference", "Δ", units.signed_giga_aligned),
     )

@@ -202,9 +202,7 @@ def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: 
     shown = [column for column in asked if column.change is not None and tables.filled([column], rows)]
     full = rows[0]
     absolute = ", ".join(
-        f"{(column.name or column.heading).partition(' (')[0]} {column.cell(full)} {findings.unit(column)}".rstrip()
-        for column in shown
-        if column.cell(full)
+        f"{column.quantity} {column.cell(full)} {column.unit}".rstrip() for column in shown if column.cell(full)
     )
     settings = f" Its modules: {one_line(str(full['module']))}." if full.get("module") else ""
     table = ablations.changes_table(rows, shown, notes(rows, [column.word for column in shown]))

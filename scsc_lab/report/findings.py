@@ -142,7 +142,7 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
     numbers = f"{before} → {column.cell(row)}" if before and column.cell(row) else ""
     text = text.partition(" of ")[0]  # the time that a ratio is of stands in the numbers
     kind = " points" if change.how == "difference" else " ×" if change.how == "measured" else ""
-    figure = f"{_with_unit(text, kind)}{f'; {numbers} {unit(column)}'.rstrip() if numbers else ''}"
+    figure = f"{_with_unit(text, kind)}{f'; {numbers} {column.unit}'.rstrip() if numbers else ''}"
     asked = f"{question[0].lower()}{question[1:].removesuffix('?')}{when}?"
     where = latency.IN_RUNTIMES if column.apart else NETWORKS
     found = {"question": f"{row['model']}: {asked}", "answer": answer, "figure": figure, "evidence": where}
@@ -194,9 +194,3 @@ def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[flo
         return value, "" if abs(value) >= SAME else "same"
     alike = value == 0 and low == low_against and high == high_against
     return value, "same" if alike else "" if high < low_against or high_against < low else "inconclusive"
-
-
-def unit(column: Column) -> str:
-    """Return the unit that a heading ends in, if it does: ``M`` of ``params (M)``."""
-    name, bracket, rest = column.heading.partition(" (")
-    return rest.rstrip(")") if bracket and name else ""

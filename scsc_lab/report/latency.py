@@ -45,7 +45,7 @@ _SHARED = (
 )
 """Those that all runtimes of a measurement share."""
 
-MEDIAN = Column("median_seconds", "median (ms)", units.milliseconds)
+MEDIAN = Column("median_seconds", "median", units.milliseconds, unit="ms")
 IQR = Column("iqr_seconds", "IQR", units.milliseconds)
 BATCH = Column("batch", "batch", units.integer)
 LAYOUT = Column("memory_format", "layout", lambda layout: LAYOUTS.get(layout, ""), optional=True)
@@ -58,14 +58,14 @@ _MEASURED = (
     IQR,
     Column("p90_seconds", "p90", units.milliseconds),
     Column("images_per_second", "images/s", units.rate, optional=True),
-    Column("peak_memory_bytes", "peak (MB)", units.mega),
+    Column("peak_memory_bytes", "peak", units.mega, unit="MB"),
     Column("samples", "samples", units.integer),
-    Column("setup_seconds", "set-up (s)", units.seconds),
+    Column("setup_seconds", "set-up", units.seconds, unit="s"),
 )
 _COMPARED = (  # in a narrow terminal the interval and the verdict stay before the MACs do
     replace(tables.MACS, optional=True),
     Column("macs_change", "Δ MACs", units.percent, optional=True),
-    Column("baseline_seconds", "baseline (ms)", units.milliseconds, optional=True),
+    Column("baseline_seconds", "baseline", units.milliseconds, optional=True, unit="ms"),
     Column("time_change", "Δ time", units.percent),
     Column("ratio", "ratio", units.ratio),
     Column(("ratio_low", "ratio_high"), "95 % interval", units.interval),

@@ -45,8 +45,8 @@ def fields_table(rows: Sequence[Row]) -> Table:
         Column(("r20", "r20_low", "r20_high"), "r(20%), 95%", units.share_interval),
         Column(("r50", "r50_low", "r50_high"), "r(50%), 95%", units.share_interval),
         Column(("r95", "r95_low", "r95_high"), "r(95%), 95%", units.share_interval),
-        Column("radius50_pixels", "radius 50% (px)", units.decimal),
-        Column(("theoretical_pixels", "theoretical_reaches_border"), "theoretical (px)", _theoretical),
+        Column("radius50_pixels", "radius 50%", units.decimal, unit="px"),
+        Column(("theoretical_pixels", "theoretical_reaches_border"), "theoretical", _theoretical, unit="px"),
         Column("truncation", "truncated", units.share),
     )
     notes = [

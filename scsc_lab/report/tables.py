@@ -19,13 +19,15 @@ class Column:
 
     Attributes:
         key: key of the number in a row; several keys for a cell that several numbers make up, an interval say.
-        heading: heading, with the unit.
+        title: what stands above it, without the unit.
         text: how the number, or the tuple of numbers, is written; from :mod:`scsc_lab.units`.
         number: whether it is a number, set to the right.
         optional: whether it is left out where a terminal is too narrow for it.
         word: what ``--with`` and ``--plot`` call it; empty where nothing chooses it.
-        name: what an axis calls it, with the unit; empty: the heading.
-        scale: what a number is multiplied with to have the heading's unit.
+        unit: the unit that its numbers have where they are written; empty where each cell says it, or there is none.
+        name: what axes and sentences call it; empty: the title.
+        axis: label of an axis; empty: the name with the unit.
+        scale: what a number is multiplied with to have the unit.
         better: whether less or more of it is wanted: ``lower``, ``higher`` or neither.
         change: how its change against a baseline is had and shown, if it is.
         question: what is asked of a network against its baseline: answered with yes where it is better, or with larger
@@ -34,12 +36,14 @@ class Column:
     """
 
     key: str | tuple[str, ...]
-    heading: str
+    title: str
     text: Callable[[Any], str] = units.plain
     number: bool = True
     optional: bool = False
+    unit: str = ""
     word: str = ""
     name: str = ""
+    axis: str = ""
     scale: float = 1.0
     better: Better = ""
     change: Change | None = None
@@ -48,8 +52,18 @@ class Column:
 
     @property
     def quantity(self) -> str:
-        """What it is, without its unit: ``parameters`` of ``parameters (M)``."""
-        return (self.name or self.heading).partition(" (")[0].partition(", ")[0]
+        """What it is, without its unit."""
+        return self.name or self.title
+
+    @property
+    def heading(self) -> str:
+        """The title with the unit: ``params (M)``."""
+        return _with_unit(self.title, self.unit)
+
+    @property
+    def axis_label(self) -> str:
+        """The label of an axis: ``parameters (M)``."""
+        return self.axis or _with_unit(self.quantity, self.unit)
 
     def cell(self, row: Row) -> str:
         """Return the text of this column's cell in a row."""
@@ -109,9 +123,14 @@ class Change:
         return (*own, *verdict, *filter(None, (self.judged,)), *self.adds)
 
 
+def _with_unit(name: str, unit: str) -> str:
+    return f"{name} ({unit})" if unit else name
+
+
 def measured(
     key: str,
-    heading: str,
+    title: str,
+    unit: str,
     text: Callable[[Any], str],
     word: str,
     scale: float,
@@ -123,8 +142,8 @@ def measured(
 
     Where it is optional, a terminal that is too narrow leaves out the change; the number itself stays.
     """
-    change = Change(Column(f"{key}_change", f"Δ {heading.partition(' (')[0]}", units.percent, optional=optional))
-    return Column(key, heading, text, word=word, scale=scale, better=better, change=change)
+    change = Change(Column(f"{key}_change", f"Δ {title}", units.percent, optional=optional))
+    return Column(key, title, text, unit=unit, word=word, scale=scale, better=better, change=change)
 
 
 def with_changes(rows: Sequence[Row], columns: Sequence[Column], baseline: int) -> list[Row]:
@@ -219,28 +238,28 @@ def without_folders(labels: Iterable[str]) -> dict[str, str]:
     return {label: name if times[name] == 1 else label for label, name in short.items()}
 
 
-def changed(column: Column, heading: str = "Δ") -> tuple[Column, Column]:
+def changed(column: Column, title: str = "Δ") -> tuple[Column, Column]:
     """Return a column and the column of its change against the baseline."""
     narrower = column.change is not None and column.change.column.optional
-    return column, Column(f"{column.key}_change", heading, units.percent, optional=narrower)
+    return column, Column(f"{column.key}_change", title, units.percent, optional=narrower)
 
 
 MODEL = Column("model", "model", number=False)
 _FAILED = Column("status", "status", lambda status: "not measured" if status == "failed" else "")
 INPUT = Column("resolution", "input", units.size)
 PARAMS = replace(
-    measured("params", "params (M)", units.mega, "params", 1e-6, "lower"),
-    name="parameters (M)",
+    measured("params", "params", "M", units.mega, "params", 1e-6, "lower"),
+    name="parameters",
     question="Has it fewer parameters?",
 )
-MACS = replace(measured("macs", "MACs (G)", units.giga, "macs", 1e-9, "lower"), question="Does it cost fewer MACs?")
+MACS = replace(measured("macs", "MACs", "G", units.giga, "macs", 1e-9, "lower"), question="Does it cost fewer MACs?")
 ACTIVATIONS = replace(
-    measured("activations", "acts (M)", units.mega, "activations", 1e-6, "lower", optional=True),
-    name="activations (M)",
+    measured("activations", "acts", "M", units.mega, "activations", 1e-6, "lower", optional=True),
+    name="activations",
     question="Does it write fewer activations?",
 )
 BYTES = replace(
-    measured("bytes", "bytes (M)", units.mega, "bytes", 1e-6, "lower"), question="Does it move fewer bytes?"
+    measured("bytes", "bytes", "M", units.mega, "bytes", 1e-6, "lower"), question="Does it move fewer bytes?"
 )
 
 

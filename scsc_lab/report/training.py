@@ -37,9 +37,9 @@ def table(
     columns = (
         tables.MODEL,
         Column("seeds", "seeds"),
-        Column(("accuracy_mean", "accuracy_deviation"), "accuracy (%)", accuracies.with_deviation),
+        Column(("accuracy_mean", "accuracy_deviation"), "accuracy", accuracies.with_deviation, unit="%"),
         *(
-            Column((f"{p}_accuracy_mean", f"{p}_accuracy_deviation"), f"{p} (%)", accuracies.with_deviation)
+            Column((f"{p}_accuracy_mean", f"{p}_accuracy_deviation"), f"{p}", accuracies.with_deviation, unit="%")
             for p in parts
         ),
     )
@@ -100,8 +100,8 @@ def _budgets(rows: Sequence[Row]) -> Table:
     columns = (
         Column("epochs", "epochs"),
         tables.MODEL,
-        Column(("accuracy_mean", "accuracy_deviation"), "accuracy (%)", accuracies.with_deviation),
-        Column("train_macs_mean", "MACs spent (G)", units.giga),
+        Column(("accuracy_mean", "accuracy_deviation"), "accuracy", accuracies.with_deviation, unit="%"),
+        Column("train_macs_mean", "MACs spent", units.giga, unit="G"),
         Column("seconds_mean", "seconds", units.decimal),
         Column(("runs_converged", "seeds"), "converged", lambda counts: f"{counts[0]} of {counts[1]}", number=False),
         *accuracies.DIFFERENCES,
@@ -115,8 +115,8 @@ def _tuning(rows: Sequence[Row]) -> Table:
         tables.MODEL,
         Column("key", "tuned", number=False),
         Column("value", "value", number=False),
-        Column("accuracy_mean", "held-out accuracy (%)", units.decimal),
-        Column("train_macs", "MACs spent (G)", units.giga),
+        Column("accuracy_mean", "held-out accuracy", units.decimal, unit="%"),
+        Column("train_macs", "MACs spent", units.giga, unit="G"),
         Column("seconds", "seconds", units.decimal),
         Column("chosen", "chosen", lambda chosen: "yes" if chosen else "", number=False),
     )
@@ -129,7 +129,7 @@ def _difficulty(rows: Sequence[Row]) -> Table:
         Column("condition", "condition", number=False),
         Column("value", "value", lambda value: f"{value:g}"),
         tables.MODEL,
-        *(Column(f"{name}_mean", f"{name} (%)", units.decimal) for name in names),
+        *(Column(f"{name}_mean", f"{name}", units.decimal, unit="%") for name in names),
         *(
             Column((f"{name}_difference", f"{name}_low", f"{name}_high"), f"Δ {name}, points", units.points_interval)
             for name in names

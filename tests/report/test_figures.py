@@ -254,7 +254,7 @@ def test_trade_offs_are_arrows_and_a_front_of_one_point_has_no_legend():
         {"model": "a", "baseline": "a", "macs": 4e9, "user": 5.0},
         {"model": "b", "baseline": "a", "macs": 3e9, "user": 4.0},
     ]
-    own = Column("user", "phone (ms)", scale=2.0, better="lower")
+    own = Column("user", "phone", unit="ms", scale=2.0, better="lower")
     figure = scatter.draw(rows, tables.MACS, own)
     (axis,) = figure.axes
     assert not figure.legends

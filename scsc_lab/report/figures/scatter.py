@@ -198,7 +198,7 @@ def _steps(front: Sequence[_Point], higher_x: bool) -> list[_Point]:
 
 def _heading(column: Column) -> str:
     wanted = {"higher": ", more is better", "lower": ", less is better"}.get(column.better, "")
-    return f"{column.name or column.heading}{wanted}"
+    return f"{column.axis_label}{wanted}"
 
 
 def _label(axes: Any, marks: Sequence[_Mark], lines: Sequence[Sequence[_Point]], *, coloured: bool = False) -> None:

@@ -143,7 +143,7 @@ def _how(column: Column, table: Table, columns: Mapping[str, Column], notes: Not
         change = known.change
         if known.key == column.key:
             wanted = {"lower": "less is better", "higher": "more is better"}.get(known.better, "")
-            what = ": ".join(filter(None, (known.name or known.heading, wanted)))
+            what = ": ".join(filter(None, (known.axis_label, wanted)))
         elif change is not None and change.column.key == column.key:
             against = "the baseline" if _compared(table) else "the full module"
             what = {

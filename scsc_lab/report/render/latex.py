@@ -112,15 +112,15 @@ def tabular(table: Table) -> list[str]:
 def headings(columns: tuple[Column, ...]) -> list[str]:
     """Return the columns' headings, none twice: a Δ or an arrow that recurs says of what, from the column before."""
     plain = [column.heading for column in columns]
-    found: list[str] = []
+    unique: list[str] = []
     subject = ""
-    for heading in plain:
+    for column, heading in zip(columns, plain, strict=True):
         if plain.count(heading) > 1 and subject:
-            found.append(f"{heading} {subject}")
+            unique.append(f"{heading} {subject}")
         else:
-            subject = heading.partition(" (")[0]
-            found.append(heading)
-    return found
+            subject = column.title
+            unique.append(heading)
+    return unique
 
 
 def document(page: Document) -> str:

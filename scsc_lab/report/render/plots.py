@@ -38,7 +38,7 @@ def networks(table: Table, columns: Mapping[str, Column], settings: Callable[[Ro
             ends = [_interval(column, row) for row in rows]
             measures.append(
                 {
-                    "name": column.name or column.heading,
+                    "name": column.axis_label,
                     "better": column.better,
                     "values": values,
                     "low": [low for low, _ in ends],
