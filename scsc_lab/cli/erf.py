@@ -81,7 +81,7 @@ def erf(
         built = replace(built, failures=[*built.failures, *failures])
         measured = [_field(row, store) for row in rows]
     path = figure or _default_path(measured)
-    from scsc_lab.report import erf_table
+    from scsc_lab.report import fields as blocks
     from scsc_lab.report.figures import erf as figures
 
     try:
@@ -91,7 +91,7 @@ def erf(
         style.save(figures.draw(measured, drawing, rows), path, palette=True)
         typer.echo(f"figure: {path}", err=table is None and output.format not in (None, "table"))
     finally:  # what was measured is shown, whatever cannot be written
-        shown = erf_table.table([{key: row[key] for key in row if key != "map_file"} for row in rows])
+        shown = blocks.merits_table([{key: row[key] for key in row if key != "map_file"} for row in rows])
         seed = measured[0].setting.seed
         code = shared.show(shown, written, built, device=execution.device, seed=seed, cut=interrupted)
     return code

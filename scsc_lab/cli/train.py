@@ -17,7 +17,7 @@ from scsc_lab.cli.networks import Baseline, Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
-from scsc_lab.report import training as tables
+from scsc_lab.report import accuracy as blocks
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Execution, Output, Settings, Training, texts
 from scsc_lab.store import check_writable
@@ -230,7 +230,7 @@ def train(
             *accuracy.notes(trained.networks),
             *cut_short,
         ]
-        table = tables.table(trained.networks, trained.runs, notes, trained.budgets, trained.tuned, harder)
+        table = blocks.table(trained.networks, trained.runs, notes, trained.budgets, trained.tuned, harder)
         where = next((str(row["device"]) for row in trained.runs), "cpu")
         code = 0
         if shard.rank == 0:

@@ -82,8 +82,8 @@ def _checked(path: Path) -> Store:
     stored = source.all_rows()
     for key, measurement in source.measurements().items():
         for row in stored[key]:
-            fault = schema.fault({"runs": [row]} if measurement["metric"] == "training" else row)
-            if fault:
+            checked = {"training": {"runs": [row]}, "latency": {**row, "table": "timing"}}
+            if fault := schema.fault(checked.get(measurement["metric"], row)):
                 raise InputError(f"{path}, row {key}: {fault}")
     return source
 

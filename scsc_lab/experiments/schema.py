@@ -20,6 +20,7 @@ _NEEDED = {
     "noise": ("model",),
     "field": ("model",),
     "part": ("model", "by", "name"),
+    "timing": ("runtime", "status"),
     "missing": ("model", "what", "reason"),
 }
 """Keys that the rows of a table have."""

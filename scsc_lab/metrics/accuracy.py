@@ -13,6 +13,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Parts, training
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
+from scsc_lab.report.accuracy import PAIRS_RULE
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.training.plan import Runs
 
@@ -177,10 +178,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     numbers = sorted({len(row["runs"]) for row in trained})
     range_ = " to ".join(dict.fromkeys((str(numbers[0]), str(numbers[-1]))))
     range_ += " seed" if numbers == [1] else " seeds"
-    found = [
-        f"Accuracy: {'; '.join(said)}; {range_}, the last epoch of each, the mean over them; differences over pairs of "
-        "one seed, with their 95% t interval; as by `scsc-lab train`."
-    ]
+    found = [f"Accuracy: {'; '.join(said)}; {range_}; as by `scsc-lab train`. {PAIRS_RULE}"]
     notes_on_data = {
         f"{run['data']}: {note}." for row in trained for run in row["runs"] for note in run.get("data_notes", ())
     }
@@ -202,7 +200,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
         if row.get("accuracy_verdict")
     ]
     if verdicts:
-        found.append(f"Verdict on accuracy, with the exact sign-flip p and Holm's for all rows: {'; '.join(verdicts)}.")
+        found.append(f"Verdict on accuracy: {'; '.join(verdicts)}.")
     return list(dict.fromkeys(found))
 
 

@@ -14,7 +14,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row, file_name
-from scsc_lab.report import receptive_fields
+from scsc_lab.report import fields as blocks
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.settings import Execution, Settings
 
@@ -140,25 +140,17 @@ def _of(network: Network, settings: Settings) -> Settings:
 
 def notes(rows: Sequence[Row]) -> list[str]:
     """Return what r(t) is, of which stage, weights and images, and which networks have none."""
-    found = [f"No r(t) for {row['model']}: {row['erf_failure']}." for row in rows if row.get("erf_failure")]
+    missing = [f"No r(t) for {row['model']}: {row['erf_failure']}." for row in rows if row.get("erf_failure")]
     drawn = [row for row in rows if row.get("r50") is not None]
     if not drawn:
-        return found
-    weights = " and ".join(dict.fromkeys(f"{row['weights']} weights{_seeds(row)}" for row in drawn))
-    kinds = " and ".join(dict.fromkeys(f"{row['images']} {row['image_kind']}" for row in drawn))
-    stages = {str(row.get("stage", "the last stage")) for row in drawn}
-    each = ", ".join(f"{row['model']} {row.get('stage', '')}" for row in drawn)
+        return missing
+    stages = dict.fromkeys(str(row.get("stage", "the last stage")) for row in drawn)
     return [
-        *found,
-        "r(t): share of the input's area in the smallest square around the central unit of "
-        f"{stages.pop() if len(stages) == 1 else each} that holds t of its gradient; differences with their 95% "
-        f"interval, over images and initialisations; {weights}, {kinds}; as by `scsc-lab erf`.",
-        *receptive_fields.of_one_draw(drawn),
+        *missing,
+        f"{blocks.RULE} Of the central unit of {' and '.join(stages)}; as by `scsc-lab erf`.",
+        *blocks.settings(drawn),
+        *blocks.of_one_draw(drawn),
     ]
-
-
-def _seeds(row: Row) -> str:
-    return f" of {row['initialisations']} seeds" if row.get("initialisations", 1) > 1 else ""
 
 
 def _against(row: Row, baseline: Row, key: str) -> Row:

@@ -9,7 +9,8 @@ from typing import Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
-from scsc_lab.report import receptive_fields, tables
+from scsc_lab.report import fields as receptive_fields
+from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
 
 WORDS = ("slower", "worse")
@@ -115,11 +116,8 @@ def _name(row: Row, sizes: Mapping[str, set[str]]) -> str:
 
 def _networks(rows: Sequence[Row]) -> list[Row]:
     """Return the networks of a report and their deploy forms, each with the interval of its receptive field."""
-    fields = [row for row in rows if row["table"] == "field"]
     networks = [row for row in rows if row["table"] in ("comparison", "deploy")]
-    found = [(row, receptive_fields.of(row, fields)) for row in networks]
-    keys = ("r50", "r50_low", "r50_high")
-    return [{**row, **{key: own.get(key) for key in keys}} if own is not None else row for row, own in found]
+    return receptive_fields.joined(networks, [row for row in rows if row["table"] == "field"])
 
 
 def _is_timed(column: Column) -> bool:

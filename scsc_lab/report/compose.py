@@ -8,23 +8,20 @@ from functools import partial
 from pathlib import Path
 
 from scsc_lab import units
-from scsc_lab.analysis.field import difference
-from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import (
     ablations,
-    accuracies,
+    accuracy,
     claims,
     comparison,
-    evidence,
+    fields,
     findings,
     latency,
     method,
-    receptive_fields,
     tables,
     within,
 )
-from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Maps, Paragraph, Picture, Section
+from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
 
@@ -34,8 +31,6 @@ Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 _FEWEST_POINTS = 2
 _MANY = 4
 """More networks than these against one baseline have a picture of their own."""
-_MAPS_TOGETHER = 8
-"""More maps than these are shared out over a picture for each baseline."""
 
 
 def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], notes: Notes, folder: Path) -> Document:
@@ -51,10 +46,10 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     Raises:
         InputError: if a row lacks something, or a map cannot be read.
     """
-    run, claimed, fields = rows[0], _of(rows, "claim"), _of(rows, "field")
+    run, claimed, drawn = rows[0], _of(rows, "claim"), _of(rows, "field")
     fused = _of(rows, "deploy")
-    trained = [row for row in fields if row.get("weights") == receptive_fields.TRAINED]
-    networks = _with_fields(_of(rows, "comparison"), [row for row in fields if row not in trained])
+    trained = [row for row in drawn if row.get("weights") == fields.TRAINED]
+    networks = fields.joined(_of(rows, "comparison"), [row for row in drawn if row not in trained])
     asked = [column for word, column in columns.items() if word in run["columns"]]
     shown = list(tables.filled(asked, networks))
     lead = Paragraph(
@@ -64,7 +59,7 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     sections = []
     answers = findings.findings_table(claimed, networks, shown, ", before training" if trained else "").rows
     if trained:
-        after = _with_fields(_of(rows, "comparison"), trained)
+        after = fields.joined(_of(rows, "comparison"), trained)
         seen = [column for column in columns.values() if column.question and str(column.key) in findings.FIELD]
         answers += findings.findings_table((), after, seen, ", after training").rows
     if found := findings.by_network(answers):
@@ -84,13 +79,12 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
         sections.append(Section(findings.NETWORKS, tuple(blocks)))
     ablated = _of(rows, "ablation")
     if with_runs := [row for row in _of(rows, "comparison") if row.get("runs")]:
-        blocks = list(accuracies.section(with_runs, [row for row in ablated if row.get("runs")]))
-        sections.append(Section(accuracies.TITLE, tuple(blocks)))
+        sections.append(accuracy.section(with_runs, [row for row in ablated if row.get("runs")]))
     sections += latency.sections(networks, fused, _of(rows, "noise"))
     if parts := _of(rows, "part"):
         sections.append(Section(within.TITLE, within.parts(parts)))
-    if fields:
-        sections.append(Section(findings.FIELDS, (*_fields(fields, networks, folder), *within.stages(fields, folder))))
+    if drawn:
+        sections.append(fields.section(drawn, networks, folder))
     if ablated:
         bought = " and buys" if any(row.get("runs") for row in ablated) else ""
         sections.append(
@@ -158,34 +152,6 @@ def _first(column: Column) -> str:
     return key if isinstance(key, str) else key[0]
 
 
-def _fields(fields: Sequence[Row], networks: Sequence[Row], folder: Path) -> tuple[Block, ...]:
-    """Return the maps, in one picture or, where they are many, in one for each network others are held against."""
-    drawn = [row for row in fields if "map_file" in row]
-    groups: dict[str, list[Row]] = {}
-    for row in drawn:
-        many = len(drawn) > _MAPS_TOGETHER
-        against = [str(one.get("baseline") or "") for one in networks if one["model"] == row["model"]]
-        groups.setdefault((against or [""])[0] if many else "", []).append(row)
-    pictures = [_maps(own, baseline, folder) for baseline, own in groups.items()]
-    return (*pictures, Grid(receptive_fields.fields_table(fields), "receptive_fields"))
-
-
-def _maps(rows: Sequence[Row], baseline: str, folder: Path) -> Picture:
-    from scsc_lab.report.figures import erf
-
-    maps = evidence.fields(folder, rows)
-    whose = f" of {baseline} and what is held against it" if baseline else ""
-    caption = f"Effective receptive fields{whose}, and the mass within each distance of the centre"
-    behind = Maps(tuple(maps), tuple(_intervals(row) for row in rows))
-    name = "_".join(["receptive_fields", *([file_name(baseline)] if baseline else [])])
-    return Picture(name, caption, lambda options: erf.draw(maps, options, rows), behind)
-
-
-def _intervals(row: Row) -> dict[float, tuple[float, float]]:
-    ends = {share: (row.get(f"{key(share)}_low"), row.get(f"{key(share)}_high")) for share in SHARES}
-    return {share: (low, high) for share, (low, high) in ends.items() if low is not None and high is not None}
-
-
 def _ablations(rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> tuple[Block, ...]:
     """Return the studies of every network: those of the first in full, of the others folded away."""
     found: list[Block] = []
@@ -228,24 +194,6 @@ def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
         model = str(row["model"]) if row["variant"] == "full" else model
         found.setdefault(model, []).append(row)
     return found
-
-
-def _with_fields(networks: Sequence[Row], fields: Sequence[Row]) -> list[Row]:
-    """Return the networks with their receptive fields' r(50 %), and its difference to the baseline's."""
-    joined = []
-    for row in networks:
-        own, against = (
-            None if one is None else receptive_fields.of(one, fields)
-            for one in (row, tables.baseline_of(row, networks))
-        )
-        if own is not None:
-            keys = ("r50", "r50_low", "r50_high", "stage", "initialisations", "weights", "image_kind", "images")
-            row = {**row, **{key: own.get(key) for key in keys}}
-            if against is not None and own is not against:
-                ends = ("r50_difference", "r50_difference_low", "r50_difference_high")
-                row |= dict(zip(ends, difference(own, against, "r50"), strict=True))
-        joined.append(row)
-    return joined
 
 
 def _of(rows: Sequence[Row], table: str) -> list[Row]:

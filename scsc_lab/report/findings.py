@@ -29,7 +29,6 @@ SAME = 0.001
 
 CLAIMS = "What the paper claims, and what is counted"
 NETWORKS = "Networks, side by side"
-FIELDS = "Effective receptive fields"
 """Headings under which the evidence stands."""
 
 NOTES = (

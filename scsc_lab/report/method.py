@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scsc_lab.records import Row
-from scsc_lab.report import receptive_fields
+from scsc_lab.report import fields
+from scsc_lab.report.accuracy import PAIRS_RULE
 from scsc_lab.settings import Timing
 from scsc_lab.settings.declaration import phrases
 
@@ -24,7 +25,7 @@ def sentences(rows: Sequence[Row]) -> list[str]:
         )
     if checks := {str(row["check"]) for row in rows if row.get("check")}:
         found.append(f"fvcore's count of the same networks, operator by operator: {', '.join(sorted(checks))}.")
-    found += [*_timing(run, rows), *_fields(rows), *_training(rows)]
+    found += [*_timing(run, rows), *fields.method([row for row in rows if row["table"] == "field"]), *_training(rows)]
     if run.get("gathered"):
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         measured = f" Versions they were measured with: {versions}." if versions else ""
@@ -78,8 +79,8 @@ def unmeasured(rows: Sequence[Row]) -> list[str]:
     timed = [row for row in rows if row.get("median_seconds") is not None]
     if timed and not any(str(row.get("device", "")).startswith("cuda") for row in timed):
         found.append("Latency on a GPU: all times here are of the machine named above.")
-    fields = [row for row in rows if row["table"] == "field"]
-    if fields and all(row.get("weights") == "random" for row in fields):
+    drawn = [row for row in rows if row["table"] == "field"]
+    if drawn and all(row.get("weights") == "random" for row in drawn):
         found.append("Receptive fields of trained networks: these are at random initialisation.")
     return found or ["Whatever no row here is about."]
 
@@ -96,33 +97,9 @@ def _timing(run: Row, rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _fields(rows: Sequence[Row]) -> list[str]:
-    fields = [row for row in rows if row["table"] == "field"]
-    if not fields:
-        return []
-    first = fields[0]
-    if trained := [row for row in fields if row.get("weights") == receptive_fields.TRAINED]:
-        runs = trained[0].get("seeds_trained") or [0]
-        seeds = f"{runs[0]} to {runs[-1]}"
-        return [
-            "Receptive fields: gradient of the last stage's central units with respect to the input, at the first "
-            f"weights and at the last ones of the runs with seeds {seeds}, the initialisations that are averaged over, "
-            f"on {first.get('images')} test images of the data that they are trained on; each map normalised before "
-            "averaging, intervals over images and runs."
-        ]
-    drawn = first.get("initialisations") or first.get("seeds") or 1
-    seeds = f" and {drawn} initialisations" if drawn > 1 else ""
-    return [
-        "Receptive fields: gradient of the last stage's central units with respect to the input, "
-        f"{first.get('images')} {first.get('image_kind')}{seeds}, each map normalised before averaging, intervals over "
-        f"images{seeds and ' and initialisations'}; as `scsc-lab erf`."
-    ]
-
-
 def _training(rows: Sequence[Row]) -> list[str]:
     if not any(row.get("runs") for row in rows):
         return []
     return [
-        "Accuracy: each network trained with each seed, runs of one seed on the same split, in the same order, with "
-        "the same augmentation, by one recipe and budget; the last epoch, never the best; as `scsc-lab train`."
+        f"Accuracy: each network trained with each seed, by one recipe and budget; as `scsc-lab train`. {PAIRS_RULE}"
     ]

@@ -208,6 +208,6 @@ class ReceptiveFields(_Results[receptive.Field]):
     def _table(self) -> Table:
         from dataclasses import replace
 
-        from scsc_lab.report import receptive_fields
+        from scsc_lab.report import fields as blocks
 
-        return replace(receptive_fields.fields_table(self._rows()), title="Effective receptive fields")
+        return replace(blocks.fields_table(self._rows()), title=blocks.TITLE)

@@ -93,7 +93,7 @@ def test_random_weights_are_those_of_three_seeds_unless_told(run):
     assert code == 0
     flat = " ".join(out.split())
     assert "random weights of 3 seeds" in flat
-    assert "95 % interval over images, and over initialisations" in flat
+    assert "95 % intervals are over images, and over initialisations" in flat
 
 
 def test_methods_and_seeds(run):

@@ -80,7 +80,7 @@ def test_the_figure_of_budgets_has_a_point_and_an_interval_per_budget(width):
 
 
 def test_a_table_whose_baseline_had_not_converged_says_so_first_and_budgets_have_a_sentence():
-    from scsc_lab.report import training as tables
+    from scsc_lab.report import accuracy as tables
 
     result = trained(6, deviation=0.1, budgets=(8, 16))
     table = tables.table(result.networks, result.runs, ["note"], result.budgets)

@@ -15,7 +15,7 @@ from scsc_lab.database import Store
 from scsc_lab.experiments import compare, runner, train
 from scsc_lab.metrics import accuracy, training
 from scsc_lab.networks.network import Network
-from scsc_lab.report import training as tables
+from scsc_lab.report import accuracy as tables
 from scsc_lab.settings import Execution, Settings, Training
 from scsc_lab.training.plan import Runs, plan
 
@@ -155,9 +155,8 @@ def test_holm_adjusts_over_the_rows_of_a_table():
     assert [row.get("p_holm") for row in again] == [None, 2 / 64, 2 / 64]  # one network is one comparison
     assert again[1]["verdict"] == "better"
     table = tables.table(rows, fake("base", base))
-    (against,) = table.details
-    assert [column.heading for column in against.columns][-1] == "verdict"
-    assert [row["model"] for row in against.rows] == ["better", "noise"]
+    assert [column.heading for column in table.columns][-1] == "verdict"
+    assert [row["model"] for row in table.rows] == ["base", "better", "noise"]
     assert [record["kind"] for record in table.raw] == ["network"] * 3 + ["run"] * 6
     assert all("runs" not in record for record in table.raw)
     few = summaries([fake("base", base[:5]), fake("other", [value + 3 for value in base[:5]])])

@@ -429,7 +429,9 @@ def test_a_comparison_takes_which_share_and_which_stage_and_gives_the_difference
     assert second["r95_difference"] == pytest.approx(second["r95"] - first["r95"])
     assert second["r95_difference_low"] < second["r95_difference"] < second["r95_difference_high"]
     assert [column.heading for column in found.columns] == ["r(20%)", "r(95%)"]
-    assert any("stage2 that holds t" in note and "random weights of 2 seeds" in note for note in found.notes)
+    notes = " ".join(found.notes)
+    assert "Of the central unit of stage2" in notes
+    assert "random weights of 2 seeds" in notes
     assert {"r20", "r95"} <= set(metrics.words())
     assert "r20" not in metrics.default_words()
 
