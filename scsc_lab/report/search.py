@@ -37,10 +37,10 @@ def search_table(
         change = column.change
         if change is not None:
             shown.append(
-                replace(change.column, heading="Δ" if change.how != "measured" else "× baseline, 95%", optional=False)
+                replace(change.column, title="Δ" if change.how != "measured" else "× baseline, 95%", optional=False)
             )
             if again and (change.how == "measured" or change.paired is not None):
-                shown.append(replace(_of_trial(change.column), heading="in its trial", optional=True))
+                shown.append(replace(_of_trial(change.column), title="in its trial", optional=True))
     options = [Column("point", "", number=False), Column("written", "options", number=False)]
     points = [{"point": row["point"], "written": _with_equals(row)} for row in rows[1:]]
     details = (Table(tuple(options), tuple(points), "What makes them", tuple(notes)),) if points else ()
@@ -65,10 +65,8 @@ def axis(column: Column) -> Column:
     """Return the column that an axis shows: the ratio to the baseline's where only ratios compare."""
     if column.change is None or column.change.how != "measured":
         return column
-    name = (column.name or column.heading).partition(" (")[0]
-    return replace(
-        column, key=column.change.key, heading=f"{name} × baseline's", name=f"{name} × baseline's", scale=1.0
-    )
+    name = f"{column.quantity} × baseline's"
+    return replace(column, key=column.change.key, title=name, name=name, unit="", scale=1.0)
 
 
 def _of_trial(column: Column) -> Column:

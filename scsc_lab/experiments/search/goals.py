@@ -245,7 +245,7 @@ def _is_baseline(row: Row) -> bool:
 
 
 def _unit(column: Column) -> str:
-    unit = column.heading.rpartition("(")[2].rstrip(")") if "(" in column.heading else ""
+    unit = column.unit
     return f" {unit}" if unit else ""
 
 

@@ -57,8 +57,8 @@ def draw(
                     )
                     named = True
         axes.margins(0.08)
-        axes.set_xlabel(x.name or x.heading)
-        axes.set_ylabel(y.name or y.heading)
+        axes.set_xlabel(x.axis_label)
+        axes.set_ylabel(y.axis_label)
         figure.legend(loc="outside lower center", ncols=4, handletextpad=0.3, columnspacing=1.2)
         _number(axes, points)
     return figure
