@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """Drop a whole residual branch of a sample with a probability while training; scale the kept ones up."""
+    """Drop a whole residual branch of a sample with a probability while training; scale the share ones up."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
@@ -16,9 +16,9 @@ class DropPath(nn.Module):
         """Return ``x``, some of its samples zeroed while training."""
         if not self.training or self.probability == 0.0:
             return x
-        kept = 1.0 - self.probability
-        mask = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(kept)
-        return x * mask.div_(kept)
+        share = 1.0 - self.probability
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(share)
+        return x * mask.div_(share)
 
     def extra_repr(self) -> str:
         """Return the probability, for ``print(model)``."""

@@ -151,8 +151,8 @@ class SpatialEmbed(nn.Module):
         """Return ``(N, c, H', W')`` from slices ``(N, m, c, H', W')`` and ``r``, ``(N, c, H, W)``."""
         # A strided view, not a strided convolution: oneDNN's backward of the latter overruns its memory with 8 channels
         # in channels-last order (torch 2.13, AVX-512).
-        here = r[:, :, :: self.stride, :: self.stride]
-        gates = torch.sigmoid(self.gates(here)).unflatten(1, (self.scales, -1))
+        positions = r[:, :, :: self.stride, :: self.stride]
+        gates = torch.sigmoid(self.gates(positions)).unflatten(1, (self.scales, -1))
         return gated_sum(slices, gates)
 
 

@@ -58,16 +58,16 @@ def facts(network: Network) -> Facts:
     """
     entry = network.entry
     if entry is not None:
-        found = Facts(network.resolution or entry.resolution, False, 3, entry.mean, entry.std, catalog.SMALLEST_SIDE)
+        native = Facts(network.resolution or entry.resolution, False, 3, entry.mean, entry.std, catalog.SMALLEST_SIDE)
     elif network.module is not None:
-        found = _facts(network, declared(network.module) or Declared())
+        native = _facts(network, declared(network.module) or Declared())
     else:
-        found = _facts(network, _declared(network, _state(network)))
-    if min(found.resolution) < found.smallest_side:
+        native = _facts(network, _declared(network, _state(network)))
+    if min(native.resolution) < native.smallest_side:
         raise InputError(
-            f"resolution {min(found.resolution)}: {network} takes sides from {found.smallest_side} pixels up"
+            f"resolution {min(native.resolution)}: {network} takes sides from {native.smallest_side} pixels up"
         )
-    return found
+    return native
 
 
 def build(network: Network, seed: int | None = None) -> nn.Module:
@@ -139,9 +139,9 @@ def _fitted(network: Network) -> resizing.Fitted:
 @functools.lru_cache(maxsize=256)
 def _drawn(network: Network, state: Hashable) -> Whose:
     first, second = ({**dict(build(_plain(network), seed).named_parameters())} for seed in (0, 1))
-    telling = [name for name, value in first.items() if value.numel() > 1 and bool((value != value.flatten()[0]).any())]
-    same = [name for name in telling if torch.equal(first[name], second[name])]
-    return "random" if not same else "own" if len(same) == len(telling) else "mixed"
+    varying = [name for name, value in first.items() if value.numel() > 1 and bool((value != value.flatten()[0]).any())]
+    equal = [name for name in varying if torch.equal(first[name], second[name])]
+    return "random" if not equal else "own" if len(equal) == len(varying) else "mixed"
 
 
 def _plain(network: Network) -> Network:
@@ -155,10 +155,10 @@ def _original(network: Network) -> nn.Module:
         return construct.from_spec(network.spec, network.weights or None, resize=network.resize_weights)
     if network.module is not None:
         assert isinstance(network.module, nn.Module)
-        given = getattr(network.module, "_orig_mod", network.module)
+        module = getattr(network.module, "_orig_mod", network.module)
         try:
-            external.check_ends(given)
-            return copy.deepcopy(given)
+            external.check_ends(module)
+            return copy.deepcopy(module)
         except Exception as error:  # a lock or an open file inside it, say
             raise InputError(f"{network} cannot be copied, so that it stays as it is: {last_line(error)}") from error
     model = origin(network).make(_arguments(network))
@@ -172,8 +172,8 @@ def _formed(model: nn.Module, network: Network, *, checked: bool) -> nn.Module:
     try:
         if network.transplant is None and network.form == "ordinary":
             return model
-        known = facts(network)
-        shape = (1, known.channels, *known.resolution)
+        input_facts = facts(network)
+        shape = (1, input_facts.channels, *input_facts.resolution)
         if network.transplant is not None:
             model = transplant(model, network.transplant, input_shape=shape)[0]
         return deploy_form(model, shape, checked=checked) if network.form == "deploy" else model
@@ -182,7 +182,7 @@ def _formed(model: nn.Module, network: Network, *, checked: bool) -> nn.Module:
 
 
 def origin(network: Network) -> external.External:
-    """Return where a network from elsewhere comes from; its file is run again only if it or what it imports changed."""
+    """Return the source of an external network; its file runs again only if the file or an import of it changed."""
     _require_module(network)
     if network.factory is not None:
         return external.External(network.name, network.factory)
@@ -217,9 +217,9 @@ def _found_once(name: str, state: Hashable) -> external.External:
 
 
 def _arguments(network: Network) -> dict[str, object]:
-    found = origin(network)
-    arguments: dict[str, object] = {key: found.value(key, value) for key, value in network.overrides}
-    if network.channels is not None and found.channels not in (None, network.channels):
+    factory = origin(network)
+    arguments: dict[str, object] = {key: factory.value(key, value) for key, value in network.overrides}
+    if network.channels is not None and factory.channels not in (None, network.channels):
         arguments.setdefault("in_chans", network.channels)  # timm's word; only its networks tell their own channels
     return arguments
 
@@ -234,20 +234,22 @@ def _declared(network: Network, state: Hashable) -> Declared:
     return origin(network).declared(_arguments(network))
 
 
-def _facts(network: Network, found: Declared) -> Facts:
-    channels = network.channels or found.channels or 3
-    resolution = network.resolution or found.resolution
+def _facts(network: Network, declaration: Declared) -> Facts:
+    channels = network.channels or declaration.channels or 3
+    resolution = network.resolution or declaration.resolution
     return Facts(
         resolution or _USUAL_RESOLUTION,
         resolution is None,
         channels,
-        _per_channel(found.mean, Facts.mean, channels),
-        _per_channel(found.std, Facts.std, channels),
+        _per_channel(declaration.mean, Facts.mean, channels),
+        _per_channel(declaration.std, Facts.std, channels),
     )
 
 
-def _per_channel(own: tuple[float, ...] | None, usual: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    values = own or usual
+def _per_channel(
+    declared_values: tuple[float, ...] | None, defaults: tuple[float, ...], channels: int
+) -> tuple[float, ...]:
+    values = declared_values or defaults
     return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 

@@ -77,23 +77,25 @@ def _calibrate(
         before: the scales of the network as it was.
         settled: BatchNorms that stay as they are.
     """
-    own = {norm for mixer in mixers.values() for norm in batch_norms(mixer)}
-    with normalising_by_the_batch(model, keeping=own, settled=settled):
+    mixers_norms = {norm for mixer in mixers.values() for norm in batch_norms(mixer)}
+    with normalising_by_the_batch(model, keeping=mixers_norms, settled=settled):
         by_tail = [
             (mixer, _to_deviation(before.trained[name].deviation, _scale_tail)) for name, mixer in mixers.items()
         ]
         spatial.watch(model, images[0], by_tail)
     if not before.evaluated or images[1] is None:
         # Variances of the batch, and means that leave no constant behind.
-        spatial.watch(model, images[0], dict.fromkeys(own, _centre).items())
+        spatial.watch(model, images[0], dict.fromkeys(mixers_norms, _centre).items())
         return
-    untrained = [(module, name) for name, module in model.named_modules() if name in before.norms and module not in own]
+    untrained = [
+        (module, name) for name, module in model.named_modules() if name in before.norms and module not in mixers_norms
+    ]
     modulating = {part for mixer in mixers.values() for part in _parts(mixer, "modulation")}
     by_statistics = [
         (mixer, _to_deviation(before.evaluated[name].deviation, _scale_statistics)) for name, mixer in mixers.items()
     ]
     hooks = {
-        **dict.fromkeys(own, _once(_normalise)),
+        **dict.fromkeys(mixers_norms, _once(_normalise)),
         **dict.fromkeys(modulating, _once(_close_to_linear)),
         **dict(by_statistics),
         **{norm: _to_moments(*before.norms[name]) for norm, name in untrained},
@@ -138,24 +140,24 @@ def _to_moments(mean: float, deviation: float) -> Callable[..., Any]:
         assert isinstance(norm, _BatchNorm)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        found, spread = moments(args[0])
+        current, spread = moments(args[0])
         factor = spread / deviation if deviation > 0 else 0.0
-        if not _TINY < factor < 1 / _TINY or (abs(factor - 1) < _TINY and abs(found - mean) < _TINY * deviation):
+        if not _TINY < factor < 1 / _TINY or (abs(factor - 1) < _TINY and abs(current - mean) < _TINY * deviation):
             return out
-        norm.running_mean.fill_(found - mean * factor)
+        norm.running_mean.fill_(current - mean * factor)
         norm.running_var.fill_(max((1 + norm.eps) * factor**2 - norm.eps, 0.0))
         return norm.forward(*args)
 
     return _once(correct)
 
 
-def _to_deviation(wanted: float, scale: Callable[[nn.Module, float], bool]) -> Callable[..., Any]:
+def _to_deviation(target: float, scale: Callable[[nn.Module, float], bool]) -> Callable[..., Any]:
     """Return a hook that scales what a mixer gives until it has this deviation."""
 
     def correct(mixer: nn.Module, args: tuple[Any, ...], out: Any) -> Any:
         for _ in range(_ROUNDS):
             deviation = _deviation(out)
-            factor = wanted / deviation if deviation > 0 else 0.0
+            factor = target / deviation if deviation > 0 else 0.0
             if not _TINY < factor < 1 / _TINY or abs(factor - 1) < _NEAR or not scale(mixer, factor):
                 break
             out = mixer.forward(*args)
@@ -194,9 +196,9 @@ def _scale_statistics(mixer: nn.Module, factor: float) -> bool:
     return bool(norms)
 
 
-def _parts(mixer: nn.Module, named: str) -> list[nn.Module]:
+def _parts(mixer: nn.Module, attribute: str) -> list[nn.Module]:
     """Return the parts that an attribute of a mixer's class names; none if it does not say."""
-    return [mixer.get_submodule(name) for name in getattr(mixer, named, ())]
+    return [mixer.get_submodule(name) for name in getattr(mixer, attribute, ())]
 
 
 def _deviation(out: Any) -> float:

@@ -1,4 +1,4 @@
-"""What goes on where another module takes a module's place: its hooks, and ``torch.compile`` around it."""
+"""Hooks and ``torch.compile`` wrappers, carried from a module to the one that replaces it."""
 
 from __future__ import annotations
 

@@ -70,58 +70,58 @@ def load(model: nn.Module, path: Path, *, resize: bool = False) -> None:
         InputError: if the file cannot be read, wants to run code, or belongs to another network (the message has the
             first missing, unexpected and misshapen keys).
     """
-    state, own = fitted(model, path, resize=resize).state, model.state_dict()
-    for key, value in own.items():
+    state, expected = fitted(model, path, resize=resize).state, model.state_dict()
+    for key, value in expected.items():
         if key in state and (fault := _unfit(state[key], value)):
             raise InputError(f"{path} cannot be loaded: {key} is {fault}; save it as float32")
     model.load_state_dict(state, strict=False)
 
 
 def fitted(model: nn.Module, path: Path, *, resize: bool) -> resizing.Fitted:
-    """Return the weights of a file by a network's own names, and what was resized.
+    """Return the weights of a file by a network's own names, and notes on resizing.
 
     Raises:
         InputError: as :func:`load`.
     """
     state = unwrap(read(path), str(path))
-    own = model.state_dict()
-    unknown = next((key for key, value in own.items() if torch.nn.parameter.is_lazy(value)), None)
+    expected = model.state_dict()
+    unknown = next((key for key, value in expected.items() if torch.nn.parameter.is_lazy(value)), None)
     if unknown is not None:
         raise InputError(f"{path} cannot be loaded: the network's {unknown} has no shape before its first pass")
-    state = _without_prefixes(state, own, resizing.head_of(model))
-    if not state.keys() <= own.keys():
+    state = _without_prefixes(state, expected, resizing.head_of(model))
+    if not state.keys() <= expected.keys():
         state = translate(state, model)
     weights = resizing.fit(state, model) if resize else resizing.Fitted(state)
-    if difference := _difference(weights.state, own):
+    if difference := _difference(weights.state, expected):
         with contextlib.suppress(InputError):
-            if not resize and not _difference(resizing.fit(state, model).state, own):
+            if not resize and not _difference(resizing.fit(state, model).state, expected):
                 difference += "; --resize-weights makes them fit"
         raise InputError(f"{path} holds the weights of another network: {difference}")
     return weights
 
 
-def _difference(state: StateDict, own: Mapping[str, Tensor]) -> str:
+def _difference(state: StateDict, expected: Mapping[str, Tensor]) -> str:
     """Return which keys of two networks' weights differ; empty if none."""
     faults = {
-        "missing": [key for key in own if key not in state and not key.endswith("num_batches_tracked")],
-        "unexpected": [key for key in state if key not in own],
+        "missing": [key for key in expected if key not in state and not key.endswith("num_batches_tracked")],
+        "unexpected": [key for key in state if key not in expected],
         "misshapen": [
-            f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
-            for key in own
-            if key in state and not state[key].is_nested and state[key].shape != own[key].shape
+            f"{key} {tuple(state[key].shape)} for {tuple(expected[key].shape)}"
+            for key in expected
+            if key in state and not state[key].is_nested and state[key].shape != expected[key].shape
         ],
     }
     return "; ".join(f"{len(keys)} {fault} (first: {keys[0]})" for fault, keys in faults.items() if keys)
 
 
-def _unfit(value: Tensor, own: Tensor) -> str:
+def _unfit(value: Tensor, expected: Tensor) -> str:
     """Return what a tensor of a file is that cannot become a weight as it stands, or an empty text."""
     if value.is_meta:
         return "without values (on the meta device)"
     if value.is_nested or value.layout is not torch.strided or value.is_quantized:
         return "sparse, nested or quantized"
-    if value.is_complex() or (own.is_floating_point() and value.dtype not in _FLOATS):
-        return f"{str(value.dtype).removeprefix('torch.')} for {str(own.dtype).removeprefix('torch.')}"
+    if value.is_complex() or (expected.is_floating_point() and value.dtype not in _FLOATS):
+        return f"{str(value.dtype).removeprefix('torch.')} for {str(expected.dtype).removeprefix('torch.')}"
     return ""
 
 
@@ -144,8 +144,8 @@ def read(path: Path) -> Any:
                 return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
-            what = "holds objects other than tensors, which could run code"
-            raise InputError(f"{path} {what}: save its state_dict() alone and load that") from None
+            content = "holds objects other than tensors, which could run code"
+            raise InputError(f"{path} {content}: save its state_dict() alone and load that") from None
         raise InputError(f"{path} is not a checkpoint of torch, or is damaged") from None
     except InputError:
         raise
@@ -189,22 +189,22 @@ def unwrap(checkpoint: Any, name: str = "the checkpoint") -> StateDict:
     return state
 
 
-def _without_prefixes(state: StateDict, own: Mapping[str, Tensor], head: str) -> StateDict:
+def _without_prefixes(state: StateDict, expected: Mapping[str, Tensor], head: str) -> StateDict:
     """Return a state dict without what wrappers put before its keys, unless the network's keys have it too.
 
     Where a prefix leads to all of the network's weights but those of its head, what lies beside it belongs to the
     training: a loss, a projection head or a second network.
     """
-    if _AVERAGED not in own:
+    if _AVERAGED not in expected:
         state = {key: value for key, value in state.items() if key != _AVERAGED}
     optional = re.compile(rf"num_batches_tracked$|{_REBUILT.pattern}|^{re.escape(head)}\.")
-    needed = {key for key in own if not optional.search(key)}
+    needed = {key for key in expected if not optional.search(key)}
     while not needed <= state.keys():
         inside = {prefix: {key for key in state if key.startswith(prefix)} for prefix in _PREFIXES}
         prefix = next((prefix for prefix, keys in inside.items() if len(keys) == len(state)), "") or next(
             (prefix for prefix, keys in inside.items() if needed <= {key.removeprefix(prefix) for key in keys}), ""
         )
-        if not prefix or any(key.startswith(prefix) for key in own):
+        if not prefix or any(key.startswith(prefix) for key in expected):
             break
         state = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
     return state

@@ -27,14 +27,14 @@ def declared(source: object) -> Declared | None:
     return Declared(size[1:], size[0]) if size else None
 
 
-def _size(given: object) -> tuple[int | None, int, int] | None:
+def _size(size: object) -> tuple[int | None, int, int] | None:
     """Return channels, height and width of a size as networks write it."""
-    numbers = [given, given] if isinstance(given, int) else list(given) if isinstance(given, (list, tuple)) else []
+    numbers = [size, size] if isinstance(size, int) else list(size) if isinstance(size, (list, tuple)) else []
     if len(numbers) not in (2, 3) or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
         return None
     channels = numbers[0] if len(numbers) == 3 else None
     return channels, numbers[-2], numbers[-1]
 
 
-def _floats(given: object) -> tuple[float, ...] | None:
-    return tuple(map(float, given)) if isinstance(given, (list, tuple)) else None
+def _floats(values: object) -> tuple[float, ...] | None:
+    return tuple(map(float, values)) if isinstance(values, (list, tuple)) else None

@@ -140,8 +140,8 @@ def _inputs(model: nn.Module, input_shape: Sequence[int] | None) -> list[Tensor]
         [(images + 2, channels, *(side * (3 + axis) // 4 | 1 for axis, side in enumerate(sides)))],
         [(images, channels, *(2 * side for side in sides))] if all(side <= _LARGEST_DOUBLED for side in sides) else [],
     ]
-    others = (_first_taken(model, shapes)[0] for shapes in groups)
-    return [first, *(x for x in others if x is not None)]
+    further = (_first_taken(model, shapes)[0] for shapes in groups)
+    return [first, *(x for x in further if x is not None)]
 
 
 def _first_taken(model: nn.Module, shapes: Sequence[Sequence[int]]) -> tuple[Tensor | None, str]:
@@ -171,7 +171,7 @@ def _method_calls(model: nn.Module) -> list[Step]:
         if method := reparametrised.method_of(module):
             before = _contents(module)
             merged = reparametrised.merge(module, name)
-            trial = _put(trial, {module: merged})
+            trial = _exchanged(trial, {module: merged})
             if _contents(merged) != before:
                 calls.append(Step(name, method=method))
             module = merged
@@ -188,15 +188,15 @@ def _steps(model: nn.Module, inputs: Sequence[Tensor]) -> list[Step]:
     """Return the changes that passes show to keep the network's function."""
     trial = copied(model)
     names = {module: name for name, module in reversed(list(trial.named_modules(remove_duplicate=False)))}
-    wholes = [module for module in names if is_fusible(module)]
+    fusible = [module for module in names if is_fusible(module)]
     passes = []
     for x in inputs:
-        passes.append(Uses({*wholes, *candidates(trial)}))
+        passes.append(Uses({*fusible, *candidates(trial)}))
         passes[-1].watch(trial, x.clone())
-    wholes = [whole for whole in wholes if not any(whole in uses.spoilt for uses in passes)]
-    inner = {part for whole in wholes for part in whole.modules() if part is not whole}
-    inside = inner | set(wholes)
-    steps = [Step(names[whole]) for whole in wholes if whole not in inner]
+    fusible = [module for module in fusible if not any(module in uses.spoilt for uses in passes)]
+    inner = {part for module in fusible for part in module.modules() if part is not module}
+    inside = inner | set(fusible)
+    steps = [Step(names[module]) for module in fusible if module not in inner]
     steps += [
         Step(names[layer], names[norm])
         for layer, norm in pairs(trial, passes)
@@ -211,7 +211,7 @@ def _without_other_callers(trial: nn.Module, steps: Sequence[Step], inputs: Sequ
     The network is changed.
     """
     replaced = [step.replacements(trial) for step in steps]
-    trial = _put(trial, {old: new for replacements in replaced for old, new in replacements.items()})
+    trial = _exchanged(trial, {old: new for replacements in replaced for old, new in replacements.items()})
     called: set[nn.Module] = set()
     for x in inputs:
         uses = Uses([old for replacements in replaced for old in replacements])
@@ -226,11 +226,11 @@ def _without_other_callers(trial: nn.Module, steps: Sequence[Step], inputs: Sequ
 def _applied(model: nn.Module, steps: Sequence[Step]) -> nn.Module:
     """Return the network after some changes, which are made in place, in their order."""
     for step in steps:
-        model = _put(model, step.replacements(model))
+        model = _exchanged(model, step.replacements(model))
     return model.eval() if any(step.method for step in steps) else model
 
 
-def _put(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
+def _exchanged(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
     """Put modules in the place of others, under each of the names that these have, and return the network."""
     for parent in list(model.modules()):
         for name, child in parent._modules.items():

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,9 +21,9 @@ import torch
 from torch import nn
 
 from scsc_lab.errors import InputError, located, nearest
+from scsc_lab.models import folders
 from scsc_lab.models.construct import uninitialised
 from scsc_lab.models.declared import Declared, declared
-from scsc_lab.models.folders import Folder
 from scsc_lab.networks import catalog, values
 
 Factory = Callable[..., Any]
@@ -39,8 +39,7 @@ class External:
         resolution: native input height and width, in pixels, where it is known.
         channels: native input channels, where they are known.
         mean, std: native input normalisation, where it is known.
-        folder: where its code lies, if that is the user's.
-        module: where its factory is defined, if that is the user's.
+        folder: the folder of its code, if that is the user's.
     """
 
     name: str
@@ -49,8 +48,7 @@ class External:
     channels: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    folder: Folder | None = None
-    module: ModuleType | None = None
+    folder: Path | None = None
 
     def argument_names(self) -> list[str]:
         """Return the keyword arguments that the factory names."""
@@ -68,13 +66,13 @@ class External:
             return not isinstance(error.__cause__, TypeError) or repr(key) not in str(error)
         return True
 
-    def value(self, key: str, given: object) -> object:
+    def value(self, key: str, text: object) -> object:
         """Return the value of an argument given as text, as the factory's annotation and default want it.
 
         Raises:
             InputError: if it is of another type.
         """
-        return values.argument(key, given, self._annotation(key), self._default(key))
+        return values.argument(key, text, self._annotation(key), self._default(key))
 
     def make(self, arguments: Mapping[str, object]) -> nn.Module:
         """Return the network, built by its own code, in evaluation mode.
@@ -110,13 +108,9 @@ class External:
         return model
 
     def call(self, *positional: object, **arguments: object) -> Any:
-        """Return what the factory makes; what its folder holds can be imported then, and whenever a module runs."""
-        with self.folder.running() if self.folder else contextlib.nullcontext():
-            made = self.factory(*positional, **arguments)
-        if isinstance(made, nn.Module) and self.folder and self.module and self.folder.imports_late(self.module):
-            folder = self.folder
-            made.register_forward_pre_hook(lambda *_: folder.enter())
-        return made
+        """Return what the factory makes."""
+        with folders.importable(self.folder) if self.folder else contextlib.nullcontext():
+            return self.factory(*positional, **arguments)
 
     def make_empty(self, arguments: Mapping[str, object], device: str) -> nn.Module:
         """Return the network with weights that do not matter: on ``meta`` if its code can do without values."""
@@ -137,13 +131,13 @@ class External:
         Raises:
             InputError: if it cannot be built.
         """
-        known = Declared(self.resolution, self.channels, self.mean, self.std)
-        if known.resolution is None:
-            known = declared(self.factory) or known
+        declaration = Declared(self.resolution, self.channels, self.mean, self.std)
+        if declaration.resolution is None:
+            declaration = declared(self.factory) or declaration
         in_hand = ":" not in self.name
-        if known.resolution is None and (self.folder is not None or in_hand):
-            known = declared(self.make_empty(arguments, "meta")) or known
-        return known
+        if declaration.resolution is None and (self.folder is not None or in_hand):
+            declaration = declared(self.make_empty(arguments, "meta")) or declaration
+        return declaration
 
     def _parameters(self) -> list[inspect.Parameter]:
         try:
@@ -168,14 +162,14 @@ class External:
 def check_ends(model: nn.Module) -> None:
     """Raise RuntimeError if a module contains itself: whatever walks through it would not end."""
     inside: set[int] = set()
-    seen: set[int] = set()
+    visited: set[int] = set()
 
     def visit(module: nn.Module, name: str) -> None:
         if id(module) in inside:
             raise RuntimeError(f"its module {name!r} contains itself")
-        if id(module) in seen:
+        if id(module) in visited:
             return
-        seen.add(id(module))
+        visited.add(id(module))
         inside.add(id(module))
         for child, inner in module.named_children():
             visit(inner, f"{name}.{child}" if name else child)
@@ -197,31 +191,26 @@ def find(name: str) -> External:
         return _from_timm(name, rest)
     if source == "torchvision":
         return _from_torchvision(name, rest)
-    folder = Folder.of(Path(source).parent if source.endswith(".py") else Path.cwd())
-    module = _file(Path(source), folder) if source.endswith(".py") else _module(source, folder)
+    folder = Path(source).parent if source.endswith(".py") else Path.cwd()
+    module = _file(Path(source)) if source.endswith(".py") else _module(source, folder)
     factory = getattr(module, rest, None)
     if not callable(factory):
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise InputError(f"{source} has no factory {rest!r}{nearest(rest, public)}")
-    return External(name, factory, folder=folder, module=module)
+    return External(name, factory, folder=folder.resolve())
 
 
-def state(name: str) -> tuple[Path, int, int]:
-    """Return what changes when the code of a network does: the folder, its file's time, the version of what it imports.
-
-    Whatever is kept of a network's code is kept under it.
-    """
+def state(name: str) -> Hashable:
+    """Return what changes when the code of a network does; whatever is kept of its code is kept under it."""
     source, colon, _ = name.partition(":")
-    here = Path.cwd()
+    folder = Path.cwd()
     if catalog.is_onnx(name):
-        return here, Path(name).stat().st_mtime_ns if Path(name).is_file() else 0, 0
+        return folder, Path(name).stat().st_mtime_ns if Path(name).is_file() else 0
     if not colon or source in ("timm", "torchvision"):
-        return here, 0, 0
-    path = Path(source)
-    if path.suffix != ".py":
-        return here, 0, Folder.of(here).version()
-    changed = path.stat().st_mtime_ns if path.is_file() else 0
-    return here, changed, Folder.of(path.parent).version()
+        return folder
+    if source.endswith(".py"):
+        return folder, folders.state(Path(source).parent)
+    return folder, folders.state(folder, source.partition(".")[0])
 
 
 def _from_timm(name: str, rest: str) -> External:
@@ -245,9 +234,9 @@ def _from_timm(name: str, rest: str) -> External:
 
 def _from_torchvision(name: str, rest: str) -> External:
     models = _installed("torchvision.models", "python -m pip install torchvision")
-    known = models.list_models()
-    if rest not in known:
-        raise InputError(f"torchvision has no network {rest!r}{nearest(rest, known)}")
+    available = models.list_models()
+    if rest not in available:
+        raise InputError(f"torchvision has no network {rest!r}{nearest(rest, available)}")
 
     builder = models.get_model_builder(rest)
     for folder, inputs in _NOT_OF_IMAGES.items():
@@ -260,8 +249,8 @@ def _from_torchvision(name: str, rest: str) -> External:
         return model
 
     with contextlib.suppress(Exception):  # weights without these words say nothing of the input
-        words = models.get_model_weights(rest).DEFAULT.transforms.keywords
-        side = int(words.get("crop_size", words.get("resize_size")))  # segmentation is not cropped
+        keywords = models.get_model_weights(rest).DEFAULT.transforms.keywords
+        side = int(keywords.get("crop_size", keywords.get("resize_size")))  # segmentation is not cropped
         return External(name, create, (side, side), 3)
     return External(name, create)
 
@@ -276,25 +265,24 @@ def _installed(name: str, command: str) -> Any:
         raise InputError(f"{package} is not installed: {command}")
     try:
         return importlib.import_module(name)
-    except Exception as error:  # a package that is installed and broken raises what it likes
+    except Exception as error:  # an installed but broken package may raise anything
         raise InputError(f"{package} is installed but does not import: {located(error)}") from error
 
 
-def _file(path: Path, folder: Folder) -> ModuleType:
+def _file(path: Path) -> ModuleType:
     """Run a file as a module, with its folder importable, as ``python FILE`` would."""
     if not path.is_file():
         raise InputError(f"no file {str(path)!r}")
     try:
-        return folder.run(path)
+        return folders.run(path)
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
         raise InputError(f"{path} does not import: {located(error)}") from error
 
 
-def _module(name: str, folder: Folder) -> ModuleType:
+def _module(name: str, folder: Path) -> ModuleType:
     """Import a module; those in the working folder are found, as ``python -m`` has it."""
     try:
-        with folder.running():
-            return importlib.import_module(name)
+        return folders.module(name, folder)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             file = f"{name.replace('.', '/')}.py"

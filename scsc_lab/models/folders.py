@@ -1,164 +1,161 @@
-"""Folders of users' code: each importable while code of it runs, none seeing another's modules.
+"""Folders of users' code: each is a package of its own, so that two folders may have modules of one name.
 
-Two folders may have modules of one name. Only one folder's are in ``sys.modules`` at a time; those of the others wait.
+The package is named after a digest of the folder's files and of what they import: what has changed is imported anew.
+Code in it finds its neighbours by their plain names, as ``python FILE`` has it, at any time.
 """
 
 from __future__ import annotations
 
-import ast
+import builtins
 import contextlib
 import functools
 import hashlib
-import importlib.util
+import importlib
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
+from typing import Any
 
+from scsc_lab.networks import source
+
+_PREFIX = "scsc_lab_folder_"
 _INSTALLED = ("site-packages", "dist-packages")
 
 
-class Folder:
-    """A folder whose modules its own code can import, as ``python FILE`` has it.
+def state(folder: Path, top: str = "") -> str:
+    """Return a digest that changes with a folder's files, with packages in it that they import, and with one more."""
+    folder = folder.resolve()
+    return hashlib.sha256(repr((folder, source.of_folder(folder, (top,)))).encode()).hexdigest()[:12]
 
-    Args:
-        path: the folder, absolute.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._waiting: dict[str, ModuleType] = {}  # its modules, while another folder's are imported
-        self._before: set[str] = set()  # what was imported before it was entered, and is not its own
-        self._states: dict[str, tuple[int, int]] = {}  # time and size of the modules' files, when last looked at
-        self._looked = 0
-        self._version = 0
-
-    @classmethod
-    def of(cls, path: Path) -> Folder:
-        """Return the folder at a path: always the same."""
-        return _folder(path.resolve())
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Let code of this folder run: its modules come first among all that can be imported."""
-        self.enter()
-        sys.path.insert(0, str(self.path))
+def run(file: Path) -> ModuleType:
+    """Return a file as a module; its code runs if it, or something in its folder, is new."""
+    folder = file.parent.resolve()
+    package, path = _package(folder), folder / file.name
+    name = f"{package}.{file.stem.replace('.', '_')}"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, path, loader=_Loader(name, str(path)))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
         try:
-            yield
-        finally:
-            sys.path.remove(str(self.path))
-
-    def enter(self) -> None:
-        """Let code of this folder import its own modules from now on, behind all that is installed."""
-        if _entered and _entered[-1] is self:
-            return
-        if _entered:
-            _entered.pop()._leave()
-        names = self._names()
-        for name, module in [*sys.modules.items()]:
-            if name.partition(".")[0] in names and not _installed(module):
-                del sys.modules[name]  # of the same name, from elsewhere; whoever has imported it keeps it
-        self._before = set(sys.modules)
-        sys.modules.update(self._waiting)
-        sys.path.append(str(self.path))
-        _entered.append(self)
-
-    def _leave(self) -> None:
-        self._waiting = {name: module for name, module in [*sys.modules.items()] if self._owns(name, module)}
-        for name in self._waiting:
+            with importable(folder):
+                spec.loader.exec_module(sys.modules[name])
+        except BaseException:
             del sys.modules[name]
-        if str(self.path) in sys.path:
-            sys.path.remove(str(self.path))
-
-    def run(self, file: Path) -> ModuleType:
-        """Run a file of this folder as a module, which stays importable under a name of its own."""
-        digest = hashlib.sha256(bytes(file.resolve())).hexdigest()[:8]
-        spec = importlib.util.spec_from_file_location(f"_scsc_lab_{file.stem}_{digest}", file.resolve())
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{file} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        with self.running():
-            spec.loader.exec_module(module)
-        return module
-
-    def version(self) -> int:
-        """Return a number that rises when a module of the folder has changed since it was imported.
-
-        All of the folder's modules are forgotten then, since any of them may hold what another one was: whoever imports
-        them next gets what the files hold now.
-        """
-        imported = sys.modules if _entered and _entered[-1] is self else self._waiting
-        own = {name: module for name, module in [*imported.items()] if self._owns(name, module)}
-        since, self._looked = self._looked - _CLOCK_TICK_NS, time.time_ns()
-        states = {str(module.__file__): _state(str(module.__file__)) for module in own.values()}
-        if any(now != self._states.get(file, now if now[0] < since else None) for file, now in states.items()):
-            self._version += 1
-            states = {}
-            for name, module in own.items():
-                del imported[name]
-                with contextlib.suppress(OSError, TypeError):  # Python itself tells files apart by second and size
-                    Path(module.__cached__).unlink()
-        self._states = states
-        return self._version
-
-    def imports_late(self, module: ModuleType) -> bool:
-        """Return whether a function of a module, or of one of the folder's, imports when it is called."""
-        own = [one for name, one in [*sys.modules.items()] if self._owns(name, one)]
-        return any(_imports_late(one) for one in (module, *own))
-
-    def _names(self) -> set[str]:
-        """Return the names of the modules and packages that lie in this folder."""
-        with contextlib.suppress(OSError):
-            files = {file.stem for file in self.path.glob("*.py")}
-            return files | {file.parent.name for file in self.path.glob("*/__init__.py")}
-        return set()
-
-    def _owns(self, name: str, module: ModuleType) -> bool:
-        file = getattr(module, "__file__", None)
-        return (
-            file is not None
-            and name not in self._before
-            and not name.startswith("_scsc_lab_")
-            and not _installed(module)
-            and Path(file).resolve().is_relative_to(self.path)
-        )
+            raise
+    return sys.modules[name]
 
 
-def _state(file: str) -> tuple[int, int]:
+def module(name: str, folder: Path) -> ModuleType:
+    """Import a module of a folder, or else of the installation."""
+    package = _package(folder.resolve(), name.partition(".")[0])
+    with importable(folder):
+        _import(package, name)
+    return sys.modules.get(f"{package}.{name}") or sys.modules[name]
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a module as its own folder knows it."""
+    return name.partition(".")[2] if name.startswith(_PREFIX) else name
+
+
+@contextlib.contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Let ``importlib`` and ``pickle`` find the modules of a folder; what they import is forgotten afterwards."""
+    before, path = set(sys.modules), str(folder.resolve())
+    sys.path.insert(0, path)
     try:
-        found = Path(file).stat()
-    except OSError:  # it is gone
-        return 0, -1
-    return found.st_mtime_ns, found.st_size
+        yield
+    finally:
+        sys.path.remove(path)
+        imported = [name for name in sys.modules.keys() - before if not name.startswith(_PREFIX)]
+        for name in [name for name in imported if not _is_installed(name) and _location(name).is_relative_to(path)]:
+            del sys.modules[name]
 
 
-_CLOCK_TICK_NS = 20_000_000
-"""How far a file's time may lag behind the clock, in nanoseconds."""
-
-_entered: list[Folder] = []
-"""The folder whose modules are imported now, if there is one."""
-
-
-@functools.cache
-def _folder(path: Path) -> Folder:
-    return Folder(path)
-
-
-def _installed(module: ModuleType) -> bool:
-    """Return whether a module is Python's, an installed package's, this package's or the program's."""
-    top = str(getattr(module, "__name__", "")).partition(".")[0]
-    if top in sys.stdlib_module_names or top in ("scsc_lab", "__main__"):
-        return True
-    file = getattr(module, "__file__", None)
-    return file is None or any(part in _INSTALLED for part in Path(file).parts)
+def _package(folder: Path, top: str = "") -> str:
+    """Return the package of a folder as it is now."""
+    name = f"{_PREFIX}{state(folder, top)}"
+    if name not in sys.modules:
+        importlib.invalidate_caches()
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        sys.modules[name] = module_from_spec(spec)
+    return name
 
 
-def _imports_late(module: ModuleType) -> bool:
+class _Loader(SourceFileLoader):
+    """Runs a file of a folder, with an ``import`` that finds its neighbours first."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        package = module.__name__.partition(".")[0]
+        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": functools.partial(_import, package)}
+        super().exec_module(module)
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the file: bytecode that is kept tells files apart by second and size alone."""
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
+class _Finder:
+    """Finds the modules of folders, for :class:`_Loader`."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name.startswith(_PREFIX) else None
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(name, spec.loader.path)
+        return spec
+
+
+sys.meta_path.insert(0, _Finder)
+
+
+def _import(
+    package: str,
+    name: str,
+    globals: Mapping[str, Any] | None = None,
+    locals: Mapping[str, Any] | None = None,
+    fromlist: Sequence[str] = (),
+    level: int = 0,
+) -> ModuleType:
+    """Import as ``__import__`` does, the modules of a folder before all others."""
+    top = name.partition(".")[0]
+    if level or not _is_inside(sys.modules[package].__path__[0], top):
+        return builtins.__import__(name, globals, locals, fromlist, level)
     try:
-        tree = ast.parse(Path(str(module.__file__)).read_text())
-    except (OSError, ValueError, SyntaxError):
+        module = builtins.__import__(f"{package}.{name}", globals, locals, fromlist, 0)
+    except ModuleNotFoundError as error:
+        missing = plain_name(error.name or "")
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing).with_traceback(
+            error.__traceback__
+        ) from None
+    return module if fromlist else sys.modules[f"{package}.{top}"]
+
+
+def _is_inside(folder: str, top: str) -> bool:
+    """Return whether a top-level module is a folder's own: one that is installed and imported is not."""
+    if top in sys.modules and _is_installed(top):
         return False
-    functions = (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
-    return any(isinstance(inner, (ast.Import, ast.ImportFrom)) for node in functions for inner in ast.walk(node))
+    path = Path(folder) / top
+    if path.with_name(f"{top}.py").is_file() or (path / "__init__.py").is_file():
+        return True
+    return path.is_dir() and PathFinder.find_spec(top) is None and any(path.rglob("*.py"))
+
+
+def _is_installed(name: str) -> bool:
+    """Return whether an imported module is Python's, an installed package's, this package's or the program's."""
+    top = name.partition(".")[0]
+    is_known = top in sys.stdlib_module_names or top in ("scsc_lab", "__main__")
+    return is_known or _location(name) == Path() or any(part in _INSTALLED for part in _location(name).parts)
+
+
+def _location(name: str) -> Path:
+    """Return the file of an imported module, or the folder of one without a file; an empty path if it has neither."""
+    module = sys.modules[name]
+    return Path(getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), ""))

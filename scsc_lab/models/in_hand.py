@@ -46,25 +46,25 @@ def network(
         InputError: if the name or a change is wrong.
     """
     if isinstance(model, Network):
-        found = model.changed(changes) if changes else model
+        base = model.changed(changes) if changes else model
     elif isinstance(model, nn.Module):
         if weights is not None:
             raise InputError("weights are for named networks; a module is measured as it is")
-        found = Network(type(model).__name__, module=model).changed(changes)
+        base = Network(type(model).__name__, module=model).changed(changes)
     elif isinstance(model, str):
-        found = Network.of(model, changes)
+        base = Network.of(model, changes)
     elif callable(model):
         factory = Network(getattr(model, "__name__", type(model).__name__), factory=model)
-        found = factory.changed(changes)
+        base = factory.changed(changes)
     else:
         raise InputError(f"model {model!r}: a name, a module, a function or class that makes one, or a network")
     return replace(
-        found,
-        resolution=_size(resolution) or found.resolution,
-        channels=channels or found.channels,
-        weights=found.weights if weights is None else str(weights),
-        resize_weights=resize_weights or found.resize_weights,
-        label=label or found.label,
+        base,
+        resolution=_size(resolution) or base.resolution,
+        channels=channels or base.channels,
+        weights=base.weights if weights is None else str(weights),
+        resize_weights=resize_weights or base.resize_weights,
+        label=label or base.label,
     )
 
 
@@ -80,8 +80,8 @@ def build(name: str, weights: str | Path | None = None, **changes: object) -> nn
     Raises:
         InputError: if the name or a change is wrong, or the file holds other weights.
     """
-    found = Network.of(name, changes)
-    return building.build(found if weights is None else replace(found, weights=str(weights)))
+    base = Network.of(name, changes)
+    return building.build(base if weights is None else replace(base, weights=str(weights)))
 
 
 def side_by_side(models: Sequence[Model], resolution: Resolution, channels: int | None, baseline: int) -> list[Network]:

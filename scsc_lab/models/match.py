@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from scsc_lab.analysis.count import Count
 from scsc_lab.counting.count import count
-from scsc_lab.models.replacement import Own, decide
+from scsc_lab.models.replacement import UsersMixer, decide
 from scsc_lab.models.spatial import Candidate
 from scsc_lab.networks.specs import TransplantSpec
 
@@ -44,29 +44,31 @@ def nearest_width(cost: Callable[[float], float]) -> tuple[float, float]:
 
 
 def matched(
-    original: Count, candidates: list[Candidate], x: Tensor, spec: TransplantSpec, own: Own | None
+    original: Count, candidates: list[Candidate], x: Tensor, spec: TransplantSpec, users_mixer: UsersMixer | None
 ) -> TransplantSpec:
     """Return the rules with the width that keeps the network's MACs or parameters."""
     parts = {part.name: getattr(part, spec.match) for part in original.by_module()}
     alike: dict[tuple[Hashable, ...], list[Candidate]] = {}
-    for one in candidates:
-        if not one.stays:
-            alike.setdefault((one.maps, one.stride, one.kind, one.calls), []).append(one)
+    for candidate in candidates:
+        if not candidate.stays:
+            alike.setdefault((candidate.maps, candidate.stride, candidate.kind, candidate.calls), []).append(candidate)
     places = [*alike.values()]
 
     def mixers(width: float) -> list[nn.Module | None]:
         """Return a mixer of a width for each place, without storage; ``None`` where there is none so narrow."""
-        wanted = dataclasses.replace(spec, width=width, match="")
-        return [decide(place[0], x.shape, wanted, own, device="meta")[1] for place in places]
+        narrower = dataclasses.replace(spec, width=width, match="")
+        return [decide(place[0], x.shape, narrower, users_mixer, device="meta")[1] for place in places]
 
-    usual = mixers(1.0)
+    full_width = mixers(1.0)
 
     def cost(width: float) -> float:
-        """Return what the network costs with mixers of a width, as a share of what it costs now."""
+        """Return the network's cost with mixers of a width, over its cost now."""
         total = parts[""]
-        for place, mixer, least in zip(places, usual if width == 1.0 else mixers(width), usual, strict=True):
+        for place, mixer, least in zip(places, full_width if width == 1.0 else mixers(width), full_width, strict=True):
             if mixer is not None:
-                total += len(place) * _cost(mixer, place[0], x, spec.match) - sum(parts[one.name] for one in place)
+                total += len(place) * _cost(mixer, place[0], x, spec.match) - sum(
+                    parts[candidate.name] for candidate in place
+                )
             elif least is not None:
                 return -math.inf
         return float(total / parts[""])
@@ -77,10 +79,10 @@ def matched(
 def _cost(mixer: nn.Module, candidate: Candidate, x: Tensor, match: str) -> int:
     """Return what a mixer costs in a place: parameters once, MACs in every call."""
     calls = Counter(candidate.calls) if match == "macs" else {candidate.calls[0]: 1}
-    return sum(times * int(getattr(count(mixer, given, dtype=x.dtype), match)) for given, times in calls.items())
+    return sum(times * int(getattr(count(mixer, shape, dtype=x.dtype), match)) for shape, times in calls.items())
 
 
 def share(before: Count, after: Count, match: str) -> str:
-    """Return how near a network comes to what it cost before, in words."""
+    """Return the change of a network's cost, in words."""
     share = getattr(after, match) / getattr(before, match) - 1
     return f", {100 * share:+.1f} % {match}{'' if abs(share) <= NEAR_ENOUGH else ' (no width comes nearer)'}"

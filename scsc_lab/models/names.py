@@ -84,7 +84,7 @@ def in_all_forms(
 ) -> tuple[list[Network], list[str]]:
     """Return networks with their transplants and deploy forms behind them, labelled, and notes on what does not fit.
 
-    A label of a network as it stands goes on to its other forms; one that names another form is that form's alone.
+    A label of the plain network also names its other forms; a label of another form is that form's alone.
 
     Raises:
         InputError: if a transplant or the deploy form fits none of the networks, or a label names none.
@@ -187,7 +187,7 @@ def _fitting(network: Network, changes: Mapping[str, object]) -> Mapping[str, ob
     if network.spec is not None:
         return overrides.applicable(network.spec, changes)
     if network.is_onnx:
-        return {}  # what it is made of is written in it
+        return {}  # the file fixes all of its settings
     if not changes:
         return {}
     try:
@@ -208,8 +208,10 @@ def _nowhere(key: str, value: object, networks: Sequence[Network]) -> None:
         if network.spec is not None and not nearest(key, arguments):
             network.changed({key: value})
     listed = ", ".join(network.name for network in networks)
-    known = f" (arguments: {', '.join(arguments)})" if arguments else ""
-    raise InputError(f"--set {key}: none of {listed} has an argument {key!r}{nearest(key, arguments)}{known}")
+    listed_arguments = f" (arguments: {', '.join(arguments)})" if arguments else ""
+    raise InputError(
+        f"--set {key}: none of {listed} has an argument {key!r}{nearest(key, arguments)}{listed_arguments}"
+    )
 
 
 def _assigned(
@@ -233,17 +235,17 @@ def _named(name: str, names: Sequence[str], networks: Sequence[Network], option:
         with contextlib.suppress(InputError):
             spellings.add(Network.read(name).text)  # an alias, or changes written otherwise
     for called in _callings(names, networks):
-        for word in (name, *spellings - {name}):
-            index = _only(word, called, option)
+        for spelling in (name, *spellings - {name}):
+            index = _only(spelling, called, option)
             if index is not None:
                 return index
     if not catalog.is_external(name):
-        Network.read(name)  # a mistyped name is said to be one
+        Network.read(name)  # a mistyped name is reported as one
     raise InputError(f"{option} {name!r} is not among the models: {', '.join(map(str, networks))}")
 
 
 def _callings(names: Sequence[str], networks: Sequence[Network]) -> list[list[str]]:
-    """Return what networks are called, from the exact to the loose: a bare name comes last, behind whole texts."""
+    """Return the names of networks, from exact to loose: whole texts first, bare names last."""
     plain = [replace(network, label="") for network in networks]
     return [
         [*map(str, networks)],
@@ -260,7 +262,7 @@ def _only(name: str, called: Sequence[str], option: str) -> int | None:
     Raises:
         InputError: if several different ones are.
     """
-    indices = [index for index, word in enumerate(called) if word == name]
+    indices = [index for index, text in enumerate(called) if text == name]
     if len(indices) > 1:
         raise InputError(
             f"{option} {name!r} stands for {len(indices)} of the models: write one out, or give it a --label"

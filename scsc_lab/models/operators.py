@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from torch import nn
 
 from scsc_lab.layers.window_attention import WindowAttention
+from scsc_lab.models import folders
 from scsc_lab.networks.specs import SpatialOperator
 
 Kind: TypeAlias = SpatialOperator | Literal["module"]
@@ -46,9 +47,11 @@ def modules(model: nn.Module, patterns: Sequence[str]) -> list[Operator]:
     matched: list[Operator] = []
     for name, module in model.named_modules():
         kind = type(module)
-        called = (kind.__name__, kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}")
+        called = (kind.__name__, kind.__qualname__, f"{folders.plain_name(kind.__module__)}.{kind.__qualname__}")
         inside = not name or any(name.startswith(f"{outer.name}.") for outer in matched)
-        if not inside and any(fnmatch.fnmatchcase(word, pattern) for word in called for pattern in patterns):
+        if not inside and any(
+            fnmatch.fnmatchcase(class_name, pattern) for class_name in called for pattern in patterns
+        ):
             matched.append(Operator(name, "module", module, False))
     return matched
 

@@ -44,7 +44,7 @@ def holds_branches(model: nn.Module, name: str) -> bool:
 
 
 def merge(module: nn.Module, name: str) -> nn.Module:
-    """Call a module's own method, and return what stands in its place afterwards: what it returns, or itself.
+    """Call a module's own method, and return the module that replaces it: the method's result, or the module itself.
 
     Raises:
         InputError: if the method fails.

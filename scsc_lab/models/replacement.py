@@ -27,81 +27,87 @@ Decision: TypeAlias = tuple[Candidate, nn.Module | None, str]
 """An operator, the mixer in its place or none, and the mixer in words or why there is none."""
 
 
-class Own(NamedTuple):
-    """A mixer of the user's own: what makes it, and what it is called."""
+class UsersMixer(NamedTuple):
+    """A mixer of the user's own: its factory and its name."""
 
     make: Mixer
-    words: str
+    description: str
 
 
-def users_own(spec: TransplantSpec, given: Mixer | None) -> Own | None:
+def users_own(spec: TransplantSpec, factory: Mixer | None) -> UsersMixer | None:
     """Return the mixer of the user's own that is given, or that the rules name; ``None`` if it is of the registry.
 
     Raises:
         InputError: if it does not import, or cannot be called as a mixer is.
     """
-    if given is not None:
-        words = getattr(given, "__name__", type(given).__name__)
-        if not callable(given) or isinstance(given, nn.Module):
-            raise InputError(f"{words} makes no mixers: give a name, FILE.py:CLASS, a class or a function")
-        _check_call(given, words, {})
-        return Own(given, words)
+    if factory is not None:
+        name = getattr(factory, "__name__", type(factory).__name__)
+        if not callable(factory) or isinstance(factory, nn.Module):
+            raise InputError(f"{name} makes no mixers: give a name, FILE.py:CLASS, a class or a function")
+        _check_call(factory, name, {})
+        return UsersMixer(factory, name)
     if ":" not in spec.mixer:
         return None
-    found, settings = external.find(spec.mixer), dict(spec.settings)
-    _check_call(found.factory, spec.mixer, settings)
-    return Own(lambda c_in, c_out, stride: found.call(c_in, c_out, stride, **settings), _in_words(spec))
+    external_factory, settings = external.find(spec.mixer), dict(spec.settings)
+    _check_call(external_factory.factory, spec.mixer, settings)
+    return UsersMixer(
+        lambda c_in, c_out, stride: external_factory.call(c_in, c_out, stride, **settings), _in_words(spec)
+    )
 
 
-def _check_call(make: Mixer, words: str, settings: dict[str, object]) -> None:
+def _check_call(make: Mixer, name: str, settings: dict[str, object]) -> None:
     """Raise InputError if what makes a mixer cannot be called as it will be."""
     try:
         inspect.signature(make).bind(8, 8, 1, **settings)
     except TypeError as error:
-        raise InputError(f"{words} does not take input channels, output channels and the stride: {error}") from None
+        raise InputError(f"{name} does not take input channels, output channels and the stride: {error}") from None
     except ValueError:
         pass  # it has no signature, written in C say: calling it will tell
 
 
 def decide(
-    candidate: Candidate, image: torch.Size, spec: TransplantSpec, own: Own | None, device: str | None = None
+    candidate: Candidate,
+    image: torch.Size,
+    spec: TransplantSpec,
+    users_mixer: UsersMixer | None,
+    device: str | None = None,
 ) -> Decision:
     """Return the mixer for one operator, on the operator's device unless another is given."""
     if candidate.stays:
         return candidate, None, candidate.stays
     assert candidate.maps is not None
-    given, out = candidate.maps
+    in_shape, out = candidate.maps
     try:
-        if own:
-            make, words = own
+        if users_mixer:
+            make, description = users_mixer
         elif spec.mixer == "scsc":
-            make, words = _scsc(spec, spatial.stage(out, image), given[1])
+            make, description = _scsc(spec, spatial.stage(out, image), in_shape[1])
         else:
-            make, words = _with_settings(load(spec.mixer), spec), _in_words(spec)
+            make, description = _with_settings(load(spec.mixer), spec), _in_words(spec)
     except _TooFewError as error:
         return candidate, None, str(error)
-    if spec.width and (own or spec.mixer != "scsc"):
-        make, words = _between(make, spec.width), f"{words} width {spec.width:g}"
+    if spec.width and (users_mixer or spec.mixer != "scsc"):
+        make, description = _between(make, spec.width), f"{description} width {spec.width:g}"
     reference = candidate.like
     where = torch.device(device) if device else reference.device
     try:
-        mixer = _made(make, given[1], out[1], candidate.stride, where)
+        mixer = _made(make, in_shape[1], out[1], candidate.stride, where)
         if isinstance(mixer, nn.Module):
             external.check_ends(mixer)
     except InputError as error:
-        if own:
+        if users_mixer:
             raise
         return candidate, None, str(error)
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
         raise InputError(
-            f"{words}({given[1]}, {out[1]}, {candidate.stride}) cannot be built: {located(error)}"
+            f"{description}({in_shape[1]}, {out[1]}, {candidate.stride}) cannot be built: {located(error)}"
         ) from error
     if not isinstance(mixer, nn.Module):
-        raise InputError(f"{words} returned {type(mixer).__name__}, not an nn.Module")
+        raise InputError(f"{description} returned {type(mixer).__name__}, not an nn.Module")
     mixer = mixer.to(device=where, dtype=reference.dtype).eval()
-    if own and not device:
-        _check_shape(mixer, words, candidate)
-    return candidate, mixer, words
+    if users_mixer and not device:
+        _check_shape(mixer, description, candidate)
+    return candidate, mixer, description
 
 
 def _in_words(spec: TransplantSpec) -> str:
@@ -119,12 +125,12 @@ def _scsc(spec: TransplantSpec, stage: int, channels: int) -> tuple[Mixer, str]:
     if channels < scales:
         raise _TooFewError(f"{channels} channels for {scales} kernels")
     settings = dataclasses.asdict(scsc) | {"groups": min(scsc.groups, channels // scales)}
-    words = f"SCSC {','.join(map(str, scsc.kernels))} groups {settings['groups']}"
+    description = f"SCSC {','.join(map(str, scsc.kernels))} groups {settings['groups']}"
     if spec.width:
         settings["reduction"] = spec.width * (scsc.reduction or 1 / scales)
-        words += f" width {spec.width:g}"
+        description += f" width {spec.width:g}"
     make = load("scsc")
-    return lambda c_in, c_out, stride: make(c_in, c_out, stride, **settings), words
+    return lambda c_in, c_out, stride: make(c_in, c_out, stride, **settings), description
 
 
 def _with_settings(make: Mixer, spec: TransplantSpec) -> Mixer:
@@ -166,21 +172,23 @@ def _made(make: Mixer, in_channels: int, out_channels: int, stride: int, device:
         return make(in_channels, out_channels, stride)
 
 
-def _check_shape(mixer: nn.Module, words: str, candidate: Candidate) -> None:
+def _check_shape(mixer: nn.Module, description: str, candidate: Candidate) -> None:
     """Raise InputError unless a mixer gives the map that the operator gave."""
     assert candidate.maps is not None
-    given, due = candidate.maps
+    in_shape, due = candidate.maps
     reference = candidate.like
     try:
         with torch.no_grad():
-            out = mixer(torch.zeros(given, device=reference.device, dtype=reference.dtype))
+            out = mixer(torch.zeros(in_shape, device=reference.device, dtype=reference.dtype))
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
-        raise InputError(f"{words} fails on a map of {_size(given)}: {located(error)}") from error
-    gives, wanted = _size(out.shape) if isinstance(out, Tensor) else type(out).__name__, _size(due)
+        raise InputError(f"{description} fails on a map of {_size(in_shape)}: {located(error)}") from error
+    gives, expected = _size(out.shape) if isinstance(out, Tensor) else type(out).__name__, _size(due)
     if isinstance(out, Tensor) and out.dtype != reference.dtype:
-        gives, wanted = f"{gives} of {out.dtype}", f"{wanted} of {reference.dtype}"
-    if gives != wanted:
-        raise InputError(f"{words} gives {gives} from {_size(given)} in place of {candidate.name}: {wanted} is due")
+        gives, expected = f"{gives} of {out.dtype}", f"{expected} of {reference.dtype}"
+    if gives != expected:
+        raise InputError(
+            f"{description} gives {gives} from {_size(in_shape)} in place of {candidate.name}: {expected} is due"
+        )
 
 
 def _size(shape: torch.Size) -> str:
@@ -193,10 +201,10 @@ def holders(model: nn.Module, candidate: Candidate) -> list[tuple[nn.Module, str
         module = model.get_submodule(candidate.name)
     except AttributeError:  # it was inside another one, which is gone
         return []
-    return [(one, name) for one in model.modules() for name, child in one._modules.items() if child is module]
+    return [(holder, name) for holder in model.modules() for name, child in holder._modules.items() if child is module]
 
 
-def put(model: nn.Module, candidate: Candidate, mixer: nn.Module, spec: TransplantSpec) -> None:
+def install(model: nn.Module, candidate: Candidate, mixer: nn.Module, spec: TransplantSpec) -> None:
     """Set a mixer in the place of an operator, wherever the network holds it."""
     assert candidate.maps is not None
     places = holders(model, candidate)
@@ -204,11 +212,11 @@ def put(model: nn.Module, candidate: Candidate, mixer: nn.Module, spec: Transpla
         return
     shortcut = spec.shortcut and candidate.maps.given == candidate.maps.out
     plain = not candidate.channels_last and not shortcut and not carried.hooks_of(candidate.module)
-    placed = mixer if plain else Placed(mixer, channels_last=candidate.channels_last, shortcut=shortcut)
+    in_place = mixer if plain else PlacedMixer(mixer, channels_last=candidate.channels_last, shortcut=shortcut)
     if not plain:
-        carried.carry_hooks(candidate.module, onto=placed)
+        carried.carry_hooks(candidate.module, onto=in_place)
     for parent, name in places:
-        setattr(parent, name, placed)
+        setattr(parent, name, in_place)
         if type(parent).__name__ in HOSTS and candidate.kind == "attention":
             setattr(parent, HOSTS[type(parent).__name__][0], types.MethodType(_whole_map, parent))
 
@@ -227,16 +235,16 @@ def give_copies(model: nn.Module, x: Tensor, mixers: Sequence[nn.Module]) -> Non
             passed_on.append((mixer, args[0], args[0]._version))
 
     spatial.watch(model, x.clone(), [(mixer, note) for mixer in mixers])
-    for changed in {mixer for mixer, given, version in passed_on if given._version != version}:
+    for changed in {mixer for mixer, first_input, version in passed_on if first_input._version != version}:
         for parent in [*model.modules()]:
             for name, child in parent._modules.items():
-                if child is changed and isinstance(parent, Placed):
+                if child is changed and isinstance(parent, PlacedMixer):
                     parent.copies = True
                 elif child is changed:
-                    parent._modules[name] = Placed(changed, copies=True)
+                    parent._modules[name] = PlacedMixer(changed, copies=True)
 
 
-class Placed(nn.Module):
+class PlacedMixer(nn.Module):
     """A mixer with channels last, an identity shortcut, an operator's hooks, or a copy of its output."""
 
     def __init__(

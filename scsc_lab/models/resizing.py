@@ -25,7 +25,7 @@ class Fitted(NamedTuple):
 
     Attributes:
         state: the weights, by the network's names.
-        notes: what was done to them, in words.
+        notes: changes of the weights, in words.
         has_random: whether the network's head is in the place of the file's.
     """
 
@@ -47,10 +47,10 @@ def fit(state: Mapping[str, Tensor], model: nn.Module) -> Fitted:
     Raises:
         InputError: if timm is needed and not installed.
     """
-    own = model.state_dict()
+    expected = model.state_dict()
     head = head_of(model)
     fitted, notes, has_random = dict(state), dict[str, list[str]](), False
-    for key, value in own.items():
+    for key, value in expected.items():
         loaded = state.get(key)
         if loaded is None and key.startswith(f"{head}."):
             fitted[key], has_random = value, True

@@ -111,9 +111,9 @@ def _as_map(x: Tensor, operator: Candidate) -> Tensor:
 
 def _one_batch(maps: Sequence[Tensor]) -> Tensor:
     """Return maps of several sizes as one batch of the largest: the smaller ones are repeated to it."""
-    sides = [max(one.shape[axis] for one in maps) for axis in (2, 3)]
+    sides = [max(image.shape[axis] for image in maps) for axis in (2, 3)]
     rows, columns = (torch.arange(side, device=maps[0].device) for side in sides)
-    return torch.cat([one[:, :, rows % one.shape[2]][..., columns % one.shape[3]] for one in maps])
+    return torch.cat([image[:, :, rows % image.shape[2]][..., columns % image.shape[3]] for image in maps])
 
 
 def _joint_deviation(calls: Sequence[tuple[float, float]]) -> float:
@@ -143,7 +143,7 @@ def normalising_by_the_batch(
 
 def batch_norms(module: nn.Module) -> list[_BatchNorm]:
     """Return the BatchNorms inside a module."""
-    return [one for one in module.modules() if isinstance(one, _BatchNorm)]
+    return [part for part in module.modules() if isinstance(part, _BatchNorm)]
 
 
 def _never_ran(module: nn.Module) -> bool:

@@ -17,7 +17,7 @@ from scsc_lab.errors import InputError, located_by_user
 from scsc_lab.execution import layout
 from scsc_lab.models import carried, operators, staying
 from scsc_lab.models.operators import Kind, Operator
-from scsc_lab.models.staying import Maps, Seen
+from scsc_lab.models.staying import Maps, Record
 from scsc_lab.networks.specs import TransplantSpec
 
 Hook: TypeAlias = Callable[..., Any]
@@ -30,9 +30,9 @@ class Candidate:
 
     Attributes:
         name: its qualified name; the first, if it has several.
-        kind: what it is.
+        kind: kind of operator.
         module: the operator.
-        was: what it is, in words.
+        was: description of the operator.
         maps: the maps of its first call; ``None`` if it was never called with maps.
         calls: the shapes of the maps that it was given, one per call.
         stays: why it stays; empty if it does not.
@@ -71,17 +71,17 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
     chosen = operators.modules(model, rules.modules)
     if not rules.modules:
         chosen = [operator for operator in operators.operators(model) if operator.kind in rules.replace]
-    seen: dict[str, Seen] = {}
+    records: dict[str, Record] = {}
     first_inputs: list[Tensor] = []
     weighted = [(module, _record_first(first_inputs)) for module in model.modules() if _has_weights(module)]
-    recorders = [(operator.watched, _record(seen, operator, x.shape)) for operator in chosen]
+    recorders = [(operator.watched, _record(records, operator, x.shape)) for operator in chosen]
     out = watch(model, x, [*weighted, *recorders])
-    stems = staying.stems_of(chosen, seen, [x, *first_inputs])
+    stems = staying.stems_of(chosen, records, [x, *first_inputs])
     stem = staying.stem_of(stems, [operator.name for operator in chosen])
-    branches, ties = staying.branches_of(model, seen), staying.ties_of(model)
+    branches, ties = staying.branches_of(model, records), staying.ties_of(model)
     candidates = []
     for name, kind, watched, _ in chosen:
-        maps = seen[name].maps if name in seen else None
+        maps = records[name].maps if name in records else None
         if rules.names and not any(fnmatch.fnmatchcase(name, pattern) for pattern in rules.names):
             continue
         if rules.stages and not (maps and stage(maps.out, x.shape) in rules.stages):
@@ -92,11 +92,13 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
         if unless_named:
             why = "its input is the image" if name in stems else staying.does_not_mix(name, watched, stem, branches)
             why = why or ties.get(module, "")
-        calls, given, last = (tuple(seen[name].calls), *seen[name][1:3]) if name in seen else ((), x, False)
-        words = _in_words(module, kind)
-        like = next(itertools.chain(module.parameters(), module.buffers(), [given]))
+        calls, first_input, last = (
+            (tuple(records[name].calls), *records[name][1:3]) if name in records else ((), x, False)
+        )
+        description = _in_words(module, kind)
+        like = next(itertools.chain(module.parameters(), module.buffers(), [first_input]))
         candidates.append(
-            Candidate(name, kind, module, words, maps, calls, why, like, last, unless_named and bool(why))
+            Candidate(name, kind, module, description, maps, calls, why, like, last, unless_named and bool(why))
         )
     return candidates, shape_of(out)
 
@@ -145,8 +147,8 @@ def channels_first(x: Tensor, channels_last: bool) -> Tensor:
 
 def _has_weights(module: nn.Module) -> bool:
     """Return whether a module that takes hooks, and no TorchScript, is a convolution or has weights of its own."""
-    own = isinstance(module, nn.Conv2d) or any(weight.dim() > 1 for weight in module.parameters(recurse=False))
-    return own and not isinstance(module, torch.jit.ScriptModule)
+    is_layer = isinstance(module, nn.Conv2d) or any(weight.dim() > 1 for weight in module.parameters(recurse=False))
+    return is_layer and not isinstance(module, torch.jit.ScriptModule)
 
 
 def _record_first(inputs: list[Tensor]) -> Hook:
@@ -154,21 +156,21 @@ def _record_first(inputs: list[Tensor]) -> Hook:
 
     def record(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
         if not inputs:
-            inputs.extend(given for given in args[:1] if isinstance(given, Tensor))
+            inputs.extend(first for first in args[:1] if isinstance(first, Tensor))
 
     return record
 
 
-def _record(seen: dict[str, Seen], operator: Operator, image: torch.Size) -> Hook:
+def _record(records: dict[str, Record], operator: Operator, image: torch.Size) -> Hook:
     def record(module: nn.Module, args: tuple[Any, ...], out: Any) -> None:
-        given = args[0] if args else None
-        if isinstance(given, Tensor) and isinstance(out, Tensor) and given.dim() == out.dim() == 4:
+        first = args[0] if args else None
+        if isinstance(first, Tensor) and isinstance(out, Tensor) and first.dim() == out.dim() == 4:
             last = operator.channels_last
             if operator.kind == "module":
-                readings = layout.readings(tuple(given.shape), (image[2], image[3]), None)
+                readings = layout.readings(tuple(first.shape), (image[2], image[3]), None)
                 last = [reading.name for reading in readings] == ["nhwc"]
-            maps = Maps(channels_first(given, last).shape, channels_first(out, last).shape)
-            seen.setdefault(operator.name, Seen(maps, given, last, [])).calls.append(maps.given)
+            maps = Maps(channels_first(first, last).shape, channels_first(out, last).shape)
+            records.setdefault(operator.name, Record(maps, first, last, [])).calls.append(maps.given)
 
     return record
 

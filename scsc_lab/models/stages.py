@@ -38,14 +38,14 @@ def stages(model: nn.Module, input_shape: Sequence[int] | None = None) -> Mappin
         ``stem`` and ``head`` where there are any, ``stage1``, ``stage2`` and so on between them. No module is inside
         another. A network that shows no maps, or fails on this input, has its children in place of stages.
     """
-    named = getattr(model, "stages", None)
-    if isinstance(named, Mapping):
-        return named
+    declared = getattr(model, "stages", None)
+    if isinstance(declared, Mapping):
+        return declared
     try:
-        found = _divided(model, _trace(model, input_shape))
+        divided = _divided(model, _trace(model, input_shape))
     except InputError:
-        found = {}
-    return {stage: tuple(part.name for part in parts) for stage, parts in found.items()} or {
+        divided = {}
+    return {stage: tuple(part.name for part in parts) for stage, parts in divided.items()} or {
         name: (name,) for name, _ in model.named_children()
     }
 
@@ -63,18 +63,18 @@ def stage_maps(model: nn.Module, input_shape: Sequence[int] | None = None) -> Ma
     Raises:
         InputError: if the network fails on this input.
     """
-    named = getattr(model, "stage_maps", None)
-    if isinstance(named, Mapping):
-        return named
+    declared = getattr(model, "stage_maps", None)
+    if isinstance(declared, Mapping):
+        return declared
     trace = _trace(model, input_shape)
     divided = _divided(model, trace)
     stem = [part.name for part in divided.pop(STEM, ())]
     divided.pop(HEAD, None)
     maps = {stage: [part for part in parts if part.octave is not None] for stage, parts in divided.items()}
-    told = {trace[name]: name for name in _told(model) if name in trace and name not in stem}
+    feature_names = {trace[name]: name for name in _feature_info(model) if name in trace and name not in stem}
     octaves = [parts[-1].octave for parts in maps.values()]
-    if len(set(octaves)) == len(octaves) and set(octaves) <= set(told):
-        return {stage: told[octave] for stage, octave in zip(maps, octaves, strict=True)}
+    if len(set(octaves)) == len(octaves) and set(octaves) <= set(feature_names):
+        return {stage: feature_names[octave] for stage, octave in zip(maps, octaves, strict=True)}
     return {stage: parts[-1].name for stage, parts in maps.items()}
 
 
@@ -91,12 +91,12 @@ def stride_maps(model: nn.Module, input_shape: Sequence[int] | None = None) -> M
     return {f"stride{2**octave}": last[octave] for octave in sorted(last)}
 
 
-def chosen(model: nn.Module, asked: Sequence[str], input_shape: Sequence[int], label: str) -> dict[str, str]:
+def chosen(model: nn.Module, requested: Sequence[str], input_shape: Sequence[int], label: str) -> dict[str, str]:
     """Return the module whose output is the feature map of each stage asked for, in order.
 
     Args:
         model: the network.
-        asked: stages by number, by name (``stage2``) or by the stride of their map (``stride8``); ``all``; none for
+        requested: stages by number, by name (``stage2``) or by the stride of their map (``stride8``); ``all``; none for
             the last.
         input_shape: input of one image, ``(C, H, W)``.
         label: name of the network, for the message.
@@ -104,21 +104,21 @@ def chosen(model: nn.Module, asked: Sequence[str], input_shape: Sequence[int], l
     Raises:
         InputError: if the network puts out no maps, or has no such stage.
     """
-    known = stage_maps(model, input_shape)
-    if not known:
+    maps_of_stages = stage_maps(model, input_shape)
+    if not maps_of_stages:
         children = [name for name, _ in model.named_children()]
         example = children[-2] if len(children) > 1 else (children or ["features"])[0]
         raise InputError(f"{label} shows no maps of stages: name a module with --layer, e.g. {example}")
-    if not asked or "all" in asked:
-        return dict(known) if asked else dict([list(known.items())[-1]])
-    found = {}
-    for stage in asked:
+    if not requested or "all" in requested:
+        return dict(maps_of_stages) if requested else dict([list(maps_of_stages.items())[-1]])
+    selected = {}
+    for stage in requested:
         name = f"stage{stage}" if stage.isdecimal() else stage
-        maps = stride_maps(model, input_shape) if name.startswith("stride") else known
+        maps = stride_maps(model, input_shape) if name.startswith("stride") else maps_of_stages
         if name not in maps:
             raise InputError(f"{label} has no stage {stage!r}: one of {', '.join(maps)}, or all{nearest(name, maps)}")
-        found[name] = maps[name]
-    return found
+        selected[name] = maps[name]
+    return selected
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _divided(model: nn.Module, trace: _Trace) -> dict[str, list[_Part]]:
         first = next((i for i in with_blocks if not _is_stem(parts[i].name)), with_blocks[0])
         while last > with_blocks[-1] and parts[last].weightless:
             last -= 1
-    found: dict[str, list[_Part]] = {STEM: parts[:first]} if first else {}
+    divided: dict[str, list[_Part]] = {STEM: parts[:first]} if first else {}
     in_turn = _rise_and_fall(parts[first : last + 1])
     numbers: dict[int, int] = {}
     number, octave = 0, None
@@ -162,10 +162,10 @@ def _divided(model: nn.Module, trace: _Trace) -> dict[str, list[_Part]]:
         if part.octave is not None and part.octave != octave:
             octave = part.octave
             number = number + 1 if in_turn else numbers.setdefault(octave, len(numbers) + 1)
-        found.setdefault(f"stage{number}", []).append(part)
+        divided.setdefault(f"stage{number}", []).append(part)
     if parts[last + 1 :]:
-        found[HEAD] = parts[last + 1 :]
-    return found
+        divided[HEAD] = parts[last + 1 :]
+    return divided
 
 
 def _opened(module: nn.Module, name: str, trace: _Trace, order: Mapping[str, int]) -> list[_Part]:
@@ -174,27 +174,27 @@ def _opened(module: nn.Module, name: str, trace: _Trace, order: Mapping[str, int
     inside = sorted((part for _, parts in children for part in parts), key=lambda part: order[part.name])
     if not name or name not in trace:
         return inside
-    own = trace[name]
-    octaves = {part.octave for part in inside} | {own}
-    several = len(octaves - {None}) > 1
+    octave = trace[name]
+    octaves = {part.octave for part in inside} | {octave}
+    has_several = len(octaves - {None}) > 1
     container = isinstance(module, _CONTAINERS)
     rows = [part for child, parts in children for part in parts if isinstance(child, _CONTAINERS) and part.has_blocks]
-    if several and (container or _is_a_row_of_stages(inside, rows, own)):
+    if has_several and (container or _is_a_row_of_stages(inside, rows, octave)):
         return inside
     weights = sum(any(p.dim() > 1 for p in m.parameters(recurse=False)) for m in module.modules())
     block = any(part.has_blocks for part in inside) if container else bool(inside) and weights > 1
-    return [_Part(name, own, block, weights == 0)]
+    return [_Part(name, octave, block, weights == 0)]
 
 
-def _is_a_row_of_stages(inside: Sequence[_Part], rows: Sequence[_Part], own: int | None) -> bool:
+def _is_a_row_of_stages(inside: Sequence[_Part], rows: Sequence[_Part], octave: int | None) -> bool:
     """Return whether a module of the network's own is to be opened: no block that changes the stride inside.
 
     It is if it puts out no single map, has maps of more than two strides, or rows of blocks at another stride than its
     own; not if it goes back and forth between strides, as branches side by side do.
     """
     octaves = {part.octave for part in inside} - {None}
-    elsewhere = any(part.octave not in (own, None) for part in rows)
-    return (own is None or len(octaves) > 2 or elsewhere) and _rise_and_fall(inside)
+    elsewhere = any(part.octave not in (octave, None) for part in rows)
+    return (octave is None or len(octaves) > 2 or elsewhere) and _rise_and_fall(inside)
 
 
 def _rise_and_fall(parts: Sequence[_Part]) -> bool:
@@ -210,10 +210,10 @@ def _children(module: nn.Module, name: str) -> Iterator[tuple[nn.Module, str]]:
 
 
 def _is_stem(name: str) -> bool:
-    return any(word in name.partition(".")[0].lower() for word in _STEM_WORDS)
+    return any(stem_word in name.partition(".")[0].lower() for stem_word in _STEM_WORDS)
 
 
-def _told(model: nn.Module) -> list[str]:
+def _feature_info(model: nn.Module) -> list[str]:
     """Return the modules that timm's ``feature_info`` names, in order."""
     info = getattr(model, "feature_info", None)
     if info is not None and not isinstance(info, list):
@@ -229,16 +229,16 @@ def _trace(model: nn.Module, input_shape: Sequence[int] | None) -> _Trace:
     """
     shape = tuple(input_shape)[-3:] if input_shape is not None else _declared_shape(model)
     resolution = (shape[-2], shape[-1])
-    found: dict[str, int | None] = {}
+    octaves: dict[str, int | None] = {}
     sizes: set[tuple[int, int]] = set()
 
     def look(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def seen(module: nn.Module, args: Any, output: Any) -> None:
+        def record(module: nn.Module, args: Any, output: Any) -> None:
             octave = _octave(module, output, resolution, sizes)
-            mixed = name in found and found.pop(name) != octave
-            found[name] = None if mixed else octave
+            mixed = name in octaves and octaves.pop(name) != octave
+            octaves[name] = None if mixed else octave
 
-        return seen
+        return record
 
     handles = [module.register_forward_hook(look(name)) for name, module in model.named_modules()]
     tensor = next(iter((*model.parameters(), *model.buffers())), torch.empty(0))
@@ -253,15 +253,15 @@ def _trace(model: nn.Module, input_shape: Sequence[int] | None) -> _Trace:
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return octaves
 
 
 def _declared_shape(model: nn.Module) -> tuple[int, ...]:
     """Return the input shape that a network declares, or the usual one with the channels of its first convolution."""
     config = getattr(model, "default_cfg", None)
-    told = config.get("input_size") if isinstance(config, Mapping) else getattr(model, "input_size", None)
-    if isinstance(told, (tuple, list)) and len(told) == 3:
-        return tuple(told)
+    size = config.get("input_size") if isinstance(config, Mapping) else getattr(model, "input_size", None)
+    if isinstance(size, (tuple, list)) and len(size) == 3:
+        return tuple(size)
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     return (first.in_channels if first else _USUAL_SHAPE[0], *_USUAL_SHAPE[1:])
 
@@ -278,5 +278,5 @@ def _octave(module: nn.Module, output: Any, resolution: tuple[int, int], sizes: 
     size = layout.size_of_map(module, tuple(output.shape), resolution, sizes)
     if size is None or min(size) < 2:
         return None
-    octaves = {round(math.log2(whole / side)) for whole, side in zip(resolution, size, strict=True)}
+    octaves = {round(math.log2(input_side / side)) for input_side, side in zip(resolution, size, strict=True)}
     return octaves.pop() if len(octaves) == 1 and min(octaves) >= 0 else None

@@ -30,7 +30,7 @@ class Maps(NamedTuple):
     out: torch.Size
 
 
-class Seen(NamedTuple):
+class Record(NamedTuple):
     """What a pass showed of an operator: its first maps, the first input, its layout, and the inputs of all calls."""
 
     maps: Maps
@@ -52,8 +52,8 @@ def cannot(module: nn.Module, maps: Maps | None) -> str:
         if module.dilation != (1, 1):
             return f"dilation {max(module.dilation)}"
     if tuple(maps.out[2:]) != tuple(math.ceil(side / stride) for side in maps.given[2:]):
-        what = "its padding" if isinstance(module, nn.Conv2d) else "it"
-        return f"{what} gives {maps.out[2]}×{maps.out[3]} from {maps.given[2]}×{maps.given[3]}"
+        cause = "its padding" if isinstance(module, nn.Conv2d) else "it"
+        return f"{cause} gives {maps.out[2]}×{maps.out[3]} from {maps.given[2]}×{maps.given[3]}"
     return ""
 
 
@@ -86,14 +86,14 @@ def ties_of(model: nn.Module) -> dict[nn.Module, str]:
         for parameter in module.parameters(recurse=False):
             owners.setdefault(id(parameter), {})[module] = name
     return {
-        module: f"its weight is tied to {next(name for other, name in tied.items() if other is not module)}"
+        module: f"its weight is tied to {next(name for owner, name in tied.items() if owner is not module)}"
         for tied in owners.values()
         for module in tied
         if len(tied) > 1
     }
 
 
-def stems_of(chosen: list[Operator], seen: dict[str, Seen], inputs: list[Tensor]) -> list[str]:
+def stems_of(chosen: list[Operator], records: dict[str, Record], inputs: list[Tensor]) -> list[str]:
     """Return the convolutions that make features of the image; none if the network is given features.
 
     They take the network's input, or what becomes of it before the first layer with weights, and give more channels. An
@@ -101,7 +101,7 @@ def stems_of(chosen: list[Operator], seen: dict[str, Seen], inputs: list[Tensor]
 
     Args:
         chosen: the operators that the rules choose.
-        seen: their maps, by name.
+        records: their maps, by name.
         inputs: the network's input, and the input of its first layer with weights.
     """
     channels, among_many = inputs[0].shape[1], _SMALL_SHARE * len(chosen) >= 1
@@ -109,8 +109,8 @@ def stems_of(chosen: list[Operator], seen: dict[str, Seen], inputs: list[Tensor]
     return [
         name
         for name, kind, *_ in chosen
-        if name in seen and kind != "attention" and seen[name].maps.out[1] > least
-        if any(seen[name].source is image for image in inputs)
+        if name in records and kind != "attention" and records[name].maps.out[1] > least
+        if any(records[name].source is image for image in inputs)
     ]
 
 
@@ -130,16 +130,18 @@ def stem_of(stems: list[str], names: list[str]) -> str | None:
     return "" if len(parts) == 1 and alone <= _SMALL_SHARE * len(names) else None
 
 
-def branches_of(model: nn.Module, seen: dict[str, Seen]) -> set[str]:
+def branches_of(model: nn.Module, records: dict[str, Record]) -> set[str]:
     """Return the operators that are branches of one reparametrised block: they see one map and give maps of one shape.
 
     The block is the module that holds their lists or wrappers: ``conv_kxk.0.conv`` and ``conv_kxk.1.conv``,
     ``large_conv.conv`` and ``small_conv.conv``.
     """
     groups: dict[tuple[str, int, torch.Size], list[str]] = {}
-    for name, first in seen.items():
+    for name, first in records.items():
         parts = name.split(".")
         for depth in {len(parts) - 1, max(len(parts) - 2, 0)}:
             groups.setdefault((".".join(parts[:depth]), id(first.source), first.maps.out), []).append(name)
-    several = ((holder, names) for (holder, *_), names in groups.items() if len(names) > 1)
-    return {name for holder, names in several if reparametrised.holds_branches(model, holder) for name in names}
+    groups_of_several = ((holder, names) for (holder, *_), names in groups.items() if len(names) > 1)
+    return {
+        name for holder, names in groups_of_several if reparametrised.holds_branches(model, holder) for name in names
+    }

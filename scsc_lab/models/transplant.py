@@ -17,7 +17,7 @@ from scsc_lab.errors import InputError, first_line
 from scsc_lab.models import calibrate, carried, match, operators, spatial
 from scsc_lab.models.deploy import copied
 from scsc_lab.models.operators import Kind
-from scsc_lab.models.replacement import Decision, Mixer, Own, decide, give_copies, holders, put, users_own
+from scsc_lab.models.replacement import Decision, Mixer, UsersMixer, decide, give_copies, holders, install, users_own
 from scsc_lab.models.scales import Scales, scales
 from scsc_lab.models.spatial import Candidate
 from scsc_lab.networks import overrides
@@ -30,8 +30,8 @@ class Change:
 
     Attributes:
         name: its qualified name.
-        kind: what it is: ``depthwise``, ``conv3x3``, ``attention`` or ``module``.
-        was: what it was, in words.
+        kind: ``depthwise``, ``conv3x3``, ``attention`` or ``module``.
+        was: description of the replaced operator.
         replaced: whether the mixer stands there now.
         reason: why not, if not; else the mixer in words.
     """
@@ -103,37 +103,45 @@ def _restore_modes(grafted: nn.Module, modes: Mapping[str, bool]) -> None:
 
 
 def _transplanted(
-    model: nn.Module, rules: TransplantSpec, own: Own | None, input_shape: Sequence[int], refused: Mapping[str, str]
+    model: nn.Module,
+    rules: TransplantSpec,
+    users_mixer: UsersMixer | None,
+    input_shape: Sequence[int],
+    refused: Mapping[str, str],
 ) -> tuple[nn.Module, list[Decision]]:
     """Return the network with mixers in it, and what became of each operator; some are known to stay, and why."""
     grafted = copied(model).eval()
-    like = next((one for one in grafted.parameters() if one.is_floating_point()), torch.zeros(()))
+    like = next((candidate for candidate in grafted.parameters() if candidate.is_floating_point()), torch.zeros(()))
     x = torch.zeros(*input_shape, device=like.device, dtype=like.dtype)
-    found, shape = spatial.find(grafted, x, rules)
-    candidates = [dataclasses.replace(one, stays=refused.get(one.name, one.stays)) for one in found]
+    chosen, shape = spatial.find(grafted, x, rules)
+    candidates = [
+        dataclasses.replace(candidate, stays=refused.get(candidate.name, candidate.stays)) for candidate in chosen
+    ]
     original = count(grafted, x.shape, dtype=x.dtype) if rules.match else None
-    spec = match.matched(original, candidates, x, rules, own) if original is not None else rules
-    decided = [decide(candidate, x.shape, spec, own) for candidate in candidates]
+    spec = match.matched(original, candidates, x, rules, users_mixer) if original is not None else rules
+    decided = [decide(candidate, x.shape, spec, users_mixer) for candidate in candidates]
     _check_any(model, decided, rules)
     before = _scales(grafted, x, decided)
-    for candidate, placed, _ in decided:
-        if placed is not None:
-            put(grafted, candidate, placed, spec)
-    if _failure(grafted, x, shape, [placed for _, placed, _ in decided if placed is not None]):
-        wanted, grafted = decided, copied(model).eval()
-        decided = _one_by_one(grafted, wanted, x, shape, spec)
+    for candidate, mixer, _ in decided:
+        if mixer is not None:
+            install(grafted, candidate, mixer, spec)
+    if _failure(grafted, x, shape, [mixer for _, mixer, _ in decided if mixer is not None]):
+        first_decisions, grafted = decided, copied(model).eval()
+        decided = _one_by_one(grafted, first_decisions, x, shape, spec)
         _check_any(model, decided, rules)
-        kept = {
-            c.name: why for (c, placed, why), (_, was, _) in zip(decided, wanted, strict=True) if was and not placed
+        refusals = {
+            c.name: why
+            for (c, mixer, why), (_, was, _) in zip(decided, first_decisions, strict=True)
+            if was and not mixer
         }
-        if kept and rules.match:  # what was matched had them replaced
-            return _transplanted(model, rules, own, input_shape, {**refused, **kept})
+        if refusals and rules.match:  # the match assumed that they were replaced
+            return _transplanted(model, rules, users_mixer, input_shape, {**refused, **refusals})
     give_copies(grafted, x, [mixer for _, mixer, _ in decided if mixer is not None])
     if before is not None:
         _calibrate(grafted, x, decided, before)
     if original is not None:
         note = match.share(original, count(grafted, x.shape, dtype=x.dtype), rules.match)
-        decided = [(c, placed, f"{why}{note}" if placed else why) for c, placed, why in decided]
+        decided = [(c, mixer, f"{why}{note}" if mixer else why) for c, mixer, why in decided]
     return grafted, decided
 
 
@@ -176,8 +184,8 @@ _NETWORKS = "the network"
 _CHOOSING = ("replace", "names", "stages")
 
 
-def _few(words: Sequence[str]) -> str:
-    return ", ".join(words[:_SHOWN]) + (f", … ({len(words)} in all)" if len(words) > _SHOWN else "")
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f", … ({len(names)} in all)" if len(names) > _SHOWN else "")
 
 
 _SHOWN = 4
@@ -187,21 +195,21 @@ def _one_by_one(
     grafted: nn.Module, decided: list[Decision], x: Tensor, shape: torch.Size, spec: TransplantSpec
 ) -> list[Decision]:
     """Replace again, trying the network after each module, so that one it cannot do without stays."""
-    kept: list[Decision] = []
-    for candidate, placed, reason in decided:
-        if placed is None:
-            kept.append((candidate, placed, reason))
+    decisions: list[Decision] = []
+    for candidate, mixer, reason in decided:
+        if mixer is None:
+            decisions.append((candidate, mixer, reason))
             continue
-        before = [(one, dict(one.__dict__), dict(one._modules)) for one, _ in holders(grafted, candidate)]
-        put(grafted, candidate, placed, spec)
-        failure = _failure(grafted, x, shape, [placed])
-        for one, attributes, modules in before if failure else ():
-            one.__dict__.clear()
-            one.__dict__.update(attributes)
-            one._modules.clear()
-            one._modules.update(modules)
-        kept.append((candidate, None, failure) if failure else (candidate, placed, reason))
-    return kept
+        before = [(holder, dict(holder.__dict__), dict(holder._modules)) for holder, _ in holders(grafted, candidate)]
+        install(grafted, candidate, mixer, spec)
+        failure = _failure(grafted, x, shape, [mixer])
+        for holder, attributes, modules in before if failure else ():
+            holder.__dict__.clear()
+            holder.__dict__.update(attributes)
+            holder._modules.clear()
+            holder._modules.update(modules)
+        decisions.append((candidate, None, failure) if failure else (candidate, mixer, reason))
+    return decisions
 
 
 def _scales(model: nn.Module, x: Tensor, decided: list[Decision]) -> Scales | None:
@@ -209,30 +217,30 @@ def _scales(model: nn.Module, x: Tensor, decided: list[Decision]) -> Scales | No
     if x.device.type == "meta":
         return None
     try:
-        return scales(model, x, [candidate for candidate, placed, _ in decided if placed is not None])
+        return scales(model, x, [candidate for candidate, mixer, _ in decided if mixer is not None])
     except InputError:
         return None  # it takes as many images as it was given and no more: the mixers' scale stays their own
 
 
 def _calibrate(model: nn.Module, x: Tensor, decided: list[Decision], before: Scales) -> None:
-    placed = {
+    mixers = {
         candidate.name: mixer
         for candidate, mixer, _ in decided
         if mixer is not None
         and candidate.name in before.trained
         and math.isfinite(before.trained[candidate.name].deviation)
     }
-    if placed:
-        calibrate.calibrate(model, x, placed, before)
+    if mixers:
+        calibrate.calibrate(model, x, mixers, before)
 
 
-def _failure(model: nn.Module, x: Tensor, shape: torch.Size, placed: list[nn.Module]) -> str:
+def _failure(model: nn.Module, x: Tensor, shape: torch.Size, mixers: list[nn.Module]) -> str:
     """Return why a network does not work with mixers placed in it, in one line; nothing if it does.
 
-    It gives an output of another shape, fails, or goes on using what they took the place of.
+    It gives an output of another shape, fails, or still uses the operators that they replace.
     """
     ran: set[nn.Module] = set()
-    handles = [mixer.register_forward_pre_hook(lambda module, _: ran.add(module)) for mixer in placed]
+    handles = [mixer.register_forward_pre_hook(lambda module, _: ran.add(module)) for mixer in mixers]
     try:
         with torch.no_grad():
             out = model(x)
@@ -241,6 +249,6 @@ def _failure(model: nn.Module, x: Tensor, shape: torch.Size, placed: list[nn.Mod
     finally:
         for handle in handles:
             handle.remove()
-    if not ran.issuperset(placed):
+    if not ran.issuperset(mixers):
         return "the network holds it where it cannot be replaced"
     return "" if spatial.shape_of(out) == shape else "the network's output changes its shape"

@@ -34,8 +34,8 @@ class Setting:
 
 def names() -> list[str]:
     """Return the names of the mixers of the registry, SCSC first."""
-    found = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
-    return sorted(found, key=lambda name: name != "scsc")
+    stems = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+    return sorted(stems, key=lambda name: name != "scsc")
 
 
 def find(name: str) -> str:
@@ -98,12 +98,14 @@ def settings(mixer: str) -> dict[str, Setting] | None:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from None
     definition = definitions.get(name)
     if isinstance(definition, ast.ClassDef):
-        own = (item for item in definition.body if isinstance(item, ast.FunctionDef) and item.name == "__init__")
-        definition = next(own, None)
-        placed = _PLACED + 1  # and self
+        constructors = (
+            item for item in definition.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"
+        )
+        definition = next(constructors, None)
+        leading = _PLACED + 1  # and self
     else:
-        placed = _PLACED
-    return None if definition is None else _parameters(definition, placed)
+        leading = _PLACED
+    return None if definition is None else _parameters(definition, leading)
 
 
 @functools.lru_cache(maxsize=256)
@@ -116,14 +118,14 @@ def _definitions(path: Path) -> dict[str, ast.FunctionDef | ast.ClassDef]:
     return _definitions_at(path, path.stat().st_mtime_ns)
 
 
-def _parameters(function: ast.FunctionDef, placed: int) -> dict[str, Setting] | None:
+def _parameters(function: ast.FunctionDef, leading: int) -> dict[str, Setting] | None:
     """Return the parameters behind the first few, or ``None`` if any name goes."""
     arguments = function.args
     if arguments.kwarg is not None:
         return None
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
-    pairs = [*zip(positional, [*defaults, *arguments.defaults], strict=True)][placed:]
+    pairs = [*zip(positional, [*defaults, *arguments.defaults], strict=True)][leading:]
     pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     return {argument.arg: _setting(argument.annotation, default) for argument, default in pairs}
 
@@ -150,26 +152,27 @@ _KINDS: dict[str, Any] = {
 }
 
 
-def checked(mixer: str, given: dict[str, object]) -> tuple[tuple[str, object], ...]:
+def checked(mixer: str, assignments: dict[str, object]) -> tuple[tuple[str, object], ...]:
     """Return the settings of a mixer that differ from its defaults, typed, in the order of their declaration.
 
     Args:
         mixer: its canonical name.
-        given: values by setting; texts are parsed.
+        assignments: values by setting; texts are parsed.
 
     Raises:
         InputError: if a setting does not exist or a value has the wrong type.
     """
-    known = settings(mixer)
-    if known is None:
-        return tuple(sorted((key, values.typed(key, value, object)) for key, value in given.items()))
-    for key in given:
-        if key not in known:
+    declared = settings(mixer)
+    if declared is None:
+        return tuple(sorted((key, values.typed(key, value, object)) for key, value in assignments.items()))
+    for key in assignments:
+        if key not in declared:
             raise InputError(
-                f"unknown key {key!r}{nearest(key, known)} ({label(mixer)} has {', '.join(known) or 'no settings'})"
+                f"unknown key {key!r}{nearest(key, declared)} "
+                f"({label(mixer)} has {', '.join(declared) or 'no settings'})"
             )
-    made = {key: values.typed(key, given[key], known[key].kind) for key in known if key in given}
+    made = {key: values.typed(key, assignments[key], declared[key].kind) for key in declared if key in assignments}
     for key, value in made.items():
-        if ":" not in mixer and known[key].kind is int and not 1 <= value <= _LARGEST:
+        if ":" not in mixer and declared[key].kind is int and not 1 <= value <= _LARGEST:
             raise InputError(f"{key}={value}: a whole number from 1 to {_LARGEST}")
-    return tuple((key, value) for key, value in made.items() if value != known[key].default)
+    return tuple((key, value) for key, value in made.items() if value != declared[key].default)

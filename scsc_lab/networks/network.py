@@ -22,7 +22,7 @@ Form = Literal["ordinary", "deploy"]
 
 @dataclass(frozen=True, repr=False)
 class Network:
-    """What is measured: where a network comes from, what is changed, what is put in, which form, whose weights.
+    """A network to measure: its source, changes, transplant, form and weights.
 
     The same data give the same network: it can be hashed, pickled, written as :attr:`text` and read back, so whatever
     has a name can be counted, timed, drawn, ablated, stored, resumed and sent to another process.
@@ -31,7 +31,7 @@ class Network:
         name: a name of the catalog, ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FACTORY``,
             ``PACKAGE.MODULE:FACTORY``, ``FILE.onnx``, or the class of a module or the name of a factory in hand.
         overrides: changes to the catalog's spec, or arguments of the factory, as text by key, in order.
-        transplant: what is put in place of its spatial operators, if anything is.
+        transplant: rules of the mixer that replaces its spatial operators, if any.
         form: ``ordinary``, or ``deploy`` for the fused form of inference.
         weights: the checkpoint file it loads; empty: its own code's, or random ones.
         resize_weights: whether weights of another input size, window or head are made to fit.
@@ -69,8 +69,8 @@ class Network:
         Raises:
             InputError: if a name of the catalog or a change to its spec is wrong; what is elsewhere is not looked for.
         """
-        found = cls.read(name)
-        return found.changed(changes) if changes else found
+        network = cls.read(name)
+        return network.changed(changes) if changes else network
 
     @classmethod
     def read(cls, text: str) -> Network:
@@ -81,15 +81,15 @@ class Network:
         """
         rest, _, weights = text.strip().partition(" @ ")
         unsized = rest.removesuffix(" (resized)")
-        whole = unsized.removesuffix(" (deploy)")
-        bare, mixer, rules = _split_transplant(whole)
+        undeployed = unsized.removesuffix(" (deploy)")
+        bare, mixer, rules = _split_transplant(undeployed)
         name, changes = _split_brackets(bare)
         if not catalog.is_external(name):
             name = catalog.find(name).name
         network = cls(
             name,
             transplant=overrides.transplant({"mixer": mixer, **rules}) if mixer else None,
-            form="deploy" if whole != unsized else "ordinary",
+            form="deploy" if undeployed != unsized else "ordinary",
             weights=weights,
             resize_weights=unsized != rest,
         )
@@ -134,14 +134,14 @@ class Network:
 
     @property
     def base(self) -> str:
-        """Its name and what is changed, as text, without what is put in and without its form."""
+        """Its name and its changes, as text, without transplant and form."""
         return overrides.label(self.name, {key: _written(value) for key, value in self.overrides})
 
     def __repr__(self) -> str:
-        """Return the text form, and what it does not hold."""
-        more = {"label": self.label, "channels": self.channels, "resolution": self.resolution}
-        said = "".join(f", {key}={value!r}" for key, value in more.items() if value)
-        return f"Network({self.text!r}{said})"
+        """Return the text form, and the attributes that it leaves out."""
+        attributes = {"label": self.label, "channels": self.channels, "resolution": self.resolution}
+        suffix = "".join(f", {key}={value!r}" for key, value in attributes.items() if value)
+        return f"Network({self.text!r}{suffix})"
 
     def __str__(self) -> str:
         """Return what tables call it: the user's label, or its text without the weights' file."""
@@ -187,7 +187,7 @@ class Network:
         """
         if not self.is_named:
             raise InputError(f"{self.name} is a module in hand: only a network with a name can be kept or sent away")
-        found: dict[str, object] = {
+        content: dict[str, object] = {
             "form": self.form,
             "transplant": dataclasses.asdict(self.transplant) if self.transplant else None,
             "mixer": source.of_network(self.transplant.mixer) if self.transplant else "",
@@ -196,23 +196,23 @@ class Network:
             "resolution": self.resolution,
         }
         if self.resize_weights:
-            found["resize_weights"] = True
+            content["resize_weights"] = True
         if self.spec is not None and self.entry is not None:
             resolution = self.resolution or self.entry.resolution
             return {
                 "spec": [type(self.spec).__name__, dataclasses.asdict(self.spec)],
-                **found,
+                **content,
                 "resolution": resolution,
             }
-        return {"name": self.name, "overrides": self.overrides, "source": source.of_network(self.name), **found}
+        return {"name": self.name, "overrides": self.overrides, "source": source.of_network(self.name), **content}
 
 
 def transplant_text(transplant: TransplantSpec) -> str:
     """Return a transplant as text: the mixer, and the rules that are not the usual ones."""
-    known: Mapping[str, mixers.Setting] = {}
-    with contextlib.suppress(InputError):  # its file may be gone: the text is of what it was
-        known = mixers.settings(transplant.mixer) or {}
-    kinds = {**RULES, **{key: setting.kind for key, setting in known.items()}}
+    declared: Mapping[str, mixers.Setting] = {}
+    with contextlib.suppress(InputError):  # its file may be gone
+        declared = mixers.settings(transplant.mixer) or {}
+    kinds = {**RULES, **{key: setting.kind for key, setting in declared.items()}}
     rules = {
         key: _written(values.written(key, value, kinds.get(key, object)))
         for key, value in overrides.rules(transplant).items()
@@ -251,11 +251,13 @@ def _split_brackets(text: str) -> tuple[str, dict[str, object]]:
 
 def _assignments(text: str, option: str) -> dict[str, object]:
     """Return the values that stand in brackets, by key."""
-    words = _words(text)
-    for word in words:
-        if match := _KEY_AFTER_COMMA.match(word):
-            raise InputError(f"{text!r}: blanks separate keys, not commas: write {match[1]} {word[match.end(1) + 1 :]}")
-    return {key: _unwritten(value) for key, value in overrides.parse(words, option).items()}
+    assignments = _words(text)
+    for assignment in assignments:
+        if match := _KEY_AFTER_COMMA.match(assignment):
+            raise InputError(
+                f"{text!r}: blanks separate keys, not commas: write {match[1]} {assignment[match.end(1) + 1 :]}"
+            )
+    return {key: _unwritten(value) for key, value in overrides.parse(assignments, option).items()}
 
 
 _KEY_AFTER_COMMA = re.compile(r"""([\w.]+=[^'"\[({]*?),\s*[A-Za-z_][\w.]*=""")
@@ -263,9 +265,9 @@ _KEY_AFTER_COMMA = re.compile(r"""([\w.]+=[^'"\[({]*?),\s*[A-Za-z_][\w.]*=""")
 
 def _written(value: str) -> str:
     """Return a value in quotes where spaces or brackets in it would end it when it is read."""
-    whole = _words(value) == ([value] if value else []) and _words(f"{value} x")[-1:] == ["x"]
-    whole = whole and not _KEY_AFTER_COMMA.match(f"key={value}")
-    return value if whole and " @ " not in value and _unwritten(value) == value else _quoted(value)
+    is_readable = _words(value) == ([value] if value else []) and _words(f"{value} x")[-1:] == ["x"]
+    is_readable = is_readable and not _KEY_AFTER_COMMA.match(f"key={value}")
+    return value if is_readable and " @ " not in value and _unwritten(value) == value else _quoted(value)
 
 
 def _unwritten(value: str) -> str:
@@ -280,7 +282,7 @@ def _unwritten(value: str) -> str:
 
 def _words(text: str) -> list[str]:
     """Return words set apart by spaces; inside brackets and quotes a space sets nothing apart."""
-    found, depth, quote = [""], 0, ""
+    parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
             quote = "" if letter == quote else quote
@@ -291,7 +293,7 @@ def _words(text: str) -> list[str]:
         elif letter in "])}":
             depth -= 1
         if letter.isspace() and not quote and depth <= 0:
-            found.append("")
+            parts.append("")
         else:
-            found[-1] += letter
-    return [word for word in found if word]
+            parts[-1] += letter
+    return [part for part in parts if part]

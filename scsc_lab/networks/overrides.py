@@ -51,14 +51,14 @@ def apply(spec: Spec, changes: Mapping[str, object]) -> Spec:
     Raises:
         InputError: if a key does not exist, or a value has the wrong type or breaks a rule of the spec.
     """
-    own = _fields(type(spec))
-    network = {key: typed(key, value, own[key]) for key, value in changes.items() if key in own}
-    modules = {key: value for key, value in changes.items() if key not in own}
+    fields = _fields(type(spec))
+    network = {key: typed(key, value, fields[key]) for key, value in changes.items() if key in fields}
+    modules = {key: value for key, value in changes.items() if key not in fields}
     if "scsc_stages" not in network and not spec.scsc_stages and modules:
-        _reject(next(iter(modules)), own, "this network has no SCSC module; ")
+        _reject(next(iter(modules)), fields, "this network has no SCSC module; ")
     by_stage: dict[int, dict[str, Any]] = {}
     for key, value in sorted(modules.items(), key=lambda change: "." in change[0]):  # one stage's own word comes last
-        stages, field, kind = _scsc_field(spec, key, own)
+        stages, field, kind = _scsc_field(spec, key, fields)
         made = typed(key, value, kind)
         for stage in stages:
             by_stage.setdefault(stage, {})[field] = made
@@ -78,15 +78,15 @@ def transplant(assignments: Mapping[str, object], mixer: str = "scsc") -> Transp
         InputError: if a key does not exist or a value is wrong.
     """
     mixer = mixers.find(str(assignments.get("mixer", mixer)))
-    own = f"{mixers.prefix(mixer)}."
+    own_prefix = f"{mixers.prefix(mixer)}."
     made: dict[str, Any] = {key: value for key, value in assignments.items() if key != "mixer"}
-    for key in [key for key in made if key.startswith(own)]:
-        if key.removeprefix(own) in made:
-            raise InputError(f"{key.removeprefix(own)} is given twice, once as {key}")
-        made[key.removeprefix(own)] = made.pop(key)
+    for key in [key for key in made if key.startswith(own_prefix)]:
+        if key.removeprefix(own_prefix) in made:
+            raise InputError(f"{key.removeprefix(own_prefix)} is given twice, once as {key}")
+        made[key.removeprefix(own_prefix)] = made.pop(key)
     for key in made:
-        if (other := key.partition(".")[0]) in mixers.names() and "." in key:
-            raise InputError(f"{key!r} is of {mixers.label(other)}, and {mixers.label(mixer)} is put in")
+        if (other_mixer := key.partition(".")[0]) in mixers.names() and "." in key:
+            raise InputError(f"{key!r} is of {mixers.label(other_mixer)}, and {mixers.label(mixer)} is put in")
     return TransplantSpec(mixer, **made)
 
 
@@ -96,11 +96,11 @@ def transplants(chosen: Sequence[str], assignments: Mapping[str, object]) -> lis
     Raises:
         InputError: if a mixer does not exist, a key fits none of them, or a value is wrong.
     """
-    found = [mixers.find(name) for name in chosen]
+    canonical = [mixers.find(name) for name in chosen]
     for key in assignments:
-        if not any(has(mixer, key) for mixer in found):
-            return [transplant(assignments, found[0])]  # says what is wrong with it
-    return [transplant({k: v for k, v in assignments.items() if has(mixer, k)}, mixer) for mixer in found]
+        if not any(has(mixer, key) for mixer in canonical):
+            return [transplant(assignments, canonical[0])]  # says what is wrong with it
+    return [transplant({k: v for k, v in assignments.items() if has(mixer, k)}, mixer) for mixer in canonical]
 
 
 def rules(spec: TransplantSpec) -> dict[str, object]:
@@ -108,9 +108,9 @@ def rules(spec: TransplantSpec) -> dict[str, object]:
 
     ``transplant(rules(spec), spec.mixer) == spec``, also with every value written as :func:`text`.
     """
-    usual = TransplantSpec(spec.mixer)
+    default = TransplantSpec(spec.mixer)
     names = [field.name for field in dataclasses.fields(spec) if field.name not in ("mixer", "settings")]
-    made = {name: getattr(spec, name) for name in names if getattr(spec, name) != getattr(usual, name)}
+    made = {name: getattr(spec, name) for name in names if getattr(spec, name) != getattr(default, name)}
     return {**made, **dict(spec.settings)}
 
 
@@ -125,8 +125,8 @@ def has(mixer: str, key: str) -> bool:
 
 def applicable(spec: NetworkSpec, changes: Mapping[str, object]) -> dict[str, object]:
     """Return the changes whose keys this spec has, in their order."""
-    known = set(keys(spec, with_scsc=bool(spec.scsc_stages) or "scsc_stages" in changes))
-    return {key: value for key, value in changes.items() if key in known}
+    known_keys = set(keys(spec, with_scsc=bool(spec.scsc_stages) or "scsc_stages" in changes))
+    return {key: value for key, value in changes.items() if key in known_keys}
 
 
 def keys(spec: NetworkSpec, *, with_scsc: bool | None = None) -> list[str]:
@@ -169,7 +169,7 @@ def _fields(spec_type: type[Any]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(spec_type) if field.name != "scsc"}
 
 
-def _scsc_field(spec: NetworkSpec, key: str, own: Mapping[str, Any]) -> tuple[Iterable[int], str, Any]:
+def _scsc_field(spec: NetworkSpec, key: str, network_fields: Mapping[str, Any]) -> tuple[Iterable[int], str, Any]:
     fields = _fields(SCSCSpec)
     stages: Iterable[int] = range(len(spec.scsc))
     field = key
@@ -179,10 +179,12 @@ def _scsc_field(spec: NetworkSpec, key: str, own: Mapping[str, Any]) -> tuple[It
             raise InputError(f"unknown key {key!r}: stages go from stage1 to stage{len(spec.scsc)}")
         stages = [stage - 1]
     if field not in fields:
-        _reject(key, {**own, **fields}, "")
+        _reject(key, {**network_fields, **fields}, "")
     return stages, field, fields[field]
 
 
-def _reject(key: str, known: Mapping[str, Any], why: str) -> None:
-    listed = ", ".join(known)
-    raise InputError(f"unknown key {key!r}{nearest(key, known)} ({why}keys: {listed}; or stage1.kernels for one stage)")
+def _reject(key: str, accepted: Mapping[str, Any], why: str) -> None:
+    listed = ", ".join(accepted)
+    raise InputError(
+        f"unknown key {key!r}{nearest(key, accepted)} ({why}keys: {listed}; or stage1.kernels for one stage)"
+    )

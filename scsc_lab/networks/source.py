@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -66,9 +67,11 @@ def of_folder(folder: Path, names: Iterable[str] = ()) -> list[tuple[str, str]]:
     waiting, packages = _files(folder, "*.py"), set(names)
     while waiting or packages:
         for file in waiting:
-            status = file.stat()
-            digests[file], imported = _read(file.resolve(), status.st_size, status.st_mtime_ns)
-            packages |= imported
+            digests[file] = ""
+            with contextlib.suppress(OSError):  # it is not for us to read
+                status = file.stat()
+                digests[file], imported = _read(file.resolve(), status.st_size, status.st_mtime_ns)
+                packages |= imported
         waiting = [file for name in packages if name for file in _files(folder / name, "**/*.py")]
         waiting, packages = [file for file in waiting if file not in digests], set()
     return sorted((str(file.relative_to(folder)), content) for file, content in digests.items())
@@ -85,6 +88,6 @@ def _read(path: Path, size: int, changed_ns: int) -> tuple[str, frozenset[str]]:
     content = path.read_bytes()
     names: set[str] = set()
     if path.suffix == ".py":
-        for first, several in _IMPORT.findall(content.decode(errors="replace")):
-            names |= {name.strip().partition(".")[0].partition(" ")[0] for name in (first or several).split(",")}
+        for first, modules in _IMPORT.findall(content.decode(errors="replace")):
+            names |= {name.strip().partition(".")[0].partition(" ")[0] for name in (first or modules).split(",")}
     return hashlib.sha256(content).hexdigest()[:16], frozenset(names)

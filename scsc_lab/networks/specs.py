@@ -223,13 +223,13 @@ class TransplantSpec:
         width: float = 0.0,
         match: str = "",
         settings: Iterable[tuple[str, object]] = (),
-        **own: object,
+        **mixer_settings: object,
     ) -> None:
         mixer = mixers.find(mixer)
-        given: dict[str, object] = {"replace": replace, "names": names, "modules": modules, "stages": stages}
-        given |= {"shortcut": shortcut, "width": width, "match": match}
-        made = {key: typed(key, value, RULES[key]) for key, value in given.items()}
-        made |= {"mixer": mixer, "settings": _settings(mixer, {**dict(settings), **own})}
+        rules: dict[str, object] = {"replace": replace, "names": names, "modules": modules, "stages": stages}
+        rules |= {"shortcut": shortcut, "width": width, "match": match}
+        made = {key: typed(key, value, RULES[key]) for key, value in rules.items()}
+        made |= {"mixer": mixer, "settings": _settings(mixer, {**dict(settings), **mixer_settings})}
         for key, value in made.items():
             object.__setattr__(self, key, value)
         if not self.replace:
@@ -256,14 +256,14 @@ RULES: Mapping[str, Any] = {
 """The type of every rule of a transplant that is not a setting of its mixer."""
 
 
-def _settings(mixer: str, given: dict[str, object]) -> tuple[tuple[str, object], ...]:
+def _settings(mixer: str, assignments: dict[str, object]) -> tuple[tuple[str, object], ...]:
     """Return a mixer's settings, typed; an unknown one may have been meant as a rule."""
-    known = mixers.settings(mixer)
-    for key in given:
-        if known is not None and key not in known:
-            listed = ", ".join((*RULES, "mixer", *known))
-            raise InputError(f"unknown key {key!r}{nearest(key, [*RULES, *known])} (keys: {listed})")
-    made = mixers.checked(mixer, given)
+    declared = mixers.settings(mixer)
+    for key in assignments:
+        if declared is not None and key not in declared:
+            listed = ", ".join((*RULES, "mixer", *declared))
+            raise InputError(f"unknown key {key!r}{nearest(key, [*RULES, *declared])} (keys: {listed})")
+    made = mixers.checked(mixer, assignments)
     if mixer == "scsc":
         scsc_of(made, stage=1)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 import threading
@@ -12,7 +13,7 @@ import torch
 import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.cli import main
-from scsc_lab.models import external
+from scsc_lab.models import external, operators
 from scsc_lab.networks import values
 
 NET = """
@@ -252,3 +253,75 @@ def test_modules_in_hand_that_cannot_be_copied_are_one_line(what):
         with pytest.raises(InputError, match=r"contains itself|cannot be copied") as caught:
             attempt()
         assert "\n" not in str(caught.value)
+
+
+PARTS = """
+from __future__ import annotations
+
+import dataclasses
+import importlib
+
+import torch
+from torch import nn
+
+import pack.deep.leaf
+from pack import deep
+from pack.deep.leaf import Leaf
+
+@dataclasses.dataclass
+class Settings:
+    width: int = 8
+
+class Net(nn.Module):
+    def __init__(self, settings: Settings = Settings()):
+        super().__init__()
+        assert pack.deep.leaf.Leaf is Leaf is deep.leaf.Leaf
+        by_name = importlib.import_module("pack.deep.leaf").Leaf
+        self.leaf = Leaf(settings.width)
+        self.other = by_name(settings.width)
+
+    def forward(self, x):
+        from pack.deep.leaf import twice
+        return twice(self.leaf(x))
+
+class Missing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        import pack.missing
+"""
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    (tmp_path / "pack" / "deep").mkdir(parents=True)
+    (tmp_path / "pack" / "deep" / "leaf.py").write_text(
+        "from torch import nn\nfrom .. import base\nclass Leaf(base.Base): pass\ndef twice(x): return 2 * x\n"
+    )
+    (tmp_path / "pack" / "base.py").write_text(
+        "from torch import nn\nclass Base(nn.Conv2d):\n    def __init__(self, width): super().__init__(3, width, 3)\n"
+    )
+    (tmp_path / "my-net.v2.py").write_text(PARTS)
+    (tmp_path / "parts.py").write_text(PARTS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore:.*Dynamo does not know")  # a compiled pass breaks where it imports
+@pytest.mark.parametrize("name", ["my-net.v2.py:Net", "parts.py:Net", "parts:Net"])
+def test_packages_are_imported_in_every_way(parts, name):
+    names = set(sys.modules)
+    model = external.find(name).make({})
+    x = torch.ones(1, 3, 8, 8)
+    with torch.no_grad():
+        expected = model(x)
+        torch.testing.assert_close(torch.compile(copy.deepcopy(model), backend="eager")(x), expected)
+    torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), expected)
+    assert not {"pack", "parts", "pack.deep.leaf"} & (set(sys.modules) - names)
+    with pytest.raises(InputError, match=r"ModuleNotFoundError: No module named 'pack.missing' \(.*py, line"):
+        external.find(name.replace("Net", "Missing")).make({})
+
+
+def test_patterns_of_classes_know_modules_as_their_folder_does(parts):
+    model = external.find("parts.py:Net").make({})
+    for pattern in ("Leaf", "pack.deep.leaf.Leaf", "pack.*"):
+        assert [operator.name for operator in operators.modules(model, [pattern])] == ["leaf", "other"]

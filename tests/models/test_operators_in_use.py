@@ -267,7 +267,7 @@ def test_hooks_that_cannot_go_on_keep_the_operator():
         model(torch.zeros(1, 3, 16, 16))  # from now on it can be copied
     _, made = transplant(model, input_shape=(1, 3, 16, 16))
     assert [change.replaced for change in made] == [False, False, True]
-    assert made[0].reason.startswith("the network cannot do without it (AttributeError: 'Placed' object has no")
+    assert made[0].reason.startswith("the network cannot do without it (AttributeError: 'PlacedMixer' object has no")
     assert made[1].reason == "a hook computes its weight"
 
 

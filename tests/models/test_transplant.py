@@ -112,7 +112,7 @@ def test_a_shortcut_of_its_own():
     torch.manual_seed(0)
     with_shortcut, _ = transplant(model, TransplantSpec(shortcut=True), input_shape=(1, 3, 16, 16))
     assert type(plain[1]).__name__ == "SCSC"
-    assert [type(module).__name__ for module in with_shortcut] == ["Conv2d", "Placed", "SCSC"]
+    assert [type(module).__name__ for module in with_shortcut] == ["Conv2d", "PlacedMixer", "SCSC"]
     x = torch.randn(1, 3, 16, 16)
     with torch.no_grad():
         maps = with_shortcut[0](x)

@@ -81,7 +81,7 @@ def test_the_identity_is_of_content(tmp_path, monkeypatch):
     seen.append(str(Network.read("net.py:Net @ weights.pth").identity()))
     assert len(set(seen)) == 4
     assert seen[1] == seen[2]
-    with pytest.raises(InputError, match=r"cannot read nowhere\.py"):
+    with pytest.raises(InputError, match=r"no file 'nowhere.py'"):
         Network.read("nowhere.py:Net").identity()
 
 

@@ -16,5 +16,7 @@ from scsc_lab.networks import mixers
 
 def load(name: str) -> Callable[..., Any]:
     """Return the class of a mixer of the registry."""
-    found: Callable[..., Any] = getattr(importlib.import_module(f"{__name__}.{name}"), mixers.path_and_class(name)[1])
-    return found
+    mixer_class: Callable[..., Any] = getattr(
+        importlib.import_module(f"{__name__}.{name}"), mixers.path_and_class(name)[1]
+    )
+    return mixer_class

@@ -62,7 +62,7 @@ class DilatedReparam(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
-        """Return what it computes in evaluation mode as one depthwise convolution, and the 1×1 behind it if any.
+        """Return the same function of evaluation mode as one depthwise convolution, and the 1×1 behind it if any.
 
         A kernel with dilation is the larger kernel with zeros between its taps, in the middle of the largest.
         """

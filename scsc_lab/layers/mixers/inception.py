@@ -54,7 +54,7 @@ class Inception(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, out_channels, ceil(H / stride), ceil(W / stride))``."""
-        kept, square, flat, tall = x.split(self.splits, dim=1)
-        kept = at_stride(kept, self.stride)
-        y: Tensor = self.project(torch.cat((kept, self.square(square), self.flat(flat), self.tall(tall)), dim=1))
+        remaining, square, flat, tall = x.split(self.splits, dim=1)
+        remaining = at_stride(remaining, self.stride)
+        y: Tensor = self.project(torch.cat((remaining, self.square(square), self.flat(flat), self.tall(tall)), dim=1))
         return y
