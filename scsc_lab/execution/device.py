@@ -1,4 +1,4 @@
-"""The device that something is measured on: whether it is there, and what it is called."""
+"""The device that something is measured on: whether it is there, and its name."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Exporting: a module written down as a graph that another runtime runs, and held against the module."""
+"""Exporting: a module written as a graph that another runtime runs, and compared with the module."""

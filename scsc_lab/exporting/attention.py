@@ -27,17 +27,17 @@ def of_four_axes(program: ExportedProgram) -> ExportedProgram:
 
 
 def _has_four(node: Any) -> bool:
-    return all(one.meta["val"].dim() == _AXES for one in node.args[:3])
+    return all(argument.meta["val"].dim() == _AXES for argument in node.args[:3])
 
 
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *rest: Any, **settings: Any
 ) -> Any:
     """Attend over four axes; ``NotImplemented`` leaves it to torch: they are four, or heads share their keys."""
-    given = (query, key, value)
-    if settings.get("enable_gqa") or all(one.dim() == _AXES for one in given):
+    operands = (query, key, value)
+    if settings.get("enable_gqa") or all(operand.dim() == _AXES for operand in operands):
         return NotImplemented
-    leading = torch.broadcast_shapes(*(one.shape[:-2] for one in given))
+    leading = torch.broadcast_shapes(*(operand.shape[:-2] for operand in operands))
     heads = leading[-1] if len(leading) > _AXES - 2 else 1
 
     def four(x: Tensor) -> Tensor:

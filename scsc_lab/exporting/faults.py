@@ -25,21 +25,21 @@ def of(error: BaseException, model: nn.Module, program: ExportedProgram | None =
         program: its graph, if there is one by now.
     """
     chain = list(_chain(error))
-    text = "\n".join(str(one) for one in chain)
-    found = _OPERATOR.search(text)
+    text = "\n".join(str(link) for link in chain)
+    match = _OPERATOR.search(text)
     module = _in_frames(chain, model)
     if program is not None:
         module = _in_program(_NODE.findall(text), program) or module
-    where = [f"operator {found[1]}" if found else "", f"module {module}" if module else ""]
-    named = " in ".join(word for word in where if word)
-    return (f", {named}" if named else "") + f": {_reason(chain)}"
+    where = [f"operator {match[1]}" if match else "", f"module {module}" if module else ""]
+    place = " in ".join(part for part in where if part)
+    return (f", {place}" if place else "") + f": {_reason(chain)}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and those that caused it, the last first."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 
@@ -49,14 +49,14 @@ def _in_frames(chain: list[BaseException], model: nn.Module) -> str:
     names = {id(module): name for name, module in model.named_modules()}
     for error in reversed(chain):
         trace: TracebackType | None = error.__traceback__
-        found = ""
+        place = ""
         while trace is not None:
-            own = trace.tb_frame.f_locals.get("self")
-            if isinstance(own, nn.Module) and id(own) in names:
-                found = _named(names[id(own)], type(own).__name__)
+            owner = trace.tb_frame.f_locals.get("self")
+            if isinstance(owner, nn.Module) and id(owner) in names:
+                place = _named(names[id(owner)], type(owner).__name__)
             trace = trace.tb_next
-        if found:
-            return found
+        if place:
+            return place
     return ""
 
 
@@ -79,5 +79,5 @@ def _reason(chain: list[BaseException]) -> str:
     """Return the line that says most: that of the first cause, its first telling line."""
     first = chain[-1]
     lines = [line.strip() for line in str(first).splitlines() if line.strip()]
-    telling = next((line for line in lines if _TELLING.search(line)), lines[0] if lines else "")
-    return f"{type(first).__name__}: {telling}" if telling else last_line(first)
+    reason = next((line for line in lines if _TELLING.search(line)), lines[0] if lines else "")
+    return f"{type(first).__name__}: {reason}" if reason else last_line(first)

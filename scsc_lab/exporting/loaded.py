@@ -1,4 +1,4 @@
-"""Passes of what was exported, each in its runtime."""
+"""Passes of exported files, each in its runtime."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def in_torch(data: bytes) -> Run:
         with quiet():
             module: Any = torch.export.load(io.BytesIO(data)).module()
     except Exception as error:  # what its own format cannot hold shows here
-        raise InputError(f"torch.export refuses what it wrote itself: {last_line(error)}") from error
+        raise InputError(f"torch.export refuses its own file: {last_line(error)}") from error
 
     def run(inputs: Sequence[Tensor]) -> Sequence[Any]:
         with quiet(), torch.no_grad():

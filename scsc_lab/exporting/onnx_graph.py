@@ -1,6 +1,6 @@
 """From a module to an ONNX model: torch's current exporter, then only such changes as leave every number as it was.
 
-BatchNorm stays BatchNorm and every parameter stays one, under its own name, so that the file can be held against the
+BatchNorm stays BatchNorm and every parameter stays one, under its own name, so that the file can be compared with the
 network it came from; runtimes fold what they like when they load it. ``--deploy`` is what folds here.
 """
 
@@ -68,8 +68,10 @@ def onnx_model(
     """
     require_packages()
     program = traced(model, inputs, dynamic_batch=dynamic_batch)
-    if others := _other_outputs(program):
-        raise InputError(f"it returns {', '.join(sorted(others))} beside tensors; an ONNX file holds tensors only")
+    if other_outputs := _other_outputs(program):
+        raise InputError(
+            f"it returns {', '.join(sorted(other_outputs))} beside tensors; an ONNX file holds tensors only"
+        )
     outputs = len(program.graph_signature.user_outputs)
     with quiet(), torch.no_grad():
         try:
@@ -107,7 +109,7 @@ def opset_of(data: bytes) -> int:
     import onnx
 
     model = onnx.load_model_from_string(data)
-    return next((int(one.version) for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
+    return next((int(imported.version) for imported in model.opset_import if imported.domain in ("", "ai.onnx")), 0)
 
 
 def require_packages() -> None:
@@ -119,14 +121,16 @@ def require_packages() -> None:
 
 def _other_outputs(program: ExportedProgram) -> set[str]:
     """Return the types of what a network returns that is no tensor."""
-    given = [spec.arg for spec in program.graph_signature.output_specs]
-    constants = [one.value for one in given if isinstance(one, ConstantArgument) and one.value is not None]
-    sizes = [one for one in given if not isinstance(one, (ConstantArgument, TensorArgument))]
+    outputs = [spec.arg for spec in program.graph_signature.output_specs]
+    constants = [
+        output.value for output in outputs if isinstance(output, ConstantArgument) and output.value is not None
+    ]
+    sizes = [output for output in outputs if not isinstance(output, (ConstantArgument, TensorArgument))]
     return {type(value).__name__ for value in constants} | ({"a size"} if sizes else set())
 
 
-def _names(word: str, number: int) -> list[str]:
-    return [word] if number == 1 else [f"{word}_{index}" for index in range(1, number + 1)]
+def _names(prefix: str, number: int) -> list[str]:
+    return [prefix] if number == 1 else [f"{prefix}_{index}" for index in range(1, number + 1)]
 
 
 def _tidied(model: Any) -> Any:
@@ -167,10 +171,10 @@ def _name_batch(model: Any) -> None:
     """Call an open number of images ``batch`` in the file's inputs and outputs, where torch calls it ``s77`` or so."""
     import onnx_ir
 
-    found = {str(x.shape[0]) for x in model.graph.inputs if x.shape and isinstance(x.shape[0], onnx_ir.SymbolicDim)}
+    sizes = {str(x.shape[0]) for x in model.graph.inputs if x.shape and isinstance(x.shape[0], onnx_ir.SymbolicDim)}
     for value in (*model.graph.inputs, *model.graph.outputs):
         if value.shape is not None:
-            sides = [BATCH if str(side) in found else side for side in value.shape]
+            sides = [BATCH if str(side) in sizes else side for side in value.shape]
             value.shape = onnx_ir.Shape(sides)
 
 
@@ -184,9 +188,9 @@ def _drop_what_does_nothing(model: Any) -> None:
             node.resize_inputs(2)
         elif node.op_type == "Mul" and len(node.inputs) == 2:
             a, b = node.inputs
-            for one, other in ((a, b), (b, a)):  # a factor of one element, so that nothing is broadcast
-                if _is_constant(one, 1.0, scalar=True) and not node.outputs[0].is_graph_output():
-                    node.outputs[0].replace_all_uses_with(other)
+            for value, factor in ((a, b), (b, a)):  # a factor of one element, so that nothing is broadcast
+                if _is_constant(value, 1.0, scalar=True) and not node.outputs[0].is_graph_output():
+                    node.outputs[0].replace_all_uses_with(factor)
                     break
 
 

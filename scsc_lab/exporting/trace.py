@@ -37,25 +37,25 @@ def traced(model: nn.Module, inputs: Sequence[Tensor], *, dynamic_batch: bool = 
         InputError: if the network cannot be traced, with the module and the operator at fault.
     """
     require_torch()
-    given = tuple(inputs)
+    examples = tuple(inputs)
     shapes = None
     if dynamic_batch:
-        given = tuple(torch.cat([x] * _FEWEST_IMAGES) if len(x) < _FEWEST_IMAGES else x for x in given)
-        shapes = tuple({0: Dim.DYNAMIC} for _ in given)
+        examples = tuple(torch.cat([x] * _FEWEST_IMAGES) if len(x) < _FEWEST_IMAGES else x for x in examples)
+        shapes = tuple({0: Dim.DYNAMIC} for _ in examples)
     with quiet(), evaluating(model), torch.no_grad():
         try:
-            program = torch.export.export(model, given, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(model, examples, dynamic_shapes=shapes, strict=False)
         except (KeyboardInterrupt, MemoryError):
             raise
         except BaseException as error:  # whatever the network's own code says to being traced
             try:  # by its bytecode, as torch's own exporter tries second
-                program = torch.export.export(model, given, dynamic_shapes=shapes, strict=True)
+                program = torch.export.export(model, examples, dynamic_shapes=shapes, strict=True)
             except (KeyboardInterrupt, MemoryError):
                 raise
             except BaseException:
                 raise InputError(f"torch.export cannot trace it{faults.of(error, model)}") from error
     if dynamic_batch and not _open(program):
-        raise InputError(f"its batch cannot be left open: its code fixes the number of images at {len(given[0])}")
+        raise InputError(f"its batch cannot be left open: its code fixes the number of images at {len(examples[0])}")
     return program
 
 

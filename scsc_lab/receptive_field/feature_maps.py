@@ -60,21 +60,21 @@ def run_to(model: nn.Module, x: Tensor, layers: Mapping[str, Callable[[Tensor], 
     Raises:
         InputError: if the network fails on this input, a layer is not run, or puts out no tensor.
     """
-    found: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
 
     def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def seen(module: nn.Module, args: Any, output: Any) -> None:
-            if name in found:
+        def keep_output(module: nn.Module, args: Any, output: Any) -> None:
+            if name in outputs:
                 return
             while isinstance(output, (tuple, list)) and output:
                 output = output[0]
             if not isinstance(output, Tensor):
                 raise InputError(f"{name} puts out {type(output).__name__}, no tensor; name another --layer")
-            found[name] = layers[name](output)
-            if len(found) == len(layers):
+            outputs[name] = layers[name](output)
+            if len(outputs) == len(layers):
                 raise _Done
 
-        return seen
+        return keep_output
 
     handles = [model.get_submodule(name).register_forward_hook(hook(name)) for name in layers]
     try:
@@ -91,14 +91,14 @@ def run_to(model: nn.Module, x: Tensor, layers: Mapping[str, Callable[[Tensor], 
     finally:
         for handle in handles:
             handle.remove()
-    missing = next((name for name in layers if name not in found), None)
+    missing = next((name for name in layers if name not in outputs), None)
     if missing is not None:
         raise InputError(f"layer {missing!r} is not run in the forward pass; name another --layer")
-    return found
+    return outputs
 
 
 def survey(
-    model: nn.Module, layers: Sequence[str], shape: tuple[int, int, int], given: str | None, device: torch.device
+    model: nn.Module, layers: Sequence[str], shape: tuple[int, int, int], layout_name: str | None, device: torch.device
 ) -> list[Seen]:
     """Return the feature maps of layers, from one forward pass of one image.
 
@@ -106,7 +106,7 @@ def survey(
         model: the network.
         layers: dotted names of modules.
         shape: input channels, height and width.
-        given: order of the axes, where a shape does not tell.
+        layout_name: order of the axes, where a shape does not tell.
         device: where the network is.
 
     Raises:
@@ -130,22 +130,22 @@ def survey(
         return tuple(output.shape), window
 
     try:
-        found = _shown(model, shape, dict.fromkeys(layers, look), device)
+        observed = _shown(model, shape, dict.fromkeys(layers, look), device)
     finally:
         for handle in handles:
             handle.remove()
-    orders = {name: given or layout.order(model.get_submodule(name), len(found[name][0])) for name in layers}
-    unclear = [n for n in layers if orders[n] is None and len(layout.readings(found[n][0], resolution, prefix)) > 1]
+    orders = {name: layout_name or layout.order(model.get_submodule(name), len(observed[name][0])) for name in layers}
+    unclear = [n for n in layers if orders[n] is None and len(layout.readings(observed[n][0], resolution, prefix)) > 1]
     if unclear:
         try:  # the axes of the map are those that grow with the image
             step = max(round(max(resolution) / 128), 1) * 32
             larger = (shape[0], shape[1] + step, shape[2] + step)
             grown = _shown(model, larger, dict.fromkeys(unclear, lambda output: tuple(output.shape)), device)
-            orders |= {name: layout.order_of_grown(found[name][0], grown[name]) for name in unclear}
+            orders |= {name: layout.order_of_grown(observed[name][0], grown[name]) for name in unclear}
         except InputError:
             pass  # a network of one input size
     return [
-        Seen(name, layout.find(found[name][0], resolution, name, orders[name], prefix), found[name][1])
+        Seen(name, layout.find(observed[name][0], resolution, name, orders[name], prefix), observed[name][1])
         for name in layers
     ]
 
@@ -183,12 +183,12 @@ def units(
         }
         total = sum(weights.values())
         axes.append([(place, part / total, (middle - place) * step) for place, part in weights.items()])
-    whole = all(abs(move - round(move)) < 1e-3 for axis in axes for _, _, move in axis)
-    found = [
-        Unit(row, column, a * b, (round(down), round(right)) if whole else (0, 0))
+    is_whole = all(abs(move - round(move)) < 1e-3 for axis in axes for _, _, move in axis)
+    candidates = [
+        Unit(row, column, a * b, (round(down), round(right)) if is_whole else (0, 0))
         for (row, a, down), (column, b, right) in itertools.product(*axes)
     ]
-    return found, ((size[0] - 1) / 2, (size[1] - 1) / 2)
+    return candidates, ((size[0] - 1) / 2, (size[1] - 1) / 2)
 
 
 def _window(module: nn.Module) -> tuple[int, int] | None:

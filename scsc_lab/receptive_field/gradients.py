@@ -63,7 +63,7 @@ def gradient_maps(
         contribution: ``abs``, ``relu`` or ``signed``: what becomes of negative gradients.
         batch: images in one pass; found without, and halved where memory runs out.
         device: where to run; the CPU without.
-        progress: told the number of images done.
+        progress: called with the number of images done.
 
     Returns:
         One array a target, ``(images, repetitions, H, W)``.
@@ -74,14 +74,14 @@ def gradient_maps(
     device = device or torch.device("cpu")
     size = batch or FIRST_BATCH.get(device.type, _FIRST_BATCH_ELSEWHERE)
     shapes = [(len(images), target.places.shape[1], *images.shape[2:]) for target in targets]
-    found = [np.zeros(shape) for shape in shapes]
+    results = [np.zeros(shape) for shape in shapes]
     done = 0
     with torch.enable_grad(), evaluating(model), frozen(model):
         while done < len(images):
             part = slice(done, min(done + size, len(images)))
             try:
                 for target, maps, result in zip(
-                    targets, found, _of_batch(model, images[part], targets, part, device), strict=True
+                    targets, results, _of_batch(model, images[part], targets, part, device), strict=True
                 ):
                     maps[part] = _contributions(result, contribution).cpu().numpy()
                     if not np.isfinite(maps[part]).all():
@@ -96,7 +96,7 @@ def gradient_maps(
             done = part.stop
             if progress:
                 progress(done)
-    return found
+    return results
 
 
 def constant_sums(
@@ -116,13 +116,13 @@ def constant_sums(
 @contextlib.contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
     """Keep the parameters of a network out of the gradients, and put them back afterwards."""
-    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in wanted:
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in wanted:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
 
@@ -149,10 +149,10 @@ def _of_batch(
 
         return take
 
-    taken = run_to(model, x, {target.layer: taker(target) for target in targets})
+    units_by_layer = run_to(model, x, {target.layer: taker(target) for target in targets})
     left = sum(target.places.shape[1] for target in targets)
     for target in targets:
-        units = taken[target.layer]  # (images, repetitions, channels)
+        units = units_by_layer[target.layer]  # (images, repetitions, channels)
         units = units.relu() if target.rectified else units
         grads = []
         for repetition in range(target.places.shape[1]):

@@ -64,13 +64,13 @@ def drawn(
     Raises:
         InputError: as :func:`from_folder`.
     """
-    found = (
+    pixels = (
         synthetic(count, resolution, mean, std, seed)
         if folder is None
         else from_folder(folder, count, resolution, mean, std, seed)
     )
-    order = sorted(range(len(found.pixels)), key=lambda index: found.codes[index])
-    return Images(found.pixels[order], found.kind, found.skipped, tuple(found.codes[index] for index in order))
+    order = sorted(range(len(pixels.pixels)), key=lambda index: pixels.codes[index])
+    return Images(pixels.pixels[order], pixels.kind, pixels.skipped, tuple(pixels.codes[index] for index in order))
 
 
 def synthetic(

@@ -57,7 +57,7 @@ def measure(
         settings: how to measure.
         whose: whose fields they are.
         device: where the networks run.
-        progress: told the number of images done and to do.
+        progress: called with the images done and the images in total.
 
     Raises:
         InputError: if a layer does not exist or is no map, or no unit has a gradient.
@@ -70,17 +70,18 @@ def measure(
     for seed in range(whose.seeds):
         model = make(whose.seed + seed)
         if not plans:
-            named = layers(model)
-            seen = survey(model, list(named.values()), shape, settings.layout, device)
-            theory = receptive_fields(model, seen, shape)
+            layer_names = layers(model)
+            surveyed = survey(model, list(layer_names.values()), shape, settings.layout, device)
+            theory = receptive_fields(model, surveyed, shape)
             plans = [
-                _plan(n, s, t, settings, whose.seed, len(images)) for n, s, t in zip(named, seen, theory, strict=True)
+                _plan(n, s, t, settings, whose.seed, len(images))
+                for n, s, t in zip(layer_names, surveyed, theory, strict=True)
             ]
             maps, dead = [[] for _ in plans], [0] * len(plans)
             if settings.method == "linear":
                 constant = constant_sums(model, images[:1], [plan.target for plan in plans], device)
                 plans = [replace(plan, rectified=flag) for plan, flag in zip(plans, constant, strict=True)]
-        found = gradient_maps(
+        gradients_by_layer = gradient_maps(
             model,
             images,
             [plan.target for plan in plans],
@@ -89,13 +90,13 @@ def measure(
             device=device,
             progress=_from(seed * len(images), whose.seeds * len(images), progress),
         )
-        for index, (plan, gradients) in enumerate(zip(plans, found, strict=True)):
+        for index, (plan, gradients) in enumerate(zip(plans, gradients_by_layer, strict=True)):
             averaged, without = _averaged(gradients, plan, settings)
             maps[index].append(averaged)
             dead[index] += without
     return [
-        _field(whose, settings, drawn, plan, np.concatenate(own), without)
-        for plan, own, without in zip(plans, maps, dead, strict=True)
+        _field(whose, settings, drawn, plan, np.concatenate(layer_maps), without)
+        for plan, layer_maps, without in zip(plans, maps, dead, strict=True)
     ]
 
 
@@ -181,7 +182,7 @@ def _moved_support(plan: _Plan) -> NDArray[np.bool_] | None:
     if support is None:
         return None
     middle = [side // 2 for side in plan.seen.layout.size]
-    whole = np.zeros_like(support)
+    union = np.zeros_like(support)
     for move in {
         tuple(
             round((place - centre) * stride) + shift
@@ -193,8 +194,8 @@ def _moved_support(plan: _Plan) -> NDArray[np.bool_] | None:
     }:
         pads = [(max(step, 0), max(-step, 0)) for step in move]
         wider = np.pad(support, pads, mode="edge")
-        whole |= wider[pads[0][1] : pads[0][1] + support.shape[0], pads[1][1] : pads[1][1] + support.shape[1]]
-    return whole
+        union |= wider[pads[0][1] : pads[0][1] + support.shape[0], pads[1][1] : pads[1][1] + support.shape[1]]
+    return union
 
 
 def _field(whose: Whose, settings: Fields, drawn: Images, plan: _Plan, maps: NDArray[np.float32], dead: int) -> Field:
@@ -238,7 +239,7 @@ def _field(whose: Whose, settings: Fields, drawn: Images, plan: _Plan, maps: NDA
 
 
 def _from(before: int, total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None] | None:
-    """Return what is told the images done of one initialisation, and tells those of all."""
+    """Return a callback for the images of one initialisation that reports those of all."""
     return None if progress is None else lambda done: progress(before + done, total)
 
 

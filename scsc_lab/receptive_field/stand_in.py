@@ -92,8 +92,8 @@ def _pooled(
     size = F.max_pool2d(x.detach(), sides, strides, pads, dilations, ceil_mode).shape[2:]
     taps = _centre_taps(sides, x.dtype) if centre_taps else torch.full(sides, 1.0 / math.prod(sides), dtype=x.dtype)
     missing = [
-        max((out - 1) * step + d * (side - 1) + 1 - whole - 2 * pad, 0)
-        for out, step, d, side, whole, pad in zip(size, strides, dilations, sides, x.shape[2:], pads, strict=True)
+        max((out - 1) * step + d * (side - 1) + 1 - length - 2 * pad, 0)
+        for out, step, d, side, length, pad in zip(size, strides, dilations, sides, x.shape[2:], pads, strict=True)
     ]
     x = F.pad(x, (pads[1], pads[1] + missing[1], pads[0], pads[0] + missing[0]))
     return F.conv2d(x, taps.expand(x.shape[1], 1, *sides), None, strides, 0, dilations, x.shape[1])
@@ -116,8 +116,8 @@ def _softmax(x: Tensor, dim: int | None = None, *rest: Any, **_: Any) -> Tensor:
     """Equal weights for all that is not masked, with the gradient of the scores."""
     dim = _usual_dim(x) if dim is None else dim
     scores = x.detach()
-    seen = (scores > scores.amax(dim=dim, keepdim=True) - _MASKED).to(x.dtype)
-    return seen / seen.sum(dim=dim, keepdim=True) + (x - scores) * seen
+    attended = (scores > scores.amax(dim=dim, keepdim=True) - _MASKED).to(x.dtype)
+    return attended / attended.sum(dim=dim, keepdim=True) + (x - scores) * attended
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *rest: Any, **_: Any) -> Any:

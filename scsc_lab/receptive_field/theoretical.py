@@ -67,7 +67,7 @@ class ReceptiveField:
         )
 
 
-def receptive_fields(model: nn.Module, seen: Sequence[Seen], shape: tuple[int, int, int]) -> list[ReceptiveField]:
+def receptive_fields(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[ReceptiveField]:
     """Return the theoretical field of the middle unit of each feature map.
 
     The centre of a unit is the middle of its support where the image holds all of that; in windows of attention, which
@@ -75,39 +75,40 @@ def receptive_fields(model: nn.Module, seen: Sequence[Seen], shape: tuple[int, i
 
     Args:
         model: the network; it is left as it is.
-        seen: the feature maps; see :func:`scsc_lab.receptive_field.feature_maps.survey`.
+        maps: the feature maps; see :func:`scsc_lab.receptive_field.feature_maps.survey`.
         shape: input channels, height and width.
     """
     fields = []
-    supports = _supports(model, seen, shape)
-    for one, support, centroids in zip(seen, supports, _aligned(model, seen, shape), strict=True):
-        centre, stride = _alignment(centroids, one.layout.size, shape[1:])
+    supports = _supports(model, maps, shape)
+    for feature_map, support, centroids in zip(maps, supports, _aligned(model, maps, shape), strict=True):
+        centre, stride = _alignment(centroids, feature_map.layout.size, shape[1:])
         field = ReceptiveField(support if support.any() else None, centre, stride)
-        middle = None if field.reaches_border or one.window else field.middle
+        middle = None if field.reaches_border or feature_map.window else field.middle
         fields.append(replace(field, centre=middle or centre))
     return fields
 
 
-def _supports(model: nn.Module, seen: Sequence[Seen], shape: tuple[int, int, int]) -> list[NDArray[np.bool_]]:
+def _supports(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[NDArray[np.bool_]]:
     """Return the pixels that reach the middle unit of each map; none where that could not be told."""
     even = stand_in(model, torch.float64, centre_taps=False)
-    gradients = _gradients(even, seen, shape, Support(), (0,))
+    gradients = _gradients(even, maps, shape, Support(), (0,))
     if any(not gradient.any() for (gradient,) in gradients):  # the mean over channels is subtracted somewhere
         uneven = stand_in(model, torch.float64, centre_taps=False, uneven=True)
-        again = _gradients(uneven, seen, shape, Support(), (0,))
+        again = _gradients(uneven, maps, shape, Support(), (0,))
         gradients = [first if first[0].any() else second for first, second in zip(gradients, again, strict=True)]
     return [gradient > 0 for (gradient,) in gradients]
 
 
-def _aligned(model: nn.Module, seen: Sequence[Seen], shape: tuple[int, int, int]) -> list[list[_Place | None]]:
+def _aligned(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[list[_Place | None]]:
     """Return the true centres of the middle unit of each map and of its neighbour on the diagonal."""
-    usual = stand_in(model, torch.float32, centre_taps=True)
-    centres = [[*map(_centroid, units)] for units in _gradients(usual, seen, shape, Alignment(), (0, 1))]
+    mode = stand_in(model, torch.float32, centre_taps=True)
+    centres = [[*map(_centroid, units)] for units in _gradients(mode, maps, shape, Alignment(), (0, 1))]
     if any(None in units for units in centres):  # only gates lead to the unit
-        usual = stand_in(model, torch.float64, centre_taps=True, uneven=True)
-        again = _gradients(usual, seen, shape, FaintAlignment(), (0, 1))
+        mode = stand_in(model, torch.float64, centre_taps=True, uneven=True)
+        again = _gradients(mode, maps, shape, FaintAlignment(), (0, 1))
         centres = [
-            [*map(_centroid, others)] if None in units else units for units, others in zip(centres, again, strict=True)
+            [*map(_centroid, uneven_maps)] if None in units else units
+            for units, uneven_maps in zip(centres, again, strict=True)
         ]
     return centres
 
@@ -122,9 +123,9 @@ def _gradients(
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
     x = torch.ones(1, *shape, dtype=dtype, requires_grad=True)
     with torch.enable_grad(), mode:
-        outputs = run_to(model, x, {one.layer: lambda output: output for one in seen})
-        maps = [one.layout.maps(outputs[one.layer]) for one in seen]
-    found = []
+        outputs = run_to(model, x, {feature_map.layer: lambda output: output for feature_map in seen})
+        maps = [feature_map.layout.maps(outputs[feature_map.layer]) for feature_map in seen]
+    gradients = []
     for feature in maps:
         height, width = feature.shape[2] // 2, feature.shape[3] // 2
         weights = torch.linspace(1.0, 2.0, feature.shape[1], dtype=feature.dtype)
@@ -133,8 +134,8 @@ def _gradients(
             torch.autograd.grad(unit, x, retain_graph=True)[0] if unit.requires_grad else torch.zeros_like(x)
             for unit in units
         ]
-        found.append([grad[0].abs().sum(0).double().numpy() for grad in grads])
-    return found
+        gradients.append([grad[0].abs().sum(0).double().numpy() for grad in grads])
+    return gradients
 
 
 def _alignment(
@@ -142,15 +143,17 @@ def _alignment(
 ) -> tuple[_Place, _Place]:
     """Return centre and stride of a map's units from the centres of two neighbours on its diagonal."""
     if any(centre is None for centre in centres):
-        stride = [whole / side for whole, side in zip(resolution, size, strict=True)]
+        stride = [input_side / side for input_side, side in zip(resolution, size, strict=True)]
         middle = [(side // 2 + 0.5) * step - 0.5 for side, step in zip(size, stride, strict=True)]
         return (middle[0], middle[1]), (stride[0], stride[1])
-    here, there = (np.array(centre) for centre in centres)
+    first_centre, next_centre = (np.array(centre) for centre in centres)
     stride = [
-        float(distance) if side > 1 and distance > 0 else whole / side  # units may share a centre, as behind a pool
-        for distance, side, whole in zip(here - there, size, resolution, strict=True)
+        float(distance)
+        if side > 1 and distance > 0
+        else input_side / side  # units may share a centre, as behind a pool
+        for distance, side, input_side in zip(first_centre - next_centre, size, resolution, strict=True)
     ]
-    return (float(here[0]), float(here[1])), (stride[0], stride[1])
+    return (float(first_centre[0]), float(first_centre[1])), (stride[0], stride[1])
 
 
 def _centroid(gradient: NDArray[np.float64]) -> _Place | None:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from scsc_lab.settings import Execution
 
 USUAL = "torch"
-"""The runtime that a network is timed in unless told otherwise, and that the others are held against."""
+"""The default runtime, and the reference of the others."""
 
 
 class Session(abc.ABC):
-    """A network made ready to run on one input in one runtime: what it takes to set up is behind it."""
+    """A network that is set up to run on one input in one runtime."""
 
     @abc.abstractmethod
     def run(self) -> object:
@@ -38,7 +38,7 @@ class Session(abc.ABC):
         """Return what one pass computes, as NumPy arrays, in the order in which torch flattens the network's output."""
 
     def describe(self) -> dict[str, Any]:
-        """Return what it runs with, as plain data: providers, precision, whatever was set."""
+        """Return its settings as plain data: providers, precision and the like."""
         return {}
 
     def in_layout(self, memory_format: str) -> Callable[[], object]:
@@ -60,7 +60,7 @@ class Profile(abc.ABC):
 
     @abc.abstractmethod
     def run(self) -> float:
-        """Make one pass and return its seconds, without what it takes to begin and end the watching."""
+        """Make one pass and return its seconds, without starting and stopping the profiler."""
 
     @abc.abstractmethod
     def operators(self) -> list[dict[str, float]]:
@@ -78,11 +78,11 @@ class Runtime:
         packages: modules that must be there to import; the first tells the version.
         extra: the extra of this package that brings them.
         dtypes: element types that it computes in.
-        takes: what it runs: a ``module``, or its ``onnx`` model.
+        takes: its input: a ``module``, or its ``onnx`` model.
         trains: whether it makes backward passes too.
         layouts: whether the order of elements of weights and input is for the caller to choose.
         bounded: whether memory may be bounded while it is used: a compiler that it starts would be bound too.
-        usual: whether a report measures it unless told otherwise.
+        usual: whether a report measures it by default.
     """
 
     name: str
@@ -109,43 +109,43 @@ class Runtime:
 
     @property
     def version(self) -> str:
-        """Version of what it is."""
+        """Version of its package."""
         return next(iter(self.versions.values()), "")
 
     @property
     def versions(self) -> Mapping[str, str]:
         """Versions of its packages."""
-        found = {}
+        versions = {}
         for package in self.packages:
             try:
-                found[package] = importlib.metadata.version(package)
+                versions[package] = importlib.metadata.version(package)
             except importlib.metadata.PackageNotFoundError:
                 names = importlib.metadata.packages_distributions().get(package, [])  # onnxruntime-gpu, say
-                found |= {name: importlib.metadata.version(name) for name in names[:1]}
-        return found
+                versions |= {name: importlib.metadata.version(name) for name in names[:1]}
+        return versions
 
 
 @functools.cache
 def registry() -> dict[str, Runtime]:
     """Return every runtime by name: those of the modules of this folder that set ``RUNTIME``, in their ``ORDER``."""
-    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
-    found = [module for module in modules if isinstance(getattr(module, "RUNTIME", None), Runtime)]
-    found.sort(key=lambda module: getattr(module, "ORDER", 100))
-    return {module.RUNTIME.name: module.RUNTIME for module in found}
+    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
+    runtimes = [module for module in modules if isinstance(getattr(module, "RUNTIME", None), Runtime)]
+    runtimes.sort(key=lambda module: getattr(module, "ORDER", 100))
+    return {module.RUNTIME.name: module.RUNTIME for module in runtimes}
 
 
 def find(name: str) -> Runtime:
     """Return a runtime by name.
 
     Raises:
-        InputError: if there is none of that name, or what it needs is not installed.
+        InputError: if there is none of that name, or its package is not installed.
     """
-    known = registry()
-    if name not in known:
-        raise InputError(f"runtime {name!r}: one of {', '.join(known)}{nearest(name, known)}")
-    if not known[name].installed:
-        raise InputError(known[name].missing)
-    return known[name]
+    runtimes = registry()
+    if name not in runtimes:
+        raise InputError(f"runtime {name!r}: one of {', '.join(runtimes)}{nearest(name, runtimes)}")
+    if not runtimes[name].installed:
+        raise InputError(runtimes[name].missing)
+    return runtimes[name]
 
 
 def title(name: str) -> str:

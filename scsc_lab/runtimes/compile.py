@@ -1,4 +1,4 @@
-"""``torch.compile``: the network as torch's own compiler makes it; what it takes to compile is set-up."""
+"""``torch.compile``: the network as torch's own compiler makes it; compiling counts as set-up."""
 
 from __future__ import annotations
 

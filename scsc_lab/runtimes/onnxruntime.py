@@ -43,10 +43,10 @@ class _Session(Session):
         self.session = onnxruntime.InferenceSession(source.onnx, settings, providers=[first])
         if self.session.get_providers()[0] != _PROVIDERS[kind]:
             raise InputError(f"ONNX Runtime cannot run {source.label} on {execution.device}: --device cpu")
-        (given,) = self.session.get_inputs()
+        (input_,) = self.session.get_inputs()
         x = onnxruntime.OrtValue.ortvalue_from_numpy(source.input().cpu().numpy(), kind, int(index or 0))
         self.binding = self.session.io_binding()
-        self.binding.bind_ortvalue_input(given.name, x)
+        self.binding.bind_ortvalue_input(input_.name, x)
         for output in self.session.get_outputs():
             self.binding.bind_output(output.name, kind, int(index or 0))
 
@@ -86,14 +86,14 @@ class _Profile(Profile):
             for event in events
             if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
         )
-        found: list[dict[str, float]] = []
+        by_pass: list[dict[str, float]] = []
         for start, end in passes:
             seconds: dict[str, float] = {}
             for at, operator, spent in nodes:
                 if start <= at <= end:
                     seconds[operator] = seconds.get(operator, 0.0) + spent / 1e6
-            found.append(seconds)
-        return found
+            by_pass.append(seconds)
+        return by_pass
 
 
 def prepare(source: Source, execution: Execution) -> Session:
@@ -106,8 +106,8 @@ def prepare(source: Source, execution: Execution) -> Session:
 
     kind = execution.device.partition(":")[0]
     if _PROVIDERS.get(kind) not in onnxruntime.get_available_providers():
-        more = "; python -m pip install onnxruntime-gpu brings it" if kind == "cuda" else ""
-        raise InputError(f"device {execution.device!r}: ONNX Runtime has no provider for it here{more}; --device cpu")
+        hint = "; python -m pip install onnxruntime-gpu brings it" if kind == "cuda" else ""
+        raise InputError(f"device {execution.device!r}: ONNX Runtime has no provider for it here{hint}; --device cpu")
     return _Session(source, execution)
 
 

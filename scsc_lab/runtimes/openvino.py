@@ -35,9 +35,11 @@ class _Session(Session):
         }
         core = openvino.Core()
         self.compiled = core.compile_model(core.read_model(source.onnx), "CPU", settings)
-        taken = self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        if taken != precision:
-            raise InputError(f"dtype {execution.dtype!r}: OpenVINO computes in {taken} on this CPU; --dtype float32")
+        precision_taken = self.compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if precision_taken != precision:
+            raise InputError(
+                f"dtype {execution.dtype!r}: OpenVINO computes in {precision_taken} on this CPU; --dtype float32"
+            )
         self.request = self.compiled.create_infer_request()
         self.x = source.input().float().numpy()
         self.request.set_input_tensor(openvino.Tensor(self.x, shared_memory=True))
@@ -51,9 +53,11 @@ class _Session(Session):
         return [self.request.get_output_tensor(index).data.copy() for index in range(len(self.compiled.outputs))]
 
     def describe(self) -> dict[str, Any]:
-        said = ("INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING")
-        found = {key.lower(): self.compiled.get_property(key) for key in said}
-        return {key: value if isinstance(value, (bool, int, str)) else _text(value) for key, value in found.items()}
+        keys = ("INFERENCE_PRECISION_HINT", "INFERENCE_NUM_THREADS", "NUM_STREAMS", "ENABLE_CPU_PINNING")
+        properties = {key.lower(): self.compiled.get_property(key) for key in keys}
+        return {
+            key: value if isinstance(value, (bool, int, str)) else _text(value) for key, value in properties.items()
+        }
 
     def profile(self) -> Profile:
         return _Profile(self.source, self.execution)
@@ -69,14 +73,14 @@ class _Profile(Profile):
     def run(self) -> float:
         start = time.perf_counter()
         self._session.run()
-        whole = time.perf_counter() - start
+        total_seconds = time.perf_counter() - start
         seconds: dict[str, float] = {}
         for node in self._session.request.get_profiling_info():
             spent = node.real_time.total_seconds()
             if spent > 0:
                 seconds[node.node_type] = seconds.get(node.node_type, 0.0) + spent
         self._passes.append(seconds)
-        return whole
+        return total_seconds
 
     def operators(self) -> list[dict[str, float]]:
         return self._passes

@@ -22,7 +22,7 @@ class Source:
     """A network on its device, in its type and mode, at one input shape.
 
     Attributes:
-        label: what it is called.
+        label: its name in messages.
         model: the module; torch runs this very one, so that its layout is torch's to choose once it is timed. Or the
             bytes of an ONNX file, which torch does not run.
         shape: the input's, ``(N, C, H, W)``.
@@ -97,10 +97,10 @@ class Source:
             return self.model
         start = time.perf_counter()
         lay_out(self.module, "contiguous")
-        whole = self.module if self.execution.dtype == "float32" else copy.deepcopy(self.module).float()
+        module = self.module if self.execution.dtype == "float32" else copy.deepcopy(self.module).float()
         try:
-            found = onnx_model(whole, [self.input().float()])
+            content = onnx_model(module, [self.input().float()])
         except InputError as error:
             raise InputError(f"{self.label} cannot be exported: {error}") from None
         self.export_seconds = time.perf_counter() - start
-        return found
+        return content

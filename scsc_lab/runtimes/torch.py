@@ -1,4 +1,4 @@
-"""torch as it is, operator by operator: what every network runs in, and what the other runtimes are held against."""
+"""torch as it is, operator by operator: the runtime of every network, and the reference of the others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TorchSession(Session):
         return (self._run or self.in_layout("contiguous"))()
 
     def outputs(self) -> Sequence[Any]:
-        """Return what it computes without gradients, in the layout that was last chosen."""
+        """Return the output without gradients, in the layout that was last chosen."""
         import torch
 
         from scsc_lab.execution.passes import arrays
@@ -70,21 +70,21 @@ class _Profile(Profile):
 
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it writes to the terminal when it starts and stops
         on_device = torch.cuda.is_available()
-        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]) as found:
+        with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]) as profiler:
             start = time.perf_counter()
             self._run()
             if on_device:
                 torch.cuda.synchronize()
-            whole = time.perf_counter() - start
+            total_seconds = time.perf_counter() - start
         seconds: dict[str, float] = defaultdict(float)
-        events = found.key_averages()
+        events = profiler.key_averages()
         device = sum(event.self_device_time_total for event in events) if on_device else 0
         for event in events:
             spent = event.self_device_time_total if device else event.self_cpu_time_total
             if spent > 0:
                 seconds[event.key.removeprefix("aten::")] += spent / 1e6
         self._passes.append(dict(seconds))
-        return whole
+        return total_seconds
 
     def operators(self) -> list[dict[str, float]]:
         return self._passes

@@ -1,4 +1,4 @@
-"""Where the time of a module goes: its parts, or its runtime's operators, timed inside the pass and held against it."""
+"""Where a module's time goes: its parts, or its runtime's operators, timed inside the pass and compared with it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Breakdown:
 
     Attributes:
         whole: the module, timed without watching its parts.
-        by: what its parts are, in a word: ``module``, ``stage`` or ``operator``.
+        by: kind of parts: ``module``, ``stage`` or ``operator``.
         parts: for each part its seconds in every watched pass; those alternate with passes that are not, at random.
         passes: seconds of every watched pass.
         macs: multiply-accumulates of each part, where somebody counted.
@@ -72,10 +72,10 @@ class Breakdown:
         if total is not None:
             seconds[UNEXPLAINED] = total - sum(seconds.values())
             macs[UNEXPLAINED] = None if counted is None else counted - sum(value or 0 for value in macs.values())
-        whole = self.whole.row()
+        of_whole = self.whole.row()
         rows = [
             {
-                **whole,
+                **of_whole,
                 "by": self.by,
                 "name": name,
                 "median_seconds": value,
@@ -90,10 +90,10 @@ class Breakdown:
             for name, value in seconds.items()
         ]
         shares = {"time_share": 1.0 if total else None, "macs_share": 1.0 if counted else None}
-        return [*rows, {**whole, "by": self.by, "name": "total", **shares}]
+        return [*rows, {**of_whole, "by": self.by, "name": "total", **shares}]
 
     def _share(self, times: Sequence[float]) -> float:
-        shares = [part / whole for part, whole in zip(times, self.passes, strict=True) if whole > 0]
+        shares = [part / total for part, total in zip(times, self.passes, strict=True) if total > 0]
         return samples.median(shares) or 0.0
 
 
@@ -116,7 +116,7 @@ def measure(
         by: ``stage``; ``module``: children of the module, containers opened; or ``operator``.
         stages: for each candidate the modules of its stages, where they are asked for.
         clock: in place of the device's own.
-        progress: told what is being done.
+        progress: called with what is being done.
 
     Returns:
         One breakdown a candidate and batch size; a keyboard interrupt ends it with what has been measured so far.
@@ -131,7 +131,7 @@ def measure(
     bounded = all(runtimes.find(name).bounded for name in used)
     device, execution = settled(settings.execution)
     clock = clock or clocks.of(device)
-    found: list[Breakdown] = []
+    breakdowns: list[Breakdown] = []
     with using_threads(execution.threads), memory.limited(device, unless=not bounded):
         built: object = None
         for index, batch in itertools.product(range(len(candidates)), settings.batches):
@@ -146,16 +146,16 @@ def measure(
                 parts = None
                 if by != OPERATOR:
                     parts = opened(source.module, stages[index]) if stages else partition(source.module)
-                found.append(_broken_down(source, empty, parts, clock, progress))
+                breakdowns.append(_broken_down(source, empty, parts, clock, progress))
             except KeyboardInterrupt:
-                if not found:
+                if not breakdowns:
                     raise
-                return [*found, empty]
+                return [*breakdowns, empty]
             except BaseException as error:  # whatever the network's own code raises, an exit too
-                found.append(replace(empty, whole=failed(empty.whole, error)))
-            if found[-1].whole.status == CUT_SHORT:
-                return found
-    return found
+                breakdowns.append(replace(empty, whole=failed(empty.whole, error)))
+            if breakdowns[-1].whole.status == CUT_SHORT:
+                return breakdowns
+    return breakdowns
 
 
 def partition(model: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -193,13 +193,13 @@ def _broken_down(
     clock: Clock,
     progress: Progress | None,
 ) -> Breakdown:
-    what = f"timing the {empty.by}s of {called(empty.whole)} at batch {empty.whole.batch}"
+    description = f"timing the {empty.by}s of {called(empty.whole)} at batch {empty.whole.batch}"
     settings = empty.whole.settings
     session, run, whole = warmed_up(source, empty.whole, settings, clock)
     watched = _Profiled(session.profile(), clock) if parts is None else _Watch(source.module, run, parts, clock)
-    tell = functools.partial(progress, what) if progress else None
+    report = functools.partial(progress, description) if progress else None
     before = load.average()
-    rounds = interleave([run, watched], settings.timing, clock, seed=settings.execution.seed, progress=tell)
+    rounds = interleave([run, watched], settings.timing, clock, seed=settings.execution.seed, progress=report)
     whole = replace(
         whole,
         status=CUT_SHORT if rounds.cut_short else COMPLETE,
@@ -209,7 +209,7 @@ def _broken_down(
     )
     if not rounds.orders:
         return replace(empty, whole=whole)
-    last = slice(-len(rounds.orders) * rounds.repeats, None)  # what was run before, to find the repeats, is left out
+    last = slice(-len(rounds.orders) * rounds.repeats, None)  # without the passes that found the repeats
     seconds = {name: tuple(times[last]) for name, times in watched.seconds.items() if any(times)}
     return replace(empty, whole=whole, parts=seconds, passes=tuple(watched.passes[last]))
 
@@ -237,8 +237,8 @@ class _Profiled:
             passes = passes[: len(self.passes)]
         if len(passes) < len(self.passes):
             raise InputError(f"the profile holds {len(passes)} of {len(self.passes)} passes: take fewer --pairs")
-        found = {name: [one.get(name, 0.0) for one in passes] for one in passes for name in one}
-        return dict(sorted(found.items(), key=lambda item: -(samples.median(item[1]) or 0.0)))
+        seconds = {name: [profile.get(name, 0.0) for profile in passes] for profile in passes for name in profile}
+        return dict(sorted(seconds.items(), key=lambda item: -(samples.median(item[1]) or 0.0)))
 
 
 class _Watch:

@@ -22,7 +22,7 @@ class Clock:
     """A way to take time; tests put their own in its place.
 
     Attributes:
-        name: what it is, in words.
+        name: description of the clock.
         mark: returns the present moment, on a device without waiting for it.
         between: returns the seconds between two marks that have passed.
         synchronize: waits until the device has done all its work.

@@ -37,13 +37,13 @@ class Candidate:
     """A module to be timed.
 
     Attributes:
-        label: what it is called.
+        label: its name in tables.
         make: returns it with weights, random ones from torch's global generator; or an ONNX file's bytes.
         resolution: input height and width, in pixels.
         channels: input channels.
         form: ``ordinary`` or ``deploy``.
         ordinary: position of its ordinary form among those it is timed with, which it is compared with too.
-        runtime: what it runs in.
+        runtime: name of its runtime.
     """
 
     label: str
@@ -66,8 +66,8 @@ class Candidate:
 
     def twin(self, candidates: Sequence[Candidate], runtime: str) -> int | None:
         """Return which of several candidates is this one in another runtime, if any is."""
-        wanted = replace(self, runtime=runtime, ordinary=None)
-        return next((at for at, one in enumerate(candidates) if replace(one, ordinary=None) == wanted), None)
+        twin = replace(self, runtime=runtime, ordinary=None)
+        return next((at for at, candidate in enumerate(candidates) if replace(candidate, ordinary=None) == twin), None)
 
 
 def measure(
@@ -85,7 +85,7 @@ def measure(
         settings: what to measure.
         baseline: which of them the others are compared with, each in its own runtime.
         clock: in place of the device's own.
-        progress: told what is being done.
+        progress: called with what is being done.
 
     Returns:
         One timing a batch size and candidate. A keyboard interrupt ends it with what has been measured so far, marked
@@ -102,7 +102,7 @@ def measure(
     empty = [
         [blank(candidate, batch, settings, execution, clock) for candidate in candidates] for batch in settings.batches
     ]
-    found: list[Latency] = []
+    latencies: list[Latency] = []
     with using_threads(execution.threads), memory.limited(device, unless=not all(runtime.bounded for runtime in used)):
         modules: dict[object, nn.Module | bytes] = {}
         try:
@@ -111,15 +111,15 @@ def measure(
                     _tell(progress, f"building {candidate.label}")
                     modules[candidate.module] = made(candidate, execution, settings.execution.seed)
             for timings in empty:
-                found += _at_batch(candidates, modules, timings, settings, baseline, clock, progress)
-                if any(timing.status == CUT_SHORT for timing in found):
+                latencies += _at_batch(candidates, modules, timings, settings, baseline, clock, progress)
+                if any(timing.status == CUT_SHORT for timing in latencies):
                     break
         except KeyboardInterrupt:
             pass
-    found += [timing for timings in empty for timing in timings][len(found) :]
-    if not any(timing.samples or timing.status == OUT_OF_MEMORY for timing in found):
+    latencies += [timing for timings in empty for timing in timings][len(latencies) :]
+    if not any(timing.samples or timing.status == OUT_OF_MEMORY for timing in latencies):
         raise KeyboardInterrupt
-    return found
+    return latencies
 
 
 def settled(execution: Execution) -> tuple[torch.device, Execution]:
@@ -180,16 +180,16 @@ def _at_batch(
     progress: Progress | None,
 ) -> list[Latency]:
     """Return timings of all at one batch size; one that runs out of memory says so and is left out."""
-    found = list(timings)
+    latencies = list(timings)
     runs: dict[int, Run] = {}
     warmed: dict[object, int] = {}
     sources: dict[object, Source] = {}
     for index, candidate in enumerate(candidates):
-        timing = found[index]
+        timing = latencies[index]
         try:
             if (first := warmed.setdefault(candidate.pass_, index)) in runs:
-                twin = replace(found[first], model=timing.model, form=timing.form)
-                runs[index], found[index] = runs[first], twin
+                twin = replace(latencies[first], model=timing.model, form=timing.form)
+                runs[index], latencies[index] = runs[first], twin
                 continue
             _tell(progress, f"warming up {called(timing)} at batch {timing.batch}")
             shape = (timing.batch, candidate.channels, *candidate.resolution)
@@ -197,18 +197,22 @@ def _at_batch(
                 source = Source(
                     timing.model, modules[candidate.module], shape, timing.execution, settings.execution.seed
                 )
-                source.make_for(one.runtime for one in candidates if one.module == candidate.module)
+                source.make_for(
+                    other_candidate.runtime
+                    for other_candidate in candidates
+                    if other_candidate.module == candidate.module
+                )
                 sources[candidate.module] = source
-            _, runs[index], found[index] = warmed_up(sources[candidate.module], timing, settings, clock)
+            _, runs[index], latencies[index] = warmed_up(sources[candidate.module], timing, settings, clock)
         except KeyboardInterrupt:
-            return found
+            return latencies
         except BaseException as error:  # whatever the network's own code raises, an exit too
-            found[index] = failed(timing, error)
+            latencies[index] = failed(timing, error)
     gc.collect()
     while runs:
-        names = [called(found[index]) for index in runs]
+        names = [called(latencies[index]) for index in runs]
         together = ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(names)} passes"
-        what = f"timing {together} at batch {timings[0].batch}"
+        description = f"timing {together} at batch {timings[0].batch}"
         watched = {index: _Watched(run) for index, run in runs.items()}
         before = load.average()
         try:
@@ -217,22 +221,24 @@ def _at_batch(
                 settings.timing,
                 clock,
                 seed=settings.execution.seed,
-                progress=functools.partial(progress, what) if progress else None,
+                progress=functools.partial(progress, description) if progress else None,
             )
         except BaseException as error:
             guilty = [index for index, run in watched.items() if run.failed]
             if not guilty:
                 raise
             for index in guilty:
-                found[index] = failed(found[index], error)
+                latencies[index] = failed(latencies[index], error)
                 del runs[index]
             continue
         status = CUT_SHORT if rounds.cut_short else COMPLETE
         machine = load.Load(before, load.average(), load.cores())
         for samples, index in zip(rounds.samples, runs, strict=True):
-            found[index] = replace(found[index], status=status, samples=samples, repeats=rounds.repeats, load=machine)
-        return _compared(found, candidates, baseline, settings)
-    return _compared(found, candidates, baseline, settings)
+            latencies[index] = replace(
+                latencies[index], status=status, samples=samples, repeats=rounds.repeats, load=machine
+            )
+        return _compared(latencies, candidates, baseline, settings)
+    return _compared(latencies, candidates, baseline, settings)
 
 
 def _compared(
@@ -243,7 +249,7 @@ def _compared(
     A deploy form is compared with its ordinary form too.
     """
     baselines = {candidates[index].runtime: index for index in _baselines(candidates, baseline)}
-    found = []
+    compared = []
     for index, (timing, candidate) in enumerate(zip(timings, candidates, strict=True)):
         first = baselines.get(candidate.runtime, index)
         if index != first:
@@ -257,15 +263,15 @@ def _compared(
         in_torch = candidate.twin(candidates, runtimes.USUAL)
         if candidate.runtime != runtimes.USUAL and in_torch is not None:
             timing = replace(timing, against_torch=_against(timings[in_torch], timing, settings))
-        found.append(timing)
-    return found
+        compared.append(timing)
+    return compared
 
 
 def _baselines(candidates: Sequence[Candidate], baseline: int) -> list[int]:
     """Return where the baseline stands in each runtime that it runs in."""
     used = dict.fromkeys(candidate.runtime for candidate in candidates)
-    found = [candidates[baseline].twin(candidates, runtime) for runtime in used]
-    return [index for index in found if index is not None]
+    positions = [candidates[baseline].twin(candidates, runtime) for runtime in used]
+    return [index for index in positions if index is not None]
 
 
 def _against(reference: Latency, timing: Latency, settings: Settings) -> Comparison | None:
@@ -273,12 +279,12 @@ def _against(reference: Latency, timing: Latency, settings: Settings) -> Compari
 
     On a machine that was too busy the verdict is withheld.
     """
-    times, others = timing.samples, reference.samples
-    if not others or not times or min(*others, *times) <= 0:
+    times, baseline_times = timing.samples, reference.samples
+    if not baseline_times or not times or min(*baseline_times, *times) <= 0:
         return None
     how, seed = settings.timing, settings.execution.seed
-    found = paired.compare(others, times, delta=how.delta, resamples=how.resamples, seed=seed)
-    return replace(found, verdict="withheld") if timing.load is not None and timing.load.is_busy else found
+    comparison = paired.compare(baseline_times, times, delta=how.delta, resamples=how.resamples, seed=seed)
+    return replace(comparison, verdict="withheld") if timing.load is not None and timing.load.is_busy else comparison
 
 
 @dataclass
@@ -298,6 +304,6 @@ class _Watched:
             raise
 
 
-def _tell(progress: Progress | None, what: str) -> None:
+def _tell(progress: Progress | None, description: str) -> None:
     if progress:
-        progress(what, 0.0, None)
+        progress(description, 0.0, None)

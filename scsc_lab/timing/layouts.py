@@ -61,29 +61,29 @@ def compare(run_in: Callable[[str], Run], clock: Clock, max_seconds: float) -> L
         What each took. A network that does not run channels-last, because it views its maps as contiguous say, is one
         that runs contiguous.
     """
-    found = Layouts()
+    layouts = Layouts()
     start = clock.now()
     repeats = common_repeats([run_in(CONTIGUOUS)], clock)
     for turn in range(_MOST_TURNS):
         times = {}
         for layout in (CONTIGUOUS, CHANNELS_LAST)[:: -1 if turn % 2 else 1]:
             try:
-                times[layout] = _sample(run_in(layout), clock, repeats, found)
+                times[layout] = _sample(run_in(layout), clock, repeats, layouts)
             except Exception as error:  # whatever the network's own code raises
                 if layout == CONTIGUOUS or is_exhausted(error):
                     raise
-                return Layouts({CONTIGUOUS: found.fastest[CONTIGUOUS]}, [], found.runs, found.seconds)
-            found.fastest[layout] = min(times[layout], found.fastest.get(layout, times[layout]))
+                return Layouts({CONTIGUOUS: layouts.fastest[CONTIGUOUS]}, [], layouts.runs, layouts.seconds)
+            layouts.fastest[layout] = min(times[layout], layouts.fastest.get(layout, times[layout]))
         if times[CONTIGUOUS] > 0:
-            found.ratios.append(times[CHANNELS_LAST] / times[CONTIGUOUS])
-        if found.clear or clock.now() - start >= max_seconds:
+            layouts.ratios.append(times[CHANNELS_LAST] / times[CONTIGUOUS])
+        if layouts.clear or clock.now() - start >= max_seconds:
             break
-    return found
+    return layouts
 
 
-def _sample(run: Run, clock: Clock, repeats: int, found: Layouts) -> float:
+def _sample(run: Run, clock: Clock, repeats: int, layouts: Layouts) -> float:
     """Return the seconds of a warm pass, the faster of two samples."""
     times = [clock.time(run, repeats) for _ in range(3)]
-    found.runs += len(times) * repeats
-    found.seconds += sum(times) * repeats
+    layouts.runs += len(times) * repeats
+    layouts.seconds += sum(times) * repeats
     return min(times[1:])

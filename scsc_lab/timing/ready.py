@@ -1,4 +1,4 @@
-"""A network made ready to be timed: set up in its runtime, held against torch, laid out and warmed up."""
+"""A network made ready to be timed: set up in its runtime, compared with torch, laid out and warmed up."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock)
     session = runtime.prepare(source, execution)
     prepared = clock.now() - start
     run_in = session.in_layout
-    asked = execution.memory_format if runtime.layouts else layouts.CONTIGUOUS
-    passes = [run_in(layouts.CONTIGUOUS if asked == "auto" else asked)]
+    memory_format = execution.memory_format if runtime.layouts else layouts.CONTIGUOUS
+    passes = [run_in(layouts.CONTIGUOUS if memory_format == "auto" else memory_format)]
     first = clock.time(passes[0])  # pays for what is done only once, in memory too
     timing = replace(
         timing,
@@ -42,8 +42,10 @@ def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock)
         output_difference=None if timing.runtime == runtimes.USUAL else _checked(session, source, timing),
         runtime_details={"version": runtime.version, **session.describe(), "versions": dict(runtime.versions)},
     )
-    tried = layouts.compare(run_in, clock, settings.timing.warm_up_limit) if asked == "auto" else layouts.Layouts()
-    layout = tried.faster if asked == "auto" else asked
+    tried = (
+        layouts.compare(run_in, clock, settings.timing.warm_up_limit) if memory_format == "auto" else layouts.Layouts()
+    )
+    layout = tried.faster if memory_format == "auto" else memory_format
     passes.clear()
     if runtime.takes == "module":
         source.module.zero_grad(set_to_none=True)
@@ -93,13 +95,13 @@ def _checked(session: Session, source: Source, timing: Latency) -> float | None:
     if isinstance(source.model, bytes) and "reference" not in vars(source):
         source.reference = repeatable(session.outputs, most, timing.model)  # torch runs no ONNX file
     outputs = session.outputs()
-    found = difference(source.reference, outputs)
-    if found is None or found > most:
+    error = difference(source.reference, outputs)
+    if error is None or error > most:
         title = runtimes.title(timing.runtime)
-        how = "of other shapes" if found is None else f"that differ by {found:.1%} of the largest, over {most:.2%}"
-        other = "the runtime before it" if isinstance(source.model, bytes) else "torch"
-        raise InputError(f"{timing.model}: {title} computes something else than {other}: outputs {how}")
-    return found
+        how = "of other shapes" if error is None else f"that differ by {error:.1%} of the largest, over {most:.2%}"
+        reference = "the runtime before it" if isinstance(source.model, bytes) else "torch"
+        raise InputError(f"{timing.model}: {title} computes something else than {reference}: outputs {how}")
+    return error
 
 
 def called(timing: Latency) -> str:

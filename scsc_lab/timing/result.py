@@ -37,16 +37,16 @@ class Latency:
         samples: seconds of each round, in the order in which they were taken.
         repeats: how often the pass was repeated inside each sample, as that of all it is compared with.
         tried: seconds of its fastest pass in each layout, where the faster one was looked for.
-        warm_up: what was run before; ``None`` if it did not come to that.
+        warm_up: the passes before; ``None`` if there were none.
         memory: its peak memory; likewise.
         load: how busy the machine was; ``None`` if it did not come to that.
         baseline: name of the network it is compared with; empty for the baseline itself.
         comparison: its time, divided by the baseline's; ``None`` for the baseline, or if either was not timed.
         ordinary: name of the ordinary form that a deploy form is compared with too.
         against_ordinary: its time, divided by that one's.
-        runtime: what it ran in.
+        runtime: name of its runtime.
         runtime_details: what that ran with: versions, provider, precision.
-        setup_seconds: what it took until the first result, without making the ONNX model: session and first pass.
+        setup_seconds: seconds until the first result (session and first pass), without making the ONNX model.
         export_seconds: what making the ONNX model took, which all runtimes that run it share; ``None`` where none was.
         output_difference: largest difference of its outputs to torch's, as a share of the largest output; ``None``
             where it is torch, or there is none.
@@ -89,19 +89,19 @@ class Latency:
         return samples.median(self.samples)
 
     def __repr__(self) -> str:
-        """Return the median and what it is against the baseline, not the samples."""
+        """Return the median and its ratio to the baseline, not the samples."""
         middle = self.median_seconds
-        found = f"{self.status}" if middle is None else f"{1e3 * middle:.4g} ms, {len(self.samples)} samples"
+        text = f"{self.status}" if middle is None else f"{1e3 * middle:.4g} ms, {len(self.samples)} samples"
         if self.comparison is not None:
-            found += f", {self.comparison.ratio:.3f} × {self.baseline}, {self.comparison.verdict}"
-        return f"Latency({self.model}, batch {self.batch}: {found})"
+            text += f", {self.comparison.ratio:.3f} × {self.baseline}, {self.comparison.verdict}"
+        return f"Latency({self.model}, batch {self.batch}: {text})"
 
     def row(self) -> Row:
         """Return it as one row of raw numbers, with every sample and every setting."""
         middle, drift = self.median_seconds, samples.drift(self.samples)
         execution = {key: getattr(self.execution, key) for key in ("device", "dtype", "memory_format", "threads")}
         warm, peak = self.warm_up, self.memory
-        asked = self.settings.execution.memory_format
+        memory_format_asked = self.settings.execution.memory_format
         return {
             "model": self.model,
             "form": self.form,
@@ -112,7 +112,7 @@ class Latency:
             **execution,
             "compile": self.runtime == "compile",
             "memory_format": None if execution["memory_format"] == "auto" else execution["memory_format"],
-            "memory_format_asked": asked,
+            "memory_format_asked": memory_format_asked,
             "memory_format_seconds": dict(self.tried),
             "mode": "train" if self.execution.train else "eval",
             "status": self.status,

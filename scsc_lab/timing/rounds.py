@@ -83,7 +83,7 @@ def interleave(
         timing: how long.
         clock: the clock of their device.
         seed: seed of the orders.
-        progress: told how long it has taken and will take yet.
+        progress: called with the seconds passed and those expected yet.
 
     Returns:
         The samples; where a keyboard interrupt came in between, those of the rounds that were complete.
