@@ -71,7 +71,7 @@ def count(
             try:
                 empty = meta_copy(model)
                 return _count(empty, args, dtype, META, remark, backward)
-            except _FAILURES as error:  # whatever the network's own code raises where there are no values to look at
+            except (Exception, SystemExit) as error:  # the network's own code, without values
                 remark = f"not countable on the meta device ({last_line(error)})"
                 model = _copy(model, {})
         elif backward:
@@ -81,9 +81,6 @@ def count(
         raise
     except BaseException as error:  # the network's own code again, now with nothing left to try
         raise InputError(f"the network fails on an input of {_described(args)}: {located_by_user(error)}") from error
-
-
-_FAILURES = (Exception, SystemExit)
 
 
 def meta_copy(model: nn.Module) -> nn.Module:
@@ -105,13 +102,13 @@ def _copy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     """Return a deep copy; results of a pass that the network holds are copied without their graph."""
     original = Tensor.__deepcopy__
 
-    def copied(x: Tensor, seen: dict[int, Any]) -> Tensor:
+    def copied(x: Tensor, memo: dict[int, Any]) -> Tensor:
         if x.layout is not torch.strided:  # torch copies only some of these
             result = x.detach().clone()
             result = nn.Parameter(result, x.requires_grad) if isinstance(x, nn.Parameter) else result
         else:
-            result = original(x if x.is_leaf else x.detach(), seen)  # type: ignore[no-untyped-call]
-        seen[id(x)] = result
+            result = original(x if x.is_leaf else x.detach(), memo)  # type: ignore[no-untyped-call]
+        memo[id(x)] = result
         return result
 
     with replaced(Tensor, "__deepcopy__", copied):
@@ -182,12 +179,12 @@ def _ends(out: Any) -> list[Tensor]:
 
 def _parameters_by_module(model: nn.Module) -> dict[str, int]:
     """Return the number of parameters each module registers itself, by name; a shared one counts at its first owner."""
-    seen: set[int] = set()
+    counted: set[int] = set()
     owned: dict[str, int] = {}
     for name, module in model.named_modules():
         registered = (*module.parameters(recurse=False), *_constants(module))
-        new = {id(parameter): parameter for parameter in registered if id(parameter) not in seen}
-        seen |= new.keys()
+        new = {id(parameter): parameter for parameter in registered if id(parameter) not in counted}
+        counted |= new.keys()
         owned[name] = sum(parameter.numel() for parameter in new.values())
     return owned
 

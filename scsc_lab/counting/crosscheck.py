@@ -51,7 +51,7 @@ def cross_check(model: nn.Module, inputs: Sequence[int] | Tensor, count: Count) 
     """
     try:
         analysis = _analysis(model, inputs)
-    except Exception as error:  # tracing runs the network's own code, and fvcore asserts what it expects of it
+    except Exception as error:  # tracing runs the network's own code, and fvcore asserts its expectations
         return CrossCheck(None, failure=last_line(error))
     flops = Counter({name: int(value) for name, value in analysis.by_operator().items()})
     macs: Counter[str] = Counter()

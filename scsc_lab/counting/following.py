@@ -99,7 +99,7 @@ def autograd_functions_noted(tally: Tally) -> Iterator[None]:
 
 @contextlib.contextmanager
 def threads_watched(tally: Tally) -> Iterator[None]:
-    """Watch the threads that a watched thread starts, and what it gives to pools of them."""
+    """Watch the threads that a watched thread starts, and the work that it gives to pools."""
     start, submit = threading.Thread.start, ThreadPoolExecutor.submit
 
     def watching(function: Callable[..., Any], module: str) -> Callable[..., Any]:

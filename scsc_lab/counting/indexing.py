@@ -27,7 +27,7 @@ def moves(name: str) -> bool:
 
 
 def accumulates(name: str, args: Sequence[Any]) -> bool:
-    """Return whether an operator adds what it moves to what is there."""
+    """Return whether an operator adds the elements that it moves to those of its target."""
     if name in ("scatter_reduce", "index_reduce"):
         return args[4] in ("sum", "mean")
     return name in ("index_add", "scatter_add") or ("index_put" in name and len(args) > 3 and bool(args[3]))

@@ -64,7 +64,7 @@ def _convolution_name(
 
 
 def fvcore_rule(name: str, label: str, args: tuple[Any, ...], out: Any, macs: int) -> tuple[str, int]:
-    """Return under which name fvcore lists an operator, and what its rules give it; ``("", 0)`` without a rule.
+    """Return the name under which fvcore lists an operator, and its count by the rules of fvcore, else ``("", 0)``.
 
     Args:
         name: ATen name of the operator.

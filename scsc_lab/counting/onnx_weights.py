@@ -147,7 +147,7 @@ class _Flow:
             for attribute in graphs:
                 inputs = dict(zip((value.name for value in attribute.g.input), sources, strict=False))
                 outputs.append(self.graph(attribute.g, ChainMap(inputs, scope), call, (*path, attribute.name)))
-            if node.op_type == "Loop":  # which gives its condition to itself, and what it carries as it was, if not run
+            if node.op_type == "Loop":  # its condition is not among its results; it may run no turn at all
                 carried = zip(outputs[0][1:], sources[2:], strict=False)
                 return [*map(_union, carried), *outputs[0][len(sources) - 1 :]]
             return [_union(both) for both in zip(*outputs, strict=False)]
@@ -184,7 +184,7 @@ def _stored(tensor: Any, path: tuple[str, ...], node: Any = None) -> Stored:
 
 
 def _is_weight(stored: Stored, is_wide: bool) -> bool:
-    """Return whether a tensor that an operator works with is a parameter, by what it is."""
+    """Return whether a tensor that an operator works with is a parameter, by its sides and type."""
     from onnx import helper
 
     if stored.kind or not stored.sides or math.prod(stored.sides) == 0:

@@ -10,7 +10,7 @@ scaled, reshaped), or one drawn by ``bernoulli`` or rounded from random numbers,
 multiply-accumulate for every product that it adds, and its elements are activations. What stands between a product and
 its sum changes nothing as long as it is linear: views, copies, casts, padding, indexing, ``cat``, ``stack``, writing to
 a part, masks, scaling by a number, dividing, adding what is no product. Any other function (ReLU, softmax, another
-product) begins anew with what it reads. Along a dimension in which one factor is the same everywhere, that factor
+product) begins anew with its operands. Along a dimension in which one factor is the same everywhere, that factor
 scales a plain sum: ``(x * gate).mean((2, 3))`` with one gate a channel is pooling, as ``gate * x.mean((2, 3))`` is.
 
 *Elementwise*, and free: one product by itself, a scale, a gate or a mask, and one product added to something that is no
@@ -124,7 +124,7 @@ def _terms(
         if terms is None:
             return None, 0
         result, macs = SUMS[bare](terms, func, x, args, kwargs, out)
-        if not macs:  # it pools what it reads: no products of different factors
+        if not macs:  # it pools its input: no products of different factors
             result = replace(result, grown=terms.grown, readers=terms.readers)
             finish(x, bare)
         return result, macs

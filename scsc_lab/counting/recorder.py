@@ -135,7 +135,7 @@ def run_inside(func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[st
 
 
 def watching(mode: Any) -> contextlib.AbstractContextManager[Any]:
-    """Return a mode as what it is: its handler stands in a base that is none."""
+    """Return a handler as the mode that inherits it."""
     return cast("contextlib.AbstractContextManager[Any]", mode)
 
 

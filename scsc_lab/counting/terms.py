@@ -60,7 +60,7 @@ def note(x: Tensor, terms: Terms | None) -> None:
 
 
 def write(x: Tensor, terms: Terms | None) -> None:
-    """Note what the elements of a tensor that was written to add up now, and so those of what it is a view of."""
+    """Note the terms of a tensor that was written to, and so those of the tensor of which it is a view."""
     note(x, terms)
     base = getattr(x, _WHOLE, None)
     root = base[0] if base else x
@@ -90,7 +90,7 @@ def carry(source: Tensor, target: Tensor) -> None:
 
 
 def finish(x: Tensor, reader: str) -> None:
-    """Note that something has read a tensor that is no further addition of products: what it sums is finished."""
+    """Note that an operator other than a further addition has read a tensor: its sums are finished."""
     terms = of(x)
     if terms is not None and terms.grown:
         terms.readers.append(reader)
