@@ -29,6 +29,7 @@ from scsc_lab.cli import (
     paper,
     report,
     search,
+    sweep,
     train,
 )
 from scsc_lab.cli.parameters import Command
@@ -53,6 +54,7 @@ for _function in (
     compare.compare,
     ablate.ablate,
     search.search,
+    sweep.sweep,
     train.train,
     evaluate.evaluate,
     export.export,

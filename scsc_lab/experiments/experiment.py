@@ -20,9 +20,10 @@ from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 
-Kind = Literal["comparison", "ablation", "noise", "claims", "tuning", "difficulty", "search"]
+Kind = Literal["comparison", "ablation", "noise", "claims", "tuning", "difficulty", "search", "sweep"]
 """What an experiment is: networks side by side, studies of variants, a network against itself, the paper's claims,
-values of the recipe that are tried per network, trained networks on harder images, or a candidate of a search."""
+values of the recipe that are tried per network, trained networks on harder images, a candidate of a search, or
+networks at each value of a setting."""
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,15 @@ class Experiment:
             return
         for group in self._groups():
             networks = tuple(self.arms[at].network for at in group)
+            settings = self.arms[group[0]].settings.get(measure.metric, measure.settings)
             places: list[tuple[int, int]] = []
             first = 0
             for at, network in zip(group, networks, strict=True):
-                rows = range(first, first + metric.rows_per_network(network, measure.settings))
+                rows = range(first, first + metric.rows_per_network(network, settings))
                 first = rows.stop
                 if self.kind != "ablation" or at == group[-1]:  # its baseline is also measured by itself
                     places += [(at, position) for position in rows]
-            yield Task(measure.metric, networks, measure.settings), places
+            yield Task(measure.metric, networks, settings), places
 
     def _arms_of(self, measure: Measure) -> list[tuple[int, Arm]]:
         """Return the arms that a metric measures, with their positions."""

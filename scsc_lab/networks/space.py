@@ -156,7 +156,7 @@ def _listed(network: Network, key: str, text: str) -> tuple[str, ...]:
     kind = _kind(network, key)
     several = get_origin(kind) is tuple
     parts = text.split(";") if several or ";" in text else text.split(",")
-    options = [option for part in parts for option in _expanded(key, part.strip())]
+    options = [option for part in parts for option in expanded(key, part.strip())]
     if kind is not object:
         options = [values.text(values.typed(key, option, kind)) for option in options]
     unique = tuple(dict.fromkeys(options))
@@ -166,7 +166,7 @@ def _listed(network: Network, key: str, text: str) -> tuple[str, ...]:
     return unique
 
 
-def _expanded(key: str, text: str) -> list[str]:
+def expanded(key: str, text: str) -> list[str]:
     """Return the numbers of a range, ``64..128:8``; any other text alone."""
     match = _RANGE.fullmatch(text)
     if match is None:

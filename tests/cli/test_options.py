@@ -75,6 +75,7 @@ BASE = {
         *(TWO[0], *SMALL, "--space", "width=2,4", "--minimise", "latency", "--maximise", "erf,accuracy"),
         *("--sampler", "random", "--trials", "7", "--store", "search.db"),
     ],
+    "sweep": [*TWO, "--over", "width=2,3", "--with", "params,latency,erf,accuracy"],
     "train": TWO,
     "evaluate": [*TWO, *SMALL],
 }
@@ -200,7 +201,7 @@ OPTIONS = {
         "--resolution": ["--resolution", "24"],
         "--batch": ["--batch", "2"],
         "--store": ["--store", "other.db"],
-        "--space": ["--space", "depth=1,2"],
+        "--space": ["--space", "width=3,4"],
         "--minimise": ["--minimise", "params"],
         "--maximise": ["--maximise", "macs"],
         "--near": ["--near", "macs=-22%"],
@@ -215,6 +216,23 @@ OPTIONS = {
         "--figure": ["--figure", "front.png"],
         "--width": (["--figure", "front.png"], ["--width", "page"]),
         "--titles": (["--figure", "front.png"], ["--no-titles"]),
+    },
+    "sweep": {
+        **NAMED,
+        **MACHINE,
+        **EMITTED,
+        **TRAINED,
+        **KEPT,
+        **FIELDS,
+        **BUDGET,
+        "--with": ["--with", "params"],
+        "--over": ["--over", "width=2,4"],
+        "--deploy": ["--deploy"],
+        "--dtype": ["--dtype", "float64"],
+        "--batch": ["--batch", "2"],
+        "--figures": ["--figures", "figures"],
+        "--width": (["--figures", "figures"], ["--width", "page"]),
+        "--titles": (["--figures", "figures"], ["--no-titles"]),
     },
     "report": {
         **NAMED,
@@ -364,7 +382,9 @@ def made_up(experiment):
     rows = tuple({**row, "runs": [{**RUN, "model": row["model"]}]} for row in ROWS)
     labels = [{"model": arm["label"], "baseline": arms[arm["baseline"] or 0]["label"]} for arm in arms]
     further = ()
-    if experiment.kind == "tuning":
+    if experiment.kind == "sweep":
+        rows = tuple({**ROW, **names, "variant": arm["variant"]} for names, arm in zip(labels, arms, strict=True))
+    elif experiment.kind == "tuning":
         rows = tuple({**rows[0], "model": arm["label"], "variant": arm["variant"]} for arm in arms)
     elif experiment.columns == ("latency",):
         rows = tuple({**ROW, **names, "timings": [TIMED]} for names in labels)

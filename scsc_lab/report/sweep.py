@@ -1,0 +1,176 @@
+"""What a sweep shows: every row, the exponents that fit, and where two networks are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scsc_lab import units
+from scsc_lab.analysis import powers
+from scsc_lab.records import Row
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Column, Table
+
+STRAIGHT = 0.98
+"""Share of explained variance from which a curve counts as a power."""
+
+_UNITS = {"resolution": "px", "threads": "threads", "batch": "images", "width": "×", "depth": "×"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One network's numbers of one column.
+
+    Attributes:
+        model: the network.
+        column: the column.
+        xs: values of the setting.
+        ys: numbers, in the row's unit.
+        power: the power law that fits, if one can be had.
+    """
+
+    model: str
+    column: Column
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    power: powers.Power | None
+
+    @property
+    def is_power(self) -> bool:
+        """Whether a power law explains nearly all of it."""
+        return self.power is not None and self.power.explained >= STRAIGHT
+
+
+def curves(rows: Sequence[Row], columns: Sequence[Column]) -> list[Curve]:
+    """Return the curve of each network and column, where the setting is a number."""
+    made = []
+    for column in columns:
+        for model in dict.fromkeys(str(row["model"]) for row in rows):
+            points = [
+                (number, float(row[str(column.key)]))
+                for row in rows
+                if row["model"] == model
+                and row.get(str(column.key)) is not None
+                and (number := number_of(row["variant"])) is not None
+            ]
+            if points:
+                xs, ys = zip(*points, strict=True)
+                made.append(Curve(model, column, xs, ys, powers.fit(xs, ys) if min(xs) > 0 else None))
+    return made
+
+
+def crossings(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str, str, Column, powers.Crossing]]:
+    """Return where networks are equal to the first one: network, baseline, column and crossing."""
+    found = []
+    baseline = str(rows[0]["baseline"])
+    for column in columns:
+        if column.change is None or column.change.how not in ("ratio", "measured"):
+            continue
+        for model in dict.fromkeys(str(row["model"]) for row in rows if row["model"] != row["baseline"]):
+            points = [(number_of(row["variant"]), _ratio(row, column)) for row in rows if row["model"] == model]
+            known = [(x, *ratio) for x, ratio in points if x is not None and x > 0 and ratio is not None]
+            if len(known) > 1 and (crossing := powers.crossing(*zip(*known, strict=True))) is not None:
+                found.append((model, baseline, column, crossing))
+    return found
+
+
+def sweep_table(rows: Sequence[Row], columns: Sequence[Column], key: str, notes: Sequence[str]) -> Table:
+    """Return the rows of a sweep, the exponents below, and sentences on where networks cross.
+
+    Args:
+        rows: one per value and network: ``variant`` is the value, ``baseline`` the network it is compared with.
+        columns: what was measured.
+        key: the setting.
+        notes: what must be known to read the rows.
+    """
+    shown: list[Column] = [Column("variant", key), tables.MODEL]
+    for column in columns:
+        shown.append(column)
+        if column.change is not None:
+            shown.append(column.change.column)
+    fitted = [curve for curve in curves(rows, columns) if curve.power is not None]
+    exponents: list[Row] = [
+        {
+            "model": curve.model,
+            "column": (curve.column.name or curve.column.heading).partition(" (")[0],
+            "exponent": curve.power.exponent,
+            "exponent_low": curve.power.low,
+            "exponent_high": curve.power.high,
+            "explained": curve.power.explained,
+        }
+        for curve in fitted
+        if curve.power is not None
+    ]
+    sentences = [sentence(*crossing, key) for crossing in crossings(rows, columns)]
+    details: tuple[Table, ...] = ()
+    if exponents:
+        exponent = Column(("exponent", "exponent_low", "exponent_high"), "exponent, 95%", _exponent)
+        parts = (
+            tables.MODEL,
+            Column("column", "of", number=False),
+            exponent,
+            Column("explained", "R²", units.correlation),
+        )
+        said = (
+            f"Exponent b of a power law, number ∝ {key}^b, by least squares of logarithms, with its 95% t interval; "
+            f"R² below {STRAIGHT:g}: not quite a power.",
+            *_on_fields(fitted, key),
+        )
+        details = (Table(parts, tuple(exponents), f"Growth with {key}", (*sentences, *said, *notes)),)
+    table = Table(
+        tables.filled(shown, rows), tuple(rows), f"Over {key}", () if details else (*sentences, *notes), details
+    )
+    return Table(table.columns, table.rows, table.title, table.notes, details, (*rows, *exponents))
+
+
+def sentence(model: str, baseline: str, column: Column, crossing: powers.Crossing, key: str) -> str:
+    """Return where a network becomes better than another: ``a is faster than b above 160 px (152–171)``."""
+    low, high = (units.significant(end, 3) if end is not None else "…" for end in (crossing.low, crossing.high))
+    side = "above" if crossing.falls else "below"
+    what = "is faster" if column.word.startswith("latency") else f"has fewer {column.word}"
+    where = f"{units.significant(crossing.x, 3)} {_UNITS.get(key, '')}".strip()
+    interval = "" if crossing.low == crossing.high else f" ({low} to {high})"
+    return f"{model} {what} than {baseline} {side} {key} {where}{interval}."
+
+
+def number_of(text: object) -> float | None:
+    """Return a value of the setting as a number, if it is one."""
+    try:
+        return float(str(text))
+    except ValueError:
+        return None
+
+
+def _ratio(row: Row, column: Column) -> tuple[float, float, float] | None:
+    """Return a row's ratio to its baseline with the ends of its interval."""
+    assert column.change is not None
+    keys = column.change.column.key
+    if column.change.how == "measured":
+        ratio, low, high = (row.get(key) for key in keys[:3])
+        if ratio is None:
+            return None
+        return float(ratio), float(low or ratio), float(high or ratio)
+    change = row.get(column.change.key)
+    return None if change is None else (1 + change, 1 + change, 1 + change)
+
+
+def _exponent(values: tuple[float | None, ...]) -> str:
+    return units.with_interval(values, lambda value: "" if value is None else f"{value:.2f}")
+
+
+def _on_fields(fitted: Sequence[Curve], key: str) -> list[str]:
+    """Return whether a field is as large as the network makes it, or as the image does."""
+    if key != "resolution":
+        return []
+    lines = []
+    for curve in fitted:
+        if curve.column.word not in ("erf", "r20", "r30", "r95", "r99") or curve.power is None:
+            continue
+        if curve.power.high < -1:
+            whose = "is a number of the network: nearly as many pixels in any image (exponent −2: exactly)"
+        elif curve.power.low > -1:
+            whose = "is a number of the image: nearly the same share at any size (exponent 0: exactly)"
+        else:
+            whose = "is not told apart: of the network (exponent −2) or of the image (0)"
+        lines.append(f"{curve.column.heading} of {curve.model} {whose}.")
+    return lines
