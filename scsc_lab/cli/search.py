@@ -30,6 +30,11 @@ def _columns(what: str, name: str) -> Any:
     return option(what, name, metavar="COLUMNS", choices=tuple(metrics.words()), parse=texts.some_of(metrics.words))
 
 
+def _most(what: str, word: str) -> Any:
+    name = f"--max-{word}"
+    return option(what, name, metavar="N", parse=lambda text: goals.Budget(goals.bound(word, text, name), True))
+
+
 @command(example="scsc-lab search scsc_swin_tiny --space kernels,depths --max-macs 3G --minimise latency")
 def search(
     context: typer.Context,
@@ -62,14 +67,15 @@ def search(
             repeated=True,
         ),
     ] = (),
-    max_macs: Annotated[str | None, option("Most MACs, e.g. 3.5G, or -22%.", "--max-macs", metavar="N")] = None,
-    max_params: Annotated[str | None, option("Most parameters, e.g. 25M.", "--max-params", metavar="N")] = None,
+    max_macs: Annotated[goals.Budget | None, _most("Most MACs, e.g. 3.5G, or -22%.", "macs")] = None,
+    max_params: Annotated[goals.Budget | None, _most("Most parameters, e.g. 25M.", "params")] = None,
     budget: Annotated[
-        tuple[str, ...],
+        tuple[goals.Budget, ...],
         option(
             "Bound on any column, e.g. 'latency<=5' (ms), 'latency<=-10%' or 'accuracy>=90'. Repeatable.",
             "--budget",
             metavar="BOUND",
+            parse=goals.budget,
             repeated=True,
         ),
     ] = (),
@@ -106,11 +112,7 @@ def search(
             *(goals.objective(word, "higher", "--maximise") for word in maximise),
             *(goals.near(word, value) for word, value in near),
         ),
-        (
-            *_most("macs", "--max-macs", max_macs),
-            *_most("params", "--max-params", max_params),
-            *map(goals.budget, budget),
-        ),
+        (*(bound for bound in (max_macs, max_params) if bound is not None), *budget),
     )
     if len(networks.names) != 1:
         raise InputError(f"a search is of one network; {len(networks.names) or 'none'} named")
@@ -159,10 +161,6 @@ def search(
 def _require_no_trials(context: typer.Context) -> None:
     idle = ("trials", "max_runs", "study", "store", "jobs", "executor")
     requests.require_without(context, idle, "all combinations are counted here (--sampler tpe tries some)")
-
-
-def _most(word: str, option: str, text: str | None) -> list[goals.Budget]:
-    return [] if text is None else [goals.Budget(goals.bound(word, text, option), True)]
 
 
 def _show(found: Any, notes: Sequence[str], output: Output) -> int:
