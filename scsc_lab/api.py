@@ -194,10 +194,10 @@ def latency(
     if compile and timing.runtimes not in (("torch",), ("compile",)):
         raise InputError("compile is runtimes=['compile']: name it there, beside the others")
     timing = replace(timing, runtimes=("compile",)) if compile else timing
-    found = side_by_side(models, resolution, channels, baseline)
-    if any(one.module is not None and building.facts(one).resolution_assumed for one in found):
+    networks = side_by_side(models, resolution, channels, baseline)
+    if any(one.module is not None and building.facts(one).resolution_assumed for one in networks):
         raise InputError("a module needs a resolution, e.g. resolution=224")
-    return Latencies(latency_metric.timings(found, Settings(execution, timing), baseline=baseline))
+    return Latencies(latency_metric.timings(networks, Settings(execution, timing), baseline=baseline))
 
 
 @takes()
@@ -233,8 +233,8 @@ def export(
         InputError: if a value is wrong, the network cannot be exported, with the module and the operator at fault, or
             what was exported computes something else.
     """
-    found = network(model, resolution, channels=channels, weights=weights).changed(changes)
-    form = found.deployed() if deploy else found
+    chosen = network(model, resolution, channels=channels, weights=weights).changed(changes)
+    form = chosen.deployed() if deploy else chosen
     return exporting.export(form, Path(path), dynamic_batch=dynamic_batch, opset=opset, seed=seed)
 
 
@@ -278,13 +278,13 @@ def erf(
     settings = {name: changes.pop(name) for name in list(changes) if name in names}
     if mean is not None and channels is None:
         channels = len(mean)
-    found = network(model, resolution, channels=channels, weights=weights).changed(changes)
-    if device is None and isinstance(found.module, nn.Module):
-        device = str(next((parameter.device for parameter in found.module.parameters()), "cpu"))
+    chosen = network(model, resolution, channels=channels, weights=weights).changed(changes)
+    if device is None and isinstance(chosen.module, nn.Module):
+        device = str(next((parameter.device for parameter in chosen.module.parameters()), "cpu"))
     execution, how = from_arguments((Execution, Fields), {**settings, "device": device, "chunk": batch})
-    own = building.facts(found)
-    pixels = (tuple(mean or own.mean), tuple(std or own.std))
-    measured = fields(found, Settings(execution, fields=how), normalisation=pixels)
+    facts = building.facts(chosen)
+    pixels = (tuple(mean or facts.mean), tuple(std or facts.std))
+    measured = fields(chosen, Settings(execution, fields=how), normalisation=pixels)
     return ReceptiveFields(Field(field.setting, field.maps, field.support) for field in measured)
 
 

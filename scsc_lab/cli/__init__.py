@@ -77,8 +77,8 @@ _LONGEST = 1000
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_asked_for: bool) -> None:
+    if is_asked_for:
         print(f"scsc-lab {__version__}")
         raise typer.Exit
 
@@ -103,13 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 if a check failed; 2 for a mistake in what was given, code that ends the process or an output that cannot
         be written; 130 if interrupted.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    line = sys.argv[1:] if arguments is None else list(arguments)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
     if sys.stdout is None or sys.stdout.closed:
         return _complain("standard output is closed; write >/dev/null if what is printed is not wanted")
-    with commanded(given), _encodable():
-        code = _run(given)
+    with commanded(line), _encodable():
+        code = _run(line)
         try:
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, head say, has seen enough

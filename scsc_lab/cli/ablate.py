@@ -76,7 +76,7 @@ def ablate(
     settings = with_runtimes(Settings(execution, timing, fields, training), columns)
     runtimes.check(settings.timing.runtimes, execution)
     requests.require_used(context, columns, settings)
-    words = metrics.with_extra_columns(columns, settings)
+    column_words = metrics.with_extra_columns(columns, settings)
     configured = _configured(config)
     if draw:
         check_writable((figures or Path()) / "ablation.png")
@@ -93,17 +93,17 @@ def ablate(
     factors = {**configured["vary"], **studied.parse_axes(network, vary, "--vary")}
     variants = studied.built_in(network, studies, built.networks) if studies or not (grids or factors) else []
     variants += studied.of_values(network, factors, grids) if grids or factors else []
-    shared.warn_of_few_seeds([[variant.network for variant in variants]], words, training.seeds)
-    experiment = studying.experiment(variants, words, settings)
+    shared.warn_of_few_seeds([[variant.network for variant in variants]], column_words, training.seeds)
+    experiment = studying.experiment(variants, column_words, settings)
     measured = shared.measure([experiment], store, jobs=jobs, executor=executor, status=True)
     if measured.interrupted:
         raise KeyboardInterrupt
     (result,) = measured.results
-    shown = [metrics.columns()[word] for word in words]
-    table = ablations.ablation_tables(result.rows, shown, result.notes)
+    shown_columns = [metrics.columns()[word] for word in column_words]
+    table = ablations.ablation_tables(result.rows, shown_columns, result.notes)
     code = shared.show(table, output, built, device=shared.device_of(result.rows), seed=execution.seed)
     if draw:
-        _draw(table, shown, figures or Path(f"ablation_{file_name(str(variants[0].network))}"), drawing)
+        _draw(table, shown_columns, figures or Path(f"ablation_{file_name(str(variants[0].network))}"), drawing)
     return code
 
 

@@ -76,8 +76,8 @@ def erf(
         settings = configure(Settings(execution, fields=fields))
         settings = WithMaps(**vars(settings)) if save is not None else settings
         experiment = comparison(built.networks, ["erf"], [Measure("erf", settings)])
-        found = shared.measure([experiment], store)
-        rows, failures, interrupted = *_rows(found.results[0].rows, execution.seed), found.interrupted
+        result = shared.measure([experiment], store)
+        rows, failures, interrupted = *_rows(result.results[0].rows, execution.seed), result.interrupted
         built = replace(built, failures=[*built.failures, *failures])
         measured = [_field(row, store) for row in rows]
     path = figure or _default_path(measured)
@@ -91,9 +91,9 @@ def erf(
         style.save(figures.draw(measured, drawing, rows), path, palette=True)
         typer.echo(f"figure: {path}", err=table is None and output.format not in (None, "table"))
     finally:  # what was measured is shown, whatever cannot be written
-        shown = blocks.merits_table([{key: row[key] for key in row if key != "map_file"} for row in rows])
+        table_of_fields = blocks.merits_table([{key: row[key] for key in row if key != "map_file"} for row in rows])
         seed = measured[0].setting.seed
-        code = shared.show(shown, written, built, device=execution.device, seed=seed, cut=interrupted)
+        code = shared.show(table_of_fields, written, built, device=execution.device, seed=seed, cut=interrupted)
     return code
 
 

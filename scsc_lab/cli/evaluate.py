@@ -69,8 +69,12 @@ def evaluate(
     experiment = comparison(built.networks, [], [Measure("evaluation", settings)], baseline=built.position(baseline))
     result = shared.measure([experiment], store).results[0]
     rows = _rows(result)
-    shown = [{key: row[key] for key in row if key not in ("predictions", "curve", "notes", "table")} for row in rows]
-    code = shared.show(_table(shown, rows[0]["notes"]), output, built, device=execution.device, seed=execution.seed)
+    shown_rows = [
+        {key: row[key] for key in row if key not in ("predictions", "curve", "notes", "table")} for row in rows
+    ]
+    code = shared.show(
+        _table(shown_rows, rows[0]["notes"]), output, built, device=execution.device, seed=execution.seed
+    )
     if predictions:
         write(predictions, csv.of_rows(_predictions(rows)))
     if plot:
@@ -86,8 +90,8 @@ def _rows(result: Result) -> list[Row]:
     """Return one row per network, in their order; those compared with another one name it."""
     by_label = {row["model"]: row for row in result.further}
     rows = []
-    for arm, named in zip(result.arms, result.rows, strict=True):
-        baseline = {"baseline": named["baseline"]} if arm["baseline"] is not None else {}
+    for arm, result_row in zip(result.arms, result.rows, strict=True):
+        baseline = {"baseline": result_row["baseline"]} if arm["baseline"] is not None else {}
         rows.append({**by_label[arm["label"]], **baseline})
     return rows
 

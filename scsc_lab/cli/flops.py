@@ -92,12 +92,12 @@ def flops(
 
 
 def _totals(rows: Sequence[Row]) -> Table:
-    several = len({row["baseline"] for row in rows if row["baseline"] != row["model"]}) > 1
+    has_baselines = len({row["baseline"] for row in rows if row["baseline"] != row["model"]}) > 1
     compared, step = len(rows) > 1, _STEP_COLUMNS if rows[0].get("train") else ()
     measured = (tables.PARAMS, tables.MACS, tables.ACTIVATIONS)
     columns = [column for measure in measured for column in (tables.changed(measure) if compared else (measure,))]
     columns += [] if compared else [replace(tables.BYTES, optional=True)]
-    against = [Column("baseline", "against", number=False)] if several else []
+    against = [Column("baseline", "against", number=False)] if has_baselines else []
     return Table((tables.MODEL, *against, tables.INPUT, *step, *columns), tuple(rows), notes=_notes(rows))
 
 
@@ -129,8 +129,8 @@ def _with_changes(table: Table, rows: Sequence[Row]) -> Table:
 
 def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
     batch, train = rows[0]["batch"], rows[0].get("train")
-    what = (_STEP if train else _FORWARD).format(batch=f" of {batch} images" if batch > 1 else "")
-    notes = [_CONVENTION.format(what=what)]
+    counted_pass = (_STEP if train else _FORWARD).format(batch=f" of {batch} images" if batch > 1 else "")
+    notes = [_CONVENTION.format(what=counted_pass)]
     checked = [row for row in rows if row["check"] != "off"]
     explained = [row["model"] for row in checked if row["check"] == "explained"]
     if explained:

@@ -113,12 +113,12 @@ def _timings(rows: Sequence[Row], *, in_order: bool) -> list[Row]:
 
 
 def _breakdown(rows: Sequence[Row], settings: Settings, notes: Sequence[str]) -> Table:
-    several = len({row["model"] for row in rows}) > 1
+    has_models = len({row["model"] for row in rows}) > 1
     elsewhere = len(settings.timing.runtimes) > 1
     counted = any(row["macs_share"] is not None for row in rows)
     wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
     columns = (
-        *([tables.MODEL] if several else []),
+        *([tables.MODEL] if has_models else []),
         *([RUNTIME] if elsewhere else []),
         *([BATCH] if len(settings.batches) > 1 else []),
         Column("name", rows[0]["by"], number=False),
@@ -128,25 +128,25 @@ def _breakdown(rows: Sequence[Row], settings: Settings, notes: Sequence[str]) ->
         *([tables.MACS, Column("macs_share", "share", units.share)] if counted else []),
         *wrong,
     )
-    shown = _together(rows) if rows[0]["by"] == "operator" else tuple(rows)
-    return Table(columns, shown, blocks.title(rows), tuple(notes), records=tuple(rows))
+    table_rows = _together(rows) if rows[0]["by"] == "operator" else tuple(rows)
+    return Table(columns, table_rows, blocks.title(rows), tuple(notes), records=tuple(rows))
 
 
 def _together(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Return the rows of operators with those that take next to nothing, of each network, as one."""
-    found: list[Row] = []
+    shown_rows: list[Row] = []
     for row in rows:
         if row["time_share"] is None or row["time_share"] >= _SMALL or row["name"] in ("unexplained", "total"):
-            found.append(row)
+            shown_rows.append(row)
             continue
-        whole = found[-1] if found and found[-1].get("operators") else None
-        if whole is None:
-            found.append({**row, "operators": 1, "iqr_seconds": None})
+        joined = shown_rows[-1] if shown_rows and shown_rows[-1].get("operators") else None
+        if joined is None:
+            shown_rows.append({**row, "operators": 1, "iqr_seconds": None})
         else:
-            sums = {key: whole[key] + row[key] for key in ("median_seconds", "time_share")}
-            number = whole["operators"] + 1
-            found[-1] = {**whole, **sums, "operators": number, "name": f"{number} others"}
-    return tuple(found)
+            sums = {key: joined[key] + row[key] for key in ("median_seconds", "time_share")}
+            number = joined["operators"] + 1
+            shown_rows[-1] = {**joined, **sums, "operators": number, "name": f"{number} others"}
+    return tuple(shown_rows)
 
 
 def _check_together(

@@ -23,28 +23,28 @@ _PARTS = (
 
 def notes(rows: Sequence[Row], settings: Settings, *, self_test: bool = False, parts: bool = False) -> tuple[str, ...]:
     """Return the lines below the table."""
-    found = []
+    lines = []
     if any(row["baseline"] for row in rows):
-        found.append(rule(rows))
+        lines.append(rule(rows))
     if parts:
-        found.append(_OPERATORS if rows[0].get("by") == "operator" else _PARTS)
+        lines.append(_OPERATORS if rows[0].get("by") == "operator" else _PARTS)
     if self_test:
-        found += _noise(rows)
-    found += _cut_short(rows)
-    found.append(_settings(rows[0]))
-    found.append(_warm_up(rows))
-    found += _layouts(rows)
-    found += _elsewhere(rows)
-    found += _oddities(rows)
-    method = next((row["peak_memory_method"] for row in rows if row["peak_memory_method"]), "")
-    if method and not parts:
-        found.append(f"Peak memory: {method}. p90 needs 64 samples. No sample is dropped.")
-    return tuple(found)
+        lines += _noise(rows)
+    lines += _cut_short(rows)
+    lines.append(_settings(rows[0]))
+    lines.append(_warm_up(rows))
+    lines += _layouts(rows)
+    lines += _elsewhere(rows)
+    lines += _oddities(rows)
+    memory_method = next((row["peak_memory_method"] for row in rows if row["peak_memory_method"]), "")
+    if memory_method and not parts:
+        lines.append(f"Peak memory: {memory_method}. p90 needs 64 samples. No sample is dropped.")
+    return tuple(lines)
 
 
 def _settings(row: Row) -> str:
-    one = " One thread is steadier than all of a shared machine; --threads N." if row["threads"] == 1 else ""
-    threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}.{one}" if row["device"] == "cpu" else "."
+    hint = " One thread is steadier than all of a shared machine; --threads N." if row["threads"] == 1 else ""
+    threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}.{hint}" if row["device"] == "cpu" else "."
     where = row["device_name"] if row["device"] == "cpu" else f"{row['device_name']} ({row['processor']})"
     mode = "forward and backward, training mode" if row["mode"] == "train" else "inference mode, evaluation mode"
     return f"{where}, torch {row['versions'].get('torch', '')}, {mode}, random input, {row['clock']}{threads}"
@@ -64,24 +64,24 @@ def _layouts(rows: Sequence[Row]) -> list[str]:
 
 def _elsewhere(rows: Sequence[Row]) -> list[str]:
     """Return what must be known of runtimes other than torch: versions, settings, that they compute the same."""
-    own = [row for row in rows if row.get("runtime", runtimes.USUAL) != runtimes.USUAL and row["runtime_details"]]
-    found = []
-    for name in dict.fromkeys(row["runtime"] for row in own):
-        row = next(row for row in own if row["runtime"] == name)
+    elsewhere = [row for row in rows if row.get("runtime", runtimes.USUAL) != runtimes.USUAL and row["runtime_details"]]
+    lines = []
+    for name in dict.fromkeys(row["runtime"] for row in elsewhere):
+        row = next(row for row in elsewhere if row["runtime"] == name)
         details = {key: value for key, value in row["runtime_details"].items() if key not in ("version", "versions")}
-        said = "".join(f", {key.replace('_', ' ')} {value}" for key, value in details.items())
-        found.append(f"{runtimes.title(name)} {row['runtime_details'].get('version', '')}{said}.")
-    if not own:
+        listed = "".join(f", {key.replace('_', ' ')} {value}" for key, value in details.items())
+        lines.append(f"{runtimes.title(name)} {row['runtime_details'].get('version', '')}{listed}.")
+    if not elsewhere:
         return []
-    most = max((row["output_difference"] or 0.0 for row in own), default=0.0)
-    exported = {row["model"]: row["export_seconds"] for row in own if row["export_seconds"] is not None}
+    most = max((row["output_difference"] or 0.0 for row in elsewhere), default=0.0)
+    exported = {row["model"]: row["export_seconds"] for row in elsewhere if row["export_seconds"] is not None}
     took = f" Making the ONNX models, apart from it, took {sum(exported.values()):.1f} s." if exported else ""
-    found.append(
+    lines.append(
         "Set-up: from the network in memory to the end of its first pass; outside of what is timed."
         + took
         + f" Outputs were held against torch's first: within {most:.1g} of the largest."
     )
-    return found
+    return lines
 
 
 def _warm_up(rows: Sequence[Row]) -> str:
@@ -99,7 +99,7 @@ def _warm_up(rows: Sequence[Row]) -> str:
 
 def _oddities(rows: Sequence[Row]) -> list[str]:
     timed = [row for row in rows if row["samples"] and row.get("name", "total") == "total"]
-    found = [
+    lines = [
         f"DRIFT: {_name(row, rows)} went from its first third to its last by {units.percent(row['drift_change'])}: "
         "throttling, or other work on the machine. Ratios stand: pairs drift together."
         for row in timed
@@ -107,12 +107,12 @@ def _oddities(rows: Sequence[Row]) -> list[str]:
     ]
     odd = [f"{len(row['outliers'])} of {row['samples']} ({_name(row, rows)})" for row in timed if row["outliers"]]
     if odd:
-        found.append(f"Outliers, kept: {', '.join(odd)}.")
+        lines.append(f"Outliers, kept: {', '.join(odd)}.")
     repeats = {row["batch"]: row["repeats"] for row in timed if row["repeats"] > 1}
     if repeats:
         times = ", ".join(f"{number} times at batch {batch}" for batch, number in repeats.items())
-        found.append(f"The shortest is too short for the clock, so all are repeated inside each sample: {times}.")
-    return found + machine_notes(timed) + _restless_parts(rows)
+        lines.append(f"The shortest is too short for the clock, so all are repeated inside each sample: {times}.")
+    return lines + machine_notes(timed) + _restless_parts(rows)
 
 
 def _restless_parts(rows: Sequence[Row]) -> list[str]:
@@ -121,39 +121,39 @@ def _restless_parts(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row.get("name", "total") != "total" and (row["iqr_seconds"] or 0.0) > row["median_seconds"] > 0
     ]
-    what = "parts whose quartiles lie further apart than their median is long"
-    return [f"NOT STEADY: {what}: {', '.join(restless)}. Their times are those of other work."] if restless else []
+    reason = "parts whose quartiles lie further apart than their median is long"
+    return [f"NOT STEADY: {reason}: {', '.join(restless)}. Their times are those of other work."] if restless else []
 
 
 def _noise(rows: Sequence[Row]) -> list[str]:
     from scsc_lab.analysis.paired import Comparison, noise_floor
 
-    found = []
+    lines = []
     for row in rows:
         if not row["baseline"] or row["ratio"] is None:
             continue
         comparison = Comparison(row["ratio"], row["ratio_low"], row["ratio_high"], row["verdict"], row["samples"])
         floor = noise_floor(comparison)
-        what = f"±{units.share(floor)}" if floor is not None else "not known: too few pairs"
+        floor_text = f"±{units.share(floor)}" if floor is not None else "not known: too few pairs"
         elsewhere = f" in {runtimes.title(row['runtime'])}" if row["runtime"] != runtimes.USUAL else ""
-        found.append(
+        lines.append(
             f"Noise floor of this machine, {row['baseline']}{elsewhere} at batch {row['batch']} against itself in "
-            f"{row['samples']} pairs: {what}. Smaller differences cannot be told from none."
+            f"{row['samples']} pairs: {floor_text}. Smaller differences cannot be told from none."
         )
-    return found
+    return lines
 
 
 def _cut_short(rows: Sequence[Row]) -> list[str]:
-    found = []
+    lines = []
     if any(row["status"] == "cut short" for row in rows):
-        found.append("CUT SHORT: interrupted; these are the rounds that were complete.")
+        lines.append("CUT SHORT: interrupted; these are the rounds that were complete.")
     if any(row["status"] == "out of memory" for row in rows):
-        found.append("Out of memory: not measured at this batch size; the other rows stand.")
-    return found
+        lines.append("Out of memory: not measured at this batch size; the other rows stand.")
+    return lines
 
 
 def _name(row: Row, rows: Sequence[Row]) -> str:
-    several = len({other["batch"] for other in rows}) > 1
-    elsewhere = len({other.get("runtime") for other in rows}) > 1
+    has_batches = len({each["batch"] for each in rows}) > 1
+    elsewhere = len({each.get("runtime") for each in rows}) > 1
     name = f"{row['model']} in {runtimes.title(row['runtime'])}" if elsewhere else str(row["model"])
-    return f"{name} at batch {row['batch']}" if several else name
+    return f"{name} at batch {row['batch']}" if has_batches else name

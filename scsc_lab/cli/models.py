@@ -54,8 +54,8 @@ def models(
 
 def _by_text(rows: Sequence[Row]) -> dict[str, list[str]]:
     """Return the networks of which the same is inferred, by what that is."""
-    found: dict[str, list[str]] = {}
+    models_by_text: dict[str, list[str]] = {}
     for row in rows:
         if row["inferred"]:
-            found.setdefault(row["inferred"], []).append(row["model"])
-    return found
+            models_by_text.setdefault(row["inferred"], []).append(row["model"])
+    return models_by_text

@@ -144,9 +144,9 @@ class Networks(Declared):
     def options(self) -> list[str]:
         """Return the options that differ from their defaults, without those that name networks."""
         return [
-            one.spelled()
-            for one in settings_of(Networks)
-            if one.name not in ("models", "model") and getattr(self, one.name) != one.default
+            entry.spelled()
+            for entry in settings_of(Networks)
+            if entry.name not in ("models", "model") and getattr(self, entry.name) != entry.default
         ]
 
     def changes(self) -> dict[str, str]:
@@ -187,10 +187,10 @@ class Networks(Declared):
             resolution=self.resolution,
             resize_weights=self.resize_weights,
         )
-        named, failures = self.names, list[Row]()
+        model_names, failures = self.names, list[Row]()
         if len(networks) > 1:
-            networks, named, failures = _sound(networks, named, heads_fit)
-        networks, notes = names.in_all_forms(networks, named, self.transplants(), self.label, deploy=self.deploy)
+            networks, model_names, failures = _sound(networks, model_names, heads_fit)
+        networks, notes = names.in_all_forms(networks, model_names, self.transplants(), self.label, deploy=self.deploy)
         notes = [*(note for network in networks for note in build.notes_on_weights(network)), *notes]
         return Built(networks, notes, failures)
 
@@ -268,7 +268,7 @@ def _sound(
     from scsc_lab.metrics.size import counted
     from scsc_lab.models import build
 
-    sound, named, failures = [], list[str](), list[Row]()
+    sound, sound_names, failures = [], list[str](), list[Row]()
     for network, name in zip(networks, names, strict=True):
         try:
             if network.in_catalog and not network.weights:
@@ -276,13 +276,13 @@ def _sound(
             else:
                 counted(network if heads_fit else replace(network, weights=""))
             sound.append(network)
-            named.append(name)
+            sound_names.append(name)
         except InputError as error:
             first = failures[0]["failure"] if failures else str(error)
             failures.append({"model": str(network), "status": "failed", "failure": str(error).rstrip(".")})
     if not sound:
         raise InputError(first)
-    return sound, tuple(named), failures
+    return sound, tuple(sound_names), failures
 
 
 def _by_key(assignments: Sequence[tuple[str, str]], option: str) -> dict[str, str]:

@@ -99,16 +99,20 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                 continue
             chosen = _chosen(owner, extras)
             groups[name] = (owner, chosen)
-            for one in chosen:
-                shared = one.name in options
-                options[one.name] = _without_default(options[one.name]) if shared else _parameter(one)
+            for setting in chosen:
+                shared = setting.name in options
+                options[setting.name] = _without_default(options[setting.name]) if shared else _parameter(setting)
 
         @functools.wraps(function)
         def run(**values: Any) -> Any:
-            made = {name: owner(**_values(own, values)) for name, (owner, own) in groups.items()}
+            made = {name: owner(**_values(declarations, values)) for name, (owner, declarations) in groups.items()}
             plain = {name: _plain(values[name]) for name in signature.parameters if name not in groups}
             plain |= {name: tuple(plain[name] or ()) for name in many}
-            plain |= {name: checked(own, plain[name]) for name, own in own_settings.items() if own.kind is float}
+            plain |= {
+                name: checked(declarations, plain[name])
+                for name, declarations in own_settings.items()
+                if declarations.kind is float
+            }
             return function(**plain, **made)
 
         described: Any = run
@@ -126,9 +130,9 @@ def _chosen(owner: Any, extras: Sequence[Any]) -> list[Setting]:
     only = {name for extra in extras if isinstance(extra, Only) for name in extra.names}
     helps = {name: text for extra in extras if isinstance(extra, Reworded) for name, text in extra.helps.items()}
     return [
-        replace(one, declared=replace(one.declared, help=helps.get(one.name, one.declared.help)))
-        for one in settings_of(owner)
-        if one.name not in without and (not only or one.name in only)
+        replace(setting, declared=replace(setting.declared, help=helps.get(setting.name, setting.declared.help)))
+        for setting in settings_of(owner)
+        if setting.name not in without and (not only or setting.name in only)
     ]
 
 
@@ -136,11 +140,11 @@ def _panel(parameter: Any) -> str:
     return getattr(parameter, "rich_help_panel", None) or PANELS[0]
 
 
-def _parameter(one: Setting) -> inspect.Parameter:
+def _parameter(setting: Setting) -> inspect.Parameter:
     """Return a setting as a parameter that Typer reads."""
-    declared, many = one.declared, get_origin(one.kind) is tuple
-    kind: Any = get_args(one.kind)[0] if many else one.kind
-    default = one.default
+    declared, many = setting.declared, get_origin(setting.kind) is tuple
+    kind: Any = get_args(setting.kind)[0] if many else setting.kind
+    default = setting.default
     scale = 100 if declared.percent else 1
     allowed = get_args(kind) if get_origin(kind) is Literal else declared.allowed()
     shared: dict[str, Any] = {
@@ -167,12 +171,12 @@ def _parameter(one: Setting) -> inspect.Parameter:
         default = scale * default
     annotation = kind if default not in (None, ()) else kind | None
     if declared.option:
-        names = [declared.option] if one.kind is bool else declared.option.split("/")
+        names = [declared.option] if setting.kind is bool else declared.option.split("/")
         annotation = Annotated[annotation, typer.Option(*names, **shared)]
     else:
         annotation = Annotated[annotation, typer.Argument(show_default=False, **shared)]
     return inspect.Parameter(
-        one.name, inspect.Parameter.KEYWORD_ONLY, default=None if default == () else default, annotation=annotation
+        setting.name, inspect.Parameter.KEYWORD_ONLY, default=None if default == () else default, annotation=annotation
     )
 
 
@@ -182,11 +186,13 @@ def _without_default(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(default=None, annotation=Annotated[kind | None, option])
 
 
-def _values(own: list[Setting], values: Mapping[str, Any]) -> dict[str, Any]:
+def _values(settings: list[Setting], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a class's settings that the command line has; the class has a default for the others."""
-    found = {one.name: _plain(values[one.name]) for one in own if values[one.name] is not None}
-    scaled = {one.name for one in own if one.declared.percent and one.name in found}
-    return {name: value / 100 if name in scaled else value for name, value in found.items()}
+    given_values = {
+        setting.name: _plain(values[setting.name]) for setting in settings if values[setting.name] is not None
+    }
+    scaled = {setting.name for setting in settings if setting.declared.percent and setting.name in given_values}
+    return {name: value / 100 if name in scaled else value for name, value in given_values.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -149,11 +149,11 @@ def report(
     from scsc_lab.experiments import report as studying
 
     effort = studying.QUICK if quick else studying.FULL
-    usual = (runtimes_.USUAL,) if networks.names or quick else tuple(runtimes_.usual())
+    default_runtimes = (runtimes_.USUAL,) if networks.names or quick else tuple(runtimes_.usual())
     settings = replace(
         effort.settings,
         execution=execution,
-        timing=replace(effort.settings.timing, runtimes=runtime or usual),
+        timing=replace(effort.settings.timing, runtimes=runtime or default_runtimes),
         fields=replace(effort.settings.fields, seeds=training.seeds),
         training=training,
     )
@@ -218,16 +218,16 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, executor: str
     store.check_writable(path)
     effort = probe.effort(settings)
     shared.warn_of_few_seeds(probe.families(), ("accuracy",), effort.ablation_seeds)
-    kept = Store(path)
+    target = Store(path)
     if not path.exists() and (folder / publish.ROWS).is_file():
-        rowfile.absorb(kept, rowfile.opened(folder / publish.ROWS), {})
-    _measured(probe.experiments(settings, weights or folder / "weights", effort, kept), kept, executor, jobs)
-    return kept
+        rowfile.absorb(target, rowfile.opened(folder / publish.ROWS), {})
+    _measured(probe.experiments(settings, weights or folder / "weights", effort, target), target, executor, jobs)
+    return target
 
 
-def _measured(experiments: Sequence[Experiment], kept: Store, executor: str = "local", jobs: int = 1) -> None:
+def _measured(experiments: Sequence[Experiment], target: Store, executor: str = "local", jobs: int = 1) -> None:
     """Measure what a store lacks of experiments."""
-    if shared.measure(experiments, kept, jobs=jobs, executor=executor).interrupted:
+    if shared.measure(experiments, target, jobs=jobs, executor=executor).interrupted:
         raise KeyboardInterrupt
 
 

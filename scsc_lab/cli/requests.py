@@ -18,31 +18,35 @@ _USED_BY_ALL = ("device", "threads", "seed")
 _GROUPS = ("execution", "timing", "fields", "training")
 
 
-def require_used(context: typer.Context, words: Sequence[str], settings: Settings) -> None:
+def require_used(context: typer.Context, columns: Sequence[str], settings: Settings) -> None:
     """Raise InputError if an option changes nothing of what is measured.
 
     Args:
         context: the command's.
-        words: columns that networks are measured for.
+        columns: columns that networks are measured for.
         settings: the settings that the options make.
     """
     for name, option in explicit(context).items():
-        usual = _with_default(settings, name)
-        if name in _USED_BY_ALL or usual == settings or _differing(metrics.chosen(words), settings, usual):
+        with_default = _with_default(settings, name)
+        if (
+            name in _USED_BY_ALL
+            or with_default == settings
+            or _differing(metrics.chosen(columns), settings, with_default)
+        ):
             continue
-        acting = _differing(metrics.registry().values(), settings, usual)
-        raise InputError(f"{option} changes nothing of {', '.join(words)}: it goes with {' or '.join(acting)}")
+        acting = _differing(metrics.registry().values(), settings, with_default)
+        raise InputError(f"{option} changes nothing of {', '.join(columns)}: it goes with {' or '.join(acting)}")
 
 
 def explicit(context: typer.Context) -> dict[str, str]:
     """Return the parameters that the command line names, each with the longest word for it."""
-    named = {}
+    options = {}
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
-            word = "the models" if parameter.param_type_name == "argument" else max(parameter.opts, key=len)
-            named[str(parameter.name)] = word
-    return named
+            longest = "the models" if parameter.param_type_name == "argument" else max(parameter.opts, key=len)
+            options[str(parameter.name)] = longest
+    return options
 
 
 def require_only(context: typer.Context, allowed: Collection[str], reason: str) -> None:
@@ -67,15 +71,15 @@ def _with_default(settings: Settings, name: str) -> Settings:
     """Return settings with the default of one of them, in every class that declares it."""
     for group in _GROUPS:
         owner = getattr(settings, group)
-        changes = {one.name: one.default for one in settings_of(owner.__class__) if one.name == name}
+        changes = {setting.name: setting.default for setting in settings_of(owner.__class__) if setting.name == name}
         settings = replace(settings, **{group: replace(owner, **changes)})
     return settings
 
 
-def _differing(chosen: Collection[metrics.Metric], settings: Settings, usual: Settings) -> list[str]:
+def _differing(chosen: Collection[metrics.Metric], settings: Settings, default: Settings) -> list[str]:
     """Return the first words of the metrics that two settings have measure in different ways."""
     return [
         metric.columns[0].word
         for metric in chosen
-        if metric.columns and metric.configure(settings) != metric.configure(usual)
+        if metric.columns and metric.configure(settings) != metric.configure(default)
     ]

@@ -30,5 +30,5 @@ def experiment(
     for at, variant in enumerate(variants):
         baseline = full.setdefault(variant.study, at)
         arms.append(Arm(variant.network, None if baseline == at else baseline, variant.study, variant.name))
-    asked, batch = tuple(measures(words, settings)), settings.execution.batch
-    return Experiment("ablation", tuple(arms), asked, tuple(words), batch, details or {})
+    configured, batch = tuple(measures(words, settings)), settings.execution.batch
+    return Experiment("ablation", tuple(arms), configured, tuple(words), batch, details or {})

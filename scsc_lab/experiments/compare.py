@@ -35,9 +35,9 @@ def experiment(
     """
     settings = settings or Settings()
     words = metrics.with_extra_columns(words, settings)
-    asked = measures(words, settings)
+    configured = measures(words, settings)
     batch = settings.execution.batch
-    return comparison(networks, words, asked, baseline=baseline, roles=roles, batch=batch, values=values)
+    return comparison(networks, words, configured, baseline=baseline, roles=roles, batch=batch, values=values)
 
 
 def measures(words: Sequence[str], settings: Settings) -> list[Measure]:

@@ -30,8 +30,8 @@ def rows(models: Sequence[nn.Module], counts: Sequence[Count], by: str) -> list[
         count.by_stage(stages(model)) if by == "stage" else blocks(model, count)
         for model, count in zip(models, counts, strict=True)
     )
-    whole = [Part("total", 0, count.params, count.macs, count.activations, count.bytes) for count in counts]
-    return [_row(*pair) for pair in (*_aligned(first, second), (whole[0], whole[1]))]
+    totals = [Part("total", 0, count.params, count.macs, count.activations, count.bytes) for count in counts]
+    return [_row(*pair) for pair in (*_aligned(first, second), (totals[0], totals[1]))]
 
 
 def blocks(model: nn.Module, count: Count) -> list[Part]:
@@ -41,25 +41,25 @@ def blocks(model: nn.Module, count: Count) -> list[Part]:
     module does between its parts is a row of its own.
     """
     counted = {part.name: part for part in count.by_module()}
-    found: list[Part] = []
+    parts: list[Part] = []
 
     def take_apart(name: str, module: nn.Module, root: bool = False) -> None:
         if not root and not _is_nest(module) and not any(map(_is_nest, module.children())):
-            found.append(counted[name])
+            parts.append(counted[name])
             return
-        at = len(found)
+        at = len(parts)
         inside = []
         for child_name, child in module.named_children():
             qualified = f"{name}.{child_name}" if name else child_name
             if qualified in counted:  # not if it is shared and was met before
                 inside.append(counted[qualified])
                 take_apart(qualified, child)
-        own = _minus(counted[name], inside, f"{name or 'network'} (between its parts)")
-        if any(getattr(own, key) for key in ("params", "macs", "activations")):
-            found.insert(at, own)
+        between = _minus(counted[name], inside, f"{name or 'network'} (between its parts)")
+        if any(getattr(between, key) for key in ("params", "macs", "activations")):
+            parts.insert(at, between)
 
     take_apart("", model, root=True)
-    return [part for part in found if part.params or part.macs]
+    return [part for part in parts if part.params or part.macs]
 
 
 def _is_nest(module: nn.Module) -> bool:
@@ -69,7 +69,7 @@ def _is_nest(module: nn.Module) -> bool:
 
 
 def _minus(part: Part, inside: Sequence[Part], name: str) -> Part:
-    rest = {key: getattr(part, key) - sum(getattr(other, key) for other in inside) for key in _KEYS}
+    rest = {key: getattr(part, key) - sum(getattr(part_inside, key) for part_inside in inside) for key in _KEYS}
     return Part(name, 0, **rest)
 
 

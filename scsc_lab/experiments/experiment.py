@@ -158,8 +158,8 @@ class Experiment:
         if arm.baseline is None:
             return True
         network, baseline = arm.network, self.arms[arm.baseline].network
-        named = network.is_named and baseline.is_named
-        return network == baseline or (named and network.identity() == baseline.identity())
+        both_named = network.is_named and baseline.is_named
+        return network == baseline or (both_named and network.identity() == baseline.identity())
 
     def row(self) -> Row:
         """Return it as plain data, without its arms; the digest is that of all that was asked for."""

@@ -38,7 +38,7 @@ def read(path: Path, labels: Sequence[str]) -> dict[str, dict[str, float]]:
     missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
         raise InputError(f"{path} has no column {', '.join(missing)}: its first line must name model,metric,value")
-    found: dict[str, dict[str, float]] = {label: {} for label in labels}
+    values: dict[str, dict[str, float]] = {label: {} for label in labels}
     try:
         rows = list(reader)
     except csv.Error as error:
@@ -50,15 +50,15 @@ def read(path: Path, labels: Sequence[str]) -> dict[str, dict[str, float]]:
         metric = (row["metric"] or "").strip()
         if not metric:
             raise InputError(f"{path}, line {number}: no metric; write its name, e.g. top-1")
-        if metric in found[label]:
+        if metric in values[label]:
             raise InputError(f"{path}, line {number}: {label} has a second {metric}")
-        found[label][metric] = _number(row["value"], f"{path}, line {number}")
-    return found
+        values[label][metric] = _number(row["value"], f"{path}, line {number}")
+    return values
 
 
 def metrics(values: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return the metrics that any network has, in order."""
-    return list(dict.fromkeys(metric for own in values.values() for metric in own))
+    return list(dict.fromkeys(metric for of_network in values.values() for metric in of_network))
 
 
 def _label(row: Mapping[str, str | None], labels: Sequence[str], where: str) -> str | None:

@@ -42,7 +42,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Requested:
     """The tasks of experiments, under their keys.
 
     Attributes:
@@ -65,19 +65,19 @@ class Asked:
         return list(by_key.values())
 
 
-def ask(experiments: Sequence[Experiment], store: Store) -> Asked:
+def ask(experiments: Sequence[Experiment], store: Store) -> Requested:
     """Return the tasks of experiments.
 
     Raises:
         InputError: if a network has no name, and so no key under which a file could keep its rows.
     """
     uses = [experiment.uses() for experiment in experiments]
-    if store.path is not None or any(use.task.chain for own in uses for use in own):
+    if store.path is not None or any(use.task.chain for part in uses for use in part):
         uses = [experiment.uses(str(store.checkpoints)) for experiment in experiments]
-    tasks = list(dict.fromkeys(use.task for own in uses for use in own))
+    tasks = list(dict.fromkeys(use.task for part in uses for use in part))
     by_number = store.path is None
     keys = {task: task.key if task.is_named or not by_number else f"task {at}" for at, task in enumerate(tasks)}
-    return Asked(tuple(map(tuple, uses)), keys)
+    return Requested(tuple(map(tuple, uses)), keys)
 
 
 def run(
@@ -103,75 +103,77 @@ def run(
         KeyboardInterrupt: if nothing was measured before an interrupt.
     """
     store = store or Store()
-    asked = ask(experiments, store)
-    for experiment, uses in zip(experiments, asked.uses, strict=True):
-        store.register(experiment.row(), [arm.row() for arm in experiment.arms], [_use_row(use, asked) for use in uses])
-    _forget_incomplete(asked, store)
-    unsaved, interrupted = _measure(asked, store, executor, progress)
+    requested = ask(experiments, store)
+    for experiment, uses in zip(experiments, requested.uses, strict=True):
+        store.register(
+            experiment.row(), [arm.row() for arm in experiment.arms], [_use_row(use, requested) for use in uses]
+        )
+    _forget_incomplete(requested, store)
+    unsaved, interrupted = _measure(requested, store, executor, progress)
     rows = store.all_rows() | unsaved
-    found = []
-    for experiment, uses in zip(experiments, asked.uses, strict=True):
+    read_results = []
+    for experiment, uses in zip(experiments, requested.uses, strict=True):
         arms = [arm.row() for arm in experiment.arms]
-        found.append(results.result(experiment.row(), arms, [_use_row(use, asked) for use in uses], rows))
-    if interrupted and not any(asked.keys[task] in rows for task in asked.tasks):
+        read_results.append(results.result(experiment.row(), arms, [_use_row(use, requested) for use in uses], rows))
+    if interrupted and not any(requested.keys[task] in rows for task in requested.tasks):
         raise KeyboardInterrupt
-    return Measured(tuple(found), interrupted)
+    return Measured(tuple(read_results), interrupted)
 
 
 def status(experiments: Sequence[Experiment], store: Store) -> str:
     """Return one line on how many measurements of experiments a store has, and how many are made again for a file."""
-    asked = ask(experiments, store)
+    requested = ask(experiments, store)
     rows = store.all_rows()
-    keys = set(asked.keys.values())
-    incomplete = len(_incomplete(asked, rows))
+    keys = set(requested.keys.values())
+    incomplete = len(_incomplete(requested, rows))
     again = f"; {incomplete} without their file are made again" if incomplete else ""
     return f"{store.path}: {len(keys & rows.keys()) - incomplete} of {len(keys)} measurements are stored{again}"
 
 
-def _use_row(use: Use, asked: Asked) -> Row:
+def _use_row(use: Use, requested: Requested) -> Row:
     return {
         "arm": use.arm,
-        "key": asked.keys[use.task],
+        "key": requested.keys[use.task],
         "position": use.position,
         "part": use.part,
         "metric": use.metric,
     }
 
 
-def _incomplete(asked: Asked, rows: dict[str, list[Row]]) -> list[str]:
+def _incomplete(requested: Requested, rows: dict[str, list[Row]]) -> list[str]:
     """Return the keys of stored measurements that lack a file beside the store which is wanted now."""
     return [
         key
-        for task, key in asked.keys.items()
+        for task, key in requested.keys.items()
         if key in rows and any(task.kind.is_incomplete(row, task.settings) for row in rows[key])
     ]
 
 
-def _forget_incomplete(asked: Asked, store: Store) -> None:
-    if any(task.kind.is_incomplete is not metrics.is_never_incomplete for task in asked.keys):
-        store.forget(_incomplete(asked, store.all_rows()))
+def _forget_incomplete(requested: Requested, store: Store) -> None:
+    if any(task.kind.is_incomplete is not metrics.is_never_incomplete for task in requested.keys):
+        store.forget(_incomplete(requested, store.all_rows()))
 
 
 def _measure(
-    asked: Asked, store: Store, executor: Executor | None, progress: Progress | None
+    requested: Requested, store: Store, executor: Executor | None, progress: Progress | None
 ) -> tuple[dict[str, list[Row]], bool]:
     """Measure what the store has not; return the rows that are not kept, by key, and whether it was interrupted."""
-    tasks, stored = asked.tasks, store.keys()
-    missing = [task for task in tasks if asked.keys[task] not in stored]
+    tasks, stored = requested.tasks, store.keys()
+    missing = [task for task in tasks if requested.keys[task] not in stored]
     for task in tasks:
-        if asked.keys[task] in stored:
+        if requested.keys[task] in stored:
             task.kind.clean_up(task.networks, task.settings)
     _check(missing)
     done, unsaved = len(tasks) - len(missing), dict[str, list[Row]]()
 
-    def report(what: str, share: float = 0.0) -> None:
+    def report(description: str, share: float = 0.0) -> None:
         if progress:
-            progress(what, min(done + share, len(tasks)), len(tasks))
+            progress(description, min(done + share, len(tasks)), len(tasks))
 
     try:
-        for task, rows in _rows_of(missing, asked, store, executor, report):
+        for task, rows in _rows_of(missing, requested, store, executor, report):
             done += 1
-            key = asked.keys[task]
+            key = requested.keys[task]
             if any(CUT_SHORT in (row.get("status"), row.get(f"{task.metric}_status")) for row in rows):
                 unsaved[key] = rows
                 return unsaved, True
@@ -212,14 +214,14 @@ def _without_maps(row: Row, maps: dict[str, bytes]) -> Row:
 
 
 def _rows_of(
-    tasks: Sequence[Task], asked: Asked, store: Store, executor: Executor | None, report: TaskProgress
+    tasks: Sequence[Task], requested: Requested, store: Store, executor: Executor | None, report: TaskProgress
 ) -> Iterator[tuple[Task, list[Row]]]:
     """Yield each task with its rows, as they are measured; another process may be faster with some of them."""
     elsewhere = [task for task in tasks if executor is not None and not task.kind.alone]
     if executor is not None:
         chains: dict[str, list[Task]] = {}
         for task in elsewhere:
-            chains.setdefault(task.chain or asked.keys[task], []).append(task)
+            chains.setdefault(task.chain or requested.keys[task], []).append(task)
         futures = {executor.submit(measure_elsewhere, chain): chain for chain in chains.values()}
         try:
             for future in as_completed(futures):
@@ -231,7 +233,7 @@ def _rows_of(
                 future.cancel()
     for task in tasks:
         if task not in elsewhere:
-            stored = store.find(asked.keys[task])
+            stored = store.find(requested.keys[task])
             yield task, task.measure(report) if stored is None else stored
 
 
@@ -240,7 +242,7 @@ def measure_elsewhere(tasks: Sequence[Task]) -> list[list[Row]]:
     return [task.measure(_silent) for task in tasks]
 
 
-def _silent(what: str, share: float = 0.0) -> None:
+def _silent(description: str, share: float = 0.0) -> None:
     """Report to nobody."""
 
 

@@ -47,19 +47,21 @@ def built_in(network: Network, studies: Sequence[str] = (), beside: Sequence[Net
     Raises:
         InputError: if a study does not exist, or the network has no SCSC module.
     """
-    known = (*STUDIES, MIXERS)
+    studies_known = (*STUDIES, MIXERS)
     for study in studies:
-        if study not in known:
-            raise InputError(f"unknown study {study!r}: one of {', '.join(known)}{nearest(study, known)}")
+        if study not in studies_known:
+            raise InputError(
+                f"unknown study {study!r}: one of {', '.join(studies_known)}{nearest(study, studies_known)}"
+            )
     if set(studies) != {MIXERS} and not has_scsc(network):
         hint = "; put it in with --transplant"
         if network.entry is not None and f"scsc_{network.entry.name}" in catalog.CATALOG:
             hint = f"; try scsc_{network.entry.name}, or --transplant"
         raise InputError(f"{network} has no SCSC module to ablate{hint}")
-    found: list[Variant] = []
+    variants: list[Variant] = []
     for study in studies or STUDIES:
-        found += _mixers(network, beside) if study == MIXERS else STUDIES[study](network)
-    return found
+        variants += _mixers(network, beside) if study == MIXERS else STUDIES[study](network)
+    return variants
 
 
 def of_values(
@@ -113,27 +115,27 @@ def parse_axes(network: Network, texts: Sequence[str], option: str = "--grid") -
 
 def has_scsc(network: Network) -> bool:
     """Return whether there is an SCSC module in a network."""
-    own = network.spec is not None and bool(network.spec.scsc_stages)
-    return own or (network.transplant is not None and network.transplant.mixer == "scsc")
+    in_spec = network.spec is not None and bool(network.spec.scsc_stages)
+    return in_spec or (network.transplant is not None and network.transplant.mixer == "scsc")
 
 
 def settings(network: Network) -> str:
     """Return the settings of a network's SCSC modules in words: what holds for all once, the others by stage."""
     if network.transplant is not None:
-        said = ", ".join(f"{key} {overrides.text(value)}" for key, value in network.transplant.settings)
-        return said or "as released"
+        rules = ", ".join(f"{key} {overrides.text(value)}" for key, value in network.transplant.settings)
+        return rules or "as released"
     spec = network.spec
     if spec is None:
         return ""
     modules = {stage: spec.scsc[stage - 1] for stage in spec.scsc_stages}
-    found = []
-    for key in (one.name for one in fields(SCSCSpec)):
+    parts = []
+    for key in (setting.name for setting in fields(SCSCSpec)):
         values = {stage: _in_words(key, getattr(module, key)) for stage, module in modules.items()}
         if len(set(values.values())) == 1:
-            found.append(f"{key} {next(iter(values.values()))}")
+            parts.append(f"{key} {next(iter(values.values()))}")
         else:
-            found.append(f"{key} " + ", ".join(f"({value}) in stage {stage}" for stage, value in values.items()))
-    return "; ".join(found)
+            parts.append(f"{key} " + ", ".join(f"({value}) in stage {stage}" for stage, value in values.items()))
+    return "; ".join(parts)
 
 
 def _in_words(key: str, value: object) -> str:
@@ -148,14 +150,14 @@ def _full(study: str, network: Network) -> Variant:
 
 def _changed(study: str, network: Network, changes: Mapping[str, object], name: str = "") -> Variant:
     rules = {key.removeprefix(_RULE): value for key, value in changes.items() if key.startswith(_RULE)}
-    found = network.changed({key: value for key, value in changes.items() if not key.startswith(_RULE)})
+    changed = network.changed({key: value for key, value in changes.items() if not key.startswith(_RULE)})
     if rules:
         if network.transplant is None:
             raise InputError(f"{_RULE}{next(iter(rules))} is a rule of a transplant: add --transplant or --mixer NAME")
-        kept = overrides.rules(network.transplant)
-        found = replace(found, transplant=overrides.transplant({**kept, **rules}, network.transplant.mixer))
-    words = " ".join(f"{key}={overrides.text(value)}" for key, value in changes.items())
-    return Variant(study, name or words, found)
+        present = overrides.rules(network.transplant)
+        changed = replace(changed, transplant=overrides.transplant({**present, **rules}, network.transplant.mixer))
+    changes_text = " ".join(f"{key}={overrides.text(value)}" for key, value in changes.items())
+    return Variant(study, name or changes_text, changed)
 
 
 def _edited(study: str, network: Network, name: str, edit: Callable[[Any], Mapping[str, object]]) -> Variant | None:
@@ -168,10 +170,12 @@ def _edited(study: str, network: Network, name: str, edit: Callable[[Any], Mappi
     else:
         assert network.spec is not None
         edits = [edit(module) for module in network.spec.scsc]
-        if all(own == edits[0] for own in edits):
+        if all(of_stage == edits[0] for of_stage in edits):
             changes = dict(edits[0])
         else:
-            changes = {f"stage{at}.{key}": v for at, own in enumerate(edits, start=1) for key, v in own.items()}
+            changes = {
+                f"stage{at}.{key}": v for at, of_stage in enumerate(edits, start=1) for key, v in of_stage.items()
+            }
     return _changed(study, network, changes, name) if changes else None
 
 
@@ -194,23 +198,23 @@ def _components(network: Network) -> list[Variant]:
         "smallest kernel only": _one_kernel(min),
         "smallest, equal width": _at_equal_width(_one_kernel(min)),
     }
-    found = (_edited("components", network, name, edit) for name, edit in edits.items())
-    return [_full("components", network), *(variant for variant in found if variant is not None)]
+    variants = (_edited("components", network, name, edit) for name, edit in edits.items())
+    return [_full("components", network), *(variant for variant in variants if variant is not None)]
 
 
 def _over(study: str, key: str, values: Sequence[object]) -> Callable[[Network], list[Variant]]:
     """Return a study that sets one key to each value; a value the network cannot have is left out."""
 
     def make(network: Network) -> list[Variant]:
-        found = [_full(study, network)]
+        variants = [_full(study, network)]
         prefix = _RULE if network.transplant is not None else ""
         for value in values:
             try:
-                words = f"{key}={overrides.text(value)}"
-                found.append(_changed(study, network, {f"{prefix}{key}": value}, words))
+                label = f"{key}={overrides.text(value)}"
+                variants.append(_changed(study, network, {f"{prefix}{key}": value}, label))
             except InputError:
                 continue
-        return found
+        return variants
 
     return make
 
@@ -244,20 +248,20 @@ def _mixers(network: Network, beside: Sequence[Network]) -> list[Variant]:
 
     The rules of a transplant that are no settings of its mixer hold for all.
     """
-    own = replace(network, transplant=None)
-    if has_scsc(own):
-        hint = f"; try {own.entry.name.removeprefix(_SCSC)}" if own.entry is not None else ""
-        raise InputError(f"{own} has SCSC where the study {MIXERS} puts in every mixer{hint}")
-    chosen = [one.transplant for one in (*beside, network) if one.transplant is not None]
-    given = list(dict.fromkeys(chosen))
-    shared = {key: getattr(given[0], key) for key in RULES} if given else {}
-    found = [Variant(MIXERS, "own operators", own)]
-    for mixer in [*mixers.names(), *dict.fromkeys(spec.mixer for spec in given if ":" in spec.mixer)]:
-        for spec in [one for one in given if one.mixer == mixer] or [TransplantSpec(mixer, **shared)]:
+    original = replace(network, transplant=None)
+    if has_scsc(original):
+        hint = f"; try {original.entry.name.removeprefix(_SCSC)}" if original.entry is not None else ""
+        raise InputError(f"{original} has SCSC where the study {MIXERS} puts in every mixer{hint}")
+    chosen = [each.transplant for each in (*beside, network) if each.transplant is not None]
+    specs = list(dict.fromkeys(chosen))
+    shared = {key: getattr(specs[0], key) for key in RULES} if specs else {}
+    variants = [Variant(MIXERS, "own operators", original)]
+    for mixer in [*mixers.names(), *dict.fromkeys(spec.mixer for spec in specs if ":" in spec.mixer)]:
+        for spec in [each for each in specs if each.mixer == mixer] or [TransplantSpec(mixer, **shared)]:
             settings = " ".join(f"{key}={overrides.text(value)}" for key, value in spec.settings)
             name = mixers.label(mixer) + (f"[{settings}]" if settings else "")
-            found.append(Variant(MIXERS, name, replace(own, label="", transplant=spec)))
-    return found
+            variants.append(Variant(MIXERS, name, replace(original, label="", transplant=spec)))
+    return variants
 
 
 STUDIES: dict[str, Callable[[Network], list[Variant]]] = {
@@ -287,7 +291,7 @@ def _current(network: Network, key: str) -> Any:
 def _rule(transplant: TransplantSpec, key: str) -> Any:
     """Return the value of a rule of a transplant, or of a setting of its mixer."""
     bare = key.removeprefix(f"{mixers.prefix(transplant.mixer)}.")
-    known = mixers.settings(transplant.mixer) or {}
-    if bare in known:
-        return dict(transplant.settings).get(bare, known[bare].default)
+    settings_known = mixers.settings(transplant.mixer) or {}
+    if bare in settings_known:
+        return dict(transplant.settings).get(bare, settings_known[bare].default)
     return getattr(transplant, bare, None)

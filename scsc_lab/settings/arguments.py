@@ -16,8 +16,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def argument_names(owners: Sequence[Any]) -> dict[str, str]:
     """Return the field's name for each name that an argument may have: the field's, and that of the option."""
-    declared = [one for owner in owners for one in settings_of(owner)]
-    return {one.option_name: one.name for one in declared} | {one.name: one.name for one in declared}
+    declared = [setting for owner in owners for setting in settings_of(owner)]
+    return {setting.option_name: setting.name for setting in declared} | {
+        setting.name: setting.name for setting in declared
+    }
 
 
 def from_arguments(owners: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:
@@ -33,8 +35,11 @@ def from_arguments(owners: Sequence[Any], arguments: Mapping[str, Any]) -> list[
         if name not in names:
             raise InputError(f"unknown argument {name!r}{nearest(name, names)}")
     values = {names[name]: value for name, value in arguments.items() if value is not None}
-    chosen = [{one.name: values[one.name] for one in settings_of(owner) if one.name in values} for owner in owners]
-    return [owner(**own) for owner, own in zip(owners, chosen, strict=True)]
+    chosen = [
+        {setting.name: values[setting.name] for setting in settings_of(owner) if setting.name in values}
+        for owner in owners
+    ]
+    return [owner(**values_of_owner) for owner, values_of_owner in zip(owners, chosen, strict=True)]
 
 
 def takes(*owners: Any) -> Callable[[Function], Function]:
@@ -45,28 +50,32 @@ def takes(*owners: Any) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         signature = inspect.signature(function)
-        settings = {one.name: one for owner in owners for one in settings_of(owner)}
+        settings = {setting.name: setting for owner in owners for setting in settings_of(owner)}
         shadowed = signature.parameters.keys()
-        settings = {name: one for name, one in settings.items() if not {name, one.option_name} & shadowed}
+        settings = {name: setting for name, setting in settings.items() if not {name, setting.option_name} & shadowed}
         names = {option: name for option, name in argument_names(owners).items() if option not in signature.parameters}
 
         @functools.wraps(function)
-        def call(*given: Any, **named: Any) -> Any:
+        def call(*positional: Any, **keywords: Any) -> Any:
             try:
-                return function(*given, **named)
+                return function(*positional, **keywords)
             except InputError as error:
                 error.args = (_in_python(str(error), names),)
                 raise
 
         described: Any = call
         if settings:
-            own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-            taken = [
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.default)
-                for name, one in settings.items()
+            parameters = [
+                setting
+                for setting in signature.parameters.values()
+                if setting.kind is not inspect.Parameter.VAR_KEYWORD
             ]
-            described.__signature__ = signature.replace(parameters=[*own, *taken])
-            lines = [f"    {name}: {one.declared.help}" for name, one in settings.items()]
+            added = [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=setting.default)
+                for name, setting in settings.items()
+            ]
+            described.__signature__ = signature.replace(parameters=[*parameters, *added])
+            lines = [f"    {name}: {setting.declared.help}" for name, setting in settings.items()]
             described.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Settings:", *lines])
         return described  # type: ignore[no-any-return]  # the function, with what it takes
 

@@ -122,13 +122,13 @@ class Declared:
 
     def __post_init__(self) -> None:
         owner: Any = self.__class__
-        for one in settings_of(owner):
-            object.__setattr__(self, one.name, checked(one, getattr(self, one.name)))
+        for entry in settings_of(owner):
+            object.__setattr__(self, entry.name, checked(entry, getattr(self, entry.name)))
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the numbers, as plain data by name."""
         owner: Any = self.__class__
-        return {one.name: getattr(self, one.name) for one in settings_of(owner) if one.declared.decides}
+        return {entry.name: getattr(self, entry.name) for entry in settings_of(owner) if entry.declared.decides}
 
 
 def checked(setting: Setting, value: Any) -> Any:
@@ -148,9 +148,9 @@ def checked(setting: Setting, value: Any) -> Any:
 def phrases(owner: Any, values: Mapping[str, Any]) -> list[str]:
     """Return the parts of a sentence on method that stored values of a settings class give, in order."""
     return [
-        one.declared.phrase.format(one.text(values[one.name]))
-        for one in settings_of(owner)
-        if one.declared.phrase and values.get(one.name) not in (None, (), [])
+        entry.declared.phrase.format(entry.text(values[entry.name]))
+        for entry in settings_of(owner)
+        if entry.declared.phrase and values.get(entry.name) not in (None, (), [])
     ]
 
 
@@ -171,16 +171,16 @@ def _long(option: str) -> str:
     return next((name for name in option.split("/") if name.startswith("--")), option)
 
 
-def _converted(one: Setting, value: Any) -> Any:
+def _converted(entry: Setting, value: Any) -> Any:
     if isinstance(value, Mapping):
         value = tuple(value.items())
-    if get_origin(one.kind) is tuple:
+    if get_origin(entry.kind) is tuple:
         items = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-        return tuple(_item(one, get_args(one.kind)[0], item) for item in items)
-    return _item(one, one.kind, value)
+        return tuple(_item(entry, get_args(entry.kind)[0], item) for item in items)
+    return _item(entry, entry.kind, value)
 
 
-def _item(one: Setting, kind: Any, value: Any) -> Any:
+def _item(entry: Setting, kind: Any, value: Any) -> Any:
     if kind is Path and isinstance(value, (str, Path)):
         return Path(value)
     if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
@@ -193,27 +193,27 @@ def _item(one: Setting, kind: Any, value: Any) -> Any:
         return str(value)  # a stage's number
     if kind not in (int, float, str, bool, Path):
         return value  # a class of its own, which checks itself
-    raise _error(one, value)
+    raise _error(entry, value)
 
 
-def _check_bounds(one: Setting, value: Any) -> None:
-    declared = one.declared
+def _check_bounds(entry: Setting, value: Any) -> None:
+    declared = entry.declared
     below = declared.low is not None and value < declared.low
     above = declared.high is not None and value > declared.high
     if below or above or (declared.choices and value not in declared.allowed()):
-        raise _error(one, value)
+        raise _error(entry, value)
 
 
-def _error(one: Setting, value: object) -> InputError:
-    return InputError(f"{one.spelled()} {value!r}: {_expected(one, str(value))}")
+def _error(entry: Setting, value: object) -> InputError:
+    return InputError(f"{entry.spelled()} {value!r}: {_expected(entry, str(value))}")
 
 
-def _expected(one: Setting, text: str) -> str:
-    kind = get_args(one.kind)[0] if get_origin(one.kind) is tuple else one.kind
-    if allowed := one.declared.allowed():
+def _expected(entry: Setting, text: str) -> str:
+    kind = get_args(entry.kind)[0] if get_origin(entry.kind) is tuple else entry.kind
+    if allowed := entry.declared.allowed():
         return f"one of {', '.join(allowed)}{nearest(text, allowed)}"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", Path: "a path"}
-    low, high = one.declared.low, one.declared.high
+    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", Path: "a path"}
+    low, high = entry.declared.low, entry.declared.high
     if low is None:
-        return words[kind]
-    return f"{words[kind]} from {low:g} {'up' if high is None else f'to {high:g}'}"
+        return kinds[kind]
+    return f"{kinds[kind]} from {low:g} {'up' if high is None else f'to {high:g}'}"

@@ -64,9 +64,9 @@ def width(text: str) -> float:
     Raises:
         InputError: if it is no width, or out of bounds.
     """
-    named = {"column": COLUMN_INCHES, "page": PAGE_INCHES}
-    if text.strip().lower() in named:
-        return named[text.strip().lower()]
+    widths = {"column": COLUMN_INCHES, "page": PAGE_INCHES}
+    if text.strip().lower() in widths:
+        return widths[text.strip().lower()]
     match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,4})?)\s*(in|cm|mm|pt)", text.strip().lower())
     if match is None:
         raise InputError(f"{text!r}: column, page, or a width with its unit, as in 3.3in or 84mm")

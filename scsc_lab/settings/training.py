@@ -58,8 +58,8 @@ class Training(Declared):
         super().__post_init__()
         if self.split in (0, 1):
             raise InputError(f"{spelled('--split', 'split')} {self.split:g}: a share above 0 and below 1, e.g. 0.2")
-        named = (("epochs", self.epochs), ("batch_size", self.batch_size))
-        keys = [*(key for key, _ in self.recipe_set), *(key for key, value in named if value is not None)]
+        options = (("epochs", self.epochs), ("batch_size", self.batch_size))
+        keys = [*(key for key, _ in self.recipe_set), *(key for key, value in options if value is not None)]
         for key in keys:
             if keys.count(key) > 1:
                 raise InputError(f"{spelled('--recipe-set', 'recipe_set')} {key} is given twice")
