@@ -55,7 +55,8 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
         _axes(axes, values, numeric, powers)
         axes.set_xlabel(_UNITS.get(key, key))
         axes.set_ylabel(heading)
-        figure.legend(loc="outside lower center", ncols=1, handlelength=1.5)
+        if axes.has_data():  # an interrupted sweep may have nothing of a column
+            figure.legend(loc="outside lower center", ncols=1, handlelength=1.5)
     return figure
 
 
