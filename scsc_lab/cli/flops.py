@@ -24,10 +24,6 @@ from scsc_lab.settings import Execution, Output, texts
 By = Literal["operator", "module", "stage"]
 """What a network's counts can be broken down by."""
 
-_CONVENTION = (
-    "MACs: multiply-accumulates of convolutions, matrix products and sums of products; papers print this number as "
-    "FLOPs. Activations: elements those write. {what}."
-)
 _FORWARD = "One forward pass{batch}, evaluation mode"
 _STEP = (
     "One training step{batch}: forward, and backward from the network's output to every parameter, none to the image; "
@@ -130,7 +126,7 @@ def _with_changes(table: Table, rows: Sequence[Row]) -> Table:
 def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
     batch, train = rows[0]["batch"], rows[0].get("train")
     counted_pass = (_STEP if train else _FORWARD).format(batch=f" of {batch} images" if batch > 1 else "")
-    notes = [_CONVENTION.format(what=counted_pass)]
+    notes = [f"{tables.MACS_RULE}; activations: elements that their operators write. {counted_pass}."]
     checked = [row for row in rows if row["check"] != "off"]
     explained = [row["model"] for row in checked if row["check"] == "explained"]
     if explained:

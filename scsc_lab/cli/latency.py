@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from scsc_lab import runtimes, units
+from scsc_lab import runtimes
 from scsc_lab.cli import latency_notes, shared
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Without, command, option
@@ -21,8 +21,9 @@ from scsc_lab.records import Row
 from scsc_lab.report import latency as blocks
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
-from scsc_lab.report.latency import BATCH, IQR, MEDIAN, RUNTIME, STATUS
-from scsc_lab.report.tables import Column, Table
+from scsc_lab.report.latency import BATCH, RUNTIME, STATUS
+from scsc_lab.report.parts import time_columns
+from scsc_lab.report.tables import Table
 from scsc_lab.settings import Drawing, Execution, Output, Settings, Timing
 
 _AGAIN = " (again)"
@@ -115,21 +116,17 @@ def _timings(rows: Sequence[Row], *, in_order: bool) -> list[Row]:
 def _breakdown(rows: Sequence[Row], settings: Settings, notes: Sequence[str]) -> Table:
     has_models = len({row["model"] for row in rows}) > 1
     elsewhere = len(settings.timing.runtimes) > 1
-    counted = any(row["macs_share"] is not None for row in rows)
     wrong = [STATUS] if any(row["status"] != "complete" for row in rows) else []
     columns = (
         *([tables.MODEL] if has_models else []),
         *([RUNTIME] if elsewhere else []),
         *([BATCH] if len(settings.batches) > 1 else []),
-        Column("name", rows[0]["by"], number=False),
-        MEDIAN,
-        IQR,
-        Column("time_share", "share", units.share),
-        *([tables.MACS, Column("macs_share", "share", units.share)] if counted else []),
+        *time_columns(rows[0]["by"]),
         *wrong,
     )
     table_rows = _together(rows) if rows[0]["by"] == "operator" else tuple(rows)
-    return Table(columns, table_rows, blocks.title(rows), tuple(notes), records=tuple(rows))
+    filled = tables.filled(columns, table_rows)
+    return Table(filled, table_rows, blocks.title(rows), tuple(notes), records=tuple(rows))
 
 
 def _together(rows: Sequence[Row]) -> tuple[Row, ...]:

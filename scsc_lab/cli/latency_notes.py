@@ -8,16 +8,13 @@ from scsc_lab import runtimes, units
 from scsc_lab.metrics.latency import machine_notes
 from scsc_lab.records import Row
 from scsc_lab.report.latency import LAYOUTS, rule
+from scsc_lab.report.parts import TIME_RULE
 from scsc_lab.settings import LAYOUT_RULE, WARM_UP_RULE, Settings
 
 _OPERATORS = (
     "Operators are the runtime's own, after its fusions, timed by its own profile in turn with passes that are not "
     "watched, which give the total: each has its median share of a watched pass; unexplained: the total less the "
     "operators."
-)
-_PARTS = (
-    "Parts are timed inside the pass, in turn with passes that are not watched, which give the total: each has its "
-    "median share of a watched pass; unexplained: the total less the parts."
 )
 
 
@@ -27,7 +24,7 @@ def notes(rows: Sequence[Row], settings: Settings, *, self_test: bool = False, p
     if any(row["baseline"] for row in rows):
         lines.append(rule(rows))
     if parts:
-        lines.append(_OPERATORS if rows[0].get("by") == "operator" else _PARTS)
+        lines.append(_OPERATORS if rows[0].get("by") == "operator" else TIME_RULE)
     if self_test:
         lines += _noise(rows)
     lines += _cut_short(rows)

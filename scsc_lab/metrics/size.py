@@ -160,7 +160,7 @@ def _parts(network: Network, count: Count, settings: Counting) -> list[Row]:
 
 def notes(rows: Sequence[Row]) -> list[str]:
     """Return what MACs are, which counts are partial, and where the input size was assumed."""
-    found = ["MACs: multiply-accumulates, which papers print as FLOPs; counted as by `scsc-lab flops`."]
+    found = [f"{tables.MACS_RULE}; counted as by `scsc-lab flops`."]
     found += [f"{row['model']}: PARTIAL count." for row in rows if row.get("status") == "partial"]
     return found + assumed(row["model"] for row in rows if row.get("resolution_assumed"))
 

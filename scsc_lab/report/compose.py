@@ -18,8 +18,8 @@ from scsc_lab.report import (
     findings,
     latency,
     method,
+    parts,
     tables,
-    within,
 )
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section
 from scsc_lab.report.tables import Column, Table
@@ -81,8 +81,8 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     if with_runs := [row for row in _of(rows, "comparison") if row.get("runs")]:
         sections.append(accuracy.section(with_runs, [row for row in ablated if row.get("runs")]))
     sections += latency.sections(networks, fused, _of(rows, "noise"))
-    if parts := _of(rows, "part"):
-        sections.append(Section(within.TITLE, within.parts(parts)))
+    if divided := _of(rows, "part"):
+        sections.append(parts.section(divided))
     if drawn:
         sections.append(fields.section(drawn, networks, folder))
     if ablated:

@@ -247,6 +247,9 @@ def changed(column: Column, title: str = "Δ") -> tuple[Column, Column]:
 MODEL = Column("model", "model", number=False)
 _FAILED = Column("status", "status", lambda status: "not measured" if status == "failed" else "")
 INPUT = Column("resolution", "input", units.size)
+MACS_RULE = "MACs: multiply-accumulates, which papers print as FLOPs"
+"""The explanation of every count."""
+
 PARAMS = replace(
     measured("params", "params", "M", units.mega, "params", 1e-6, "lower"),
     name="parameters",

@@ -38,7 +38,7 @@ def test_flops_prints_one_table_with_changes_conventions_and_verdict(run):
     assert [line.split()[0] for line in lines[2:6]] == ["resnet50", "scsc_resnet50", "swin_tiny", "scsc_swin_tiny"]
     assert lines[3].split()[1:] == ["224×224", "25.57", "+0.04%", "4.564", "+11.6%", "23.34", "+110.0%"]
     assert max(map(len, lines)) <= 80
-    assert "papers print this number as" in " ".join(out.split())
+    assert "which papers print as FLOPs" in " ".join(out.split())
     assert "explained by operator to the last operation" in " ".join(out.split())
 
 

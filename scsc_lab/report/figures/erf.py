@@ -66,7 +66,7 @@ def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequen
     heading = textwrap.wrap(shared, int(width * 72 / (style.POINTS * 0.52))) if options.titles else []
     titles = ["\n".join(textwrap.wrap(title, max(int(side * 72 / (style.POINTS * 0.58)), 8))) for title in titles]
     title_height = _LINE_INCHES * (1 + max(title.count("\n") for title in titles))
-    between = 0.1 if _alike(measured) else 0.3
+    between = 0.1 if _alike(measured) else 0.24
     maps_height = bands * (side + title_height + between) + 0.42 + _LINE_INCHES * len(heading)
     legend_rows = 1 if width > _WIDE_INCHES or not any(map(_theory_shown, measured)) else 2
     both = options.panels == "both" and len(measured) > 1
