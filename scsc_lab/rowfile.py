@@ -7,7 +7,7 @@ Each line is one record: an ``experiment``, an ``arm`` of it, a ``measurement``,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -194,19 +194,26 @@ def _refuse_constant(word: str) -> Any:
     raise ValueError(word)
 
 
-def absorb(target: Store, source: Store, claim_details: Row) -> None:
-    """Copy everything of one store into another.
+def absorb(
+    target: Store, source: Store, claim_details: Row | None = None, digests: Collection[str] | None = None
+) -> None:
+    """Copy the measurements of one store into another, and its experiments.
 
     Args:
         target: the store that is written to.
         source: the store that is read.
         claim_details: details that experiments on the paper's claims get.
+        digests: which experiments are copied, with the measurements that they use; if none, all measurements are.
+            Default: all experiments.
     """
     rows = source.all_rows()
+    experiments = [record for record in source.experiments() if digests is None or record[0]["digest"] in digests]
+    used = {use["key"] for *_, uses in experiments for use in uses}
     for key, measurement in source.measurements().items():
-        target.keep(key, measurement, rows[key], dict(maps_of(source, rows[key])))
-    for experiment, arms, uses in source.experiments():
-        more = claim_details if experiment["kind"] == "claims" else {}
+        if not digests or key in used:
+            target.keep(key, measurement, rows[key], dict(maps_of(source, rows[key])))
+    for experiment, arms, uses in experiments:
+        more = (claim_details or {}) if experiment["kind"] == "claims" else {}
         target.register({**experiment, "details": {**experiment["details"], **more}}, arms, uses)
 
 

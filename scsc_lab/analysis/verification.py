@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +103,37 @@ def draw_pairs(identities: npt.NDArray[np.int64], random: np.random.Generator, m
             drawn += [(int(members[one[i]]), int(members[two[i]]), kind, fold) for i in chosen]
     first, second, kinds, folds = (np.array(column) for column in zip(*drawn, strict=True))
     return Pairs(first, second, kinds, folds)
+
+
+def read_pairs(path: Path, index_of: Mapping[tuple[str, int], int]) -> Pairs:
+    """Read pairs in LFW's format: a head line ``folds pairs``, then lines ``name i j`` and ``name i other j``.
+
+    Args:
+        path: the file; each fold has as many genuine lines as impostor lines.
+        index_of: the index of an image by its identity and its number, counted from 1.
+
+    Raises:
+        InputError: if the file is not of that format, or names an image that is not there.
+    """
+    try:
+        lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        folds, half = (int(word) for word in lines[0]) if len(lines[0]) == 2 else (FOLDS, int(lines[0][0]))
+    except (OSError, UnicodeDecodeError, ValueError, IndexError):
+        raise InputError(f"{path} is no list of pairs: its first line is 'folds pairs', such as 10 300") from None
+    if folds < 2 or half < 1:
+        raise InputError(f"{path} has {folds} folds of 2 × {half} pairs: two are needed, each judged by the others")
+    if len(lines) - 1 != 2 * folds * half:
+        raise InputError(f"{path} has {len(lines) - 1} pairs for {folds} folds of 2 × {half}")
+    rows = []
+    for number, words in enumerate(lines[1:]):
+        try:
+            name, i, *rest = words
+            other, j = (name, *rest) if len(rest) == 1 else rest
+            rows.append((index_of[name, int(i)], index_of[other, int(j)], name == other, number // (2 * half)))
+        except (ValueError, KeyError):
+            raise InputError(f"{path}, line {number + 2}: no such images: {' '.join(words)}") from None
+    first, second, same, fold = (np.array(column) for column in zip(*rows, strict=True))
+    return Pairs(first, second, same, fold)
 
 
 def scores(embeddings: npt.NDArray[np.float32], pairs: Pairs) -> Floats:

@@ -18,9 +18,10 @@ from scsc_lab.experiments import variants as studied
 from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.records import file_name
 from scsc_lab.report import ablations
+from scsc_lab.report.accuracy import with_schedule
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.settings import Drawing, Output, Settings
+from scsc_lab.settings import Drawing, Output, Schedule, Settings
 from scsc_lab.store import check_writable
 
 _DEFAULT = ("params", "macs", "activations", "bytes")
@@ -35,6 +36,7 @@ def ablate(
     timing: shared.Timed,
     fields: shared.Drawn,
     training: shared.Trained,
+    schedule: Schedule,
     drawing: Annotated[Drawing, Without("panels")],
     output: Output,
     study: Annotated[
@@ -76,6 +78,7 @@ def ablate(
     settings = with_runtimes(Settings(execution, timing, fields, training), columns)
     runtimes.check(settings.timing.runtimes, execution)
     requests.require_used(context, columns, settings)
+    shared.check_schedule(schedule, columns, settings)
     column_words = metrics.with_extra_columns(columns, settings)
     configured = _configured(config)
     if draw:
@@ -95,13 +98,14 @@ def ablate(
     variants += studied.of_values(network, factors, grids) if grids or factors else []
     shared.warn_of_few_seeds([[variant.network for variant in variants]], column_words, training.seeds)
     experiment = studying.experiment(variants, column_words, settings)
-    measured = shared.measure([experiment], store, jobs=jobs, executor=executor, status=True)
-    if measured.interrupted:
+    trained = shared.train(experiment, schedule, store, jobs=jobs, executor=executor, status=True)
+    if trained.interrupted:
         raise KeyboardInterrupt
-    (result,) = measured.results
+    result = trained.results[-1]
     shown_columns = [metrics.columns()[word] for word in column_words]
     table = ablations.ablation_tables(result.rows, shown_columns, result.notes)
-    code = shared.show(table, output, built, device=shared.device_of(result.rows), seed=execution.seed)
+    scheduled = with_schedule(table, trained.budgets, trained.tuned)
+    code = shared.show(scheduled, output, built, device=shared.device_of(result.rows), seed=execution.seed)
     if draw:
         _draw(table, shown_columns, figures or Path(f"ablation_{file_name(str(variants[0].network))}"), drawing)
     return code

@@ -16,9 +16,10 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.records import Row
 from scsc_lab.report import comparison
+from scsc_lab.report.accuracy import with_schedule
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column
-from scsc_lab.settings import Drawing, Output, Settings, texts
+from scsc_lab.settings import Drawing, Output, Schedule, Settings, texts
 
 By = Literal["stage", "module"]
 """What two networks can be laid side by side by."""
@@ -40,6 +41,7 @@ def compare(
     timing: shared.Timed,
     fields: shared.Drawn,
     training: shared.Trained,
+    schedule: Schedule,
     drawing: Annotated[Drawing, Without("panels")],
     output: Output,
     columns: shared.Columns = _DEFAULT,
@@ -74,6 +76,7 @@ def compare(
     settings = with_runtimes(Settings(execution, timing, fields, training), columns)
     runtimes.check(settings.timing.runtimes, execution)
     requests.require_used(context, columns, settings)
+    shared.check_schedule(schedule, columns, settings)
     store = shared.opened(output)
 
     from scsc_lab.experiments import compare as comparing
@@ -94,11 +97,12 @@ def compare(
     roles = built.roles(baseline, pair)
     shared.warn_of_few_seeds([[built.networks[at] for at, _ in roles]], columns, training.seeds)
     experiment = comparing.experiment(built.networks, columns, settings, roles=roles, values=values)
-    measured = shared.measure([experiment], store, jobs=jobs, executor=executor)
-    (result,) = measured.results
+    trained = shared.train(experiment, schedule, store, jobs=jobs, executor=executor)
+    result = trained.results[-1]
     table = comparison.comparison_table(result.rows, result.columns, result.notes)
+    table = with_schedule(table, trained.budgets, trained.tuned)
     device = shared.device_of(result.rows)
-    code = shared.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
+    code = shared.show(table, output, built, device=device, seed=execution.seed, cut=trained.interrupted)
     if plot:
         _draw(result.rows, result.columns, plot, drawn, drawing)
     return code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from scsc_lab import units
 from scsc_lab.cli import requests, shared
 from scsc_lab.cli.networks import Baseline, Networks
 from scsc_lab.cli.parameters import Reworded, Without, command, option
+from scsc_lab.errors import InputError
 from scsc_lab.experiments.experiment import Measure, comparison
 from scsc_lab.experiments.results import Result
 from scsc_lab.records import Row
@@ -22,6 +23,11 @@ from scsc_lab.report.render import csv
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Execution, Output, Settings, Training
 from scsc_lab.store import check_writable, write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from scsc_lab.analysis.confusion import Confusion
 
 
 @command(example="scsc-lab evaluate swin_pico --weights run.pt --data navon")
@@ -45,8 +51,19 @@ def evaluate(
     ] = None,
     plot: Annotated[
         Path | None,
-        option("Draw the ROC curve of a verification to this file.", "--plot", metavar="FILE", panel="Output"),
+        option("Draw confusion matrices, or a verification's ROC curve.", "--plot", metavar="FILE", panel="Output"),
     ] = None,
+    by_class: Annotated[bool, option("Also print the accuracy of each class.", "--by-class")] = False,
+    class_map: Annotated[
+        Path | None,
+        option("Output of each class in a larger head: CSV class,number, or JSON.", "--class-map", metavar="FILE"),
+    ] = None,
+    pairs: Annotated[
+        Path | None, option("Verify the pairs of this list, in the format of LFW.", "--pairs", metavar="FILE")
+    ] = None,
+    flip: Annotated[
+        bool, option("Add the embedding of the mirror image to that of each image (verification).", "--flip")
+    ] = False,
     baseline: Baseline = None,
 ) -> int:
     """Evaluate trained networks: top-1 and top-5, or verification, with 95 % intervals; McNemar's test of each pair."""
@@ -56,34 +73,81 @@ def evaluate(
         check_writable(predictions)
     store = shared.opened(output)
 
-    from scsc_lab.metrics.evaluation import Evaluation
+    from scsc_lab.metrics.evaluation import Evaluation, class_maps
     from scsc_lab.metrics.training import configure
 
     data = replace(training, batch_size=None, train_images=1, seeds=1)  # nothing of the training split is used
     runs = configure(Settings(execution, training=data))
     runs = replace(runs, plan=replace(runs.plan, size=networks.resolution))
-    if runs.plan.task != "verification":
-        requests.require_without(context, ("far", "plot"), f"the task is {runs.plan.task}, not verification")
+    is_verification = runs.plan.task == "verification"
+    idle = ("by_class", "class_map") if is_verification else ("far", "pairs", "flip")
+    other = "classification" if is_verification else "verification"
+    requests.require_without(context, idle, f"the task is {runs.plan.task}, not {other}")
+    if pairs and not pairs.is_file():
+        raise InputError(f"--pairs {pairs}: no such file")
+    outputs = tuple(class_maps.read(class_map).items()) if class_map else None
     built = networks.build(heads_fit=False)
-    settings = Evaluation(runs, far, training.batch_size or 64)
+    settings = Evaluation(runs, far, training.batch_size or 64, outputs, pairs, flip)
     experiment = comparison(built.networks, [], [Measure("evaluation", settings)], baseline=built.position(baseline))
     result = shared.measure([experiment], store).results[0]
     rows = _rows(result)
-    shown_rows = [
-        {key: row[key] for key in row if key not in ("predictions", "curve", "notes", "table")} for row in rows
-    ]
-    code = shared.show(
-        _table(shown_rows, rows[0]["notes"]), output, built, device=execution.device, seed=execution.seed
-    )
+    shown = [{key: row[key] for key in row if key not in ("predictions", "curve", "notes", "table")} for row in rows]
+    table = _table(shown, rows[0]["notes"])
+    if by_class:
+        table = _with_classes(table, [row for confusion in _confusions(rows) for row in confusion.rows()])
+    code = shared.show(table, output, built, device=execution.device, seed=execution.seed)
     if predictions:
         write(predictions, csv.of_rows(_predictions(rows)))
     if plot:
-        from scsc_lab.report.figures import roc
-
-        curves = {row["model"]: (row["curve"]["far"], row["curve"]["tar"]) for row in rows if row.get("curve")}
-        style.save(roc.draw(curves), plot)
+        style.save(_figure(rows), plot)
         typer.echo(f"figure: {plot}", err=True)
     return code
+
+
+def _figure(rows: Sequence[Row]) -> Figure:
+    """Return the figure of a verification or a classification.
+
+    Raises:
+        InputError: if no network has finite outputs.
+    """
+    from scsc_lab.report.figures import confusion, roc
+
+    curves = {row["model"]: (row["curve"]["far"], row["curve"]["tar"]) for row in rows if row.get("curve")}
+    confusions = _confusions(rows)
+    if not (curves or confusions):
+        raise InputError("--plot: no network has finite outputs for all images")
+    return confusion.draw(confusions) if confusions else roc.draw(curves)
+
+
+def _confusions(rows: Sequence[Row]) -> list[Confusion]:
+    """Return the confusions of each network whose outputs are all finite, in each task; none in verification."""
+    from scsc_lab.analysis.confusion import Confusion
+
+    sound = [row for row in rows if not row["not_finite"] and "top1" in row]
+    return [
+        Confusion.of(
+            row["model"], key.removesuffix("label").strip(), labels, row["predictions"][f"{key[:-5]}predicted"]
+        )
+        for row in sound
+        for key, labels in row["predictions"].items()
+        if key.endswith("label")
+    ]
+
+
+def _with_classes(table: Table, rows: Sequence[Row]) -> Table:
+    """Return a table with that of the classes below it."""
+    columns = (
+        tables.MODEL,
+        Column("task", "task", number=False),
+        Column("class", "class", number=False),
+        Column("images", "images", units.integer),
+        Column(("accuracy", "accuracy_low", "accuracy_high"), "accuracy (%)", _interval),
+        Column("taken_for", "most often taken for", number=False),
+        Column("taken_for_images", "images", units.integer),
+    )
+    records = (*({"kind": "network", **row} for row in table.rows), *({"kind": "class", **row} for row in rows))
+    classes = Table(tables.filled(columns, rows), tuple(rows), "By class")
+    return replace(table, details=(classes,), records=records)
 
 
 def _rows(result: Result) -> list[Row]:
@@ -126,7 +190,7 @@ def _table(rows: Sequence[Row], notes: Sequence[str]) -> Table:
     )
     method = "Intervals hold 95 %, over these test images; other runs of the training would vary more."
     if far:
-        method = "Ten-fold accuracy; its 95% interval is over test identities: pairs that share one are dependent."
+        method = f"Accuracy over {rows[0]['folds']} folds; its 95% interval is over identities, since pairs share them."
     failures = [
         f"NO ACCURACY for {row['model']}: its outputs for {row['not_finite']} of {row['test_images']} images are not "
         "finite"

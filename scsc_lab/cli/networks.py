@@ -170,7 +170,7 @@ class Networks(Declared):
         Of several networks, one whose file or code is at fault is a failure, and the others are measured.
 
         Args:
-            heads_fit: whether weights must fit the network as it is, its head too.
+            heads_fit: whether the network is used as it is: weights must fit its head, and it must take its own input.
 
         Raises:
             InputError: if no network is named or none is left, a name or a change is wrong, or a form does not exist.
@@ -273,8 +273,10 @@ def _sound(
         try:
             if network.in_catalog and not network.weights:
                 build.facts(network)  # nothing else of it can be at fault
-            else:
-                counted(network if heads_fit else replace(network, weights=""))
+            elif heads_fit:
+                counted(network)
+            else:  # data decides the size of its input
+                build.empty(replace(network, weights=""))
             sound.append(network)
             sound_names.append(name)
         except InputError as error:

@@ -12,7 +12,7 @@ import typer
 
 from scsc_lab import metrics, rowfile, store
 from scsc_lab import runtimes as runtimes_
-from scsc_lab.cli import requests, shared
+from scsc_lab.cli import progress, requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
 from scsc_lab.database import Store
@@ -22,7 +22,7 @@ from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import against as changed
 from scsc_lab.report import render as formats
-from scsc_lab.settings import Drawing, Execution, Settings, Training, texts
+from scsc_lab.settings import Drawing, Execution, Schedule, Settings, Training, texts
 
 if TYPE_CHECKING:
     from scsc_lab.experiments.experiment import Experiment
@@ -41,6 +41,7 @@ def report(
         Only("data", "recipe", "recipe_set", "seeds"),
         Reworded(seeds="Training runs per network (default: 10), initialisations per field (default: 3)."),
     ],
+    schedule: Schedule,
     drawing: Drawing,
     name: Annotated[
         str | None, option("Folder of the report. Default: quick or full.", "--name", metavar="NAME", panel="Output")
@@ -160,6 +161,7 @@ def report(
     settings = with_runtimes(settings, columns)
     runtimes_.check(settings.timing.runtimes, execution)
     requests.require_used(context, columns, settings)
+    shared.check_schedule(schedule, columns, settings)
     effort = replace(effort, settings=settings, words=columns)
     groups, failed = None, False
     if networks.names:
@@ -177,7 +179,7 @@ def report(
     accuracy = folder / "accuracy" / publish.ROWS  # where --pico writes
     trained = publish.trained(probe) if probe else publish.probe_beside(accuracy) if groups is None else []
     partial = Store(home / "rows.partial.db")
-    _measured(studying.experiments(effort, groups, trained), partial, executor, jobs)
+    _measured(studying.experiments(effort, groups, trained), schedule, partial, executor, jobs)
     rows = _published(partial, home, written, open_)
     partial.close()
     (home / "rows.partial.db").unlink(missing_ok=True)
@@ -211,24 +213,35 @@ def _held_against(old: list[Row] | None, rows: list[Row], failing: Sequence[str]
 
 
 def _probe(settings: Settings, folder: Path, weights: Path | None, executor: str, jobs: int) -> Store:
-    """Train and measure what the store of the probe lacks, and return the store; it begins with the report's rows."""
-    from scsc_lab.experiments import probe, publish
+    """Train and measure what the store of the probe lacks, and return a store of the probe alone.
+
+    The store begins with the measurements of the report that is there.
+    """
+    from scsc_lab.experiments import probe, publish, runner
 
     path = folder / "rows.db"
     store.check_writable(path)
-    effort = probe.effort(settings)
-    shared.warn_of_few_seeds(probe.families(), ("accuracy",), effort.ablation_seeds)
-    target = Store(path)
-    if not path.exists() and (folder / publish.ROWS).is_file():
-        rowfile.absorb(target, rowfile.opened(folder / publish.ROWS), {})
-    _measured(probe.experiments(settings, weights or folder / "weights", effort, target), target, executor, jobs)
-    return target
+    shared.warn_of_few_seeds(probe.families(), ("accuracy",), settings.training.seeds or probe.ABLATIONS[0].seeds)
+    is_new, kept = not path.exists(), Store(path)
+    if is_new and (folder / publish.ROWS).is_file():
+        rowfile.absorb(kept, rowfile.opened(folder / publish.ROWS), digests=())
+    with shared.resumable(kept), runner.executor(executor, jobs) as pool, progress.stepwise() as report:
+        experiments = probe.run(settings, weights or folder / "weights", kept, pool, report)
+    shown = Store()
+    rowfile.absorb(shown, kept, digests={str(experiment.row()["digest"]) for experiment in experiments})
+    return shown
 
 
-def _measured(experiments: Sequence[Experiment], target: Store, executor: str = "local", jobs: int = 1) -> None:
-    """Measure what a store lacks of experiments."""
-    if shared.measure(experiments, target, jobs=jobs, executor=executor).interrupted:
-        raise KeyboardInterrupt
+def _measured(
+    experiments: Sequence[Experiment], schedule: Schedule, kept: Store, executor: str = "local", jobs: int = 1
+) -> None:
+    """Measure what a store lacks of experiments, their networks tuned and trained as the schedule says."""
+    from scsc_lab.experiments import runner, train
+
+    with shared.resumable(kept), runner.executor(executor, jobs) as pool, progress.stepwise() as report:
+        planned = [train.scheduled(experiment, schedule, kept, pool, report)[0] for experiment in experiments]
+        if runner.run([one for each in planned for one in each], kept, pool, report).interrupted:
+            raise KeyboardInterrupt
 
 
 def _rewritten(

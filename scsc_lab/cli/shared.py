@@ -5,7 +5,8 @@ A command opens its output, builds its networks, has an experiment measured and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,19 +17,22 @@ from scsc_lab.cli import progress
 from scsc_lab.cli.networks import Built
 from scsc_lab.cli.parameters import Only, Reworded, option
 from scsc_lab.database import Store
+from scsc_lab.errors import InputError
 from scsc_lab.metrics import accuracy
+from scsc_lab.metrics.training import configure
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import render
 from scsc_lab.report.tables import Table
-from scsc_lab.settings import Execution, Fields, Output, Timing, Training, texts
+from scsc_lab.settings import Execution, Fields, Output, Schedule, Settings, Timing, Training, texts
 from scsc_lab.store import check_writable
 from scsc_lab.training.plan import SEEDS
 
 if TYPE_CHECKING:
     from scsc_lab.experiments.experiment import Experiment
     from scsc_lab.experiments.runner import Measured
+    from scsc_lab.experiments.train import Trained as TrainedRuns
 
 Columns = Annotated[
     tuple[str, ...],
@@ -113,9 +117,57 @@ def measure(
         typer.echo(runner.status(experiments, store), err=True)
     with runner.executor(executor, jobs) as pool, progress.stepwise() as report:
         measured = runner.run(experiments, store, pool, report)
-    if measured.interrupted and store.path:
-        typer.echo(f"{store.path} keeps {len(store.keys())} measurements; the same command resumes", err=True)
+    if measured.interrupted:
+        _tell_kept(store)
     return measured
+
+
+def train(
+    experiment: Experiment,
+    schedule: Schedule,
+    store: Store,
+    *,
+    jobs: int = 1,
+    executor: str = "local",
+    status: bool = False,
+) -> TrainedRuns:
+    """Measure an experiment like :func:`measure`, its networks tuned and trained as a schedule says."""
+    from scsc_lab.experiments import runner
+    from scsc_lab.experiments import train as training
+
+    if status and store.path and schedule.tune is None:
+        typer.echo(runner.status(training.scheduled(experiment, schedule)[0], store), err=True)
+    with resumable(store), runner.executor(executor, jobs) as pool, progress.stepwise() as report:
+        trained = training.run(experiment, schedule, store, pool, report)
+    if trained.interrupted:
+        _tell_kept(store)
+    return trained
+
+
+def check_schedule(schedule: Schedule, words: Sequence[str], settings: Settings) -> None:
+    """Raise InputError if budgets or a tuning do nothing, or do not fit the recipe."""
+    if schedule == Schedule():
+        return
+    if "accuracy" not in words:
+        raise InputError(f"--{'tune' if schedule.tune else 'budgets'} trains networks: add accuracy to --with")
+    from scsc_lab.experiments import train
+
+    train.check(schedule, configure(settings))
+
+
+@contextmanager
+def resumable(store: Store) -> Iterator[None]:
+    """On Ctrl-C, print how much a store in a file keeps."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _tell_kept(store)
+        raise
+
+
+def _tell_kept(store: Store) -> None:
+    if store.path:
+        typer.echo(f"{store.path} keeps {len(store.keys())} measurements; the same command resumes", err=True)
 
 
 def show(

@@ -19,12 +19,13 @@ from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report import accuracy as blocks
 from scsc_lab.report.figures import style
-from scsc_lab.settings import Execution, Output, Settings, Training, texts
+from scsc_lab.settings import Execution, Output, Schedule, Settings, Training
 from scsc_lab.store import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from scsc_lab.experiments.experiment import Experiment
     from scsc_lab.experiments.train import Trained
 
 Suffix = Literal[".safetensors", ".pth"]
@@ -36,35 +37,9 @@ def train(
     context: typer.Context,
     networks: Annotated[Networks, Without("deploy")],
     training: Training,
+    schedule: Schedule,
     execution: Annotated[Execution, Only("device", "threads", "seed")],
     output: Output,
-    budgets: Annotated[
-        tuple[int, ...],
-        option(
-            "Evaluate shorter runs of these epochs, too. They branch off one run.",
-            "--budgets",
-            metavar="N,N",
-            parse=texts.numbers,
-            panel="Training",
-        ),
-    ] = (),
-    tune: Annotated[
-        tuple[str, str] | None,
-        option(
-            "Choose a value per network on held-out images, e.g. lr=3e-4,1e-3,3e-3.",
-            "--tune",
-            metavar="KEY=V,V",
-            parse=texts.assignment,
-            panel="Training",
-        ),
-    ] = None,
-    tune_seeds: Annotated[
-        int, option("Seeds per value of --tune.", "--tune-seeds", low=1, high=1000, metavar="N", panel="Training")
-    ] = 2,
-    tune_epochs: Annotated[
-        int | None,
-        option("Epochs of --tune. Default: the largest budget.", "--tune-epochs", low=1, metavar="N", panel="Training"),
-    ] = None,
     delta: Annotated[
         float,
         option("Differences below this many points count as equal.", "--delta", low=0, high=100, metavar="POINTS"),
@@ -123,17 +98,11 @@ def train(
 
     Past one accelerator, torchrun spreads one run: torchrun --nproc-per-node=2 -m scsc_lab train ...
     """
-    if budgets and training.epochs is not None:
+    if schedule.budgets and training.epochs is not None:
         raise InputError("--budgets and --epochs both name epochs: leave --epochs out")
-    lengths = sorted(budgets)
-    for name, needed, value in (
-        ("tune_seeds", "--tune", tune),
-        ("tune_epochs", "--tune", tune),
-        ("max_seeds", "--until", until),
-    ):
-        if value is None:
-            requests.require_without(context, (name,), f"--{name.replace('_', '-')} goes with {needed}")
-    if plot_budgets and len(lengths) < 2:
+    if until is None:
+        requests.require_without(context, ("max_seeds",), "--max-seeds goes with --until")
+    if plot_budgets and len(schedule.budgets) < 2:
         raise InputError("--plot-budgets needs --budgets with two or more")
     store = output.store
     for figure in filter(None, (plot, curves, plot_budgets)):
@@ -148,7 +117,7 @@ def train(
 
     from scsc_lab.analysis import sequential
     from scsc_lab.experiments import difficulty as curves_of
-    from scsc_lab.experiments import runner, stopping, tuning
+    from scsc_lab.experiments import runner, stopping
     from scsc_lab.experiments import train as studying
     from scsc_lab.metrics import accuracy
     from scsc_lab.metrics.training import configure
@@ -161,72 +130,58 @@ def train(
         weights=str(write_weights) if write_weights else "",
         suffix=suffix,
     )
-    longest = max(lengths, default=settings.plan.recipe.epochs)
-    grid = None
-    if tune is not None:
-        grid = tuning.grid(*tune, tune_seeds, tune_epochs or longest, settings)
     if until is not None and (training.seeds is not None or plan or not store):
         raise InputError("--until needs --store, whose runs it reuses, and decides the seeds: no --seeds, no --plan")
     if difficulty and (training.data != "navon" or not write_weights):
         raise InputError("--difficulty needs --data navon and --write-weights FOLDER")
     looks = sequential.looks(max_seeds) if until else ()
-    studying.check_budgets(lengths, settings)
-    built = networks.build()
+    studying.check(schedule, settings)
+    built = networks.build(heads_fit=False)
     found, index = built.networks, built.position(baseline)
     if not self_test and not plan and until is None:
         shared.warn_of_few_seeds([[found[index], *found]], ["accuracy"], asked.seeds)
-    if store and not grid and until is None:
-        experiments = studying.experiments(
-            found, dict.fromkeys(found, settings), baseline=index, self_test=self_test, budgets=lengths
-        )
-        typer.echo(runner.status(experiments, kept), err=True)
-    from scsc_lab.training import processes as spread
 
-    with spread.joined() as shard, _quiet(shard.rank > 0), runner.executor(executor, jobs) as pool:
-        with progress.stepwise() as told:
+    def experiment(runs: Runs, confidence: float = accuracy.CONFIDENCE) -> Experiment:
+        return studying.experiment(found, runs, baseline=index, delta=delta, confidence=confidence, self_test=self_test)
 
-            def measure(own: Runs, confidence: float = accuracy.CONFIDENCE) -> studying.Trained:
-                return studying.measure(
-                    found,
-                    own,
-                    baseline=index,
-                    delta=delta,
-                    confidence=confidence,
-                    self_test=self_test,
-                    budgets=lengths,
-                    grid=grid,
-                    store=kept,
-                    executor=pool,
-                    progress=told,
-                )
+    if store and schedule.tune is None and until is None:
+        typer.echo(runner.status(studying.scheduled(experiment(settings), schedule)[0], kept), err=True)
+    from scsc_lab.training import processes
+
+    with (
+        processes.joined() as shard,
+        _quiet(shard.rank > 0),
+        runner.executor(executor, jobs) as pool,
+        shared.resumable(kept),
+    ):
+        with progress.stepwise() as report:
+
+            def measure(runs: Runs, confidence: float) -> studying.Trained:
+                return studying.run(experiment(runs, confidence), schedule, kept, pool, report)
 
             if until is None:
-                trained, stopped = measure(settings), list[str]()
+                trained, stopped = measure(settings, accuracy.CONFIDENCE), list[str]()
             else:
                 trained, look = stopping.until_narrow(measure, settings, looks, until)
                 stopped = [stopping.note(look, looks, until)]
-        if trained.interrupted and not trained.networks:
-            raise KeyboardInterrupt
-        if trained.interrupted and store:
-            typer.echo(f"{store} keeps {len(kept.keys())} runs; the same command resumes", err=True)
+        if trained.interrupted and (store or not trained.networks):
             raise KeyboardInterrupt
         harder: list[Row] = []
         if difficulty:
-            with progress.stepwise() as told:
-                judged = runner.run([curves_of.experiment(trained.arms)], kept, pool, told)
+            with progress.stepwise() as report:
+                judged = runner.run([curves_of.experiment(trained.arms)], kept, pool, report)
             if judged.interrupted:
                 raise KeyboardInterrupt
-            harder = curves_of.summaries(curves_of.rows(judged.results[0]), str(trained.networks[0]["baseline"]))
+            harder = curves_of.summaries(judged.results[0], str(trained.networks[0]["baseline"]))
         if plan:
             plans = stopping.plan(trained, stopping.DIFFERENCE)
             typer.echo("\n".join(stopping.lines(plans, stopping.DIFFERENCE, jobs)), err=True)
         cut_short = ["CUT SHORT: runs are missing."] if trained.interrupted else []
-        tuning_notes = tuning.notes(trained.tuned, grid) if grid else []
         notes = [
             *_notes(trained.networks),
             *stopped,
-            *curves_of.findings(harder),
-            *tuning_notes,
+            *blocks.difficulty_findings(harder),
+            *blocks.tuning_notes(trained.tuned),
             *accuracy.notes(trained.networks),
             *cut_short,
         ]

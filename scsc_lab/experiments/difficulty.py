@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from scsc_lab import units
 from scsc_lab.analysis.paired_seeds import compare
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.experiments.results import Result
@@ -34,23 +33,20 @@ def experiment(arms: Sequence[tuple[Network, Runs]]) -> Experiment:
     )
 
 
-def rows(result: Result) -> list[Row]:
-    """Return one row per network, seed and condition, with its accuracies in percent."""
-    return [{key: value for key, value in row.items() if key != "table"} for row in result.further]
-
-
-def summaries(rows: Sequence[Row], baseline: str) -> list[Row]:
-    """Return one row per condition and network: mean accuracies, and paired differences to the baseline.
+def summaries(result: Result, baseline: str = "") -> list[Row]:
+    """Return one row per condition and network: mean accuracies in percent, and paired differences to the baseline.
 
     Args:
-        rows: rows of :func:`rows`.
-        baseline: name of the network that the others are compared with.
+        result: the experiment's result, with one row per network, seed and condition.
+        baseline: name of the network that the others are compared with. Default: the experiment's first.
     """
+    rows = [row for row in result.further if row["table"] == "difficulty"]
+    baseline = baseline or str(result.arms[0]["label"])
     keys = [key for key in (rows[0] if rows else {}) if key.endswith("_accuracy")]
     by_cell: dict[tuple[str, float, str], dict[int, Row]] = {}
     for row in rows:
         by_cell.setdefault((row["condition"], row["value"], row["model"]), {})[row["seed"]] = row
-    found = []
+    table = []
     for (condition, value, model), runs in by_cell.items():
         summary: Row = {"condition": condition, "value": value, "model": model, "seeds": len(runs)}
         others = by_cell.get((condition, value, baseline), {})
@@ -65,24 +61,5 @@ def summaries(rows: Sequence[Row], baseline: str) -> list[Row]:
                     f"{name}_low": pair.low,
                     f"{name}_high": pair.high,
                 }
-        found.append(summary)
-    return found
-
-
-def findings(rows: Sequence[Row]) -> list[str]:
-    """Return one line per network, condition and task: the difference at the easiest and at the hardest images.
-
-    Args:
-        rows: rows of :func:`summaries`.
-    """
-    lines = []
-    for model in dict.fromkeys(row["model"] for row in rows if any(key.endswith("_difference") for key in row)):
-        for condition, is_reversed in (("small letters", True), ("noise", False)):
-            cells = [row for row in rows if (row["model"], row["condition"]) == (model, condition)]
-            cells.sort(key=lambda row: float(row["value"]), reverse=is_reversed)
-            easiest, hardest = cells[0], cells[-1]
-            for key in (key for key in easiest if key.endswith("_difference")):
-                ends = [f"{units.signed_decimal(row[key])} points at {row['value']:g}" for row in (easiest, hardest)]
-                name = key.removesuffix("_difference")
-                lines.append(f"{model}, {condition}: {name} accuracy differs by {', '.join(ends)}.")
-    return lines
+        table.append(summary)
+    return table

@@ -1,119 +1,159 @@
-"""The probe: pico networks trained in pairs, SCSC's components taken out one by one, and fields before and after.
+"""The probe, declared once: three pairs of pico networks, SCSC's components and the mixers, tuned, trained and judged.
 
-What it rests on stands in one store, run by run, so that it goes on where it was, and its report is written from rows.
+Every run is kept by itself in one store, so that an interrupted probe resumes, and its report is written from rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from scsc_lab.database import Store
-from scsc_lab.experiments import ablate, variants
+from scsc_lab.experiments import ablate, difficulty, runner, train, variants
 from scsc_lab.experiments.compare import measures
-from scsc_lab.experiments.experiment import Experiment, Measure, comparison
-from scsc_lab.experiments.task import Task
+from scsc_lab.experiments.experiment import Experiment, Measure
+from scsc_lab.experiments.runner import Progress
 from scsc_lab.metrics.trained_field import TrainedField
 from scsc_lab.metrics.training import configure
 from scsc_lab.networks.network import Network
-from scsc_lab.settings import Fields, Settings, Training
+from scsc_lab.settings import Fields, Schedule, Settings
 from scsc_lab.training.plan import Runs
 
-_COUNTED = ("params", "macs", "activations", "bytes")
+COUNTED = ("params", "macs", "activations", "bytes")
+"""Columns of costs that stand beside the accuracy of variants."""
 
-PAIRS = (
-    (("swin_pico", "scsc_swin_pico"), Training(data="navon")),
-    (("resnet_pico", "scsc_resnet_pico"), Training(data="navon")),
-    (("faceresnet_pico", "scsc_faceresnet_pico"), Training(data="faces")),
-)
-"""Each pair, with its data."""
+RATES = ("lr", "3e-4,1e-3,3e-3")
+"""What is tuned for every network."""
 
-ABLATED, STUDY = "scsc_swin_pico", "components"
-"""The network whose parts are taken out one by one, and the study that says which."""
+
+LONG = Schedule(budgets=(4, 8, 16, 32), tune=RATES, tune_seeds=2, tune_epochs=16)
+"""Budgets and tuning of the pairs."""
+
+SHORT = Schedule(tune=RATES, tune_seeds=1, tune_epochs=8)
+"""Tuning of the variants, which are trained for the recipe's epochs alone."""
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How much is trained.
+class Study:
+    """Networks that are trained alike and compared with the first.
 
     Attributes:
-        seeds: runs of each network of a pair.
-        ablation_seeds: runs of each variant.
-        field_seeds: seeds of the runs whose fields are measured before and after training.
-        samples: images of each field.
-        training: recipe, its changes and the numbers of images, for all.
+        networks: names of a pair, the baseline first; or the network whose variants are trained.
+        ablation: its built-in study; empty for a pair.
+        data: data set.
+        schedule: budgets and tuning.
+        seeds: largest number of runs per network: tables of more comparisons need more for a verdict.
     """
 
+    networks: tuple[str, ...]
+    ablation: str = ""
+    data: str = "navon"
+    schedule: Schedule = LONG
     seeds: int = 10
-    ablation_seeds: int = 6
-    field_seeds: tuple[int, ...] = (5, 6, 7, 8, 9)
-    samples: int = 16
-    training: Training = field(default_factory=Training)
+
+    def experiment(self, settings: Settings, seeds: int, weights: str) -> Experiment:
+        """Return the experiment with a number of seeds, before anything is tuned."""
+        training = replace(settings.training, data=self.data, seeds=min(seeds, self.seeds))
+        runs = replace(configure(replace(settings, training=training)), weights=weights)
+        if not self.ablation:
+            return train.experiment([Network.read(name) for name in self.networks], runs)
+        study = ablate.experiment(self.members(), COUNTED, Settings())
+        return replace(study, columns=(*COUNTED, "accuracy"), measures=(*study.measures, Measure("accuracy", runs)))
+
+    def members(self) -> list[variants.Variant]:
+        """Return the variants of an ablation, the full network first; none of a pair."""
+        return variants.built_in(Network.read(self.networks[0]), [self.ablation]) if self.ablation else []
 
 
-_MOST_ABLATED, _MOST_FIELDS = 6, 5
-"""Runs of a variant, and of a network whose fields are measured, where there are as many."""
+PAIRS = (
+    Study(("swin_pico", "scsc_swin_pico")),
+    Study(("resnet_pico", "scsc_resnet_pico")),
+    Study(("faceresnet_pico", "scsc_faceresnet_pico"), data="faces"),
+)
+"""Each network with SCSC behind its baseline."""
 
+ABLATIONS = (
+    Study(("scsc_swin_pico",), "components", schedule=SHORT, seeds=9),
+    Study(("swin_pico",), variants.MIXERS, schedule=SHORT, seeds=9),
+)
+"""SCSC's parts taken out one by one, and every mixer in the places of Swin's attention."""
 
-def effort(settings: Settings) -> Effort:
-    """Return how much is trained with the seeds, the recipe and its changes that settings have."""
-    first, runs = settings.execution.seed, settings.training.seeds or Effort.seeds
-    seeds = tuple(range(first, first + runs))
-    training = Training(recipe=settings.training.recipe, recipe_set=settings.training.recipe_set)
-    return Effort(runs, min(runs, _MOST_ABLATED), seeds[-_MOST_FIELDS:], training=training)
+STEPS = ((PAIRS, 3), (PAIRS, 6), (ABLATIONS, 6), (PAIRS, 10), (ABLATIONS, 9))
+"""What is trained in which order, with how many seeds: whenever it is interrupted, the same seeds of all are there."""
+
+FIELDS = Settings(fields=Fields(samples=16))
+"""Settings of the receptive fields of trained networks."""
+
+FIELD_SEEDS = 5
+"""Seeds, the last of a pair, whose receptive fields are measured before and after training."""
 
 
 def families() -> list[list[Network]]:
-    """Return the networks that are ablated, the full one first: the largest family of the probe."""
-    return [[variant.network for variant in variants.built_in(Network.read(ABLATED), [STUDY])]]
+    """Return the networks of each table with variants, the full one first."""
+    return [[variant.network for variant in study.members()] for study in ABLATIONS]
 
 
-def experiments(
-    settings: Settings, weights: Path, effort: Effort | None = None, store: Store | None = None
-) -> list[Experiment]:
-    """Return the experiments of the probe: the pairs, their fields before and after training, SCSC's components.
-
-    Args:
-        settings: device, threads and first seed.
-        weights: folder of the trained weights that fields are measured with; once these are kept, they may go.
-        effort: how much is trained. Default: ten seeds per network.
-        store: where the rows are; weights are written for fields that it does not have yet.
-    """
-    effort = effort or Effort()
-    found = [_pair(pair, training, settings, weights, effort, store) for pair, training in PAIRS]
-    runs = _runs(settings, Training(), effort, effort.ablation_seeds)
-    variants_ = variants.built_in(Network.read(ABLATED), [STUDY])
-    if variants_:
-        study = ablate.experiment(variants_, _COUNTED, Settings())
-        words = (*_COUNTED, "accuracy")
-        found.append(replace(study, columns=words, measures=(*study.measures, Measure("accuracy", runs))))
-    return found
-
-
-def _pair(
-    pair: Sequence[str],
-    training: Training,
+def run(
     settings: Settings,
     weights: Path,
-    effort: Effort,
-    store: Store | None,
-) -> Experiment:
-    """Return the experiment of a network and its baseline: costs, accuracy, and fields before and after training."""
-    networks = [Network.read(name) for name in pair]
-    runs = _runs(settings, training, effort, effort.seeds)
-    fields = replace(runs, seeds=effort.field_seeds, weights=str(weights))
-    how = TrainedField(fields, Settings(fields=Fields(samples=effort.samples)))
-    stored = store.keys() if store is not None else set()
-    if any(Task("trained_field", (network,), how).key not in stored for network in networks):
-        runs = replace(runs, weights=str(weights))
-    asked = [*measures(_COUNTED, Settings()), Measure("accuracy", runs), Measure("trained_field", how)]
-    return comparison(networks, (*_COUNTED, "accuracy", "erf"), asked)
+    store: Store,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> list[Experiment]:
+    """Measure the probe, and return its experiments: those of the largest number of seeds.
+
+    Args:
+        settings: device, threads and first seed; recipe, its changes and numbers of images; ``seeds``, the most per
+            network.
+        weights: folder of trained weights, which fields and difficulty are measured with; once these are stored, they
+            may go.
+        store: where rows are added as they are measured.
+        executor: where to run, one run per worker; this process without one.
+        progress: called with the progress.
+
+    Raises:
+        KeyboardInterrupt: if it was interrupted; the store keeps what was measured.
+    """
+    most = settings.training.seeds or max(seeds for _, seeds in STEPS)
+    measured: dict[Study, list[Experiment]] = {}
+    for study, seeds in ((study, min(seeds, most)) for studies, seeds in STEPS for study in studies):
+        asked = study.experiment(settings, seeds, "" if study.ablation else str(weights))
+        experiments, _ = train.scheduled(asked, study.schedule, store, executor, progress)
+        if not study.ablation and seeds == min(study.seeds, most):
+            experiments = [*experiments[:-1], *_with_weights(experiments[-1], study.data)]
+        if store.keys().issuperset(runner.ask(experiments, store).keys.values()):
+            experiments = [_without_weights(experiment) for experiment in experiments]
+        if runner.run(experiments, store, executor, progress).interrupted:
+            raise KeyboardInterrupt
+        measured[study] = experiments
+    return [experiment for experiments in measured.values() for experiment in experiments]
 
 
-def _runs(settings: Settings, training: Training, effort: Effort, seeds: int) -> Runs:
-    """Return runs of the effort's recipe with the data and epochs of a pair; the effort's own epochs come first."""
-    changes = dict(effort.training.recipe_set)
-    epochs = None if "epochs" in changes else effort.training.epochs or training.epochs
-    asked = replace(effort.training, data=training.data, epochs=epochs, seeds=seeds)
-    return configure(replace(settings, training=asked))
+def _with_weights(trained: Experiment, data: str) -> list[Experiment]:
+    """Return the experiment of a pair with costs and fields before and after training; and that of difficulty."""
+    arms = []
+    for arm in trained.arms:
+        runs = arm.settings["accuracy"]
+        fields = TrainedField(replace(runs, seeds=runs.seeds[-FIELD_SEEDS:]), FIELDS)
+        arms.append(replace(arm, settings={**arm.settings, "trained_field": fields}))
+    measured = (*measures(COUNTED, Settings()), *trained.measures, Measure("trained_field", fields))
+    full = replace(trained, arms=tuple(arms), columns=(*COUNTED, "accuracy", "erf"), measures=measured)
+    if data != "navon":
+        return [full]
+    return [full, difficulty.experiment([(arm.network, arm.settings["accuracy"]) for arm in arms])]
+
+
+def _without_weights(experiment: Experiment) -> Experiment:
+    """Return an experiment whose runs need no file of weights: all that is measured with them is stored."""
+
+    def changed(settings: Any) -> Any:
+        return replace(settings, weights="") if isinstance(settings, Runs) else settings
+
+    arms = tuple(
+        replace(arm, settings={name: changed(settings) for name, settings in arm.settings.items()})
+        for arm in experiment.arms
+    )
+    shared = tuple(Measure(measure.metric, changed(measure.settings)) for measure in experiment.measures)
+    return replace(experiment, arms=arms, measures=shared)

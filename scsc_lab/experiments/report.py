@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from scsc_lab import metrics, runtimes
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import ablate, paper, variants
+from scsc_lab.experiments import ablate, difficulty, paper, train, tuning, variants
 from scsc_lab.experiments.compare import measures
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure, check_names, comparison
 from scsc_lab.experiments.results import Result
@@ -218,11 +218,14 @@ def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
     if not results:
         raise InputError("no experiment to report on: name stores or rows of compare, ablate, train or report")
     results = _latest(results)
-    compared = [row for result in results for row in _compared(result)]
+    shorter = [result for result in results if _is_shorter(result)]
+    compared = [row for result in results if result not in shorter for row in _compared(result)]
+    compared += [{**row, "table": "budget"} for rows in _by_budget(results) for row in rows]
+    adjusted = tables.across([row for row in compared if row["table"] in _ACROSS], list(metrics.columns().values()))
+    judged = iter(adjusted)
+    compared = [next(judged) if row["table"] in _ACROSS else row for row in compared]
     networks = [row for row in compared if row["table"] == "comparison"]
-    adjusted = iter(tables.across(networks, list(metrics.columns().values())))
-    compared = [next(adjusted) if row["table"] == "comparison" else row for row in compared]
-    further = [row for result in results if result.experiment["kind"] != "ablation" for row in result.further]
+    further = [row for result in results if result.experiment["kind"] not in _KINDS for row in result.further]
     with_runs = [{"network": row["model"], **row} for row in networks if row.get("runs")]
     with_runs += [row for result in results for row in result.experiment["details"].get("probe", ())]
     claimed = claims.with_probe([row for row in further if row["table"] == "claim"], with_runs)
@@ -233,22 +236,82 @@ def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
         *_unique(row for row in further if row["table"] != "claim"),
         *_unique({"table": "missing", **row} for result in results for row in _missing(result)),
         *(row for result in results for row in _ablated(result)),
+        *(
+            {"table": kind, **row}
+            for result in results
+            for kind, rows_of in _KINDS.items()
+            if result.experiment["kind"] == kind and rows_of is not None and result.rows
+            for row in rows_of(result)
+        ),
     ]
 
 
-def _latest(results: Sequence[Result]) -> list[Result]:
-    """Return results without experiments that a later one repeats with other seeds: it holds their runs, too."""
-    latest: dict[str, Result] = {}
+_ACROSS = ("comparison", "budget")
+"""Tables whose p values are adjusted together."""
+
+_KINDS: dict[str, Callable[[Result], list[Row]] | None] = {
+    "ablation": None,
+    "tuning": tuning.rows,
+    "difficulty": difficulty.summaries,
+}
+"""Kinds of experiments whose rows have tables of their own; those of an ablation are further below."""
+
+
+def _accuracy(result: Result) -> Row:
+    """Return the settings of an experiment's training runs; empty if it has none."""
+    return dict(result.experiment["settings"].get("accuracy") or {})
+
+
+def _epochs(result: Result) -> int:
+    return int(_accuracy(result)["plan"]["recipe"]["epochs"])
+
+
+def _is_shorter(result: Result) -> bool:
+    """Return whether an experiment is one of several budgets, and not the largest."""
+    return bool(_accuracy(result)) and _epochs(result) < (_accuracy(result).get("last_budget") or 0)
+
+
+def _by_budget(results: Sequence[Result]) -> list[list[Row]]:
+    """Return the rows of networks side by side that were trained for several budgets, at each of them."""
+    families: dict[str, list[Result]] = {}
     for result in results:
-        asked = [result.experiment[key] for key in ("kind", "columns", "metrics", "settings", "batch")]
-        latest[json.dumps(_without_seeds([asked, list(result.arms)]), sort_keys=True, default=str)] = result
-    return list(latest.values())
+        if result.experiment["kind"] == "comparison" and _accuracy(result).get("last_budget"):
+            arms = [[arm["label"], _without(arm["settings"]["accuracy"], "epochs", *_PLACES)] for arm in result.arms]
+            families.setdefault(json.dumps(arms, sort_keys=True, default=str), []).append(result)
+    return [rows for family in families.values() for rows in train.summaries(sorted(family, key=_epochs))]
 
 
-def _without_seeds(value: Any) -> Any:
+def _latest(results: Sequence[Result]) -> list[Result]:
+    """Return results without experiments that a later one repeats, with other seeds or more metrics."""
+    latest: list[tuple[Result, str, dict[str, str]]] = []
+    for result in reversed(results):
+        experiment = result.experiment
+        names = [[arm[key] for key in ("label", "network", "resolution", "baseline", "variant")] for arm in result.arms]
+        whose = json.dumps([experiment["kind"], experiment["batch"], names])
+        asked = {
+            metric: json.dumps(
+                _without([settings, [arm["settings"].get(metric) for arm in result.arms]], *_PLACES), sort_keys=True
+            )
+            for metric, settings in experiment["settings"].items()
+        }
+        if not any(whose == other and asked.items() <= more.items() for _, other, more in latest):
+            latest.append((result, whose, asked))
+    return [result for result, *_ in reversed(latest)]
+
+
+_PLACES = ("seeds", "weights", "suffix", "checkpoints", "threads", "workers")
+"""Settings of training in which experiments on the same networks may differ."""
+
+
+def _without(value: Any, *names: str) -> Any:
+    """Return plain data without some keys, and without what is empty, as new settings are in old rows."""
     if isinstance(value, dict):
-        return {key: _without_seeds(inner) for key, inner in value.items() if key != "seeds"}
-    return [_without_seeds(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+        return {
+            key: _without(inner, *names)
+            for key, inner in value.items()
+            if key not in names and not (inner is False or inner in ("", None))
+        }
+    return [_without(inner, *names) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _missing(result: Result) -> list[Row]:

@@ -21,6 +21,9 @@ _NEEDED = {
     "field": ("model",),
     "part": ("model", "by", "name"),
     "timing": ("runtime", "status"),
+    "budget": ("model", "epochs", "runs"),
+    "tuning": ("model", "key", "value", "grid"),
+    "difficulty": ("model", "condition", "value"),
     "missing": ("model", "what", "reason"),
 }
 """Keys that the rows of a table have."""

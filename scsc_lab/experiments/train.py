@@ -1,9 +1,9 @@
-"""Runs runs, network × seed × budget, and their summaries, paired against a baseline."""
+"""Training runs, network × seed × budget, and their summaries: of networks side by side, or of any other experiment."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -14,11 +14,13 @@ from scsc_lab.experiments import runner, tuning
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure, check_names
 from scsc_lab.experiments.results import Result
 from scsc_lab.experiments.runner import Progress
-from scsc_lab.experiments.tuning import Grid
 from scsc_lab.metrics import accuracy
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
+from scsc_lab.settings import Schedule
 from scsc_lab.training.plan import Runs
+
+_METRIC = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -26,23 +28,32 @@ class Trained:
     """Results of training.
 
     Attributes:
-        runs: one row per run, with its ``model``; by budget, network and seed.
-        networks: one row per network at the largest budget, compared with the baseline where it is not the baseline.
-        budgets: such rows of every budget, ascending; p values are adjusted over all of them.
+        results: the experiment at each budget, ascending; at the largest with everything that it measures.
+        budgets: at each budget one row per network that has runs, compared with its baseline; p values are adjusted
+            over all of them.
         tuned: one row per network and value that was tried; none without tuning.
         arms: each network with the settings of its runs of the largest budget.
         interrupted: whether a keyboard interrupt ended it before all runs were done.
     """
 
-    runs: tuple[Row, ...]
-    networks: tuple[Row, ...]
-    budgets: tuple[tuple[Row, ...], ...] = ()
+    results: tuple[Result, ...]
+    budgets: tuple[tuple[Row, ...], ...]
     tuned: tuple[Row, ...] = ()
     arms: tuple[tuple[Network, Runs], ...] = ()
     interrupted: bool = False
 
+    @property
+    def networks(self) -> tuple[Row, ...]:
+        """One row per network at the largest budget."""
+        return self.budgets[-1] if self.budgets else ()
 
-def measure(
+    @property
+    def runs(self) -> tuple[Row, ...]:
+        """One row per run, with its ``model``; by budget, network and seed."""
+        return tuple(run for rows in self.budgets for row in rows for run in row["runs"])
+
+
+def experiment(
     networks: Sequence[Network],
     settings: Runs,
     *,
@@ -50,122 +61,139 @@ def measure(
     delta: float = accuracy.DELTA,
     confidence: float = accuracy.CONFIDENCE,
     self_test: bool = False,
-    budgets: Sequence[int] = (),
-    grid: Grid | None = None,
-    store: Store | None = None,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
-) -> Trained:
-    """Train networks, each with every seed, and compare them with the baseline.
+) -> Experiment:
+    """Return the experiment of networks that are trained with every seed and compared with one of them.
 
     Args:
         networks: the networks.
         settings: data, recipe, seeds and where to train.
-        baseline: which network the others are compared with.
+        baseline: position of the network that the others are compared with.
         delta: difference in points that counts as none.
         confidence: level of the intervals of differences.
         self_test: train the baseline against itself with other seeds: the noise floor.
-        budgets: epochs of several budgets, whose runs share their first epochs; none: the recipe's epochs alone.
-        grid: what to tune per network before; nothing without it.
-        store: where the rows of runs are added as they end; runs that it has are not repeated.
+
+    Raises:
+        InputError: if two networks have one name.
+    """
+    check_names(networks)
+    arms = [Arm(network, None if at == baseline else baseline) for at, network in enumerate(networks)]
+    if self_test:
+        network, shift = networks[baseline], max(settings.seeds) + 1 - min(settings.seeds)
+        shifted = replace(settings, seeds=tuple(seed + shift for seed in settings.seeds))
+        label = f"{network}, other seeds"
+        arms = [Arm(network), Arm(network, 0, label=label, settings={_METRIC: shifted}, seed_shift=shift)]
+    details = {"delta": delta, "confidence": confidence}
+    return Experiment("comparison", tuple(arms), (Measure(_METRIC, settings),), (_METRIC,), details=details)
+
+
+def scheduled(
+    experiment: Experiment,
+    schedule: Schedule,
+    store: Store | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Experiment], list[Row]]:
+    """Return an experiment at each budget, ascending, and the rows of the tuning, which is run for it.
+
+    At the largest budget it measures everything, at the others accuracy alone. An experiment without accuracy is
+    returned as it is.
+
+    Raises:
+        InputError: if the schedule does not fit the recipe.
+        KeyboardInterrupt: if the tuning was interrupted.
+    """
+    settings = _runs(experiment)
+    if settings is None:
+        return [experiment], []
+    budgets = sorted(schedule.budgets) or [settings.plan.recipe.epochs]
+    check(schedule, settings)
+    tried: list[Row] = []
+    plans = dict.fromkeys((arm.network for arm in experiment.arms), settings.plan)
+    if grid := tuning.grid(schedule, settings):
+        measured = runner.run([tuning.experiment(list(plans), settings, grid)], store, executor, progress)
+        if measured.interrupted:
+            raise KeyboardInterrupt
+        tried = tuning.rows(measured.results[0])
+        plans = tuning.chosen(list(plans), settings.plan, grid, tried)
+    experiments = []
+    for epochs in budgets:
+        arms = []
+        for arm in experiment.arms:
+            own = replace(arm.settings.get(_METRIC, settings), plan=plans[arm.network])
+            arms.append(replace(arm, settings={**arm.settings, _METRIC: _at_budget(own, epochs, budgets)}))
+        shared = Measure(_METRIC, arms[0].settings[_METRIC])
+        others = [measure for measure in experiment.measures if measure.metric != _METRIC]
+        is_largest = epochs == budgets[-1]
+        experiments.append(
+            replace(
+                experiment,
+                arms=tuple(arms),
+                measures=(*others, shared) if is_largest else (shared,),
+                columns=experiment.columns if is_largest else (_METRIC,),
+            )
+        )
+    return experiments, tried
+
+
+def run(
+    experiment: Experiment,
+    schedule: Schedule | None = None,
+    store: Store | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Measure an experiment, its networks tuned and trained for several budgets as the schedule says.
+
+    Args:
+        experiment: what is measured.
+        schedule: budgets and tuning. Default: the recipe's epochs, nothing tuned.
+        store: where rows are added as they are measured; those that it has are not measured again.
         executor: where to run, one run per worker; this process without one.
         progress: called with the progress.
 
     Raises:
         InputError: if network, data and recipe do not go together.
+        KeyboardInterrupt: if it was interrupted before the first run was done.
     """
-    settings_of = dict.fromkeys(networks, settings)
-    tried: list[Row] = []
-    if grid is not None:
-        tuned = runner.run([tuning.experiment(networks, settings, grid)], store, executor, progress)
-        if tuned.interrupted:
-            return Trained((), (), interrupted=True)
-        tried = tuning.rows(tuned.results[0])
-        settings_of = tuning.chosen(networks, settings, grid, tried)
-    asked = experiments(
-        networks,
-        settings_of,
-        baseline=baseline,
-        delta=delta,
-        confidence=confidence,
-        self_test=self_test,
-        budgets=budgets,
-    )
-    measured = runner.run(asked, store, executor, progress)
-    by_budget = [rows for rows in map(_rows, measured.results) if rows]
-    everything = [row for rows in by_budget for row in rows]
-    for row, added in zip(everything, accuracy.adjusted(everything), strict=True):
-        row |= added
-        row["verdict"] = row.pop("accuracy_verdict", None)
+    experiments, tried = scheduled(experiment, schedule or Schedule(), store, executor, progress)
+    measured = runner.run(experiments, store, executor, progress)
     return Trained(
-        tuple(run for row in everything for run in row["runs"]),
-        tuple(by_budget[-1]) if by_budget else (),
-        tuple(map(tuple, by_budget)),
+        measured.results,
+        tuple(map(tuple, summaries(measured.results))),
         tuple(tried),
-        tuple((arm.network, arm.settings["accuracy"]) for arm in asked[-1].arms),
+        tuple((arm.network, arm.settings[_METRIC]) for arm in experiments[-1].arms if _METRIC in arm.settings),
         measured.interrupted,
     )
 
 
-def experiments(
-    networks: Sequence[Network],
-    settings: Mapping[Network, Runs],
-    *,
-    baseline: int = 0,
-    delta: float = accuracy.DELTA,
-    confidence: float = accuracy.CONFIDENCE,
-    self_test: bool = False,
-    budgets: Sequence[int] = (),
-) -> list[Experiment]:
-    """Return the experiments of networks that are trained with every seed and compared with the baseline, by budget.
-
-    Args:
-        networks: the networks.
-        settings: how each is trained.
-        baseline: position of the network that the others are compared with.
-        delta: difference in points that counts as none.
-        confidence: level of the intervals of differences.
-        self_test: train the baseline against itself with other seeds: the noise floor.
-        budgets: epochs of several budgets, whose runs share their first epochs; none: the recipe's epochs alone.
-
-    Raises:
-        InputError: if two networks have one name, or runs of these budgets cannot share their first epochs.
-    """
-    check_names(networks)
-    first = settings[networks[baseline]]
-    budgets = sorted(budgets) or [first.plan.recipe.epochs]
-    check_budgets(budgets, first)
-    arms = [
-        Arm(network, None if at == baseline else baseline, settings={"accuracy": settings[network]})
-        for at, network in enumerate(networks)
-    ]
-    if self_test:
-        arms = _against_itself(networks[baseline], first)
-    details = {"delta": delta, "confidence": confidence}
-    found = []
-    for epochs in budgets:
-        limited = [
-            replace(arm, settings={"accuracy": at_budget(arm.settings["accuracy"], epochs, budgets)}) for arm in arms
-        ]
-        asked = (Measure("accuracy", limited[0].settings["accuracy"]),)
-        found.append(Experiment("comparison", tuple(limited), asked, ("accuracy",), details=details))
-    return found
-
-
-def check_budgets(budgets: Sequence[int], settings: Runs) -> None:
-    """Raise InputError if runs of several budgets cannot share their first epochs, or a budget is no budget."""
-    if len(set(budgets)) < len(budgets):
-        raise InputError(f"--budgets {','.join(map(str, budgets))}: a budget occurs twice")
-    schedule = settings.plan.recipe.schedule
-    if len(budgets) > 1 and schedule != "constant":
+def check(schedule: Schedule, settings: Runs) -> None:
+    """Raise InputError if runs cannot follow a schedule."""
+    recipe = settings.plan.recipe
+    if len(schedule.budgets) > 1 and recipe.schedule != "constant":
         raise InputError(
-            f"--budgets needs --recipe-set schedule=constant: under {schedule} no two budgets share an epoch"
+            f"--budgets needs --recipe-set schedule=constant: under {recipe.schedule} no two budgets share an epoch"
         )
-    for epochs in budgets:
-        replace(settings.plan.recipe, epochs=epochs)
+    for epochs in schedule.budgets:
+        replace(recipe, epochs=epochs)
+    tuning.grid(schedule, settings)
 
 
-def at_budget(settings: Runs, epochs: int, budgets: Sequence[int]) -> Runs:
+def summaries(results: Sequence[Result]) -> list[list[Row]]:
+    """Return the rows of the networks that have runs, at each budget: their epochs, what these cost, and a verdict."""
+    by_budget = [rows for rows in map(_rows, results) if rows]
+    together = [row for rows in by_budget for row in rows]
+    for row, added in zip(together, accuracy.adjusted(together), strict=True):
+        row |= added
+        row["verdict"] = row.pop("accuracy_verdict", None)
+    return by_budget
+
+
+def _runs(experiment: Experiment) -> Runs | None:
+    """Return the settings of an experiment's training runs; None if it has none."""
+    return next((measure.settings for measure in experiment.measures if measure.metric == _METRIC), None)
+
+
+def _at_budget(settings: Runs, epochs: int, budgets: Sequence[int]) -> Runs:
     """Return the settings of a run of one of several budgets."""
     plan = replace(settings.plan, recipe=replace(settings.plan.recipe, epochs=epochs))
     return replace(settings, plan=plan, last_budget=max(budgets) if len(budgets) > 1 else 0)
@@ -183,11 +211,3 @@ def _rows(result: Result) -> list[Row]:
             row[f"{key}_mean"] = statistics.fmean(values) if values else None
         row["baseline"] = row["baseline"] if row["baseline"] in labels else None
     return rows
-
-
-def _against_itself(network: Network, settings: Runs) -> list[Arm]:
-    """Return a network, and the same with seeds that begin where its own end."""
-    shift = max(settings.seeds) + 1 - min(settings.seeds)
-    other = replace(settings, seeds=tuple(seed + shift for seed in settings.seeds))
-    again = Arm(network, 0, label=f"{network}, other seeds", settings={"accuracy": other}, seed_shift=shift)
-    return [Arm(network, settings={"accuracy": settings}), again]

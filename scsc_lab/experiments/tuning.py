@@ -7,16 +7,19 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scsc_lab import units
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.experiments.results import Result
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
-from scsc_lab.training.plan import Runs, changed, parsed
+from scsc_lab.settings import Schedule
+from scsc_lab.training.plan import Plan, Runs, changed, parsed
 
 VALIDATION = 0.2
 """Share of the training images, or of their identities, that judge the runs of the tuning."""
+
+SEEDS = 2
+"""Runs per network and value, unless a schedule says how many."""
 
 FIRST_SEED = 1000
 """Seed of the first run per value: drawn images are then none of the experiment's."""
@@ -44,12 +47,15 @@ class Grid:
         return f"{self.key}={','.join(self.values)}, {self.seeds} seeds, {self.epochs} epochs"
 
 
-def grid(key: str, text: str, seeds: int, epochs: int, settings: Runs) -> Grid:
-    """Return the grid of a recipe's field and a user's ``VALUE,VALUE,…``, checked.
+def grid(schedule: Schedule, settings: Runs) -> Grid | None:
+    """Return what a schedule tunes, checked; None if nothing.
 
     Raises:
         InputError: if the key is no field of a recipe, or there are not two different values that make sense.
     """
+    if schedule.tune is None:
+        return None
+    key, text = schedule.tune
     values = tuple(value.strip() for value in text.split(","))
     if len(values) < 2:
         raise InputError(f"--tune {key}={text}: at least two values, as lr=3e-4,1e-3,3e-3")
@@ -57,11 +63,13 @@ def grid(key: str, text: str, seeds: int, epochs: int, settings: Runs) -> Grid:
         raise InputError(f"--tune {key}: the budget is the same for all networks; tune lr, weight_decay …")
     if len({parsed(key, value) for value in values}) < len(values):
         raise InputError(f"--tune {key}={text}: a value occurs twice")
+    epochs = schedule.tune_epochs or max(schedule.budgets, default=settings.plan.recipe.epochs)
+    tried = Grid(key, values, schedule.tune_seeds or SEEDS, epochs)
     for value in values:
-        changed(settings.plan, key, value)
+        _settings(settings, tried, value)
     if max(settings.seeds) >= FIRST_SEED:
         raise InputError(f"--tune takes the seeds from {FIRST_SEED} up: lower --seed")
-    return Grid(key, values, seeds, epochs)
+    return tried
 
 
 def experiment(networks: Sequence[Network], settings: Runs, tried: Grid) -> Experiment:
@@ -87,40 +95,23 @@ def rows(result: Result) -> list[Row]:
     Raises:
         InputError: if a network diverged with every value.
     """
-    table = [_row(row, result.experiment["details"]["key"]) for row in result.rows if row.get("runs")]
+    details = result.experiment["details"]
+    table = [{**_row(row), "key": details["key"], "grid": details["text"]} for row in result.rows if row.get("runs")]
     for model in dict.fromkeys(row["model"] for row in table):
         candidates = [row for row in table if row["model"] == model and row["accuracy_mean"] is not None]
         if not candidates:
-            raise InputError(f"{model} diverged with every value of {result.experiment['details']['text']}")
+            raise InputError(f"{model} diverged with every value of {details['text']}")
         max(candidates, key=lambda row: float(row["accuracy_mean"]))["chosen"] = True
     return table
 
 
-def chosen(networks: Sequence[Network], settings: Runs, tried: Grid, table: Sequence[Row]) -> dict[Network, Runs]:
-    """Return the settings of each network's runs, with the value that was chosen for it."""
+def chosen(networks: Sequence[Network], plan: Plan, tried: Grid, table: Sequence[Row]) -> dict[Network, Plan]:
+    """Return each network's plan, with the value that was chosen for it."""
     values = {row["model"]: row["value"] for row in table if row["chosen"]}
-    plans = {
-        network: dataclasses.replace(changed(settings.plan, tried.key, values[str(network)]), tuned=tried.text)
+    return {
+        network: dataclasses.replace(changed(plan, tried.key, values[str(network)]), tuned=tried.text)
         for network in networks
     }
-    return {network: dataclasses.replace(settings, plan=plan) for network, plan in plans.items()}
-
-
-def notes(rows: Sequence[Row], tried: Grid) -> list[str]:
-    """Return how values were chosen, which, at which cost, and which lie at the edge of the grid."""
-    best = [row for row in rows if row["chosen"]]
-    if not best:
-        return []
-    macs, seconds = (sum(float(row[key]) for row in rows) for key in ("train_macs", "seconds"))
-    values = ", ".join(f"{row['model']} {row['value']}" for row in best)
-    lines = [
-        f"Tuned per network on held-out training images ({tried.text}; {len(tried.values) * tried.seeds} runs each, "
-        f"{units.giga(macs)} GMACs and {seconds / 3600:.1f} hours in total): {tried.key} {values}."
-    ]
-    edges = [row["model"] for row in best if row["value"] in (tried.values[0], tried.values[-1])]
-    if edges:
-        lines.append(f"The best {tried.key} of {', '.join(edges)} is at the edge of the grid: a wider grid may help.")
-    return lines
 
 
 def _settings(settings: Runs, tried: Grid, value: str) -> Runs:
@@ -131,12 +122,11 @@ def _settings(settings: Runs, tried: Grid, value: str) -> Runs:
     return dataclasses.replace(settings, plan=plan, seeds=seeds, weights="", last_budget=0)
 
 
-def _row(row: Row, key: str) -> Row:
+def _row(row: Row) -> Row:
     runs = row["runs"]
     diverged = sum(run["status"] != "complete" for run in runs)
     return {
         "model": row["model"],
-        "key": key,
         "value": row["variant"],
         "accuracy_mean": None if diverged else statistics.fmean(run["accuracy"] for run in runs),
         "seeds": len(runs),

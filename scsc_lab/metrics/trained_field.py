@@ -121,9 +121,8 @@ def module_of(network: Network, run: Runs, trained: bool, progress: Progress) ->
     from scsc_lab.training.tasks import goal
 
     batches, seed = _batches(network, run), run.seeds[0]
-    module, _ = first(
-        lambda: build.build(network), batches, goal(run.plan.task, batches.data, run.plan.recipe, seed), seed
-    )
+    outputs = goal(run.plan.task, batches.data, run.plan.recipe, seed).outputs
+    module, _ = first(lambda: build.build(network), batches, outputs, seed)
     if trained:
         if not run.weights:
             raise InputError("measuring trained networks needs a folder for their weights: --write-weights FOLDER")

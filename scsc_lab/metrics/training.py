@@ -104,7 +104,7 @@ def check(given: Sequence[tuple[Sequence[Network], Runs]]) -> None:
                 batches.check()
                 data = batches.data
                 make = functools.partial(build.build, network)
-                training.first(make, batches, goal(shared.task, data, shared.recipe, seed), seed)
+                training.first(make, batches, goal(shared.task, data, shared.recipe, seed).outputs, seed)
             except InputError as error:
                 raise InputError(f"{network}: {error}") from None
 
@@ -161,6 +161,7 @@ def own_input(network: Network) -> Input:
         facts.std,
         float(said.get("crop_pct") or Input.crop_share),
         str(said.get("interpolation") or Input.interpolation),
+        facts.channels,
     )
 
 

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 
 from scsc_lab import units
 from scsc_lab.analysis.convergence import RULE, sentence, share_converged
-from scsc_lab.records import Row, file_name
+from scsc_lab.records import Row
 from scsc_lab.report import tables
-from scsc_lab.report.document import Block, Curves, Details, Grid, Line, Paragraph, Picture, Section
 from scsc_lab.report.tables import Column, Table
-
-TITLE = "Accuracy, by training"
-
-PROBE = (
-    "A probe at small scale, not a reproduction: networks a quarter as wide, drawn images of 64×64 pixels, minutes of "
-    "training. It says which way SCSC moves accuracy here, on a task that asks for a large field and for local detail "
-    "at once; it says nothing of ImageNet or of faces in photographs, for which the paper's claims stay open."
-)
-"""What runs of pico networks can and cannot tell."""
-
-DRAWN = ("navon", "faces")
-"""Data that the project draws."""
 
 PAIRS_RULE = (
     "Mean ± deviation over seeds of the last epoch, never the best. Differences to the baseline are over pairs of one "
@@ -32,8 +18,6 @@ PAIRS_RULE = (
 )
 """The explanation of every accuracy and its difference."""
 
-_PICO = re.compile(r"\w+_pico(?!\w)")
-_TOLD_BY = ("model", "data", "recipe", "epochs", "train_images", "test_images", "batch_size", "seed")
 _VERDICT = Column("verdict", "verdict", number=False)
 
 
@@ -54,12 +38,23 @@ def _difference(name: str, title: str, *, optional: bool = False) -> Column:
     return Column((f"{name}_difference", *ends), title, units.points_interval, optional=optional)
 
 
-_DIFFERENCES = (
-    _difference("accuracy", "Δ points, 95%"),
-    Column("p_value", "p", units.probability, optional=True),
-    Column("p_holm", "p, Holm", units.probability, optional=True),
-    Column("pair_correlation", "ρ", units.correlation, optional=True),
-)
+LEVEL = 0.95
+"""Level of intervals: of one look, or of all looks at growing numbers of seeds together."""
+
+
+def level(rows: Sequence[Row]) -> str:
+    """Return the level of the intervals of rows: that of all looks together where seeds were added in steps."""
+    is_stepwise = any((row.get("accuracy_confidence") or LEVEL) != LEVEL for row in rows)
+    return f"{'sequential ' if is_stepwise else ''}{LEVEL:.0%}"
+
+
+def _differences(rows: Sequence[Row]) -> tuple[Column, ...]:
+    return (
+        _difference("accuracy", f"Δ points, {level(rows)}"),
+        Column("p_value", "p", units.probability, optional=True),
+        Column("p_holm", "p, Holm", units.probability, optional=True),
+        Column("pair_correlation", "ρ", units.correlation, optional=True),
+    )
 
 
 def networks_table(networks: Sequence[Row], notes: Sequence[str] = ()) -> Table:
@@ -79,7 +74,7 @@ def networks_table(networks: Sequence[Row], notes: Sequence[str] = ()) -> Table:
         Column("seeds", "seeds"),
         _mean("accuracy", "accuracy"),
         *(_mean(f"{part}_accuracy", part, optional=True) for part in parts),
-        *_DIFFERENCES,
+        *_differences(rows),
         *(_difference(part, f"Δ {part}, points", optional=True) for part in parts),
         _VERDICT,
     )
@@ -112,8 +107,7 @@ def table(
     records = [{"kind": "network", **{k: v for k, v in row.items() if k != "runs"}} for row in by_budget]
     for kind, rows in (("run", runs), ("tuning", tuned), ("difficulty", difficulty)):
         records += [{"kind": kind, **row} for row in rows]
-    parts = ((_budgets, by_budget if len(budgets) > 1 else ()), (_tuning, tuned), (_difficulty, difficulty))
-    details = tuple(make(rows) for make, rows in parts if rows)
+    details = (*schedule_tables(budgets, tuned), *([difficulty_table(difficulty)] if difficulty else []))
     shown = networks_table(networks)
     return Table(shown.columns, shown.rows, warning, (), details, tuple(records)).noted(notes)
 
@@ -128,7 +122,7 @@ def caveat(networks: Sequence[Row]) -> str:
         if converged < complete:
             lines.append(
                 f"CAVEAT: {row['model']}, the baseline, had not converged in {complete - converged} of {complete} runs "
-                f"of {row['epochs']} epochs: differences may be of the speed of learning."
+                f"of {row['runs'][0]['epochs']} epochs: differences may be of the speed of learning."
             )
     return " ".join(lines)
 
@@ -146,7 +140,65 @@ def sentences(budgets: Sequence[Sequence[Row]]) -> list[str]:
     return lines
 
 
-def _budgets(rows: Sequence[Row]) -> Table:
+def schedule_tables(budgets: Sequence[Sequence[Row]], tuned: Sequence[Row]) -> list[Table]:
+    """Return the tables of several budgets, if there are several, and of the tuning, if there was one."""
+    by_budget = [row for rows in budgets for row in rows] if len(budgets) > 1 else []
+    return [make(rows) for make, rows in ((budgets_table, by_budget), (tuning_table, tuned)) if rows]
+
+
+def with_schedule(table: Table, budgets: Sequence[Sequence[Row]], tuned: Sequence[Row]) -> Table:
+    """Return a table of networks or variants with the tables and sentences of their budgets and tuning, if any."""
+    details = schedule_tables(budgets, tuned)
+    if not details:
+        return table
+    shorter = [row for rows in budgets[:-1] for row in rows]
+    records = [{"kind": "budget", **{k: v for k, v in row.items() if k != "runs"}} for row in shorter]
+    records += [{"kind": "tuning", **row} for row in tuned]
+    noted = table.noted([*sentences(budgets), *tuning_notes(tuned)])
+    return replace(noted, details=(*noted.details, *details), records=(*table.raw, *records))
+
+
+def tuning_notes(rows: Sequence[Row]) -> list[str]:
+    """Return which values were chosen, at which cost, and which lie at the edge of the grid; rows of any grids."""
+    lines = []
+    for grid in dict.fromkeys((row["key"], row["grid"]) for row in rows):
+        key, text = grid
+        table = [row for row in rows if (row["key"], row["grid"]) == grid]
+        text = text.replace(", 1 seeds", ", 1 seed")
+        best = [row for row in table if row["chosen"]]
+        macs, seconds, runs = (sum(float(row[name]) for row in table) for name in ("train_macs", "seconds", "seeds"))
+        values = ", ".join(f"{row['model']} {row['value']}" for row in best)
+        lines.append(
+            f"Tuned per network on held-out training images ({text}; {runs / max(len(best), 1):.0f} runs each, "
+            f"{units.giga(macs)} GMACs and {seconds / 3600:.1f} hours in total): {key} {values}."
+        )
+        ends = (table[0]["value"], table[-1]["value"])
+        if edges := [row["model"] for row in best if row["value"] in ends]:
+            lines.append(f"The best {key} of {', '.join(edges)} is at the edge of the grid: a wider grid may help.")
+    return lines
+
+
+def difficulty_findings(rows: Sequence[Row]) -> list[str]:
+    """Return one line per network, condition and task: the difference at the easiest and at the hardest images.
+
+    Args:
+        rows: rows of :func:`scsc_lab.experiments.difficulty.summaries`.
+    """
+    lines = []
+    for model in dict.fromkeys(row["model"] for row in rows if any(key.endswith("_difference") for key in row)):
+        for condition, is_reversed in (("small letters", True), ("noise", False)):
+            cells = [row for row in rows if (row["model"], row["condition"]) == (model, condition)]
+            cells.sort(key=lambda row: float(row["value"]), reverse=is_reversed)
+            easiest, hardest = cells[0], cells[-1]
+            for key in (key for key in easiest if key.endswith("_difference")):
+                ends = [f"{units.signed_decimal(row[key])} points at {row['value']:g}" for row in (easiest, hardest)]
+                name = key.removesuffix("_difference")
+                lines.append(f"{model}, {condition}: {name} accuracy differs by {', '.join(ends)}.")
+    return lines
+
+
+def budgets_table(rows: Sequence[Row]) -> Table:
+    """Return the table of networks at several budgets, with what these cost."""
     ordered = sorted(rows, key=lambda row: (row["epochs"], row["model"] != row["baseline"]))
     columns = (
         Column("epochs", "epochs"),
@@ -155,13 +207,14 @@ def _budgets(rows: Sequence[Row]) -> Table:
         Column("train_macs_mean", "MACs spent", units.giga, unit="G"),
         Column("seconds_mean", "seconds", units.decimal),
         Column(("runs_converged", "seeds"), "converged", lambda counts: f"{counts[0]} of {counts[1]}", number=False),
-        *_DIFFERENCES,
+        *_differences(rows),
         _VERDICT,
     )
     return Table(tables.filled(columns, ordered), tuple(ordered), "By training budget")
 
 
-def _tuning(rows: Sequence[Row]) -> Table:
+def tuning_table(rows: Sequence[Row]) -> Table:
+    """Return the table of a tuning: every value of every network, its cost, and the choice."""
     columns = (
         tables.MODEL,
         Column("key", "tuned", number=False),
@@ -174,7 +227,8 @@ def _tuning(rows: Sequence[Row]) -> Table:
     return Table(tables.filled(columns, rows), tuple(rows), "Tuning, on held-out training images")
 
 
-def _difficulty(rows: Sequence[Row]) -> Table:
+def difficulty_table(rows: Sequence[Row]) -> Table:
+    """Return the table of trained networks on harder images."""
     names = dict.fromkeys(key.removesuffix("_mean") for row in rows for key in row if key.endswith("_mean"))
     columns = (
         Column("condition", "condition", number=False),
@@ -188,77 +242,3 @@ def _difficulty(rows: Sequence[Row]) -> Table:
     )
     note = "Small letters: height in pixels, 7 in training. Noise: deviation per pixel, 0.05 to 0.15 in training."
     return Table(tables.filled(columns, rows), tuple(rows), "By difficulty, from the same weights", (note,))
-
-
-def section(networks: Sequence[Row], ablated: Sequence[Row] = ()) -> Section:
-    """Return a table of the networks, a figure of the seeds and one of the curves per baseline, and every run.
-
-    Args:
-        networks: networks with their ``runs``, and the changes against the label of their ``baseline``.
-        ablated: variants with theirs.
-    """
-    judged = [{**row, "verdict": row.get("accuracy_verdict")} for row in networks]
-    is_pico = all(_PICO.match(str(row.get("network") or row["model"])) for row in networks)
-    is_drawn = all(run["data"] in DRAWN for row in networks for run in row["runs"])
-    blocks: list[Block] = [Paragraph(PROBE)] if is_pico and is_drawn else []
-    blocks.append(Grid(networks_table(judged, (f"{PAIRS_RULE} Accuracy of navon: both letters right.",)), "accuracy"))
-    curves: list[Block] = []
-    for baseline in dict.fromkeys(str(row["baseline"]) for row in judged):
-        group = [row for row in judged if row["baseline"] == baseline]
-        seeds, learning = _pictures(sorted(group, key=lambda row: row["model"] != baseline), baseline)
-        blocks.append(seeds)
-        curves.append(learning)
-    runs = [run for row in [*networks, *ablated] for run in row["runs"]]
-    unique = list({tuple(str(run.get(key)) for key in _TOLD_BY): run for run in runs}.values())
-    return Section(TITLE, (*blocks, Details("Learning curves, and every run", (*curves, Grid(_runs(unique), "runs")))))
-
-
-def _pictures(group: Sequence[Row], baseline: str) -> tuple[Picture, Picture]:
-    from scsc_lab.report.figures import accuracy
-
-    name, is_large = file_name(baseline), len(group) > accuracy.MANY
-    whose = f"{baseline} and its variants"
-    seeds = f"{whose}: each seed a dot{'' if is_large else ', pairs joined'}; the difference and its interval"
-    caption = f"{whose}: learning curves, means over the seeds" if is_large else f"{baseline}: every run's curve"
-    behind = Curves("epoch", tuple(line for row in group for run in row["runs"] for line in _lines(row, run)))
-    return (
-        Picture(f"accuracy_{name}", seeds, partial(accuracy.draw, group)),
-        Picture(f"curves_{name}", caption, partial(accuracy.curves, group), behind),
-    )
-
-
-def _lines(row: Row, run: Row) -> list[Line]:
-    curve = run["curve"]
-    points = {"training loss": [(epoch["epoch"], epoch["loss"]) for epoch in curve]}
-    for name in dict.fromkeys(name for epoch in curve for name in epoch["accuracy"]):
-        judged = [epoch for epoch in curve if name in epoch["accuracy"]]  # long runs are judged rarely
-        points[f"{name.replace('_', ' ')} (%)"] = [(epoch["epoch"], epoch["accuracy"][name]) for epoch in judged]
-    return [
-        Line(
-            str(row["model"]), f"seed {run['seed']}", name, tuple(float(x) for x, _ in line), tuple(y for _, y in line)
-        )
-        for name, line in points.items()
-    ]
-
-
-def _runs(runs: Sequence[Row]) -> Table:
-    parts = dict.fromkeys(key for run in runs for key in run if key.endswith("_accuracy"))
-    rows = [{**run, "loss": run["curve"][-1]["loss"] if run["curve"] else None} for run in runs]
-    columns = (
-        tables.MODEL,
-        Column("data", "data", number=False),
-        Column("seed", "seed"),
-        Column("epochs", "epochs"),
-        Column("accuracy", "accuracy", units.decimal, unit="%"),
-        *(Column(key, key.removesuffix("_accuracy"), units.decimal, unit="%") for key in parts),
-        Column("loss", "last loss", units.decimal),
-        Column("seconds", "seconds", units.decimal),
-        Column("images_per_second", "images/s", units.decimal),
-        Column("train_macs", "MACs spent", units.giga, unit="G"),
-        Column("status", "status", number=False),
-    )
-    notes = (
-        "Seconds include pauses and other work of the machine, and are no measure of speed: runs were made side by "
-        "side and at different times. MACs are exact.",
-    )
-    return Table(tables.filled(columns, rows), tuple(rows), "Every run", notes=notes)

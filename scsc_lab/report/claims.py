@@ -7,7 +7,7 @@ from typing import Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
-from scsc_lab.report import accuracy, findings
+from scsc_lab.report import accuracy_section, findings
 from scsc_lab.report.tables import Column, Table
 
 _QUANTITIES = {"params": "parameters", "macs": "MACs"}
@@ -62,7 +62,7 @@ def claims_table(rows: Sequence[Row]) -> Table:
         Column("probe_verdict", "verdict", number=False),
     )
     data = dict.fromkeys(str(row["probe_data"]) for row in probed)
-    images = "drawn images" if all(name in accuracy.DRAWN for name in data) else "images"
+    images = "drawn images" if all(name in accuracy_section.DRAWN for name in data) else "images"
     said = (
         f"Networks a quarter as wide, trained on {images} ({' and '.join(data)}); each seed a pair, as by `scsc-lab "
         "train`. It neither confirms nor refutes the claims.",

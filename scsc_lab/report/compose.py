@@ -11,7 +11,7 @@ from scsc_lab import units
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import (
     ablations,
-    accuracy,
+    accuracy_section,
     claims,
     comparison,
     fields,
@@ -79,7 +79,8 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
         sections.append(Section(findings.NETWORKS, tuple(blocks)))
     ablated = _of(rows, "ablation")
     if with_runs := [row for row in _of(rows, "comparison") if row.get("runs")]:
-        sections.append(accuracy.section(with_runs, [row for row in ablated if row.get("runs")]))
+        further = [row for row in rows if row["table"] in accuracy_section.TABLES]
+        sections.append(accuracy_section.section(with_runs, [row for row in ablated if row.get("runs")], further))
     sections += latency.sections(networks, fused, _of(rows, "noise"))
     if divided := _of(rows, "part"):
         sections.append(parts.section(divided))

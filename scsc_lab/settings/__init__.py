@@ -25,7 +25,7 @@ from scsc_lab.settings.measuring import (
     Timing,
 )
 from scsc_lab.settings.showing import PANELS, Drawing, Output
-from scsc_lab.settings.training import TASKS, Training
+from scsc_lab.settings.training import TASKS, Schedule, Training
 
 __all__ = [
     "CONTRIBUTIONS",
@@ -43,6 +43,7 @@ __all__ = [
     "Execution",
     "Fields",
     "Output",
+    "Schedule",
     "Settings",
     "Timing",
     "Training",

@@ -119,6 +119,11 @@ def _erased(image: Image, random: np.random.Generator) -> Image:
     return image
 
 
+def as_grey(image: Image) -> Image:
+    """Return the luminance of an image, ``(1, H, W)``, as Pillow's mode ``L`` weighs the colours."""
+    return np.array(_picture(image).convert("L"))[None]
+
+
 def _picture(image: Image) -> Pillow.Image:
     return Pillow.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from scsc_lab.errors import InputError
-from scsc_lab.training.augmentation import Preparation, augment, centred
+from scsc_lab.training.augmentation import Preparation, as_grey, augment, centred
 from scsc_lab.training.data import Data, Split
 from scsc_lab.training.draws import Purpose, generator
 from scsc_lab.training.recipes import Recipe
@@ -76,7 +76,7 @@ class Batches:
         return len(self.data.train.labels) // self.recipe.batch_size
 
     def training(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the images, ``(N, C, H, W)`` with values 0 to 255, and labels of every step of an epoch."""
+        """Yield the images, ``(N, C, H, W)``, with values 0 to 255, and labels of every step of an epoch."""
         order = generator(self.seed, Purpose.ORDER, epoch).permutation(len(self.data.train.labels))
         size = self.recipe.batch_size
         steps = [order[i * size : (i + 1) * size][self.shard.rank :: self.shard.world] for i in range(self.steps)]
@@ -118,4 +118,6 @@ class _Prepared(Dataset[tuple[Tensor, Tensor]]):
         else:
             random = generator(self.seed, Purpose.AUGMENTATION, self.epoch, index)
             image = augment(image, self.recipe, self.preparation, random)
+        if len(self.preparation.mean) == 1:
+            image = as_grey(image)
         return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(self.split.labels[index])

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from scsc_lab.errors import InputError
+from scsc_lab.errors import InputError, first_line
 from scsc_lab.training.objectives import as_tensor
 
 
@@ -46,12 +46,18 @@ def shape(network: nn.Module, size: tuple[int, int], channels: int) -> tuple[int
     """Return the shape of the network's output for one image in evaluation, without the batch.
 
     Raises:
-        InputError: if the output is not one tensor with one entry per image.
+        InputError: if the network fails, or the output is not one tensor with one entry per image.
     """
     training = network.training
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with torch.no_grad():
-        output = as_tensor(network.eval()(torch.zeros(1, channels, *size, device=device)))
+        try:
+            output = as_tensor(network.eval()(torch.zeros(1, channels, *size, device=device)))
+        except InputError:
+            raise
+        except Exception as error:  # whatever the network's own code raises
+            given = "×".join(map(str, (channels, *size)))
+            raise InputError(f"it does not take an image of {given}: {first_line(error)}") from None
     network.train(training)
     if output.shape[:1] != (1,):
         raise InputError(f"the network returns a tensor of shape {tuple(output.shape)} for one image")

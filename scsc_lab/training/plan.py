@@ -32,6 +32,8 @@ class Plan:
         split: for data in one folder, the share of its images that is the test; 0: it has splits of its own.
         skip_unreadable: go on without the files that cannot be read.
         validation: share of the training images that is held out and judged in place of the test; 0: none.
+        image_column, label_column: columns of tables; empty: found by their types and names.
+        evaluated: whether nothing is trained, so that data without a training split will do.
         tuned: how the recipe's tuned values were chosen, in words; empty: they were not.
     """
 
@@ -46,6 +48,9 @@ class Plan:
     skip_unreadable: bool = False
     validation: float = 0.0
     tuned: str = ""
+    image_column: str = ""
+    label_column: str = ""
+    evaluated: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Input:
         mean, std: normalisation of each channel, for pixels from 0 to 1.
         crop_share: share of the shorter side that is kept in evaluation.
         interpolation: Pillow's name of the filter that resizes.
+        channels: 3, or 1 for grey.
     """
 
     size: tuple[int, int]
@@ -64,6 +70,7 @@ class Input:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     crop_share: float = 0.875
     interpolation: str = "bicubic"
+    channels: int = 3
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,9 @@ class Runs:
         """Return what decides the numbers of these runs, as plain data: where files go and the recipe's name do not."""
         plan = dataclasses.asdict(self.plan)
         del plan["recipe"]["source"], plan["recipe_name"]
+        for name in ("image_column", "label_column", "evaluated"):  # as they are usually, rows without them stay valid
+            if not plan[name]:
+                del plan[name]
         return {"plan": plan, "seeds": self.seeds, "device": self.device}
 
     def chain(self) -> dict[str, Any] | None:
@@ -127,6 +137,8 @@ def plan(training: Training) -> Plan:
         training.test_images or 0,
         split=training.split or 0.0,
         skip_unreadable=training.skip_unreadable,
+        image_column=training.image_column or "",
+        label_column=training.label_column or "",
     )
 
 

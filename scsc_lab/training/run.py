@@ -10,17 +10,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.training.augmentation import Preparation
 from scsc_lab.training.batches import WHOLE, Batches, Shard
 from scsc_lab.training.curve import Trained
 from scsc_lab.training.data import Data, choices, registry
+from scsc_lab.training.data.reading import Request
 from scsc_lab.training.data.trained_on import TrainedOn
 from scsc_lab.training.draws import Purpose, generator, torch_seed
 from scsc_lab.training.heads import fitted, shape
 from scsc_lab.training.loop import Report, train
 from scsc_lab.training.plan import Input, Plan
-from scsc_lab.training.tasks import Goal, goal
+from scsc_lab.training.tasks import goal
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def run(
     """
     batches = prepared(plan, own, seed, place)
     chosen = goal(plan.task, batches.data, plan.recipe, seed)
-    network, head = first(make, batches, chosen, seed)
+    network, head = first(make, batches, chosen.outputs, seed)
     if plan.recipe.zero_init:
         start_from_shortcuts(network)
     channels = len(batches.preparation.mean)
@@ -115,14 +117,21 @@ def run(
     return trained, network, row
 
 
-def first(make: Callable[[], nn.Module], batches: Batches, chosen: Goal, seed: int) -> tuple[nn.Module, str]:
-    """Return the network of a run as it is before training, and what became of its head; see :func:`run`."""
+def first(make: Callable[[], nn.Module], batches: Batches, outputs: int | None, seed: int) -> tuple[nn.Module, str]:
+    """Return the network of a run as it is before training, and what became of its head; see :func:`run`.
+
+    Args:
+        make: returns the network with its first weights.
+        batches: data and inputs.
+        outputs: outputs that the network needs; None: whatever embedding it has.
+        seed: seed of the run.
+    """
     torch.manual_seed(torch_seed(seed, Purpose.NETWORK))
     network = make()
     preparation = batches.preparation
-    if not chosen.outputs:
+    if outputs is None:
         return network, ""
-    return network, fitted(network, chosen.outputs, preparation.size, len(preparation.mean))
+    return network, fitted(network, outputs, preparation.size, len(preparation.mean))
 
 
 def start_from_shortcuts(network: nn.Module) -> None:
@@ -146,25 +155,37 @@ def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE, data: Data 
         InputError: if the data cannot be had, or makes no batch.
     """
     data = data or _loaded(plan, seed)
+    mean, std = (_per_channel(values, own.channels) for values in (data.mean or own.mean, data.std or own.std))
     preparation = Preparation(
         plan.size or data.size or own.size,
-        data.mean or own.mean,
-        data.std or own.std,
+        mean,
+        std,
         own.crop_share,
         own.interpolation,
     )
     return Batches(data, plan.recipe, preparation, seed, place.workers, place.shard)
 
 
+def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """Return values of the channels of an image for a network that takes colour, or grey: their mean."""
+    if channels not in (1, 3):
+        raise InputError(f"it takes {channels} channels, and images have three, or one for grey")
+    return values if len(values) == channels else (math.fsum(values) / len(values),) * channels
+
+
 def _loaded(plan: Plan, seed: int) -> Data:
-    data = registry.load(
-        plan.data,
+    request = Request(
         seed,
-        train_images=plan.train_images,
-        test_images=plan.test_images,
-        split=plan.split,
-        skip_unreadable=plan.skip_unreadable,
+        plan.train_images,
+        plan.test_images,
+        plan.split,
+        plan.skip_unreadable,
+        plan.image_column,
+        plan.label_column,
+        plan.evaluated,
+        plan.evaluated and plan.task == "verification",
     )
+    data = registry.load(plan.data, request)
     if not plan.validation:
         return data
     return choices.validation(data, plan.validation, generator(seed, Purpose.VALIDATION))

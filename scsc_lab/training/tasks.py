@@ -42,10 +42,15 @@ def goal(task: str, data: Data, recipe: Recipe, seed: int) -> Goal:
     Raises:
         InputError: if the data is not for the task.
     """
+    check(task, data)
+    return TASKS[task](data, recipe, seed)
+
+
+def check(task: str, data: Data) -> None:
+    """Raise InputError if data is not for a task."""
     if (task == "verification") != data.open_set:
         other = "verification" if data.open_set else "classification"
         raise InputError(f"--task {task}: {data.name} is data for {other}")
-    return TASKS[task](data, recipe, seed)
 
 
 def classification(data: Data, recipe: Recipe, seed: int) -> Goal:

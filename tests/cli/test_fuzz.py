@@ -188,7 +188,7 @@ def test_no_argument_list_makes_a_command_fall_over(tmp_path, monkeypatch, capsy
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    heavy_functions = ("report.experiments", "probe.experiments", "publish.claims", "train.measure", "evaluate.measure")
+    heavy_functions = ("report.experiments", "probe.run", "publish.claims", "train.run", "evaluate.measure")
     for heavy in heavy_functions:
         monkeypatch.setattr(f"scsc_lab.experiments.{heavy}", interrupted)
 

@@ -60,6 +60,16 @@ FIELDS = {"--samples": ["--samples", "2"], "--stage": ["--stage", "2"], "--seeds
 BUDGET = {"--max-time": ["--max-time", "3"], "--runtime": ["--runtime", "compile"]}
 BUDGET |= {"--pairs": ["--pairs", "3"], "--delta": ["--delta", "5"]}
 ALL = ["--with", "params,latency,erf,accuracy"]
+SCHEDULED = {
+    "--budgets": ["--budgets", "1,2"],
+    "--tune": ["--tune", "lr=1e-3,1e-2"],
+    "--tune-epochs": (["--tune", "lr=1e-3,1e-2"], ["--tune-epochs", "3"]),
+    "--tune-seeds": (["--tune", "lr=1e-3,1e-2"], ["--tune-seeds", "3"]),
+}
+TABLE = {
+    "--image-column": (["--data", "csv:images.csv"], ["--image-column", "picture"]),
+    "--label-column": (["--data", "csv:images.csv"], ["--label-column", "kind"]),
+}
 
 BASE = {
     "flops": [*TWO, *SMALL],
@@ -157,6 +167,7 @@ OPTIONS = {
         **TRAINED,
         **KEPT,
         **FIELDS,
+        **SCHEDULED,
         **BUDGET,
         "--with": ["--with", "params"],
         "--accuracy": ["--accuracy", "own.csv"],
@@ -177,6 +188,7 @@ OPTIONS = {
         **TRAINED,
         **KEPT,
         **FIELDS,
+        **SCHEDULED,
         **BUDGET,
         "--with": ["--with", "params"],
         "--study": (["--transplant"], ["--study", "components"]),
@@ -238,6 +250,7 @@ OPTIONS = {
         **NAMED,
         **MACHINE,
         **TRAINED,
+        **SCHEDULED,
         "--name": ["--name", "mine"],
         "--folder": ["--folder", "elsewhere"],
         "--quick": ["--quick"],
@@ -265,6 +278,8 @@ OPTIONS = {
         **EMITTED,
         **TRAINED,
         **KEPT,
+        **SCHEDULED,
+        **TABLE,
         "--task": ["--task", "verification"],
         "--seeds": ["--seeds", "2"],
         "--epochs": ["--epochs", "2"],
@@ -280,10 +295,6 @@ OPTIONS = {
         "--skip-unreadable": ["--skip-unreadable"],
         "--delta": ["--delta", "2"],
         "--self-test": ["--self-test"],
-        "--budgets": ["--budgets", "1,2"],
-        "--tune": ["--tune", "lr=1e-3,1e-2"],
-        "--tune-epochs": (["--tune", "lr=1e-3,1e-2"], ["--tune-epochs", "3"]),
-        "--tune-seeds": (["--tune", "lr=1e-3,1e-2"], ["--tune-seeds", "3"]),
         "--workers": ["--workers", "2"],
         "--write-weights": ["--write-weights", "w"],
         "--weights-format": (["--write-weights", "w"], ["--weights-format", ".pth"]),
@@ -295,6 +306,11 @@ OPTIONS = {
         **{key: value for key, value in NAMED.items() if key not in ("--transplant", "--mixer", "--rule")},
         **MACHINE,
         **EMITTED,
+        **TABLE,
+        "--by-class": ["--by-class"],
+        "--class-map": ["--class-map", "missing.csv"],
+        "--pairs": (["--data", "faces"], ["--pairs", "pairs.txt"]),
+        "--flip": (["--data", "faces"], ["--flip"]),
         "--data": ["--data", "faces"],
         "--task": ["--task", "verification"],
         "--test-images": ["--test-images", "64"],
@@ -522,11 +538,9 @@ def test_an_option_that_cannot_act_is_refused(words, message, outcome):
 
 def test_the_seeds_and_the_recipe_of_the_pico_pairs_are_the_users(monkeypatch, outcome):
     asked = []
-    monkeypatch.setattr("scsc_lab.experiments.probe.experiments", lambda *given, **_: asked.append(given) or [])
-    for words in ([], ["--seeds", "3"], ["--seeds", "8", "--seed", "2", "--recipe-set", "lr=1"]):
+    monkeypatch.setattr("scsc_lab.experiments.probe.run", lambda settings, *_: asked.append(settings) or [])
+    for words in ([], ["--seeds", "3"], ["--seed", "2", "--recipe-set", "lr=1", "--recipe", "cifar"]):
         assert outcome(["report", "--pico", *words])[0] == 0
-    efforts = [given[2] for given in asked]
-    assert [one.seeds for one in efforts] == [10, 3, 8]
-    assert [one.ablation_seeds for one in efforts] == [6, 3, 6]
-    assert [one.field_seeds for one in efforts] == [(5, 6, 7, 8, 9), (0, 1, 2), (5, 6, 7, 8, 9)]
-    assert dict(efforts[2].training.recipe_set)["lr"] == "1"
+    assert [settings.training.seeds for settings in asked] == [None, 3, None]
+    assert asked[2].execution.seed == 2
+    assert (asked[2].training.recipe, dict(asked[2].training.recipe_set)) == ("cifar", {"lr": "1"})

@@ -10,6 +10,7 @@ import pytest
 from scsc_lab.cli import main
 from scsc_lab.experiments import difficulty
 from scsc_lab.training.data import navon, registry
+from scsc_lab.training.data.reading import Request
 
 NET = """
 from torch import nn
@@ -19,7 +20,7 @@ def linear(width: int = 8):
 
 
 def test_the_usual_look_draws_the_test_images():
-    test = registry.load("navon", 3, train_images=10, test_images=20).test
+    test = registry.load("navon", Request(3, 10, 20)).test
     usual = navon.test_images(3, 20, navon.USUAL)
     assert np.array_equal(usual.images, test.images)
     assert np.array_equal(usual.labels, test.labels)

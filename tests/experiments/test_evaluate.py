@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 
 from scsc_lab.cli import main
 from scsc_lab.training.data import registry
+from scsc_lab.training.data.reading import Request
 
 NET = """
 import torch
@@ -183,7 +184,7 @@ def trained(flat, suffix, *more, seed="3", network="small.py:small"):
 def test_a_divided_folder_is_divided_as_in_training(flat, suffix, capsys):
     pytest.importorskip("safetensors")
     weights = trained(flat, suffix, "--split", "0.25")
-    expected = registry.load("imagefolder:flat", 3, split=0.25).test
+    expected = registry.load("imagefolder:flat", Request(3, split=0.25)).test
     words = ["evaluate", "small.py:small", "--weights", str(weights), "--data", "imagefolder:flat"]
     words += ["--resolution", "16", "--predictions", "p.csv"]
     capsys.readouterr()
@@ -222,3 +223,95 @@ def test_weights_for_other_classes_are_refused(flat, capsys):
     capsys.readouterr()
     assert main([*words, "--resolution", "16"]) == 2
     assert "was trained for dark, light; the classes of imagefolder:both are ant, bee" in capsys.readouterr().err
+
+
+def test_classes_and_their_confusions(folder, capsys):
+    command = ["evaluate", "net.py:bright", "--data", "imagefolder:data/val", "--resolution", "32", "--by-class"]
+    assert main([*command, "--plot", "confusion.png", "--format", "json"]) == 0
+    network, dark, light = json.loads(capsys.readouterr().out)["rows"]
+    assert (network["kind"], network["test_images"]) == ("network", 16)
+    assert [(row["class"], row["images"], row["accuracy"]) for row in (dark, light)] == [
+        ("dark", 8, 87.5),
+        ("light", 8, 87.5),
+    ]
+    assert (dark["taken_for"], dark["taken_for_images"], light["taken_for"]) == ("light", 1, "dark")
+    assert (folder / "confusion.png").exists()
+    assert main([*command, "--pairs", "pairs.txt"]) == 2
+    assert "the task is classification, not verification: leave --pairs out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("map.csv", "class,output\nlight,4\ndark,0\n"),
+        ("map.json", '{"light": 4, "dark": 0}'),
+        ("map.json", '{"4": ["n02", "light"], "0": ["n01", "dark"], "1": ["n03", "other"]}'),
+    ],
+)
+def test_classes_are_outputs_of_a_larger_head(folder, name, content, capsys):
+    (folder / "net.py").write_text(NET.replace("[-mean, mean, *[mean * 0 - 9] *", "[-mean, *[mean * 0 - 9] *").replace(
+        "(self.outputs - 2)]", "(self.outputs - 2), mean]"))  # fmt: skip
+    (folder / name).write_text(content)
+    command = ["evaluate", "net.py:bright[outputs=5]", "--data", "imagefolder:data", "--resolution", "32"]
+    assert main(command) == 2
+    assert "5 outputs, imagefolder:data 2 classes" in capsys.readouterr().err
+    assert main([*command, "--class-map", name, "--predictions", "p.csv", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["rows"][0]["top1"] == 87.5
+    assert any("2 of the head's 5 outputs are classes of the data" in note for note in document["notes"])
+    with (folder / "p.csv").open() as file:
+        assert {row["label"] for row in csv.DictReader(file)} == {"dark", "light"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("light,1\n", "--class-map has no output for dark of imagefolder:data"),
+        ("light,1\ndark,2\n", "output 2 of dark is outside 0 to 1 of the network"),
+        ("light,1\nlight,0\ndark,0\n", "light has two outputs, 1 and 0"),
+        ("light 1\ndark 0\n", "is no class map: lines of a class and a number"),
+        ("", "--class-map has no output for dark, light"),
+    ],
+)
+def test_a_class_map_that_does_not_fit_is_said(folder, content, message, capsys):
+    (folder / "map.csv").write_text(content)
+    command = ["evaluate", "net.py:bright", "--data", "imagefolder:data", "--resolution", "32"]
+    assert main([*command, "--class-map", "map.csv"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in error
+
+
+def test_pairs_of_lfw_and_mirrored_embeddings(folder, capsys):
+    random = np.random.default_rng(0)
+    for name in ("Ann_Lee", "Bob", "Cy"):
+        base = random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        for number in (1, 2, 3):
+            path = folder / "lfw" / name / f"{name}_{number:04d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Pillow.fromarray(base[:, ::-1] if number == 2 else base).save(path)
+    genuine = ["Ann_Lee 1 3", "Bob 1 2"]
+    impostors = ["Ann_Lee 1 Bob 1", "Bob 2 Cy 2"]
+    (folder / "pairs.txt").write_text("\n".join(["1 2", *genuine, *impostors]))
+    command = ["evaluate", "net.py:embedding", "--data", "imagefolder:lfw", "--task", "verification"]
+    command += ["--far", "0.9", "--predictions", "p.csv", "--pairs", "pairs.txt"]
+    assert main([*command, "--resolution", "16"]) == 2
+    assert "net.py:embedding: it does not take an image of 3×16×16: RuntimeError" in capsys.readouterr().err
+    command += ["--resolution", "64"]
+    assert main(command) == 2
+    assert "1 folds of 2 × 2 pairs: two are needed" in capsys.readouterr().err
+    (folder / "pairs.txt").write_text("\n".join(["2 2", *genuine, *impostors, *genuine, *impostors]))
+    assert main(command) == 2
+    assert "needs more than 4 impostor pairs" in capsys.readouterr().err
+    scores = []
+    lines = [*genuine * 10, *impostors * 10]
+    (folder / "pairs.txt").write_text("\n".join(["2 20", *lines, *lines]))
+    for words in ([], ["--flip"]):
+        assert main([*command, *words]) == 0
+        with (folder / "p.csv").open() as file:
+            scores.append([float(row["net.py:embedding"]) for row in csv.DictReader(file)][:2])
+    assert [score[0] for score in scores] == pytest.approx([1, 1])
+    assert scores[0][1] < 0.999  # an image and its mirror image
+    assert scores[1][1] == pytest.approx(1)
+    (folder / "pairs.txt").write_text("2 1\nDee 1 2\nBob 1 Cy 1\nBob 1 2\nBob 1 Cy 1")
+    assert main(command) == 2
+    assert "pairs.txt, line 2: no such images: Dee 1 2" in capsys.readouterr().err

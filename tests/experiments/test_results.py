@@ -10,11 +10,11 @@ import pytest
 from scsc_lab import InputError, rowfile
 from scsc_lab.cli import main
 from scsc_lab.database import Store
-from scsc_lab.experiments import paper, probe, publish, report, results, runner, train
+from scsc_lab.experiments import paper, probe, publish, report, results, train
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
-from scsc_lab.settings import Execution, Settings, Training
+from scsc_lab.settings import Execution, Schedule, Settings, Training
 from scsc_lab.training.plan import Runs
 
 RUN = {"data": "navon", "recipe": "pico", "task": "classification", "epochs": 4, "batch_size": 32, "status": "complete"}
@@ -201,27 +201,30 @@ def test_p_values_are_adjusted_over_all_comparisons_of_a_report(tmp_path):
 
 
 def test_the_probe_resumes_and_needs_no_weights_once_it_is_done(tmp_path, monkeypatch):
-    pairs = ((("resnet_pico", "scsc_resnet_pico"), Training(data="navon")),)
-    monkeypatch.setattr(probe, "PAIRS", pairs)
-    monkeypatch.setattr(probe.variants, "built_in", lambda *args: [])
-    training = Training(epochs=1, train_images=32, test_images=8, recipe_set={"warmup_epochs": 0})
-    effort = probe.Effort(2, 1, (1,), 2, training)
-    path, weights, settings = tmp_path / "accuracy" / "rows.db", tmp_path / "weights", Settings(Execution("cpu"))
-    store = Store(path)
-    runner.run(probe.experiments(settings, weights, effort, store), store)
+    tuned = Schedule(budgets=(1, 2), tune=("lr", "1e-3,1e-2"), tune_seeds=1, tune_epochs=1)
+    pair = probe.Study(("resnet_pico", "scsc_resnet_pico"), schedule=tuned)
+    monkeypatch.setattr(probe, "STEPS", (((pair,), 1), ((pair,), 2)))
+    training = Training(train_images=80, test_images=8, recipe_set={"warmup_epochs": 0})
+    settings, weights = Settings(Execution("cpu"), training=training), tmp_path / "weights"
+    store = Store(tmp_path / "accuracy" / "rows.db")
+    asked = [experiment.row()["digest"] for experiment in probe.run(settings, weights, store)]
     names = [measurement["metric"] for measurement in store.measurements().values()]
-    assert {name: names.count(name) for name in set(names)} == {"size": 2, "training": 4, "trained_field": 2}
+    measured = {"size": 2, "training": 2 * 2 + 2 * 2 * 2, "trained_field": 2, "difficulty": 2 * 2}
+    assert {name: names.count(name) for name in set(names)} == measured
     for file in weights.iterdir():
         file.unlink()
     monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
     measurements = store.measurements()
-    runner.run(probe.experiments(settings, weights, effort, store), store)
+    assert len(probe.run(settings, weights, store)) == len(asked)
     assert store.measurements() == measurements
-    assert main(["report", "--from", str(path), "--folder", str(tmp_path), "--name", "fields"]) == 0
+    assert main(["report", "--from", str(store.path), "--folder", str(tmp_path), "--name", "fields"]) == 0
     text = (tmp_path / "fields" / "README.md").read_text()
     for moment in ("before", "after"):
         assert f"how does its receptive field change, {moment} training?" in text
-    assert (tmp_path / "fields" / "receptive_fields.png").exists()
+    for part in ("By training budget", "Tuning, on held-out", "By difficulty", "CAVEAT: resnet_pico, the baseline"):
+        assert text.count(part) == 1
+    for figure in ("receptive_fields", "budgets_resnet_pico"):
+        assert (tmp_path / "fields" / f"{figure}.png").exists()
 
 
 def test_a_report_on_nothing_is_refused():
@@ -232,9 +235,9 @@ def test_a_report_on_nothing_is_refused():
 def test_an_experiment_that_is_repeated_with_more_seeds_is_shown_once(tmp_path):
     store = Store()
     for seeds in (3, 6):
-        networks = {Network.read(name): Runs(seeds=tuple(range(seeds))) for name in ("swin_pico", "resnet_pico")}
-        experiments = train.experiments(list(networks), networks, budgets=[4, 8])
-        for experiment in experiments:
+        networks = [Network.read(name) for name in ("swin_pico", "resnet_pico")]
+        asked = train.experiment(networks, Runs(seeds=tuple(range(seeds))))
+        for experiment in train.scheduled(asked, Schedule(budgets=(4, 8)))[0]:
             store.register(experiment.row(), [arm.row() for arm in experiment.arms], [])
     tables = [row["table"] for row in report.rows(results.read(store), run_info())]
-    assert tables.count("comparison") == 2 * 2  # networks and budgets
+    assert tables.count("comparison") == 2

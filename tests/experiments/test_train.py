@@ -16,7 +16,7 @@ from scsc_lab.experiments import compare, runner, train
 from scsc_lab.metrics import accuracy, training
 from scsc_lab.networks.network import Network
 from scsc_lab.report import accuracy as tables
-from scsc_lab.settings import Execution, Settings, Training
+from scsc_lab.settings import Execution, Schedule, Settings, Training
 from scsc_lab.training.plan import Runs, plan
 
 NET = """
@@ -46,12 +46,17 @@ def networks(tmp_path, monkeypatch):
 SMALL = Training(epochs=1, train_images=64, test_images=40, recipe_set={"warmup_epochs": 0})
 
 
+def measure(networks, settings, budgets=(), store=None, executor=None, progress=None, **options):
+    asked = train.experiment(networks, settings, **options)
+    return train.run(asked, Schedule(budgets=budgets), store, executor, progress)
+
+
 def small(seeds=(0, 1)) -> Runs:
     return Runs(plan(SMALL), tuple(seeds), device="cpu")
 
 
 def test_rows_of_runs_and_of_networks(networks):
-    trained = train.measure(networks, small())
+    trained = measure(networks, small())
     assert [(row["model"], row["seed"]) for row in trained.runs] == [
         (str(network), seed) for network in networks for seed in (0, 1)
     ]
@@ -68,14 +73,14 @@ def test_rows_of_runs_and_of_networks(networks):
 
 def test_runs_are_kept_and_not_repeated(networks, tmp_path):
     store = Store(tmp_path / "rows.db")
-    first = train.measure(networks, small(), store=store)
+    first = measure(networks, small(), store=store)
     assert len(store.keys()) == 4
     told = []
     settings = dataclasses.replace(small(), threads=2)  # which decides no number
-    again = train.measure(networks, settings, store=Store(store.path), progress=lambda *args: told.append(args))
+    again = measure(networks, settings, store=Store(store.path), progress=lambda *args: told.append(args))
     assert again.networks == first.networks
     assert not told
-    more = train.measure(networks, small((0, 1, 2)), store=store)
+    more = measure(networks, small((0, 1, 2)), store=store)
     assert len(store.keys()) == 6
     assert more.runs[0] == first.runs[0]
 
@@ -88,7 +93,7 @@ def test_a_row_is_the_same_wherever_it_is_measured(networks):
 
 
 def test_a_diverged_run_lets_the_others_go_on(networks):
-    trained = train.measure([Network.of("net.py:broken"), networks[0]], small())
+    trained = measure([Network.of("net.py:broken"), networks[0]], small())
     assert [row["status"] for row in trained.runs] == ["diverged"] * 2 + ["complete"] * 2
     assert trained.runs[0]["accuracy"] is None
     assert trained.networks[0]["accuracy_mean"] is None
@@ -126,7 +131,7 @@ def test_weights_of_other_plans_and_networks_do_not_overwrite_each_other(network
 
 
 def test_the_baseline_against_itself_has_other_seeds(networks):
-    trained = train.measure(networks, small(), self_test=True)
+    trained = measure(networks, small(), self_test=True)
     assert [row["seed"] for row in trained.runs] == [0, 1, 2, 3]
     assert {row["model"] for row in trained.networks} == {str(networks[0]), f"{networks[0]}, other seeds"}
 
@@ -310,13 +315,13 @@ def test_train_compare_and_ablate_share_their_runs(networks, tmp_path, capsys, m
 def test_a_run_whose_weights_are_wanted_and_gone_is_trained_again(networks, tmp_path, capsys):
     settings = dataclasses.replace(small((0,)), weights=str(tmp_path / "weights"))
     store = Store(tmp_path / "rows.db")
-    first = train.measure(networks[:1], small((0,)), store=store)
-    again = train.measure(networks[:1], settings, store=Store(store.path))
+    first = measure(networks[:1], small((0,)), store=store)
+    again = measure(networks[:1], settings, store=Store(store.path))
     (file,) = (tmp_path / "weights").iterdir()
     assert again.runs[0]["weights_file"] == file.name
     assert again.runs[0]["accuracy"] == first.runs[0]["accuracy"]
     told = []
-    train.measure(networks[:1], settings, store=Store(store.path), progress=lambda *args: told.append(args))
+    measure(networks[:1], settings, store=Store(store.path), progress=lambda *args: told.append(args))
     assert not told
 
 
@@ -325,12 +330,12 @@ def test_an_interrupt_leaves_the_runs_that_ended(networks, tmp_path):
         if done == 3 and what.startswith("training of"):
             raise KeyboardInterrupt
 
-    trained = train.measure(networks, small((0, 1, 2)), progress=stop)
+    trained = measure(networks, small((0, 1, 2)), progress=stop)
     assert trained.interrupted
     assert [row["seed"] for row in trained.runs] == [0, 1, 0]
     assert trained.networks[1]["seed_pairs"] == 1
     store = Store(tmp_path / "rows.db")
-    with_store = train.measure(networks, small((0, 1, 2)), store=store, progress=stop)
+    with_store = measure(networks, small((0, 1, 2)), store=store, progress=stop)
     assert len(store.keys()) == len(with_store.runs) == 3
 
 
@@ -361,9 +366,9 @@ def test_budgets_in_processes_are_trained_in_turn(networks, monkeypatch):
     """A chain is one process's: no budget is trained from the start where a shorter one was."""
     settings = Runs(plan(Training(train_images=96, test_images=40, epochs=4)), (0, 1), device="cpu")
     with runner.executor("local", 2) as pool:
-        shared = train.measure(networks, settings, budgets=[1, 2, 4], executor=pool)
+        shared = measure(networks, settings, budgets=[1, 2, 4], executor=pool)
     assert [row["epochs"] for row in shared.runs] == [1] * 4 + [2] * 4 + [4] * 4
-    again = train.measure(networks, settings, budgets=[1, 2, 4])
+    again = measure(networks, settings, budgets=[1, 2, 4])
     assert [run["curve"][-1]["loss"] for run in again.runs] == [run["curve"][-1]["loss"] for run in shared.runs]
 
 
@@ -385,8 +390,34 @@ def test_tuning_gives_each_network_equally_many_runs_on_held_out_images(networks
     assert not any("not tuned" in note for note in found["notes"])
 
 
+def test_every_command_trains_by_the_same_schedule_and_shares_its_runs(networks, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("scsc_lab.training.data.navon.TRAIN_IMAGES", 96)
+    monkeypatch.setattr("scsc_lab.training.data.navon.TEST_IMAGES", 40)
+    words = ["--budgets", "1,2", "--tune", "lr=1e-4,1e-2", "--tune-seeds", "1", "--tune-epochs", "1"]
+    words += ["--device", "cpu", "--seeds", "2", "--store", "rows.db", "--resolution", "64"]
+    assert main(["train", "net.py:linear", "net.py:linear[width=4]", *words, "--format", "json"]) == 0
+    trained = json.loads(capsys.readouterr().out)["rows"]
+    monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
+    asked = ["--with", "params,accuracy", *words, "--format", "json"]
+    for command in (
+        ["compare", "net.py:linear", "net.py:linear[width=4]", *asked],
+        ["ablate", "net.py:linear", "--grid", "width=4", "--no-draw", *asked],
+    ):
+        assert main(command) == 0
+        rows = json.loads(capsys.readouterr().out)["rows"]
+        assert [row["kind"] for row in rows[2:]] == ["budget"] * 2 + ["tuning"] * 4
+        assert [row["accuracy_mean"] for row in rows[2:4]] == [row["accuracy_mean"] for row in trained[:2]]
+        assert [row["accuracy_mean"] for row in rows[:2]] == [row["accuracy_mean"] for row in trained[2:4]]
+    assert main(["report", "--from", "rows.db", "--name", "all"]) == 0
+    assert "By training budget" in (tmp_path / "reports" / "all" / "README.md").read_text()
+    capsys.readouterr()
+    for command in (["compare", "net.py:linear", "net.py:linear[width=4]"], ["ablate", "net.py:linear"]):
+        assert main([*command, "--budgets", "1,2"]) == 2
+        assert "--budgets trains networks: add accuracy to --with" in capsys.readouterr().err
+
+
 def test_without_tuning_the_table_says_so(networks):
-    trained = train.measure(networks, small())
+    trained = measure(networks, small())
     assert "One learning rate for all, not tuned." in accuracy.notes(trained.networks)
 
 

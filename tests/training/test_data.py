@@ -5,17 +5,23 @@ from __future__ import annotations
 import io
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Pillow
 
 from scsc_lab import InputError, image_files
 from scsc_lab.training.augmentation import draw_crop
 from scsc_lab.training.data import Data, InMemory, Task, encoded, registry
 from scsc_lab.training.data.choices import chosen, divided, validation
+from scsc_lab.training.data.reading import Request
 from scsc_lab.training.draws import Purpose, generator
+from scsc_lab.training.plan import Input, Plan
+from scsc_lab.training.recipes import RECIPES
+from scsc_lab.training.run import prepared
 
 
 def test_draws_are_keyed():
@@ -29,7 +35,8 @@ def test_draws_are_keyed():
 @pytest.mark.parametrize("name", ["navon", "faces"])
 def test_drawn_data_is_keyed_by_seed_and_index(name):
     small, larger, other = (
-        registry.load(name, seed, train_images=count, test_images=count) for seed, count in ((0, 40), (0, 60), (1, 40))
+        registry.load(name, Request(seed, train_images=count, test_images=count))
+        for seed, count in ((0, 40), (0, 60), (1, 40))
     )
     assert np.array_equal(small.train.images, larger.train.images[:40])  # however many there are
     assert np.array_equal(small.train.labels, larger.train.labels[:40])
@@ -40,7 +47,7 @@ def test_drawn_data_is_keyed_by_seed_and_index(name):
 
 
 def test_navon_draws_every_letter_at_both_levels():
-    data = registry.load("navon", 0, train_images=500, test_images=10)
+    data = registry.load("navon", Request(0, train_images=500, test_images=10))
     assert [task.name for task in data.tasks] == ["global", "local"]
     assert data.outputs == 20
     counts = [np.bincount(column, minlength=10) for column in data.train.labels.T]
@@ -66,7 +73,7 @@ def test_navon_shows_the_small_letter_on_the_large_ones_grid(monkeypatch):
 
 
 def test_faces_of_one_identity_are_nearer_than_others():
-    data = registry.load("faces", 0, train_images=400, test_images=400)
+    data = registry.load("faces", Request(0, train_images=400, test_images=400))
     assert data.open_set
     assert np.bincount(data.train.labels[:, 0]).tolist() == [20] * 20
     assert np.bincount(data.test.labels[:, 0]).tolist() == [10] * 40
@@ -79,9 +86,9 @@ def test_faces_of_one_identity_are_nearer_than_others():
 
 def test_unknown_data():
     with pytest.raises(InputError, match=r"unknown data 'navn'; did you mean navon"):
-        registry.load("navn", 0)
+        registry.load("navn", Request(0))
     with pytest.raises(InputError, match="unknown data 'imagefolder:'"):
-        registry.load("imagefolder:", 0)
+        registry.load("imagefolder:", Request(0))
 
 
 @pytest.fixture
@@ -98,7 +105,7 @@ def folder(tmp_path):
 
 
 def test_an_image_folder(folder):
-    data = registry.load(f"imagefolder:{folder}", 0)
+    data = registry.load(f"imagefolder:{folder}", Request(0))
     assert data.tasks[0].classes == ("cat", "dog")
     assert data.train.labels[:, 0].tolist() == [0] * 6 + [1] * 6
     assert len(data.test.labels) == 6
@@ -107,7 +114,7 @@ def test_an_image_folder(folder):
 
 
 def test_an_image_folder_is_divided_stratified_and_by_the_seed(folder):
-    splits = [registry.load(f"imagefolder:{folder / 'train'}", seed, split=0.34) for seed in (0, 0, 1)]
+    splits = [registry.load(f"imagefolder:{folder / 'train'}", Request(seed, split=0.34)) for seed in (0, 0, 1)]
     assert [np.bincount(data.test.labels[:, 0]).tolist() for data in splits] == [[2, 2]] * 3
     train, test, again, other = (
         {split.name(index) for index in range(len(split.labels))}
@@ -115,43 +122,102 @@ def test_an_image_folder_is_divided_stratified_and_by_the_seed(folder):
     )
     assert not train & test
     assert test == again != other
-    few = registry.load(f"imagefolder:{folder}", 0, train_images=4, test_images=2)
+    few = registry.load(f"imagefolder:{folder}", Request(0, train_images=4, test_images=2))
     assert np.bincount(few.train.labels[:, 0]).tolist() == [2, 2]
+
+
+def test_data_without_a_training_split_is_evaluated(folder):
+    flat = registry.load(f"imagefolder:{folder / 'val'}", Request(evaluated=True))
+    test = registry.load(f"imagefolder:{folder}", Request(evaluated=True, train_images=500))
+    (folder / "train").rename(folder / ".train")
+    alone = registry.load(f"imagefolder:{folder}", Request(evaluated=True))
+    for data in (flat, test, alone):
+        assert (len(data.train.labels), data.test.labels[:, 0].tolist()) == (0, [0] * 3 + [1] * 3)
+        assert Path(data.test.name(3)) == folder / "val" / "dog" / "0.png"
+    identities = registry.load(f"imagefolder:{folder / 'val'}", Request(evaluated=True, identities=True))
+    assert identities.open_set
+
+
+@pytest.mark.parametrize("labels", [("dog", "cat"), ("1", "0")])
+def test_a_table_of_images(folder, labels):
+    files = [f"{split}/{kind}/{at}.png" for split in ("train", "val") for kind in ("dog", "cat") for at in range(3)]
+    names = dict(zip(("dog", "cat"), labels, strict=True))
+    lines = [f"{file},{names[Path(file).parent.name]},{file.split('/')[0]}" for file in files]
+    table = folder / "table.csv"
+    table.write_text("\n".join(["\ufefffile,label,split", *lines]))
+    data = registry.load(f"csv:{table}", Request())
+    assert data.tasks[0].classes == tuple(sorted(labels))
+    assert data.train.labels[:, 0].tolist() == data.test.labels[:, 0].tolist() == [1] * 3 + [0] * 3
+    assert np.array_equal(data.test.image(4), image_files.read(folder / "val" / "cat" / "1.png"))
+    table.write_text("\n".join(["picture,kind", *(line.rpartition(",")[0] for line in lines)]))
+    named = Request(image_column="picture", label_column="kind")
+    assert len(registry.load(f"csv:{table}", replace(named, split=0.25)).test.labels) == 4
+    assert len(registry.load(f"csv:{table}", replace(named, evaluated=True)).test.labels) == 12
+    for request, message in (
+        (Request(), "none of the columns image, path, .*: name one of picture, kind by --image-column"),
+        (replace(named, label_column="sort"), "no column 'sort': name one of picture, kind by --label-column"),
+        (named, "has no split validation or val .* divide one with --split 0.2"),
+    ):
+        with pytest.raises(InputError, match=message):
+            registry.load(f"csv:{table}", request)
+    for content, message in (
+        ("file,label", "has no rows"),
+        ("file,label\na.png,\nb.png,x\nc.png,y", "1 rows have no label, the first is row 0"),
+        ("file,label\n,x\nb.png,y", "1 rows have no image, the first is row 0"),
+        ("file,label\na.png,x\nb.png,y", "a.png is no file"),
+        ("file,label,split\na.png,x,dev", "'dev' in the column split: one of train, validation"),
+        ("file,label\na.png", "1 rows have no label"),
+    ):
+        table.write_text(content)
+        with pytest.raises(InputError, match=message):
+            registry.load(f"csv:{table}", Request(evaluated=True))
+
+
+def test_a_network_for_grey_sees_grey(folder):
+    plan = Plan(data=f"imagefolder:{folder}", recipe=replace(RECIPES["pico"], batch_size=2))
+    colour, grey = (prepared(plan, Input((8, 8), channels=channels), 0) for channels in (3, 1))
+    (images, _), (luminance, _) = next(colour.test()), next(grey.test())
+    assert luminance.shape == (2, 1, 8, 8)
+    expected = (images * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+    assert (luminance - expected).abs().max() <= 1
+    assert grey.preparation.mean == pytest.approx([sum(colour.preparation.mean) / 3])
+    with pytest.raises(InputError, match="it takes 4 channels, and images have three, or one for grey"):
+        prepared(plan, Input((8, 8), channels=4), 0)
 
 
 def test_unreadable_files_are_named_or_left_out(folder):
     (folder / "train" / "dog" / "3.png").write_bytes(b"not an image")
     with pytest.raises(InputError, match=r"unreadable: .*dog/3\.png is no PNG file\. --skip-unreadable"):
-        registry.load(f"imagefolder:{folder}", 0)
-    data = registry.load(f"imagefolder:{folder}", 0, skip_unreadable=True)
+        registry.load(f"imagefolder:{folder}", Request(0))
+    data = registry.load(f"imagefolder:{folder}", Request(0, skip_unreadable=True))
     assert len(data.train.labels) == 11
     assert data.notes == ("1 unreadable files were left out",)
 
 
 def test_what_is_wrong_with_a_folder_is_said(folder, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        registry.load("imagefolder:/nowhere", 0)
+        registry.load("imagefolder:/nowhere", Request(0))
     with pytest.raises(InputError, match=r"no folder train or val: .*--split"):
-        registry.load(f"imagefolder:{folder / 'train'}", 0)
+        registry.load(f"imagefolder:{folder / 'train'}", Request(0))
     with pytest.raises(InputError, match="there are 12 training images, not 13"):
-        registry.load(f"imagefolder:{folder}", 0, train_images=13)
+        registry.load(f"imagefolder:{folder}", Request(0, train_images=13))
     (folder / "val" / "bird").mkdir()
     with pytest.raises(InputError, match="has no images"):
-        registry.load(f"imagefolder:{folder}", 0)
+        registry.load(f"imagefolder:{folder}", Request(0))
     Pillow.new("RGB", (4, 4)).save(folder / "val" / "bird" / "0.png")
     with pytest.raises(InputError, match="differ: bird"):
-        registry.load(f"imagefolder:{folder}", 0)
+        registry.load(f"imagefolder:{folder}", Request(0))
     alone = tmp_path / "alone" / "cat"
     alone.mkdir(parents=True)
     for index in range(4):
         Pillow.new("RGB", (4, 4)).save(alone / f"{index}.png")
     with pytest.raises(InputError, match="one class, cat"):
-        registry.load(f"imagefolder:{alone.parent}", 0, split=0.5)
+        registry.load(f"imagefolder:{alone.parent}", Request(0, split=0.5))
 
 
 def test_hugging_face_data(folder, tmp_path):
     datasets = pytest.importorskip("datasets")
-    data = registry.load(f"hf:{folder}", 0)
+    data = registry.load(f"hf:{folder}", Request(0))
     assert data.tasks[0].classes == ("cat", "dog")
     assert (len(data.train.labels), len(data.test.labels)) == (12, 6)
     loaded = datasets.load_dataset("imagefolder", data_dir=str(folder))
@@ -163,12 +229,21 @@ def test_hugging_face_data(folder, tmp_path):
             {"image": {"bytes": Path(row["image"]["path"]).read_bytes()}, "label": row["label"]} for row in rows
         ]
         datasets.Dataset.from_list(embedded, rows.features).to_parquet(str(parquet / f"{split}-0.parquet"))
-    again = registry.load(f"hf:{parquet}", 0)
+    again = registry.load(f"hf:{parquet}", Request(0))
     assert again.tasks == data.tasks
     assert np.array_equal(again.train.labels, data.train.labels)
     assert np.array_equal(again.train.image(7), data.train.image(7))
     with pytest.raises(InputError, match="cannot be loaded"):
-        registry.load(f"hf:{tmp_path / 'nothing'}", 0)
+        registry.load(f"hf:{tmp_path / 'nothing'}", Request(0))
+    saved = tmp_path / "saved"
+    loaded.save_to_disk(str(saved))
+    assert len(registry.load(f"hf:{saved}", Request()).train.labels) == 12
+    with pytest.raises(InputError, match=r"no column of labels 'kind': name one of image, label by --label-column"):
+        registry.load(f"hf:{saved}", Request(label_column="kind"))
+    loaded["validation"].save_to_disk(str(tmp_path / "alone"))
+    assert len(registry.load(f"hf:{tmp_path / 'alone'}", Request(evaluated=True)).test.labels) == 6
+    with pytest.raises(InputError, match=r"divide one with --split 0\.2"):
+        registry.load(f"hf:{tmp_path / 'alone'}", Request())
 
 
 def test_choices_are_stratified():
@@ -201,13 +276,13 @@ def test_each_image_is_decoded_once_for_all_runs(folder, monkeypatch, tmp_path):
     original = image_files.decode
     monkeypatch.setattr(image_files, "decode", lambda *args, **more: decoded.append(args) or original(*args, **more))
     for seed in range(3):
-        registry.load(f"imagefolder:{folder}", seed)
+        registry.load(f"imagefolder:{folder}", Request(seed))
         encoded._decodable.clear()  # as another process
     assert len(decoded) == 18
     path = folder / "train" / "cat" / "0.png"
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"cat/0\.png is no PNG file"):
-        registry.load(f"imagefolder:{folder}", 0)
+        registry.load(f"imagefolder:{folder}", Request(0))
     assert len(decoded) == 19
 
 
@@ -217,7 +292,7 @@ def test_files_left_out_are_counted(folder):
     copy.mkdir()
     (copy / "0-checkpoint.png").write_bytes((folder / "train" / "cat" / "0.png").read_bytes())
     (folder / "val" / "cat" / "same.png").symlink_to(folder / "train" / "cat" / "0.png")
-    data = registry.load(f"imagefolder:{folder}", 0)
+    data = registry.load(f"imagefolder:{folder}", Request(0))
     assert len(data.train.labels) == 12
     assert data.notes == (
         "1 test images are links to training images, or the reverse",
@@ -273,7 +348,7 @@ def hub(monkeypatch):
             for name, own, labels in zip(("train", "test"), rows, (train, test), strict=True)
         }
         monkeypatch.setitem(sys.modules, "datasets", Hub(**splits))
-        return registry.load("hf:some", 0, **more)
+        return registry.load("hf:some", Request(**more))
 
     return load
 
@@ -287,9 +362,9 @@ def test_labels_of_rows(hub):
         ([0, 1], [-1, -1, 0], None, "test images: 2 of 3 have labels outside 0 to 1, the first is image 0 with -1"),
         ([0, 1, -1], [0], ["a", "b"], "train images: 1 of 3 have labels outside 0 to 1"),
         ([0, 1], [2], None, "test images: 1 of 1 have labels outside 0 to 1"),
-        ([0, None, None], [0], ["a", "b"], "train of hf:some: 2 rows have no label, the first is row 1"),
+        ([0, None, None], [0], ["a", "b"], "hf:some: train: 2 rows have no label, the first is row 1"),
         ([0, 10**9], [0], None, "labels must be below 100,000, row 1 has 1000000000"),
-        (["a", "b"], ["c"], None, "test of hf:some: 1 rows have a label that is no class, row 0 has 'c'"),
+        (["a", "b"], ["c"], None, "hf:some: test: 1 rows have a label that is no class, row 0 has 'c'"),
         ([0, "b"], [0], None, "labels must be whole numbers or texts, row 1 has 'b'"),
         ([0.5, 1.0], [0], None, "labels must be whole numbers or texts, row 0 has 0.5"),
         ([0, 2**70], [0], ["a", "b"], "1 rows have a label that is no class, row 1"),
@@ -348,7 +423,7 @@ def test_crops_are_torchvisions(monkeypatch):
 
 
 def test_validation_is_held_out_of_the_training_images():
-    data = registry.load("navon", 0, train_images=200, test_images=10)
+    data = registry.load("navon", Request(0, train_images=200, test_images=10))
     held = validation(data, 0.2, generator(0, Purpose.VALIDATION))
     assert (held.tasks, held.size) == (data.tasks, data.size)
     assert 35 <= len(held.test.labels) <= 45
@@ -363,7 +438,7 @@ def test_validation_is_held_out_of_the_training_images():
 
 
 def test_validation_of_an_open_set_holds_out_identities():
-    data = registry.load("faces", 0, train_images=200, test_images=10)
+    data = registry.load("faces", Request(0, train_images=200, test_images=10))
     held = validation(data, 0.2, generator(0, Purpose.VALIDATION))
     assert len(held.tasks[0].classes) == 8
     assert sorted(set(held.train.labels[:, 0].tolist())) == list(range(8))
@@ -375,9 +450,9 @@ def test_validation_of_an_open_set_holds_out_identities():
 
 
 def test_drawn_data_is_drawn_once_for_runs_that_follow_each_other():
-    assert registry.load("navon", 3, train_images=30, test_images=10) is registry.load(
-        "navon", 3, train_images=30, test_images=10
+    assert registry.load("navon", Request(3, train_images=30, test_images=10)) is registry.load(
+        "navon", Request(3, 30, 10)
     )
-    assert registry.load("navon", 3, train_images=30, test_images=10) is not registry.load(
-        "navon", 4, train_images=30, test_images=10
+    assert registry.load("navon", Request(3, train_images=30, test_images=10)) is not registry.load(
+        "navon", Request(4, 30, 10)
     )

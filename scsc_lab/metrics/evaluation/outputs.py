@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scsc_lab.analysis import verification
 from scsc_lab.analysis.paired_seeds import mcnemar_p, share_interval
 from scsc_lab.errors import InputError
 from scsc_lab.execution.device import find
 from scsc_lab.metrics import Progress
-from scsc_lab.metrics.evaluation import NOT_FINITE, Evaluation
+from scsc_lab.metrics.evaluation import NOT_FINITE, Evaluation, class_maps
+from scsc_lab.metrics.evaluation.class_maps import listed
 from scsc_lab.metrics.training import own_input
 from scsc_lab.models import build, checkpoints
 from scsc_lab.networks.network import Network
@@ -54,38 +57,75 @@ def evaluate(networks: Sequence[Network], settings: Evaluation, progress: Progre
     """
     runs = settings.runs
     torch.set_num_threads(runs.threads)
-    device, plan, seed = find(runs.device), runs.plan, runs.seeds[0]
+    device, plan, seed = find(runs.device), replace(runs.plan, evaluated=True), runs.seeds[0]
     records = {network: trained_on.read(Path(network.weights)) for network in networks if network.weights}
     split_seed = _seed_of_split(records, plan) if plan.split and records else seed
     data: Data | None = None
-    ready = []  # all of them before the first is evaluated: a mistake is reported at once
+    mapped: Data | None = None
+    class_map = None if settings.class_map is None else dict(settings.class_map)
+    ready: list[tuple[nn.Module, Batches]] = []  # all before the first is evaluated: a mistake is reported at once
     for network in networks:
         batches = replace(prepared(plan, own_input(network), split_seed, data=data), test_size=settings.batch)
         data, preparation = batches.data, batches.preparation
         if network in records:
-            _check_record(network, records[network], data)
-        goal = tasks.goal(plan.task, data, plan.recipe, seed)
-        model = _built(network, batches, goal, seed)
+            _check_record(network, records[network], data, class_map is None)
+        tasks.check(plan.task, data)
+        needed = None if data.open_set or class_map is not None else data.outputs
+        model = _built(network, batches, needed, seed)
         try:
             shape = heads.shape(model, preparation.size, len(preparation.mean))
         except InputError as error:
             raise InputError(f"{network}: {error}") from None
-        if goal.outputs and shape != (data.outputs,):
-            raise InputError(_mismatch(network, data, shape))
-        ready.append((model, batches))
+        if class_map is not None and mapped is None:
+            mapped = class_maps.apply(data, class_map, math.prod(shape))
+        if not data.open_set and shape != ((mapped or data).outputs,):
+            raise InputError(_mismatch(network, mapped or data, shape))
+        ready.append((_Mirrored(model) if settings.flip else model, batches))
     assert data is not None
     results: list[Outputs] = []
     for at, (network, (model, batches)) in enumerate(zip(networks, ready, strict=True)):
         progress(f"evaluating {network}", at / len(ready))
         results.append(outputs(model.to(device), batches, device))
     if data.open_set:
-        rows = _verified(data, results, seed, settings.far)
+        identities = data.test.labels[:, 0]
+        if settings.pairs:
+            pairs = verification.read_pairs(settings.pairs, _numbered_images(data))
+        else:
+            pairs = verification.draw_pairs(identities, generator(seed, Purpose.PAIRS))
+        rows = _verified(data, results, pairs, settings.far)
     else:
+        data = mapped or data
         rows = [_classified(data, result, results[0] if at else None) for at, result in enumerate(results)]
     shared = {"data": data.name, "test_images": len(data.test.labels), "notes": list(data.notes)}
     return [
         {**shared, "not_finite": tasks.not_finite(result), **row} for row, result in zip(rows, results, strict=True)
     ]
+
+
+class _Mirrored(nn.Module):
+    """A network whose embeddings are the sums of those of an image and of its mirror image."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        embeddings: Tensor = self.network(images).flatten(1) + self.network(images.flip(-1)).flatten(1)
+        return embeddings
+
+
+def _numbered_images(data: Data) -> dict[tuple[str, int], int]:
+    """Return the index of each test image by its identity and number: that of its name, else its place from 1."""
+    if not isinstance(data.test, Encoded):
+        raise InputError(f"--pairs names image files; {data.name} has none")
+    index_of: dict[tuple[str, int], int] = {}
+    counts: dict[str, int] = {}
+    for index, (label,) in enumerate(data.test.labels):
+        identity = data.tasks[0].classes[label]
+        counts[identity] = counts.get(identity, 0) + 1
+        number = re.search(r"_(\d+)\.\w+$", data.test.name(index))
+        index_of[identity, int(number[1]) if number else counts[identity]] = index
+    return index_of
 
 
 def _seed_of_split(records: Mapping[Network, TrainedOn | None], plan: Plan) -> int:
@@ -111,7 +151,7 @@ def _seed_of_split(records: Mapping[Network, TrainedOn | None], plan: Plan) -> i
     return next(iter(seeds))
 
 
-def _check_record(network: Network, record: TrainedOn | None, data: Data) -> None:
+def _check_record(network: Network, record: TrainedOn | None, data: Data, same_classes: bool) -> None:
     """Raise InputError if a network was trained for other classes, or on divided images that are not these."""
     if record is not None and data.divided and record.divided != data.divided:
         raise InputError(
@@ -119,20 +159,20 @@ def _check_record(network: Network, record: TrainedOn | None, data: Data) -> Non
             "nothing says which of these it was not trained on"
         )
     classes = tuple(task.classes for task in data.tasks)
-    if record is not None and not data.open_set and record.classes != classes:
-        ours, theirs = (_listed([name for names in part for name in names]) for part in (record.classes, classes))
+    if record is not None and same_classes and not data.open_set and record.classes != classes:
+        ours, theirs = (listed([name for names in part for name in names]) for part in (record.classes, classes))
         raise InputError(f"{network} was trained for {ours}; the classes of {data.name} are {theirs}")
 
 
-def _built(network: Network, batches: Batches, goal: tasks.Goal, seed: int) -> nn.Module:
+def _built(network: Network, batches: Batches, outputs: int | None, seed: int) -> nn.Module:
     """Return a network with its weights, in evaluation mode; see :func:`measure` for its head."""
     try:
         return build.build(network, seed)
     except InputError:
-        if not (network.weights and goal.outputs):
+        if not (network.weights and outputs):
             raise
     bare = replace(network, weights="")
-    model, _ = first(lambda: build.build(bare), batches, goal, seed)
+    model, _ = first(lambda: build.build(bare), batches, outputs, seed)
     checkpoints.load(model, Path(network.weights), resize=network.resize_weights)
     return model.eval()
 
@@ -140,12 +180,8 @@ def _built(network: Network, batches: Batches, goal: tasks.Goal, seed: int) -> n
 def _mismatch(network: Network, data: Data, shape: tuple[int, ...]) -> str:
     classes = [name for task in data.tasks for name in task.classes]
     lacking = classes[shape[0] :] if len(shape) == 1 else []
-    reason = f"no output for {', '.join(lacking[:3])}" if lacking else f"the data knows {_listed(classes)}"
+    reason = f"no output for {', '.join(lacking[:3])}" if lacking else f"the data knows {listed(classes)}"
     return f"{network} has {'×'.join(map(str, shape)) or 'no'} outputs, {data.name} {len(classes)} classes: {reason}"
-
-
-def _listed(classes: Sequence[str]) -> str:
-    return f"{', '.join(classes[:3])}{' …' if len(classes) > 3 else ''}"
 
 
 def _classified(data: Data, result: Outputs, baseline: Outputs | None) -> Row:
@@ -193,14 +229,13 @@ def _predictions(data: Data, result: Outputs) -> dict[str, list[str]]:
     return columns
 
 
-def _verified(data: Data, results: Sequence[Outputs], seed: int, far: float) -> list[Row]:
+def _verified(data: Data, results: Sequence[Outputs], pairs: verification.Pairs, far: float) -> list[Row]:
     identities = data.test.labels[:, 0]
-    pairs = verification.draw_pairs(identities, generator(seed, Purpose.PAIRS))
     columns = {"first": pairs.first, "second": pairs.second, "same": pairs.same, "fold": pairs.fold}
     shared = {key: values.tolist() for key, values in columns.items()}
     rows: list[Row] = []
     for result in results:
-        row: Row = {"pairs": len(pairs.same), "far": far, "curve": None}
+        row: Row = {"pairs": len(pairs.same), "folds": len(set(shared["fold"])), "far": far, "curve": None}
         row |= dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "equal_error_rate", "tar_at_far"))
         predicted: list[float | str] = [NOT_FINITE] * len(pairs.same)
         if not tasks.not_finite(result):

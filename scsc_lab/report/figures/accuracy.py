@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
+from scsc_lab.report.accuracy import level
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing
 
@@ -31,7 +32,7 @@ def draw(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     Runs of one seed are joined where there are few networks.
 
     Args:
-        networks: rows of :func:`scsc_lab.experiments.train.measure`, with their ``runs``, the baseline first.
+        networks: rows of :func:`scsc_lab.experiments.train.summaries`, with their ``runs``, the baseline first.
         options: width and titles.
     """
     from matplotlib.ticker import MaxNLocator
@@ -64,7 +65,7 @@ def draw(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
         intervals.set_xlim(low, high + (high - low) * (2.4 if is_narrow else 1.0))  # room for the values
         intervals.set_xticks([tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high])
         baseline = style.name(networks[0].get("baseline") or networks[0]["model"])
-        intervals.set_xlabel("difference, points, 95%" if is_narrow else f"difference to {baseline}, points, 95%")
+        intervals.set_xlabel(f"difference{'' if is_narrow else f' to {baseline}'}, points, {level(networks)}")
     return figure
 
 
@@ -94,7 +95,7 @@ def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAI
     """Return a figure with a line per compared network: its difference to the baseline at each budget, and interval.
 
     Args:
-        budgets: rows of :func:`scsc_lab.experiments.train.measure` of each budget.
+        budgets: rows of :func:`scsc_lab.experiments.train.summaries`, ascending.
         options: width and titles.
     """
     width = options.width or style.PAGE_INCHES
@@ -128,8 +129,10 @@ def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAI
                 )
             axis.axhline(0, color="black", linewidth=0.6)
             axis.set_xscale("log")
+            style.plain_log(axis.xaxis, (1.0, 2.0, 5.0))
             axis.set_xlabel(label)
-        axes[0].set_ylabel("difference, points, 95%")
+        for axis in axes if is_narrow else axes[:1]:
+            axis.set_ylabel(f"difference, points, {level(compared)}")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=1 if is_narrow else 3)
     return figure
 

@@ -25,6 +25,7 @@ def draw(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figur
             colour = style.COLOURS[position % len(style.COLOURS)]
             axis.step(*zip(*points, strict=True), where="post", color=colour, label=style.name(name))
         axis.set_xscale("log")
+        style.plain_log(axis.xaxis)
         axis.set_xlabel("false accept rate")
         axis.set_ylabel("true accept rate (%)")
         if curves:

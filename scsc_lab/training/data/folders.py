@@ -1,8 +1,7 @@
-"""``imagefolder:DIR``: one folder per class, in ``train/`` and ``val/`` or below ``DIR``, divided by ``--split``."""
+"""``imagefolder:DIR``: one folder per class, in ``train/`` and ``val/`` or below ``DIR``."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -12,43 +11,29 @@ import numpy as np
 
 from scsc_lab import image_files
 from scsc_lab.errors import InputError
-from scsc_lab.training.data import Data, Task
-from scsc_lab.training.data.choices import Indices, check_classes, chosen, divided
-from scsc_lab.training.data.encoded import Source, decodable
-from scsc_lab.training.draws import Purpose, generator
+from scsc_lab.training.data import Data
+from scsc_lab.training.data.choices import Indices
+from scsc_lab.training.data.encoded import Source
+from scsc_lab.training.data.reading import TESTS, Found, Part, Request, assemble
 
 
 @dataclass(frozen=True)
-class ClassFolders:
-    """The image files of a folder with one folder per class.
+class Files:
+    """Image files.
 
     Attributes:
-        classes: names of the classes, sorted.
-        paths: the files, class by class.
-        labels: the class of each file.
-        left_out: number of files left out, by suffix or by another reason.
+        paths: the files.
     """
 
-    classes: tuple[str, ...]
     paths: tuple[Path, ...]
-    labels: Indices
-    left_out: Counter[str]
 
     def source(self, index: int) -> Source:
         """Return one file and its name."""
         return self.paths[index], str(self.paths[index])
 
 
-def load(
-    where: str,
-    seed: int,
-    *,
-    train_images: int = 0,
-    test_images: int = 0,
-    split: float = 0.0,
-    skip_unreadable: bool = False,
-) -> Data:
-    """Return the images of a folder; see :func:`scsc_lab.training.data.registry.load` for the arguments.
+def load(where: str, request: Request) -> Data:
+    """Return the images of a folder.
 
     Raises:
         InputError: if the folder, its splits or its classes are missing, or files cannot be read: all are named
@@ -57,49 +42,35 @@ def load(
     root = Path(where)
     if not root.is_dir():
         raise InputError(f"imagefolder:{where}: no such folder")
-    random = generator(seed, Purpose.SPLIT)
-    notes: list[str] = []
-    if split:
-        train = test = _class_folders(root)
-        train_indices, test_indices = divided(train.labels, split, random)
-    else:
-        missing = [name for name in ("train", "val") if not (root / name).is_dir()]
-        if missing:
-            raise InputError(
-                f"{where} has no folder {' or '.join(missing)}: add it, or divide one folder with --split 0.2"
-            )
-        train, test = _class_folders(root / "train"), _class_folders(root / "val")
-        if test.classes != train.classes:
-            odd = ", ".join(sorted(set(train.classes) ^ set(test.classes)))
-            raise InputError(f"{where}: the classes of train and val differ: {odd}")
-        train_indices, test_indices = np.arange(len(train.labels)), np.arange(len(test.labels))
-        shared = len({os.path.realpath(path) for path in train.paths} & {os.path.realpath(path) for path in test.paths})
-        if shared:
-            notes.append(f"{shared} test images are links to training images, or the reverse")
-    check_classes(train.classes, where)
-    splits, skipped = [], 0
-    for part, indices, images, what in (
-        (train, train_indices, train_images, "training"),
-        (test, test_indices, test_images, "test"),
-    ):
-        selected = indices[chosen(part.labels[indices], images, random, what)]
-        readable, unreadable = decodable(part, selected, part.labels, os.path.realpath(root), skip_unreadable)
-        splits.append(readable)
-        skipped += unreadable
-    notes += image_files.describe_left_out(train.left_out if split else train.left_out + test.left_out)
-    notes += [f"{skipped} unreadable files were left out"] if skipped else []
-    return Data(
-        f"imagefolder:{where}",
-        (Task("", train.classes),),
-        splits[0],
-        splits[1],
-        notes=tuple(notes),
-        divided=_digest(train, root) if split else "",
+    test = next((name for name in TESTS if (root / name).is_dir()), "")
+    folders = {"train": root / "train"} if (root / "train").is_dir() else {}
+    folders |= {test: root / test} if test else {}
+    if request.split or (request.evaluated and not test):
+        folders = {"train": root}
+    elif len(folders) < 2 and not (request.evaluated and test):
+        missing = " or ".join(name for name, there in (("train", folders.get("train")), ("val", test)) if not there)
+        raise InputError(f"{where} has no folder {missing}: add it, or divide one folder with --split 0.2")
+    listed = {name: _class_folders(folder) for name, folder in folders.items()}
+    classes = [names for names, *_ in listed.values()]
+    if any(names != classes[0] for names in classes):
+        differing = ", ".join(sorted(set(classes[0]) ^ set(classes[-1])))
+        raise InputError(f"{where}: the classes of train and {test} differ: {differing}")
+    left_out: Counter[str] = sum((counts for *_, counts in listed.values()), Counter())
+    real = [{os.path.realpath(path) for path in files.paths} for _, files, *_ in listed.values()]
+    shared = len(set.intersection(*real)) if len(real) > 1 else 0
+    links = [f"{shared} test images are links to training images, or the reverse"] if shared else []
+    names = "\n".join(path.relative_to(root).as_posix() for path in next(iter(listed.values()))[1].paths)
+    found = Found(
+        classes[0],
+        {name: Part(files, labels) for name, (_, files, labels, _) in listed.items()},
+        (*links, *image_files.describe_left_out(left_out)),
+        names.encode(errors="surrogateescape"),
     )
+    return assemble(f"imagefolder:{where}", found, request)
 
 
-def _class_folders(root: Path) -> ClassFolders:
-    """Return the image files of a folder, class by class.
+def _class_folders(root: Path) -> tuple[tuple[str, ...], Files, Indices, Counter[str]]:
+    """Return the classes of a folder, sorted, its image files, their classes, and the files left out by reason.
 
     Raises:
         InputError: if a class has no images, or there is none.
@@ -118,10 +89,4 @@ def _class_folders(root: Path) -> ClassFolders:
         left_out.update(listing.left_out)
     if not paths:
         raise InputError(f"{root} has no folder of images: one for every class is needed")
-    return ClassFolders(names, tuple(paths), np.array(labels, dtype=np.int64), left_out)
-
-
-def _digest(files: ClassFolders, root: Path) -> str:
-    """Return a digest of the names of the files, which with the seed decide the split."""
-    names = "\n".join(path.relative_to(root).as_posix() for path in files.paths)
-    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16]
+    return names, Files(tuple(paths)), np.array(labels, dtype=np.int64), left_out

@@ -1,0 +1,158 @@
+"""The section of a report on accuracy: caveats first, then tables, figures per baseline, and every run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+
+from scsc_lab import units
+from scsc_lab.analysis.convergence import RULE
+from scsc_lab.records import Row, file_name
+from scsc_lab.report import tables
+from scsc_lab.report.accuracy import (
+    PAIRS_RULE,
+    budgets_table,
+    caveat,
+    difficulty_findings,
+    difficulty_table,
+    networks_table,
+    sentences,
+    tuning_notes,
+    tuning_table,
+)
+from scsc_lab.report.document import Block, Bullets, Curves, Details, Grid, Line, Paragraph, Picture, Section
+from scsc_lab.report.tables import Column, Table
+
+TITLE = "Accuracy, by training"
+
+PROBE = (
+    "A probe at small scale, not a reproduction: networks a quarter as wide, drawn images of 64×64 pixels, minutes of "
+    "training. It says which way SCSC moves accuracy here, on a task that asks for a large field and for local detail "
+    "at once; it says nothing of ImageNet or of faces in photographs, for which the paper's claims stay open."
+)
+"""What runs of pico networks can and cannot tell."""
+
+DRAWN = ("navon", "faces")
+"""Data that the project draws."""
+
+_PICO = re.compile(r"\w+_pico(?!\w)")
+_TOLD_BY = ("model", "data", "recipe", "tuned", "epochs", "train_images", "test_images", "batch_size", "seed")
+
+
+def section(networks: Sequence[Row], ablated: Sequence[Row] = (), further: Sequence[Row] = ()) -> Section:
+    """Return caveats first, then tables of networks and budgets, figures per baseline, and every run folded away.
+
+    Args:
+        networks: networks with their ``runs``, and the changes against the label of their ``baseline``.
+        ablated: variants with theirs.
+        further: rows of the tables :data:`TABLES`.
+    """
+    judged = [{**row, "verdict": row.get("accuracy_verdict")} for row in networks]
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in judged:
+        groups.setdefault(_group(row), []).append(row)
+    budgets, tuned, harder = ([row for row in further if row["table"] == name] for name in TABLES)
+    by_budget = {key: _by_epochs([row for row in budgets if _group(row) == key]) for key in groups}
+    caveats = [text for group in groups.values() if (text := caveat(group))]
+    blocks: list[Block] = [Bullets((*caveats, f"{RULE[0].upper()}{RULE[1:]}."))] if caveats else []
+    is_pico = all(_PICO.match(str(row.get("network") or row["model"])) for row in networks)
+    if is_pico and all(run["data"] in DRAWN for row in networks for run in row["runs"]):
+        blocks.append(Paragraph(PROBE))
+    findings = [line for rows in by_budget.values() for line in sentences(rows)] + difficulty_findings(harder)
+    blocks += [Bullets(tuple(findings))] if findings else []
+    blocks.append(
+        Grid(
+            networks_table(judged, (f"{PAIRS_RULE} Accuracy of navon: both letters right.",)),
+            "accuracy",
+        )
+    )
+    blocks += [Grid(budgets_table(budgets), "budgets")] if budgets else []
+    curves: list[Block] = []
+    for key, group in groups.items():
+        is_shared = sum(other[0] == key[0] for other in groups) > 1
+        name = file_name("_".join(filter(None, key if is_shared else key[:1])))
+        seeds, learning = _pictures(sorted(group, key=lambda row: row["model"] != row["baseline"]), key[0], name)
+        blocks.append(seeds)
+        curves.append(learning)
+        if by_budget[key]:
+            blocks.append(_budget_picture(by_budget[key], key[0], name))
+    if tuned:
+        blocks.append(Details("Tuning", (Bullets(tuple(tuning_notes(tuned))), Grid(tuning_table(tuned), "tuning"))))
+    if harder:
+        blocks.append(Details("Harder images", (Grid(difficulty_table(harder), "difficulty"),)))
+    runs = [run for row in [*networks, *budgets, *ablated] for run in row["runs"]]
+    unique = list({tuple(str(run.get(key)) for key in _TOLD_BY): run for run in runs}.values())
+    return Section(TITLE, (*blocks, Details("Learning curves, and every run", (*curves, Grid(_runs(unique), "runs")))))
+
+
+TABLES = ("budget", "tuning", "difficulty")
+"""Tables of training beside those of networks and variants."""
+
+
+def _group(row: Row) -> tuple[str, ...]:
+    """Return what networks share that are compared with each other: their baseline, data and tuning."""
+    run = row["runs"][0]
+    return (str(row["baseline"]), str(run["data"]), str(run.get("tuned") or ""))
+
+
+def _by_epochs(rows: Sequence[Row]) -> list[list[Row]]:
+    return [[row for row in rows if row["epochs"] == epochs] for epochs in sorted({row["epochs"] for row in rows})]
+
+
+def _budget_picture(budgets: Sequence[Sequence[Row]], baseline: str, name: str) -> Picture:
+    from scsc_lab.report.figures import accuracy
+
+    caption = f"{baseline} and its variants: paired differences at each budget"
+    return Picture(f"budgets_{name}", caption, partial(accuracy.draw_budgets, budgets))
+
+
+def _pictures(group: Sequence[Row], baseline: str, name: str) -> tuple[Picture, Picture]:
+    from scsc_lab.report.figures import accuracy
+
+    is_large = len(group) > accuracy.MANY
+    whose = f"{baseline} and its variants"
+    seeds = f"{whose}: each seed a dot{'' if is_large else ', pairs joined'}; the difference and its interval"
+    caption = f"{whose}: learning curves, means over the seeds" if is_large else f"{baseline}: every run's curve"
+    behind = Curves("epoch", tuple(line for row in group for run in row["runs"] for line in _lines(row, run)))
+    return (
+        Picture(f"accuracy_{name}", seeds, partial(accuracy.draw, group)),
+        Picture(f"curves_{name}", caption, partial(accuracy.curves, group), behind),
+    )
+
+
+def _lines(row: Row, run: Row) -> list[Line]:
+    curve = run["curve"]
+    points = {"training loss": [(epoch["epoch"], epoch["loss"]) for epoch in curve]}
+    for name in dict.fromkeys(name for epoch in curve for name in epoch["accuracy"]):
+        judged = [epoch for epoch in curve if name in epoch["accuracy"]]  # long runs are judged rarely
+        points[f"{name.replace('_', ' ')} (%)"] = [(epoch["epoch"], epoch["accuracy"][name]) for epoch in judged]
+    return [
+        Line(
+            str(row["model"]), f"seed {run['seed']}", name, tuple(float(x) for x, _ in line), tuple(y for _, y in line)
+        )
+        for name, line in points.items()
+    ]
+
+
+def _runs(runs: Sequence[Row]) -> Table:
+    parts = dict.fromkeys(key for run in runs for key in run if key.endswith("_accuracy"))
+    rows = [{**run, "loss": run["curve"][-1]["loss"] if run["curve"] else None} for run in runs]
+    columns = (
+        tables.MODEL,
+        Column("data", "data", number=False),
+        Column("seed", "seed"),
+        Column("epochs", "epochs"),
+        Column("accuracy", "accuracy", units.decimal, unit="%"),
+        *(Column(key, key.removesuffix("_accuracy"), units.decimal, unit="%") for key in parts),
+        Column("loss", "last loss", units.decimal),
+        Column("seconds", "seconds", units.decimal),
+        Column("images_per_second", "images/s", units.decimal),
+        Column("train_macs", "MACs spent", units.giga, unit="G"),
+        Column("status", "status", number=False),
+    )
+    notes = (
+        "Seconds include pauses and other work of the machine, and are no measure of speed: runs were made side by "
+        "side and at different times. MACs are exact.",
+    )
+    return Table(tables.filled(columns, rows), tuple(rows), "Every run", notes=notes)

@@ -1,0 +1,163 @@
+"""From images that a reader has found, in one or two splits, to a data set: chosen, divided and decoded once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scsc_lab.errors import InputError
+from scsc_lab.training.data import Data, Labels, Task, check_labels
+from scsc_lab.training.data.choices import Indices, check_classes, chosen, divided
+from scsc_lab.training.data.encoded import Sources, decodable
+from scsc_lab.training.draws import Purpose, generator
+
+TESTS = ("validation", "val", "valid", "test")
+"""Names of a test split; the first that is there counts."""
+
+MOST_CLASSES = 100_000
+"""Classes that labels without names may number; ImageNet-21k has 21,841."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is read of a data set.
+
+    Attributes:
+        seed: what splits and choices are drawn from.
+        train_images: images to learn from; 0: all. A stratified choice.
+        test_images: images to be judged on, likewise.
+        split: share of the images of one split that is the test, stratified; 0: the data has two splits.
+        skip_unreadable: leave out images that cannot be read.
+        image_column, label_column: columns of tables; empty: found by their types and names.
+        evaluated: whether only test images are read: data with one split needs no other.
+        identities: whether the classes are identities to be verified, of which the network has seen none.
+    """
+
+    seed: int = 0
+    train_images: int = 0
+    test_images: int = 0
+    split: float = 0.0
+    skip_unreadable: bool = False
+    image_column: str = ""
+    label_column: str = ""
+    evaluated: bool = False
+    identities: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split as a reader finds it.
+
+    Attributes:
+        sources: its images.
+        labels: the class of each.
+    """
+
+    sources: Sources
+    labels: Indices
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a reader finds.
+
+    Attributes:
+        classes: names of the classes.
+        splits: the splits by name: ``train`` and one of :data:`TESTS`, or one of any name.
+        notes: what a reader must know.
+        identity: text that with the seed decides how one split is divided.
+    """
+
+    classes: tuple[str, ...]
+    splits: Mapping[str, Part]
+    notes: tuple[str, ...] = ()
+    identity: bytes = field(default=b"", repr=False)
+
+
+def assemble(name: str, found: Found, request: Request, unit: str = "files") -> Data:
+    """Return the data set of what a reader has found.
+
+    Args:
+        name: name of the data set.
+        found: its images.
+        request: which of them are wanted.
+        unit: what images are, for the note on those that cannot be read.
+
+    Raises:
+        InputError: if splits or classes are missing, or images cannot be read: they are named.
+    """
+    check_classes(found.classes, name)
+    random = generator(request.seed, Purpose.SPLIT)
+    test = next((split for split in TESTS if split in found.splits), "")
+    if request.split:
+        whole = found.splits.get("train") or next(iter(found.splits.values()))
+        indices, test_indices = divided(whole.labels, request.split, random)
+        parts = [(whole, indices), (whole, test_indices)]
+    elif request.evaluated and (test or len(found.splits) == 1):
+        judged = found.splits[test] if test else next(iter(found.splits.values()))
+        parts = [(judged, np.arange(len(judged.labels)))] * 2
+    elif "train" in found.splits and test:
+        parts = [(found.splits[split], np.arange(len(found.splits[split].labels))) for split in ("train", test)]
+    else:
+        names = ", ".join(found.splits)
+        missing = "train" if "train" not in found.splits else " or ".join(TESTS)
+        raise InputError(f"{name} has no split {missing} (it has {names}): divide one with --split 0.2")
+    splits, skipped = [], 0
+    wanted = ((request.train_images, "training"), (request.test_images, "test"))
+    for (part, indices), (images, purpose) in zip(parts, wanted, strict=True):
+        if purpose == "training" and request.evaluated:
+            indices, images = indices[:0], 0
+        selected = indices[chosen(part.labels[indices], images, random, purpose)]
+        readable, unreadable = decodable(part.sources, selected, part.labels, name, request.skip_unreadable)
+        splits.append(readable)
+        skipped += unreadable
+    notes = (*found.notes, *([f"{skipped} unreadable {unit} were left out"] if skipped else []))
+    return Data(
+        name,
+        (Task("", found.classes),),
+        splits[0],
+        splits[1],
+        open_set=request.identities,
+        notes=notes,
+        divided=hashlib.sha256(found.identity).hexdigest()[:16] if request.split else "",
+    )
+
+
+def class_names(values: Sequence[Any], split: str) -> tuple[str, ...]:
+    """Return the classes of labels without names: the texts, sorted, or every number up to the largest."""
+    if all(isinstance(value, str) for value in values):
+        return tuple(sorted(set(values)))
+    numbers = [value for value in values if isinstance(value, int)]
+    if len(numbers) != len(values):
+        row = next(row for row, value in enumerate(values) if not isinstance(value, int))
+        raise InputError(f"{split}: labels must be whole numbers or texts, row {row} has {values[row]!r:.40}")
+    largest = max(numbers, default=-1)
+    if largest >= MOST_CLASSES:
+        raise InputError(f"{split}: labels must be below {MOST_CLASSES:,}, row {numbers.index(largest)} has {largest}")
+    return tuple(map(str, range(largest + 1)))
+
+
+def numbered(values: Sequence[Any], names: Sequence[str], split: str) -> Indices:
+    """Return labels, texts or numbers, as the numbers of their classes.
+
+    Raises:
+        InputError: if a row has no label, or one that is no class.
+    """
+    missing = [row for row, value in enumerate(values) if value is None or value == ""]
+    if missing:
+        raise InputError(f"{split}: {len(missing)} rows have no label, the first is row {missing[0]}")
+    number_of = {name: number for number, name in enumerate(names)}
+    numbers = [number_of.get(value, value) if isinstance(value, str) else value for value in values]
+    unknown = [row for row, number in enumerate(numbers) if not isinstance(number, int) or abs(number) >= 2**63]
+    if unknown:
+        raise InputError(
+            f"{split}: {len(unknown)} rows have a label that is no class, row {unknown[0]} has "
+            f"{values[unknown[0]]!r:.40}"
+        )
+    labels: Labels = np.array(numbers, dtype=np.int64)
+    check_labels(labels[:, None], (Task("", tuple(names)),), split)
+    return labels
