@@ -9,6 +9,7 @@ import pytest
 
 from scsc_lab.cli import main
 from scsc_lab.experiments import difficulty
+from scsc_lab.experiments.results import Result
 from scsc_lab.training.data import navon, registry
 from scsc_lab.training.data.reading import Request
 
@@ -73,6 +74,7 @@ def test_differences_are_of_pairs():
         for model, value in (("a", 50.0), ("b", 60.0))
         for seed in range(3)
     ]
-    first, second = difficulty.summaries(rows, "a")
+    result = Result({}, (), (), tuple({"table": "difficulty", **row} for row in rows))
+    first, second = difficulty.summaries(result, "a")
     assert "local_difference" not in first
     assert (second["local_difference"], second["local_low"]) == (10.0, 10.0)

@@ -91,4 +91,4 @@ def test_a_table_whose_baseline_had_not_converged_says_so_first_and_budgets_have
     arms = [[run for run in falling if (run["model"], run["epochs"]) == (name, 16)] for name in ("base", "other")]
     table = tables.table(summaries(arms), falling, ["note"])
     assert table.title.startswith("CAVEAT: base, the baseline, had not converged in 6 of 6 runs of 16 epochs")
-    assert table.details[-1].notes[0] == table.title
+    assert table.notes[0].startswith("Converged: ")
