@@ -171,7 +171,7 @@ def test_settings_of_a_command_are_those_it_does_not_leave_out():
 NAMES = {
     *("pair", "vary", "spaces", "study"),
     *("models", "model", "weights", "label", "mixer", "baseline", "data", "name"),
-    *("stages", "layers", "grid", "executor"),
+    *("stages", "layers", "grid", "executor", "image_column", "label_column", "over"),
 }
 """Parameters that are names: of networks, files, layers, data, places."""
 

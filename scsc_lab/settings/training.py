@@ -84,7 +84,7 @@ class Schedule(Declared):
 
     budgets: tuple[int, ...] = _setting(
         (),
-        "Also evaluate shorter runs, of these epochs, which branch off one run.",
+        "Evaluate shorter runs of these epochs, too. They branch off one run.",
         "--budgets",
         low=1,
         metavar="N,N",
