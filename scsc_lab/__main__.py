@@ -1,6 +1,23 @@
 """``python -m scsc_lab`` is ``scsc-lab``."""
 
-from scsc_lab.cli import main
+import sys
+from typing import NoReturn
+
+
+def run() -> NoReturn:
+    """Run the command line as a process of its own, which ends when it is asked to."""
+    try:
+        from scsc_lab.execution import ending
+
+        ending.listen()
+        from scsc_lab.cli import main
+
+        code = main()
+    except KeyboardInterrupt:  # while it was imported
+        print("scsc-lab: interrupted", file=sys.stderr)
+        code = ending.exit_code() if "ending" in locals() else 130
+    ending.leave(code)
+
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run()

@@ -13,6 +13,7 @@ from scsc_lab import metrics as registry
 from scsc_lab.counting import count as counting
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
+from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import ablate as ablating
 from scsc_lab.experiments import compare as comparing
 from scsc_lab.experiments import runner, variants
@@ -105,7 +106,7 @@ def ablate(
     studied += variants.of_values(full, vary or {}, grid or {}) if grid or vary else []
     words = _listed(metrics)
     how = latency_metric.with_runtimes(Settings.of(settings), words)
-    with runner.executor("local", jobs) as pool:
+    with Parallel(jobs).pool() as pool:
         experiment = ablating.experiment(studied, registry.with_extra_columns(words, how), how)
         result = _result(runner.run([experiment], Store(Path(store) if store is not None else None), pool))
     from scsc_lab.report import frames

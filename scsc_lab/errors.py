@@ -6,8 +6,10 @@ import difflib
 import re
 import sysconfig
 import traceback
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 _LIBRARIES = (*{Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}, Path(__file__).parent)
 _MISSING_OPERATOR = re.compile("operator torchvision::.* does not exist|load custom C\\+\\+ ops")
@@ -29,22 +31,41 @@ def located(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({Path(error.filename or '?').name}, line {error.lineno})"
-    return f"{last_line(error)}{_place([*filter(_is_users, frames)] or frames)}"
+    return f"{last_line(error)}{_place([frame for frame in frames if is_users(frame.filename)] or frames)}"
 
 
 def located_by_user(error: BaseException) -> str:
     """Return an error's type and last line, and the user's file and line if it passed through any."""
-    return f"{last_line(error)}{_place([*filter(_is_users, traceback.extract_tb(error.__traceback__))])}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{last_line(error)}{_place([frame for frame in frames if is_users(frame.filename)])}"
 
 
 def _place(frames: Sequence[traceback.FrameSummary]) -> str:
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
-def _is_users(frame: traceback.FrameSummary) -> bool:
-    """Return whether a line of code is in a file of the user's: not in Python, an installed package or this one."""
-    file = Path(frame.filename)
+def is_users(filename: str) -> bool:
+    """Return whether code is the user's: its file is not in Python, an installed package or this one."""
+    file = Path(filename)
     return file.is_absolute() and not any(file.is_relative_to(folder) for folder in _LIBRARIES)
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters shown, not sent to a terminal; line breaks and tabs stay."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1] for letter in text)
+
+
+def show_controls() -> None:
+    """Let warnings show control characters from now on."""
+    warnings.formatwarning = _warning
+
+
+def _warning(*parts: Any, **more: Any) -> str:
+    return printable(_format(*parts, **more))
+
+
+_format = warnings.formatwarning
+"""Python's own."""
 
 
 def first_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from scsc_lab.errors import InputError
 
@@ -39,6 +40,24 @@ def check_writable(path: Path) -> None:
             pass
 
 
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """Return the text of a file or a pipe.
+
+    Raises:
+        InputError: if it cannot be read, is no text, or is a folder or a device, which may never end.
+    """
+    try:
+        if not (path.is_file() or path.is_fifo()) and path.exists():
+            raise InputError(f"cannot read {path}: it is a {'folder' if path.is_dir() else 'device'}; name a file")
+        return path.read_text(encoding=encoding)
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {path}: {_reason(error)}") from None
+
+
 def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all; its folder is created, an existing file replaced by one of the same mode.
 
@@ -53,8 +72,8 @@ def write(path: Path, content: str | bytes) -> None:
         if path.is_dir():
             raise InputError(f"cannot write {path}: it is a folder; name a file")
         if (descriptor := _descriptor(path)) is not None:
-            if sys.stdout is not None and not sys.stdout.closed:
-                sys.stdout.flush()  # what was printed before comes before
+            if (stream := results()) is not None and not stream.closed:
+                stream.flush()  # what was printed before comes before
             with os.fdopen(os.dup(descriptor), "wb") as file:
                 file.write(data)
             return
@@ -74,6 +93,25 @@ def write(path: Path, content: str | bytes) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+@contextlib.contextmanager
+def only_results() -> Iterator[None]:
+    """Print on standard output only what goes to :func:`results`; what a network's code prints goes to stderr."""
+    _results.append(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.pop()
+
+
+def results() -> TextIO:
+    """Return where results are printed."""
+    return _results[-1] if _results else sys.stdout
+
+
+_results: list[TextIO] = []
 
 
 @contextlib.contextmanager

@@ -33,7 +33,8 @@ from scsc_lab.cli import (
     train,
 )
 from scsc_lab.cli.parameters import Command
-from scsc_lab.errors import InputError, located
+from scsc_lab.errors import InputError, located, printable, show_controls
+from scsc_lab.execution import ending
 from scsc_lab.provenance import commanded
 
 app = typer.Typer(
@@ -67,10 +68,6 @@ _UsageError: Any = typer.BadParameter.__mro__[2]
 """The parent of all of typer's usage errors; it has no public name on every version."""
 
 
-INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C has ended, also where it printed what it had."""
-
-
 _LONGEST = 1000
 """Letters of a complaint."""
 
@@ -101,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0; 1 if a check failed; 2 for a mistake in what was given, code that ends the process or an output that cannot
-        be written; 130 if interrupted.
+        be written; 130 if interrupted by Ctrl-C, 143 by SIGTERM.
     """
     line = sys.argv[1:] if arguments is None else list(arguments)
     if sys.stderr is None:
@@ -109,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None or sys.stdout.closed:
         return _complain("standard output is closed; write >/dev/null if what is printed is not wanted")
     with commanded(line), _encodable():
+        show_controls()
         code = _run(line)
         try:
             sys.stdout.flush()
@@ -123,34 +121,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, standalone_mode=False)
-        if code == INTERRUPTED:
-            print("scsc-lab: interrupted", file=sys.stderr)
-        return code if isinstance(code, int) else 0
-    except InputError as error:
+        return _interrupted() if code == ending.INTERRUPTED else code if isinstance(code, int) else 0
+    except BaseException as error:
+        return _interrupted() if ending.is_interrupted() else _failed(error)
+
+
+def _interrupted() -> int:
+    print("scsc-lab: interrupted", file=sys.stderr)
+    return ending.exit_code()
+
+
+def _failed(error: BaseException) -> int:
+    """Say in one line what ended a command, and return its exit code."""
+    if isinstance(error, InputError):
         return _complain(str(error))
-    except _UsageError as error:
+    if isinstance(error, _UsageError):
         return _complain(error.format_message().replace("Value error, ", ""))  # pydantic's word before the message
-    except (KeyboardInterrupt, typer.Abort):
-        print("scsc-lab: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return _interrupted()
+    if isinstance(error, SystemExit) and any(key.endswith("_COMPLETE") for key in os.environ):
+        raise error  # the shell asks for completions
+    broken = error.__context__ if isinstance(error, SystemExit) else error  # rich turns one into the other
+    if isinstance(broken, BrokenPipeError):
         _discard_output()
         return 0
-    except SystemExit as error:
-        if any(key.endswith("_COMPLETE") for key in os.environ):
-            raise  # the shell asks for completions
-        if isinstance(error.__context__, BrokenPipeError):  # rich's way of saying so
-            _discard_output()
-            return 0
+    if isinstance(error, SystemExit):
         return _complain(f"the network's code ended the process: {located(error)}")
-    except BaseException as error:
-        if sys.flags.dev_mode:
-            raise
-        if isinstance(error, OSError) and error.filename is None and error.errno in _OUTPUT_ERRORS:
-            return _complain(f"cannot write to standard output: {error.strerror}")
-        if isinstance(error, OSError) and error.filename is not None:
-            return _complain(f"cannot use {error.filename}: {error.strerror}")
-        return _complain(f"{located(error)}; `python -X dev -m scsc_lab` shows where it comes from")
+    if sys.flags.dev_mode:
+        raise error
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OUTPUT_ERRORS:
+        return _complain(f"cannot write to standard output: {error.strerror}")
+    if isinstance(error, OSError) and error.filename is not None:
+        return _complain(f"cannot use {error.filename}: {error.strerror}")
+    return _complain(f"{located(error)}; `python -X dev -m scsc_lab` shows where it comes from")
 
 
 def _discard_output() -> None:
@@ -192,6 +195,5 @@ def _complain(message: str) -> int:
     line = " ".join(message.split())
     if len(line) > _LONGEST:  # somebody's word of thousands of letters
         line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)  # no ESC, no surrogate
-    print(f"scsc-lab: {line}", file=sys.stderr)
+    print(f"scsc-lab: {printable(line)}", file=sys.stderr)
     return 2

@@ -14,6 +14,7 @@ from scsc_lab.cli import requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
+from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import variants as studied
 from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.records import file_name
@@ -22,7 +23,7 @@ from scsc_lab.report.accuracy import with_schedule
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Drawing, Output, Schedule, Settings
-from scsc_lab.store import check_writable
+from scsc_lab.store import check_writable, read_text
 
 _DEFAULT = ("params", "macs", "activations", "bytes")
 _STUDIES = (*studied.STUDIES, studied.MIXERS)
@@ -39,6 +40,7 @@ def ablate(
     schedule: Schedule,
     drawing: Annotated[Drawing, Without("panels")],
     output: Output,
+    parallel: Parallel,
     study: Annotated[
         tuple[str, ...],
         option(
@@ -61,8 +63,6 @@ def ablate(
         option("TOML file with a [grid] or [vary] of lists, or studies = [].", "--config", metavar="FILE"),
     ] = None,
     columns: shared.Columns = _DEFAULT,
-    jobs: shared.Jobs = 1,
-    executor: shared.Executor = "local",
     figures: Annotated[
         Path | None,
         option("Folder of the figures. Default: ablation_MODEL.", "--figures", metavar="FOLDER", panel="Output"),
@@ -98,7 +98,7 @@ def ablate(
     variants += studied.of_values(network, factors, grids) if grids or factors else []
     shared.warn_of_few_seeds([[variant.network for variant in variants]], column_words, training.seeds)
     experiment = studying.experiment(variants, column_words, settings)
-    trained = shared.train(experiment, schedule, store, jobs=jobs, executor=executor, status=True)
+    trained = shared.train(experiment, schedule, store, parallel=parallel, status=True)
     if trained.interrupted:
         raise KeyboardInterrupt
     result = trained.results[-1]
@@ -121,10 +121,8 @@ def _configured(path: Path | None) -> dict[str, Any]:
     if path is None:
         return content
     try:
-        read = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        read = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     for key, value in read.items():
         if key not in content or not isinstance(value, type(content[key])):

@@ -13,6 +13,7 @@ from scsc_lab.cli import requests, shared
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
+from scsc_lab.execution.pools import Parallel
 from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.records import Row
 from scsc_lab.report import comparison
@@ -28,7 +29,7 @@ _DEFAULT = tuple(metrics.default_words())
 
 _BY_BLOCK = (
     *("models", "model", "by", "set", "weights", "label", "resolution", "batch", "channels", "transplant", "mixer"),
-    *("rule", "format", "output"),
+    *("rule", "format", "output", "timeout"),
 )
 """Parameters that act where two networks are counted block by block."""
 
@@ -44,6 +45,7 @@ def compare(
     schedule: Schedule,
     drawing: Annotated[Drawing, Without("panels")],
     output: Output,
+    parallel: Parallel,
     columns: shared.Columns = _DEFAULT,
     accuracies: Annotated[
         Path | None,
@@ -58,8 +60,6 @@ def compare(
         Path | None,
         option("File of the scatter. Default: compare_X_Y.png.", "--figure", metavar="FILE", panel="Output"),
     ] = None,
-    jobs: shared.Jobs = 1,
-    executor: shared.Executor = "local",
     baseline: Baselines = (),
     pair: Pairs = (),
 ) -> int:
@@ -97,7 +97,7 @@ def compare(
     roles = built.roles(baseline, pair)
     shared.warn_of_few_seeds([[built.networks[at] for at, _ in roles]], columns, training.seeds)
     experiment = comparing.experiment(built.networks, columns, settings, roles=roles, values=values)
-    trained = shared.train(experiment, schedule, store, jobs=jobs, executor=executor)
+    trained = shared.train(experiment, schedule, store, parallel=parallel)
     result = trained.results[-1]
     table = comparison.comparison_table(result.rows, result.columns, result.notes)
     table = with_schedule(table, trained.budgets, trained.tuned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from scsc_lab.metrics.erf import WithMaps, configure
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing, Execution, Fields, Output, Settings
+from scsc_lab.store import results
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
@@ -89,7 +91,8 @@ def erf(
             mapfile.save(measured, save)
             typer.echo(f"maps: {save}", err=True)
         style.save(figures.draw(measured, drawing, rows), path, palette=True)
-        typer.echo(f"figure: {path}", err=table is None and output.format not in (None, "table"))
+        beside = table is None and output.format not in (None, "table")
+        typer.echo(f"figure: {path}", sys.stderr if beside else results())
     finally:  # what was measured is shown, whatever cannot be written
         table_of_fields = blocks.merits_table([{key: row[key] for key in row if key != "map_file"} for row in rows])
         seed = measured[0].setting.seed

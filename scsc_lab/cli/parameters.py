@@ -12,7 +12,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperCommand
 
+from scsc_lab import store
 from scsc_lab.errors import InputError
+from scsc_lab.execution import ending
+from scsc_lab.settings import Execution
 from scsc_lab.settings.declaration import Declaration, Setting, checked, settings_of, without_none
 
 PANELS = ("Options", "Networks", "Replacement", "Measurement", "Training", "Output")
@@ -47,6 +50,22 @@ class Reworded:
 def option(help: str, option: str, **declared: Any) -> Declaration:
     """Return the declaration of an option that one command has, for the annotation of its parameter."""
     return Declaration(help, option, **{"panel": PANELS[0], **declared})
+
+
+_TIMEOUT = Setting(
+    "timeout",
+    float,
+    None,
+    option(
+        "Seconds that building or measuring one network may take.",
+        "--timeout",
+        low=0.001,
+        high=1e9,
+        metavar="SECONDS",
+        panel="Measurement",
+    ),
+)
+"""An option of all commands that run networks."""
 
 
 class Command(TyperCommand):
@@ -103,8 +122,12 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                 shared = setting.name in options
                 options[setting.name] = _without_default(options[setting.name]) if shared else _parameter(setting)
 
+        if any(issubclass(owner, Execution) for owner, _ in groups.values()):
+            options["timeout"] = _parameter(_TIMEOUT)
+
         @functools.wraps(function)
         def run(**values: Any) -> Any:
+            ending.set_time_limit(values.pop("timeout", None))
             made = {name: owner(**_values(declarations, values)) for name, (owner, declarations) in groups.items()}
             plain = {name: _plain(values[name]) for name in signature.parameters if name not in groups}
             plain |= {name: tuple(plain[name] or ()) for name in many}
@@ -113,7 +136,8 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                 for name, declarations in own_settings.items()
                 if declarations.kind is float
             }
-            return function(**plain, **made)
+            with store.only_results():
+                return function(**plain, **made)
 
         described: Any = run
         described.__signature__ = inspect.Signature(list(options.values()))

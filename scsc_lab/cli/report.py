@@ -17,6 +17,7 @@ from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
+from scsc_lab.execution.pools import Parallel
 from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
@@ -43,6 +44,7 @@ def report(
     ],
     schedule: Schedule,
     drawing: Drawing,
+    parallel: Parallel,
     name: Annotated[
         str | None, option("Folder of the report. Default: quick or full.", "--name", metavar="NAME", panel="Output")
     ] = None,
@@ -62,8 +64,6 @@ def report(
             panel="Training",
         ),
     ] = None,
-    jobs: shared.Jobs = 1,
-    executor: shared.Executor = "local",
     from_: Annotated[
         tuple[Path, ...],
         option(
@@ -132,7 +132,7 @@ def report(
     if pico:
         requests.require_only(context, (*_WRITING, *_OF_PICO), "--pico trains networks of its own")
         place = folder / (name or "accuracy")
-        source = _probe(Settings(execution, training=training), place, write_weights, executor, jobs)
+        source = _probe(Settings(execution, training=training), place, write_weights, parallel)
         return _held_against(old, _published(source, place, written, open_), fail_on)
     if write_weights:
         raise InputError("--write-weights goes with --pico")
@@ -179,7 +179,7 @@ def report(
     accuracy = folder / "accuracy" / publish.ROWS  # where --pico writes
     trained = publish.trained(probe) if probe else publish.probe_beside(accuracy) if groups is None else []
     partial = Store(home / "rows.partial.db")
-    _measured(studying.experiments(effort, groups, trained), schedule, partial, executor, jobs)
+    _measured(studying.experiments(effort, groups, trained), schedule, partial, parallel)
     rows = _published(partial, home, written, open_)
     partial.close()
     (home / "rows.partial.db").unlink(missing_ok=True)
@@ -190,7 +190,8 @@ _WRITING = ("name", "folder", "html", "open_", "against", "fail_on", "width", "t
 """Parameters of how a report is written, which act whatever it is made from."""
 
 _OF_PICO = (
-    *("pico", "write_weights", "jobs", "executor", "device", "threads", "seed", "seeds", "recipe", "recipe_set"),
+    *("pico", "write_weights", "jobs", "executor", "executor_timeout", "timeout", "device", "threads", "seed", "seeds"),
+    *("recipe", "recipe_set"),
 )
 """Parameters that the training of the pico pairs takes; their data is theirs."""
 
@@ -212,12 +213,12 @@ def _held_against(old: list[Row] | None, rows: list[Row], failing: Sequence[str]
     return 0
 
 
-def _probe(settings: Settings, folder: Path, weights: Path | None, executor: str, jobs: int) -> Store:
+def _probe(settings: Settings, folder: Path, weights: Path | None, parallel: Parallel) -> Store:
     """Train and measure what the store of the probe lacks, and return a store of the probe alone.
 
     The store begins with the measurements of the report that is there.
     """
-    from scsc_lab.experiments import probe, publish, runner
+    from scsc_lab.experiments import probe, publish
 
     path = folder / "rows.db"
     store.check_writable(path)
@@ -225,20 +226,18 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, executor: str
     is_new, kept = not path.exists(), Store(path)
     if is_new and (folder / publish.ROWS).is_file():
         rowfile.absorb(kept, rowfile.opened(folder / publish.ROWS), digests=())
-    with shared.resumable(kept), runner.executor(executor, jobs) as pool, progress.stepwise() as report:
+    with shared.resumable(kept), parallel.pool() as pool, progress.stepwise() as report:
         experiments = probe.run(settings, weights or folder / "weights", kept, pool, report)
     shown = Store()
     rowfile.absorb(shown, kept, digests={str(experiment.row()["digest"]) for experiment in experiments})
     return shown
 
 
-def _measured(
-    experiments: Sequence[Experiment], schedule: Schedule, kept: Store, executor: str = "local", jobs: int = 1
-) -> None:
+def _measured(experiments: Sequence[Experiment], schedule: Schedule, kept: Store, parallel: Parallel) -> None:
     """Measure what a store lacks of experiments, their networks tuned and trained as the schedule says."""
     from scsc_lab.experiments import runner, train
 
-    with shared.resumable(kept), runner.executor(executor, jobs) as pool, progress.stepwise() as report:
+    with shared.resumable(kept), parallel.pool() as pool, progress.stepwise() as report:
         planned = [train.scheduled(experiment, schedule, kept, pool, report)[0] for experiment in experiments]
         if runner.run([one for each in planned for one in each], kept, pool, report).interrupted:
             raise KeyboardInterrupt
@@ -272,7 +271,7 @@ def _published(source: Store, folder: Path, output: Output, open_: bool) -> list
 
     rows, paths = publish.write(source, folder, folder.resolve().name, output)
     for path in paths:
-        typer.echo(path)
+        typer.echo(path, store.results())
     for page in (path for path in paths if open_ and path.suffix == ".html"):
         if not webbrowser.open(page.resolve().as_uri()):
             typer.echo(f"no browser here: open {page} in one", err=True)

@@ -14,6 +14,7 @@ from scsc_lab.cli import progress, requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.errors import InputError
+from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments.search import goals
 from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.networks import space
@@ -45,6 +46,7 @@ def search(
     training: shared.Trained,
     drawing: Annotated[Drawing, Without("panels")],
     output: Output,
+    parallel: Parallel,
     spaces: Annotated[
         tuple[str, ...],
         option(
@@ -93,8 +95,6 @@ def search(
     figure: Annotated[
         Path | None, option("Draw all trials and the front to this file.", "--figure", metavar="FILE", panel="Output")
     ] = None,
-    jobs: shared.Jobs = 1,
-    executor: shared.Executor = "local",
     baseline: Annotated[
         str | None,
         option(
@@ -128,7 +128,6 @@ def search(
         Network.read(networks.names[0]).changed(networks.changes()), spaces
     )  # a mistake shows before torch is here
 
-    from scsc_lab.experiments import runner
     from scsc_lab.experiments.search import exact, sampled
     from scsc_lab.experiments.search.data import Search
     from scsc_lab.models import names
@@ -150,8 +149,8 @@ def search(
             found = exact.run(asked, report)
     else:
         chosen: Any = "tpe" if sampler == "auto" else sampler
-        with runner.executor(executor, jobs) as pool, progress.stepwise() as report:
-            found = sampled.run(replace(asked, sampler=chosen), store, study or "", pool, jobs, report)
+        with parallel.pool() as pool, progress.stepwise() as report:
+            found = sampled.run(replace(asked, sampler=chosen), store, study or "", pool, parallel.jobs, report)
     code = _show(found, built.notes, output)
     if figure:
         _draw(found, figure, drawing)
@@ -159,7 +158,7 @@ def search(
 
 
 def _require_no_trials(context: typer.Context) -> None:
-    idle = ("trials", "max_runs", "study", "store", "jobs", "executor")
+    idle = ("trials", "max_runs", "study", "store", "jobs", "executor", "executor_timeout")
     requests.require_without(context, idle, "all combinations are counted here (--sampler tpe tries some)")
 
 

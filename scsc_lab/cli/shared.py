@@ -18,6 +18,7 @@ from scsc_lab.cli.networks import Built
 from scsc_lab.cli.parameters import Only, Reworded, option
 from scsc_lab.database import Store
 from scsc_lab.errors import InputError
+from scsc_lab.execution.pools import HERE, Parallel
 from scsc_lab.metrics import accuracy
 from scsc_lab.metrics.training import configure
 from scsc_lab.networks.network import Network
@@ -53,19 +54,6 @@ Probe = Annotated[
         panel="Output",
     ),
 ]
-Jobs = Annotated[
-    int, option("Processes that count and train in parallel.", "--jobs", low=1, metavar="N", panel="Measurement")
-]
-Executor = Annotated[
-    str,
-    option(
-        "Where to run: local, or a Dask scheduler, tcp://host:8786.",
-        "--executor",
-        metavar="ADDRESS",
-        panel="Measurement",
-    ),
-]
-
 MeasuredIn = Annotated[Execution, Only("device", "threads", "batch", "seed")]
 """Settings of execution in a command that measures several columns."""
 
@@ -96,15 +84,14 @@ def opened(output: Output) -> Store:
 
 
 def measure(
-    experiments: Sequence[Experiment], store: Store, *, jobs: int = 1, executor: str = "local", status: bool = False
+    experiments: Sequence[Experiment], store: Store, parallel: Parallel = HERE, *, status: bool = False
 ) -> Measured:
     """Measure what a store lacks of experiments, with a progress bar.
 
     Args:
         experiments: what to measure.
         store: where rows are kept as they are measured.
-        jobs: processes for what may run anywhere.
-        executor: ``local``, or the address of a Dask scheduler.
+        parallel: where tasks run that may run anywhere.
         status: whether to print how many measurements a store in a file has.
 
     Raises:
@@ -115,7 +102,7 @@ def measure(
 
     if status and store.path:
         typer.echo(runner.status(experiments, store), err=True)
-    with runner.executor(executor, jobs) as pool, progress.stepwise() as report:
+    with parallel.pool() as pool, progress.stepwise() as report:
         measured = runner.run(experiments, store, pool, report)
     if measured.interrupted:
         _tell_kept(store)
@@ -127,8 +114,7 @@ def train(
     schedule: Schedule,
     store: Store,
     *,
-    jobs: int = 1,
-    executor: str = "local",
+    parallel: Parallel = HERE,
     status: bool = False,
 ) -> TrainedRuns:
     """Measure an experiment like :func:`measure`, its networks tuned and trained as a schedule says."""
@@ -137,7 +123,7 @@ def train(
 
     if status and store.path and schedule.tune is None:
         typer.echo(runner.status(training.scheduled(experiment, schedule)[0], store), err=True)
-    with resumable(store), runner.executor(executor, jobs) as pool, progress.stepwise() as report:
+    with resumable(store), parallel.pool() as pool, progress.stepwise() as report:
         trained = training.run(experiment, schedule, store, pool, report)
     if trained.interrupted:
         _tell_kept(store)

@@ -11,6 +11,7 @@ from scsc_lab import metrics, runtimes
 from scsc_lab.cli import requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
+from scsc_lab.execution.pools import Parallel
 from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.report import sweep as tables
 from scsc_lab.settings import Drawing, Execution, Output, Settings
@@ -27,6 +28,7 @@ def sweep(
     training: shared.Trained,
     drawing: Annotated[Drawing, Without("panels")],
     output: Output,
+    parallel: Parallel,
     over: Annotated[
         str,
         option(
@@ -40,8 +42,6 @@ def sweep(
     figures: Annotated[
         Path | None, option("Folder for one figure per column.", "--figures", metavar="FOLDER", panel="Output")
     ] = None,
-    jobs: shared.Jobs = 1,
-    executor: shared.Executor = "local",
 ) -> int:
     """Measure networks at each value of a setting: exponents of growth, and where two networks are equal."""
     from scsc_lab.experiments import sweep as sweeping
@@ -60,7 +60,7 @@ def sweep(
     store = shared.opened(output)
     built = networks.build()
     experiment = sweeping.experiment(built.networks, columns, what, settings)
-    measured = shared.measure([experiment], store, jobs=jobs, executor=executor)
+    measured = shared.measure([experiment], store, parallel)
     (result,) = measured.results
     placed = [{**row, "model": f"{row['model']} at {row['variant']}"} for row in result.rows]
     table = tables.sweep_table(result.rows, result.columns, what.key, metrics.notes(placed, columns))

@@ -16,6 +16,7 @@ from scsc_lab.cli import progress, requests, shared
 from scsc_lab.cli.networks import Baseline, Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.errors import InputError
+from scsc_lab.execution.pools import Parallel
 from scsc_lab.records import Row
 from scsc_lab.report import accuracy as blocks
 from scsc_lab.report.figures import style
@@ -40,6 +41,7 @@ def train(
     schedule: Schedule,
     execution: Annotated[Execution, Only("device", "threads", "seed")],
     output: Output,
+    parallel: Parallel,
     delta: Annotated[
         float,
         option("Differences below this many points count as equal.", "--delta", low=0, high=100, metavar="POINTS"),
@@ -66,8 +68,6 @@ def train(
         ),
     ] = None,
     max_seeds: Annotated[int, option("Most seeds, with --until.", "--max-seeds", low=1, high=1000, metavar="N")] = 20,
-    jobs: shared.Jobs = 1,
-    executor: shared.Executor = "local",
     workers: Annotated[
         int, option("Processes that read images.", "--workers", low=0, high=1024, metavar="N", panel="Measurement")
     ] = 0,
@@ -107,7 +107,7 @@ def train(
     store = output.store
     for figure in filter(None, (plot, curves, plot_budgets)):
         style.check(figure)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (store or jobs > 1):
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (store or parallel.jobs > 1):
         raise InputError("torchrun spreads one run at a time: leave --store and --jobs out")
     kept = shared.opened(output)
     if not write_weights:
@@ -151,7 +151,7 @@ def train(
     with (
         processes.joined() as shard,
         _quiet(shard.rank > 0),
-        runner.executor(executor, jobs) as pool,
+        parallel.pool() as pool,
         shared.resumable(kept),
     ):
         with progress.stepwise() as report:
@@ -175,7 +175,7 @@ def train(
             harder = curves_of.summaries(judged.results[0], str(trained.networks[0]["baseline"]))
         if plan:
             plans = stopping.plan(trained, stopping.DIFFERENCE)
-            typer.echo("\n".join(stopping.lines(plans, stopping.DIFFERENCE, jobs)), err=True)
+            typer.echo("\n".join(stopping.lines(plans, stopping.DIFFERENCE, parallel.jobs)), err=True)
         cut_short = ["CUT SHORT: runs are missing."] if trained.interrupted else []
         notes = [
             *_notes(trained.networks),

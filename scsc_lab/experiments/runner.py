@@ -7,21 +7,22 @@ must be alone run in this process after all else, one task at a time.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, as_completed
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from scsc_lab import metrics
 from scsc_lab.database import Store
-from scsc_lab.errors import InputError, first_line
+from scsc_lab.errors import InputError
+from scsc_lab.execution import ending, pools
 from scsc_lab.experiments import results
 from scsc_lab.experiments.experiment import Experiment, Use
 from scsc_lab.experiments.results import Result
 from scsc_lab.experiments.task import Task
 from scsc_lab.metrics import CUT_SHORT
 from scsc_lab.metrics import Progress as TaskProgress
-from scsc_lab.provenance import commit
+from scsc_lab.provenance import commit, versions
 from scsc_lab.records import Row
 
 Progress = Callable[[str, float, int], None]
@@ -222,67 +223,48 @@ def _rows_of(
         chains: dict[str, list[Task]] = {}
         for task in elsewhere:
             chains.setdefault(task.chain or requested.keys[task], []).append(task)
-        futures = {executor.submit(measure_elsewhere, chain): chain for chain in chains.values()}
-        try:
-            for future in as_completed(futures):
-                yield from zip(futures[future], future.result(), strict=True)
-        except BrokenExecutor:
-            raise InputError("a process that measures has died; what was measured is kept: take fewer --jobs") from None
-        finally:  # whatever ends this early: what has not begun does not begin
-            for future in futures:
-                future.cancel()
+        here = versions()
+        futures = {
+            executor.submit(measure_elsewhere, chain, [requested.keys[task] for task in chain], here): chain
+            for chain in chains.values()
+        }
+        for future in pools.completed(executor, futures):
+            yield from zip(futures[future], future.result(), strict=True)
     for task in tasks:
         if task not in elsewhere:
             stored = store.find(requested.keys[task])
-            yield task, task.measure(report) if stored is None else stored
+            yield task, _measured_here(task, report) if stored is None else stored
 
 
-def measure_elsewhere(tasks: Sequence[Task]) -> list[list[Row]]:
-    """Return the rows of tasks that one process measures in turn, and reports to nobody."""
-    return [task.measure(_silent) for task in tasks]
+def measure_elsewhere(tasks: Sequence[Task], keys: Sequence[str], expected: Mapping[str, str]) -> list[list[Row]]:
+    """Return the rows of tasks that one process measures in turn, and reports to nobody.
+
+    Args:
+        tasks: the tasks.
+        keys: their keys where they were asked for.
+        expected: versions of packages there.
+
+    Raises:
+        InputError: if this process has other versions, or other files of the networks.
+    """
+    where = f"a process on {socket.gethostname()}"
+    for name, version in versions().items():
+        if expected.get(name) != version:
+            raise InputError(f"{where} has {name} {version}, where {expected.get(name, 'none')} is used")
+    for task, key in zip(tasks, keys, strict=True):
+        try:
+            same = not task.is_named or Task(task.metric, task.networks, task.settings).key == key
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        if not same:
+            raise InputError(f"{where} has other files of {task.networks[-1]}: its code or weights differ")
+    return [_measured_here(task, _silent) for task in tasks]
+
+
+def _measured_here(task: Task, report: TaskProgress) -> list[Row]:
+    with ending.time_limit(str(task.networks[-1]), len(task.networks)):
+        return task.measure(report)
 
 
 def _silent(description: str, share: float = 0.0) -> None:
     """Report to nobody."""
-
-
-def executor(kind: str, jobs: int) -> AbstractContextManager[Executor | None]:
-    """Return where tasks run: this process, ``jobs`` processes, or an existing Dask cluster.
-
-    Args:
-        kind: ``local``, or the address of a Dask scheduler, ``tcp://host:8786``.
-        jobs: processes, where it is local.
-
-    Raises:
-        InputError: if Dask is not installed, or no scheduler answers.
-    """
-    if kind == "local":
-        if jobs == 1:
-            return nullcontext(None)
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
-
-        return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
-    return _dask_executor(kind)
-
-
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the process that asked: the workers end when it does, without a word."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextmanager
-def _dask_executor(address: str) -> Iterator[Executor]:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError("Dask is not installed: python -m pip install 'scsc-lab[dask]'") from None
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, ValueError, TimeoutError) as error:
-        reason = first_line(error)
-        raise InputError(f"--executor {address!r}: neither local nor a Dask scheduler that answers: {reason}") from None
-    with client, client.get_executor(pure=False) as pool:
-        yield pool

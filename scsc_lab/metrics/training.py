@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scsc_lab.errors import InputError
+from scsc_lab.errors import InputError, located
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import versions
@@ -53,6 +53,7 @@ def run(network: Network, settings: Runs, seed: int, progress: Progress) -> Row:
 
     from scsc_lab.counting.count import count
     from scsc_lab.execution.device import find
+    from scsc_lab.execution.memory import is_exhausted
     from scsc_lab.models import build
     from scsc_lab.training import processes
     from scsc_lab.training import run as training
@@ -76,6 +77,10 @@ def run(network: Network, settings: Runs, seed: int, progress: Progress) -> Row:
         )
     except InputError as error:
         raise InputError(f"{network}: {error}") from None
+    except (Exception, SystemExit) as error:  # whatever the network's own code raises
+        if is_exhausted(error):
+            raise
+        raise InputError(f"{network} fails in training: {located(error)}") from error
     found = count(module.cpu(), (1, *row.pop("input")))
     first = next((cell.macs for cell in found.cells if cell.macs), 0)
     images = len(trained.curve) * (row["train_images"] // row["batch_size"]) * row["batch_size"]

@@ -74,6 +74,8 @@ def load(model: nn.Module, path: Path, *, resize: bool = False) -> None:
     for key, value in expected.items():
         if key in state and (fault := _unfit(state[key], value)):
             raise InputError(f"{path} cannot be loaded: {key} is {fault}; save it as float32")
+        if key in state and state[key].is_floating_point() and not torch.isfinite(state[key]).all():
+            raise InputError(f"{path} cannot be loaded: {key} is not finite, as after a run that diverged")
     model.load_state_dict(state, strict=False)
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from scsc_lab.errors import InputError, located, nearest
+from scsc_lab.execution import ending
 from scsc_lab.models import folders
 from scsc_lab.models.construct import uninitialised
 from scsc_lab.models.declared import Declared, declared
@@ -95,12 +96,15 @@ class External:
         except ValueError:
             pass  # a factory without a signature, written in C say: calling it will tell
         try:
-            model = self.call(**arguments)
+            with ending.time_limit(self.name):
+                model = self.call(**arguments)
             if isinstance(model, nn.Module):
                 check_ends(model)
                 if any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers())):
                     raise RuntimeError("its weights were made in torch.inference_mode(): build it outside")
                 model.eval()
+        except ending.TimeLimitError:
+            raise
         except (Exception, SystemExit) as error:  # whatever the network's own code raises
             raise InputError(f"{self.name} cannot be built: {located(error)}") from error
         if not isinstance(model, nn.Module):
@@ -274,7 +278,10 @@ def _file(path: Path) -> ModuleType:
     if not path.is_file():
         raise InputError(f"no file {str(path)!r}")
     try:
-        return folders.run(path)
+        with ending.time_limit(str(path)):
+            return folders.run(path)
+    except ending.TimeLimitError:
+        raise
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
         raise InputError(f"{path} does not import: {located(error)}") from error
 
@@ -282,11 +289,14 @@ def _file(path: Path) -> ModuleType:
 def _module(name: str, folder: Path) -> ModuleType:
     """Import a module; those in the working folder are found, as ``python -m`` has it."""
     try:
-        return folders.module(name, folder)
+        with ending.time_limit(name):
+            return folders.module(name, folder)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             file = f"{name.replace('.', '/')}.py"
             raise InputError(f"no module {name!r}; write a file with its suffix, e.g. {file}:make_model") from None
         raise InputError(f"{name} does not import: {located(error)}") from error
+    except ending.TimeLimitError:
+        raise
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
         raise InputError(f"{name} does not import: {located(error)}") from error

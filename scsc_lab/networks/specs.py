@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.networks import mixers
-from scsc_lab.networks.values import LARGEST_WINDOW, MOST_BLOCKS, at_least, check_kernels, per_stage, positive, typed
+from scsc_lab.networks.values import typed
 
+_LARGEST_KERNEL = 1023
 _WIDEST = 64
 
 
@@ -40,7 +41,7 @@ class SCSCSpec:
 
     def __post_init__(self) -> None:
         check_kernels("kernels", self.kernels)
-        at_least("groups", self.groups, 1)
+        _at_least("groups", self.groups, 1)
         if not 0 <= self.reduction <= _WIDEST:
             raise InputError(
                 f"reduction={self.reduction:g}: the reduced width over the input's, e.g. reduction=0.5; 0 as released"
@@ -100,10 +101,10 @@ class ResNetSpec:
     scsc_replaces: Literal["block", "spatial"] = "block"
 
     def __post_init__(self) -> None:
-        positive("depths", self.depths, MOST_BLOCKS)
-        per_stage(self.depths, widths=self.widths, bottleneck_widths=self.bottleneck_widths, strides=self.strides)
+        _positive("depths", self.depths, _MOST_BLOCKS)
+        _per_stage(self.depths, widths=self.widths, bottleneck_widths=self.bottleneck_widths, strides=self.strides)
         for name in ("stem_width", "outputs"):
-            at_least(name, getattr(self, name), 1)
+            _at_least(name, getattr(self, name), 1)
         _check_scsc_stages(self.depths, self.scsc, self.scsc_stages)
         block_input = self.stem_width
         for stage, width in enumerate(self.widths, start=1):
@@ -146,11 +147,11 @@ class SwinSpec:
     scsc_stages: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        positive("depths", self.depths, MOST_BLOCKS)
-        per_stage(self.depths, heads=self.heads)
+        _positive("depths", self.depths, _MOST_BLOCKS)
+        _per_stage(self.depths, heads=self.heads)
         for name in ("embed_dim", "patch", "outputs"):
-            at_least(name, getattr(self, name), 1)
-        at_least("window", self.window, 2, LARGEST_WINDOW)
+            _at_least(name, getattr(self, name), 1)
+        _at_least("window", self.window, 2, _WINDOW)
         if not 0.0 <= self.drop_path < 1.0:
             raise InputError(f"drop_path={self.drop_path}: a probability from 0 up to but not including 1")
         if not self.mlp_ratio > 0.0 or self.mlp_ratio * self.embed_dim < 1.0 or self.mlp_ratio > 1024:
@@ -279,6 +280,44 @@ RELEASED_KERNELS = ((3, 9, 13), (3, 7, 11), (3, 5, 7), (3, 5))
 """Kernel sizes of each stage in the released networks."""
 
 NetworkSpec: TypeAlias = ResNetSpec | SwinSpec
+
+
+def check_kernels(name: str, kernels: Sequence[int], least: int = 1) -> None:
+    """Raise InputError unless there are kernels, and each is an odd side from the least up."""
+    if not kernels:
+        raise InputError(f"{name} is empty: give at least one kernel size, e.g. {name}=3,5,7")
+    for kernel in kernels:
+        if not least <= kernel <= _LARGEST_KERNEL or kernel % 2 == 0:
+            raise InputError(
+                f"{name} has {kernel}: a kernel size is an odd number from {least} to {_LARGEST_KERNEL}, e.g. 7"
+            )
+
+
+_MOST_STAGES = 8
+_MOST_BLOCKS = 1000
+_WINDOW = 128  # a window's table of positions has the fourth power of its side
+_LARGEST = 10**6
+"""Bounds within which a network can be built in seconds; channels, heads and outputs go up to the last."""
+
+
+def _at_least(name: str, value: int, least: int, most: int = _LARGEST) -> None:
+    if not least <= value <= most:
+        raise InputError(f"{name}={value}: at least {least}" if value < least else f"{name}={value}: at most {most}")
+
+
+def _positive(name: str, values: tuple[int, ...], most: int = _LARGEST) -> None:
+    if not 1 <= len(values) <= _MOST_STAGES or not all(1 <= value <= most for value in values):
+        listed = ",".join(map(str, values))
+        raise InputError(f"{name}={listed}: numbers from 1 up to {most}, one for each of at most {_MOST_STAGES} stages")
+
+
+def _per_stage(depths: tuple[int, ...], **fields: tuple[int, ...]) -> None:
+    for name, values in fields.items():
+        _positive(name, values)
+        if len(values) != len(depths):
+            raise InputError(
+                f"{name} has {len(values)} entries for the {len(depths)} stages of depths: give one a stage"
+            )
 
 
 def _check_scsc_stages(depths: tuple[int, ...], scsc: tuple[SCSCSpec, ...], stages: tuple[int, ...]) -> None:

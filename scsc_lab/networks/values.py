@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 from scsc_lab.errors import InputError, nearest
@@ -12,15 +11,6 @@ from scsc_lab.errors import InputError, nearest
 _BOOLEANS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 _ARGUMENT_KINDS = _KINDS | dict.fromkeys((tuple, list), "values with commas between")
-
-
-_MOST_STAGES = 8
-MOST_BLOCKS = 1000
-LARGEST_WINDOW = 128  # a window's table of positions has the fourth power of its side
-_LARGEST = 10**6
-"""Bounds within which a network can be built in seconds; channels, heads and outputs go up to the last."""
-
-_LARGEST_KERNEL = 1023
 
 
 def typed(key: str, value: object, kind: Any) -> Any:
@@ -170,37 +160,3 @@ def _choice(key: str, value: object, choices: tuple[Any, ...]) -> Any:
         words = [text(choice) for choice in choices]
         raise InputError(f"{key}={value}: one of {', '.join(filter(None, words))}{nearest(str(value), words)}")
     return value
-
-
-def check_kernels(name: str, kernels: Sequence[int], least: int = 1) -> None:
-    """Raise InputError unless there are kernels, and each is an odd side from the least up."""
-    if not kernels:
-        raise InputError(f"{name} is empty: give at least one kernel size, e.g. {name}=3,5,7")
-    for kernel in kernels:
-        if not least <= kernel <= _LARGEST_KERNEL or kernel % 2 == 0:
-            raise InputError(
-                f"{name} has {kernel}: a kernel size is an odd number from {least} to {_LARGEST_KERNEL}, e.g. 7"
-            )
-
-
-def at_least(name: str, value: int, least: int, most: int = _LARGEST) -> None:
-    """Raise InputError unless a number lies between two bounds."""
-    if not least <= value <= most:
-        raise InputError(f"{name}={value}: at least {least}" if value < least else f"{name}={value}: at most {most}")
-
-
-def positive(name: str, values: tuple[int, ...], most: int = _LARGEST) -> None:
-    """Raise InputError unless values, one per stage, are positive and within a bound."""
-    if not 1 <= len(values) <= _MOST_STAGES or not all(1 <= value <= most for value in values):
-        listed = ",".join(map(str, values))
-        raise InputError(f"{name}={listed}: numbers from 1 up to {most}, one for each of at most {_MOST_STAGES} stages")
-
-
-def per_stage(depths: tuple[int, ...], **fields: tuple[int, ...]) -> None:
-    """Raise InputError unless fields have one positive value per stage."""
-    for name, values in fields.items():
-        positive(name, values)
-        if len(values) != len(depths):
-            raise InputError(
-                f"{name} has {len(values)} entries for the {len(depths)} stages of depths: give one a stage"
-            )

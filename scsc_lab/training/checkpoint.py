@@ -1,20 +1,33 @@
-"""The file that a run resumes from: weights, optimizer and curve after an epoch."""
+"""The file that a run resumes from: weights, optimizer and curve after an epoch, behind their SHA-256 digest."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
+import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scsc_lab import store
-from scsc_lab.errors import InputError, first_line
+from scsc_lab.errors import first_line, printable
 from scsc_lab.training.curve import Epoch, Trained
 
-_UNREADABLE = (pickle.UnpicklingError, LookupError, TypeError, ValueError, RuntimeError, OSError, EOFError)
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    LookupError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    AttributeError,
+)
+_DIGEST = hashlib.sha256().digest_size
 
 
 def save(
@@ -32,35 +45,62 @@ def save(
         "outputs": torch.from_numpy(run.outputs) if run.outputs is not None else None,
     }
     torch.save(state, buffer)
-    store.write(path, buffer.getvalue())
+    store.write(path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
 
 
 def restore(
-    path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer, run: Trained
-) -> None:
-    """Read the state of a run into its network, objective, optimizer and curve.
+    path: Path, network: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer, run: Trained, most: int
+) -> bool:
+    """Read the state of a run into its network, objective, optimizer and curve; return whether there was one.
 
-    Raises:
-        InputError: if the file is not a checkpoint of this run.
+    A file that is damaged or another run's changes nothing, and a line on stderr says that this run starts anew.
+
+    Args:
+        path: the file, which need not exist.
+        network: changed in place, as are the next three.
+        objective: the loss.
+        optimizer: its state.
+        run: its curve and outputs.
+        most: epochs of the run; a file of more is left alone.
     """
+    if not path.exists():
+        return False
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state["model"])
-        objective.load_state_dict(state["objective"])
+        state = _read(path)
+        curve = [Epoch(**epoch) for epoch in state["curve"]]
+        if len(curve) > most:
+            return False
+        finished, outputs = state["status"], state["outputs"]
+        if finished not in ("complete", "diverged") or not isinstance(outputs, Tensor | None):
+            raise ValueError("status or outputs are none")
+        for module, weights in ((network, state["model"]), (objective, state["objective"])):
+            _check(module, weights, finite=finished == "complete")
+        speed = float(state["images_per_second"])
         if state["optimizer"] is not None:
             optimizer.load_state_dict(state["optimizer"])
-        run.curve = [Epoch(**epoch) for epoch in state["curve"]]
     except _UNREADABLE as error:
-        raise InputError(
-            f"{path} is no checkpoint of this run ({first_line(error)}): remove it to start again"
-        ) from None
-    run.status, run.images_per_second = state["status"], state["images_per_second"]
-    run.outputs = None if state["outputs"] is None else state["outputs"].numpy()
+        reason = printable(first_line(error))
+        print(f"scsc-lab: {path} is no checkpoint of this run ({reason}): starts this run anew", file=sys.stderr)
+        return False
+    network.load_state_dict(state["model"])
+    objective.load_state_dict(state["objective"])
+    run.curve, run.status, run.images_per_second = curve, finished, speed
+    run.outputs = None if outputs is None else outputs.numpy()
+    return True
 
 
-def epochs(path: Path) -> int:
-    """Return the epochs that a file's run has trained; 0 if it is no checkpoint."""
-    try:
-        return len(torch.load(path, map_location="meta", weights_only=True)["curve"])
-    except _UNREADABLE:
-        return 0
+def _read(path: Path) -> Any:
+    content = path.read_bytes()
+    if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
+        raise ValueError("its digest is wrong")
+    return torch.load(io.BytesIO(content[_DIGEST:]), map_location="cpu", weights_only=True)
+
+
+def _check(module: nn.Module, weights: Any, *, finite: bool) -> None:
+    """Raise ValueError if weights are not a module's."""
+    expected = {name: tensor.shape for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
+    if {name: weights[name].shape for name in weights if isinstance(weights[name], Tensor)} != expected:
+        raise ValueError("its weights are another network's")
+    broken = [name for name, _ in module.named_parameters() if not torch.isfinite(weights[name]).all()]
+    if finite and broken:
+        raise ValueError(f"its weights are not finite: {broken[0]}")

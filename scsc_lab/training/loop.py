@@ -54,7 +54,7 @@ def train(
         report: called after every step.
 
     Raises:
-        InputError: if the checkpoint is another run's.
+        InputError: if the data makes no batch.
     """
     batches.check()
     device = torch.device(device)
@@ -65,10 +65,9 @@ def train(
     mixing = Mixing.of(recipe, batches)
     run = Trained()
     shared = recipe.trunk_epochs
-    if checkpoint is not None and checkpoint.exists():
-        checkpoints.restore(checkpoint, network, objective, optimizer, run)
-    elif trunk is not None and trunk.exists() and checkpoints.epochs(trunk) <= shared:
-        checkpoints.restore(trunk, network, objective, optimizer, run)
+    for path, most in ((checkpoint, recipe.epochs), (trunk, shared)):
+        if path is not None and checkpoints.restore(path, network, objective, optimizer, run, most):
+            break
     loss_of = _spread(_Loss(network, objective), device)
     precision = precision_of(recipe, device)
     step = len(run.curve) * batches.steps

@@ -44,8 +44,6 @@ COMMANDS = [
     "models",
     "paper",
     "ablate scsc_faceresnet --study groups --no-draw",
-    "search scsc_faceresnet --space groups=1,2 --minimise macs --max-params 40M",
-    "sweep net.py:tiny --over width=4,8,12 --with macs --resolution 16",
 ]
 
 

@@ -56,6 +56,7 @@ EMITTED = {**SHOWN, "--store": ["--store", "rows.db"]}
 PAIRED = {"--baseline": ["--baseline", TWO[1]], "--pair": ["--pair", f"{TWO[1]}:{TWO[0]}"]}
 TRAINED = {"--data": ["--data", "faces"], "--recipe": ["--recipe", "cifar"], "--recipe-set": ["--recipe-set", "lr=1"]}
 KEPT = {"--jobs": ["--jobs", "2"], "--executor": ["--executor", "tcp://h:1"]}
+KEPT["--executor-timeout"] = ["--executor-timeout", "9"]
 FIELDS = {"--samples": ["--samples", "2"], "--stage": ["--stage", "2"], "--seeds": ["--seeds", "2"]}
 BUDGET = {"--max-time": ["--max-time", "3"], "--runtime": ["--runtime", "compile"]}
 BUDGET |= {"--pairs": ["--pairs", "3"], "--delta": ["--delta", "5"]}
@@ -258,6 +259,7 @@ OPTIONS = {
         "--write-weights": None,
         "--jobs": ["--jobs", "2"],
         "--executor": ["--executor", "tcp://h:1"],
+        "--executor-timeout": ["--executor-timeout", "9"],
         "--from": None,
         "--probe": None,
         "--against": ["--against", "old.jsonl"],
@@ -375,6 +377,9 @@ def run(experiments, store=None, *_, **__):
     return Measured(tuple(map(made_up, experiments)))
 
 
+for _command in OPTIONS.keys() - {"models", "paper"}:
+    OPTIONS[_command]["--timeout"] = ["--timeout", "9"]
+
 SPIED = {
     "experiments.runner.run": run,
     "experiments.search.sampled.run": lambda search, *a, **k: Found(search, ROWS[0], tuple(ROWS), (1,)),
@@ -386,7 +391,8 @@ SPIED = {
     "metrics.size.counted": lambda *a, **k: None,
     "report.figures.style.save": lambda *a, **k: None,
     "report.render.emit": lambda *a, **k: None,
-    "experiments.runner.executor": lambda *a, **k: nullcontext(None),
+    "execution.ending.set_time_limit": lambda *a: None,
+    "execution.pools.Parallel.pool": lambda *a, **k: nullcontext(None),
 }
 """What is replaced, each by a function that returns at once what the command goes on with."""
 

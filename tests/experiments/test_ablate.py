@@ -16,6 +16,7 @@ import torch
 from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.database import Store
+from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import ablate, runner, variants
 from scsc_lab.experiments.variants import Variant
 from scsc_lab.models import build
@@ -194,7 +195,7 @@ def test_a_kill_loses_nothing_that_was_measured(tmp_path):
 
 def test_processes_give_the_same_rows():
     found = given("scsc_faceresnet", ("components", "groups"))
-    with runner.executor("local", 2) as pool:
+    with Parallel(2).pool() as pool:
         assert measured(found, None, pool) == measured(found)
 
 
@@ -232,7 +233,7 @@ def test_a_dask_cluster_loses_a_worker_and_no_row(tmp_path):
                 victim.process.process.kill()
                 killed.append(done)
 
-        with runner.executor(cluster.scheduler_address, 1) as pool:
+        with Parallel(executor=cluster.scheduler_address).pool() as pool:
             rows = measured(found, store, pool, kill_once)
     assert killed
     assert rows == measured(found)

@@ -12,6 +12,7 @@ from made_runs import summaries
 from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.database import Store
+from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import compare, runner, train
 from scsc_lab.metrics import accuracy, training
 from scsc_lab.networks.network import Network
@@ -365,7 +366,7 @@ def test_budgets_share_their_epochs_and_equal_runs_of_their_own(networks, tmp_pa
 def test_budgets_in_processes_are_trained_in_turn(networks, monkeypatch):
     """A chain is one process's: no budget is trained from the start where a shorter one was."""
     settings = Runs(plan(Training(train_images=96, test_images=40, epochs=4)), (0, 1), device="cpu")
-    with runner.executor("local", 2) as pool:
+    with Parallel(2).pool() as pool:
         shared = measure(networks, settings, budgets=[1, 2, 4], executor=pool)
     assert [row["epochs"] for row in shared.runs] == [1] * 4 + [2] * 4 + [4] * 4
     again = measure(networks, settings, budgets=[1, 2, 4])

@@ -25,12 +25,10 @@ def with_statistics(model: nn.Module) -> nn.Module:
     """Give every BatchNorm random statistics and weights, as training would."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            if module.running_mean is not None:
-                module.running_mean.normal_(0, 0.5)
-                module.running_var.uniform_(0.25, 4.0)
-            if module.affine:
-                nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.normal_(module.bias, 0, 0.5)
+            module.running_mean.normal_(0, 0.5)
+            module.running_var.uniform_(0.25, 4.0)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.5)
     return model
 
 
@@ -195,7 +193,7 @@ LEFT_ALONE = {
 @pytest.mark.parametrize("case", LEFT_ALONE)
 def test_what_cannot_be_folded_with_certainty_is_left_alone(case):
     plain = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))  # something that can be folded
-    model = with_statistics(nn.Sequential(plain, LEFT_ALONE[case]()).eval())
+    model = with_statistics_of_any(nn.Sequential(plain, LEFT_ALONE[case]()).eval())
     x = torch.randn(2, 3, 9, 9)
     deployed = deploy(model, x.shape)
     for out, expected in zip(as_tuple(deployed(x)), as_tuple(model(x)), strict=True):
@@ -208,6 +206,14 @@ def as_tuple(out):
     return out if isinstance(out, tuple) else (out,)
 
 
+def with_statistics_of_any(model):
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.25, 4.0)
+    return model
+
+
 @pytest.mark.parametrize(
     "forward",
     [
@@ -217,7 +223,7 @@ def as_tuple(out):
     ],
 )
 def test_what_a_pass_shows_is_folded_whatever_its_names(forward):
-    model = with_statistics(Pair(forward).eval())
+    model = with_statistics_of_any(Pair(forward).eval())
     x = torch.rand(2, 3, 9, 9)
     deployed = deploy(model, (1, 3, 9, 9))
     assert isinstance(deployed.bn1, nn.Identity)
@@ -287,7 +293,7 @@ def with_a_second_name_of_the_norm(held):
 @pytest.mark.parametrize("held", [nn.ModuleList, list])
 def test_what_is_called_by_another_name_than_its_first_is_folded_whole_or_not_at_all(make, held):
     plain = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))  # something that can be folded
-    model = with_statistics(nn.Sequential(plain, make(held)).eval())
+    model = with_statistics_of_any(nn.Sequential(plain, make(held)).eval())
     x = torch.randn(2, 3, 9, 9)
     deployed = deploy(model, x.shape)
     torch.testing.assert_close(deployed(x), model(x), rtol=1e-4, atol=1e-4)
@@ -309,6 +315,17 @@ def test_norms_of_today_are_left_alone():
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3)), nn.BatchNorm2d(3))
     with pytest.raises(InputError, match="no deploy form"):
         deploy(model)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "densenet121", "regnetx_002"])
+def test_timms_networks(name):
+    timm = pytest.importorskip("timm")
+    model = with_statistics(timm.create_model(name).eval())
+    deployed = deploy(model, (1, 3, 96, 64))
+    x = torch.randn(2, 3, 96, 64)
+    with torch.no_grad():
+        expected = model(x)
+        torch.testing.assert_close(deployed(x), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 def test_a_fused_module_leaves_its_source_alone():

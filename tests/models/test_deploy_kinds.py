@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_deploy import with_statistics
 from torch import nn
 
 from scsc_lab.models.deploy import deploy
@@ -55,24 +54,19 @@ def test_a_norm_over_tokens_stays_behind_a_linear_layer():
     assert torch.allclose(fast(x), model.eval()(x), atol=1e-6)
 
 
-PLAIN = ["resnet18", "resnet18d", "mobilenetv3_small_050", "regnetx_002"]
-REPARAMETRISED = ["repvgg_a0", "mobileone_s0", "fastvit_t8", "repvit_m0_9", "repghostnet_050"]
-
-
-@pytest.mark.parametrize("name", PLAIN + REPARAMETRISED)
-def test_timms_networks_lose_every_batchnorm(name):
-    """Their BatchNorms keep their activations, and their blocks merge their branches."""
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "regnetx_002", "resnet18d"])
+def test_timms_batchnorm_keeps_its_activation(name):
     timm = pytest.importorskip("timm")
-    model = with_statistics(timm.create_model(name, num_classes=5)).eval()
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=5)
+    with torch.no_grad():
+        model.train()(torch.randn(4, 3, 64, 64))
     fast = deploy(model, (1, 3, 64, 64))
     assert len(norms(model)) > 10
     assert not norms(fast)
-    if name in REPARAMETRISED:
-        assert sum(p.numel() for p in fast.parameters()) < sum(p.numel() for p in model.parameters())
     x = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        expected = model(x)
-        assert torch.allclose(fast(x), expected, atol=1e-3 * float(expected.abs().max()))
+    expected = model.eval()(x)
+    assert torch.allclose(fast(x), expected, atol=1e-4 * float(expected.detach().abs().max()))
 
 
 def test_a_subclass_of_timms_batchnorm_is_left_alone():

@@ -23,7 +23,7 @@ SIZES = ((1, 3, 32, 32), (2, 3, 16, 16), (1, 3, 16, 40), (3, 3, 48, 48))
 
 def same_or_refused(model: nn.Module) -> nn.Module | None:
     """Deploy a network; hold it against the original at several sizes unless it is refused in one line."""
-    model = with_statistics(model).eval()
+    model = with_statistics_if_any(model).eval()
     with torch.no_grad():
         model(torch.randn(SIZES[0]))
     try:
@@ -39,6 +39,14 @@ def same_or_refused(model: nn.Module) -> nn.Module | None:
                 expected, out = model(x.clone()), deployed(x.clone())
             torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
     return deployed
+
+
+def with_statistics_if_any(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.25, 4.0)
+    return model
 
 
 class Skipping(SCSC):
@@ -288,7 +296,7 @@ def test_a_block_without_affine_or_with_hooks():
         lambda model: setattr(model, "drop_path", DropPath(0.5)),
     )
     for change in changes:
-        model = with_statistics(block(change)).eval()
+        model = with_statistics_if_any(block(change)).eval()
         with torch.no_grad():
             torch.testing.assert_close(deploy(model, x.shape)(x), model(x), rtol=1e-4, atol=1e-4)
 
@@ -430,3 +438,19 @@ def test_methods_that_merge_nothing_are_left_alone(method, merge):
     deployed = same_or_refused(nn.Sequential(Mergeable(method, merge)))
     assert isinstance(deployed[0], Mergeable)
     assert isinstance(deployed[0].norm, nn.Identity)
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("repvgg_a0", 64), ("mobileone_s0", 64), ("fastvit_t8", 64), ("repvit_m0_9", 64), ("repghostnet_050", 64)],
+)
+def test_timms_reparametrised_networks_are_merged(name, side):
+    timm = pytest.importorskip("timm")
+    model = with_statistics_if_any(timm.create_model(name, num_classes=5)).eval()
+    deployed = deploy(model, (1, 3, side, side))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in deployed.modules())
+    assert sum(p.numel() for p in deployed.parameters()) < sum(p.numel() for p in model.parameters())
+    x = torch.randn(2, 3, side, side)
+    with torch.no_grad():
+        expected = model(x)
+        torch.testing.assert_close(deployed(x), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import math
 import os
 import signal
@@ -78,15 +80,52 @@ def test_a_finished_run_is_not_repeated(tmp_path):
     assert np.array_equal(again.outputs, first.outputs)
 
 
-def test_another_runs_checkpoint_is_refused(tmp_path):
+def sealed(state) -> bytes:
+    """Return the content of a checkpoint whose digest is right."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue()
+
+
+def damaged(content: bytes) -> dict[str, bytes]:
+    """Return contents that are no checkpoint of the run that a content is of."""
+    state = torch.load(io.BytesIO(content[32:]))
+    first = next(iter(state["model"]))
+    another = {**state["model"], first: torch.full_like(state["model"][first], math.nan)}
+    changes = {"curve": [1], "status": "x", "outputs": 5, "model": {}, "objective": None, "images_per_second": "x"}
+    return {
+        "torn": content[:-1],
+        "flipped": content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+        "empty": b"",
+        "text": b"nothing",
+        "list": sealed([1]),
+        "not finite": sealed({**state, "model": another}),
+        "missing": sealed({key: value for key, value in state.items() if key != "curve"}),
+        **{key: sealed({**state, key: value}) for key, value in changes.items()},
+        "optimizer": sealed({**state, "optimizer": [1]}),
+    }
+
+
+def test_a_damaged_checkpoint_starts_the_run_anew(tmp_path, capsys):
+    checkpoint = tmp_path / "run.pth"
+    whole = numbers(trained(checkpoint=checkpoint))
+    contents = damaged(checkpoint.read_bytes())
+    for name, content in contents.items():
+        for role in ("checkpoint", "trunk"):
+            checkpoint.write_bytes(content)
+            assert numbers(trained(**{role: checkpoint})) == whole, name
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= len(contents)
+    assert all("starts this run anew" in line for line in lines)
+
+
+def test_another_networks_checkpoint_is_left_alone(tmp_path, capsys):
     checkpoint = tmp_path / "run.pth"
     trained(checkpoint=checkpoint)
-    with pytest.raises(InputError, match="no checkpoint of this run"):
-        trained(model=nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), checkpoint=checkpoint)
-    for torn in (b"nothing", b"", b"\x80"):
-        checkpoint.write_bytes(torn)
-        with pytest.raises(InputError, match="no checkpoint of this run"):
-            trained(checkpoint=checkpoint)
+    other = [nn.Sequential(nn.Flatten(), nn.Linear(192, 2)) for _ in range(2)]
+    other[1].load_state_dict(other[0].state_dict())
+    assert numbers(trained(model=other[0], checkpoint=checkpoint)) == numbers(trained(model=other[1]))
+    assert "its weights are another network's" in capsys.readouterr().err
 
 
 SCRIPT = """
@@ -192,13 +231,6 @@ def test_a_cooled_down_branch_is_a_run_of_that_budget_to_the_bit(tmp_path):
     for one, other in zip([*alone, alone[1]], shared, strict=True):
         assert one[0] == other[0]
         assert all(torch.equal(*pair) for pair in zip(one[1], other[1], strict=True))
-
-
-def test_a_torn_trunk_is_not_used(tmp_path):
-    trunk = tmp_path / "trunk.pth"
-    trunk.write_bytes(b"torn")
-    with pytest.raises(InputError, match="no checkpoint of this run"):
-        trained(BUDGETS, trunk=trunk)
 
 
 def test_which_epochs_are_judged_depends_on_the_length_only_in_the_last():

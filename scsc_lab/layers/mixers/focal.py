@@ -11,7 +11,7 @@ from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.gelu import GELU, gelu
 from scsc_lab.layers.operator import operator
 from scsc_lab.layers.pointwise import at_stride, zero_biases
-from scsc_lab.networks.values import check_kernels
+from scsc_lab.networks.specs import check_kernels
 
 
 class Focal(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.pointwise import at_stride, pointwise, zero_biases
-from scsc_lab.networks.values import check_kernels
+from scsc_lab.networks.specs import check_kernels
 
 
 class LargeKernelAttention(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from scsc_lab.errors import InputError
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.pointwise import pointwise
-from scsc_lab.networks.values import check_kernels
+from scsc_lab.networks.specs import check_kernels
 
 
 class MixConv(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scsc_lab.layers.scsc import gated_sum
-from scsc_lab.networks.values import check_kernels
+from scsc_lab.networks.specs import check_kernels
 
 
 class SelectiveKernel(nn.Module):

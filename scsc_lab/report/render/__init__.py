@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -55,12 +54,12 @@ def emit(table: Table, run: RunInfo, name: str | None = None, output: Path | Non
             store.write(output, FORMATS[chosen](table, run))
             return
     except InputError:
-        terminal.print_table(table, sys.stdout)
+        terminal.print_table(table, store.results())
         raise
     if chosen == "table":
-        terminal.print_table(table, sys.stdout)
+        terminal.print_table(table, store.results())
     else:
         text = FORMATS[chosen](table, run)
-        if chosen == "json" and not (sys.stdout.encoding or "").lower().startswith("utf"):
+        if chosen == "json" and not (store.results().encoding or "").lower().startswith("utf"):
             text = json.in_ascii(text)
-        print(text, end="")
+        print(text, end="", file=store.results())

@@ -1,0 +1,168 @@
+"""How commands end before their work does: by a signal, at a time limit, with their workers and threads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from scsc_lab.database import Store
+
+NETWORKS = """
+import sys, threading, time
+import torch
+from torch import nn
+
+def begin():
+    print("begun", flush=True)
+
+class Tiny(nn.Sequential):
+    def __init__(self, width: int = 4):
+        super().__init__(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3))
+
+class Never(Tiny):
+    def forward(self, x):
+        begin()
+        while True:
+            pass
+
+class Slow(Tiny):
+    def forward(self, x):
+        begin()
+        time.sleep(1)
+        return super().forward(x)
+
+class Raises(Tiny):
+    def forward(self, x):
+        if self.training:
+            raise ValueError("no luck")
+        return super().forward(x)
+
+class InModes(Tiny):
+    def forward(self, x):
+        with torch.overrides.BaseTorchFunctionMode(), torch.device("meta"):
+            begin()
+            while True:
+                torch.add(torch.ones(1), 1)
+
+def never():
+    begin()
+    while True:
+        pass
+
+def stubborn():
+    begin()
+    while True:
+        try:
+            time.sleep(1)
+        except BaseException:
+            pass
+
+def threaded():
+    threading.Thread(target=time.sleep, args=(10000,)).start()
+    print("from the factory \\x1b[31m")
+    import warnings
+    warnings.warn("red \\x1b[31m")
+    return Tiny()
+"""
+LONGEST = 120
+"""Seconds that a command may take to end: one that goes on takes for ever."""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Return a function that starts a command beside net.py and waits until code of net.py runs."""
+    (tmp_path / "net.py").write_text(NETWORKS)
+    started = []
+
+    def begin(*words, wait="begun"):
+        command = [sys.executable, "-m", "scsc_lab", *words]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, env=environment))
+        for line in started[-1].stderr if wait else ():
+            if wait in line:
+                break
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def end(process):
+    """Return how a process ended, and what it printed."""
+    out, err = process.communicate(timeout=LONGEST)
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("network", ["never", "stubborn", "Never", "InModes"])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_signal_ends_code_that_never_returns(start, network, sent, code):
+    process = start("flops", f"net.py:{network}", "--resolution", "8", "--no-check")
+    process.send_signal(sent)
+    assert end(process) == (code, "", "scsc-lab: interrupted\n")
+
+
+def test_an_interrupt_while_modules_are_imported_is_no_traceback(tmp_path, start):
+    (tmp_path / "typer.py").write_text("import sys\nprint('begun', file=sys.stderr)\nwhile True: pass\n")
+    process = start("--version")
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, "", "scsc-lab: interrupted\n")
+
+
+@pytest.mark.parametrize("network", ["stubborn", "Never"])
+def test_a_time_limit_names_the_network(start, network):
+    words = ("erf", f"net.py:{network}", "--resolution", "8", "--layer", "0", "--samples", "1", "--seeds", "1")
+    code, out, err = end(start(*words, "--timeout", "1", wait=""))
+    assert (code, out) == (2, "")
+    assert err.endswith(f"scsc-lab: net.py:{network} took longer than --timeout 1 seconds\n")
+
+
+def test_threads_of_a_network_do_not_keep_the_process_and_its_prints_are_no_results(start):
+    code, out, err = end(start("flops", "net.py:threaded", "--resolution", "8", "--format", "json", wait=""))
+    assert code == 0
+    assert out.startswith("{")
+    assert "from the factory" in err
+    assert "red \\x1b[31m" in err
+
+
+def test_a_network_that_fails_in_training_is_named(start):
+    words = ("--data", "navon", "--seeds", "1", "--epochs", "1", "--resolution", "32")
+    code, _, err = end(start("train", "net.py:Raises", *words, wait=""))
+    assert code == 2
+    assert "net.py:Raises fails in training: ValueError: no luck (net.py, line " in err
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_workers_end_with_their_parent_and_rows_are_kept(start, tmp_path, sent, code):
+    grid = f"width={','.join(map(str, range(1, 40)))}"
+    words = ("ablate", "net.py:Slow", "--grid", grid, "--with", "macs", "--resolution", "8", "--no-draw")
+    process = start(*words, "--jobs", "2", "--store", "rows.db")
+    deadline = time.monotonic() + LONGEST
+    while len(Store(tmp_path / "rows.db").keys()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = _children(process.pid)
+    assert len(workers) >= 2
+    process.send_signal(sent)
+    assert end(process)[0] == code
+    while any(map(_is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(_is_running, workers))
+    assert 2 <= len(Store(tmp_path / "rows.db").keys()) < 40
+
+
+def _children(parent):
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=True)
+    return [int(word) for word in listed.stdout.split()]
+
+
+def _is_running(pid):
+    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return listed.stdout.strip()[:1] not in ("", "Z")
