@@ -125,7 +125,8 @@ def _breakdown(rows: Sequence[Row], settings: Settings, notes: Sequence[str]) ->
         *wrong,
     )
     table_rows = _together(rows) if rows[0]["by"] == "operator" else tuple(rows)
-    filled = tables.filled(columns, table_rows)
+    parts = [row for row in table_rows if row["name"] != "total"]
+    filled = tables.filled(columns, parts or table_rows)
     return Table(filled, table_rows, blocks.title(rows), tuple(notes), records=tuple(rows))
 
 
