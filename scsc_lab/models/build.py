@@ -175,7 +175,7 @@ def _formed(model: nn.Module, network: Network, *, checked: bool) -> nn.Module:
         input_facts = facts(network)
         shape = (1, input_facts.channels, *input_facts.resolution)
         if network.transplant is not None:
-            model = transplant(model, network.transplant, input_shape=shape)[0]
+            model = transplant(model, network.transplant, input_shape=shape)[0].eval()
         return deploy_form(model, shape, checked=checked) if network.form == "deploy" else model
     except InputError as error:
         raise InputError(f"{network}: {error}") from None
