@@ -107,14 +107,14 @@ def default_groups() -> list[list[Network]]:
 def _comparison(group: Sequence[Network], effort: Effort, *, forms: bool) -> Experiment:
     """Return a group of networks side by side, and behind them their deploy forms, timed in the same rounds."""
     check_names(group)
-    words = metrics.with_extra_columns(effort.words, effort.settings)
-    asked = measures(words, effort.settings)
+    settings = effort.settings
     if effort.within:
-        asked = [_all_stages(measure) for measure in asked]
-        asked += [_configured(_PARTS, effort.settings)] if _TIME in effort.words else []
-    base = comparison(
-        group, words, asked, batch=effort.settings.execution.batch, details={"missing": _not_timed(effort)}
-    )
+        settings = replace(settings, fields=replace(settings.fields, stages=("all",)))
+    words = metrics.with_extra_columns(effort.words, settings)
+    measured = measures(words, settings)
+    if effort.within and _TIME in effort.words:
+        measured.append(Measure(_PARTS, metrics.registry()[_PARTS].configure(settings)))
+    base = comparison(group, words, measured, batch=settings.execution.batch, details={"missing": _not_timed(effort)})
     if not (forms and _TIME in effort.words):
         return base
     from scsc_lab.models import names
@@ -122,18 +122,6 @@ def _comparison(group: Sequence[Network], effort: Effort, *, forms: bool) -> Exp
     fused = [network for network in names.with_deploy_forms(group) if network not in group]
     deployed = tuple(Arm(network, 0, metrics=(_SIZE, _TIME)) for network in fused)
     return replace(base, arms=(*base.arms, *deployed))
-
-
-def _configured(metric: str, settings: Settings) -> Measure:
-    return Measure(metric, metrics.registry()[metric].configure(settings))
-
-
-def _all_stages(measure: Measure) -> Measure:
-    if measure.metric != _FIELD:
-        return measure
-    return replace(
-        measure, settings=replace(measure.settings, fields=replace(measure.settings.fields, stages=("all",)))
-    )
 
 
 def _noise(network: Network, effort: Effort) -> Experiment:
@@ -234,7 +222,9 @@ def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
         *claimed,
         *compared,
         *_unique(row for row in further if row["table"] != "claim"),
-        *_unique({"table": "missing", **row} for result in results for row in _missing(result)),
+        *_unique(
+            {"table": "missing", **row} for result in results for row in result.experiment["details"].get("missing", ())
+        ),
         *(row for result in results for row in _ablated(result)),
         *(
             {"table": kind, **row}
@@ -312,10 +302,6 @@ def _without(value: Any, *names: str) -> Any:
             if key not in names and not (inner is False or inner in ("", None))
         }
     return [_without(inner, *names) for inner in value] if isinstance(value, (list, tuple)) else value
-
-
-def _missing(result: Result) -> list[Row]:
-    return list(result.experiment["details"].get("missing", ()))
 
 
 def _compared(result: Result) -> list[Row]:

@@ -35,13 +35,15 @@ def ablation_tables(rows: Sequence[Row], columns: Sequence[Column], notes: Seque
             shown.append(replace(column, optional=beside and position < _ABSOLUTE))
             change = change and (change if beside else replace(change, title="Δ"))
         shown += [change] if change is not None else []
-    found = [Table(tuple(shown), tuple(own), f"{own[0]['model']}: {study}") for study, own in compared.items()]
-    said = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in compared) else []
-    first, *details = found
+    parts = [
+        Table(tuple(shown), tuple(variants), f"{variants[0]['model']}: {study}") for study, variants in compared.items()
+    ]
+    widths = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in compared) else []
+    first, *details = parts
     if details:  # what holds for all stands at the end
-        details[-1] = replace(details[-1], notes=(*said, *notes))
-    records = tuple(row for own in compared.values() for row in own)
-    own_notes = () if details else (*said, *notes)
+        details[-1] = replace(details[-1], notes=(*widths, *notes))
+    records = tuple(row for variants in compared.values() for row in variants)
+    own_notes = () if details else (*widths, *notes)
     return Table(first.columns, first.rows, first.title, own_notes, tuple(details), records)
 
 
@@ -53,12 +55,12 @@ def changes_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequenc
         columns: those whose change is shown, in order.
         notes: what must be known to read them.
     """
-    compared = {study: own[1:] for study, own in by_study(with_changes(rows, columns)).items()}
+    compared = {study: group[1:] for study, group in by_study(with_changes(rows, columns)).items()}
     shown = [Column("study", "study", number=False), Column("variant", "variant", number=False)]
     shown += [column.change.column for column in columns if column.change is not None]
-    said = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in compared) else []
-    variants = tuple(row for own in compared.values() for row in own)
-    return Table(tuple(shown), variants, f"{rows[0]['model']}: change by each variant", (*said, *notes))
+    widths = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in compared) else []
+    variants = tuple(row for group in compared.values() for row in group)
+    return Table(tuple(shown), variants, f"{rows[0]['model']}: change by each variant", (*widths, *notes))
 
 
 def with_changes(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
@@ -66,13 +68,13 @@ def with_changes(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
 
     What depends on the number of comparisons, adjusted p values, is over all studies: they have one baseline.
     """
-    changed = [row for own in by_study(rows).values() for row in tables.with_changes(own, columns, 0)]
+    changed = [row for group in by_study(rows).values() for row in tables.with_changes(group, columns, 0)]
     return tables.across(changed, columns)
 
 
 def by_study(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return the rows of each study, in order."""
-    found: dict[str, list[Row]] = {}
+    studies: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(str(row["study"]), []).append(row)
-    return found
+        studies.setdefault(str(row["study"]), []).append(row)
+    return studies

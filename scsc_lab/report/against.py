@@ -78,14 +78,14 @@ def table(old: Sequence[Row], new: Sequence[Row], columns: Mapping[str, Column])
         _Pair(name, *rows, tuple(other for another, other in both.items() if another != name))
         for name, rows in both.items()
     ]
-    found = [change for pair in pairs for column in columns.values() for change in _changes(pair, column)]
-    found += [change for pair in pairs for change in _failures(pair)]
+    changes = [change for pair in pairs for column in columns.values() for change in _changes(pair, column)]
+    changes += [change for pair in pairs for change in _failures(pair)]
     for name in (name for name in before if name not in after):
         timed = any(before[name].get(str(column.key)) is not None for column in columns.values() if _is_timed(column))
-        found.append(_line(name, "the network", "measured", "missing", "worse", "missing", timed=timed))
+        changes.append(_line(name, "the network", "measured", "missing", "worse", "missing", timed=timed))
     notes = [f"Only in the new report: {name}." for name in after if name not in before]
     notes += [f"Only in the old report: {name}." for name in before if name not in after]
-    return Table(_COLUMNS, tuple(found), "" if found else "Nothing changed.", tuple(notes))
+    return Table(_COLUMNS, tuple(changes), "" if changes else "Nothing changed.", tuple(notes))
 
 
 def unjudged(changes: Sequence[Row], old: Sequence[Row], columns: Mapping[str, Column], failing: Sequence[str]) -> str:
@@ -98,8 +98,8 @@ def unjudged(changes: Sequence[Row], old: Sequence[Row], columns: Mapping[str, C
         failing: the words of :data:`WORDS` that fail.
     """
     for word in failing:
-        own = [column for column in columns.values() if column.better and _is_timed(column) == (word == "slower")]
-        if not any(row.get(str(column.key)) is not None for row in _networks(old) for column in own):
+        judged = [column for column in columns.values() if column.better and _is_timed(column) == (word == "slower")]
+        if not any(row.get(str(column.key)) is not None for row in _networks(old) for column in judged):
             return f"--fail-on {word}: the old report has no {'time' if word == 'slower' else 'number'} to compare with"
     for row in changes:
         lost = row["verdict"] == "worse" and "worse" not in failing and row["timed"]
@@ -187,7 +187,7 @@ def _of_time(pair: _Pair, column: Column) -> list[Row]:
             return [_line(pair.name, name, column.cell(old), column.cell(new), OPEN, reason, timed=True)]
         first = references[0][0]
         name, values = f"{name}, × {first[0]['model']}", (1 / first[0][ratio], 1 / first[1][ratio])
-        apart = all(_apart(*own)[1] and _moved_more(pair, other, str(column.key)) for other, own in references)
+        apart = all(_apart(*ends)[1] and _moved_more(pair, other, str(column.key)) for other, ends in references)
         certain = "yes" if apart else "no"
     judged = ("faster" if values[1] < values[0] else "slower") if apart else OPEN if certain == "no interval" else ""
     cells = (units.ratio(values[0]), units.ratio(values[1]))
@@ -201,13 +201,13 @@ def _references(pair: _Pair, column: Column) -> list[_Reference]:
     """Return networks that are the same in both reports, timed against this one, with the intervals of its ratio."""
     assert column.change is not None
     keys, model = column.change.keys[:3], pair.new["model"]
-    found: list[_Reference] = []
+    references: list[_Reference] = []
     for rows in pair.others:
         same = all(rows[0].get(key) == rows[1].get(key) for key in _EXACT)
         if same and all(row.get("baseline") == model and all(row.get(key) for key in keys) for row in rows):
             low, high = ((1 / row[keys[2]], 1 / row[keys[1]]) for row in rows)
-            found.append((rows, (low, high)))
-    return found
+            references.append((rows, (low, high)))
+    return references
 
 
 def _moved_more(pair: _Pair, reference: tuple[Row, Row], key: str) -> bool:

@@ -62,9 +62,9 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
         after = fields.joined(_of(rows, "comparison"), trained)
         seen = [column for column in columns.values() if column.question and str(column.key) in findings.FIELD]
         answers += findings.findings_table((), after, seen, ", after training").rows
-    if found := findings.by_network(answers):
-        groups = {str(own[0]["baseline"]): [str(row["model"]) for row in own] for own in _large_groups(networks)}
-        short, full = findings.summed(found, groups)
+    if answered := findings.by_network(answers):
+        groups = {str(group[0]["baseline"]): [str(row["model"]) for row in group] for group in _large_groups(networks)}
+        short, full = findings.summed(answered, groups)
         notes_ = (*findings.NOTES, findings.SUMMED) if full else findings.NOTES
         blocks: list[Block] = [Grid(Table(findings.COLUMNS, short, notes=notes_), "findings")]
         if full:
@@ -107,25 +107,28 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
     """Return pictures over MACs, where two networks or more have both: of time, field, and where more is better."""
     from scsc_lab.report.figures import scatter
 
-    found: list[Block] = []
+    pictures: list[Block] = []
     for group in _large_groups(networks):
-        said = [column for column in columns if column.change is not None]
+        changing = [column for column in columns if column.change is not None]
         bought = [
-            one
-            for one in said
-            if one.better != "lower" and any(abs(row.get(_first(one)) or 0.0) > findings.SAME for row in group[1:])
+            candidate
+            for candidate in changing
+            if candidate.better != "lower"
+            and any(abs(row.get(_first(candidate)) or 0.0) > findings.SAME for row in group[1:])
         ]
-        times = [one for one in said if one.change is not None and one.change.how == "measured"]
+        times = [
+            candidate for candidate in changing if candidate.change is not None and candidate.change.how == "measured"
+        ]
         costs = [*times[:1], tables.MACS]  # the first column is of the usual runtime
         for column in bought[-1:]:
             name = f"{file_name(column.word)}_of_{file_name(str(group[0]['model']))}"
             caption = f"{group[0]['model']} and what is put in: {column.quantity} over time and MACs, 95% intervals"
-            found.append(Picture(name, caption, partial(scatter.draw_changes, group, column, costs)))
+            pictures.append(Picture(name, caption, partial(scatter.draw_changes, group, column, costs)))
         networks = [row for row in networks if row not in group]
     for column in columns:
         of_time = column.change is not None and column.change.how == "measured"
-        known = [row for row in networks if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]
-        alike = [row for row in known if tables.task(row) == tables.task(known[0])]
+        complete = [row for row in networks if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]
+        alike = [row for row in complete if tables.task(row) == tables.task(complete[0])]
         changed = [row for row in alike if row.get("baseline") != row["model"]]
         if (
             (of_time or column.better == "higher" or (column.question and not column.better))
@@ -134,16 +137,20 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
         ):
             caption = f"{column.quantity} over MACs at {units.size(alike[0]['resolution'])}"
             draw = partial(scatter.draw, alike, tables.MACS, column)
-            found.append(Picture(f"{file_name(column.word)}_over_macs", caption, draw))
-    return found
+            pictures.append(Picture(f"{file_name(column.word)}_over_macs", caption, draw))
+    return pictures
 
 
 def _large_groups(networks: Sequence[Row]) -> list[list[Row]]:
     """Return the baselines that many networks are held against, each before those."""
-    found: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row]] = {}
     for row in networks:
-        found.setdefault(str(row["baseline"]), []).append(row)
-    return [sorted(own, key=lambda row: row["model"] != row["baseline"]) for own in found.values() if len(own) > _MANY]
+        groups.setdefault(str(row["baseline"]), []).append(row)
+    return [
+        sorted(group, key=lambda row: row["model"] != row["baseline"])
+        for group in groups.values()
+        if len(group) > _MANY
+    ]
 
 
 def _first(column: Column) -> str:
@@ -155,11 +162,11 @@ def _first(column: Column) -> str:
 
 def _ablations(rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> tuple[Block, ...]:
     """Return the studies of every network: those of the first in full, of the others folded away."""
-    found: list[Block] = []
-    for number, (model, own) in enumerate(_by_model(rows).items()):
-        blocks = _studies(model, own, columns, notes)
-        found += [Details(f"The same studies of {model}", blocks)] if number else blocks
-    return tuple(found)
+    blocks_of_all: list[Block] = []
+    for number, (model, variants) in enumerate(_by_model(rows).items()):
+        blocks = _studies(model, variants, columns, notes)
+        blocks_of_all += [Details(f"The same studies of {model}", blocks)] if number else blocks
+    return tuple(blocks_of_all)
 
 
 def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> tuple[Block, ...]:
@@ -189,12 +196,12 @@ def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: 
 
 def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return the rows of each network's studies; a variant belongs to the full network before it."""
-    found: dict[str, list[Row]] = {}
+    by_model: dict[str, list[Row]] = {}
     model = ""
     for row in rows:
         model = str(row["model"]) if row["variant"] == "full" else model
-        found.setdefault(model, []).append(row)
-    return found
+        by_model.setdefault(model, []).append(row)
+    return by_model
 
 
 def _of(rows: Sequence[Row], table: str) -> list[Row]:

@@ -105,9 +105,11 @@ def summed(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> tuple[tu
     for row in rows:
         if row.get("model") in groups.get(str(row.get("against")), ()):
             together.setdefault((row["against"], row["asked"]), []).append(row)
-    together = {about: own for about, own in together.items() if 1 < len(own) == len({row["model"] for row in own})}
-    first = {id(own[0]): own for own in together.values()}
-    inside = {id(row) for own in together.values() for row in own}
+    together = {
+        about: group for about, group in together.items() if 1 < len(group) == len({row["model"] for row in group})
+    }
+    first = {id(group[0]): group for group in together.values()}
+    inside = {id(row) for group in together.values() for row in group}
     short = [_summed(first[id(row)]) if id(row) in first else row for row in rows if id(row) not in inside - {*first}]
     return tuple(short), tuple(row for row in rows if id(row) in inside)
 
@@ -144,9 +146,9 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
     figure = f"{_with_unit(text, kind)}{f'; {numbers} {column.unit}'.rstrip() if numbers else ''}"
     asked = f"{question[0].lower()}{question[1:].removesuffix('?')}{when}?"
     where = latency.IN_RUNTIMES if column.apart else NETWORKS
-    found = {"question": f"{row['model']}: {asked}", "answer": answer, "figure": figure, "evidence": where}
+    line = {"question": f"{row['model']}: {asked}", "answer": answer, "figure": figure, "evidence": where}
     gain = -value if column.better == "lower" else value
-    return [{**found, "model": str(row["model"]), "against": str(row["baseline"]), "asked": asked, "gain": gain}]
+    return [{**line, "model": str(row["model"]), "against": str(row["baseline"]), "asked": asked, "gain": gain}]
 
 
 def _reference(row: Row, against: Row, column: Column, change: Change) -> Row:

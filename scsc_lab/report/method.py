@@ -17,20 +17,20 @@ SOURCE = "Wang, Chu, Han, Zhang, ICCV 2023 workshop NIVT, arXiv 2308.07110"
 def sentences(rows: Sequence[Row]) -> list[str]:
     """Return how each kind of number was had, on which machine and with which versions."""
     run = rows[0]
-    found = []
+    lines = []
     if batches := sorted({int(row.get("batch") or 1) for row in rows if row.get("macs") is not None}):
-        found.append(
+        lines.append(
             "Parameters, MACs, activations, bytes: one forward pass on torch's meta device at ATen's operators, batch "
             f"{' and '.join(map(str, batches))}, evaluation mode; as `scsc-lab flops`."
         )
     if checks := {str(row["check"]) for row in rows if row.get("check")}:
-        found.append(f"fvcore's count of the same networks, operator by operator: {', '.join(sorted(checks))}.")
-    found += [*_timing(run, rows), *fields.method([row for row in rows if row["table"] == "field"]), *_training(rows)]
+        lines.append(f"fvcore's count of the same networks, operator by operator: {', '.join(sorted(checks))}.")
+    lines += [*_timing(run, rows), *fields.method([row for row in rows if row["table"] == "field"]), *_training(rows)]
     if run.get("gathered"):
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         measured = f" Versions they were measured with: {versions}." if versions else ""
         return [
-            *found,
+            *lines,
             f"Gathered from the rows of one or more runs, which need not be of one machine or day.{measured}",
             _citation(run, rows),
         ]
@@ -40,7 +40,7 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     commit = f", commit {run['commit']}" if run.get("commit") else ""
     return [
-        *found,
+        *lines,
         f"Seed {run.get('seed', 0)}; weights: random unless a row says otherwise.",
         f"Machine: {machine.get('processor', 'unknown')}{cores}, {machine.get('system', 'unknown system')}; "
         f"timed on {run.get('device', 'cpu')}{on}.",
@@ -50,39 +50,39 @@ def sentences(rows: Sequence[Row]) -> list[str]:
 
 
 def _citation(run: Row, rows: Sequence[Row]) -> str:
-    own = f"scsc-lab {run['versions'].get('scsc-lab', '')}".rstrip()
+    package = f"scsc-lab {run['versions'].get('scsc-lab', '')}".rstrip()
     commit = f", commit {run['commit']}" if run.get("commit") else ""
     module = ""
     if any("scsc" in str(row.get("model") or row.get("network")).lower() for row in rows):
         module = f"; for SCSC, {SOURCE}"
     published = any(row.get("published_top1") is not None for row in rows)
     return (
-        f"To cite: {own}{commit}, by the entry in its file CITATION.cff{module}"
+        f"To cite: {package}{commit}, by the entry in its file CITATION.cff{module}"
         f"{'; for published figures, the sources named beside them' if published else ''}."
     )
 
 
 def inferred(rows: Sequence[Row]) -> list[str]:
     """Return what no source says and was inferred, network by network."""
-    found = {str(row.get("model") or row.get("network")): row["inferred"] for row in rows if row.get("inferred")}
-    return [f"{name}: {text}." for name, text in found.items()]
+    texts = {str(row.get("model") or row.get("network")): row["inferred"] for row in rows if row.get("inferred")}
+    return [f"{name}: {text}." for name, text in texts.items()]
 
 
 def unmeasured(rows: Sequence[Row]) -> list[str]:
     """Return what a reader may look for and not find, and why."""
-    found = []
+    lines = []
     if any(row["table"] == "claim" and row.get("measured") is None for row in rows):
-        found.append("The paper's claims about accuracy: not tested, they need ImageNet or face data.")
+        lines.append("The paper's claims about accuracy: not tested, they need ImageNet or face data.")
     if any(row.get("published_top1") is not None for row in rows):
-        found.append("Top-1 figures are those published, with their source.")
-    found += [f"The {row['what']} of {row['model']}: {row['reason']}." for row in rows if row["table"] == "missing"]
+        lines.append("Top-1 figures are those published, with their source.")
+    lines += [f"The {row['what']} of {row['model']}: {row['reason']}." for row in rows if row["table"] == "missing"]
     timed = [row for row in rows if row.get("median_seconds") is not None]
     if timed and not any(str(row.get("device", "")).startswith("cuda") for row in timed):
-        found.append("Latency on a GPU: all times here are of the machine named above.")
+        lines.append("Latency on a GPU: all times here are of the machine named above.")
     drawn = [row for row in rows if row["table"] == "field"]
     if drawn and all(row.get("weights") == "random" for row in drawn):
-        found.append("Receptive fields of trained networks: these are at random initialisation.")
-    return found or ["Whatever no row here is about."]
+        lines.append("Receptive fields of trained networks: these are at random initialisation.")
+    return lines or ["Whatever no row here is about."]
 
 
 def _timing(run: Row, rows: Sequence[Row]) -> list[str]:

@@ -118,9 +118,9 @@ class Change:
     @property
     def keys(self) -> tuple[str, ...]:
         """Every key of a row that is of the change, its interval and its verdict."""
-        own = (self.column.key,) if isinstance(self.column.key, str) else self.column.key
+        shown_keys = (self.column.key,) if isinstance(self.column.key, str) else self.column.key
         verdict = (self.verdict,) if self.how == "measured" else ()
-        return (*own, *verdict, *filter(None, (self.judged,)), *self.adds)
+        return (*shown_keys, *verdict, *filter(None, (self.judged,)), *self.adds)
 
 
 def _with_unit(name: str, unit: str) -> str:
@@ -172,11 +172,11 @@ def with_change(row: Row, baseline: Row, columns: Sequence[Column]) -> Row:
 
 def across(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     """Return the rows of a table with what depends on how many there are: p values adjusted for their number."""
-    found = list(rows)
+    adjusted = list(rows)
     for column in columns:
         if column.change is not None and column.change.across is not None:
-            found = [{**row, **more} for row, more in zip(found, column.change.across(found), strict=True)]
-    return found
+            adjusted = [{**row, **more} for row, more in zip(adjusted, column.change.across(adjusted), strict=True)]
+    return adjusted
 
 
 @dataclass(frozen=True)
@@ -268,8 +268,11 @@ BYTES = replace(
 
 def baseline_of(row: Row, networks: Sequence[Row]) -> Row | None:
     """Return the network that a row is held against: of several of its name that with an input of the same size."""
-    named = [one for one in networks if one["model"] == row.get("baseline")]
-    return next((one for one in named if one.get("resolution") == row.get("resolution")), next(iter(named), None))
+    candidates = [network for network in networks if network["model"] == row.get("baseline")]
+    return next(
+        (network for network in candidates if network.get("resolution") == row.get("resolution")),
+        next(iter(candidates), None),
+    )
 
 
 def task(row: Row) -> str:

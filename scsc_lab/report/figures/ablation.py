@@ -60,8 +60,8 @@ def draw(
             _name_lines(first, lines)
         if options.titles and rows:
             studies = dict.fromkeys(str(row["study"]) for row in rows)
-            said = [str(rows[0]["model"]), *(studies if len(studies) == 1 else ())]
-            figure.suptitle(style.name(": ".join(said), 80), fontsize=8)
+            parts = [str(rows[0]["model"]), *(studies if len(studies) == 1 else ())]
+            figure.suptitle(style.name(": ".join(parts), 80), fontsize=8)
     return figure
 
 
@@ -94,12 +94,12 @@ def _name_lines(axes: Any, lines: Sequence[tuple[str, Row | None]]) -> None:
 def _lines(rows: Sequence[Row]) -> list[tuple[str, Row | None]]:
     """Return name and row of every line; a study's name, where there are several, has no row."""
     studies = list(dict.fromkeys(str(row["study"]) for row in rows))
-    found: list[tuple[str, Row | None]] = []
+    lines: list[tuple[str, Row | None]] = []
     for study in studies:
-        own = [row for row in rows if str(row["study"]) == study]
-        found += [(style.name(study, _LONGEST_NAME), None)] if len(studies) > 1 else []
-        found += [(style.name(row["variant"], _LONGEST_NAME), row) for row in own[1:]]
-    return found
+        variants = [row for row in rows if str(row["study"]) == study]
+        lines += [(style.name(study, _LONGEST_NAME), None)] if len(studies) > 1 else []
+        lines += [(style.name(row["variant"], _LONGEST_NAME), row) for row in variants[1:]]
+    return lines
 
 
 def _draw_panel(
@@ -141,7 +141,7 @@ def _draw_panel(
 
 def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[float, float]:
     """Return the ends of a scale that holds all changes, and their values as text beside them."""
-    ends = [end for one in changes for end in one if end is not None]
+    ends = [end for change in changes for end in change if end is not None]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     span = (high - low) or 1.0
     share = min(_VALUE_INCHES / max(room, 0.1), 0.45)

@@ -48,9 +48,9 @@ def draw(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     with style.applied():
         for axis, panel, size in zip(axes[:, 0], panels, sizes, strict=True):
             _draw_panel(axis, panel, batches=batches)
-            said = [f"input {size}"] if size and (len(panels) > 1 or options.titles) else []
-            said += [] if batches or not options.titles else [f"batch {panel[0]['batch']}"]
-            axis.set_title(", ".join(said), fontsize=style.POINTS, fontweight="bold", loc="left", pad=5)
+            facts = [f"input {size}"] if size and (len(panels) > 1 or options.titles) else []
+            facts += [] if batches or not options.titles else [f"batch {panel[0]['batch']}"]
+            axis.set_title(", ".join(facts), fontsize=style.POINTS, fontweight="bold", loc="left", pad=5)
         axes[-1, 0].set_xlabel(_ACROSS)
     return figure
 
@@ -118,6 +118,6 @@ def _caption(row: Row) -> str:
         return text
     interval = units.interval((row["ratio_low"], row["ratio_high"]))
     baseline = str(row.get("baseline") or "the baseline")
-    said = str(row["model"]).startswith(f"{baseline} + ")  # the strip's own name says what it is against
-    against = "" if said else f" {style.name(baseline, _LONGEST_LABEL)}"
+    is_named = str(row["model"]).startswith(f"{baseline} + ")  # the strip's own name says what it is against
+    against = "" if is_named else f" {style.name(baseline, _LONGEST_LABEL)}"
     return f"{text}: {units.ratio(row['ratio'])} ×{against}" + (f" ({interval})" if interval else "")

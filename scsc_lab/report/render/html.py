@@ -56,10 +56,10 @@ def document(page: Document, columns: Mapping[str, Column], notes: Notes, pictur
     from plotly.offline import get_plotlyjs
 
     grids = [block for block in page.blocks() if isinstance(block, Grid)]
-    found = dict(entry for grid in grids for entry in _described(grid.name, grid.table, columns, notes))
+    described = dict(entry for grid in grids for entry in _described(grid.name, grid.table, columns, notes))
     networks = next((grid for grid in grids if _compared(grid.table)), None)
     data = {
-        "tables": found,
+        "tables": described,
         "plot": None if networks is None else plots.networks(networks.table, columns, settings),
         "plotted": networks and networks.name,
         "behind": {
@@ -67,7 +67,7 @@ def document(page: Document, columns: Mapping[str, Column], notes: Notes, pictur
             for block in page.blocks()
             if isinstance(block, Picture) and block.behind is not None
         },
-        "latex": {sign: latex.text(sign) for sign in sorted(_signs(found)) if latex.text(sign) != sign},
+        "latex": {sign: latex.text(sign) for sign in sorted(_signs(described)) if latex.text(sign) != sign},
     }
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -102,14 +102,14 @@ def _described(
             "columns": [
                 {
                     "heading": one_line(heading),
-                    "keys": own,
+                    "keys": names,
                     "number": column.number,
                     "how": _how(column, table, columns, notes),
                 }
-                for column, heading, own in zip(table.columns, latex.headings(table.columns), keys, strict=True)
+                for column, heading, names in zip(table.columns, latex.headings(table.columns), keys, strict=True)
             ],
             "cells": [[one_line(cell) for cell in cells] for cells in table.cells()],
-            "raw": [[[_raw(row.get(key)) for key in own] for own in keys] for row in table.rows],
+            "raw": [[[_raw(row.get(key)) for key in names] for names in keys] for row in table.rows],
             "names": [one_line(str(row.get("model") or row.get("variant") or "")) for row in table.rows],
             "settings": [settings(row) for row in table.rows],
             "baselines": _baselines(table, columns) if _compared(table) else [],
@@ -125,10 +125,10 @@ def _raw(value: Any) -> Any:
 
 def settings(row: Row) -> str:
     """Return how a row's numbers were measured: ``input 224×224, batch 1, threads 2``."""
-    known = [f"{key.replace('_', ' ')} {row[key]}" for key in _SETTINGS if row.get(key) is not None]
+    facts = [f"{key.replace('_', ' ')} {row[key]}" for key in _SETTINGS if row.get(key) is not None]
     if row.get("resolution"):
-        known.insert(0, f"input {units.size(row['resolution'])}")
-    return one_line(", ".join(known))
+        facts.insert(0, f"input {units.size(row['resolution'])}")
+    return one_line(", ".join(facts))
 
 
 def _compared(table: Table) -> bool:
@@ -139,21 +139,21 @@ def _compared(table: Table) -> bool:
 def _how(column: Column, table: Table, columns: Mapping[str, Column], notes: Notes) -> list[str]:
     """Return how a column's numbers were obtained, in lines: what it is, then its metric's notes or the table's."""
     studied = bool(table.rows) and all("baseline" in row or "variant" in row for row in table.rows)
-    for known in columns.values():
-        change = known.change
-        if known.key == column.key:
-            wanted = {"lower": "less is better", "higher": "more is better"}.get(known.better, "")
-            what = ": ".join(filter(None, (known.axis_label, wanted)))
+    for candidate in columns.values():
+        change = candidate.change
+        if candidate.key == column.key:
+            wanted = {"lower": "less is better", "higher": "more is better"}.get(candidate.better, "")
+            meaning = ": ".join(filter(None, (candidate.axis_label, wanted)))
         elif change is not None and change.column.key == column.key:
             against = "the baseline" if _compared(table) else "the full module"
-            what = {
-                "ratio": f"the change of {known.heading} as a fraction of that of {against}",
-                "difference": f"the difference of {known.heading} to that of {against}",
-                "measured": f"{known.heading} as a multiple of that of {against}, measured side by side",
+            meaning = {
+                "ratio": f"the change of {candidate.heading} as a fraction of that of {against}",
+                "difference": f"the difference of {candidate.heading} to that of {against}",
+                "measured": f"{candidate.heading} as a multiple of that of {against}, measured side by side",
             }[change.how]
         else:
             continue
-        return [what, *map(_plain, notes(table.rows, [known.word]) if studied else table.notes)]
+        return [meaning, *map(_plain, notes(table.rows, [candidate.word]) if studied else table.notes)]
     return list(map(_plain, table.notes))
 
 
@@ -170,22 +170,26 @@ def _baselines(table: Table, columns: Mapping[str, Column]) -> list[dict[str, An
     """
     rows = list(table.rows)
     places = {column.key: index for index, column in enumerate(table.columns)}
-    shown = [one for one in columns.values() if one.change is not None and one.change.column.key in places]
+    shown = [
+        candidate
+        for candidate in columns.values()
+        if candidate.change is not None and candidate.change.column.key in places
+    ]
     if not shown:
         return []
-    own = {str(row["baseline"]) for row in rows}
-    order = sorted(range(len(rows)), key=lambda index: str(rows[index]["model"]) not in own)
-    found = []
+    named = {str(row["baseline"]) for row in rows}
+    order = sorted(range(len(rows)), key=lambda index: str(rows[index]["model"]) not in named)
+    choices = []
     for chosen in sorted(order[: max(_MOST_CHANGES // len(rows), 1)]):
         changed = tables.with_changes(rows, shown, chosen)
         cells = {
-            str(places[one.change.column.key]): [_change(one, row, rows[chosen]) for row in changed]
-            for one in shown
-            if one.change is not None
+            str(places[candidate.change.column.key]): [_change(candidate, row, rows[chosen]) for row in changed]
+            for candidate in shown
+            if candidate.change is not None
         }
         label = f"{rows[chosen]['model']}, {units.size(rows[chosen]['resolution'])}"
-        found.append({"label": one_line(label), "row": chosen, "cells": cells})
-    return found
+        choices.append({"label": one_line(label), "row": chosen, "cells": cells})
+    return choices
 
 
 def _change(column: Column, row: Row, baseline: Row) -> list[Any]:
@@ -205,10 +209,10 @@ def _change(column: Column, row: Row, baseline: Row) -> list[Any]:
     return [f"≈{shown.cell(estimate)}", *(estimate.get(key) for key in keys)]
 
 
-def _signs(found: Mapping[str, dict[str, Any]]) -> set[str]:
+def _signs(described: Mapping[str, dict[str, Any]]) -> set[str]:
     """Return every character that a cell or a heading has, or can have once another baseline is chosen."""
     signs = set("+−.,%–≈() ")
-    for table in found.values():
+    for table in described.values():
         for texts in (*table["cells"], table["names"], [column["heading"] for column in table["columns"]]):
             signs.update(*texts)
         for baseline in table["baselines"]:

@@ -53,7 +53,7 @@ def networks(table: Table, columns: Mapping[str, Column], settings: Callable[[Ro
         "names": names,
         "sizes": sizes,
         "settings": [settings(row) for row in rows],
-        "baselines": [-1 if own is None else places[id(own)] for own in baselines],
+        "baselines": [-1 if baseline is None else places[id(baseline)] for baseline in baselines],
         "measures": measures,
         "fronts": [[_fronts(x, y, sizes) for y in measures] for x in measures],
         "samples": [[round(1e3 * value, 4) for value in row.get("samples_seconds") or ()] for row in rows],
@@ -80,13 +80,15 @@ def _fronts(x: dict[str, Any], y: dict[str, Any], sizes: Sequence[str]) -> list[
 
     It is empty where a measure has no better end.
     """
-    found = []
+    fronts = []
     for size in dict.fromkeys(sizes):
         pairs = zip(x["values"], y["values"], sizes, strict=True)
-        known = [index for index, (a, b, own) in enumerate(pairs) if own == size and a is not None and b is not None]
-        xs, ys = ([one["values"][index] for index in known] for one in (x, y))
-        found.append([known[index] for index in pareto.front(xs, ys, x["better"], y["better"])])
-    return found
+        present = [
+            index for index, (a, b, task) in enumerate(pairs) if task == size and a is not None and b is not None
+        ]
+        xs, ys = ([measure["values"][index] for index in present] for measure in (x, y))
+        fronts.append([present[index] for index in pareto.front(xs, ys, x["better"], y["better"])])
+    return fronts
 
 
 def behind(numbers: Maps | Curves) -> dict[str, Any]:
