@@ -32,6 +32,7 @@ def test_the_examples_of_a_page_run_and_print_what_it_says(page, tmp_path, monke
 SHORTER = {
     "latency": "--pairs 2 --min-time 0 --max-time 0.05",
     "erf": "--samples 1 --seeds 1 --resolution 64",
+    "roofline": "--pairs 2 --min-time 0 --max-time 0.05",
 }
 """What makes a command quick without making it another."""
 

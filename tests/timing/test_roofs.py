@@ -1,0 +1,140 @@
+"""Roofs: parts of known work on a made-up clock, the modules that are timed, and the command."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from simulated import Time
+from torch import nn
+
+from scsc_lab.cli import main
+from scsc_lab.counting.count import count
+from scsc_lab.metrics import roofline
+from scsc_lab.models import construct
+from scsc_lab.networks import catalog
+from scsc_lab.report.figures import roofline as figure
+from scsc_lab.settings import Execution
+from scsc_lab.timing import roofs
+from scsc_lab.timing.roofs import Rate, Roofs
+
+MACHINE = Roofs(Rate(100.0, 90.0, 110.0), Rate(10.0, 9.0, 11.0))  # corner at 10 MACs per byte
+
+
+@pytest.mark.parametrize(
+    ("macs", "moved", "seconds", "least", "bound"),
+    [
+        (1000, 10, 12.0, 10.0, "compute"),
+        (10, 100, 20.0, 10.0, "memory"),
+        (100, 10, 1.0, 1.0, "compute"),
+        (0, 50, 5.0, 5.0, "memory"),
+        (1000, 10, 51.0, 10.0, "overhead"),
+        (0, 0, 1.0, 0.0, "overhead"),
+    ],
+)
+def test_a_part_is_bound_by_the_roof_above_it(macs, moved, seconds, least, bound):
+    assert MACHINE.least_seconds(macs, moved) == least
+    assert MACHINE.bound(macs, moved, seconds) == bound
+
+
+def test_rates_are_work_over_the_time_of_the_clock(monkeypatch):
+    time = Time()
+    monkeypatch.setattr(torch, "mm", lambda *_, **__: time.spend(2.0))
+    monkeypatch.setattr(torch.Tensor, "copy_", lambda *_: time.spend(0.5))
+    found = roofs.measure(Execution("cpu"), clock=time.clock(), side=8, copied_bytes=4096)
+    assert found.macs == Rate(256, 256, 256)
+    assert found.bytes == Rate(16384, 16384, 16384)
+
+
+def test_a_real_machine_has_roofs():
+    found = roofs.measure(Execution("cpu"), side=64, copied_bytes=2**20)
+    for rate in (found.macs, found.bytes):
+        assert 0 < rate.low <= rate.median <= rate.high
+
+
+@pytest.mark.parametrize("name", ["swin_pico", "scsc_swin_pico", "resnet_pico"])
+def test_every_mac_belongs_to_one_kind_of_module(name):
+    entry = catalog.find(name)
+    model = construct.empty(entry.spec)
+    counted = count(model, (1, 3, *entry.resolution))
+    parts = roofs.groups(model, counted)
+    names = [module for names in parts.values() for module in names]
+    assert len(names) == len(set(names))
+    assert not any(inner.startswith(f"{outer}.") for inner in names for outer in names)
+    seconds = {**dict.fromkeys(parts, 1.0), "rest": 1.0}
+    rows = roofs.places(seconds, parts, counted, MACHINE, "rest")
+    assert sum(row["macs"] for row in rows) == counted.macs
+    assert sum(row["bytes"] for row in rows) == counted.bytes
+    assert "DropPath" not in parts
+
+
+def test_kinds_tell_convolutions_apart():
+    kinds = [
+        nn.Conv2d(4, 4, 3, groups=4),
+        nn.Conv2d(4, 4, 1),
+        nn.Conv2d(4, 4, 3),
+        nn.Linear(2, 2),
+        nn.BatchNorm2d(4),
+        nn.GELU(),
+    ]
+    assert [roofs.kind_of(module) for module in kinds] == [
+        *("depthwise convolutions", "1×1 convolutions", "convolutions", "linear layers", "norms", "GELU"),
+    ]
+
+
+def placed():
+    seconds = {"linear layers": 6.0, "depthwise convolutions": 10.0, "rest": 1.0}
+    work = {"linear layers": (500, 10), "depthwise convolutions": (120, 1), "rest": (0, 9)}
+    rows = []
+    for part, (macs, moved) in work.items():
+        least = MACHINE.least_seconds(macs, moved)
+        more = {
+            "least_seconds": least,
+            "attained": least / seconds[part],
+            "bound": MACHINE.bound(macs, moved, seconds[part]),
+        }
+        rows.append({"part": part, "seconds": seconds[part], "macs": macs, "bytes": moved, **more})
+    shared = {"device_name": "CPU", "dtype": "float32", "threads": 1, "roofs": MACHINE.row(), "least_seconds": 7.1}
+    return {"model": "net", "places": rows, **shared}
+
+
+def test_a_sentence_says_what_bounds_and_what_is_lost():
+    sentence = (
+        "net: 59 % of its time is overhead, near neither roof; its depthwise convolutions reach 12 % of the roof."
+    )
+    assert roofline.sentence(placed()) == sentence
+    assert roofline.notes([placed()])[0] == sentence
+    assert roofline.notes([{"model": "net"}]) == []
+
+
+def test_the_figure_has_the_roofs_and_a_mark_per_kind_that_multiplies():
+    (axes,) = figure.draw([placed()]).axes
+    marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    assert sorted(line.get_xdata()[0] for line in marks) == [50, 120]
+    assert max(axes.lines[0].get_ydata()) == pytest.approx(100 / 1e9)
+
+
+def test_the_command(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(roofs, "SIDE", 64)
+    words = f"roofline scsc_swin_pico --pairs 2 --max-time 0.1 --format json --plot {tmp_path}/r.png"
+    assert main(words.split()) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["roof_share"] > 0
+    assert {place["part"] for place in row["places"]} >= {"depthwise convolutions", "linear layers", "between modules"}
+    assert (tmp_path / "r.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "mistake"),
+    [
+        ("roofline swin_pico --width page", "nothing is drawn without --plot"),
+        ("roofline swin_pico --plot r.txt", "a figure's suffix"),
+        ("roofline", "name at least one model"),
+    ],
+)
+def test_mistakes_are_one_line(words, mistake, capsys):
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert mistake in error
+    assert error.count("\n") == 1
