@@ -68,7 +68,7 @@ def crossings(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str,
             continue
         for model in dict.fromkeys(str(row["model"]) for row in rows if row["model"] != row["baseline"]):
             points = [(number_of(row["variant"]), _ratio(row, column)) for row in rows if row["model"] == model]
-            known = [(x, *ratio) for x, ratio in points if x is not None and x > 0 and ratio is not None]
+            known = [(x, *ratio) for x, ratio in points if x is not None and ratio is not None and min(x, *ratio) > 0]
             if len(known) > 1 and (crossing := powers.crossing(*zip(*known, strict=True))) is not None:
                 found.append((model, baseline, column, crossing))
     return found

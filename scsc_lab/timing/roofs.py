@@ -72,17 +72,16 @@ class Roofs:
         return "compute" if macs / self.macs.median >= bytes_ / self.bytes.median else "memory"
 
 
-def measure(
-    execution: Execution, *, clock: Clock | None = None, side: int = SIDE, copied_bytes: int = COPIED_BYTES
-) -> Roofs:
+def measure(execution: Execution, *, clock: Clock | None = None, side: int = 0, copied_bytes: int = 0) -> Roofs:
     """Measure the roofs: the product of square matrices, and a copy, both in the execution's type and threads.
 
     Args:
         execution: device, dtype and threads.
         clock: in place of the device's own.
-        side: side of the matrices.
-        copied_bytes: bytes that are copied.
+        side: side of the matrices. 0: :data:`SIDE`.
+        copied_bytes: bytes that are copied. 0: :data:`COPIED_BYTES`.
     """
+    side, copied_bytes = side or SIDE, copied_bytes or COPIED_BYTES
     device = devices.find(execution.device)
     clock = clock or clocks.of(device)
     dtype = dtype_of(execution)

@@ -125,7 +125,7 @@ VALUES = {
     "--layout": ("nchw", "nhwc", "nlc", "x"),
     "--method": ("linear", "replknet", "x"),
     "--contribution": ("abs", "relu", "signed", "x"),
-    "--study": ("components", "groups", "x"),
+    "--study": ("components", "groups", "sqlite:///study.db", "x"),
     "--grid": ("width=2,4", "width=x", "kernels=3;5", "width", "rule.kernels=3;5", "="),
     "--mixer": ("scsc", "depthwise", "x"),
     "--label": ("Ours=net.py:Tiny", "Ours", "=x", "a=b=c"),
@@ -141,6 +141,14 @@ VALUES = {
     "--format": ("table", "json", "csv", "markdown", "html", "latex", "xml"),
     "--jobs": ("1", "0"),
     "--executor": ("local",),
+    "--over": ("resolution=16,24", "width=2,4", "batch=1,2", "dtype=float32,x", "resolution=16", "x"),
+    "--space": ("width=2,4", "kernels", "width=1..9:2", "rule.mixer", "width", "="),
+    "--minimise": ("params", "macs", "latency", "x"),
+    "--maximise": ("params", "macs", "erf", "x"),
+    "--near": ("macs=-22%", "params=1M", "latency=1", "x"),
+    "--budget": ("macs<=1M", "latency<=5", "erf>=1%", "x"),
+    "--trials": ("1", "2", "0"),
+    "--sampler": ("auto", "exact", "random", "x"),
     "--family": ("resnet", "swin", "vit"),
     "--baseline": ("net.py:Tiny", "resnet18", "x"),
     "--model": MODELS,
@@ -156,6 +164,9 @@ ALWAYS = {
     "erf": ["--samples=1", "--seeds=1", "--layer=0", "--resolution=16"],
     "compare": ["--with=params,macs"],
     "ablate": ["--with=params", "--no-draw", "--grid=width=2,4"],
+    "roofline": ["--pairs=1", "--min-time=0", "--max-time=0.01", "--resolution=16"],
+    "search": ["--space=width=2,4", "--minimise=params", "--trials=2", "--max-time=0.01", "--resolution=16"],
+    "sweep": ["--with=params,macs", "--over=width=2,4"],
 }
 COMMANDS = typer.main.get_command(app).commands
 
@@ -194,6 +205,8 @@ def test_no_argument_list_makes_a_command_fall_over(tmp_path, monkeypatch, capsy
     heavy_functions = ("report.experiments", "probe.run", "publish.claims", "train.run")
     for heavy in heavy_functions:
         monkeypatch.setattr(f"scsc_lab.experiments.{heavy}", interrupted)
+
+    monkeypatch.setattr("scsc_lab.timing.roofs.COPIED_BYTES", 2**20)
 
     def hangs(*_):
         pytest.fail(f"{given} does not end")

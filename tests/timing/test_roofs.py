@@ -117,6 +117,7 @@ def test_the_figure_has_the_roofs_and_a_mark_per_kind_that_multiplies():
 
 def test_the_command(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(roofs, "SIDE", 64)
+    monkeypatch.setattr(roofs, "COPIED_BYTES", 2**20)
     words = f"roofline scsc_swin_pico --pairs 2 --max-time 0.1 --format json --plot {tmp_path}/r.png"
     assert main(words.split()) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]

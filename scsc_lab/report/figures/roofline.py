@@ -63,6 +63,7 @@ def draw(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
                 markersize=5,
                 label=style.name(row["model"]),
             )
+        axes.margins(0.1)
         axes.set(xscale="log", yscale="log", xlabel="MACs per byte", ylabel="GMAC/s")
         for axis in (axes.xaxis, axes.yaxis):
             style.plain_log(axis, (1.0, 2.0, 5.0))
