@@ -59,9 +59,9 @@ def compare(
         InputError: if a name or value is wrong, or a network does not take its input.
     """
     networks = side_by_side(models, resolution, channels, baseline)
-    words = registry.default_words() if metrics is None else _listed(metrics)
-    how = latency_metric.with_runtimes(Settings.of(settings), words)
-    result = _result(runner.run([comparing.experiment(networks, words, how, baseline=baseline)]))
+    columns = registry.default_words() if metrics is None else _listed(metrics)
+    how = latency_metric.with_runtimes(Settings.of(settings), columns)
+    result = _result(runner.run([comparing.experiment(networks, columns, how, baseline=baseline)]))
     from scsc_lab.report import frames
 
     return frames.Comparison.of(result.rows, result.columns, result.notes)
@@ -104,10 +104,10 @@ def ablate(
     full = network(model, resolution, channels=channels)
     studied = variants.built_in(full, studies) if studies or not (grid or vary) else []
     studied += variants.of_values(full, vary or {}, grid or {}) if grid or vary else []
-    words = _listed(metrics)
-    how = latency_metric.with_runtimes(Settings.of(settings), words)
+    columns = _listed(metrics)
+    how = latency_metric.with_runtimes(Settings.of(settings), columns)
     with Parallel(jobs).pool() as pool:
-        experiment = ablating.experiment(studied, registry.with_extra_columns(words, how), how)
+        experiment = ablating.experiment(studied, registry.with_extra_columns(columns, how), how)
         result = _result(runner.run([experiment], Store(Path(store) if store is not None else None), pool))
     from scsc_lab.report import frames
 
@@ -148,8 +148,8 @@ def count(
     if not isinstance(model, nn.Module):
         if has_inputs:
             raise InputError("input_shape and inputs are for modules; a named network takes resolution and batch")
-        named = network(model, resolution, channels=channels).changed(changes)
-        return Count.of(counted(named, batch, train=train), lambda: stages_of(named))
+        to_count = network(model, resolution, channels=channels).changed(changes)
+        return Count.of(counted(to_count, batch, train=train), lambda: stages_of(to_count))
     if changes:
         raise InputError(f"{next(iter(changes))!r} changes a named network's spec; a module has none")
     if input_shape is None and (resolution is not None or not has_inputs):
@@ -196,7 +196,7 @@ def latency(
         raise InputError("compile is runtimes=['compile']: name it there, beside the others")
     timing = replace(timing, runtimes=("compile",)) if compile else timing
     networks = side_by_side(models, resolution, channels, baseline)
-    if any(one.module is not None and building.facts(one).resolution_assumed for one in networks):
+    if any(network_.module is not None and building.facts(network_).resolution_assumed for network_ in networks):
         raise InputError("a module needs a resolution, e.g. resolution=224")
     return Latencies(latency_metric.timings(networks, Settings(execution, timing), baseline=baseline))
 
@@ -296,5 +296,5 @@ def _result(measured: runner.Measured) -> Result:
     return measured.results[0]
 
 
-def _listed(words: Sequence[str]) -> list[str]:
-    return [words] if isinstance(words, str) else list(words)
+def _listed(columns: Sequence[str]) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)

@@ -76,13 +76,13 @@ def run_info(device: str = "cpu", seed: int = 0, arguments: Sequence[str] | None
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of what its numbers rest on, without importing them."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in ("scsc-lab", "torch", "fvcore", "numpy", "timm"):
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def machine() -> dict[str, Any]:

@@ -28,7 +28,7 @@ def file_name(label: str) -> str:
     The name holds no separator, does not begin with a dot and is not too long for a file. Two texts have two names: one
     that had to be altered ends in a checksum of the whole text.
     """
-    kept = re.sub(r"[^\w.=,+-]+", "_", label, flags=re.ASCII).strip("_").lstrip(".-")[:_LONGEST_NAME]
-    if kept == label and kept:
-        return kept
-    return f"{kept or 'unnamed'}_{zlib.crc32(label.encode(errors='surrogatepass')):08x}"
+    name = re.sub(r"[^\w.=,+-]+", "_", label, flags=re.ASCII).strip("_").lstrip(".-")[:_LONGEST_NAME]
+    if name == label and name:
+        return name
+    return f"{name or 'unnamed'}_{zlib.crc32(label.encode(errors='surrogatepass')):08x}"

@@ -132,15 +132,15 @@ class _Content:
 
     def _add_experiment(self, record: Row) -> None:
         number = self._number(record, "experiment")
-        wanted = {"digest": str, "kind": str, "columns": list, "metrics": list, "settings": dict, "details": dict}
-        self._require(record, {**wanted, "batch": int, "run": dict})
+        types = {"digest": str, "kind": str, "columns": list, "metrics": list, "settings": dict, "details": dict}
+        self._require(record, {**types, "batch": int, "run": dict})
         self._experiments[number] = (record, [], [])
 
     def _add_arm(self, record: Row) -> None:
         _, arms, _ = self._experiment(record)
         number = self._number(record, "arm")
-        wanted = {"label": str, "network": str, "resolution": list, "study": str, "variant": str, "values": dict}
-        self._require(record, {**wanted, "seed_shift": int, "metrics": list})
+        types = {"label": str, "network": str, "resolution": list, "study": str, "variant": str, "values": dict}
+        self._require(record, {**types, "seed_shift": int, "metrics": list})
         baseline = record.get("baseline")
         if number != len(arms) or not (baseline is None or (type(baseline) is int and baseline >= 0)):
             self._refuse("is no arm in its place")
@@ -190,8 +190,8 @@ class _Content:
         return {name: (folder / name).read_bytes() for name in plain if (folder / name).is_file()}
 
 
-def _refuse_constant(word: str) -> Any:
-    raise ValueError(word)
+def _refuse_constant(constant: str) -> Any:
+    raise ValueError(constant)
 
 
 def absorb(
@@ -213,8 +213,8 @@ def absorb(
         if not digests or key in used:
             target.keep(key, measurement, rows[key], dict(maps_of(source, rows[key])))
     for experiment, arms, uses in experiments:
-        more = (claim_details or {}) if experiment["kind"] == "claims" else {}
-        target.register({**experiment, "details": {**experiment["details"], **more}}, arms, uses)
+        details = (claim_details or {}) if experiment["kind"] == "claims" else {}
+        target.register({**experiment, "details": {**experiment["details"], **details}}, arms, uses)
 
 
 def maps_of(store: Store, rows: list[Row]) -> Iterator[tuple[str, bytes]]:

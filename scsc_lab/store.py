@@ -78,12 +78,12 @@ def write(path: Path, content: str | bytes) -> None:
                 file.write(data)
             return
         target = Path(os.path.realpath(path))
-        there = _exists(target)
-        if there and _in_place(target):
+        exists = _exists(target)
+        if exists and _in_place(target):
             target.write_bytes(data)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        mode = stat.S_IMODE(target.stat().st_mode) if there else 0o666 & ~_umask()
+        mode = stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask()
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".scsc-lab-")
         try:
             with os.fdopen(handle, "wb") as file:

@@ -79,7 +79,7 @@ def sentence(verdicts: Sequence[str | None]) -> str:
     if last in ("same", "better") and "worse" in shorter:
         return "slower to learn, not worse"
     if last == "inconclusive":
-        early = [word for word in ("better", "worse") if word in shorter]
+        early = [verdict_name for verdict_name in ("better", "worse") if verdict_name in shorter]
         speed = {"better": "faster to learn", "worse": "slower to learn"}
         return f"{speed[early[0]]}; inconclusive at the largest budget" if len(early) == 1 else "inconclusive"
     return f"{last} at the largest budget alone" if shorter.count(last) == 0 else f"{last} from some budget on"

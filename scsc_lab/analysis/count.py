@@ -130,7 +130,7 @@ class Count:
         """Return every module down to ``depth`` levels below the network, in order; a module holds its children."""
         names = dict.fromkeys(self.module_params)
         parents = {name: _ancestors(name) for name in names}
-        kept = [name for name in names if depth is None or (name != "" and name.count(".") < depth) or name == ""]
+        chosen = [name for name in names if depth is None or (name != "" and name.count(".") < depth) or name == ""]
         totals: dict[str, list[Cell]] = defaultdict(list)
         params: dict[str, int] = defaultdict(int)
         for name, number in self.module_params.items():
@@ -139,7 +139,7 @@ class Count:
         for cell in self.cells:
             for parent in parents.get(cell.module) or _ancestors(cell.module):
                 totals[parent].append(cell)
-        return [_part(name, totals[name], params[name]) for name in kept]
+        return [_part(name, totals[name], params[name]) for name in chosen]
 
     def by_stage(self, stages: Mapping[str, Sequence[str]]) -> list[Part]:
         """Return one part a stage; what belongs to none is ``other``, so that the parts sum to the whole.
@@ -155,9 +155,9 @@ class Count:
         params: dict[str, int] = defaultdict(int)
         for module, number in self.module_params.items():
             params[stage_of(module)] += number
-        found = {part.name: part for part in self._grouped(lambda cell: stage_of(cell.module))}
-        names = [name for name in (*stages, "other") if name in found or params[name]]
-        return [replace(found.get(name, Part(name)), params=params[name]) for name in names]
+        parts = {part.name: part for part in self._grouped(lambda cell: stage_of(cell.module))}
+        names = [name for name in (*stages, "other") if name in parts or params[name]]
+        return [replace(parts.get(name, Part(name)), params=params[name]) for name in names]
 
     def _grouped(self, key: Callable[[Cell], str]) -> list[Part]:
         groups: dict[str, list[Cell]] = defaultdict(list)

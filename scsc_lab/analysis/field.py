@@ -129,11 +129,11 @@ class Field:
     @functools.cached_property
     def _of_single_maps(self) -> Figures:
         """The figures that are taken of each map by itself, as means; none from the mean of several maps."""
-        found: Figures = dict.fromkeys(_OF_SINGLE_MAPS)
+        figures: Figures = dict.fromkeys(_OF_SINGLE_MAPS)
         if self._by_image is not None:
             for key, values in jackknife.single_maps(self._by_image, self.support).items():
-                found[key] = float(np.nanmean(values))
-        return found
+                figures[key] = float(np.nanmean(values))
+        return figures
 
     @property
     def _by_image(self) -> NDArray[np.float32] | None:
@@ -153,7 +153,7 @@ class Field:
 
     @functools.cached_property
     def _row(self) -> Row:
-        setting, found = self.setting, self._figures
+        setting, figures = self.setting, self._figures
         row: Row = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(setting).items()}
         row["theoretical_pixels"] = row.pop("theoretical")
         without = None
@@ -163,7 +163,7 @@ class Field:
                 self._by_image, setting.centre, method=setting.method, signed=signed, support=self.support
             )
         row["left_out"] = {}
-        for name, value in found.items():
+        for name, value in figures.items():
             row |= {name: value, f"{name}_low": None, f"{name}_high": None}
             if without is not None and value is not None:
                 largest = math.inf if name.endswith("_pixels") else 1.0
@@ -176,7 +176,7 @@ class Field:
                 value = row[f"{name}{end}"]
                 row[f"{name}_over_t{end}"] = None if value is None else value / share
         row["seed_figures"] = (
-            [one.figures() for one in self.by_seed()] if setting.seeds > 1 and len(self.maps) > 1 else []
+            [field.figures() for field in self.by_seed()] if setting.seeds > 1 and len(self.maps) > 1 else []
         )
         return row
 
@@ -194,8 +194,8 @@ class Field:
 
     def by_seed(self) -> list[Field]:
         """Return the field of each initialisation, without those in which every unit was dead."""
-        one = replace(self.setting, seeds=1)
-        return [Field(one, maps, self.support) for maps in np.split(self.maps, self.setting.seeds) if maps.any()]
+        setting = replace(self.setting, seeds=1)
+        return [Field(setting, maps, self.support) for maps in np.split(self.maps, self.setting.seeds) if maps.any()]
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> tuple[float | None, ...]:

@@ -40,7 +40,7 @@ class LeftOut:
 
     def of(self, key: str) -> dict[str, list[float | None]]:
         """Return the values of one figure, as ``images`` and ``seeds``."""
-        return {"images": [one[key] for one in self.images], "seeds": [one[key] for one in self.seeds]}
+        return {"images": [figures[key] for figures in self.images], "seeds": [figures[key] for figures in self.seeds]}
 
 
 def left_out(
@@ -65,14 +65,14 @@ def left_out(
     if method == "linear" and not signed:
         analysis = Analysis((maps.shape[2], maps.shape[3]), centre)
         parts = np.stack([[analysis.sums(image) for image in row] for row in maps])
-        found = [analysis.figures(rest) for rest in _rests(parts)]
+        figures_of_rests = [analysis.figures(rest) for rest in _rests(parts)]
     else:
-        found = [_of_mean(rest, centre, method) for rest in _rests(maps.astype(np.float64))]
+        figures_of_rests = [_of_mean(rest, centre, method) for rest in _rests(maps.astype(np.float64))]
     keep = [~np.eye(images, dtype=bool)[None, i].repeat(seeds, 0) for i in range(images)]
     keep += [~np.eye(seeds, dtype=bool)[i, :, None].repeat(images, 1) for i in range(seeds if seeds > 1 else 0)]
-    for figures, kept in zip(found, keep, strict=True):
-        figures |= {key: _mean(values[kept]) for key, values in sizes.items()}
-    return LeftOut(tuple(found[:images]), tuple(found[images:]))
+    for figures, is_kept in zip(figures_of_rests, keep, strict=True):
+        figures |= {key: _mean(values[is_kept]) for key, values in sizes.items()}
+    return LeftOut(tuple(figures_of_rests[:images]), tuple(figures_of_rests[images:]))
 
 
 def single_maps(maps: NDArray[np.float32], support: NDArray[np.bool_] | None) -> dict[str, Array]:
@@ -83,9 +83,11 @@ def single_maps(maps: NDArray[np.float32], support: NDArray[np.bool_] | None) ->
     """
     alive = maps.any(axis=(2, 3))
     above = [[figures_of_merit.above_luos_level(np.abs(image)) for image in row] for row in maps]
-    sizes = {"luo_pixels": np.array([[math.sqrt(np.count_nonzero(one)) for one in row] for row in above])}
+    sizes = {"luo_pixels": np.array([[math.sqrt(np.count_nonzero(field_map)) for field_map in row] for row in above])}
     if support is not None:
-        shares = [[np.count_nonzero(one & support) / np.count_nonzero(support) for one in row] for row in above]
+        shares = [
+            [np.count_nonzero(field_map & support) / np.count_nonzero(support) for field_map in row] for row in above
+        ]
         sizes["filled"] = np.array(shares)
     return {key: np.where(alive, values, np.nan) for key, values in sizes.items()}
 
@@ -100,10 +102,10 @@ def interval(value: float | None, without: Mapping[str, Sequence[float | None]],
         without: the figure without each image and each initialisation; see :meth:`LeftOut.of`.
         largest: what the figure cannot exceed.
     """
-    known = [*without["images"], *without["seeds"]]
-    if value is None or len(without["images"]) < FEWEST_IMAGES or any(one is None for one in known):
+    values = [*without["images"], *without["seeds"]]
+    if value is None or len(without["images"]) < FEWEST_IMAGES or any(item is None for item in values):
         return None, None
-    groups = [np.array(without[what], dtype=np.float64) for what in ("images", "seeds")]
+    groups = [np.array(without[axis], dtype=np.float64) for axis in ("images", "seeds")]
     if value > 0 and all((group > 0).all() for group in groups):
         reach = _reach([np.log(group) for group in groups])
         return value * math.exp(-min(reach, 700.0)), min(value * math.exp(min(reach, 700.0)), largest)
@@ -132,9 +134,9 @@ def difference(
     if ours is None or theirs is None:
         return None, None, None
     groups = []
-    for what, paired in (("images", same_images), ("seeds", True)):
-        first, second = without_ours[what], without_theirs[what]
-        if None in (*first, *second) or (what == "images" and min(len(first), len(second)) < FEWEST_IMAGES):
+    for axis, paired in (("images", same_images), ("seeds", True)):
+        first, second = without_ours[axis], without_theirs[axis]
+        if None in (*first, *second) or (axis == "images" and min(len(first), len(second)) < FEWEST_IMAGES):
             return ours - theirs, None, None
         a, b = np.array(first, dtype=np.float64), np.array(second, dtype=np.float64)
         groups += [a - b] if paired and len(a) == len(b) else [a, b]
@@ -180,5 +182,5 @@ def _of_mean(image: Array, centre: Centre, method: str) -> Figures:
 
 
 def _mean(values: Array) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None
+    finite = values[~np.isnan(values)]
+    return float(finite.mean()) if len(finite) else None

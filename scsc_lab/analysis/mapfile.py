@@ -87,7 +87,7 @@ def load(path: Path, content: bytes | None = None) -> list[Field]:
 
 
 def _field(index: int, values: dict[str, Any], arrays: dict[str, Any]) -> Field:
-    names = {one.name: one.default for one in fields(Setting)}
+    names = {entry.name: entry.default for entry in fields(Setting)}
     due = {name for name, default in names.items() if default is MISSING}
     if not due <= set(values) <= set(names):
         raise KeyError(index)

@@ -153,8 +153,8 @@ def share_interval(right: int, images: int) -> tuple[float, float]:
 
 def mcnemar_p(right: npt.ArrayLike, other_right: npt.ArrayLike) -> float:
     """Return the exact two-sided p of McNemar's test: whether two networks err equally often on the same images."""
-    one, two = np.asarray(right, dtype=bool), np.asarray(other_right, dtype=bool)
-    only_one, only_two = int((one & ~two).sum()), int((two & ~one).sum())
+    first, second = np.asarray(right, dtype=bool), np.asarray(other_right, dtype=bool)
+    only_one, only_two = int((first & ~second).sum()), int((second & ~first).sum())
     if not only_one + only_two:
         return 1.0
     return float(stats.binomtest(only_one, only_one + only_two, 0.5).pvalue)

@@ -111,13 +111,13 @@ def _at(integral: Array, rows: Array, columns: Array) -> Array:
     return value
 
 
-def _crossing(masses: Array, measures: Array, wanted: float) -> float:
+def _crossing(masses: Array, measures: Array, mass: float) -> float:
     """Return the measure (an area) at which growing masses first reach a value; even in between."""
-    index = int(np.searchsorted(masses, wanted * (1 - 1e-12), side="left"))
+    index = int(np.searchsorted(masses, mass * (1 - 1e-12), side="left"))
     if index == 0:
         return float(measures[0])
     if index >= len(masses):
         return float(measures[-1])
     low, high = masses[index - 1], masses[index]
-    part = (wanted - low) / (high - low) if high > low else 1.0
+    part = (mass - low) / (high - low) if high > low else 1.0
     return float(measures[index - 1] + min(max(part, 0.0), 1.0) * (measures[index] - measures[index - 1]))

@@ -29,9 +29,9 @@ def area_share(image: Array, threshold: float) -> float | None:
     top, bottom = np.maximum(row - reach, 0), np.minimum(row + 1 + reach, height)
     left, right = np.maximum(column - reach, 0), np.minimum(column + 1 + reach, width)
     sums = integral[bottom, right] - integral[top, right] - integral[bottom, left] + integral[top, left]
-    holds = np.nonzero(sums / integral[-1, -1] > threshold)[0]
-    if not len(holds):
+    sides = np.nonzero(sums / integral[-1, -1] > threshold)[0]
+    if not len(sides):
         return None
-    first = holds[0]
+    first = sides[0]
     share: float = (bottom[first] - top[first]) / height * ((right[first] - left[first]) / width)
     return share

@@ -102,7 +102,7 @@ def ablate(
     if trained.interrupted:
         raise KeyboardInterrupt
     result = trained.results[-1]
-    shown_columns = [metrics.columns()[word] for word in column_words]
+    shown_columns = [metrics.columns()[column] for column in column_words]
     table = ablations.ablation_tables(result.rows, shown_columns, result.notes)
     scheduled = with_schedule(table, trained.budgets, trained.tuned)
     code = shared.show(scheduled, output, built, device=shared.device_of(result.rows), seed=execution.seed)

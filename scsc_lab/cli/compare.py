@@ -90,10 +90,12 @@ def compare(
         rows = comparing.side_by_side(built.networks, by, execution.batch)
         return shared.show(comparison.blocks_table(rows, labels, by), output, built)
     values = own_results.read(accuracies, labels) if accuracies else {}
-    words = [*metrics.with_extra_columns(columns, settings), *own_results.metrics(values)]
-    for word in plot:
-        if word not in words:
-            raise InputError(f"--plot {','.join(plot)!r}: {word!r} is none of {', '.join(words)}{metrics.meant(word)}")
+    column_names = [*metrics.with_extra_columns(columns, settings), *own_results.metrics(values)]
+    for axis in plot:
+        if axis not in column_names:
+            raise InputError(
+                f"--plot {','.join(plot)!r}: {axis!r} is none of {', '.join(column_names)}{metrics.meant(axis)}"
+            )
     roles = built.roles(baseline, pair)
     shared.warn_of_few_seeds([[built.networks[at] for at, _ in roles]], columns, training.seeds)
     experiment = comparing.experiment(built.networks, columns, settings, roles=roles, values=values)
@@ -111,6 +113,6 @@ def compare(
 def _draw(rows: Sequence[Row], columns: Sequence[Column], axes: Sequence[str], path: Path, drawing: Drawing) -> None:
     from scsc_lab.report.figures import scatter
 
-    x, y = (comparison.axis(word, columns, rows) for word in axes)
+    x, y = (comparison.axis(name, columns, rows) for name in axes)
     style.save(scatter.draw(rows, x, y, drawing), path)
     typer.echo(f"figure: {path}", err=True)

@@ -91,8 +91,8 @@ def erf(
             mapfile.save(measured, save)
             typer.echo(f"maps: {save}", err=True)
         style.save(figures.draw(measured, drawing, rows), path, palette=True)
-        beside = table is None and output.format not in (None, "table")
-        typer.echo(f"figure: {path}", sys.stderr if beside else results())
+        with_maps = table is None and output.format not in (None, "table")
+        typer.echo(f"figure: {path}", sys.stderr if with_maps else results())
     finally:  # what was measured is shown, whatever cannot be written
         table_of_fields = blocks.merits_table([{key: row[key] for key in row if key != "map_file"} for row in rows])
         seed = measured[0].setting.seed

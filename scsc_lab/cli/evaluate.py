@@ -81,8 +81,8 @@ def evaluate(
     runs = replace(runs, plan=replace(runs.plan, size=networks.resolution))
     is_verification = runs.plan.task == "verification"
     idle = ("by_class", "class_map") if is_verification else ("far", "pairs", "flip")
-    other = "classification" if is_verification else "verification"
-    requests.require_without(context, idle, f"the task is {runs.plan.task}, not {other}")
+    other_task = "classification" if is_verification else "verification"
+    requests.require_without(context, idle, f"the task is {runs.plan.task}, not {other_task}")
     if pairs and not pairs.is_file():
         raise InputError(f"--pairs {pairs}: no such file")
     outputs = tuple(class_maps.read(class_map).items()) if class_map else None
@@ -91,8 +91,10 @@ def evaluate(
     experiment = comparison(built.networks, [], [Measure("evaluation", settings)], baseline=built.position(baseline))
     result = shared.measure([experiment], store).results[0]
     rows = _rows(result)
-    shown = [{key: row[key] for key in row if key not in ("predictions", "curve", "notes", "table")} for row in rows]
-    table = _table(shown, rows[0]["notes"])
+    rows_to_show = [
+        {key: row[key] for key in row if key not in ("predictions", "curve", "notes", "table")} for row in rows
+    ]
+    table = _table(rows_to_show, rows[0]["notes"])
     if by_class:
         table = _with_classes(table, [row for confusion in _confusions(rows) for row in confusion.rows()])
     code = shared.show(table, output, built, device=execution.device, seed=execution.seed)

@@ -228,18 +228,18 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, parallel: Par
         rowfile.absorb(kept, rowfile.opened(folder / publish.ROWS), digests=())
     with shared.resumable(kept), parallel.pool() as pool, progress.stepwise() as report:
         experiments = probe.run(settings, weights or folder / "weights", kept, pool, report)
-    shown = Store()
-    rowfile.absorb(shown, kept, digests={str(experiment.row()["digest"]) for experiment in experiments})
-    return shown
+    selection = Store()
+    rowfile.absorb(selection, kept, digests={str(experiment.row()["digest"]) for experiment in experiments})
+    return selection
 
 
-def _measured(experiments: Sequence[Experiment], schedule: Schedule, kept: Store, parallel: Parallel) -> None:
+def _measured(experiments: Sequence[Experiment], schedule: Schedule, store: Store, parallel: Parallel) -> None:
     """Measure what a store lacks of experiments, their networks tuned and trained as the schedule says."""
     from scsc_lab.experiments import runner, train
 
-    with shared.resumable(kept), parallel.pool() as pool, progress.stepwise() as report:
-        planned = [train.scheduled(experiment, schedule, kept, pool, report)[0] for experiment in experiments]
-        if runner.run([one for each in planned for one in each], kept, pool, report).interrupted:
+    with shared.resumable(store), parallel.pool() as pool, progress.stepwise() as report:
+        planned = [train.scheduled(experiment, schedule, store, pool, report)[0] for experiment in experiments]
+        if runner.run([one for each in planned for one in each], store, pool, report).interrupted:
             raise KeyboardInterrupt
 
 

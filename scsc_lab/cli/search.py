@@ -106,11 +106,11 @@ def search(
     ] = None,
 ) -> int:
     """Search settings of a network for the best under budgets: exactly where counts decide, else by trials."""
-    wanted = goals.Goals(
+    chosen_goals = goals.Goals(
         (
-            *(goals.objective(word, "lower", "--minimise") for word in minimise),
-            *(goals.objective(word, "higher", "--maximise") for word in maximise),
-            *(goals.near(word, value) for word, value in near),
+            *(goals.objective(column, "lower", "--minimise") for column in minimise),
+            *(goals.objective(column, "higher", "--maximise") for column in maximise),
+            *(goals.near(column, value) for column, value in near),
         ),
         (*(bound for bound in (max_macs, max_params) if bound is not None), *budget),
     )
@@ -121,9 +121,9 @@ def search(
         style.check(figure)
     else:
         requests.require_without(context, ("width", "titles"), "nothing is drawn without --figure FILE")
-    settings = with_runtimes(Settings(execution, timing, fields, training), wanted.words)
+    settings = with_runtimes(Settings(execution, timing, fields, training), chosen_goals.words)
     runtimes.check(settings.timing.runtimes, execution)
-    requests.require_used(context, wanted.words, settings)
+    requests.require_used(context, chosen_goals.words, settings)
     space.parse(
         Network.read(networks.names[0]).changed(networks.changes()), spaces
     )  # a mistake shows before torch is here
@@ -139,21 +139,21 @@ def search(
     reference = network
     if baseline is not None:
         reference = names.networks([baseline], resolution=networks.resolution)[0]
-    asked = Search(space.parse(network, spaces), wanted, reference, settings, trials, max_runs)
-    enumerates = sampler in ("auto", "exact") and exact.is_exact(asked)
+    question = Search(space.parse(network, spaces), chosen_goals, reference, settings, trials, max_runs)
+    enumerates = sampler in ("auto", "exact") and exact.is_exact(question)
     if sampler == "exact" and not enumerates:
         raise InputError("--sampler exact: only params and macs of a plain network of the catalog are enumerated")
     if enumerates:
         _require_no_trials(context)
         with progress.stepwise() as report:
-            found = exact.run(asked, report)
+            result = exact.run(question, report)
     else:
         chosen: Any = "tpe" if sampler == "auto" else sampler
         with parallel.pool() as pool, progress.stepwise() as report:
-            found = sampled.run(replace(asked, sampler=chosen), store, study or "", pool, parallel.jobs, report)
-    code = _show(found, built.notes, output)
+            result = sampled.run(replace(question, sampler=chosen), store, study or "", pool, parallel.jobs, report)
+    code = _show(result, built.notes, output)
     if figure:
-        _draw(found, figure, drawing)
+        _draw(result, figure, drawing)
     return code
 
 
@@ -162,41 +162,41 @@ def _require_no_trials(context: typer.Context) -> None:
     requests.require_without(context, idle, "all combinations are counted here (--sampler tpe tries some)")
 
 
-def _show(found: Any, notes: Sequence[str], output: Output) -> int:
-    columns = [metrics.columns()[word] for word in _shown_words(found)]
-    front = [found.baseline, *(found.rows[at] for at in found.front)]
-    again = [found.confirmed[at] for at in (-1, *found.front)] if found.confirmed else []
-    search = found.search
+def _show(result: Any, notes: Sequence[str], output: Output) -> int:
+    columns = [metrics.columns()[column] for column in _shown_words(result)]
+    front = [result.baseline, *(result.rows[at] for at in result.front)]
+    again = [result.confirmed[at] for at in (-1, *result.front)] if result.confirmed else []
+    search = result.search
     title = f"{search.space.network}, {search.space.size:,} combinations: {search.goals}"
-    lines = tables.notes_on_trials(found.given_up, found.tried, enumerated=found.is_exact)
+    lines = tables.notes_on_trials(result.given_up, result.tried, enumerated=result.is_exact)
     if again:
         lines.append("Shown as measured again, side by side and with fresh seeds; “in its trial” is what chose it.")
-    if found.interrupted:
+    if result.interrupted:
         lines.append("INTERRUPTED: the front so far.")
-    elif not found.front:
+    elif not result.front:
         lines.append("No network keeps to the budgets.")
     measured = metrics.notes([row for row in (again or front) if row], search.goals.words)
     table = tables.search_table(front, again, columns, title, [*lines, *measured, *notes])
-    return shared.show(table, output, seed=search.settings.execution.seed, cut=found.interrupted)
+    return shared.show(table, output, seed=search.settings.execution.seed, cut=result.interrupted)
 
 
-def _shown_words(found: Any) -> list[str]:
-    words = [goal.word for goal in found.search.goals.objectives]
-    words += [budget.bound.word for budget in found.search.goals.budgets]
-    return list(dict.fromkeys([*words, *(("macs", "params") if found.is_exact else ())]))
+def _shown_words(result: Any) -> list[str]:
+    names = [goal.word for goal in result.search.goals.objectives]
+    names += [budget.bound.word for budget in result.search.goals.budgets]
+    return list(dict.fromkeys([*names, *(("macs", "params") if result.is_exact else ())]))
 
 
-def _draw(found: Any, path: Path, drawing: Drawing) -> None:
+def _draw(result: Any, path: Path, drawing: Drawing) -> None:
     from scsc_lab.report.figures import search as figures
     from scsc_lab.report.tables import Column
 
-    known = [tables.axis(metrics.columns()[word]) for word in _shown_words(found)]
-    y, x = (known[0], known[1]) if len(known) > 1 else (known[0], Column("trial", "trial"))
-    baseline = {**found.baseline, **{column.key: 1.0 for column in (x, y) if str(column.key).endswith("ratio")}}
-    bounds = [budget.bound for budget in found.search.goals.budgets]
-    lines = [(bound.word, _on_axis(bound, found.baseline)) for bound in bounds]
+    axes = [tables.axis(metrics.columns()[word]) for word in _shown_words(result)]
+    y, x = (axes[0], axes[1]) if len(axes) > 1 else (axes[0], Column("trial", "trial"))
+    baseline = {**result.baseline, **{column.key: 1.0 for column in (x, y) if str(column.key).endswith("ratio")}}
+    bounds = [budget.bound for budget in result.search.goals.budgets]
+    lines = [(bound.word, _on_axis(bound, result.baseline)) for bound in bounds]
     picture = figures.draw(
-        found.dots or found.rows, [found.rows[at] for at in found.front], baseline, x, y, lines, drawing
+        result.dots or result.rows, [result.rows[at] for at in result.front], baseline, x, y, lines, drawing
     )
     style.save(picture, path)
     typer.echo(f"figure: {path}", err=True)

@@ -46,7 +46,7 @@ def sweep(
     """Measure networks at each value of a setting: exponents of growth, and where two networks are equal."""
     from scsc_lab.experiments import sweep as sweeping
 
-    what = sweeping.over(over)
+    setting = sweeping.over(over)
     settings = with_runtimes(Settings(execution, timing, fields, training), columns)
     runtimes.check(settings.timing.runtimes, execution)
     requests.require_used(context, columns, settings)
@@ -54,16 +54,16 @@ def sweep(
         requests.require_without(context, ("width", "titles"), "nothing is drawn without --figures FOLDER")
     else:
         check_writable(figures / "latency.png")
-    clash = {"resolution": "resolution", **{key: key for key in sweeping.OF_SETTINGS}}.get(what.key)
+    clash = {"resolution": "resolution", **{key: key for key in sweeping.OF_SETTINGS}}.get(setting.key)
     if clash:
-        requests.require_without(context, (clash,), f"--over goes over {what.key}")
+        requests.require_without(context, (clash,), f"--over goes over {setting.key}")
     store = shared.opened(output)
     built = networks.build()
-    experiment = sweeping.experiment(built.networks, columns, what, settings)
+    experiment = sweeping.experiment(built.networks, columns, setting, settings)
     measured = shared.measure([experiment], store, parallel)
     (result,) = measured.results
-    placed = [{**row, "model": f"{row['model']} at {row['variant']}"} for row in result.rows]
-    table = tables.sweep_table(result.rows, result.columns, what.key, metrics.notes(placed, columns))
+    rows = [{**row, "model": f"{row['model']} at {row['variant']}"} for row in result.rows]
+    table = tables.sweep_table(result.rows, result.columns, setting.key, metrics.notes(rows, columns))
     device = shared.device_of(result.rows)
     code = shared.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
     if figures is not None:
@@ -72,6 +72,6 @@ def sweep(
 
         for column in result.columns:
             path = figures / f"{column.word or column.heading}.png"
-            style.save(drawn.draw(result.rows, column, what.key, drawing), path)
+            style.save(drawn.draw(result.rows, column, setting.key, drawing), path)
             typer.echo(f"figure: {path}", err=True)
     return code

@@ -123,9 +123,9 @@ def train(
     from scsc_lab.metrics.training import configure
     from scsc_lab.training.plan import Runs
 
-    asked = replace(training, seeds=training.seeds or (3 if plan else None))
+    chosen_training = replace(training, seeds=training.seeds or (3 if plan else None))
     settings = replace(
-        configure(Settings(execution, training=asked)),
+        configure(Settings(execution, training=chosen_training)),
         workers=workers,
         weights=str(write_weights) if write_weights else "",
         suffix=suffix,
@@ -137,12 +137,14 @@ def train(
     looks = sequential.looks(max_seeds) if until else ()
     studying.check(schedule, settings)
     built = networks.build(heads_fit=False)
-    found, index = built.networks, built.position(baseline)
+    built_networks, index = built.networks, built.position(baseline)
     if not self_test and not plan and until is None:
-        shared.warn_of_few_seeds([[found[index], *found]], ["accuracy"], asked.seeds)
+        shared.warn_of_few_seeds([[built_networks[index], *built_networks]], ["accuracy"], chosen_training.seeds)
 
     def experiment(runs: Runs, confidence: float = accuracy.CONFIDENCE) -> Experiment:
-        return studying.experiment(found, runs, baseline=index, delta=delta, confidence=confidence, self_test=self_test)
+        return studying.experiment(
+            built_networks, runs, baseline=index, delta=delta, confidence=confidence, self_test=self_test
+        )
 
     if store and schedule.tune is None and until is None:
         typer.echo(runner.status(studying.scheduled(experiment(settings), schedule)[0], kept), err=True)
@@ -196,13 +198,13 @@ def train(
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     """Return which heads were replaced, and which settings make these numbers a probe."""
-    found = []
+    sentences = []
     for row in rows:
         runs = row["runs"]
         assert isinstance(runs, list)
         if runs and runs[0]["head"]:
-            found.append(f"{row['model']}: {runs[0]['head']}.")
-    return found
+            sentences.append(f"{row['model']}: {runs[0]['head']}.")
+    return sentences
 
 
 def _draw(trained: Trained, plot: Path | None, curves: Path | None, plot_budgets: Path | None) -> None:
@@ -220,9 +222,9 @@ def _draw(trained: Trained, plot: Path | None, curves: Path | None, plot_budgets
 
 
 @contextlib.contextmanager
-def _quiet(wanted: bool) -> Iterator[None]:
+def _quiet(is_quiet: bool) -> Iterator[None]:
     """Let a process that is not the first say nothing."""
-    if not wanted:
+    if not is_quiet:
         yield
         return
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):

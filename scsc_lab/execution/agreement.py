@@ -79,34 +79,34 @@ def agreement(
             four times torch's own rounding.
         InputError: if the network's outputs are not finite, or differ between two passes on one input.
     """
-    largest, rounding, first, telling = 0.0, None, None, False
+    largest, rounding, first, differs_by_input = 0.0, None, None, False
     for arguments in inputs:
         expected = repeatable(partial(outputs, model, arguments), tolerance)
         if not all(np.isfinite(y).all() for y in expected):
             raise InputError("its output on random input is not finite: nothing can be compared with it")
         try:
-            others = list(run([x.clone() for x in arguments]))
+            repeated = list(run([x.clone() for x in arguments]))
         except InputError:
             raise
         except Exception as error:  # whatever the other raises
             raise DisagreementError(f"{subject} does not run: {last_line(error)}") from error
-        apart = difference(expected, others)
+        apart = difference(expected, repeated)
         if apart is None:
-            shapes = ["×".join(map(str, y.shape)) for ys in (others, expected) for y in ys]
+            shapes = ["×".join(map(str, y.shape)) for ys in (repeated, expected) for y in ys]
             raise DisagreementError(f"{subject} gives other shapes than {reference}: {', '.join(shapes)}")
         if apart > tolerance:
             exact, moved = _rounding(model, arguments, expected)
             rounding = max(rounding or 0.0, moved)
-            if not (difference(exact, others) or 0.0) <= _TIMES_ROUNDING * rounding:
+            if not (difference(exact, repeated) or 0.0) <= _TIMES_ROUNDING * rounding:
                 raise DisagreementError(
                     f"{subject} differs from {reference} by {apart:.1e} of the largest output, "
                     f"more than {tolerance:.0e}"
                 )
         largest = max(largest, apart)
         images = [y[:1] for y in expected if y.ndim]
-        telling = telling or (first is not None and not all(map(np.array_equal, first, images)))
+        differs_by_input = differs_by_input or (first is not None and not all(map(np.array_equal, first, images)))
         first = first or images
-    return Agreement(largest, rounding, telling)
+    return Agreement(largest, rounding, differs_by_input)
 
 
 def repeatable(
@@ -148,20 +148,20 @@ def outputs(model: nn.Module, inputs: Sequence[Tensor]) -> list[Any]:
     return arrays(leaves)
 
 
-def difference(reference: Sequence[Any], others: Sequence[Any]) -> float | None:
+def difference(reference: Sequence[Any], outputs: Sequence[Any]) -> float | None:
     """Return the largest difference of several outputs as a share of the largest of each; ``None`` if shapes differ.
 
     Where one is not a number, the other must not be one either: else the difference is infinite.
     """
-    if [y.shape for y in reference] != [y.shape for y in others]:
+    if [y.shape for y in reference] != [y.shape for y in outputs]:
         return None
     most = 0.0
-    for y, other in zip(reference, others, strict=True):
-        if not (np.isnan(y) == np.isnan(other)).all():
+    for y, output in zip(reference, outputs, strict=True):
+        if not (np.isnan(y) == np.isnan(output)).all():
             return math.inf
         wide = np.result_type(y, np.float64)  # of truth values and whole numbers too
         with np.errstate(invalid="ignore"):  # the same infinity twice
-            apart = np.where(y == other, 0.0, np.abs(y.astype(wide) - other))
+            apart = np.where(y == output, 0.0, np.abs(y.astype(wide) - output))
         scale = float(np.nanmax(np.abs(y), initial=0.0))
         most = max(most, float(np.nanmax(apart, initial=0.0)) / (scale or 1.0))
     return most

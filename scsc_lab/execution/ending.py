@@ -82,8 +82,8 @@ def leave(code: int) -> NoReturn:
     """End the process, also where threads that users' code has started still run."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if not any(not thread.daemon for thread in others):
+    other_threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if not any(not thread.daemon for thread in other_threads):
         sys.exit(code)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -197,33 +197,33 @@ def _watch() -> None:
 
 def _end_what_stays(reader: int) -> None:
     """End the process at a second signal, or where users' code still runs some time after the first."""
-    asked, since = 0, 0.0
+    signals, since = 0, 0.0
     while True:
-        if not select.select([reader], [], [], GRACE_SECONDS if asked else None)[0]:
-            if asked == signal.SIGALRM and not _state.subjects:
-                asked = 0
-            elif _stays(asked):
-                _end(asked)
+        if not select.select([reader], [], [], GRACE_SECONDS if signals else None)[0]:
+            if signals == signal.SIGALRM and not _state.subjects:
+                signals = 0
+            elif _stays(signals):
+                _end(signals)
             continue
         for number in os.read(reader, 64):
-            if number in (signal.SIGINT, signal.SIGTERM) and asked in (signal.SIGINT, signal.SIGTERM):
+            if number in (signal.SIGINT, signal.SIGTERM) and signals in (signal.SIGINT, signal.SIGTERM):
                 if time.monotonic() - since > _DOUBLED_SECONDS:
-                    _end(asked)
-            elif number in (signal.SIGINT, signal.SIGTERM) or (number == signal.SIGALRM and not asked):
-                asked, since = number, time.monotonic()
+                    _end(signals)
+            elif number in (signal.SIGINT, signal.SIGTERM) or (number == signal.SIGALRM and not signals):
+                signals, since = number, time.monotonic()
 
 
-def _stays(asked: int) -> bool:
+def _stays(signals: int) -> bool:
     """Return whether what was running when a signal came has not ended."""
-    if asked == signal.SIGALRM:
+    if signals == signal.SIGALRM:
         return bool(_state.subjects)
     running = {id(frame) for frame in _calls(sys._current_frames().get(threading.main_thread().ident or 0))}
     return not _state.signal or any(id(frame) in running for frame in _state.frames)
 
 
-def _end(asked: int) -> NoReturn:
+def _end(signals: int) -> NoReturn:
     """End the process without its main thread."""
-    message = (_state.expired or _over()) if asked == signal.SIGALRM else "interrupted"
+    message = (_state.expired or _over()) if signals == signal.SIGALRM else "interrupted"
     cursor = "\x1b[?25h\n" if sys.stderr.isatty() else ""  # a progress bar may have hidden it
     os.write(2, f"{cursor}scsc-lab: {message}\n".encode())
-    os._exit(2 if asked == signal.SIGALRM else 128 + asked)
+    os._exit(2 if signals == signal.SIGALRM else 128 + signals)

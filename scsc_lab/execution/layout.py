@@ -58,26 +58,26 @@ def size_of_map(
     What torch's own convolutions and pools put out is one, whatever its size, which is added to ``sizes``; other
     outputs are if they have one of these sizes, or the image's over a whole number, rounded up or down.
     """
-    told = order(module, len(shape))
-    if told == "nchw":
+    axis_order = order(module, len(shape))
+    if axis_order == "nchw":
         sizes.add((shape[2], shape[3]))
         return shape[2], shape[3]
-    if len(shape) == 4 and told is None and (shape[2], shape[3]) in sizes:
+    if len(shape) == 4 and axis_order is None and (shape[2], shape[3]) in sizes:
         return shape[2], shape[3]
-    found = [reading for reading in readings(shape, resolution, None) if told in (None, reading.name)]
-    return next((one.size for one in found if _has_whole_stride(one.size, resolution)), None)
+    fitting = [reading for reading in readings(shape, resolution, None) if axis_order in (None, reading.name)]
+    return next((one.size for one in fitting if _has_whole_stride(one.size, resolution)), None)
 
 
 def _has_whole_stride(size: tuple[int, int], resolution: tuple[int, int]) -> bool:
     strides = [
-        {s for s in (whole // side, whole // side + 1) if side in (whole // s, -(-whole // s))}
-        for whole, side in zip(resolution, size, strict=True)
+        {s for s in (length // side, length // side + 1) if side in (length // s, -(-length // s))}
+        for length, side in zip(resolution, size, strict=True)
     ]
     return bool(strides[0] & strides[1])
 
 
 def find(
-    shape: tuple[int, ...], resolution: tuple[int, int], layer: str, given: str | None = None, prefix: int | None = None
+    shape: tuple[int, ...], resolution: tuple[int, int], layer: str, name: str | None = None, prefix: int | None = None
 ) -> Layout:
     """Return how an output of this shape is a map of an image.
 
@@ -85,21 +85,21 @@ def find(
         shape: shape of the output, batch first.
         resolution: input height and width, in pixels.
         layer: name of the module, for the message.
-        given: the order of axes, if the user says it.
+        name: the order of axes, if the user says it.
         prefix: tokens before those of the map, if the network says it.
 
     Raises:
         InputError: if it is no map, or could be read in two ways.
     """
     text = "×".join(map(str, shape))
-    found = [layout for layout in readings(shape, resolution, prefix) if given in (None, layout.name)]
-    if not found:
-        how = f"as {given}" if given else "in any layout"
+    fitting = [layout for layout in readings(shape, resolution, prefix) if name in (None, layout.name)]
+    if not fitting:
+        how = f"as {name}" if name else "in any layout"
         raise InputError(f"{layer or 'the network'} puts out {text}: no spatial map {how}; name another --layer")
-    if len(found) > 1:
-        names = " or ".join(f"--layout {layout.name}" for layout in found)
+    if len(fitting) > 1:
+        names = " or ".join(f"--layout {layout.name}" for layout in fitting)
         raise InputError(f"{layer} puts out {text}, which can be read in two ways: say {names}")
-    return found[0]
+    return fitting[0]
 
 
 def order_of_grown(shape: tuple[int, ...], grown: tuple[int, ...]) -> str | None:
@@ -112,10 +112,10 @@ def readings(shape: tuple[int, ...], resolution: tuple[int, int], prefix: int | 
     """Return every way in which an output of this shape is a map of an image; see :func:`find`."""
     if len(shape) == 4:
         sizes = {"nchw": (shape[2], shape[3]), "nhwc": (shape[1], shape[2])}
-        found = [Layout(name, size) for name, size in sizes.items() if _is_a_map(size, resolution)]
-        if len(found) == 2 and shape[2] == shape[3] == 1 != shape[1]:
-            return found[:1]
-        return found
+        layouts = [Layout(name, size) for name, size in sizes.items() if _is_a_map(size, resolution)]
+        if len(layouts) == 2 and shape[2] == shape[3] == 1 != shape[1]:
+            return layouts[:1]
+        return layouts
     if len(shape) == 3:
         read = {"nlc": _tokens(shape[1], resolution, prefix), "ncl": _tokens(shape[2], resolution, prefix)}
         return [Layout(name, *size) for name, size in read.items() if size is not None]
@@ -124,7 +124,7 @@ def readings(shape: tuple[int, ...], resolution: tuple[int, int], prefix: int | 
 
 def _is_a_map(size: tuple[int, int], resolution: tuple[int, int]) -> bool:
     """Return whether a map of this size has one stride in both directions, up to rounding of the sides."""
-    if not all(0 < side <= whole for side, whole in zip(size, resolution, strict=True)):
+    if not all(0 < side <= length for side, length in zip(size, resolution, strict=True)):
         return False
     if resolution[0] == resolution[1]:
         return size[0] == size[1]
@@ -141,7 +141,7 @@ def _tokens(count: int, resolution: tuple[int, int], prefix: int | None) -> tupl
             break
         height = max(round(math.sqrt(tokens * resolution[0] / resolution[1])), 1)
         size = (height, tokens // height)
-        divides = all(whole % side == 0 for side, whole in zip(size, resolution, strict=True))
+        divides = all(length % side == 0 for side, length in zip(size, resolution, strict=True))
         if height * size[1] == tokens and divides and _is_a_map(size, resolution):
             return size, before
     return None

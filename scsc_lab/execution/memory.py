@@ -96,9 +96,9 @@ def limited(device: torch.device, *, unless: bool = False) -> Iterator[None]:
 
 def _allowed_bytes() -> int | None:
     """Return the address space this process may have: its own, and the free memory of the machine or its group."""
-    has = _status_bytes("VmSize")
+    virtual = _status_bytes("VmSize")
     free = [value for value in (_file_bytes(Path("/proc/meminfo"), "MemAvailable"), _group_free_bytes()) if value]
-    return None if has is None or not free else has + int(min(free) * (1 - _LEFT_FREE))
+    return None if virtual is None or not free else virtual + int(min(free) * (1 - _LEFT_FREE))
 
 
 def _group_free_bytes() -> int | None:

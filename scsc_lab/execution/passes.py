@@ -73,8 +73,8 @@ def one_pass(model: nn.Module, x: Tensor, execution: Execution, again: Callable[
 
 def dtype_of(execution: Execution) -> torch.dtype:
     """Return torch's element type."""
-    found: torch.dtype = getattr(torch, execution.dtype)
-    return found
+    dtype: torch.dtype = getattr(torch, execution.dtype)
+    return dtype
 
 
 @contextlib.contextmanager

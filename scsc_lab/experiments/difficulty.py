@@ -49,13 +49,13 @@ def summaries(result: Result, baseline: str = "") -> list[Row]:
     table = []
     for (condition, value, model), runs in by_cell.items():
         summary: Row = {"condition": condition, "value": value, "model": model, "seeds": len(runs)}
-        others = by_cell.get((condition, value, baseline), {})
+        baselines = by_cell.get((condition, value, baseline), {})
         for key in keys:
             name = key.removesuffix("_accuracy")
             summary[f"{name}_mean"] = statistics.fmean(run[key] for run in runs.values())
-            seeds = [seed for seed in runs if seed in others]
+            seeds = [seed for seed in runs if seed in baselines]
             if model != baseline and seeds:
-                pair = compare([others[seed][key] for seed in seeds], [runs[seed][key] for seed in seeds])
+                pair = compare([baselines[seed][key] for seed in seeds], [runs[seed][key] for seed in seeds])
                 summary |= {
                     f"{name}_difference": pair.mean,
                     f"{name}_low": pair.low,

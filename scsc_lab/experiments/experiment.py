@@ -171,8 +171,8 @@ class Experiment:
             "batch": self.batch,
             "details": dict(self.details),
         }
-        asked = json.dumps([content, [arm.row() for arm in self.arms]], sort_keys=True, default=str)
-        return {"digest": hashlib.sha256(asked.encode()).hexdigest()[:16], **content, "run": run_info().row()}
+        content_text = json.dumps([content, [arm.row() for arm in self.arms]], sort_keys=True, default=str)
+        return {"digest": hashlib.sha256(content_text.encode()).hexdigest()[:16], **content, "run": run_info().row()}
 
 
 Roles = Sequence[tuple[int, int | None]]

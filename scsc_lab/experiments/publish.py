@@ -124,7 +124,7 @@ def trained(path: Path | None) -> list[Row]:
             "network": row.get("network", row["model"]),
             "resolution": row["resolution"],
             "runs": [
-                {key: value for key, value in one.items() if key not in ("curve", "versions")} for one in row["runs"]
+                {key: value for key, value in run.items() if key not in ("curve", "versions")} for run in row["runs"]
             ],
         }
         for row in rows
@@ -151,6 +151,6 @@ def claims(probe: Sequence[Row] = ()) -> list[Row]:
 
 def _with_folder(row: Row) -> Row:
     """Return a row whose maps are named with the folder that they lie in."""
-    named = {"map_file": f"{rowfile.MAPS}/{row['map_file']}"} if "map_file" in row else {}
+    map_file = {"map_file": f"{rowfile.MAPS}/{row['map_file']}"} if "map_file" in row else {}
     stages = {"stages": [_with_folder(stage) for stage in row["stages"]]} if row.get("stages") else {}
-    return {**row, **named, **stages}
+    return {**row, **map_file, **stages}

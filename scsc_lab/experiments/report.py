@@ -91,12 +91,12 @@ def experiments(
     else:
         ablated = [network for group in groups for network in group if effort.studies]
     studied = [network for network in ablated if variants.has_scsc(network)]
-    found = [paper.experiment(probe)] if ours else []
-    found += [study for network in studied for study in _ablations(network, effort, timed=network is studied[0])]
-    found += [_comparison(group, effort, forms=ours and effort.forms) for group in groups]
+    planned = [paper.experiment(probe)] if ours else []
+    planned += [study for network in studied for study in _ablations(network, effort, timed=network is studied[0])]
+    planned += [_comparison(group, effort, forms=ours and effort.forms) for group in groups]
     if _TIME in effort.words:
-        found.append(_noise(groups[0][0], effort))
-    return found
+        planned.append(_noise(groups[0][0], effort))
+    return planned
 
 
 def default_groups() -> list[list[Network]]:
@@ -149,18 +149,18 @@ def _not_timed(effort: Effort) -> list[Row]:
 
 def _ablations(network: Network, effort: Effort, *, timed: bool) -> list[Experiment]:
     """Return a network's studies: first those whose variants are also timed, if any are."""
-    extra = [word for word in (_TIME, _FIELD) if word in effort.words and effort.timed is not None and timed]
+    extra = [column for column in (_TIME, _FIELD) if column in effort.words and effort.timed is not None and timed]
     in_time = [study for study in effort.studies if study in _TIMED_STUDIES and extra]
     in_counts = [study for study in effort.studies if study not in in_time]
     base = effort.settings
-    own = effort.timed or base
-    fields = replace(base.fields, samples=own.fields.samples)
-    timing = replace(base, timing=replace(own.timing, runtimes=(runtimes.USUAL,)), fields=fields)
-    asked = ((in_time, (*_COUNTED, *extra), timing), (in_counts, _COUNTED, base))
+    timed_settings = effort.timed or base
+    fields = replace(base.fields, samples=timed_settings.fields.samples)
+    timing = replace(base, timing=replace(timed_settings.timing, runtimes=(runtimes.USUAL,)), fields=fields)
+    groups = ((in_time, (*_COUNTED, *extra), timing), (in_counts, _COUNTED, base))
     details = {"module": variants.settings(network)}
     return [
         ablate.experiment(_variants(network, studies), words, settings, details)
-        for studies, words, settings in asked
+        for studies, words, settings in groups
         if studies
     ]
 
@@ -169,15 +169,15 @@ def _variants(network: Network, studies: Sequence[str]) -> tuple[variants.Varian
     """Return the variants of built-in studies, without those in which the rules of a transplant find nothing."""
     from scsc_lab.models import build
 
-    found = []
+    expanded = []
     for variant in variants.built_in(network, studies):
         if variant.network.transplant is not None and variant.network != network:
             try:
                 build.empty(variant.network)
             except InputError:
                 continue
-        found.append(variant)
-    return tuple(found)
+        expanded.append(variant)
+    return tuple(expanded)
 
 
 def with_mixers(networks: Sequence[Network]) -> list[list[Network]]:
@@ -278,14 +278,14 @@ def _latest(results: Sequence[Result]) -> list[Result]:
         experiment = result.experiment
         names = [[arm[key] for key in ("label", "network", "resolution", "baseline", "variant")] for arm in result.arms]
         whose = json.dumps([experiment["kind"], experiment["batch"], names])
-        asked = {
+        settings_of_arm = {
             metric: json.dumps(
                 _without([settings, [arm["settings"].get(metric) for arm in result.arms]], *_PLACES), sort_keys=True
             )
             for metric, settings in experiment["settings"].items()
         }
-        if not any(whose == other and asked.items() <= more.items() for _, other, more in latest):
-            latest.append((result, whose, asked))
+        if not any(whose == other and settings_of_arm.items() <= later.items() for _, other, later in latest):
+            latest.append((result, whose, settings_of_arm))
     return [result for result, *_ in reversed(latest)]
 
 
@@ -340,21 +340,21 @@ def _header(results: Sequence[Result], run: RunInfo) -> Row:
     """Return the row of the run: of the experiments' own, where one run made them all."""
     runs = [result.experiment["run"] for result in results]
     first = runs[0]
-    merged = {**run.row(), **first} if all(own["command"] == first["command"] for own in runs) else run.row()
+    merged = {**run.row(), **first} if all(header["command"] == first["command"] for header in runs) else run.row()
     settings = {
         metric: values for result in reversed(results) for metric, values in result.experiment["settings"].items()
     }
     timed = next((row for result in results for row in result.rows if "device_name" in row), {})
     where: Row = {key: timed[key] for key in ("device", "device_name") if key in timed}
     compared = [result.experiment["columns"] for result in results if result.experiment["kind"] == "comparison"]
-    commits = sorted({str(own.get("commit", "")) for own in runs} - {""})
-    gathered = len({own["command"] for own in runs}) > 1
+    commits = sorted({str(header.get("commit", "")) for header in runs} - {""})
+    gathered = len({header["command"] for header in runs}) > 1
     return {
         "table": "run",
         "schema": SCHEMA,
         **merged,
         "settings": {metric: settings[metric] for metric in (_TIME, _FIELD) if settings.get(metric)},
-        "columns": list(dict.fromkeys(word for columns in compared for word in columns)),
+        "columns": list(dict.fromkeys(column for columns in compared for column in columns)),
         **where,
         **({"gathered": True, "commits": commits} if gathered else {}),
     }

@@ -36,15 +36,18 @@ class Result:
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns that are shown, the user's own among them."""
-        known = metrics.columns()
-        return (*(known[word] for word in self.experiment["columns"] if word in known), *user_columns(self.rows))
+        registered = metrics.columns()
+        return (
+            *(registered[name] for name in self.experiment["columns"] if name in registered),
+            *user_columns(self.rows),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What must be known to read the rows."""
         values = ", ".join(column.word for column in user_columns(self.rows))
-        words = [word for word in self.experiment["columns"] if word in metrics.columns()]
-        return (*metrics.notes(self.rows, words), *([f"Yours: {values}, from the file given."] if values else []))
+        names = [name for name in self.experiment["columns"] if name in metrics.columns()]
+        return (*metrics.notes(self.rows, names), *([f"Yours: {values}, from the file given."] if values else []))
 
 
 def read(store: Store) -> list[Result]:
@@ -121,8 +124,8 @@ def _named(arm: Row, arms: Sequence[Row], experiment: Row) -> Row:
     values = {f"user:{metric}": value for metric, value in arm["values"].items()}
     names = {"model": arm["label"], **network, "resolution": arm["resolution"], "batch": experiment["batch"]}
     details = experiment["details"]
-    named = {"delta": "accuracy_margin", "confidence": "accuracy_confidence"}
-    margin = {key: details[name] for name, key in named.items() if name in details}
+    renamed = {"delta": "accuracy_margin", "confidence": "accuracy_confidence"}
+    margin = {key: details[name] for name, key in renamed.items() if name in details}
     return {**study, **names, **values, **margin, "baseline": baseline["label"]}
 
 

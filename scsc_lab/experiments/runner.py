@@ -223,9 +223,9 @@ def _rows_of(
         chains: dict[str, list[Task]] = {}
         for task in elsewhere:
             chains.setdefault(task.chain or requested.keys[task], []).append(task)
-        here = versions()
+        current = versions()
         futures = {
-            executor.submit(measure_elsewhere, chain, [requested.keys[task] for task in chain], here): chain
+            executor.submit(measure_elsewhere, chain, [requested.keys[task] for task in chain], current): chain
             for chain in chains.values()
         }
         for future in pools.completed(executor, futures):
@@ -253,10 +253,10 @@ def measure_elsewhere(tasks: Sequence[Task], keys: Sequence[str], expected: Mapp
             raise InputError(f"{where} has {name} {version}, where {expected.get(name, 'none')} is used")
     for task, key in zip(tasks, keys, strict=True):
         try:
-            same = not task.is_named or Task(task.metric, task.networks, task.settings).key == key
+            is_same = not task.is_named or Task(task.metric, task.networks, task.settings).key == key
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        if not same:
+        if not is_same:
             raise InputError(f"{where} has other files of {task.networks[-1]}: its code or weights differ")
     return [_measured_here(task, _silent) for task in tasks]
 

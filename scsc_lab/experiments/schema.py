@@ -65,8 +65,8 @@ def check(rows: Sequence[Row], where: str) -> None:
         where: what they are called, a file's path say.
     """
     for number, row in enumerate(rows, start=1):
-        if found := fault(row):
-            raise InputError(f"{where}, row {number}: {found}")
+        if first_fault := fault(row):
+            raise InputError(f"{where}, row {number}: {first_fault}")
 
 
 def fault(row: Row) -> str:
@@ -85,8 +85,8 @@ def _faults(row: Row) -> Iterator[str]:
     if missing:
         yield f"a row of the table {table!r} has no {missing[0]}"
     for key, value in row.items():
-        kind, holds = _kind(key)
-        if kind and value is not None and not holds(value):
+        kind, is_valid = _kind(key)
+        if kind and value is not None and not is_valid(value):
             yield f"{key} is {_short(value)}, not {kind}"
     yield from _nested_faults(row)
 
@@ -96,14 +96,14 @@ def _nested_faults(row: Row) -> Iterator[str]:
         yield from _lacking(run, _IN_A_RUN, "run")
         if run.get("status") == "complete" and run.get("accuracy") is None:
             yield "a complete run has no accuracy"
-        yield from (f"runs: {found}" for found in _faults(run))
+        yield from (f"runs: {nested}" for nested in _faults(run))
     for epoch in row.get("curve") or ():
         yield from _lacking(epoch, _IN_AN_EPOCH, "epoch")
         yield from (fault for key, value in epoch.items() if key != "accuracy" for fault in _faults({key: value}))
         if not _maps_to(epoch["accuracy"], lambda value: value is None or is_number(value)):
             yield f"accuracy of an epoch is {_short(epoch['accuracy'])}, not numbers by name"
     for stage in row.get("stages") or ():
-        yield from (f"stages: {found}" for found in _faults(stage))
+        yield from (f"stages: {nested}" for nested in _faults(stage))
     if not _maps_to(row.get("left_out") or {}, _is_left_out):
         yield "left_out is not numbers by figure"
     settings = (row.get("settings") or {}).get("latency") if row.get("table") == "run" else None
@@ -111,8 +111,8 @@ def _nested_faults(row: Row) -> Iterator[str]:
         yield f"the latency among its settings is {_short(settings)}, not that of a latency measurement"
 
 
-def _lacking(row: Row, keys: Sequence[str], what: str) -> Iterator[str]:
-    yield from (f"a {what} has no {key}" for key in keys if key not in row)
+def _lacking(row: Row, keys: Sequence[str], kind: str) -> Iterator[str]:
+    yield from (f"a {kind} has no {key}" for key in keys if key not in row)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -128,7 +128,7 @@ def _kind(key: str) -> tuple[str, Callable[[Any], bool]]:
     if bare in _MAPPINGS:
         return "an object", lambda value: isinstance(value, dict)
     if bare in _ROWS:
-        return "a list of objects", lambda value: _all(value, lambda one: isinstance(one, dict))
+        return "a list of objects", lambda value: _all(value, lambda item: isinstance(item, dict))
     if re.fullmatch(r"(.+_)?(seconds|ratio)(_low|_high)?", bare):
         return "a number from 0 up", lambda value: is_number(value) and value >= 0
     if bare in _NUMBERS or _NUMBER.fullmatch(bare) or key.startswith("user:"):
@@ -140,17 +140,17 @@ def _is_side(value: object) -> bool:
     return is_number(value) and isinstance(value, int) and value > 0
 
 
-def _all(value: object, holds: Callable[[Any], bool]) -> bool:
-    return isinstance(value, list) and all(map(holds, value))
+def _all(value: object, is_valid: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(is_valid, value))
 
 
-def _maps_to(value: object, holds: Callable[[Any], bool]) -> bool:
-    return isinstance(value, dict) and all(map(holds, value.values()))
+def _maps_to(value: object, is_valid: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(map(is_valid, value.values()))
 
 
 def _is_left_out(value: object) -> bool:
     groups = value if isinstance(value, dict) else {}
-    return all(_all(groups.get(key), lambda one: one is None or is_number(one)) for key in ("images", "seeds"))
+    return all(_all(groups.get(key), lambda item: item is None or is_number(item)) for key in ("images", "seeds"))
 
 
 def _has_timing(settings: object) -> bool:

@@ -65,7 +65,7 @@ def plan(trained: Trained, difference: float) -> list[Plan]:
     baseline = next(row for row in trained.networks if row["model"] == compared[0]["baseline"])
     plans = []
     for row in compared:
-        differences = [other["accuracy"] - one["accuracy"] for one, other in accuracy.paired(row, baseline)]
+        differences = [second["accuracy"] - first["accuracy"] for first, second in accuracy.paired(row, baseline)]
         deviation = float(np.std(differences, ddof=1))
         pairs = sequential.needed(deviation, difference, len(compared))
         seconds = sum(_seconds(trained, str(name)) for name in (row["model"], row["baseline"]))
@@ -107,7 +107,7 @@ def until_narrow(measure: Measure, settings: Runs, looks: Sequence[Look], points
 
 def note(look: Look, looks: Sequence[Look], points: float) -> str:
     """Return how seeds were added, and what level the intervals have."""
-    pairs = ", ".join(str(one.seeds) for one in looks)
+    pairs = ", ".join(str(planned_look.seeds) for planned_look in looks)
     return (
         f"Seeds were added until every half-width was below {points:g} points, with looks at {pairs} seeds: stopped at "
         f"{look.seeds}. Intervals have the level {look.confidence:.2%} at this look, so that all looks together miss "
@@ -128,6 +128,6 @@ def _seconds(trained: Trained, model: str) -> float:
     longest = max((run["epochs"] for run in runs), default=0)
     per_seed: dict[int, float] = {}
     for run in runs:
-        own = run["curve"] if run["epochs"] == longest else run["curve"][run.get("constant_epochs") or 0 :]
-        per_seed[run["seed"]] = per_seed.get(run["seed"], 0.0) + sum(epoch["seconds"] for epoch in own)
+        epochs = run["curve"] if run["epochs"] == longest else run["curve"][run.get("constant_epochs") or 0 :]
+        per_seed[run["seed"]] = per_seed.get(run["seed"], 0.0) + sum(epoch["seconds"] for epoch in epochs)
     return statistics.fmean(per_seed.values()) if per_seed else 0.0

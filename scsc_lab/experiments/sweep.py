@@ -61,10 +61,10 @@ def over(text: str) -> Over:
         raise InputError(f"--over {text}: whole numbers from 1 up are needed")
     if key == "dtype" and (wrong := [value for value in values if value not in DTYPES]):
         raise InputError(f"--over dtype={wrong[0]}: one of {', '.join(DTYPES)}")
-    found = Over(key, tuple(dict.fromkeys(values)))
-    if found.numbers is not None:
-        found = replace(found, values=tuple(sorted(found.values, key=float)))
-    return found
+    setting = Over(key, tuple(dict.fromkeys(values)))
+    if setting.numbers is not None:
+        setting = replace(setting, values=tuple(sorted(setting.values, key=float)))
+    return setting
 
 
 def experiment(networks: Sequence[Network], words: Sequence[str], what: Over, settings: Settings) -> Experiment:
@@ -79,13 +79,13 @@ def experiment(networks: Sequence[Network], words: Sequence[str], what: Over, se
     for value in what.values:
         first = len(arms)
         at_value = _settings(settings, what.key, value)
-        own = {}
+        own_settings = {}
         if what.key in OF_SETTINGS:
-            own = {metric.name: metric.configure(at_value) for metric in metrics.chosen(words)}
+            own_settings = {metric.name: metric.configure(at_value) for metric in metrics.chosen(words)}
         for network in networks:
             changed = network if what.key in OF_SETTINGS else at(network, what.key, value)
             baseline = None if len(arms) == first else first
-            arms.append(Arm(changed, baseline, what.key, value, settings=own, label=str(network)))
+            arms.append(Arm(changed, baseline, what.key, value, settings=own_settings, label=str(network)))
     details = {"over": what.key, "values": list(what.values)}
     measures = compare.measures(words, settings)
     return Experiment("sweep", tuple(arms), tuple(measures), tuple(words), settings.execution.batch, details)
@@ -114,7 +114,9 @@ def at(network: Network, key: str, value: str) -> Network:
         step = 1 if len(spec.scsc_stages) == len(spec.depths) else spec.heads[0]
         return network.changed({"embed_dim": max(round(factor * spec.embed_dim / step), 1) * step})
     scaled = {name: getattr(spec, name) for name in ("widths", "bottleneck_widths")}
-    changes: dict[str, object] = {name: tuple(round(factor * width) for width in own) for name, own in scaled.items()}
+    changes: dict[str, object] = {
+        name: tuple(round(factor * width) for width in widths) for name, widths in scaled.items()
+    }
     return network.changed({**changes, "stem_width": max(round(factor * spec.stem_width), 1)})
 
 

@@ -119,16 +119,16 @@ def scheduled(
     for epochs in budgets:
         arms = []
         for arm in experiment.arms:
-            own = replace(arm.settings.get(_METRIC, settings), plan=plans[arm.network])
-            arms.append(replace(arm, settings={**arm.settings, _METRIC: _at_budget(own, epochs, budgets)}))
+            arm_settings = replace(arm.settings.get(_METRIC, settings), plan=plans[arm.network])
+            arms.append(replace(arm, settings={**arm.settings, _METRIC: _at_budget(arm_settings, epochs, budgets)}))
         shared = Measure(_METRIC, arms[0].settings[_METRIC])
-        others = [measure for measure in experiment.measures if measure.metric != _METRIC]
+        other_measures = [measure for measure in experiment.measures if measure.metric != _METRIC]
         is_largest = epochs == budgets[-1]
         experiments.append(
             replace(
                 experiment,
                 arms=tuple(arms),
-                measures=(*others, shared) if is_largest else (shared,),
+                measures=(*other_measures, shared) if is_largest else (shared,),
                 columns=experiment.columns if is_largest else (_METRIC,),
             )
         )

@@ -128,7 +128,7 @@ class Metric:
 @functools.cache
 def registry() -> dict[str, Metric]:
     """Return every metric by name: those of the modules of this folder that set ``METRIC``, in their ``ORDER``."""
-    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
     metrics = [module for module in modules if isinstance(getattr(module, "METRIC", None), Metric)]
     metrics.sort(key=lambda module: getattr(module, "ORDER", 100))
     return {module.METRIC.name: module.METRIC for module in metrics}
@@ -156,15 +156,15 @@ _SYNONYMS = {
 """Other names of quantities, by the word of the column."""
 
 
-def meant(word: str) -> str:
+def meant(name: str) -> str:
     """Return ``"; did you mean macs?"`` for another name of a column or a mistyped one, or an empty string."""
-    known = next((column for column, names in _SYNONYMS.items() if word.lower() in names.split()), "")
-    return f"; did you mean {known}?" if known else nearest(word, columns())
+    synonym = next((column for column, names in _SYNONYMS.items() if name.lower() in names.split()), "")
+    return f"; did you mean {synonym}?" if synonym else nearest(name, columns())
 
 
 def default_words() -> list[str]:
     """Return the words of the columns that a comparison shows if none are named."""
-    return [word for metric in registry().values() for word in metric.default]
+    return [column for metric in registry().values() for column in metric.default]
 
 
 def chosen(words: Iterable[str]) -> list[Metric]:
@@ -173,12 +173,12 @@ def chosen(words: Iterable[str]) -> list[Metric]:
     Raises:
         InputError: if there is no such column.
     """
-    wanted = set()
+    names = set()
     for word in words:
         if word not in columns():
             raise InputError(f"unknown column {word!r}: one of {', '.join(columns())}{meant(word)}")
-        wanted.add(word)
-    return [metric for metric in registry().values() if wanted & {column.word for column in metric.columns}]
+        names.add(word)
+    return [metric for metric in registry().values() if names & {column.word for column in metric.columns}]
 
 
 def with_extra_columns(words: Sequence[str], settings: Settings) -> list[str]:

@@ -37,8 +37,8 @@ def runs(network: Network, settings: Runs) -> list[Runs]:
     from scsc_lab.execution.device import find
 
     plan = dataclasses.replace(settings.plan, size=network.resolution)
-    one = dataclasses.replace(settings, plan=plan, device=str(find(settings.device)))
-    return [dataclasses.replace(one, seeds=(seed,)) for seed in settings.seeds]
+    run_plan = dataclasses.replace(settings, plan=plan, device=str(find(settings.device)))
+    return [dataclasses.replace(run_plan, seeds=(seed,)) for seed in settings.seeds]
 
 
 def summary(runs: Sequence[Row]) -> Row:
@@ -46,13 +46,13 @@ def summary(runs: Sequence[Row]) -> Row:
 
     The runs themselves stand under ``runs``; each is a pair with the run of the same seed of every other network.
     """
-    found: Row = {"runs": [dict(run) for run in runs], "seeds": len(runs)}
+    row: Row = {"runs": [dict(run) for run in runs], "seeds": len(runs)}
     keys = dict.fromkeys(key for run in runs for key in run if key == "accuracy" or key.endswith("_accuracy"))
     for key in keys:  # one that diverged at once has not all of them
         values = [run[key] for run in runs if run["status"] == "complete" and run.get(key) is not None]
-        found[f"{key}_mean"] = statistics.fmean(values) if values else None
-        found[f"{key}_deviation"] = statistics.stdev(values) if len(values) > 1 else None
-    return found
+        row[f"{key}_mean"] = statistics.fmean(values) if values else None
+        row[f"{key}_deviation"] = statistics.stdev(values) if len(values) > 1 else None
+    return row
 
 
 def against(row: Row, baseline: Row) -> Row:
@@ -68,24 +68,24 @@ def against(row: Row, baseline: Row) -> Row:
     from scsc_lab.analysis.paired_seeds import compare
 
     delta, confidence = _margin(row)
-    first, second = zip(*((one["accuracy"], other["accuracy"]) for one, other in pairs), strict=True)
-    found = compare(first, second, delta=delta, confidence=confidence)
+    first, second = zip(*((reference["accuracy"], run["accuracy"]) for reference, run in pairs), strict=True)
+    comparison = compare(first, second, delta=delta, confidence=confidence)
     parts: Row = {}
     for key in (key for key in pairs[0][0] if key.endswith("_accuracy")):  # accuracies of single tasks, as local
-        values = [(one.get(key), other.get(key)) for one, other in pairs]
+        values = [(reference.get(key), run.get(key)) for reference, run in pairs]
         if all(None not in pair for pair in values):
             part = compare(*zip(*values, strict=True), delta=delta, confidence=confidence)
             name = key.removesuffix("_accuracy")
             parts |= {f"{name}_difference": part.mean, f"{name}_low": part.low, f"{name}_high": part.high}
     return {
         **parts,
-        "accuracy_difference": found.mean,
-        "difference_low": found.low,
-        "difference_high": found.high,
-        "p_value": found.p_value,
-        "pair_correlation": found.correlation,
-        "seed_pairs": found.seeds,
-        "accuracy_verdict": found.verdict or None,
+        "accuracy_difference": comparison.mean,
+        "difference_low": comparison.low,
+        "difference_high": comparison.high,
+        "p_value": comparison.p_value,
+        "pair_correlation": comparison.correlation,
+        "seed_pairs": comparison.seeds,
+        "accuracy_verdict": comparison.verdict or None,
     }
 
 
@@ -96,11 +96,11 @@ def _margin(row: Row) -> tuple[float, float]:
 
 def paired(row: Row, baseline: Row) -> list[tuple[Row, Row]]:
     """Return the pairs of runs, of the baseline and of a row, of which both are complete."""
-    others = {(pair_of(run), setting(run)): run for run in row.get("runs") or () if run["status"] == "complete"}
+    by_pair = {(pair_of(run), setting(run)): run for run in row.get("runs") or () if run["status"] == "complete"}
     return [
-        (run, others[pair_of(run), setting(run)])
+        (run, by_pair[pair_of(run), setting(run)])
         for run in baseline.get("runs") or ()
-        if run["status"] == "complete" and (pair_of(run), setting(run)) in others
+        if run["status"] == "complete" and (pair_of(run), setting(run)) in by_pair
     ]
 
 
@@ -164,8 +164,8 @@ def shortage(tables: Iterable[Sequence[Network]], runs: int) -> list[str]:
         runs: runs of each network.
     """
     compared: set[str] = set()
-    for first, *others in tables:
-        compared |= {identity(network.text) for network in others} - {identity(first.text)}
+    for first, *rest in tables:
+        compared |= {identity(network.text) for network in rest} - {identity(first.text)}
     return list(filter(None, [seeds.shortage(len(compared), runs)]))
 
 
@@ -174,25 +174,25 @@ def notes(rows: Sequence[Row]) -> list[str]:
     trained = [row for row in rows if row.get("runs")]
     if not trained:
         return []
-    said = dict.fromkeys(_how(run) for row in trained for run in row["runs"])
+    recipes = dict.fromkeys(_how(run) for row in trained for run in row["runs"])
     numbers = sorted({len(row["runs"]) for row in trained})
     range_ = " to ".join(dict.fromkeys((str(numbers[0]), str(numbers[-1]))))
     range_ += " seed" if numbers == [1] else " seeds"
-    found = [f"Accuracy: {'; '.join(said)}; {range_}; as by `scsc-lab train`. {PAIRS_RULE}"]
+    sentences = [f"Accuracy: {'; '.join(recipes)}; {range_}; as by `scsc-lab train`. {PAIRS_RULE}"]
     notes_on_data = {
         f"{run['data']}: {note}." for row in trained for run in row["runs"] for note in run.get("data_notes", ())
     }
-    found += sorted(notes_on_data)
+    sentences += sorted(notes_on_data)
     if len(trained) > 1 and not any(run.get("tuned") for row in trained for run in row["runs"]):
-        found.append("One learning rate for all, not tuned.")
+        sentences.append("One learning rate for all, not tuned.")
     if any(row.get("accuracy_status") for row in trained):
-        found.append("ACCURACY CUT SHORT: runs are missing.")
+        sentences.append("ACCURACY CUT SHORT: runs are missing.")
     for row in trained:
         diverged = [str(run["seed"]) for run in row["runs"] if run["status"] != "complete"]
         if diverged:
-            found.append(f"{row['model']}: DIVERGED with seed {', '.join(diverged)}; left out.")
+            sentences.append(f"{row['model']}: DIVERGED with seed {', '.join(diverged)}; left out.")
     pairs = [row["seed_pairs"] for row in trained if row.get("seed_pairs")]
-    found += filter(None, [seeds.shortage(comparisons(trained), min(pairs, default=0))])
+    sentences += filter(None, [seeds.shortage(comparisons(trained), min(pairs, default=0))])
     verdicts = [
         f"{row['model']} {row['accuracy_verdict']} (p {units.probability(row['p_value'])}, "
         f"Holm {units.probability(row.get('p_holm'))}; ρ {units.correlation(row['pair_correlation'])})"
@@ -200,8 +200,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
         if row.get("accuracy_verdict")
     ]
     if verdicts:
-        found.append(f"Verdict on accuracy: {'; '.join(verdicts)}.")
-    return list(dict.fromkeys(found))
+        sentences.append(f"Verdict on accuracy: {'; '.join(verdicts)}.")
+    return list(dict.fromkeys(sentences))
 
 
 def _how(run: Row) -> str:
@@ -214,7 +214,7 @@ def _how(run: Row) -> str:
 
 def column() -> Column:
     """Return the column of accuracies, with its paired differences."""
-    shown = Column(
+    change_column = Column(
         ("accuracy_difference", "difference_low", "difference_high"), "Δ accuracy, points", units.points_interval
     )
     return Column(
@@ -226,7 +226,7 @@ def column() -> Column:
         better="higher",
         question="Is it more accurate?",
         change=Change(
-            shown,
+            change_column,
             "difference",
             "Δ points, 95%",
             scale=1.0,

@@ -103,7 +103,7 @@ def with_probe(rows: Sequence[Row], trained: Sequence[Row]) -> list[Row]:
     claims = {claim.text: claim for claim in CLAIMS}
     ordered = sorted(rows, key=lambda row: [*claims].index(row["claim"]) if row["claim"] in claims else len(claims))
     probes = [_probe(claims[row["claim"]], trained) if row["claim"] in claims else {} for row in ordered]
-    judged = [{**probe, **more} for probe, more in zip(probes, accuracy.adjusted(probes), strict=True)]
+    judged = [{**probe, **adjusted} for probe, adjusted in zip(probes, accuracy.adjusted(probes), strict=True)]
     return [{**row, **_under_probe(probe)} for row, probe in zip(ordered, judged, strict=True)]
 
 
@@ -114,8 +114,8 @@ def _probe(claim: Claim, trained: Sequence[Row]) -> Row:
     """
     if claim.probe is None:
         return {}
-    one, two = ([row for row in trained if row.get("network") == name and row.get("runs")] for name in claim.probe)
-    pairs = [(a, b) for a in one for b in two if a.get("resolution") == b.get("resolution")]
+    one, variant = ([row for row in trained if row.get("network") == name and row.get("runs")] for name in claim.probe)
+    pairs = [(a, b) for a in one for b in variant if a.get("resolution") == b.get("resolution")]
     pair = max(pairs, key=lambda pair: accuracy.against(pair[1], pair[0]).get("seed_pairs", 0), default=None)
     difference = accuracy.against(pair[1], pair[0]) if pair is not None else {}
     if pair is None or not difference:

@@ -55,22 +55,22 @@ def fields(
     from scsc_lab.models import build, stages
     from scsc_lab.receptive_field import images, measure
 
-    wanted, seed = settings.fields, settings.execution.seed
+    field_settings, seed = settings.fields, settings.execution.seed
     facts, whose = build.facts(network), build.whose_weights(network)
     drawn_weights = whose in ("random", "mixed")
-    if (wanted.seeds or 1) > 1 and not drawn_weights:
+    if (field_settings.seeds or 1) > 1 and not drawn_weights:
         raise InputError(f"--seeds averages over random weights; {network} has weights of its own")
     device = devices.find(settings.execution.device)
     mean, std = normalisation or (facts.mean, facts.std)
-    drawn = images.drawn(wanted.images, wanted.samples, facts.resolution, mean, std, seed)
+    drawn = images.drawn(field_settings.images, field_settings.samples, facts.resolution, mean, std, seed)
     shape = (len(mean), *facts.resolution)
-    layers = {layer: layer for layer in wanted.layers}
+    layers = {layer: layer for layer in field_settings.layers}
     return measure.measure(
         lambda seed: build.build(network, seed).to(device),
-        lambda model: layers or stages.chosen(model, wanted.stages, shape, str(network)),
+        lambda model: layers or stages.chosen(model, field_settings.stages, shape, str(network)),
         drawn,
-        wanted,
-        measure.Whose(str(network), whose, wanted.seeds or (USUAL_SEEDS if drawn_weights else 1), seed),
+        field_settings,
+        measure.Whose(str(network), whose, field_settings.seeds or (USUAL_SEEDS if drawn_weights else 1), seed),
         device,
         progress,
     )
@@ -114,8 +114,8 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
     return rows
 
 
-def _report(progress: Progress, what: str, done: int, total: int) -> None:
-    progress(what, done / total)
+def _report(progress: Progress, description: str, done: int, total: int) -> None:
+    progress(description, done / total)
 
 
 def _row(field: Field) -> Row:
@@ -158,14 +158,14 @@ def _against(row: Row, baseline: Row, key: str) -> Row:
     from scsc_lab.analysis.field import difference
 
     names = (f"{key}_difference", f"{key}_difference_low", f"{key}_difference_high")
-    known = row.get(key) is not None and baseline.get(key) is not None
-    return dict(zip(names, difference(row, baseline, key) if known else (None, None, None), strict=True))
+    is_known = row.get(key) is not None and baseline.get(key) is not None
+    return dict(zip(names, difference(row, baseline, key) if is_known else (None, None, None), strict=True))
 
 
 def _column(share: float) -> Column:
     name, text = key(share), f"r({100 * share:.0f}%)"
     keys = (f"{name}_difference", f"{name}_difference_low", f"{name}_difference_high")
-    shown = Column(keys, f"Δ {text}, points", lambda values: units.with_interval(values, units.points))
+    change_column = Column(keys, f"Δ {text}, points", lambda values: units.with_interval(values, units.points))
     return Column(
         name,
         text,
@@ -174,7 +174,7 @@ def _column(share: float) -> Column:
         axis=f"{text}, % of the input",
         scale=1e2,
         question="How does its receptive field change?" if name == "r50" else "",
-        change=Change(shown, "difference", "Δ points, 95%", paired=functools.partial(_against, key=name)),
+        change=Change(change_column, "difference", "Δ points, 95%", paired=functools.partial(_against, key=name)),
     )
 
 

@@ -65,10 +65,12 @@ def measure(networks: Sequence[Network], settings: Settings, progress: TaskProgr
         progress(description, seconds / (seconds + left) if left and seconds + left else 0.0)
 
     report("timing " + ", ".join(map(str, networks)), 0.0, None)
-    placed = _candidates(networks, settings.timing.runtimes)
+    placements = _candidates(networks, settings.timing.runtimes)
     if isinstance(settings, Detailed):
         return _detailed(networks, settings, report)
-    timed = sorted(zip(placed, timings(networks, settings, progress=report), strict=True), key=lambda pair: pair[0][0])
+    timed = sorted(
+        zip(placements, timings(networks, settings, progress=report), strict=True), key=lambda pair: pair[0][0]
+    )
     rows = [timing.row() for _, timing in timed]
     return [{key: value for key, value in row.items() if key not in _OF_THE_COMPARISON} for row in rows]
 
@@ -117,15 +119,19 @@ def timings(
     from scsc_lab.timing import latency
 
     runtimes.check(settings.timing.runtimes, settings.execution)
-    placed = _candidates(networks, settings.timing.runtimes)
+    placements = _candidates(networks, settings.timing.runtimes)
     counts = [[counted(network, batch).macs for network in networks] for batch in settings.batches]
-    first = next(index for index, (at, _) in enumerate(placed) if at == baseline)
-    candidates = [candidate for _, candidate in placed]
-    found = latency.measure(candidates, settings, baseline=first, clock=clock, progress=progress)
-    macs = [(row[at], row[baseline]) for row in counts for at, _ in placed]
+    first = next(index for index, (at, _) in enumerate(placements) if at == baseline)
+    candidates = [candidate for _, candidate in placements]
+    measured = latency.measure(candidates, settings, baseline=first, clock=clock, progress=progress)
+    macs = [(row[at], row[baseline]) for row in counts for at, _ in placements]
     return [
-        replace(timing, macs=own, macs_ratio=own / reference if timing.baseline and reference else None)
-        for timing, (own, reference) in zip(found, macs, strict=True)
+        replace(
+            timing,
+            macs=macs_of_network,
+            macs_ratio=macs_of_network / reference if timing.baseline and reference else None,
+        )
+        for timing, (macs_of_network, reference) in zip(measured, macs, strict=True)
     ]
 
 
@@ -150,22 +156,22 @@ def breakdowns(
     from scsc_lab.models.stages import stages
     from scsc_lab.timing import breakdown
 
-    placed = _candidates(networks, settings.timing.runtimes)
-    candidates = [candidate for _, candidate in placed]
-    counts = [counted(networks[at], batch) for at, _ in placed for batch in settings.batches]
+    placements = _candidates(networks, settings.timing.runtimes)
+    candidates = [candidate for _, candidate in placements]
+    counts = [counted(networks[at], batch) for at, _ in placements for batch in settings.batches]
     divided = []
     if by == "stage":
-        for at, candidate in placed:
+        for at, candidate in placements:
             divided.append(stages(build.empty(networks[at]), (candidate.channels, *candidate.resolution)))
-    found = []
+    with_macs = []
     timed = breakdown.measure(candidates, settings, by, divided, clock=clock, progress=progress)
-    for index, (one, count) in enumerate(zip(timed, counts, strict=False)):
+    for index, (of_network, count) in enumerate(zip(timed, counts, strict=False)):
         macs: dict[str, int] = {}  # an operator of a runtime may be several of those that were counted, fused
         if by != breakdown.OPERATOR:
             parts = count.by_stage(divided[index // len(settings.batches)]) if by == "stage" else count.by_module()
             macs = {part.name: part.macs for part in parts}
-        found.append(replace(one, whole=replace(one.whole, macs=count.macs), macs=macs))
-    return found
+        with_macs.append(replace(of_network, whole=replace(of_network.whole, macs=count.macs), macs=macs))
+    return with_macs
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -200,12 +206,12 @@ def _notes_of_other_pairs(rows: Sequence[Row]) -> list[str]:
 
 def _notes_elsewhere(rows: Sequence[Row]) -> list[str]:
     """Return what must be known of the times in other runtimes than torch: versions and that all agree."""
-    others = [row for row in timings_of(rows) if row["runtime"] != runtimes.USUAL]
-    details = {row["runtime_title"]: (row["runtime_details"] or {}).get("version", "") for row in reversed(others)}
-    if not others:
+    elsewhere = [row for row in timings_of(rows) if row["runtime"] != runtimes.USUAL]
+    details = {row["runtime_title"]: (row["runtime_details"] or {}).get("version", "") for row in reversed(elsewhere)}
+    if not elsewhere:
         return []
     versions = ", ".join(f"{title} {version}".strip() for title, version in reversed(details.items()))
-    largest = max(row["output_difference"] or 0.0 for row in others)
+    largest = max(row["output_difference"] or 0.0 for row in elsewhere)
     return [
         f"Other runtimes, in the same rounds, with the same input, threads and precision: {versions}. Outputs are "
         f"torch's within {largest:.1g} of the largest."
@@ -232,7 +238,7 @@ def machine_notes(rows: Sequence[Row]) -> list[str]:
 def with_runtimes(settings: Settings, words: Sequence[str]) -> Settings:
     """Return settings with the runtimes whose columns are named, beside those that are named themselves."""
     by_word = {_column(name).word: name for name in runtimes.registry() if name != runtimes.USUAL}
-    names = dict.fromkeys([*settings.timing.runtimes, *(by_word[word] for word in words if word in by_word)])
+    names = dict.fromkeys([*settings.timing.runtimes, *(by_word[column] for column in words if column in by_word)])
     return replace(settings, timing=replace(settings.timing, runtimes=tuple(names)))
 
 
@@ -242,8 +248,8 @@ def _runtime_columns(settings: Settings) -> list[str]:
 
 def _versions(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return the versions that the times of some runtimes rest on; that of torch, which all do, is known without."""
-    found = {name: version for one in names for name, version in runtimes.find(one).versions.items()}
-    return tuple(sorted((name, version) for name, version in found.items() if name != runtimes.USUAL))
+    versions = {name: version for one in names for name, version in runtimes.find(one).versions.items()}
+    return tuple(sorted((name, version) for name, version in versions.items() if name != runtimes.USUAL))
 
 
 def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple[int, Candidate]]:
@@ -258,21 +264,23 @@ def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple
     from scsc_lab.timing.latency import Candidate
 
     makes: dict[Network, Callable[[], nn.Module | bytes]] = {}
-    placed = [(at, network, name) for name in names for at, network in enumerate(networks) if _runs_in(network, name)]
+    placements = [
+        (at, network, name) for name in names for at, network in enumerate(networks) if _runs_in(network, name)
+    ]
     for at, network in enumerate(networks):
-        if not any(at == other for other, *_ in placed):
+        if not any(at == other for other, *_ in placements):
             able = [name for name, runtime in runtimes.registry().items() if runtime.takes == "onnx"]
             raise InputError(f"{network} is an ONNX file, which runs in {' and '.join(able)}: --runtime {able[0]}")
     candidates = []
-    for at, network, runtime in placed:
-        known = build.facts(network)
+    for at, network, runtime in placements:
+        facts = build.facts(network)
         file = functools.partial(Path.read_bytes, Path(network.name))
         make = makes.setdefault(network, file if network.is_onnx else functools.partial(build.build, network))
-        own = replace(network, form="ordinary")
+        plain = replace(network, form="ordinary")
         ordinary = None
-        if network.form == "deploy" and own in networks:
-            ordinary = next(i for i, (*_, other, used) in enumerate(placed) if (other, used) == (own, runtime))
-        shape = (known.resolution, known.channels)
+        if network.form == "deploy" and plain in networks:
+            ordinary = next(i for i, (*_, other, used) in enumerate(placements) if (other, used) == (plain, runtime))
+        shape = (facts.resolution, facts.channels)
         candidates.append((at, Candidate(str(network), make, *shape, network.form, ordinary, runtime)))
     return candidates
 
@@ -288,27 +296,27 @@ def _rows_per_network(network: Network, settings: Settings) -> int:
 def _column(runtime: str) -> Column:
     """Return the column of the time in one runtime, with that of its ratio to the baseline's."""
     title = runtimes.title(runtime)
-    usual = runtime == runtimes.USUAL
+    is_default = runtime == runtimes.USUAL
     ratio = tuple(key_in(runtime, key) for key in ("ratio", "ratio_low", "ratio_high", "baseline_seconds"))
-    heading = "time ×, 95%" if usual else f"{title} ×, 95%"
+    heading = "time ×, 95%" if is_default else f"{title} ×, 95%"
     return Column(
         key_in(runtime, "median_seconds"),
-        "time" if usual else title,
+        "time" if is_default else title,
         units.milliseconds,
-        optional=not usual,
+        optional=not is_default,
         unit="ms",
-        word="latency" if usual else f"latency_{runtime}",
-        name="" if usual else f"time in {title}",
+        word="latency" if is_default else f"latency_{runtime}",
+        name="" if is_default else f"time in {title}",
         scale=1e3,
         better="lower",
-        question="Is it faster?" if usual else f"Is it faster in {title}?",
+        question="Is it faster?" if is_default else f"Is it faster in {title}?",
         change=Change(
-            Column(ratio, heading, units.ratio_of_time, optional=not usual),
+            Column(ratio, heading, units.ratio_of_time, optional=not is_default),
             "measured",
             heading,
             verdict=key_in(runtime, "verdict"),
         ),
-        apart=not usual,
+        apart=not is_default,
     )
 
 

@@ -29,7 +29,7 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
     A part is one of :data:`KINDS`, which its ``by`` says; of each kind the last two are what no part explains and the
     total. See :func:`scsc_lab.metrics.latency.breakdowns`.
     """
-    found: list[Row] = []
+    rows: list[Row] = []
     for network in networks:
         row: Row = {"parts": [], "parts_status": "complete"}
         for by in KINDS:
@@ -42,8 +42,8 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
             if broken_down.whole.status != "complete":
                 row["parts_status"] = broken_down.whole.status
             row["parts"] += [{key: part[key] for key in _KEPT} for part in broken_down.rows()]
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def table_rows(row: Row) -> list[Row]:

@@ -30,12 +30,12 @@ def _row(network: Network) -> Row:
 def notes(rows: Sequence[Row]) -> list[str]:
     """Return where the figures are from."""
     sources = dict.fromkeys(f"{row['model']} {row['published_source']}" for row in rows if row.get("published_source"))
-    found = [
+    sentences = [
         f"top-1: ImageNet-1k, as published, not measured here: {'; '.join(sources)}."
         if sources
         else "top-1: none of these has a published figure."
     ]
-    return found + [f"Inferred, {row['model']}: {row['inferred']}." for row in rows if row.get("inferred")]
+    return sentences + [f"Inferred, {row['model']}: {row['inferred']}." for row in rows if row.get("inferred")]
 
 
 METRIC = Metric(

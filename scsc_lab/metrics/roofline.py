@@ -46,24 +46,24 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
         candidate = Candidate(str(network), make, facts.resolution, facts.channels)
         (timed,) = breakdown.measure([candidate], settings, "module", [parts])
         by_part = {part: samples.median(seconds) or 0.0 for part, seconds in timed.parts.items()}
-        whole = timed.whole.median_seconds
-        row: Row = {"roofs": machine.row(), "roofline_status": timed.whole.status, "roof_seconds": whole}
+        total = timed.whole.median_seconds
+        row: Row = {"roofs": machine.row(), "roofline_status": timed.whole.status, "roof_seconds": total}
         row |= {key: timed.whole.row()[key] for key in ("device_name", "dtype", "threads", "batch", "is_busy")}
-        if whole is not None:
-            by_part[BETWEEN] = max(whole - sum(by_part.values()), 0.0)  # of passes that nothing watches
+        if total is not None:
+            by_part[BETWEEN] = max(total - sum(by_part.values()), 0.0)  # of passes that nothing watches
             places = roofs.places(by_part, parts, count, machine, BETWEEN)
             least = sum(place["least_seconds"] for place in places)
-            row |= {"places": places, "least_seconds": least, "roof_share": least / whole if whole else None}
+            row |= {"places": places, "least_seconds": least, "roof_share": least / total if total else None}
         rows.append(row)
     return rows
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
     """Return one sentence per network on what bounds its time, and how the roofs were measured."""
-    placed = [row for row in rows if row.get("places")]
-    lines = [sentence(row) for row in placed]
-    if placed:
-        first = placed[0]
+    rows_with_places = [row for row in rows if row.get("places")]
+    lines = [sentence(row) for row in rows_with_places]
+    if rows_with_places:
+        first = rows_with_places[0]
         peak, moved = (first["roofs"][key]["median"] for key in ("macs_per_second", "bytes_per_second"))
         lines.append(
             f"Roofs, measured here: {units.significant(peak / 1e9, 3)} GMAC/s by a matrix product, "
@@ -76,10 +76,10 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 def sentence(row: Row) -> str:
     """Return what bounds a network's time: ``61 % of its time is memory-bound; its … reach 12 % of the roof``."""
-    places, whole = row["places"], sum(place["seconds"] for place in row["places"])
+    places, total = row["places"], sum(place["seconds"] for place in row["places"])
     shares = dict.fromkeys(("compute", "memory", "overhead"), 0.0)
     for place in places:
-        shares[place["bound"]] += place["seconds"] / whole
+        shares[place["bound"]] += place["seconds"] / total
     bound, share = max(shares.items(), key=lambda item: item[1])
     spent = {"compute": "compute-bound", "memory": "memory-bound", "overhead": "overhead, near neither roof"}[bound]
     lost = max(places, key=lambda place: place["seconds"] - place["least_seconds"])

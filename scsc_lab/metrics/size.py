@@ -100,16 +100,16 @@ def ledger(network: Network) -> list[Row]:
     from scsc_lab.models.transplant import transplant
 
     assert network.transplant is not None
-    known = build.facts(network)
-    shape = (1, known.channels, *known.resolution)
+    facts = build.facts(network)
+    shape = (1, facts.channels, *facts.resolution)
     original = replace(network, transplant=None)
     grafted, changes = transplant(build.empty(original), network.transplant, input_shape=shape)
     before, after = (
         {part.name: part for part in count(model, shape).by_module()} for model in (build.empty(original), grafted)
     )
     rows = []
-    found: list[Change | None] = [*changes, None]
-    for change in found:
+    entries: list[Change | None] = [*changes, None]
+    for change in entries:
         name = change.name if change else ""
         row: Row = {**(asdict(change) if change else {"name": "total"}), "model": str(original)}
         for key in ("params", "macs"):
@@ -160,16 +160,16 @@ def _parts(network: Network, count: Count, settings: Counting) -> list[Row]:
 
 def notes(rows: Sequence[Row]) -> list[str]:
     """Return what MACs are, which counts are partial, and where the input size was assumed."""
-    found = [f"{tables.MACS_RULE}; counted as by `scsc-lab flops`."]
-    found += [f"{row['model']}: PARTIAL count." for row in rows if row.get("status") == "partial"]
-    return found + assumed(row["model"] for row in rows if row.get("resolution_assumed"))
+    sentences = [f"{tables.MACS_RULE}; counted as by `scsc-lab flops`."]
+    sentences += [f"{row['model']}: PARTIAL count." for row in rows if row.get("status") == "partial"]
+    return sentences + assumed(row["model"] for row in rows if row.get("resolution_assumed"))
 
 
 def assumed(labels: Iterable[object]) -> list[str]:
     """Return the note on networks whose input size nothing says."""
-    named = ", ".join(dict.fromkeys(map(str, labels)))
-    says = "say" if ", " in named else "says"
-    return [f"Input 224×224 was taken for {named}, which {says} none; --resolution sets it."] if named else []
+    names = ", ".join(dict.fromkeys(map(str, labels)))
+    says = "say" if ", " in names else "says"
+    return [f"Input 224×224 was taken for {names}, which {says} none; --resolution sets it."] if names else []
 
 
 def _checked(network: Network, shape: Sequence[int], count: Count, train: bool) -> CrossCheck:

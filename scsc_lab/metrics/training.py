@@ -81,14 +81,14 @@ def run(network: Network, settings: Runs, seed: int, progress: Progress) -> Row:
         if is_exhausted(error):
             raise
         raise InputError(f"{network} fails in training: {located(error)}") from error
-    found = count(module.cpu(), (1, *row.pop("input")))
-    first = next((cell.macs for cell in found.cells if cell.macs), 0)
+    counted = count(module.cpu(), (1, *row.pop("input")))
+    first = next((cell.macs for cell in counted.cells if cell.macs), 0)
     images = len(trained.curve) * (row["train_images"] // row["batch_size"]) * row["batch_size"]
     record = row.pop("trained_on")
     if settings.weights and trained.status == "complete":
         row["weights_file"] = name
         save(module, Path(settings.weights) / name, record)
-    return {**row, "train_macs": images * (3 * found.macs - first), "device": str(device), "versions": versions()}
+    return {**row, "train_macs": images * (3 * counted.macs - first), "device": str(device), "versions": versions()}
 
 
 def check(given: Sequence[tuple[Sequence[Network], Runs]]) -> None:
@@ -159,13 +159,13 @@ def own_input(network: Network) -> Input:
     from scsc_lab.models import build
 
     facts = build.facts(network)
-    said = getattr(build.empty(network), "pretrained_cfg", None) or {}
+    config = getattr(build.empty(network), "pretrained_cfg", None) or {}
     return Input(
         facts.resolution,
         facts.mean,
         facts.std,
-        float(said.get("crop_pct") or Input.crop_share),
-        str(said.get("interpolation") or Input.interpolation),
+        float(config.get("crop_pct") or Input.crop_share),
+        str(config.get("interpolation") or Input.interpolation),
         facts.channels,
     )
 
@@ -214,8 +214,8 @@ def _digest(network: Network, identity: dict[str, Any], seed: int) -> str:
 def _report(network: Network, seed: int, progress: Progress) -> Report:
     def report(step: int, steps: int, loss: float, rate: float, waiting: float) -> None:
         if step % _TOLD_EVERY == 0 or step == steps:
-            what = f"loss {loss:.3f}, {rate:.0f} images/s, waiting {waiting:.0%}: {network}, seed {seed}"
-            progress(what, step / steps)
+            description = f"loss {loss:.3f}, {rate:.0f} images/s, waiting {waiting:.0%}: {network}, seed {seed}"
+            progress(description, step / steps)
 
     return report
 

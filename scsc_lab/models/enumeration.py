@@ -63,10 +63,10 @@ class Enumeration:
     def within(self, low: dict[str, float], high: dict[str, float]) -> NDArray[np.bool_]:
         """Return which combinations can be and keep to bounds, by quantity."""
         inside = self.can_be.copy()
-        for word, bound in low.items():
-            inside &= self.quantity(word) >= bound
-        for word, bound in high.items():
-            inside &= self.quantity(word) <= bound
+        for quantity_name, bound in low.items():
+            inside &= self.quantity(quantity_name) >= bound
+        for quantity_name, bound in high.items():
+            inside &= self.quantity(quantity_name) <= bound
         return inside
 
     def front(self, objectives: Sequence[tuple[NDArray[Any], Better]], inside: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -208,7 +208,7 @@ def _table(costs: _Costs, picks: dict[int, int], axes: Sequence[int], inner: Seq
 def _axes(space: Space) -> tuple[list[int], list[list[int]]]:
     """Return the positions of the keys that act on several stages, and of those of each stage alone."""
     stage = [key.partition(".")[0] if key.startswith("stage") and "." in key else "" for key, _ in space.choices]
-    alone = [[axis for axis, name in enumerate(stage) if name == one] for one in dict.fromkeys(filter(None, stage))]
+    alone = [[axis for axis, name in enumerate(stage) if name == tied] for tied in dict.fromkeys(filter(None, stage))]
     return [axis for axis, name in enumerate(stage) if not name], alone
 
 

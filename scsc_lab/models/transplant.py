@@ -90,7 +90,7 @@ def transplant(
     with torch.random.fork_rng(devices=devices):
         grafted, decided = _transplanted(plain, spec, users_own(spec, make), input_shape, {})
     _restore_modes(grafted, {name: module.training for name, module in plain.named_modules()})
-    changes = [Change(c.name, c.kind, c.was, placed is not None, reason) for c, placed, reason in decided]
+    changes = [Change(c.name, c.kind, c.was, replacement is not None, reason) for c, replacement, reason in decided]
     return carried.wrap(grafted, wrappers), changes
 
 

@@ -250,8 +250,8 @@ def find(name: str) -> Entry:
         hint = nearest(spelled, _NAMES) or "; `scsc-lab models` lists them"
         if spelled.endswith(".py"):
             hint = f"; a file's network is named with its factory, {name.strip()}:make_model"
-        elif others := [f"{package}:{spelled}" for package in PACKAGES if spelled in registered(package)]:
-            hint = f"; did you mean {' or '.join(others)}?"
+        elif elsewhere := [f"{package}:{spelled}" for package in PACKAGES if spelled in registered(package)]:
+            hint = f"; did you mean {' or '.join(elsewhere)}?"
         raise InputError(f"unknown model {name!r}{hint}")
     return entry
 

@@ -52,8 +52,8 @@ class Space:
         unchanged = self._unchanged
         return {
             key: options[pick]
-            for (key, options), pick, same in zip(self.choices, picks, unchanged, strict=True)
-            if pick not in same
+            for (key, options), pick, is_unchanged in zip(self.choices, picks, unchanged, strict=True)
+            if pick not in is_unchanged
         }
 
     def at(self, picks: Sequence[int]) -> Network:
@@ -76,11 +76,11 @@ class Space:
 
     def written(self, picks: Sequence[int]) -> str:
         """Return the options that make a combination: ``--set groups=8 --rule mixer=focal``; empty for no change."""
-        words = []
+        parts = []
         for key, value in self.changes(picks).items():
             rule = key.startswith(_RULE)
-            words.append(f"{'--rule' if rule else '--set'} {key.removeprefix(_RULE)}={value}")
-        return " ".join(words)
+            parts.append(f"{'--rule' if rule else '--set'} {key.removeprefix(_RULE)}={value}")
+        return " ".join(parts)
 
     @functools.cached_property
     def _unchanged(self) -> tuple[frozenset[int], ...]:
@@ -154,14 +154,14 @@ def _usual(network: Network, text: str) -> dict[str, tuple[str, ...]]:
 def _listed(network: Network, key: str, text: str) -> tuple[str, ...]:
     """Return the values of a key, each typed and written as ``--set`` takes it."""
     kind = _kind(network, key)
-    several = get_origin(kind) is tuple
-    parts = text.split(";") if several or ";" in text else text.split(",")
+    is_tuple = get_origin(kind) is tuple
+    parts = text.split(";") if is_tuple or ";" in text else text.split(",")
     options = [option for part in parts for option in expanded(key, part.strip())]
     if kind is not object:
         options = [values.text(values.typed(key, option, kind)) for option in options]
     unique = tuple(dict.fromkeys(options))
     if len(unique) < 2:
-        hint = f"; separate values with semicolons, e.g. {key}={_example(kind)}" if several else ""
+        hint = f"; separate values with semicolons, e.g. {key}={_example(kind)}" if is_tuple else ""
         raise InputError(f"--space {key}={text}: one value leaves nothing to choose{hint}")
     return unique
 
@@ -172,7 +172,7 @@ def expanded(key: str, text: str) -> list[str]:
     if match is None:
         return [text]
     try:
-        whole = all("." not in part for part in match.groups() if part)
+        is_integer = all("." not in part for part in match.groups() if part)
         first, last, step = (float(part) for part in (match[1], match[2], match[3] or "1"))
         count = math.floor((last - first) / step + 1e-9) + 1
     except (ValueError, ZeroDivisionError):
@@ -180,7 +180,7 @@ def expanded(key: str, text: str) -> list[str]:
     if not 1 <= count <= _MOST_VALUES:
         raise InputError(f"--space {key}={text}: a range is FIRST..LAST:STEP, e.g. 64..128:8")
     numbers = [round(first + step * at, 10) for at in range(count)]
-    return [str(int(number)) if whole else f"{number:g}" for number in numbers]
+    return [str(int(number)) if is_integer else f"{number:g}" for number in numbers]
 
 
 def _kind(network: Network, key: str) -> Any:

@@ -89,8 +89,8 @@ def _converted(kind: Any, literal: object, value: object) -> tuple[bool, object]
     if kind is str:
         return True, value if isinstance(value, str) else literal
     if kind is bool:
-        word = _BOOLEANS.get(str(literal).lower())
-        return word is not None, word
+        boolean = _BOOLEANS.get(str(literal).lower())
+        return boolean is not None, boolean
     if kind is type(None):
         return literal is None, None
     if kind in (int, float):
@@ -157,6 +157,6 @@ def _from_value(key: str, value: object, kind: Any) -> Any:
 
 def _choice(key: str, value: object, choices: tuple[Any, ...]) -> Any:
     if value not in choices:
-        words = [text(choice) for choice in choices]
-        raise InputError(f"{key}={value}: one of {', '.join(filter(None, words))}{nearest(str(value), words)}")
+        texts = [text(choice) for choice in choices]
+        raise InputError(f"{key}={value}: one of {', '.join(filter(None, texts))}{nearest(str(value), texts)}")
     return value

@@ -139,10 +139,10 @@ def some_of(choices: Callable[[], Any], hint: Callable[[str], str] | None = None
 
     def read(text: str) -> tuple[str, ...]:
         chosen, allowed = words(text), tuple(choices())
-        for word in chosen:
-            if word not in allowed:
-                meant = hint(word) if hint else nearest(word, allowed)
-                raise InputError(f"{word!r}: one of {', '.join(allowed)}{meant}")
+        for choice in chosen:
+            if choice not in allowed:
+                meant = hint(choice) if hint else nearest(choice, allowed)
+                raise InputError(f"{choice!r}: one of {', '.join(allowed)}{meant}")
         return chosen
 
     return read

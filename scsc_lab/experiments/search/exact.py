@@ -27,7 +27,7 @@ def run(search: Search, progress: Progress | None = None) -> Found:
     count = counted(search.baseline)
     name = str(search.baseline)
     baseline: Row = {"model": name, "baseline": name, "params": count.params, "macs": count.macs}
-    report = progress or (lambda what, done, total: None)
+    report = progress or (lambda description, done, total: None)
     costs = enumeration.enumerate_costs(search.space, lambda done, total: report("counting specs", done, total))
     costs.require_any()
     low = {budget.bound.word: budget.bound.absolute(baseline) for budget in search.goals.budgets if not budget.at_most}
@@ -50,9 +50,9 @@ def run(search: Search, progress: Progress | None = None) -> Found:
             continue
         picks = costs.picks(index)
         row: Row = {"model": search.space.at(picks).text, "options": search.space.written(picks), "equal": 0}
-        for word in enumeration.QUANTITIES:
-            row[word] = int(costs.quantity(word)[index])
-            row[f"{word}_change"] = row[word] / baseline[word] - 1
+        for quantity in enumeration.QUANTITIES:
+            row[quantity] = int(costs.quantity(quantity)[index])
+            row[f"{quantity}_change"] = row[quantity] / baseline[quantity] - 1
         points[point] = {**row, "baseline": name}
     rows = tuple(points.values())
     step = max(search.space.size // _MOST_DOTS, 1)

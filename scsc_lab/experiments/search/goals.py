@@ -50,8 +50,8 @@ class Bound:
 
     def absolute(self, baseline: Row) -> float:
         """Return the number that it stands for, given the baseline's row."""
-        own: float = baseline[str(metrics.columns()[self.word].key)]
-        return own * (1 + self.number) if self.is_relative else self.number
+        value: float = baseline[str(metrics.columns()[self.word].key)]
+        return value * (1 + self.number) if self.is_relative else self.number
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Objective:
     def value(self, row: Row) -> float | None:
         """Return the number that a search compares: the column's, its ratio to the baseline's, or the distance."""
         if self.target is not None:
-            own = self.target.of(row)
-            return None if own is None else abs(own - self.target.number)
+            value = self.target.of(row)
+            return None if value is None else abs(value - self.target.number)
         change = self.column.change
         if change is not None and change.how == "measured":
             ratio = _number(row, change.key)
@@ -151,8 +151,8 @@ class Goals:
     @property
     def words(self) -> tuple[str, ...]:
         """Words of all columns that must be measured, in the registry's order."""
-        named = {objective.word for objective in self.objectives} | {budget.bound.word for budget in self.budgets}
-        return tuple(word for word in metrics.words() if word in named)
+        used = {objective.word for objective in self.objectives} | {budget.bound.word for budget in self.budgets}
+        return tuple(word for word in metrics.words() if word in used)
 
     @property
     def are_exact(self) -> bool:
@@ -175,7 +175,7 @@ class Goals:
         """Return the positions of the rows that keep to the budgets and that no other such row dominates."""
         inside = [at for at, row in enumerate(rows) if not self.broken(row)]
         return [
-            at for at in inside if not any(self.dominates(rows[other], rows[at]) for other in inside if other != at)
+            at for at in inside if not any(self.dominates(rows[rival], rows[at]) for rival in inside if rival != at)
         ]
 
 
@@ -222,10 +222,10 @@ def objective(word: str, better: Better, option: str) -> Objective:
         InputError: if there is no such column, it has no better end, or the other end is the better one.
     """
     metrics.chosen([word])
-    known = metrics.columns()[word].better
-    if known and known != better and word not in EXACT:
-        other = "--maximise" if known == "higher" else "--minimise"
-        raise InputError(f"{option} {word}: better is {known}; use {other} {word}")
+    natural = metrics.columns()[word].better
+    if natural and natural != better and word not in EXACT:
+        fitting_option = "--maximise" if natural == "higher" else "--minimise"
+        raise InputError(f"{option} {word}: better is {natural}; use {fitting_option} {word}")
     return Objective(word, better)
 
 

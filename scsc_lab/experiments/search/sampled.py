@@ -78,7 +78,7 @@ class _Run:
             search = replace(search, settings=replace(search.settings, training=training))
         self.search, self.store, self.executor, self.at_once = search, store, executor, at_once
         self.goals, self.space = search.goals, search.space
-        self.report = progress or (lambda what, done, total: None)
+        self.report = progress or (lambda description, done, total: None)
         self.stages = _stages(search.goals.words)
         self.baseline: Row = {}
         self.rows: dict[str, Row] = {}
@@ -169,7 +169,7 @@ class _Run:
         if broken:
             excess = {str(budget): budget.excess(row) or 0.0 for budget in self.goals.budgets}
             return f"not {' and '.join(map(str, broken))}", excess
-        if not is_last and any(self.goals.dominates(other, row) for other in self.rows.values()):
+        if not is_last and any(self.goals.dominates(rival, row) for rival in self.rows.values()):
             return "already dominated", {}
         return "", {}
 
@@ -190,8 +190,8 @@ class _Run:
             arms = []
             for name in [name for name in front if name in open_ and seeds[name] == fewest][:left]:
                 seeds[name] += 1
-                more = replace(runs, seeds=tuple(range(runs.seeds[0], runs.seeds[0] + seeds[name])))
-                arms.append(Arm(self.networks[name], 0, settings={"accuracy": more}))
+                further = replace(runs, seeds=tuple(range(runs.seeds[0], runs.seeds[0] + seeds[name])))
+                arms.append(Arm(self.networks[name], 0, settings={"accuracy": further}))
             for arm, row in zip(arms, self._measured(arms, ("accuracy",)), strict=True):
                 self.rows[arm.network.text] |= row
 
@@ -208,10 +208,10 @@ class _Run:
         settings = self.search.settings
         fresh = replace(settings, execution=replace(settings.execution, seed=settings.execution.seed + FRESH_SEEDS))
         networks = [self.networks[[*self.rows][at]] for at in front]
-        others = [network for network in networks if network.text != self.search.baseline.text]
-        experiment = compare.experiment([self.search.baseline, *others], self.goals.words, fresh)
+        rivals = [network for network in networks if network.text != self.search.baseline.text]
+        experiment = compare.experiment([self.search.baseline, *rivals], self.goals.words, fresh)
         rows = self._ran([experiment])[0].rows
-        by_name = dict(zip([self.search.baseline.text, *(network.text for network in others)], rows, strict=True))
+        by_name = dict(zip([self.search.baseline.text, *(network.text for network in rivals)], rows, strict=True))
         return {-1: rows[0], **{at: by_name[network.text] for at, network in zip(front, networks, strict=True)}}
 
     def _alone(self) -> Row:
@@ -221,30 +221,30 @@ class _Run:
         row: Row = self._ran([experiment])[0].rows[0]
         return row
 
-    def _measured_or_not(self, arms: Sequence[Arm], words: Sequence[str]) -> list[Row | str]:
+    def _measured_or_not(self, arms: Sequence[Arm], columns: Sequence[str]) -> list[Row | str]:
         """Return the row of each arm, or why it cannot be measured."""
-        if not set(words) <= set(EXACT) or self.search.settings.execution.batch > 1:
+        if not set(columns) <= set(EXACT) or self.search.settings.execution.batch > 1:
             with contextlib.suppress(InputError):
-                return [*self._measured(arms, words)]
-        return [self._one(arm, words) for arm in arms]
+                return [*self._measured(arms, columns)]
+        return [self._one(arm, columns) for arm in arms]
 
-    def _one(self, arm: Arm, words: Sequence[str]) -> Row | str:
+    def _one(self, arm: Arm, columns: Sequence[str]) -> Row | str:
         """Return the row of one arm, or why it cannot be measured; counts are sums of blocks where they can be."""
         try:
-            if not set(words) <= set(EXACT) or not enumeration.is_plain(arm.network):
-                return self._measured([arm], words)[0]
+            if not set(columns) <= set(EXACT) or not enumeration.is_plain(arm.network):
+                return self._measured([arm], columns)[0]
             cost = enumeration.cost(arm.network)
         except InputError as error:
             return str(error)
-        named = {"model": str(arm.network), "baseline": self.baseline["model"]}
-        return tables.with_change({**named, **cost._asdict()}, self.baseline, [tables.PARAMS, tables.MACS])
+        names = {"model": str(arm.network), "baseline": self.baseline["model"]}
+        return tables.with_change({**names, **cost._asdict()}, self.baseline, [tables.PARAMS, tables.MACS])
 
-    def _measured(self, arms: Sequence[Arm], words: Sequence[str]) -> list[Row]:
+    def _measured(self, arms: Sequence[Arm], columns: Sequence[str]) -> list[Row]:
         """Return the row of each arm, each measured beside the baseline."""
-        measures = tuple(compare.measures(words, self.search.settings))
+        measures = tuple(compare.measures(columns, self.search.settings))
         batch = self.search.settings.execution.batch
         experiments = [
-            Experiment("search", (Arm(self.search.baseline), arm), measures, tuple(words), batch) for arm in arms
+            Experiment("search", (Arm(self.search.baseline), arm), measures, tuple(columns), batch) for arm in arms
         ]
         return [result.rows[1] for result in self._ran(experiments)]
 
@@ -259,9 +259,9 @@ def _stages(words: Sequence[str]) -> list[tuple[str, ...]]:
     """Return columns in the order in which they are measured: counts first, then fields, times, and training last."""
     registered = metrics.columns()
 
-    def cost(word: str) -> int:
-        (metric,) = metrics.chosen([word])
+    def cost(column: str) -> int:
+        (metric,) = metrics.chosen([column])
         return 3 if metric.parts is not None else 2 if metric.alone else 0 if metric.name == "size" else 1
 
-    levels = sorted({cost(word) for word in words})
-    return [tuple(word for word in words if word in registered and cost(word) == level) for level in levels]
+    levels = sorted({cost(column) for column in words})
+    return [tuple(column for column in words if column in registered and cost(column) == level) for level in levels]
