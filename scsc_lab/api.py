@@ -232,7 +232,7 @@ def export(
 
     Raises:
         InputError: if a value is wrong, the network cannot be exported, with the module and the operator at fault, or
-            what was exported computes something else.
+            the exported file computes something else.
     """
     chosen = network(model, resolution, channels=channels, weights=weights).changed(changes)
     form = chosen.deployed() if deploy else chosen

@@ -233,7 +233,7 @@ class Store:
         return connection
 
     def _patiently(self, action: Callable[[], _T]) -> _T:
-        """Return what an action returns once no other process holds the lock; after a while, say what it waits for."""
+        """Return the result of an action once no other process holds the lock; after a while, name the lock."""
         started, noticed = time.monotonic(), False
         while True:
             try:

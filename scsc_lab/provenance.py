@@ -23,7 +23,7 @@ _GIVEN: ContextVar[Sequence[str]] = ContextVar("_GIVEN")
 
 @contextmanager
 def commanded(arguments: Sequence[str]) -> Iterator[None]:
-    """Say what the command line was told: every run inside is recorded under it."""
+    """Set the command line under which every run inside is recorded."""
     token = _GIVEN.set(tuple(arguments))
     try:
         yield
@@ -50,7 +50,7 @@ class RunInfo:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def row(self) -> Row:
-        """Return it as JSON has it: ``torch`` stands beside the other versions too."""
+        """Return it as JSON has it, with ``torch`` also among the other versions."""
         return {**asdict(self), "torch": self.versions.get("torch", "")}
 
 
@@ -75,7 +75,7 @@ def run_info(device: str = "cpu", seed: int = 0, arguments: Sequence[str] | None
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, of this package and of what its numbers rest on, without importing them."""
+    """Return the versions of Python, of this package and of its numerical libraries, without importing them."""
     installed = {"python": platform.python_version()}
     for package in ("scsc-lab", "torch", "fvcore", "numpy", "timm"):
         try:

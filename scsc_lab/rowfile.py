@@ -1,7 +1,7 @@
 """The rows of a store as JSON lines, for people and for git; and a store from such a file.
 
 Each line is one record: an ``experiment``, an ``arm`` of it, a ``measurement``, a ``row`` of a measurement, or a
-``use`` of a row by an arm. Maps lie beside the file, in the folder ``fields``.
+``use`` of a row by an arm. Maps are in the folder ``fields`` next to the file.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def opened(path: Path) -> Store:
 
 
 def _from_lines(text: str, path: Path) -> Store:
-    """Return a store in memory with the records of a file, and the maps that lie beside it."""
+    """Return a store in memory with the records of a file, and the maps next to it."""
     content = _Content(path)
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip("\x00 \t"):

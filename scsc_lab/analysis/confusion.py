@@ -37,7 +37,7 @@ class Confusion:
         return cls(model, task, tuple(map(str, classes)), counts)
 
     def rows(self) -> list[Row]:
-        """Return one row per class that has images: its accuracy in percent, and what it is most often taken for."""
+        """Return one row per class that has images: accuracy in percent, and its most frequent wrong class."""
         rows: list[Row] = []
         for number, name in enumerate(self.classes):
             images, right = int(self.counts[number].sum()), int(self.counts[number, number])

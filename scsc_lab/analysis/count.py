@@ -178,7 +178,7 @@ class OperatorCheck:
 
     @property
     def explained(self) -> bool:
-        """Whether fvcore counted exactly what its rules say."""
+        """Whether fvcore counted exactly by its rules."""
         return self.predicted == self.counted
 
 

@@ -49,7 +49,7 @@ class Setting:
         layout: order of the feature map's axes.
         map_size: height and width of the feature map.
         theoretical: sides of the theoretical field, in pixels, as far as it is inside the image.
-        theoretical_reaches_border: whether it goes on beyond the image.
+        theoretical_reaches_border: whether it extends beyond the image.
     """
 
     model: str
@@ -81,7 +81,7 @@ class Field:
     """The effective receptive field of one feature map of one network.
 
     Attributes:
-        setting: what it was measured on.
+        setting: network, layer, images and method of the measurement.
         maps: one map an image and initialisation, ``(seeds · images, H, W)``, the images of a seed together; or their
             mean alone, ``(1, H, W)``, which has figures but no intervals (see :meth:`condensed`).
         support: the theoretical field, ``(H, W)``: which pixels reach the unit at all, around the same centre as the
@@ -93,7 +93,7 @@ class Field:
     support: NDArray[np.bool_] | None = None
 
     def __repr__(self) -> str:
-        """Return what it is of, not the maps."""
+        """Return network, images and weights, not the maps."""
         setting = self.setting
         size = "×".join(map(str, setting.resolution))
         seeds = f" of {setting.seeds} seeds" if setting.seeds > 1 else ""
@@ -189,7 +189,7 @@ class Field:
         return dict(self._row)
 
     def condensed(self) -> Field:
-        """Return the field with the mean of its maps alone: what it takes to draw it."""
+        """Return the field with the mean of its maps alone, which is enough to draw it."""
         return Field(self.setting, self.map[None].astype(np.float32), self.support)
 
     def by_seed(self) -> list[Field]:

@@ -68,7 +68,7 @@ def erf(
         mapfile.check(save)
     built, interrupted = None, False
     if from_ is not None:
-        requests.require_only(context, _DRAWING, "--from draws what was saved")
+        requests.require_only(context, _DRAWING, "--from draws saved maps")
         measured = mapfile.load(from_)
         rows = [field.row() for field in measured]
     else:

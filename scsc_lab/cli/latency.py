@@ -57,7 +57,7 @@ def latency(
 ) -> int:
     """Time networks side by side, in pairs of random order, and compare them with 95 % intervals.
 
-    Ctrl-C ends the measurement and prints what was measured. A network that runs out of memory says so in its row.
+    Ctrl-C ends the measurement and prints the rows so far. A network that runs out of memory says so in its row.
     """
     if compile and timing.runtimes not in ((runtimes.USUAL,), ("compile",)):
         raise InputError("--compile is --runtime compile: name it there, beside the others")

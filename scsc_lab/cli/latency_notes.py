@@ -76,7 +76,7 @@ def _elsewhere(rows: Sequence[Row]) -> list[str]:
     lines.append(
         "Set-up: from the network in memory to the end of its first pass; outside of what is timed."
         + took
-        + f" Outputs were held against torch's first: within {most:.1g} of the largest."
+        + f" Outputs were compared with torch's first: within {most:.1g} of the largest."
     )
     return lines
 

@@ -12,7 +12,7 @@ class Overview(TyperGroup):
     """The group of all commands."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write each command with the first sentence of what it does and its example, none cut off."""
+        """Write each command with the first sentence of its help and its example, none cut off."""
         names = list(self.commands)
         wide = max(map(len, names), default=0)
         with formatter.section("Commands"):

@@ -95,7 +95,7 @@ def measure(
         status: whether to print how many measurements a store in a file has.
 
     Raises:
-        InputError: if a network does not fit; what was measured is kept.
+        InputError: if a network does not fit; rows measured before are kept.
         KeyboardInterrupt: if nothing was measured before an interrupt.
     """
     from scsc_lab.experiments import runner

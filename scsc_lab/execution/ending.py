@@ -21,7 +21,7 @@ from typing import NoReturn
 from scsc_lab.errors import InputError, is_users, show_controls
 
 INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C has ended, also where it printed what it had; SIGTERM's is 143."""
+"""Exit code of a command that Ctrl-C has ended, also where it printed its rows; SIGTERM's is 143."""
 
 GRACE_SECONDS = 4.0
 """How long users' code may run on after a signal or a time limit; then the process ends without it."""
@@ -214,7 +214,7 @@ def _end_what_stays(reader: int) -> None:
 
 
 def _stays(signals: int) -> bool:
-    """Return whether what was running when a signal came has not ended."""
+    """Return whether the work that a signal interrupted has not ended."""
     if signals == signal.SIGALRM:
         return bool(_state.subjects)
     running = {id(frame) for frame in _calls(sys._current_frames().get(threading.main_thread().ident or 0))}

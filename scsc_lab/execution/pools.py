@@ -94,7 +94,7 @@ def _raise(future: Future[Any], executor: Executor) -> None:
     try:
         future.result()
     except BrokenExecutor:
-        raise InputError("a process that measures has died; what was measured is kept: take fewer --jobs") from None
+        raise InputError("a process that measures has died; finished rows are kept: take fewer --jobs") from None
     except CancelledError:
         raise InputError(_LOST.format("the Dask scheduler has ended")) from None
     except InputError:
@@ -107,7 +107,7 @@ def _raise(future: Future[Any], executor: Executor) -> None:
         ) from error
 
 
-_LOST = "{}; what was measured is kept, and the same command resumes"
+_LOST = "{}; finished rows are kept, and the same command resumes"
 
 
 class _Dask(Executor):

@@ -16,7 +16,7 @@ _KEYS = ("params", "macs", "activations", "bytes")
 
 
 def rows(models: Sequence[nn.Module], counts: Sequence[Count], by: str) -> list[Row]:
-    """Return one row a stage or block of either network, and the total; the differences sum to the total's.
+    """Return one row per stage or block of either network, and the total; the differences sum to the total's.
 
     Stages go together by name. Blocks do too, in order; between two pairs of equal names, blocks of other names go
     together one by one where there are as many on both sides, else each stands alone.

@@ -1,6 +1,6 @@
 """An experiment as data: which networks are measured, by what, and which of them is compared with which.
 
-It is written to the store before anything is measured, so that tables, figures and reports follow from what was asked
+It is written to the store before anything is measured, so that tables, figures and reports follow from the request
 for, and nothing has to be guessed from rows.
 """
 
@@ -92,7 +92,7 @@ class Experiment:
     """All that was asked for.
 
     Attributes:
-        kind: what it is.
+        kind: comparison, ablation and so on.
         arms: its networks, each with its role.
         measures: the metrics that they are measured by, with their settings.
         columns: words of the columns that are shown, in order.

@@ -22,7 +22,7 @@ from scsc_lab.settings import Fields, Schedule, Settings
 from scsc_lab.training.plan import Runs
 
 COUNTED = ("params", "macs", "activations", "bytes")
-"""Columns of costs that stand beside the accuracy of variants."""
+"""Cost columns shown with the accuracy of variants."""
 
 RATES = ("lr", "3e-4,1e-3,3e-3")
 """What is tuned for every network."""
@@ -114,7 +114,7 @@ def run(
         progress: called with the progress.
 
     Raises:
-        KeyboardInterrupt: if it was interrupted; the store keeps what was measured.
+        KeyboardInterrupt: if it was interrupted; the store keeps finished rows.
     """
     most = settings.training.seeds or max(seeds for _, seeds in STEPS)
     measured: dict[Study, list[Experiment]] = {}

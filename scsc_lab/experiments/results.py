@@ -1,6 +1,6 @@
 """Experiments read back: a wide row per arm, with its changes against its baseline. No torch.
 
-The same function serves what was measured just now and what a file holds.
+The same function serves new rows and the rows of a file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scsc_lab.report.tables import Change, Column
 
 @dataclass(frozen=True)
 class Result:
-    """An experiment with what was measured.
+    """An experiment with its rows.
 
     Attributes:
         experiment: its content, as :meth:`scsc_lab.experiments.experiment.Experiment.row` gives it.

@@ -97,10 +97,10 @@ def run(
         experiments: what to measure.
         store: where rows are kept as they are measured; in memory without one.
         executor: any ``concurrent.futures`` executor, for what may run anywhere; this process without one.
-        progress: called as measuring goes on.
+        progress: called while measuring.
 
     Raises:
-        InputError: if a network does not fit, or a process that measures has died; what was measured is kept.
+        InputError: if a network does not fit, or a process that measures has died; finished rows are kept.
         KeyboardInterrupt: if nothing was measured before an interrupt.
     """
     store = store or Store()

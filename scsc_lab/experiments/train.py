@@ -200,7 +200,7 @@ def _at_budget(settings: Runs, epochs: int, budgets: Sequence[int]) -> Runs:
 
 
 def _rows(result: Result) -> list[Row]:
-    """Return the rows of networks that have runs, with their budget and what it cost on average."""
+    """Return the rows of networks that have runs, with their budget and its mean cost."""
     rows = [dict(row) for row in result.rows if row.get("runs")]
     labels = [row["model"] for row in rows]
     for row in rows:

@@ -29,7 +29,7 @@ _SCSC = "scsc_"
 
 @dataclass(frozen=True)
 class Variant:
-    """One network of a study: what was changed, in words, and the network."""
+    """One network of a study: its change in words, and the network."""
 
     study: str
     name: str

@@ -88,7 +88,7 @@ class Metric:
             key.
         measure: takes networks, the settings and a progress report; returns the rows of each network, in order. Where
             the networks are measured together the first is the baseline. ``None`` where it is made of parts.
-        parts: what it is made of, if it does not measure itself.
+        parts: names of the parts that it is made of, if it does not measure itself.
         rows_per_network: takes a network and the settings; returns the number of rows that ``measure`` gives of it.
         join: takes the rows of one network that are there, at least one; returns what one row says of all.
         notes: returns what must be known to read its columns, from rows.

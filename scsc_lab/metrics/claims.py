@@ -81,7 +81,7 @@ def claim_rows(claims: Sequence[Claim]) -> list[Row]:
     """Return claims with their published and our own figure, the difference in points and a verdict.
 
     ``reproduced``: within one point. ``differs``: measured, and further off; the nearest setting that a search over
-    kernel sets finds stands beside it. ``not tested: needs ImageNet or face data``: a claim about accuracy.
+    kernel sets finds is shown with it. ``not tested: needs ImageNet or face data``: a claim about accuracy.
     """
     names = dict.fromkeys(name for claim in claims for name in (claim.baseline, claim.network))
     counts = {name: counted(Network.read(name)) for name in names}

@@ -117,7 +117,7 @@ def export(
 ) -> Exported:
     """Write a network to a file that another runtime runs, whole or not at all.
 
-    What was exported is loaded in its runtime (ONNX Runtime, or ``torch.export``) and compared with the network on two
+    The exported file is loaded in its runtime (ONNX Runtime, or ``torch.export``) and compared with the network on two
     random inputs, of which an open batch has one and three images; only then is the file written.
 
     Args:
@@ -129,7 +129,7 @@ def export(
         progress: called with a description of each step.
 
     Raises:
-        InputError: if the suffix is another, packages are missing, the network cannot be built or exported, or what was
+        InputError: if the suffix is another, packages are missing, the network cannot be built or exported, or the file
             exported computes something else.
     """
     import torch
@@ -162,7 +162,7 @@ def export(
             data = _program(model, inputs[0], dynamic_batch)
             progress("running it in torch.export")
             run = loaded.in_torch(data)
-        agreed = agreement(run, model, inputs, "what was written")
+        agreed = agreement(run, model, inputs, "the written file")
     except InputError as error:
         raise InputError(f"{network}: {error}") from error
     store.write(path, data)

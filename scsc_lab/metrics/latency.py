@@ -104,7 +104,7 @@ def timings(
     clock: Clock | None = None,
     progress: Progress | None = None,
 ) -> list[Latency]:
-    """Return timings of networks beside what was counted, one a batch size, runtime and network, in this order.
+    """Return timings of networks with their MACs, one per batch size, runtime and network, in this order.
 
     Args:
         networks: the networks; equal ones are one module, timed against itself.
@@ -175,7 +175,7 @@ def breakdowns(
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """Return how the times were taken, which are not whole, the layouts, the verdicts and what was odd."""
+    """Return how times were taken, which are incomplete, the layouts, the verdicts and oddities."""
     timed = [row for row in rows if row.get("latency_status")]
     if not timed:
         return []

@@ -24,7 +24,7 @@ def configure(settings: Settings) -> Settings:
 
 
 def measure(networks: Sequence[Network], settings: Settings, progress: Progress) -> list[Row]:
-    """Return one row a network, with a row a part under ``parts``; one that has none says why under ``parts_failure``.
+    """Return one row per network, with one per part under ``parts``, or a reason under ``parts_failure``.
 
     A part is one of :data:`KINDS`, which its ``by`` says; of each kind the last two are what no part explains and the
     total. See :func:`scsc_lab.metrics.latency.breakdowns`.

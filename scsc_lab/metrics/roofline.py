@@ -25,7 +25,7 @@ def configure(settings: Settings) -> Settings:
 
 
 def measure(networks: Sequence[Network], settings: Settings, progress: Progress) -> list[Row]:
-    """Return one row a network: its time, the least that the roofs allow, and the place of each kind of module.
+    """Return one row per network: its time, the least that the roofs allow, and the place of each kind of module.
 
     Raises:
         InputError: if a network does not take its input, or does not run.
@@ -88,7 +88,7 @@ def sentence(row: Row) -> str:
 
 
 def _whose(part: str) -> str:
-    """Return a kind of module as the subject of what it attains."""
+    """Return a kind of module as the subject of a sentence."""
     if part == BETWEEN:
         return "what runs between its modules reaches"
     return f"its {part} {'reach' if part.endswith('s') else 'reaches'}"

@@ -88,7 +88,7 @@ def stages_of(network: Network) -> Mapping[str, Sequence[str]]:
 
 
 def ledger(network: Network) -> list[Row]:
-    """Return what a transplant does, one row a spatial operator: parameters and MACs of the module before and after.
+    """Return what a transplant does, one row per spatial operator: parameters and MACs of the module before and after.
 
     The differences sum to those of the whole network, which is the last row.
 

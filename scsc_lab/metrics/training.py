@@ -36,7 +36,7 @@ def configure(settings: Settings) -> Runs:
 
 
 def measure(networks: Sequence[Network], settings: Runs, progress: Progress) -> list[Row]:
-    """Return one row a network: its run with the first seed."""
+    """Return one row per network: its run with the first seed."""
     return [run(network, settings, settings.seeds[0], progress) for network in networks]
 
 
@@ -131,12 +131,12 @@ def _stem(network: Network, settings: Runs, seed: int) -> str:
 
 
 def checkpoint_to(settings: Runs, folder: str) -> Runs:
-    """Return the settings with a folder as the place of the files that runs go on from."""
+    """Return the settings with a folder for the checkpoints that runs resume from."""
     return dataclasses.replace(settings, checkpoints=folder)
 
 
 def clean_up(networks: Sequence[Network], settings: Runs) -> None:
-    """Remove the files that runs would go on from, and their folder with the last of them."""
+    """Remove the checkpoints of runs, and their folder with the last of them."""
     for network in networks:
         shared = settings.chain() if settings.plan.recipe.epochs == settings.last_budget else None
         for identity in (settings.identity(), shared):

@@ -1,7 +1,7 @@
 """The runtimes that a network is timed in, one file each in this folder, and the registry that finds them.
 
 A file of this folder that sets ``RUNTIME`` is a runtime: ``--runtime`` and its help, tables, figures and reports read
-it here and name none. What it runs with is imported inside its functions: names and help need no torch.
+it here and name none. Its package is imported inside its functions: names and help need no torch.
 """
 
 from __future__ import annotations

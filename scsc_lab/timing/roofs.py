@@ -155,7 +155,7 @@ def places(
 
     Returns:
         Rows with ``part``, ``seconds``, ``macs``, ``bytes``, ``least_seconds``, ``attained`` (least over measured time:
-        above 1 where the caches serve what was counted as memory) and ``bound``.
+        above 1 where the caches serve traffic that was counted as memory) and ``bound``.
     """
     owner = {name: part for part, names in parts.items() for name in names}
     work: dict[str, list[int]] = {part: [0, 0] for part in seconds}

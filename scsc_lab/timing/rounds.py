@@ -24,7 +24,7 @@ _LONG = 10
 
 @dataclass(frozen=True)
 class WarmUp:
-    """What was run before anything was measured.
+    """The passes before the first sample.
 
     Attributes:
         runs: number of passes.

@@ -24,9 +24,9 @@ class Plan:
 
     Attributes:
         data: name of the data set, as ``--data`` takes it.
-        recipe: the recipe, with what was overridden.
+        recipe: the recipe with its overrides.
         task: ``classification`` or ``verification``.
-        recipe_name: what the recipe is called, with what was overridden.
+        recipe_name: the recipe's name with its overrides.
         train_images, test_images: images of each split; 0: the data's own number.
         size: height and width of an input, in pixels; none: the data's own, or the network's.
         split: for data in one folder, the share of its images that is the test; 0: it has splits of its own.

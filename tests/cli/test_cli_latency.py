@@ -101,7 +101,12 @@ def test_several_runtimes_have_tables_of_their_own_and_rows_that_say_which(run, 
     ]
     assert {"runtime", "set-up (s)"} <= {column.heading for column in table.columns}
     notes = " ".join(table.details[-1].notes)
-    for words in ("ONNX Runtime 1.", "provider CPUExecutionProvider", "Set-up: from the network", "held against torch"):
+    for words in (
+        "ONNX Runtime 1.",
+        "provider CPUExecutionProvider",
+        "Set-up: from the network",
+        "compared with torch",
+    ):
         assert words in notes
     assert title(rows).startswith("cpu, 1 thread, float32, torch and ONNX Runtime, batch 1")
     code, out, _ = run(nets[0], *QUICK, "--runtime", "onnxruntime", "--by", "operator")

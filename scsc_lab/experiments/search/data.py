@@ -1,4 +1,4 @@
-"""A search as data: what is asked for, and what was found."""
+"""A search as data: the question and its result."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Found:
     """What a search found.
 
     Attributes:
-        search: what was asked for.
+        search: the question.
         baseline: the baseline's row.
         rows: every network that was measured to the end, once, with ``options`` that make it and ``trial``.
         front: positions of those that keep to the budgets and that no other dominates.
@@ -57,7 +57,7 @@ class Found:
             own under -1. Empty where counts decide.
         given_up: how many trials were given up, by reason.
         tried: trials, or combinations that were enumerated.
-        dots: parameters and MACs of a part of what was enumerated, for a figure.
+        dots: parameters and MACs of a part of the enumerated settings, for a figure.
         interrupted: whether Ctrl-C ended it.
         is_exact: whether the whole space was enumerated.
     """

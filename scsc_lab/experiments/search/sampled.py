@@ -52,7 +52,7 @@ def run(
         url: database of Optuna's study. Default: the store's file.
         executor: where training runs, as :func:`scsc_lab.experiments.runner.run` takes it; this process without one.
         at_once: trials that are proposed together.
-        progress: called as measuring goes on.
+        progress: called while measuring.
 
     Raises:
         InputError: if Optuna is not installed, the study cannot be used, or the baseline cannot be measured.
