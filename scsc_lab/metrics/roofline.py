@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scsc_lab import runtimes, units
-from scsc_lab.analysis import samples
 from scsc_lab.metrics import Metric, Progress, latency
 from scsc_lab.metrics.size import counted
 from scsc_lab.networks.network import Network
@@ -30,6 +29,7 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
     Raises:
         InputError: if a network does not take its input, or does not run.
     """
+    from scsc_lab.analysis import samples
     from scsc_lab.models import build
     from scsc_lab.timing import breakdown, roofs
     from scsc_lab.timing.latency import Candidate
