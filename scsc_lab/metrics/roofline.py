@@ -11,11 +11,9 @@ from scsc_lab.metrics import Metric, Progress, latency
 from scsc_lab.metrics.size import counted
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
+from scsc_lab.report.roofline import BETWEEN, notes
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Settings
-
-BETWEEN = "between modules"
-"""What runs between the modules that are timed: additions, activations, moves."""
 
 
 def configure(settings: Settings) -> Settings:
@@ -56,42 +54,6 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
             row |= {"places": places, "least_seconds": least, "roof_share": least / total if total else None}
         rows.append(row)
     return rows
-
-
-def notes(rows: Sequence[Row]) -> list[str]:
-    """Return one sentence per network on what bounds its time, and how the roofs were measured."""
-    rows_with_places = [row for row in rows if row.get("places")]
-    lines = [sentence(row) for row in rows_with_places]
-    if rows_with_places:
-        first = rows_with_places[0]
-        peak, moved = (first["roofs"][key]["median"] for key in ("macs_per_second", "bytes_per_second"))
-        lines.append(
-            f"Roofs, measured here: {units.significant(peak / 1e9, 3)} GMAC/s by a matrix product, "
-            f"{units.significant(moved / 1e9, 3)} GB/s by a copy; {first['dtype']}, threads: {first['threads']}, "
-            f"{first['device_name']}. Bytes are counted per operator, nothing fused or cached: caches served what is "
-            "above 100 % of a roof. Overhead: below 20 % of both roofs."
-        )
-    return lines
-
-
-def sentence(row: Row) -> str:
-    """Return what bounds a network's time: ``61 % of its time is memory-bound; its … reach 12 % of the roof``."""
-    places, total = row["places"], sum(place["seconds"] for place in row["places"])
-    shares = dict.fromkeys(("compute", "memory", "overhead"), 0.0)
-    for place in places:
-        shares[place["bound"]] += place["seconds"] / total
-    bound, share = max(shares.items(), key=lambda item: item[1])
-    spent = {"compute": "compute-bound", "memory": "memory-bound", "overhead": "overhead, near neither roof"}[bound]
-    lost = max(places, key=lambda place: place["seconds"] - place["least_seconds"])
-    attained = f"{100 * (lost['attained'] or 0):.0f} %"
-    return f"{row['model']}: {100 * share:.0f} % of its time is {spent}; {_whose(lost['part'])} {attained} of the roof."
-
-
-def _whose(part: str) -> str:
-    """Return a kind of module as the subject of a sentence."""
-    if part == BETWEEN:
-        return "what runs between its modules reaches"
-    return f"its {part} {'reach' if part.endswith('s') else 'reaches'}"
 
 
 METRIC = Metric(

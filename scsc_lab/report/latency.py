@@ -203,6 +203,7 @@ def sections(networks: Sequence[Row], deployed: Sequence[Row], noise: Sequence[R
         deployed: deploy forms, each with the label of the network that it is a form of under ``ordinary``.
         noise: a network timed against itself, if one was.
     """
+    from scsc_lab.report import roofline
     from scsc_lab.report.figures import latency, ratios
 
     found = []
@@ -219,6 +220,7 @@ def sections(networks: Sequence[Row], deployed: Sequence[Row], noise: Sequence[R
     if timed := [row for row in networks if row.get("samples_seconds")]:
         caption = "Every timed sample of every network; dots: samples, bar: quartiles, line: median"
         blocks += [Grid(steadiness(timed), "steadiness"), Picture("latency", caption, partial(latency.draw, timed))]
+    found += roofline.section(networks)
     return [*found, *([Section("Latency and its noise floor", tuple(blocks))] if blocks else [])]
 
 

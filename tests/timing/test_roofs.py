@@ -11,9 +11,9 @@ from torch import nn
 
 from scsc_lab.cli import main
 from scsc_lab.counting.count import count
-from scsc_lab.metrics import roofline
 from scsc_lab.models import construct
 from scsc_lab.networks import catalog
+from scsc_lab.report import roofline
 from scsc_lab.report.figures import roofline as figure
 from scsc_lab.settings import Execution
 from scsc_lab.timing import roofs
@@ -106,6 +106,18 @@ def test_a_sentence_says_what_bounds_and_what_is_lost():
     assert roofline.sentence(placed()) == sentence
     assert roofline.notes([placed()])[0] == sentence
     assert roofline.notes([{"model": "net"}]) == []
+
+
+def test_a_report_has_a_section_where_a_network_has_places():
+    (section,) = roofline.section([placed(), {"model": "other"}])
+    assert section.title == "Why time does not follow MACs"
+    assert [row["part"] for row in section.blocks[0].table.rows] == [
+        "linear layers",
+        "depthwise convolutions",
+        "rest",
+        "all",
+    ]
+    assert roofline.section([{"model": "other"}]) == []
 
 
 def test_the_figure_has_the_roofs_and_a_mark_per_kind_that_multiplies():
