@@ -62,6 +62,31 @@ def share_converged(runs: Sequence[Row]) -> tuple[int, int]:
     return sum(result is not None and result.converged for result in results), len(complete)
 
 
+_CHANCE = {"navon": 1.0, "faces": 50.0}
+"""Accuracy of guessing, in percent: two letters of ten each; whether two images show one face."""
+
+STILL_FALLING = 0.10
+"""Fall of the loss from the last epoch but one to the last, as a share, above which a run is under-trained."""
+
+
+def under_training(runs: Sequence[Row]) -> str:
+    """Return why a baseline's runs are too weak to compare with; empty where they are not.
+
+    Their mean accuracy is within two deviations of chance, or their loss still falls by more than 10 % per epoch.
+    """
+    values = [run["accuracy"] for run in runs if run.get("accuracy") is not None]
+    chance = _CHANCE.get(str(runs[0].get("data"))) if runs else None
+    if chance is not None and len(values) > 1:
+        mean, deviation = statistics.fmean(values), statistics.stdev(values)
+        if mean - chance <= 2 * deviation:
+            return f"{mean:.1f} ± {deviation:.1f} %, within two deviations of chance"
+    ends = [[epoch["loss"] for epoch in run["curve"][-2:]] for run in runs if len(run.get("curve") or ()) > 1]
+    falls = [1 - last / previous for previous, last in ends if previous > 0]
+    if falls and statistics.fmean(falls) > STILL_FALLING:
+        return f"its loss still falls by {statistics.fmean(falls):.0%} per epoch"
+    return ""
+
+
 def sentence(verdicts: Sequence[str | None]) -> str:
     """Return what verdicts at ascending budgets say together, in a few words.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scsc_lab.analysis.convergence import under_training
 from scsc_lab.metrics import Metric, Progress, accuracy
 from scsc_lab.metrics.size import counted
 from scsc_lab.networks import catalog, space
@@ -121,8 +122,8 @@ def _probe(claim: Claim, trained: Sequence[Row]) -> Row:
     if pair is None or not difference:
         return {}
     baseline, network = claim.probe
-    data = pair[0]["runs"][0]["data"]
-    return {**difference, "baseline": baseline, "network": network, "data": data}
+    facts = {"data": pair[0]["runs"][0]["data"], "weak": under_training(pair[0]["runs"])}
+    return {**difference, "baseline": baseline, "network": network, **facts}
 
 
 def _under_probe(pair: Row) -> Row:
@@ -138,6 +139,7 @@ def _under_probe(pair: Row) -> Row:
         "probe_high": pair["difference_high"],
         "probe_p_holm": pair["p_holm"],
         "probe_verdict": pair["accuracy_verdict"],
+        **({"probe_under_trained": pair["weak"]} if pair["weak"] else {}),
     }
 
 

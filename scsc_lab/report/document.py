@@ -109,27 +109,25 @@ class Section:
     title: str
     blocks: tuple[Block, ...]
 
-    def unfolded(self) -> Iterator[Block]:
-        """Return every block in order, those folded away too."""
-        return _unfolded(self.blocks)
-
 
 @dataclass(frozen=True)
 class Document:
-    """A report: its title, how it was made in one paragraph, and its sections."""
+    """A report: its title, its abstract of one screen, and its sections."""
 
     title: str
-    lead: Paragraph
+    abstract: tuple[Block, ...]
     sections: tuple[Section, ...]
 
     def blocks(self) -> Iterator[Block]:
         """Return every block in order, those folded away too."""
+        yield from unfolded(self.abstract)
         for section in self.sections:
-            yield from section.unfolded()
+            yield from unfolded(section.blocks)
 
 
-def _unfolded(blocks: tuple[Block, ...]) -> Iterator[Block]:
+def unfolded(blocks: tuple[Block, ...]) -> Iterator[Block]:
+    """Return every block in order, those folded away too."""
     for block in blocks:
         yield block
         if isinstance(block, Details):
-            yield from _unfolded(block.blocks)
+            yield from unfolded(block.blocks)

@@ -11,7 +11,7 @@ from scsc_lab.errors import InputError, last_line
 from scsc_lab.records import Row
 from scsc_lab.report import compose
 from scsc_lab.report.compose import Notes
-from scsc_lab.report.document import Grid, Picture
+from scsc_lab.report.document import Grid, Picture, unfolded
 from scsc_lab.report.figures import style
 from scsc_lab.report.render import html, latex, markdown
 from scsc_lab.report.tables import Column
@@ -54,9 +54,12 @@ def write(
     document = compose.document(rows, name, columns, notes, source or folder)
     try:
         texts = {folder / "README.md": markdown.document(document)}
-        for section in document.sections:
-            for grid in (block for block in section.unfolded() if isinstance(block, Grid)):
-                caption = grid.table.title or section.title
+        for title, blocks in (
+            (document.title, document.abstract),
+            *((part.title, part.blocks) for part in document.sections),
+        ):
+            for grid in (block for block in unfolded(blocks) if isinstance(block, Grid)):
+                caption = grid.table.title or title
                 texts[folder / "tables" / f"{grid.name}.tex"] = latex.of(grid.table, caption, _label(grid.name))
         figures = {block.name: block.draw(options) for block in document.blocks() if isinstance(block, Picture)}
     except InputError:

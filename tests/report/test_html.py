@@ -91,7 +91,7 @@ def page(own: list[dict[str, object]] | None = None) -> Document:
     drawn = (Picture("drawn", HOSTILE, draw), Picture("fields", "F", draw, MAPS))
     blocks = (Paragraph(HOSTILE), Grid(table, "networks"), *drawn)
     folded = Details(HOSTILE, (Bullets((HOSTILE, "two")), Grid(table, "again"), Picture("curves", "C", draw, CURVES)))
-    return Document(HOSTILE, Paragraph("By `scsc-lab`."), (Section(HOSTILE, blocks), Section("Rest", (folded,))))
+    return Document(HOSTILE, (Paragraph("By `scsc-lab`."),), (Section(HOSTILE, blocks), Section("Rest", (folded,))))
 
 
 def written(own: list[dict[str, object]] | None = None) -> str:

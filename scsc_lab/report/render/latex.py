@@ -126,8 +126,9 @@ def headings(columns: tuple[Column, ...]) -> list[str]:
 def document(page: Document) -> str:
     """Return a document that pdflatex sets as it is; its figures are PDF files beside it."""
     preamble = [r"\documentclass{article}", PREAMBLE, r"\usepackage{graphicx}", r"\usepackage[margin=2cm]{geometry}"]
-    body = [rf"\title{{{text(page.title)}}}", r"\date{}", r"\maketitle", prose(page.lead.text)]
+    body = [rf"\title{{{text(page.title)}}}", r"\date{}", r"\maketitle"]
     labels: set[str] = set()
+    body += [part for block in page.abstract for part in _block(block, labels)]
     for section in page.sections:
         body.append(rf"\section{{{text(section.title)}}}")
         body += [part for block in section.blocks for part in _block(block, labels)]

@@ -52,7 +52,7 @@ def _table(table: Table) -> str:
 
 def document(page: Document) -> str:
     """Return a document as GitHub shows it; its pictures are PNG files beside it."""
-    parts = [f"# {text(page.title)}", prose(page.lead.text)]
+    parts = [f"# {text(page.title)}", *map(_block, page.abstract)]
     for section in page.sections:
         parts += [f"## {text(section.title)}", *map(_block, section.blocks)]
     return "\n\n".join(parts) + "\n"

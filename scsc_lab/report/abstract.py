@@ -1,0 +1,166 @@
+"""The abstract of a report, by rules from rows: what was found, on one screen, and nothing without its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scsc_lab import units
+from scsc_lab.analysis.convergence import under_training
+from scsc_lab.records import Row
+from scsc_lab.report import findings, tables
+from scsc_lab.report.document import Block, Bullets, Grid, Paragraph
+from scsc_lab.report.latency import USUAL, key_in
+from scsc_lab.report.points import (
+    MOST_NAMES,
+    backbone,
+    bullets,
+    count,
+    effect,
+    is_clear,
+    listed,
+    module,
+    pairs,
+    points,
+    time_verdict,
+)
+from scsc_lab.report.tables import Column, Table
+
+_MOST_COLUMNS, _MOST_ROWS = 6, 8
+_ORDER = ("params", "macs", "latency", "accuracy", "erf", "activations", "bytes")
+_VERDICTS = ("faster", "slower", "the same", "inconclusive", "withheld", "without an interval")
+_DEVICES = {"cpu": "a CPU", "cuda": "a GPU", "mps": "an Apple GPU"}
+
+
+def title(networks: Sequence[Row], name: str) -> str:
+    """Return the title of a report: its subject, from its networks, or its name where nothing is compared."""
+    compared = [row for row in networks if row.get("baseline") not in (None, row["model"])]
+    backbones = listed([str(row["baseline"]) for row in pairs(networks)])
+    modules = dict.fromkeys(filter(None, map(module, compared)))
+    if not compared:
+        return f"Networks, measured: {name}"
+    if "SCSC" in modules:
+        others = len(modules) - 1
+        return f"SCSC{f' and {count(others)} other mixers' if others else ''} in {backbones}"
+    return f"{listed([str(row['model']) for row in compared])} against {backbones}"
+
+
+def blocks(rows: Sequence[Row], networks: Sequence[Row], columns: Sequence[Column]) -> tuple[Block, ...]:
+    """Return the abstract: sentences, the table of pairs, at most five bullets, and one line of scope.
+
+    Args:
+        rows: all rows of a report, the run's first.
+        networks: networks, each with the label of its ``baseline`` and the changes against it.
+        columns: the columns that are shown of them.
+    """
+    chosen = pairs(networks)
+    text = sentences(rows, chosen, networks)
+    parts: list[Block] = [Paragraph(text)] if text else []
+    if chosen:
+        parts.append(Grid(pairs_table(chosen, columns), "pairs"))
+    if lines := bullets(rows, networks):
+        parts.append(Bullets(tuple(lines)))
+    return (*parts, Paragraph(scope(rows, networks)))
+
+
+def sentences(rows: Sequence[Row], chosen: Sequence[Row], networks: Sequence[Row]) -> str:
+    """Return the sentences on time, on runtimes and on accuracy, each only where rows support it."""
+    lines = [_on_time(chosen), _on_runtimes(chosen), _on_accuracy(rows, chosen, networks)]
+    return " ".join(filter(None, lines))
+
+
+def pairs_table(chosen: Sequence[Row], columns: Sequence[Column]) -> Table:
+    """Return one row per pair, of changes only, in at most six columns; of many pairs those of the largest effects."""
+    by_word = {column.word: column for column in columns if column.change is not None}
+    ordered = [by_word[word] for word in (*_ORDER, *by_word) if word in by_word]
+    changes = [column.change.column for column in dict.fromkeys(ordered) if column.change is not None]
+    several = len({row["baseline"] for row in chosen}) < len(chosen)
+    keys = [*([tables.MODEL] if several or not module(chosen[0]) else []), Column("baseline", "backbone", number=False)]
+    shown = tables.filled(changes, chosen)[: _MOST_COLUMNS - len(keys)]
+    rows = list(chosen)
+    left_out = len(rows) - _MOST_ROWS
+    if left_out > 0:
+        rows = sorted(rows, key=effect, reverse=True)[:_MOST_ROWS]
+    notes = (f"The {_MOST_ROWS} largest effects; {left_out} more pairs are below.",) if left_out > 0 else ()
+    return Table((*keys, *shown), tuple(rows), notes=notes)
+
+
+def scope(rows: Sequence[Row], networks: Sequence[Row]) -> str:
+    """Return one line: processor, threads, batch, precision, noise floor, and the caveats that rows give."""
+    run, timed = rows[0], [row for row in networks if row.get("median_seconds") is not None]
+    facts = [str(run.get("device_name") or run.get("machine", {}).get("processor") or "")]
+    if timed:
+        first = timed[0]
+        facts += [f"{first['threads']} thread{'s' * (first['threads'] > 1)}"] if first.get("threads") else []
+        facts += [f"batch {first.get('batch', 1)}", str(first.get("dtype") or "")]
+    sizes = dict.fromkeys(units.size(row["resolution"]) for row in networks)
+    facts += [f"input {listed(list(sizes))}"] if sizes else []
+    noise = [row for row in rows if row["table"] == "noise" and row.get("ratio_low") is not None]
+    facts += [f"noise floor {units.interval((row['ratio_low'], row['ratio_high']))}" for row in noise[:1]]
+    lines = ["Scope: " + ", ".join(filter(None, facts))]
+    if any(row.get("is_busy") or row.get("verdict") == "withheld" for row in timed):
+        lines.append("the machine was too busy: verdicts on time are withheld")
+    drawn = [row for row in rows if row["table"] == "field"]
+    if drawn and all(row.get("weights") == "random" for row in drawn):
+        lines.append("receptive fields at initialisation")
+    if inferred := dict.fromkeys(str(row["model"]) for row in networks if row.get("inferred")):
+        lines.append(f"settings of {listed(list(inferred))} are partly inferred")
+    if str(run.get("commit") or "").endswith("-dirty"):
+        lines.append("measured with uncommitted changes to the code")
+    return "; ".join(lines) + "."
+
+
+def _on_time(chosen: Sequence[Row]) -> str:
+    timed = sorted((row for row in chosen if row.get("ratio")), key=effect, reverse=True)
+    if not timed:
+        return ""
+    verdicts = [time_verdict(row) for row in timed]
+    shrunk = all((row.get("params_change") or 0.0) < -findings.SAME for row in timed if time_verdict(row) == "faster")
+    titles = {"faster": "smaller and faster" if shrunk else "faster"}
+    whose, total, parts = module(timed[0]), len(timed), list[str]()
+    is_clear_of_one = bool(whose) and {*verdicts} <= {"faster", "slower"}
+    for verdict, number in ((verdict, verdicts.count(verdict)) for verdict in _VERDICTS if verdict in verdicts):
+        share = ("both" if total == 2 else f"all {count(total)}") if number == total else count(number)
+        share += "" if number == total else f" of {count(total)}"
+        what = "backbones" if whose else "networks"
+        whom = backbone(timed[0]) if total == 1 else count(number) if parts else f"{share} {what}"
+        verdict = titles.get(verdict, verdict)
+        parts.append(f"{whom} {verdict}" if is_clear_of_one else f"{verdict} for {whom}")
+    device = _DEVICES.get(str(timed[0].get("device") or "").partition(":")[0])
+    subject = f"{whose} makes" if is_clear_of_one else f"Time{f' with {whose}' if whose else ''} against the baseline:"
+    head = f"{subject} {parts[0]}{f' on {device}' if device else ''}{f', and {listed(parts[1:])}' if parts[1:] else ''}"
+    first, *others = ((backbone(row), units.ratio(row["ratio"])) for row in timed[:MOST_NAMES])
+    rest = "".join(f", {name} {ratio} ×" for name, ratio in others)
+    return f"{head}: {first[0]} needs {first[1]} × the time of its baseline{rest}."
+
+
+def _on_runtimes(chosen: Sequence[Row]) -> str:
+    timed = [row for row in chosen if row.get("ratio") and len(row.get("runtimes") or ()) > 1]
+    if not timed:
+        return ""
+    names = dict.fromkeys(name for row in timed for name in row["runtimes"])
+    verdicts = {name: [time_verdict(row, name) for row in timed if row.get(key_in(name, "ratio"))] for name in names}
+    reference = verdicts[USUAL] if USUAL in verdicts else next(iter(verdicts.values()))
+    if all(other == reference and {*other} <= {"faster", "slower"} for other in verdicts.values()):
+        return f"The sign holds in all {count(len(names))} runtimes."
+    differing = [name for name, other in verdicts.items() if other != reference]
+    titles = {name: str(timed[0].get(key_in(name, "runtime_title")) or name) for name in names}
+    return f"The verdicts differ in {listed([titles[name] for name in differing])}." if differing else ""
+
+
+def _on_accuracy(rows: Sequence[Row], chosen: Sequence[Row], networks: Sequence[Row]) -> str:
+    trained = [row for row in chosen if row.get("accuracy_difference") is not None]
+    if not trained:
+        claimed = any(row["table"] == "claim" and row.get("quantity") == "accuracy" for row in rows)
+        return f"Accuracy{' at full size' if claimed else ''} was not tested." if chosen else ""
+    clear = sorted((row for row in trained if is_clear(row)), key=lambda row: -abs(row["accuracy_difference"]))
+    lines = [f"{points(row['accuracy_difference'])} in {row['baseline']}" for row in clear]
+    head = f"Trained from scratch, {module(trained[0]) or 'it'} changes accuracy by {listed(lines)}" if lines else ""
+    open_ = [f"{row['baseline']} ({points(row['accuracy_difference'])})" for row in trained if not is_clear(row)]
+    if open_:
+        head += f"{'; it is' if head else 'Accuracy after training is'} inconclusive in {listed(open_)}"
+    weak = [
+        row["baseline"]
+        for row in trained
+        if under_training((tables.baseline_of(row, networks) or {}).get("runs") or ())
+    ]
+    return head + (f". Under-trained: {listed(weak)}." if weak else ".")

@@ -1,0 +1,207 @@
+"""The points of a report's abstract, and what its sentences share: which pairs, how large an effect, which verdict."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from scsc_lab import units
+from scsc_lab.records import Row
+from scsc_lab.report import findings
+from scsc_lab.report.latency import USUAL, key_in
+
+MOST_BULLETS = 5
+MOST_NAMES = 4
+
+APART = 0.10
+"""Distance of a change in time from that in MACs, as a fraction of the baseline, that is worth a sentence."""
+
+GAIN = 0.05
+"""Share of its time that a deploy form must save to be worth a sentence."""
+
+SIGNIFICANT = 0.05
+"""Adjusted p value below which a difference of accuracy is said."""
+
+_ADDED = re.compile(r" \+ (\w+)")
+_CONTROLS = ("identity", "depthwise", "pooling", "inception", "mixconv")
+"""Mixers simpler than SCSC: one that does as well shows that its parts are not what counts."""
+
+_SINGLE = ("smallest kernel only", "smallest, equal width", "largest kernel only", "largest, equal width")
+"""Variants of the components that have one kernel in place of several."""
+
+_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def module(row: Row) -> str:
+    """Return the module that a network has in place of its own: ``SCSC``, a mixer's name, or nothing."""
+    text = str(row.get("network") or row["model"])
+    added = _ADDED.search(text) or _ADDED.search(str(row["model"]))
+    return "SCSC" if text.startswith("scsc_") else added[1] if added else ""
+
+
+def pairs(networks: Sequence[Row]) -> list[Row]:
+    """Return the networks that the abstract is about: those with SCSC, else all that have a baseline."""
+    compared = [row for row in networks if row.get("baseline") not in (None, row["model"])]
+    return [row for row in compared if module(row) == "SCSC"] or compared
+
+
+def backbone(row: Row) -> str:
+    """Return what a sentence calls a pair: its backbone where a module was put in, else the network."""
+    return str(row["baseline"] if module(row) else row["model"])
+
+
+def effect(row: Row) -> float:
+    """Return how large a pair's effect on time is, whichever way it goes."""
+    return abs(math.log(row["ratio"])) if row.get("ratio") else 0.0
+
+
+def time_verdict(row: Row, runtime: str = USUAL) -> str:
+    """Return what a time's interval says: faster, slower, the same, inconclusive, withheld, or that there is none."""
+    ratio, low, high, verdict = (
+        row.get(key_in(runtime, key)) for key in ("ratio", "ratio_low", "ratio_high", "verdict")
+    )
+    if verdict == "withheld":
+        return "withheld"
+    if ratio is None or low is None or high is None:
+        return "without an interval"
+    if verdict == "same":
+        return "the same"
+    return "inconclusive" if low <= 1 <= high else "faster" if ratio < 1 else "slower"
+
+
+def is_clear(row: Row) -> bool:
+    """Return whether a difference of accuracy is clear of zero and its adjusted p value is below 0.05."""
+    low, high, p_value = (row.get(key) for key in ("difference_low", "difference_high", "p_holm"))
+    if low is None or high is None or p_value is None:
+        return False
+    return bool(p_value < SIGNIFICANT and (low > 0 or high < 0))
+
+
+def bullets(rows: Sequence[Row], networks: Sequence[Row]) -> list[str]:
+    """Return at most five points: time against MACs, claims, ablations and controls, deploy forms, the probe."""
+    chosen = pairs(networks)
+    candidates = [
+        _time_against_macs(chosen),
+        _on_claims([row for row in rows if row["table"] == "claim"]),
+        _on_parts([row for row in rows if row["table"] == "ablation"]),
+        _on_controls(networks),
+        _on_deploy([row for row in rows if row["table"] == "deploy"]),
+        _on_probe([row for row in rows if row["table"] == "claim"]),
+    ]
+    return [point for point in candidates if point][:MOST_BULLETS]
+
+
+def _time_against_macs(chosen: Sequence[Row]) -> str:
+    lines = []
+    for row in sorted(chosen, key=effect, reverse=True):
+        macs, ratio = row.get("macs_change"), row.get("ratio")
+        if macs is None or ratio is None or time_verdict(row) not in ("faster", "slower"):
+            continue
+        if abs(ratio - 1 - macs) > APART or (ratio - 1) * macs < 0:
+            lines.append(f"{backbone(row)}: {units.percent(macs)} MACs, {units.percent(ratio - 1)} time")
+    return f"MACs do not predict the time. {'; '.join(lines[:MOST_NAMES])}." if lines else ""
+
+
+def _on_claims(claims: Sequence[Row]) -> str:
+    if not claims:
+        return ""
+    judged = {str(row["claim"]): findings.verdict(row) for row in claims}
+    parts = [f"{sum(verdict == 'reproduced' for verdict in judged.values())} reproduced"]
+    for row in claims:
+        if judged[row["claim"]] not in ("reproduced", "not tested"):
+            claimed = "similar" if row.get("published") is None else units.percent(row["published"])
+            verdict = f"{judged[row['claim']]} ({units.exact_percent(row['measured'])}, claimed {claimed})"
+            parts.append(f"{row['claim']} {verdict}")
+    open_ = sum(verdict == "not tested" for verdict in judged.values())
+    return f"Of the paper's {len(claims)} claims: {'; '.join(parts)}{f'; {open_} not tested' if open_ else ''}."
+
+
+def _on_parts(variants: Sequence[Row]) -> str:
+    """Return the largest clear effect of a part of the module on each measure, and what a single kernel does."""
+    by_part = [row for row in variants if row.get("study") == "components" and row.get("variant") != "full"]
+    lines = []
+    if times := [row for row in by_part if row.get("ratio") and time_verdict(row) in ("faster", "slower")]:
+        row = max(times, key=effect)
+        lines.append(f"{row['variant']} {units.ratio_interval(_ends(row, 'ratio', 'ratio'))} × its time")
+    if clear := [row for row in by_part if is_clear(row)]:
+        row = max(clear, key=lambda row: abs(row["accuracy_difference"]))
+        lines.append(f"{row['variant']} {points(row['accuracy_difference'])} of accuracy")
+    if wider := [
+        row for row in by_part if (row.get("r50_difference_low") or 0) * (row.get("r50_difference_high") or 0) > 0
+    ]:
+        row = max(wider, key=lambda row: abs(row["r50_difference"]))
+        lines.append(f"{row['variant']} {points(100 * row['r50_difference'])} of r(50%)")
+    text = f"Largest clear effects of changing {by_part[0]['baseline']}: {'; '.join(lines)}." if lines else ""
+    single = [row for row in by_part if row["variant"] in _SINGLE and (row.get("difference_high") or 0) > 0]
+    equal = [
+        f"{row['variant']} {units.points_interval(_ends(row, 'accuracy_difference', 'difference'))}"
+        for row in single
+        if row["accuracy_difference"] >= 0
+    ]
+    return f"{text} One kernel is no less accurate than several: {', '.join(equal)} points.".strip() if equal else text
+
+
+def _ends(row: Row, key: str, stem: str) -> tuple[float | None, ...]:
+    return row[key], row.get(f"{stem}_low"), row.get(f"{stem}_high")
+
+
+def _on_controls(networks: Sequence[Row]) -> str:
+    """Return which simpler mixers do as well as SCSC: in no more time, and not clearly less accurate."""
+    compared = [row for row in networks if row.get("baseline") not in (None, row["model"])]
+    lines = []
+    for row in (row for row in compared if module(row) == "SCSC" and row.get("accuracy_difference") is not None):
+        beside = [other for other in compared if other["baseline"] == row["baseline"] and module(other) in _CONTROLS]
+        equal = [other for other in beside if _does_as_well(other, row)]
+        if equal:
+            names = [f"{module(other)} ({points(other['accuracy_difference'])})" for other in equal]
+            lines.append(f"in {row['baseline']} {listed(names)} as well as SCSC ({points(row['accuracy_difference'])})")
+    return f"Simpler mixers do {'; '.join(lines)}, in no more time." if lines else ""
+
+
+def _does_as_well(control: Row, row: Row) -> bool:
+    difference = control.get("accuracy_difference")
+    if difference is None or (control.get("ratio") or 0.0) > (row.get("ratio") or math.inf):
+        return False
+    return bool(difference >= row["accuracy_difference"])
+
+
+def _on_deploy(forms: Sequence[Row]) -> str:
+    lines = [
+        f"{row['ordinary']} {units.ratio_interval(_ends(row, 'ordinary_ratio', 'ordinary_ratio'))} ×"
+        for row in forms
+        if row.get("ordinary_ratio_high") and row["ordinary_ratio_high"] < 1 and row["ordinary_ratio"] < 1 - GAIN
+    ]
+    return f"Folded for deployment, a network takes less of its own time: {'; '.join(lines)}." if lines else ""
+
+
+def _on_probe(claims: Sequence[Row]) -> str:
+    lines: dict[str, str] = {}
+    for row in claims:
+        if row.get("probe_difference") is None:
+            continue
+        ends = {f"difference_{end}": row.get(f"probe_{end}") for end in ("low", "high")}
+        weak = ", against an under-trained baseline" if row.get("probe_under_trained") else ""
+        caveat = weak if is_clear({**ends, "p_holm": row.get("probe_p_holm")}) else " (inconclusive)"
+        name = str(row["probe_network"])
+        lines.setdefault(name, f"{name} {points(row['probe_difference'])}{caveat}")
+    return f"A probe with small networks on drawn images, not a test: {'; '.join(lines.values())}." if lines else ""
+
+
+def points(value: float) -> str:
+    """Return a difference as ``+1.20 points``."""
+    return f"{units.signed_decimal(value)} points"
+
+
+def count(number: int) -> str:
+    """Return a small number in words."""
+    return _COUNTS[number] if number < len(_COUNTS) else str(number)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them, each once; of many the first ones and how many more there are."""
+    unique = list(dict.fromkeys(names))
+    if len(unique) > MOST_NAMES:
+        unique = [*unique[: MOST_NAMES - 1], f"{len(unique) - MOST_NAMES + 1} more"]
+    *first, last = unique or [""]
+    return f"{', '.join(first)} and {last}" if first else last
