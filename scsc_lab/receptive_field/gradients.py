@@ -23,6 +23,8 @@ from scsc_lab.receptive_field.feature_maps import run_to
 FIRST_BATCH = {"cpu": 4}
 _FIRST_BATCH_ELSEWHERE = 32
 _CONSTANT = 1e-3
+_NOISE = 1e-4
+"""Share of the gradient of a weighted sum of channels below which that of their sum is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +36,14 @@ class Target:
         layout: how its output is a map.
         places: row and column for every image and repetition, ``(images, repetitions, 2)``.
         rectified: whether a ReLU stands before the sum of channels, as in RepLKNet's script.
+        weighted: whether the channels have weights from 1 to 2 in the sum.
     """
 
     layer: str
     layout: Layout
     places: NDArray[np.int64]
     rectified: bool = False
+    weighted: bool = False
 
 
 def gradient_maps(
@@ -105,12 +109,20 @@ def constant_sums(
     """Return for each target whether the sum of its channels is constant, whatever the image, as behind a LayerNorm.
 
     Told from the gradient of the sum at one image, ``(1, C, H, W)``, beside that of the sum behind a ReLU.
+
+    Raises:
+        InputError: if both are rounding beside that of a weighted sum, as behind a softmax.
     """
-    masses = []
-    for rectified in (False, True):
-        first = [replace(target, places=target.places[:1, :1], rectified=rectified) for target in targets]
-        masses.append([maps.sum() for maps in gradient_maps(model, image, first, batch=1, device=device)])
-    return [bool(plain < _CONSTANT * behind) for plain, behind in zip(*masses, strict=True)]
+
+    def masses(**unit: bool) -> list[float]:
+        first = [replace(target, places=target.places[:1, :1], **unit) for target in targets]
+        return [float(maps.sum()) for maps in gradient_maps(model, image, first, batch=1, device=device)]
+
+    plain, behind, weighted = masses(rectified=False), masses(rectified=True), masses(weighted=True, rectified=False)
+    for target, mass, bound in zip(targets, map(max, plain, behind), weighted, strict=True):
+        if mass < _NOISE * bound:
+            raise InputError(f"the sum of the channels of {target.layer} is constant: name the layer before it")
+    return [sums < _CONSTANT * rectified for sums, rectified in zip(plain, behind, strict=True)]
 
 
 @contextlib.contextmanager
@@ -154,6 +166,8 @@ def _of_batch(
     for target in targets:
         units = units_by_layer[target.layer]  # (images, repetitions, channels)
         units = units.relu() if target.rectified else units
+        if target.weighted:
+            units = units * torch.linspace(1.0, 2.0, units.shape[-1], device=units.device, dtype=units.dtype)
         grads = []
         for repetition in range(target.places.shape[1]):
             left -= 1

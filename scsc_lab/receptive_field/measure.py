@@ -78,9 +78,8 @@ def measure(
                 for n, s, t in zip(layer_names, surveyed, theory, strict=True)
             ]
             maps, dead = [[] for _ in plans], [0] * len(plans)
-            if settings.method == "linear":
-                constant = constant_sums(model, images[:1], [plan.target for plan in plans], device)
-                plans = [replace(plan, rectified=flag) for plan, flag in zip(plans, constant, strict=True)]
+            constant = constant_sums(model, images[:1], [plan.target for plan in plans], device)
+            plans = [replace(p, rectified=p.rectified or flag) for p, flag in zip(plans, constant, strict=True)]
         gradients_by_layer = gradient_maps(
             model,
             images,

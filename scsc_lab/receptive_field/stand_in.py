@@ -30,16 +30,16 @@ Rule = Callable[..., Any]
 """What stands for a function of torch: called with the same arguments."""
 
 
-def stand_in(model: nn.Module, dtype: torch.dtype, *, centre_taps: bool, uneven: bool = False) -> nn.Module:
-    """Return a copy of a network on the CPU with positive weights that neither vanish nor explode with depth.
+def stand_in(model: nn.Module, *, centre_taps: bool, uneven: bool = True) -> nn.Module:
+    """Return a copy of a network in float64 on the CPU with positive weights that neither vanish nor explode with depth.
 
     Args:
         model: the network; it is left as it is.
-        dtype: type of the copy's weights.
         centre_taps: whether convolutions have weights on their middle alone.
-        uneven: whether the weights differ between channels, so that a difference from the mean over channels remains.
+        uneven: whether weights differ between channels, so that a difference from the mean over channels is more than
+            rounding.
     """
-    copied = copy.deepcopy(model).to(device="cpu", dtype=dtype).eval()
+    copied = copy.deepcopy(model).to(device="cpu", dtype=torch.float64).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in copied.named_parameters():
@@ -50,11 +50,11 @@ def stand_in(model: nn.Module, dtype: torch.dtype, *, centre_taps: bool, uneven:
             spatial = weight[0, 0].numel() if weight.dim() > 3 else 1
             inputs = weight[0].numel() / spatial
             if centre_taps and weight.dim() > 3:
-                weight.copy_((_centre_taps(weight.shape[2:], dtype) / inputs).expand_as(weight))
+                weight.copy_((_centre_taps(weight.shape[2:], weight.dtype) / inputs).expand_as(weight))
             else:  # between 1 (the sum explodes) and 1 / spatial (the corner vanishes)
                 weight.fill_(1.0 / (inputs * spatial**0.5))
             if uneven:
-                factors = 0.5 + torch.rand(weight.shape[:2], generator=generator, dtype=dtype)
+                factors = 0.5 + torch.rand(weight.shape[:2], generator=generator, dtype=weight.dtype)
                 weight.mul_(factors.view(*factors.shape, *[1] * (weight.dim() - 2)))
     return copied
 
@@ -105,6 +105,18 @@ def _middle_of_mean(
     """Stand for average pooling by what is in the middle of each window."""
     ceil_mode = bool(options.get("ceil_mode", rest[0] if rest else False))
     return _pooled(x, kernel_size, stride, padding, ceil_mode=ceil_mode, centre_taps=True)
+
+
+def _either(operator: str) -> Rule:
+    """Return what stands for the larger or smaller of two tensors: the gradient goes to both; of one, it is torch's."""
+
+    def rule(x: Tensor, *rest: Any, **options: Any) -> Any:
+        other = options.get("other", rest[0] if rest else None)
+        if not isinstance(other, Tensor):
+            return getattr(torch, operator)(x, *rest, **options)
+        return _passed(x) + other - other.detach()
+
+    return rule
 
 
 def _spread(x: Tensor, *rest: Any, **options: Any) -> Tensor:
@@ -196,6 +208,7 @@ def _only(rule: Callable[[Tensor], Tensor]) -> Rule:
 
 _COMMON: dict[str, Rule] = {
     **dict.fromkeys(_PASSED, _only(_passed)),
+    **{operator: _either(operator) for operator in ("max", "min", "maximum", "minimum", "fmax", "fmin")},
     "max_pool2d": _pooled,
     "adaptive_max_pool2d": lambda x, size, *rest, **options: F.adaptive_avg_pool2d(x, size),
 }

@@ -21,6 +21,9 @@ from scsc_lab.receptive_field.stand_in import Alignment, FaintAlignment, Support
 _Place: TypeAlias = tuple[float, float]
 """Row and column, in pixels."""
 
+_NOISE = 1e-6
+"""Share of the gradient through uneven weights below which that through even weights is rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class ReceptiveField:
@@ -60,11 +63,15 @@ class ReceptiveField:
 
     @property
     def reaches_border(self) -> bool:
-        """Whether the field touches the border of the image, and so may go on beyond it."""
-        support = self.support
-        return support is not None and bool(
-            support[0].any() or support[-1].any() or support[:, 0].any() or support[:, -1].any()
-        )
+        """Whether the next pixel of the field may lie beyond the image: strides and dilations leave gaps in fields."""
+        if self.support is None:
+            return False
+        for axis, side in zip((1, 0), self.support.shape, strict=True):
+            places = np.flatnonzero(self.support.any(axis=axis))
+            gap = np.diff(places).max(initial=1)
+            if places[0] < gap or side - 1 - places[-1] < gap:
+                return True
+        return False
 
 
 def receptive_fields(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[ReceptiveField]:
@@ -90,25 +97,28 @@ def receptive_fields(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, i
 
 def _supports(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[NDArray[np.bool_]]:
     """Return the pixels that reach the middle unit of each map; none where that could not be told."""
-    even = stand_in(model, torch.float64, centre_taps=False)
-    gradients = _gradients(even, maps, shape, Support(), (0,))
-    if any(not gradient.any() for (gradient,) in gradients):  # the mean over channels is subtracted somewhere
-        uneven = stand_in(model, torch.float64, centre_taps=False, uneven=True)
-        again = _gradients(uneven, maps, shape, Support(), (0,))
-        gradients = [first if first[0].any() else second for first, second in zip(gradients, again, strict=True)]
+    gradients = _gradients(stand_in(model, centre_taps=False), maps, shape, Support(), (0,))
     return [gradient > 0 for (gradient,) in gradients]
 
 
 def _aligned(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[list[_Place | None]]:
     """Return the true centres of the middle unit of each map and of its neighbour on the diagonal."""
-    mode = stand_in(model, torch.float32, centre_taps=True)
-    centres = [[*map(_centroid, units)] for units in _gradients(mode, maps, shape, Alignment(), (0, 1))]
-    if any(None in units for units in centres):  # only gates lead to the unit
-        mode = stand_in(model, torch.float64, centre_taps=True, uneven=True)
-        again = _gradients(mode, maps, shape, FaintAlignment(), (0, 1))
+    even, uneven = (
+        _gradients(stand_in(model, centre_taps=True, uneven=uneven), maps, shape, Alignment(), (0, 1))
+        for uneven in (False, True)  # even weights keep the middle of patches, which Linear layers merge
+    )
+    centres = [
+        [
+            _centroid(gradient if gradient.sum() > _NOISE * other.sum() else other)
+            for gradient, other in zip(*units, strict=True)
+        ]
+        for units in zip(even, uneven, strict=True)
+    ]
+    if any(None in places for places in centres):  # only gates lead to the unit
+        faint = _gradients(stand_in(model, centre_taps=True), maps, shape, FaintAlignment(), (0, 1))
         centres = [
-            [*map(_centroid, uneven_maps)] if None in units else units
-            for units, uneven_maps in zip(centres, again, strict=True)
+            [*map(_centroid, gradients)] if None in places else places
+            for places, gradients in zip(centres, faint, strict=True)
         ]
     return centres
 
@@ -120,8 +130,7 @@ def _gradients(
 
     The unit is a sum of its channels with weights from 1 to 2: their plain sum is constant behind some normalisations.
     """
-    dtype = next((p.dtype for p in model.parameters()), torch.float32)
-    x = torch.ones(1, *shape, dtype=dtype, requires_grad=True)
+    x = torch.ones(1, *shape, dtype=torch.float64, requires_grad=True)
     with torch.enable_grad(), mode:
         outputs = run_to(model, x, {feature_map.layer: lambda output: output for feature_map in seen})
         maps = [feature_map.layout.maps(outputs[feature_map.layer]) for feature_map in seen]

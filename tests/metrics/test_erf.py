@@ -261,6 +261,14 @@ def test_a_constant_sum_of_channels_is_taken_behind_a_relu_and_said_to_be():
     assert 0.2 < normalised.figures()["r50"] / plain.figures()["r50"] < 5
 
 
+@pytest.mark.parametrize("method", ["linear", "replknet"])
+@pytest.mark.parametrize("last", [nn.Softmax(1), nn.Softmax2d()], ids=["softmax", "softmax2d"])
+def test_rounding_behind_a_softmax_is_no_field(last, method):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), last)
+    with pytest.raises(InputError, match=r"channels of 3 is constant.*layer before"):
+        scsc_lab.erf(model, 64, layer="3", samples=2, method=method)
+
+
 def test_memory_that_runs_out_halves_the_batch(monkeypatch):
     sizes = []
 
@@ -272,8 +280,8 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch):
 
     monkeypatch.setattr(metric, "run_to", limited)
     (field,) = scsc_lab.erf(small(), 48, layer="5", samples=6, batch=6)
-    plain_and_rectified = [1, 1]  # one image tells whether the sum of channels is constant
-    assert sizes == [*plain_and_rectified, 6, 3, 1, 1, 1, 1, 1, 1]
+    sums = [1, 1, 1]  # one image tells whether the sum of channels is constant
+    assert sizes == [*sums, 6, 3, 1, 1, 1, 1, 1, 1]
     assert len(field.maps) == 6
 
 

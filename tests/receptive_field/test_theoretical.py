@@ -214,6 +214,8 @@ BETWEEN = {
     "layer norm": lambda: Function(lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (4,)).permute(0, 3, 1, 2)),
     "l2": lambda: Function(lambda x: F.normalize(x, dim=1)),
     "batch norm": lambda: nn.BatchNorm2d(4),
+    "two-pass norm": lambda: Function(lambda x: (x - x.mean(1, True)) * torch.rsqrt(x.var(1, keepdim=True) + 1e-6)),
+    "larger and smaller": lambda: Function(lambda x: torch.max(torch.min(x, torch.ones_like(x)), x.new_tensor(-1.0))),
     "own token": lambda: Function(_attend),
 }
 
@@ -249,6 +251,18 @@ MORE = {
     "mean": lambda: nn.AvgPool2d(2),
     "shifted": lambda: nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1)),
 }
+
+
+def test_a_norm_by_hand_leaves_more_than_rounding():
+    """Even weights cancel against their mean over channels: what is left is rounding, in a few pixels."""
+    layers = [nn.Conv2d(3, 4, 2, dilation=2), ChannelNorm(), nn.Conv2d(4, 4, 5, padding="same", dilation=2)]
+    assert_centred(nn.Sequential(*layers, ChannelNorm()), 48)
+
+
+def test_a_field_with_gaps_is_cut_off_where_its_next_pixel_is_outside():
+    layers = [nn.Conv2d(3, 4, 5, 2, 1, 2), nn.Conv2d(4, 4, 4, 1, 3, 2), nn.Conv2d(4, 4, 4, 1, 3, 2)]
+    cut_off = field(nn.Sequential(*layers), "2", 33)  # unit 7 sees pixels 1, 3, … 33
+    assert (cut_off.reaches_border, cut_off.centre) == (True, (17, 17))
 
 
 @pytest.mark.parametrize("seed", range(40))
