@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
@@ -145,7 +146,7 @@ def read(path: Path) -> Any:
             with torch.serialization.safe_globals([argparse.Namespace]):  # a training script's arguments: data alone
                 return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
+        if "unsupported global" in str(error).lower() or _names_objects(path):
             content = "holds objects other than tensors, which could run code"
             raise InputError(f"{path} {content}: save its state_dict() alone and load that") from None
         raise InputError(f"{path} is not a checkpoint of torch, or is damaged") from None
@@ -155,12 +156,22 @@ def read(path: Path) -> Any:
         raise InputError(f"{path} is not a checkpoint of torch, or is damaged") from None
 
 
+def _names_objects(path: Path) -> bool:
+    """Return whether a file is a plain pickle that names classes or functions; nothing of it is run."""
+    with contextlib.suppress(Exception):  # whatever the bytes lead to
+        opcodes = [opcode.name for opcode, _, _ in pickletools.genops(path.read_bytes())]
+        return any("GLOBAL" in name for name in opcodes)
+    return False
+
+
 def _other_kind(path: Path) -> str:
     """Return which other file a checkpoint is, and what to do about it; empty if none that is often taken for one."""
     with path.open("rb") as file:
         start = file.read(_START).lstrip(b"\xef\xbb\xbf\r\n\t ").lower()
     if start.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file that it stands for: fetch that with `git lfs pull`"
+    if not start:
+        return "empty"
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return "a web page, not a checkpoint: download the file itself"
     with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:

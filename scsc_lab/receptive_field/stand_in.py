@@ -31,7 +31,7 @@ Rule = Callable[..., Any]
 
 
 def stand_in(model: nn.Module, *, centre_taps: bool, uneven: bool = True) -> nn.Module:
-    """Return a copy of a network in float64 on the CPU with positive weights that neither vanish nor explode with depth.
+    """Return a copy of a network, float64 on the CPU, with positive weights that neither vanish nor explode with depth.
 
     Args:
         model: the network; it is left as it is.

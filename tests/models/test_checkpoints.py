@@ -142,7 +142,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path, capsys):
     with pytest.raises(InputError, match="objects other than tensors, which could run code"):
         build("resnet18", weights=path)
     path.write_bytes(pickle.dumps(Harmful()))
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="could run code"):
         build("resnet18", weights=path)
     assert "code was run" not in capsys.readouterr().out
 
@@ -150,10 +150,19 @@ def test_pickled_code_is_refused_and_not_run(tmp_path, capsys):
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_damaged_files_are_refused(tmp_path, suffix):
     whole = saved(tmp_path, build("resnet18").state_dict(), "whole.pth").read_bytes()
-    for name, content in {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello, world"}.items():
+    files = {
+        "cut": whole[: len(whole) // 2],
+        "empty": b"",
+        "text": b"hello, world",
+        "json": b'{"error": "not found"}',
+        "numpy": b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'shape': (0,), }",
+        "numbers": pickle.dumps({"epoch": 1}),
+        "bytes": bytes(range(256)),
+    }
+    for name, content in files.items():
         path = tmp_path / f"{name}{suffix}"
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"damaged|not a checkpoint"):
+        with pytest.raises(InputError, match=r"damaged|not a checkpoint|is empty"):
             build("resnet18", weights=path)
 
 
