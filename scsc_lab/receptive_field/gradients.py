@@ -114,15 +114,15 @@ def constant_sums(
         InputError: if both are rounding beside that of a weighted sum, as behind a softmax.
     """
 
-    def masses(**unit: bool) -> list[float]:
-        first = [replace(target, places=target.places[:1, :1], **unit) for target in targets]
+    def masses(rectified: bool, weighted: bool = False) -> list[float]:
+        first = [replace(t, places=t.places[:1, :1], rectified=rectified, weighted=weighted) for t in targets]
         return [float(maps.sum()) for maps in gradient_maps(model, image, first, batch=1, device=device)]
 
-    plain, behind, weighted = masses(rectified=False), masses(rectified=True), masses(weighted=True, rectified=False)
+    plain, behind, weighted = masses(rectified=False), masses(rectified=True), masses(rectified=False, weighted=True)
     for target, mass, bound in zip(targets, map(max, plain, behind), weighted, strict=True):
         if mass < _NOISE * bound:
             raise InputError(f"the sum of the channels of {target.layer} is constant: name the layer before it")
-    return [sums < _CONSTANT * rectified for sums, rectified in zip(plain, behind, strict=True)]
+    return [mass < _CONSTANT * rectified for mass, rectified in zip(plain, behind, strict=True)]
 
 
 @contextlib.contextmanager
