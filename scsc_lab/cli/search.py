@@ -105,7 +105,10 @@ def search(
         ),
     ] = None,
 ) -> int:
-    """Search settings of a network for the best under budgets: exactly where counts decide, else by trials."""
+    """Search settings of a network for the best under budgets: exactly where counts decide, else by trials.
+
+    Exit code 1: no network keeps to the budgets.
+    """
     chosen_goals = goals.Goals(
         (
             *(goals.objective(column, "lower", "--minimise") for column in minimise),
@@ -116,6 +119,8 @@ def search(
     )
     if len(networks.names) != 1:
         raise InputError(f"a search is of one network; {len(networks.names) or 'none'} named")
+    if study and not output.store:
+        raise InputError("--study keeps trials, and --store FILE their rows: name both")
     store = shared.opened(output)
     if figure:
         style.check(figure)
@@ -177,7 +182,8 @@ def _show(result: Any, notes: Sequence[str], output: Output) -> int:
         lines.append("No network keeps to the budgets.")
     measured = metrics.notes([row for row in (again or front) if row], search.goals.words)
     table = tables.search_table(front, again, columns, title, [*lines, *measured, *notes])
-    return shared.show(table, output, seed=search.settings.execution.seed, cut=result.interrupted)
+    code = shared.show(table, output, seed=search.settings.execution.seed, cut=result.interrupted)
+    return code or int(not result.front)
 
 
 def _shown_words(result: Any) -> list[str]:

@@ -12,7 +12,6 @@ import pytest
 
 from scsc_lab.cli import main
 from scsc_lab.database import Store
-from scsc_lab.errors import InputError
 from scsc_lab.experiments import results, runner
 from scsc_lab.experiments.search import exact, goals, sampled, trials
 from scsc_lab.experiments.search.data import Search
@@ -59,8 +58,8 @@ def test_the_exact_front_is_counted_in_full_and_keeps_to_the_budgets():
         count = counted(Network.read(row["model"]))
         assert (row["params"], row["macs"]) == (count.params, count.macs)
         assert row["macs_change"] <= -0.05
-    with pytest.raises(InputError, match=r"none of .* networks keeps to macs ≤ 1M"):
-        exact.run(pico("groups=1,2", wanted=replace(COUNTS, budgets=(goals.budget("macs<=1M"),))))
+    nothing = pico("groups=1,2", wanted=replace(COUNTS, budgets=(goals.budget("macs<=1M"),)))
+    assert exact.run(nothing).front == ()
 
 
 def test_what_cannot_be_or_breaks_a_budget_is_given_up_before_it_is_timed(monkeypatch):
@@ -178,6 +177,12 @@ def test_a_search_over_mixers_by_the_command(capsys, tmp_path):
     assert "--rule mixer=" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("how", ["--minimise macs", "--minimise latency --trials 2 --max-time 0.05"])
+def test_a_budget_that_nothing_keeps_to_is_exit_code_1(how, capsys):
+    assert main(["search", "scsc_swin_pico", "--space", "groups=1,2", "--max-macs", "1M", *how.split()]) == 1
+    assert "No network keeps to the budgets." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "mistake"),
     [
@@ -187,11 +192,13 @@ def test_a_search_over_mixers_by_the_command(capsys, tmp_path):
         ("scsc_swin_pico --space groups --minimise speed", "speed"),
         ("scsc_swin_pico --space groups --minimise macs --trials 5", "leave --trials out"),
         ("scsc_swin_pico --space groups --minimise latency --sampler exact", "only params and macs"),
-        ("scsc_swin_pico --space groups --minimise latency --study nothing://x --trials 1", "--study nothing://x"),
+        ("scsc_swin_pico --space groups --minimise latency --study nothing://x --store s.db", "--study nothing://x"),
+        ("scsc_swin_pico --space groups --minimise latency --study sqlite:///x.db", "name both"),
         ("scsc_swin_pico --space groups --minimise macs --max-macs 2", "is 2G meant"),
     ],
 )
-def test_mistakes_are_one_line(words, mistake, capsys):
+def test_mistakes_are_one_line(words, mistake, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert main(["search", *words.split()]) == 2
     error = capsys.readouterr().err
     assert mistake in error

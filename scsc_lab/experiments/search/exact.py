@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from scsc_lab.errors import InputError
 from scsc_lab.experiments.runner import Progress
 from scsc_lab.experiments.search.data import Found, Search
 from scsc_lab.metrics.size import counted
@@ -22,7 +21,7 @@ def run(search: Search, progress: Progress | None = None) -> Found:
     """Return the true front of a search of which :func:`is_exact` holds.
 
     Raises:
-        InputError: if no combination can be built, or none keeps to the budgets.
+        InputError: if no combination can be built.
     """
     count = counted(search.baseline)
     name = str(search.baseline)
@@ -33,9 +32,6 @@ def run(search: Search, progress: Progress | None = None) -> Found:
     low = {budget.bound.word: budget.bound.absolute(baseline) for budget in search.goals.budgets if not budget.at_most}
     high = {budget.bound.word: budget.bound.absolute(baseline) for budget in search.goals.budgets if budget.at_most}
     inside = costs.within(low, high)
-    if not inside.any():
-        broken = " and ".join(map(str, search.goals.budgets))
-        raise InputError(f"none of {int(costs.can_be.sum()):,} networks keeps to {broken}")
     objectives = []
     for goal in search.goals.objectives:
         values = costs.quantity(goal.word)
