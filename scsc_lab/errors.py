@@ -20,9 +20,9 @@ class InputError(ValueError):
     """Something the user gave is wrong. The message is one line; the command line exits with code 2."""
 
 
-def nearest(word: str, known: Iterable[str], limit: int = 3) -> str:
+def nearest(text: str, choices: Iterable[str], limit: int = 3) -> str:
     """Return ``"; did you mean a, b?"`` for the known words nearest to ``word``, or an empty string."""
-    matches = difflib.get_close_matches(word, list(dict.fromkeys(known)), n=limit, cutoff=0.5)
+    matches = difflib.get_close_matches(text, list(dict.fromkeys(choices)), n=limit, cutoff=0.5)
     return f"; did you mean {', '.join(matches)}?" if matches else ""
 
 
@@ -60,8 +60,8 @@ def show_controls() -> None:
     warnings.formatwarning = _warning
 
 
-def _warning(*parts: Any, **more: Any) -> str:
-    return printable(_format(*parts, **more))
+def _warning(*parts: Any, **options: Any) -> str:
+    return printable(_format(*parts, **options))
 
 
 _format = warnings.formatwarning

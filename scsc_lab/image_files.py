@@ -196,8 +196,8 @@ def _with_8_bits(picture: Image, name: str) -> Image:
         return Image.fromarray(np.rint(values).astype(np.uint8))
     if picture.mode == "P" and "transparency" in picture.info:
         return picture.convert("RGBA")
-    whole = {"La": "LA", "RGBa": "RGBA"}.get(picture.mode)  # colours multiplied by their transparency
-    return picture.convert(whole) if whole else picture
+    plain_mode = {"La": "LA", "RGBa": "RGBA"}.get(picture.mode)  # colours multiplied by their transparency
+    return picture.convert(plain_mode) if plain_mode else picture
 
 
 def _kind(source: Path | bytes) -> str:

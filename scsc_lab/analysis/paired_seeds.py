@@ -53,22 +53,22 @@ class Difference:
 
 
 def compare(
-    baseline: Sequence[float], other: Sequence[float], *, delta: float = 0.5, confidence: float = CONFIDENCE
+    baseline: Sequence[float], variant: Sequence[float], *, delta: float = 0.5, confidence: float = CONFIDENCE
 ) -> Difference:
     """Compare two networks by their accuracies with the same seeds, in the same order.
 
     Args:
         baseline: accuracy of the baseline with each seed, in percent.
-        other: accuracy of the other with the same seeds.
+        variant: accuracy of the other with the same seeds.
         delta: difference in points that counts as none.
         confidence: level of the interval; its complement is the p up to which a difference counts as one.
 
     Raises:
         InputError: if there are no pairs, the lengths differ, or a value is not finite.
     """
-    if len(baseline) != len(other) or not len(other):
-        raise InputError(f"{len(baseline)} and {len(other)} accuracies make no pairs")
-    both = np.asarray([baseline, other], dtype=np.float64)
+    if len(baseline) != len(variant) or not len(variant):
+        raise InputError(f"{len(baseline)} and {len(variant)} accuracies make no pairs")
+    both = np.asarray([baseline, variant], dtype=np.float64)
     if not np.isfinite(both).all():
         raise InputError("accuracies must be finite numbers")
     differences = both[1] - both[0]
@@ -80,8 +80,8 @@ def compare(
     varies = differences.size > 1 and np.ptp(both, axis=1).min() > 0
     correlation = float(stats.pearsonr(both[0], both[1]).statistic) if varies else None
     p_value = sign_flip_p(differences.tolist())
-    word = verdict(low, high, differences.size, delta, p_value, 1 - confidence)
-    return Difference(mean, low, high, p_value, correlation, differences.size, word)
+    outcome = verdict(low, high, differences.size, delta, p_value, 1 - confidence)
+    return Difference(mean, low, high, p_value, correlation, differences.size, outcome)
 
 
 def verdict(

@@ -93,14 +93,14 @@ def draw_pairs(identities: npt.NDArray[np.int64], random: np.random.Generator, m
     drawn: list[tuple[int, int, bool, int]] = []
     for fold in range(FOLDS):
         members = np.flatnonzero(np.isin(identities, names[fold::FOLDS]))
-        one, two = np.triu_indices(len(members), k=1)
-        same = identities[members[one]] == identities[members[two]]
-        count = min(int(same.sum()), int((~same).sum()), most // FOLDS)
+        left, right = np.triu_indices(len(members), k=1)
+        is_same = identities[members[left]] == identities[members[right]]
+        count = min(int(is_same.sum()), int((~is_same).sum()), most // FOLDS)
         if not count:
             raise InputError("verification needs two images of an identity at least in the test")
         for kind in (True, False):
-            chosen = random.choice(np.flatnonzero(same == kind), count, replace=False)
-            drawn += [(int(members[one[i]]), int(members[two[i]]), kind, fold) for i in chosen]
+            chosen = random.choice(np.flatnonzero(is_same == kind), count, replace=False)
+            drawn += [(int(members[left[i]]), int(members[right[i]]), kind, fold) for i in chosen]
     first, second, kinds, folds = (np.array(column) for column in zip(*drawn, strict=True))
     return Pairs(first, second, kinds, folds)
 
@@ -117,7 +117,9 @@ def read_pairs(path: Path, index_of: Mapping[tuple[str, int], int]) -> Pairs:
     """
     try:
         lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
-        folds, half = (int(word) for word in lines[0]) if len(lines[0]) == 2 else (FOLDS, int(lines[0][0]))
+        folds, half = (
+            (int(number_text) for number_text in lines[0]) if len(lines[0]) == 2 else (FOLDS, int(lines[0][0]))
+        )
     except (OSError, UnicodeDecodeError, ValueError, IndexError):
         raise InputError(f"{path} is no list of pairs: its first line is 'folds pairs', such as 10 300") from None
     if folds < 2 or half < 1:
@@ -125,15 +127,17 @@ def read_pairs(path: Path, index_of: Mapping[tuple[str, int], int]) -> Pairs:
     if len(lines) - 1 != 2 * folds * half:
         raise InputError(f"{path} has {len(lines) - 1} pairs for {folds} folds of 2 × {half}")
     rows = []
-    for number, words in enumerate(lines[1:]):
+    for number, fields in enumerate(lines[1:]):
         try:
-            name, i, *rest = words
-            other, j = (name, *rest) if len(rest) == 1 else rest
-            rows.append((index_of[name, int(i)], index_of[other, int(j)], name == other, number // (2 * half)))
+            name, i, *rest = fields
+            second_name, j = (name, *rest) if len(rest) == 1 else rest
+            rows.append(
+                (index_of[name, int(i)], index_of[second_name, int(j)], name == second_name, number // (2 * half))
+            )
         except (ValueError, KeyError):
-            raise InputError(f"{path}, line {number + 2}: no such images: {' '.join(words)}") from None
-    first, second, same, fold = (np.array(column) for column in zip(*rows, strict=True))
-    return Pairs(first, second, same, fold)
+            raise InputError(f"{path}, line {number + 2}: no such images: {' '.join(fields)}") from None
+    first, second, is_same, fold = (np.array(column) for column in zip(*rows, strict=True))
+    return Pairs(first, second, is_same, fold)
 
 
 def scores(embeddings: npt.NDArray[np.float32], pairs: Pairs) -> Floats:
@@ -150,9 +154,9 @@ def accuracy(scores: Floats, pairs: Pairs) -> float:
     return 100 * float(np.mean([right[pairs.fold == fold].mean() for fold in np.unique(pairs.fold)]))
 
 
-def roc(scores: Floats, same: Bools) -> Roc:
+def roc(scores: Floats, is_same: Bools) -> Roc:
     """Return the rates at every threshold; equal scores are accepted together."""
-    _, genuine, impostors = _accepted(scores, same)
+    _, genuine, impostors = _accepted(scores, is_same)
     return Roc(impostors / impostors[-1], genuine / genuine[-1], int(impostors[-1]))
 
 
@@ -196,13 +200,13 @@ def _right(scores: Floats, pairs: Pairs) -> Floats:
     return right
 
 
-def best_threshold(scores: Floats, same: Bools) -> float:
+def best_threshold(scores: Floats, is_same: Bools) -> float:
     """Return the threshold that judges most pairs rightly, a score from it up being accepted.
 
     It is halfway between two neighbouring scores, or infinite if it is best to reject all pairs. Of equally good ones,
     the strictest.
     """
-    thresholds, genuine, impostors = _accepted(scores, same)
+    thresholds, genuine, impostors = _accepted(scores, is_same)
     best = int(np.argmax(genuine - impostors))
     if best in (0, len(thresholds) - 1):
         return float(thresholds[best])
@@ -210,10 +214,10 @@ def best_threshold(scores: Floats, same: Bools) -> float:
     return middle if middle > thresholds[best + 1] else float(thresholds[best])  # no number may lie between
 
 
-def _accepted(scores: Floats, same: Bools) -> tuple[Floats, Floats, Floats]:
+def _accepted(scores: Floats, is_same: Bools) -> tuple[Floats, Floats, Floats]:
     """Return every threshold, from infinity down, and the genuine and impostor pairs that it accepts."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.diff(scores[order]) != 0, True)  # of each group of equal scores
     thresholds = np.append(np.inf, scores[order][last])
-    genuine, impostors = (np.append(0.0, np.cumsum(kind[order])[last]) for kind in (same, ~same))
+    genuine, impostors = (np.append(0.0, np.cumsum(kind[order])[last]) for kind in (is_same, ~is_same))
     return thresholds, genuine, impostors

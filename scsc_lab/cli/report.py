@@ -239,7 +239,7 @@ def _measured(experiments: Sequence[Experiment], schedule: Schedule, store: Stor
 
     with shared.resumable(store), parallel.pool() as pool, progress.stepwise() as report:
         planned = [train.scheduled(experiment, schedule, store, pool, report)[0] for experiment in experiments]
-        if runner.run([one for each in planned for one in each], store, pool, report).interrupted:
+        if runner.run([part for each in planned for part in each], store, pool, report).interrupted:
             raise KeyboardInterrupt
 
 

@@ -27,13 +27,13 @@ Sampler = Literal["auto", "exact", "tpe", "nsga2", "nsga3", "random"]
 """How combinations are chosen; ``auto``: all of them where counts decide, else ``tpe``."""
 
 
-def _columns(what: str, name: str) -> Any:
-    return option(what, name, metavar="COLUMNS", choices=tuple(metrics.words()), parse=texts.some_of(metrics.words))
+def _columns(purpose: str, name: str) -> Any:
+    return option(purpose, name, metavar="COLUMNS", choices=tuple(metrics.words()), parse=texts.some_of(metrics.words))
 
 
-def _most(what: str, word: str) -> Any:
+def _most(quantity: str, word: str) -> Any:
     name = f"--max-{word}"
-    return option(what, name, metavar="N", parse=lambda text: goals.Budget(goals.bound(word, text, name), True))
+    return option(quantity, name, metavar="N", parse=lambda text: goals.Budget(goals.bound(word, text, name), True))
 
 
 @command(example="scsc-lab search scsc_swin_tiny --space kernels,depths --max-macs 3G --minimise latency")
@@ -196,7 +196,7 @@ def _draw(result: Any, path: Path, drawing: Drawing) -> None:
     from scsc_lab.report.figures import search as figures
     from scsc_lab.report.tables import Column
 
-    axes = [tables.axis(metrics.columns()[word]) for word in _shown_words(result)]
+    axes = [tables.axis(metrics.columns()[name]) for name in _shown_words(result)]
     y, x = (axes[0], axes[1]) if len(axes) > 1 else (axes[0], Column("trial", "trial"))
     baseline = {**result.baseline, **{column.key: 1.0 for column in (x, y) if str(column.key).endswith("ratio")}}
     bounds = [budget.bound for budget in result.search.goals.budgets]

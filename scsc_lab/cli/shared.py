@@ -130,11 +130,11 @@ def train(
     return trained
 
 
-def check_schedule(schedule: Schedule, words: Sequence[str], settings: Settings) -> None:
+def check_schedule(schedule: Schedule, column_names: Sequence[str], settings: Settings) -> None:
     """Raise InputError if budgets or a tuning do nothing, or do not fit the recipe."""
     if schedule == Schedule():
         return
-    if "accuracy" not in words:
+    if "accuracy" not in column_names:
         raise InputError(f"--{'tune' if schedule.tune else 'budgets'} trains networks: add accuracy to --with")
     from scsc_lab.experiments import train
 
@@ -180,13 +180,13 @@ def device_of(rows: Iterable[Row]) -> str:
     return next((str(row["device"]) for row in rows if row.get("device")), "cpu")
 
 
-def warn_of_few_seeds(tables: Iterable[Sequence[Network]], words: Sequence[str], seeds: int | None) -> None:
+def warn_of_few_seeds(tables: Iterable[Sequence[Network]], column_names: Sequence[str], seeds: int | None) -> None:
     """Print, before anything is trained, that networks cannot be told apart with so few seeds.
 
     Args:
         tables: networks of one table, those of each baseline behind it.
-        words: what they are compared by; without accuracy, nothing is trained.
+        column_names: what they are compared by; without accuracy, nothing is trained.
         seeds: runs of each network. Default: those of training.
     """
-    for line in accuracy.shortage(tables, seeds or SEEDS) if "accuracy" in words else []:
+    for line in accuracy.shortage(tables, seeds or SEEDS) if "accuracy" in column_names else []:
         typer.echo(line, err=True)

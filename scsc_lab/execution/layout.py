@@ -65,7 +65,7 @@ def size_of_map(
     if len(shape) == 4 and axis_order is None and (shape[2], shape[3]) in sizes:
         return shape[2], shape[3]
     fitting = [reading for reading in readings(shape, resolution, None) if axis_order in (None, reading.name)]
-    return next((one.size for one in fitting if _has_whole_stride(one.size, resolution)), None)
+    return next((candidate.size for candidate in fitting if _has_whole_stride(candidate.size, resolution)), None)
 
 
 def _has_whole_stride(size: tuple[int, int], resolution: tuple[int, int]) -> bool:

@@ -12,13 +12,16 @@ from scsc_lab.settings import Settings
 
 
 def experiment(
-    variants: Sequence[Variant], words: Sequence[str], settings: Settings, details: Mapping[str, Any] | None = None
+    variants: Sequence[Variant],
+    column_names: Sequence[str],
+    settings: Settings,
+    details: Mapping[str, Any] | None = None,
 ) -> Experiment:
     """Return the experiment of variants, each beside the full network of its study where that matters.
 
     Args:
         variants: the variants of one or more studies, the full network first in each.
-        words: columns they are compared by: words of :func:`scsc_lab.metrics.words`.
+        column_names: columns they are compared by: words of :func:`scsc_lab.metrics.words`.
         settings: measurement settings.
         details: what else is needed to show it.
 
@@ -30,5 +33,5 @@ def experiment(
     for at, variant in enumerate(variants):
         baseline = full.setdefault(variant.study, at)
         arms.append(Arm(variant.network, None if baseline == at else baseline, variant.study, variant.name))
-    configured, batch = tuple(measures(words, settings)), settings.execution.batch
-    return Experiment("ablation", tuple(arms), configured, tuple(words), batch, details or {})
+    configured, batch = tuple(measures(column_names, settings)), settings.execution.batch
+    return Experiment("ablation", tuple(arms), configured, tuple(column_names), batch, details or {})

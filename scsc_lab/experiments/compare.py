@@ -13,7 +13,7 @@ from scsc_lab.settings import Settings
 
 def experiment(
     networks: Sequence[Network],
-    words: Sequence[str],
+    column_names: Sequence[str],
     settings: Settings | None = None,
     *,
     baseline: int = 0,
@@ -24,7 +24,7 @@ def experiment(
 
     Args:
         networks: the networks.
-        words: columns they are compared by: words of :func:`scsc_lab.metrics.words`.
+        column_names: columns they are compared by: words of :func:`scsc_lab.metrics.words`.
         settings: measurement settings.
         baseline: position of the network that the others are compared with, where there are no roles.
         roles: which network is compared with which, for several baselines.
@@ -34,15 +34,15 @@ def experiment(
         InputError: if two networks have one name, or there is no such column.
     """
     settings = settings or Settings()
-    words = metrics.with_extra_columns(words, settings)
-    configured = measures(words, settings)
+    column_names = metrics.with_extra_columns(column_names, settings)
+    configured = measures(column_names, settings)
     batch = settings.execution.batch
-    return comparison(networks, words, configured, baseline=baseline, roles=roles, batch=batch, values=values)
+    return comparison(networks, column_names, configured, baseline=baseline, roles=roles, batch=batch, values=values)
 
 
-def measures(words: Sequence[str], settings: Settings) -> list[Measure]:
+def measures(column_names: Sequence[str], settings: Settings) -> list[Measure]:
     """Return the metrics that give the columns of some words, configured."""
-    return [Measure(metric.name, metric.configure(settings)) for metric in metrics.chosen(words)]
+    return [Measure(metric.name, metric.configure(settings)) for metric in metrics.chosen(column_names)]
 
 
 def side_by_side(networks: Sequence[Network], by: str, batch: int = 1) -> list[Row]:

@@ -181,7 +181,7 @@ Roles = Sequence[tuple[int, int | None]]
 
 def comparison(
     networks: Sequence[Network],
-    words: Sequence[str],
+    column_names: Sequence[str],
     measures: Sequence[Measure],
     *,
     baseline: int = 0,
@@ -195,7 +195,7 @@ def comparison(
 
     Args:
         networks: the networks.
-        words: columns that are shown.
+        column_names: columns that are shown.
         measures: what they are measured by.
         baseline: position of the network that the others are compared with, where there are no roles.
         roles: which network is compared with which, for several baselines.
@@ -219,7 +219,7 @@ def comparison(
         )
         for at, reference in roles
     )
-    return Experiment(kind, arms, tuple(measures), tuple(words), batch, details or {})
+    return Experiment(kind, arms, tuple(measures), tuple(column_names), batch, details or {})
 
 
 def check_names(networks: Sequence[Network]) -> None:

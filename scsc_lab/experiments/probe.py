@@ -119,8 +119,8 @@ def run(
     most = settings.training.seeds or max(seeds for _, seeds in STEPS)
     measured: dict[Study, list[Experiment]] = {}
     for study, seeds in ((study, min(seeds, most)) for studies, seeds in STEPS for study in studies):
-        asked = study.experiment(settings, seeds, "" if study.ablation else str(weights))
-        experiments, _ = train.scheduled(asked, study.schedule, store, executor, progress)
+        planned = study.experiment(settings, seeds, "" if study.ablation else str(weights))
+        experiments, _ = train.scheduled(planned, study.schedule, store, executor, progress)
         if not study.ablation and seeds == min(study.seeds, most):
             experiments = [*experiments[:-1], *_with_weights(experiments[-1], study.data)]
         if store.keys().issuperset(runner.ask(experiments, store).keys.values()):

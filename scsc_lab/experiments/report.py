@@ -110,11 +110,13 @@ def _comparison(group: Sequence[Network], effort: Effort, *, forms: bool) -> Exp
     settings = effort.settings
     if effort.within:
         settings = replace(settings, fields=replace(settings.fields, stages=("all",)))
-    words = metrics.with_extra_columns(effort.words, settings)
-    measured = measures(words, settings)
+    column_names = metrics.with_extra_columns(effort.words, settings)
+    measured = measures(column_names, settings)
     if effort.within and _TIME in effort.words:
         measured.append(Measure(_PARTS, metrics.registry()[_PARTS].configure(settings)))
-    base = comparison(group, words, measured, batch=settings.execution.batch, details={"missing": _not_timed(effort)})
+    base = comparison(
+        group, column_names, measured, batch=settings.execution.batch, details={"missing": _not_timed(effort)}
+    )
     if not (forms and _TIME in effort.words):
         return base
     from scsc_lab.models import names
@@ -128,8 +130,10 @@ def _noise(network: Network, effort: Effort) -> Experiment:
     """Return a network timed against itself: the noise floor of the machine."""
     settings = replace(effort.settings, timing=replace(effort.settings.timing, runtimes=(runtimes.USUAL,)))
     again = replace(network, label=f"{network}, again")
-    words = (_TIME,)
-    return comparison([network, again], words, measures(words, settings), batch=settings.execution.batch, kind="noise")
+    column_names = (_TIME,)
+    return comparison(
+        [network, again], column_names, measures(column_names, settings), batch=settings.execution.batch, kind="noise"
+    )
 
 
 def _not_timed(effort: Effort) -> list[Row]:
@@ -159,8 +163,8 @@ def _ablations(network: Network, effort: Effort, *, timed: bool) -> list[Experim
     groups = ((in_time, (*_COUNTED, *extra), timing), (in_counts, _COUNTED, base))
     details = {"module": variants.settings(network)}
     return [
-        ablate.experiment(_variants(network, studies), words, settings, details)
-        for studies, words, settings in groups
+        ablate.experiment(_variants(network, studies), column_names, settings, details)
+        for studies, column_names, settings in groups
         if studies
     ]
 
@@ -284,7 +288,7 @@ def _latest(results: Sequence[Result]) -> list[Result]:
             )
             for metric, settings in experiment["settings"].items()
         }
-        if not any(whose == other and settings_of_arm.items() <= later.items() for _, other, later in latest):
+        if not any(whose == known_arm and settings_of_arm.items() <= later.items() for _, known_arm, later in latest):
             latest.append((result, whose, settings_of_arm))
     return [result for result, *_ in reversed(latest)]
 

@@ -67,28 +67,30 @@ def over(text: str) -> Over:
     return setting
 
 
-def experiment(networks: Sequence[Network], words: Sequence[str], what: Over, settings: Settings) -> Experiment:
+def experiment(
+    networks: Sequence[Network], column_names: Sequence[str], setting: Over, settings: Settings
+) -> Experiment:
     """Return the experiment: an arm per value and network, each compared with the first network at the same value.
 
     Raises:
         InputError: if a network has no such setting, or a value of it cannot be.
     """
-    if what.key == "batch" and settings.timing.batches:
+    if setting.key == "batch" and settings.timing.batches:
         raise InputError("--over batch goes over the batch sizes: leave --batch-sizes out")
     arms: list[Arm] = []
-    for value in what.values:
+    for value in setting.values:
         first = len(arms)
-        at_value = _settings(settings, what.key, value)
+        at_value = _settings(settings, setting.key, value)
         own_settings = {}
-        if what.key in OF_SETTINGS:
-            own_settings = {metric.name: metric.configure(at_value) for metric in metrics.chosen(words)}
+        if setting.key in OF_SETTINGS:
+            own_settings = {metric.name: metric.configure(at_value) for metric in metrics.chosen(column_names)}
         for network in networks:
-            changed = network if what.key in OF_SETTINGS else at(network, what.key, value)
+            changed = network if setting.key in OF_SETTINGS else at(network, setting.key, value)
             baseline = None if len(arms) == first else first
-            arms.append(Arm(changed, baseline, what.key, value, settings=own_settings, label=str(network)))
-    details = {"over": what.key, "values": list(what.values)}
-    measures = compare.measures(words, settings)
-    return Experiment("sweep", tuple(arms), tuple(measures), tuple(words), settings.execution.batch, details)
+            arms.append(Arm(changed, baseline, setting.key, value, settings=own_settings, label=str(network)))
+    details = {"over": setting.key, "values": list(setting.values)}
+    measures = compare.measures(column_names, settings)
+    return Experiment("sweep", tuple(arms), tuple(measures), tuple(column_names), settings.execution.batch, details)
 
 
 def at(network: Network, key: str, value: str) -> Network:

@@ -36,13 +36,13 @@ class Variant:
     network: Network
 
 
-def built_in(network: Network, studies: Sequence[str] = (), beside: Sequence[Network] = ()) -> list[Variant]:
+def built_in(network: Network, studies: Sequence[str] = (), rivals: Sequence[Network] = ()) -> list[Variant]:
     """Return the variants of built-in studies, all of SCSC's unless some are named.
 
     Args:
         network: any network for the study ``mixers``; for the others one with SCSC modules.
         studies: names of :data:`STUDIES`, or ``mixers``.
-        beside: the network with mixers of the user's choice, which have their place in the study ``mixers``.
+        rivals: the network with mixers of the user's choice, which have their place in the study ``mixers``.
 
     Raises:
         InputError: if a study does not exist, or the network has no SCSC module.
@@ -60,7 +60,7 @@ def built_in(network: Network, studies: Sequence[str] = (), beside: Sequence[Net
         raise InputError(f"{network} has no SCSC module to ablate{hint}")
     variants: list[Variant] = []
     for study in studies or STUDIES:
-        variants += _mixers(network, beside) if study == MIXERS else STUDIES[study](network)
+        variants += _mixers(network, rivals) if study == MIXERS else STUDIES[study](network)
     return variants
 
 
@@ -243,7 +243,7 @@ def _stages(network: Network) -> list[Variant]:
     ]
 
 
-def _mixers(network: Network, beside: Sequence[Network]) -> list[Variant]:
+def _mixers(network: Network, rivals: Sequence[Network]) -> list[Variant]:
     """Return the network with its own operators, and with each mixer in the same places; the user's own come last.
 
     The rules of a transplant that are no settings of its mixer hold for all.
@@ -252,7 +252,7 @@ def _mixers(network: Network, beside: Sequence[Network]) -> list[Variant]:
     if has_scsc(original):
         hint = f"; try {original.entry.name.removeprefix(_SCSC)}" if original.entry is not None else ""
         raise InputError(f"{original} has SCSC where the study {MIXERS} puts in every mixer{hint}")
-    chosen = [each.transplant for each in (*beside, network) if each.transplant is not None]
+    chosen = [each.transplant for each in (*rivals, network) if each.transplant is not None]
     specs = list(dict.fromkeys(chosen))
     shared = {key: getattr(specs[0], key) for key in RULES} if specs else {}
     variants = [Variant(MIXERS, "own operators", original)]

@@ -26,7 +26,7 @@ CUT_SHORT = "cut short"
 class Progress(Protocol):
     """Called with a description and the share of the measurement that is done."""
 
-    def __call__(self, what: str, share: float = 0.0, /) -> None:
+    def __call__(self, description: str, share: float = 0.0, /) -> None:
         """Take a line of text and a share from 0 to 1."""
 
 
@@ -167,33 +167,37 @@ def default_words() -> list[str]:
     return [column for metric in registry().values() for column in metric.default]
 
 
-def chosen(words: Iterable[str]) -> list[Metric]:
+def chosen(column_names: Iterable[str]) -> list[Metric]:
     """Return the metrics that give the columns of some words, each once, in their order.
 
     Raises:
         InputError: if there is no such column.
     """
     names = set()
-    for word in words:
-        if word not in columns():
-            raise InputError(f"unknown column {word!r}: one of {', '.join(columns())}{meant(word)}")
-        names.add(word)
+    for column_name in column_names:
+        if column_name not in columns():
+            raise InputError(f"unknown column {column_name!r}: one of {', '.join(columns())}{meant(column_name)}")
+        names.add(column_name)
     return [metric for metric in registry().values() if names & {column.word for column in metric.columns}]
 
 
-def with_extra_columns(words: Sequence[str], settings: Settings) -> list[str]:
+def with_extra_columns(column_names: Sequence[str], settings: Settings) -> list[str]:
     """Return words of columns with those that the options imply, behind the last of their metric.
 
     Raises:
         InputError: if there is no such column.
     """
-    extended = list(words)
-    for metric in chosen(words):
-        last = max(at for at, word in enumerate(extended) if word in {column.word for column in metric.columns})
-        extended[last + 1 : last + 1] = [word for word in metric.extra_columns(settings) if word not in extended]
+    extended = list(column_names)
+    for metric in chosen(column_names):
+        last = max(
+            at for at, column_name in enumerate(extended) if column_name in {column.word for column in metric.columns}
+        )
+        extended[last + 1 : last + 1] = [
+            column_name for column_name in metric.extra_columns(settings) if column_name not in extended
+        ]
     return extended
 
 
-def notes(rows: Sequence[Row], words: Sequence[str]) -> list[str]:
+def notes(rows: Sequence[Row], column_names: Sequence[str]) -> list[str]:
     """Return what must be known to read the columns of some words, from rows."""
-    return [note for metric in chosen(words) for note in metric.notes(rows)]
+    return [note for metric in chosen(column_names) for note in metric.notes(rows)]

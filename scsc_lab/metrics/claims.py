@@ -115,8 +115,10 @@ def _probe(claim: Claim, trained: Sequence[Row]) -> Row:
     """
     if claim.probe is None:
         return {}
-    one, variant = ([row for row in trained if row.get("network") == name and row.get("runs")] for name in claim.probe)
-    pairs = [(a, b) for a in one for b in variant if a.get("resolution") == b.get("resolution")]
+    plain, variant = (
+        [row for row in trained if row.get("network") == name and row.get("runs")] for name in claim.probe
+    )
+    pairs = [(a, b) for a in plain for b in variant if a.get("resolution") == b.get("resolution")]
     pair = max(pairs, key=lambda pair: accuracy.against(pair[1], pair[0]).get("seed_pairs", 0), default=None)
     difference = accuracy.against(pair[1], pair[0]) if pair is not None else {}
     if pair is None or not difference:

@@ -124,9 +124,9 @@ def _row(field: Field) -> Row:
     return row
 
 
-def map_file(name: str, *what: object) -> str:
+def map_file(name: str, *identity: object) -> str:
     """Return the name of the file of a mean map: one of another network or of other settings has another."""
-    return f"{file_name(name)}-{zlib.crc32(repr(what).encode(errors='surrogatepass')):08x}.npz"
+    return f"{file_name(name)}-{zlib.crc32(repr(identity).encode(errors='surrogatepass')):08x}.npz"
 
 
 def _of(network: Network, settings: Settings) -> Settings:

@@ -235,10 +235,12 @@ def machine_notes(rows: Sequence[Row]) -> list[str]:
     return [f"BUSY MACHINE: {' and '.join(signs)}. Times are too long, and intervals of ratios too narrow.{withheld}"]
 
 
-def with_runtimes(settings: Settings, words: Sequence[str]) -> Settings:
+def with_runtimes(settings: Settings, column_names: Sequence[str]) -> Settings:
     """Return settings with the runtimes whose columns are named, beside those that are named themselves."""
     by_word = {_column(name).word: name for name in runtimes.registry() if name != runtimes.USUAL}
-    names = dict.fromkeys([*settings.timing.runtimes, *(by_word[column] for column in words if column in by_word)])
+    names = dict.fromkeys(
+        [*settings.timing.runtimes, *(by_word[column] for column in column_names if column in by_word)]
+    )
     return replace(settings, timing=replace(settings.timing, runtimes=tuple(names)))
 
 
@@ -248,7 +250,7 @@ def _runtime_columns(settings: Settings) -> list[str]:
 
 def _versions(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return the versions that the times of some runtimes rest on; that of torch, which all do, is known without."""
-    versions = {name: version for one in names for name, version in runtimes.find(one).versions.items()}
+    versions = {name: version for runtime in names for name, version in runtimes.find(runtime).versions.items()}
     return tuple(sorted((name, version) for name, version in versions.items() if name != runtimes.USUAL))
 
 
@@ -268,7 +270,7 @@ def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple
         (at, network, name) for name in names for at, network in enumerate(networks) if _runs_in(network, name)
     ]
     for at, network in enumerate(networks):
-        if not any(at == other for other, *_ in placements):
+        if not any(at == placed_at for placed_at, *_ in placements):
             able = [name for name, runtime in runtimes.registry().items() if runtime.takes == "onnx"]
             raise InputError(f"{network} is an ONNX file, which runs in {' and '.join(able)}: --runtime {able[0]}")
     candidates = []
@@ -279,7 +281,9 @@ def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple
         plain = replace(network, form="ordinary")
         ordinary = None
         if network.form == "deploy" and plain in networks:
-            ordinary = next(i for i, (*_, other, used) in enumerate(placements) if (other, used) == (plain, runtime))
+            ordinary = next(
+                i for i, (*_, placed_at, used) in enumerate(placements) if (placed_at, used) == (plain, runtime)
+            )
         shape = (facts.resolution, facts.channels)
         candidates.append((at, Candidate(str(network), make, *shape, network.form, ordinary, runtime)))
     return candidates

@@ -91,14 +91,14 @@ def run(network: Network, settings: Runs, seed: int, progress: Progress) -> Row:
     return {**row, "train_macs": images * (3 * counted.macs - first), "device": str(device), "versions": versions()}
 
 
-def check(given: Sequence[tuple[Sequence[Network], Runs]]) -> None:
+def check(experiments: Sequence[tuple[Sequence[Network], Runs]]) -> None:
     """Raise InputError if networks, data and recipe of some runs do not go together; data is read once a plan."""
     from scsc_lab.models import build
     from scsc_lab.training import run as training
     from scsc_lab.training.tasks import goal
 
     plans: dict[Plan, dict[Network, int]] = {}
-    for networks, settings in given:
+    for networks, settings in experiments:
         for network in networks:
             plans.setdefault(settings.plan, {}).setdefault(network, settings.seeds[0])
     for shared, seeds in plans.items():

@@ -52,9 +52,9 @@ class Enumeration:
     can_be: NDArray[np.bool_]
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def quantity(self, word: str) -> NDArray[np.int64]:
+    def quantity(self, name: str) -> NDArray[np.int64]:
         """Return the parameters or the MACs of every combination."""
-        return self.params if word == "params" else self.macs
+        return self.params if name == "params" else self.macs
 
     def picks(self, index: int) -> tuple[int, ...]:
         """Return the position of each key's value in a combination."""
@@ -90,14 +90,14 @@ class Enumeration:
         front: NDArray[np.int64] = indices[order[on_it]]
         return front
 
-    def nearest(self, word: str, target: float) -> int:
+    def nearest(self, name: str, target: float) -> int:
         """Return the combination whose quantity is nearest to a target.
 
         Raises:
             InputError: if none can be.
         """
         self.require_any()
-        distances = np.abs(self.quantity(word) - target)
+        distances = np.abs(self.quantity(name) - target)
         distances[~self.can_be] = np.inf
         return int(np.argmin(distances))
 

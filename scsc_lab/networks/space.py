@@ -193,8 +193,10 @@ def _kind(network: Network, key: str) -> Any:
         name = key.removeprefix(_RULE)
         if name == "mixer":
             return str
-        known = {setting: declared.kind for mixer in mixers.names() for setting, declared in _settings(mixer).items()}
-        kinds: dict[str, Any] = {**known, **RULES}
+        by_setting = {
+            setting: declared.kind for mixer in mixers.names() for setting, declared in _settings(mixer).items()
+        }
+        kinds: dict[str, Any] = {**by_setting, **RULES}
         bare = name.rpartition(".")[2]
         if bare not in kinds:
             raise InputError(f"unknown key {key!r}{nearest(bare, kinds)} (rules: {', '.join(('mixer', *kinds))})")
@@ -212,8 +214,8 @@ def _check_rules(space: Space) -> None:
     keys = [key.removeprefix(_RULE) for key, _ in space.choices if key.startswith(_RULE)]
     if not keys:
         return
-    own = space.network.transplant.mixer if space.network.transplant is not None else "scsc"
-    chosen = [mixers.find(name) for name in dict(space.choices).get(f"{_RULE}mixer", (own,))]
+    mixer_name = space.network.transplant.mixer if space.network.transplant is not None else "scsc"
+    chosen = [mixers.find(name) for name in dict(space.choices).get(f"{_RULE}mixer", (mixer_name,))]
     for key in keys:
         if key != "mixer" and not any(_of_mixer(mixer, {key: ""}) for mixer in chosen):
             raise InputError(f"--space {_RULE}{key}: none of {', '.join(map(mixers.label, chosen))} has it")

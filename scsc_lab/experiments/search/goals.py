@@ -97,19 +97,19 @@ class Objective:
             return 1.0 if ratio is None and is_timed and _is_baseline(row) else ratio
         return _number(row, str(self.column.key))
 
-    def losses(self, row: Row, other: Row) -> tuple[float, float]:
+    def losses(self, row: Row, rival: Row) -> tuple[float, float]:
         """Return the interval of how much worse a row is than another; without bounds where nothing tells."""
-        low, high = self._difference(row, other)
+        low, high = self._difference(row, rival)
         return (-high, -low) if self.better == "higher" else (low, high)
 
-    def _difference(self, row: Row, other: Row) -> tuple[float, float]:
+    def _difference(self, row: Row, rival: Row) -> tuple[float, float]:
         change = self.column.change
         if change is not None and change.paired is not None:
-            paired = change.paired(row, other)
+            paired = change.paired(row, rival)
             keys = change.column.key
             low, high = (_number(paired, key) for key in keys[1:3])
             return (-math.inf if low is None else low, math.inf if high is None else high)
-        (low, high), (other_low, other_high) = self._interval(row), self._interval(other)
+        (low, high), (other_low, other_high) = self._interval(row), self._interval(rival)
         return low - other_high, high - other_low
 
     def _interval(self, row: Row) -> tuple[float, float]:
@@ -143,16 +143,16 @@ class Goals:
     def __post_init__(self) -> None:
         if not self.objectives:
             raise InputError("nothing to search for: --minimise COLUMN, --maximise COLUMN or --near COLUMN=VALUE")
-        words = [objective.word for objective in self.objectives]
-        for word in words:
-            if words.count(word) > 1:
-                raise InputError(f"{word} is named as two objectives")
+        column_names = [objective.word for objective in self.objectives]
+        for column_name in column_names:
+            if column_names.count(column_name) > 1:
+                raise InputError(f"{column_name} is named as two objectives")
 
     @property
     def words(self) -> tuple[str, ...]:
         """Words of all columns that must be measured, in the registry's order."""
         used = {objective.word for objective in self.objectives} | {budget.bound.word for budget in self.budgets}
-        return tuple(word for word in metrics.words() if word in used)
+        return tuple(column_name for column_name in metrics.words() if column_name in used)
 
     @property
     def are_exact(self) -> bool:
@@ -163,9 +163,9 @@ class Goals:
         """Return the budgets that a row breaks, of those that were measured."""
         return [budget for budget in self.budgets if (budget.excess(row) or 0.0) > 0]
 
-    def dominates(self, row: Row, other: Row) -> bool:
+    def dominates(self, row: Row, rival: Row) -> bool:
         """Return whether a row beats another: better in one objective beyond the interval, and worse in none."""
-        losses = [objective.losses(row, other) for objective in self.objectives]
+        losses = [objective.losses(row, rival) for objective in self.objectives]
         return all(high <= 0 for _, high in losses) and any(high < 0 for _, high in losses)
 
     def __str__(self) -> str:
@@ -179,28 +179,32 @@ class Goals:
         ]
 
 
-def bound(word: str, text: str, option: str) -> Bound:
+def bound(column_name: str, text: str, option: str) -> Bound:
     """Return a bound as a user writes it: ``3.5G``, ``5`` in the column's unit, ``-22%`` of the baseline.
 
     Raises:
         InputError: if there is no such column, or the text is no number.
     """
-    metrics.chosen([word])
-    column, text = metrics.columns()[word], text.strip()
-    spelled = f"{option} {word}={text}"
+    metrics.chosen([column_name])
+    column, text = metrics.columns()[column_name], text.strip()
+    spelled = f"{option} {column_name}={text}"
     match = re.fullmatch(r"([+\-−]?)\s*(\d{1,6}(?:\.\d{1,6})?)\s*%", text)
     relative = column.change is not None and column.change.how in ("ratio", "measured")
     if match and (relative or column.scale in (1.0, 1e2)):
         number = float(match[2]) * (-1 if match[1] in ("-", "−") else 1)
-        return Bound(word, number / 100, True, text) if relative else Bound(word, number / column.scale, False, text)
+        return (
+            Bound(column_name, number / 100, True, text)
+            if relative
+            else Bound(column_name, number / column.scale, False, text)
+        )
     if column.scale < 1:
         try:
-            return Bound(word, texts.budget(text), False, text)
+            return Bound(column_name, texts.budget(text), False, text)
         except InputError as error:
-            raise InputError(f"{option} {word}: {error}") from None
+            raise InputError(f"{option} {column_name}: {error}") from None
     if not re.fullmatch(r"-?\d{1,12}(\.\d{1,12})?", text):
         raise InputError(f"{spelled}: a number in the unit of {column.heading!r}, or a change such as -20%")
-    return Bound(word, float(text) / column.scale, False, f"{text}{_unit(column)}")
+    return Bound(column_name, float(text) / column.scale, False, f"{text}{_unit(column)}")
 
 
 def budget(text: str) -> Budget:
@@ -215,29 +219,29 @@ def budget(text: str) -> Budget:
     return Budget(bound(match[1], match[3], "--budget"), match[2] in ("<=", "≤"))
 
 
-def objective(word: str, better: Better, option: str) -> Objective:
+def objective(column_name: str, better: Better, option: str) -> Objective:
     """Return the objective of a column.
 
     Raises:
         InputError: if there is no such column, it has no better end, or the other end is the better one.
     """
-    metrics.chosen([word])
-    natural = metrics.columns()[word].better
-    if natural and natural != better and word not in EXACT:
+    metrics.chosen([column_name])
+    natural = metrics.columns()[column_name].better
+    if natural and natural != better and column_name not in EXACT:
         fitting_option = "--maximise" if natural == "higher" else "--minimise"
-        raise InputError(f"{option} {word}: better is {natural}; use {fitting_option} {word}")
-    return Objective(word, better)
+        raise InputError(f"{option} {column_name}: better is {natural}; use {fitting_option} {column_name}")
+    return Objective(column_name, better)
 
 
-def near(word: str, text: str) -> Objective:
+def near(column_name: str, text: str) -> Objective:
     """Return the objective to come near to a number of parameters or MACs.
 
     Raises:
         InputError: if the column is another, or the text is no number.
     """
-    if word not in EXACT:
-        raise InputError(f"--near {word}: {' or '.join(EXACT)}; bound other columns by --budget")
-    return Objective(word, "lower", bound(word, text, "--near"))
+    if column_name not in EXACT:
+        raise InputError(f"--near {column_name}: {' or '.join(EXACT)}; bound other columns by --budget")
+    return Objective(column_name, "lower", bound(column_name, text, "--near"))
 
 
 def _is_baseline(row: Row) -> bool:

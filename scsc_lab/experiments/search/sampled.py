@@ -140,9 +140,9 @@ class _Run:
                 open_[trial] = (self.space.at(self.trials.picks(trial)), {})
             except InputError as error:
                 self.trials.give_up(trial, str(error), {})
-        for words in self.stages:
+        for column_names in self.stages:
             arms = [Arm(network, 0) for network, _ in open_.values()]
-            for trial, measured in zip(list(open_), self._measured_or_not(arms, words), strict=True):
+            for trial, measured in zip(list(open_), self._measured_or_not(arms, column_names), strict=True):
                 network, row = open_[trial]
                 if isinstance(measured, str):
                     self.trials.give_up(trial, measured, {})
@@ -150,7 +150,7 @@ class _Run:
                     continue
                 row = {**row, **measured}
                 open_[trial] = (network, row)
-                reason, excess = self._verdict(row, words == self.stages[-1])
+                reason, excess = self._verdict(row, column_names == self.stages[-1])
                 if reason:
                     self.trials.give_up(trial, reason, excess)
                     del open_[trial]
@@ -255,7 +255,7 @@ class _Run:
         return list(measured.results)
 
 
-def _stages(words: Sequence[str]) -> list[tuple[str, ...]]:
+def _stages(column_names: Sequence[str]) -> list[tuple[str, ...]]:
     """Return columns in the order in which they are measured: counts first, then fields, times, and training last."""
     registered = metrics.columns()
 
@@ -263,5 +263,7 @@ def _stages(words: Sequence[str]) -> list[tuple[str, ...]]:
         (metric,) = metrics.chosen([column])
         return 3 if metric.parts is not None else 2 if metric.alone else 0 if metric.name == "size" else 1
 
-    levels = sorted({cost(column) for column in words})
-    return [tuple(column for column in words if column in registered and cost(column) == level) for level in levels]
+    levels = sorted({cost(column) for column in column_names})
+    return [
+        tuple(column for column in column_names if column in registered and cost(column) == level) for level in levels
+    ]
