@@ -109,7 +109,7 @@ def sweep_table(rows: Sequence[Row], columns: Sequence[Column], key: str, notes:
             tables.MODEL,
             Column("column", "of", number=False),
             exponent,
-            Column("explained", "R²", units.correlation),
+            Column("explained", "R²", _two_places),
         )
         said = (
             f"Exponent b of a power law, number ∝ {key}^b, by least squares of logarithms, with its 95% t interval; "
@@ -155,7 +155,11 @@ def _ratio(row: Row, column: Column) -> tuple[float, float, float] | None:
 
 
 def _exponent(values: tuple[float | None, ...]) -> str:
-    return units.with_interval(values, lambda value: "" if value is None else f"{value:.2f}")
+    return units.with_interval(values, _two_places)
+
+
+def _two_places(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def _on_fields(fitted: Sequence[Curve], key: str) -> list[str]:
