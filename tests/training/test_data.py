@@ -167,6 +167,12 @@ def test_a_table_of_images(folder, labels):
         ("file,label\na.png,x\nb.png,y", "a.png is no file"),
         ("file,label,split\na.png,x,dev", "'dev' in the column split: one of train, validation"),
         ("file,label\na.png", "1 rows have no label"),
+        ("file,label\na.png,0\nb.png,NaN\nc.png,null", "2 rows have no label, the first is row 1"),
+        ("file,label\na.png,0\nb.png,-1\nc.png,1\nd.png,-1", "2 rows have a label that is no class, row 1 has '-1'"),
+        ("file,label\na.png,0.0\nb.png,1.0", "2 rows have a label that is no class, row 0 has '0.0'"),
+        ("file,label\na.png,0\nb.png,1e0", "1 rows have a label that is no class, row 1 has '1e0'"),
+        ("file,label,split\na.png,0,train\nb.png,1,train\nc.png,2,val", "1 of 3 have labels outside 0 to 1"),
+        ("file,label,split\na.png,x,train\nb.png,y,train\nc.png,z,val", "label that is no class, row 2 has 'z'"),
     ):
         table.write_text(content)
         with pytest.raises(InputError, match=message):
@@ -366,6 +372,7 @@ def test_labels_of_rows(hub):
         ([0, 10**9], [0], None, "labels must be below 100,000, row 1 has 1000000000"),
         (["a", "b"], ["c"], None, "hf:some: test: 1 rows have a label that is no class, row 0 has 'c'"),
         ([0, "b"], [0], None, "labels must be whole numbers or texts, row 1 has 'b'"),
+        ([-1, -1], [-1], None, "labels must be whole numbers from 0, all 2 rows have negative ones"),
         ([0.5, 1.0], [0], None, "labels must be whole numbers or texts, row 0 has 0.5"),
         ([0, 2**70], [0], ["a", "b"], "1 rows have a label that is no class, row 1"),
     ):

@@ -135,7 +135,9 @@ def class_names(values: Sequence[Any], split: str) -> tuple[str, ...]:
     if len(numbers) != len(values):
         row = next(row for row, value in enumerate(values) if not isinstance(value, int))
         raise InputError(f"{split}: labels must be whole numbers or texts, row {row} has {values[row]!r:.40}")
-    largest = max(numbers, default=-1)
+    largest = max(numbers, default=0)
+    if largest < 0:
+        raise InputError(f"{split}: labels must be whole numbers from 0, all {len(numbers)} rows have negative ones")
     if largest >= MOST_CLASSES:
         raise InputError(f"{split}: labels must be below {MOST_CLASSES:,}, row {numbers.index(largest)} has {largest}")
     return tuple(map(str, range(largest + 1)))

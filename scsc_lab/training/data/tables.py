@@ -14,12 +14,15 @@ from scsc_lab.training.data.reading import TESTS, Found, Part, Request, assemble
 _IMAGES = ("image", "path", "file", "filename", "file_name")
 _LABELS = ("label", "class", "target", "identity")
 _SPLIT = "split"
+_MISSING = ("", "nan", "null", "<na>")
+"""Texts of a row without a label, as other programs write it."""
 
 
 def load(where: str, request: Request) -> Data:
     """Return the images that a CSV file lists, relative to its folder; labels are texts or whole numbers from 0.
 
-    A column ``split`` with the words ``train`` and ``val``, ``validation`` or ``test`` divides them.
+    A column ``split`` with the words ``train`` and ``val``, ``validation`` or ``test`` divides them. The classes are
+    those of the training images, if there are any.
 
     Raises:
         InputError: if the file, a column or a label is missing, or images cannot be read.
@@ -43,17 +46,29 @@ def load(where: str, request: Request) -> Data:
     words = {str(row[_SPLIT]) for row in rows} if _SPLIT in columns else {"train"}
     if unknown := sorted(words - {"train", *TESTS}):
         raise InputError(f"csv:{where}: {unknown[0]!r} in the column {_SPLIT}: one of train, {', '.join(TESTS)}")
-    texts = [row[label] or "" for row in rows]
-    values = [int(text) for text in texts] if all(text.isascii() and text.isdigit() for text in texts) else texts
-    classes = class_names([value for value in values if value != ""], f"csv:{where}")
-    numbers = numbered(values, classes, f"csv:{where}")
-    files = Files(tuple(path.parent / row[image] for row in rows))
+    split_of = [row[_SPLIT] if _SPLIT in columns else "train" for row in rows]
+    texts = [None if (row[label] or "").strip().lower() in _MISSING else row[label] for row in rows]
+    is_numeric = all(map(_is_number, filter(None, texts)))  # of numbers only whole ones from 0 are classes
+    labels = [int(text) if is_numeric and text and text.isascii() and text.isdigit() else text for text in texts]
+    is_closed = "train" in split_of and not request.identities  # all classes are in the training images
+    learned = [label for label, split in zip(labels, split_of, strict=True) if split == "train" or not is_closed]
+    kind = int if is_numeric else str
+    classes = class_names([label for label in learned if isinstance(label, kind)], f"csv:{where}")
+    numbers = numbered(labels, classes, f"csv:{where}")
     splits = {}
     for word in sorted(words):
-        chosen = [at for at, row in enumerate(rows) if row.get(_SPLIT, "train") == word or _SPLIT not in columns]
-        splits[word] = Part(Files(tuple(files.paths[at] for at in chosen)), numbers[chosen])
+        chosen = [at for at, split in enumerate(split_of) if split == word]
+        splits[word] = Part(Files(tuple(path.parent / rows[at][image] for at in chosen)), numbers[chosen])
     identity = "\n".join(f"{row[image]},{row[label]}" for row in rows)
     return assemble(f"csv:{where}", Found(classes, splits, (), identity.encode()), request)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _column(columns: Sequence[str], wanted: str, usual: Sequence[str], option: str, where: str) -> str:
