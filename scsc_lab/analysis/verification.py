@@ -137,6 +137,11 @@ def read_pairs(path: Path, index_of: Mapping[tuple[str, int], int]) -> Pairs:
         except (ValueError, KeyError):
             raise InputError(f"{path}, line {number + 2}: no such images: {' '.join(fields)}") from None
     first, second, is_same, fold = (np.array(column) for column in zip(*rows, strict=True))
+    for number in range(folds):
+        if (genuine := int(is_same[fold == number].sum())) != half:
+            raise InputError(
+                f"{path}, fold {number + 1}: {genuine} of {2 * half} pairs are of one identity, not {half}"
+            )
     return Pairs(first, second, is_same, fold)
 
 

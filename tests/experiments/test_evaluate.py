@@ -191,6 +191,10 @@ def test_a_divided_folder_is_divided_as_in_training(flat, suffix, capsys):
     assert main([*words, "--split", "0.25"]) == 0  # with a head of the data's size, which train gave it
     with (flat / "p.csv").open() as file:
         assert {row["image"] for row in csv.DictReader(file)} == {expected.name(index) for index in range(4)}
+    assert main(words) == 2
+    assert "was trained on a part of imagefolder:flat: --split 0.25 evaluates it on" in capsys.readouterr().err
+    (flat / "copy").symlink_to(flat / "flat")
+    assert main([word.replace(":flat", ":copy") for word in words]) == 2
     assert main([*words, "--split", "0.5"]) == 2
     assert "small.py:small was trained with --split 0.25" in capsys.readouterr().err
     Pillow.new("RGB", (16, 16)).save(flat / "flat" / "dark" / "0a.png")
@@ -315,3 +319,7 @@ def test_pairs_of_lfw_and_mirrored_embeddings(folder, capsys):
     (folder / "pairs.txt").write_text("2 1\nDee 1 2\nBob 1 Cy 1\nBob 1 2\nBob 1 Cy 1")
     assert main(command) == 2
     assert "pairs.txt, line 2: no such images: Dee 1 2" in capsys.readouterr().err
+    for kind in (genuine, impostors):
+        (folder / "pairs.txt").write_text("\n".join(["2 1", *kind, *kind]))
+        assert main(command) == 2
+        assert f"fold 1: {2 * (kind is genuine)} of 2 pairs are of one identity, not 1" in capsys.readouterr().err

@@ -210,6 +210,10 @@ def test_what_is_wrong_with_a_folder_is_said(folder, tmp_path):
     (folder / "val" / "bird").mkdir()
     with pytest.raises(InputError, match="has no images"):
         registry.load(f"imagefolder:{folder}", Request(0))
+    (folder / "val" / "bird" / "0.png").symlink_to(folder / "val" / "cat" / "0.png")
+    with pytest.raises(InputError, match=r"bird/0.png and .*cat/0.png are one file in two classes"):
+        registry.load(f"imagefolder:{folder}", Request(0))
+    (folder / "val" / "bird" / "0.png").unlink()
     Pillow.new("RGB", (4, 4)).save(folder / "val" / "bird" / "0.png")
     with pytest.raises(InputError, match="differ: bird"):
         registry.load(f"imagefolder:{folder}", Request(0))
@@ -296,13 +300,14 @@ def test_files_left_out_are_counted(folder):
     (folder / "train" / "cat" / "notes.txt").write_text("words")
     copy = folder / "train" / "cat" / ".ipynb_checkpoints"
     copy.mkdir()
+    (folder / "val" / ".ipynb_checkpoints").mkdir()
     (copy / "0-checkpoint.png").write_bytes((folder / "train" / "cat" / "0.png").read_bytes())
     (folder / "val" / "cat" / "same.png").symlink_to(folder / "train" / "cat" / "0.png")
     data = registry.load(f"imagefolder:{folder}", Request(0))
     assert len(data.train.labels) == 12
     assert data.notes == (
         "1 test images are links to training images, or the reverse",
-        "files left out: 1 .txt, 1 hidden",
+        "files left out: 1 .txt, 2 hidden",
     )
 
 

@@ -68,7 +68,7 @@ def evaluate(networks: Sequence[Network], settings: Evaluation, progress: Progre
         batches = replace(prepared(plan, own_input(network), split_seed, data=data), test_size=settings.batch)
         data, preparation = batches.data, batches.preparation
         if network in records:
-            _check_record(network, records[network], data, class_map is None)
+            _check_record(network, records[network], data, plan, class_map is None)
         tasks.check(plan.task, data)
         needed = None if data.open_set or class_map is not None else data.outputs
         model = _built(network, batches, needed, seed)
@@ -151,9 +151,14 @@ def _seed_of_split(records: Mapping[Network, TrainedOn | None], plan: Plan) -> i
     return next(iter(seeds))
 
 
-def _check_record(network: Network, record: TrainedOn | None, data: Data, same_classes: bool) -> None:
-    """Raise InputError if a network was trained for other classes, or on divided images that are not these."""
-    if record is not None and data.divided and record.divided != data.divided:
+def _check_record(network: Network, record: TrainedOn | None, data: Data, plan: Plan, same_classes: bool) -> None:
+    """Raise InputError if a network was trained for other classes, on these images, or on a part of unknown ones."""
+    if record is not None and record.split and data.divided and not plan.split:
+        if record.data == data.name or record.divided == data.divided:
+            raise InputError(
+                f"{network} was trained on a part of {data.name}: --split {record.split:g} evaluates it on the others"
+            )
+    if record is not None and plan.split and record.divided != data.divided:
         raise InputError(
             f"--split: {network} was trained on {record.data}, whose images are not those of {data.name} now: "
             "nothing says which of these it was not trained on"

@@ -55,7 +55,7 @@ class Data:
         mean, std: normalisation of each channel for pixels from 0 to 1; none: the network's own.
         open_set: whether the classes of the test images are other classes: identities to be verified.
         notes: what a reader must know about it, such as files left out.
-        divided: digest of the images that the seed divided into training and test; empty: it has splits of its own.
+        divided: digest of the images of the only split, which the seed divides; empty: it has splits of its own.
 
     Raises:
         InputError: if an image has a label that is no class.

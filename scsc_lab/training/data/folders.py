@@ -55,38 +55,42 @@ def load(where: str, request: Request) -> Data:
     if any(names != classes[0] for names in classes):
         differing = ", ".join(sorted(set(classes[0]) ^ set(classes[-1])))
         raise InputError(f"{where}: the classes of train and {test} differ: {differing}")
-    left_out: Counter[str] = sum((counts for *_, counts in listed.values()), Counter())
-    real = [{os.path.realpath(path) for path in files.paths} for _, files, *_ in listed.values()]
-    shared = len(set.intersection(*real)) if len(real) > 1 else 0
+    left_out: Counter[str] = sum((counts for _, _, _, counts, _ in listed.values()), Counter())
+    shared = len(set.intersection(*(real for *_, real in listed.values()))) if len(listed) > 1 else 0
     links = [f"{shared} test images are links to training images, or the reverse"] if shared else []
     names = "\n".join(path.relative_to(root).as_posix() for path in next(iter(listed.values()))[1].paths)
     found = Found(
         classes[0],
-        {name: Part(files, labels) for name, (_, files, labels, _) in listed.items()},
+        {name: Part(files, labels) for name, (_, files, labels, *_) in listed.items()},
         (*links, *image_files.describe_left_out(left_out)),
         names.encode(errors="surrogateescape"),
     )
     return assemble(f"imagefolder:{where}", found, request)
 
 
-def _class_folders(root: Path) -> tuple[tuple[str, ...], Files, Indices, Counter[str]]:
-    """Return the classes of a folder, sorted, its image files, their classes, and the files left out by reason.
+def _class_folders(root: Path) -> tuple[tuple[str, ...], Files, Indices, Counter[str], set[str]]:
+    """Return a folder's classes, sorted, its image files, their classes, the files left out, and paths behind links.
 
     Raises:
-        InputError: if a class has no images, or there is none.
+        InputError: if a class has no images, there is none, or one file is in two.
     """
     entries = sorted(path for path in root.iterdir() if not path.name.startswith("."))
     names = tuple(path.name for path in entries if path.is_dir())
     left_out = Counter(path.suffix.lower() or "without suffix" for path in entries if not path.is_dir())
+    left_out["hidden"] = sum(path.name.startswith(".") for path in root.iterdir())
+    class_of: dict[str, Path] = {}
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(names):
         listing = image_files.list_images(root / name)
         if not listing.images:
             raise InputError(f"{root / name} has no images ({', '.join(image_files.SUFFIXES)})")
+        for path in listing.images:
+            if (first := class_of.setdefault(os.path.realpath(path), path)) != path:
+                raise InputError(f"{first} and {path} are one file in two classes: keep it in one")
         paths += listing.images
         labels += [label] * len(listing.images)
         left_out.update(listing.left_out)
     if not paths:
         raise InputError(f"{root} has no folder of images: one for every class is needed")
-    return names, Files(tuple(paths)), np.array(labels, dtype=np.int64), left_out
+    return names, Files(tuple(paths)), np.array(labels, dtype=np.int64), +left_out, set(class_of)

@@ -123,7 +123,7 @@ def assemble(name: str, found: Found, request: Request, unit: str = "files") -> 
         splits[1],
         open_set=request.identities,
         notes=notes,
-        divided=hashlib.sha256(found.identity).hexdigest()[:16] if request.split else "",
+        divided=hashlib.sha256(found.identity).hexdigest()[:16] if request.split or len(found.splits) == 1 else "",
     )
 
 
