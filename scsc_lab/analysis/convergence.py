@@ -12,10 +12,13 @@ from scsc_lab.records import Row
 LOSS_SHARE, ACCURACY_POINTS = 0.01, 1.0
 """Fall of the loss, as a share of the first epoch's, and rise of the accuracy below which a run has converged."""
 
+_CHANCE = {"navon": 1.0, "faces": 50.0}
+"""Accuracy of guessing, in percent, where a row lacks it: two letters of ten; whether two images show one face."""
+
 RULE = (
     "converged: from the first to the second half of the last quarter of the epochs at constant rate (of all epochs "
     "under other schedules) the loss fell by less than 1 % of the first epoch's, and the accuracy rose by less than 1 "
-    "point"
+    "point; a run whose accuracy is at most two deviations above chance is at chance, and has not converged"
 )
 """The rule in words. The cool-down is left out, since it lowers the loss of any run."""
 
@@ -27,7 +30,7 @@ class Convergence:
     Attributes:
         loss_fall: fall of the mean loss between its halves, as a percentage of the first epoch's loss.
         accuracy_rise: rise of the mean accuracy between its halves, in points; None without two judged epochs.
-        converged: whether both are small; False if the accuracy is unknown.
+        converged: whether both are small; False if the accuracy is unknown or at chance.
     """
 
     loss_fall: float
@@ -52,18 +55,29 @@ def convergence(run: Row) -> Convergence | None:
     rise = statistics.fmean(values[half:]) - statistics.fmean(values[:half]) if half else None
     fall_percent = 100 * fall / curve[0]["loss"]
     small = fall_percent < 100 * LOSS_SHARE and rise is not None and rise < ACCURACY_POINTS
-    return Convergence(fall_percent, rise, small)
+    return Convergence(fall_percent, rise, small and not is_at_chance(run))
 
 
-def share_converged(runs: Sequence[Row]) -> tuple[int, int]:
-    """Return how many runs had converged, and how many did not diverge."""
+def is_at_chance(run: Row) -> bool:
+    """Return whether a run's accuracy is at most two binomial deviations above chance; False if chance is unknown."""
+    chance = _chance(run)
+    accuracy, images = run.get("accuracy"), run.get("test_images")
+    if chance is None or accuracy is None or not images:
+        return False
+    return bool(accuracy <= chance + 2 * math.sqrt(chance * (100 - chance) / images))
+
+
+def _chance(run: Row) -> float | None:
+    return run.get("chance", _CHANCE.get(str(run.get("data"))))
+
+
+def share_converged(runs: Sequence[Row]) -> tuple[int, int, int]:
+    """Return how many runs had converged, how many are at chance, and how many did not diverge."""
     complete = [run for run in runs if run.get("status") == "complete"]
     results = [convergence(run) for run in complete]
-    return sum(result is not None and result.converged for result in results), len(complete)
+    converged = sum(result is not None and result.converged for result in results)
+    return converged, sum(map(is_at_chance, complete)), len(complete)
 
-
-_CHANCE = {"navon": 1.0, "faces": 50.0}
-"""Accuracy of guessing, in percent: two letters of ten each; whether two images show one face."""
 
 STILL_FALLING = 0.10
 """Fall of the loss from the last epoch but one to the last, as a share, above which a run is under-trained."""
@@ -75,7 +89,7 @@ def under_training(runs: Sequence[Row]) -> str:
     Their mean accuracy is within two deviations of chance, or their loss still falls by more than 10 % per epoch.
     """
     values = [run["accuracy"] for run in runs if run.get("accuracy") is not None]
-    chance = _CHANCE.get(str(runs[0].get("data"))) if runs else None
+    chance = _chance(runs[0]) if runs else None
     if chance is not None and len(values) > 1:
         mean, deviation = statistics.fmean(values), statistics.stdev(values)
         if mean - chance <= 2 * deviation:

@@ -96,7 +96,9 @@ def ablate(
     factors = {**configured["vary"], **studied.parse_axes(network, vary, "--vary")}
     variants = studied.built_in(network, studies, built.networks) if studies or not (grids or factors) else []
     variants += studied.of_values(network, factors, grids) if grids or factors else []
-    shared.warn_of_few_seeds([[variant.network for variant in variants]], column_words, training.seeds)
+    shared.warn_of_few_seeds(
+        [[variant.network for variant in variants]], column_words, training.seeds, schedule.budgets
+    )
     experiment = studying.experiment(variants, column_words, settings)
     trained = shared.train(experiment, schedule, store, parallel=parallel, status=True)
     if trained.interrupted:

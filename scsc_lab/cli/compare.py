@@ -97,7 +97,8 @@ def compare(
                 f"--plot {','.join(plot)!r}: {axis!r} is none of {', '.join(column_names)}{metrics.meant(axis)}"
             )
     roles = built.roles(baseline, pair)
-    shared.warn_of_few_seeds([[built.networks[at] for at, _ in roles]], columns, training.seeds)
+    pairs = [[built.networks[first], built.networks[at]] for at, first in roles if first is not None]
+    shared.warn_of_few_seeds(pairs, columns, training.seeds, schedule.budgets)
     experiment = comparing.experiment(built.networks, columns, settings, roles=roles, values=values)
     trained = shared.train(experiment, schedule, store, parallel=parallel)
     result = trained.results[-1]

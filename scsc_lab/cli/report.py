@@ -175,7 +175,7 @@ def report(
         effort = replace(effort, studies=())
     elif groups:
         effort = replace(effort, within=True)
-    shared.warn_of_few_seeds(groups or studying.default_groups(), columns, training.seeds)
+    shared.warn_of_few_seeds(groups or studying.default_groups(), columns, training.seeds, schedule.budgets)
     accuracy = folder / "accuracy" / publish.ROWS  # where --pico writes
     trained = publish.trained(probe) if probe else publish.probe_beside(accuracy) if groups is None else []
     partial = Store(home / "rows.partial.db")

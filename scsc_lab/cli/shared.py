@@ -180,13 +180,16 @@ def device_of(rows: Iterable[Row]) -> str:
     return next((str(row["device"]) for row in rows if row.get("device")), "cpu")
 
 
-def warn_of_few_seeds(tables: Iterable[Sequence[Network]], column_names: Sequence[str], seeds: int | None) -> None:
+def warn_of_few_seeds(
+    tables: Iterable[Sequence[Network]], column_names: Sequence[str], seeds: int | None, budgets: Sequence[int] = ()
+) -> None:
     """Print, before anything is trained, that networks cannot be told apart with so few seeds.
 
     Args:
         tables: networks of one table, those of each baseline behind it.
         column_names: what they are compared by; without accuracy, nothing is trained.
         seeds: runs of each network. Default: those of training.
+        budgets: epochs after which they are compared, each time.
     """
-    for line in accuracy.shortage(tables, seeds or SEEDS) if "accuracy" in column_names else []:
+    for line in accuracy.shortage(tables, seeds or SEEDS, len(budgets) or 1) if "accuracy" in column_names else []:
         typer.echo(line, err=True)

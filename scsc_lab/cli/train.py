@@ -139,7 +139,8 @@ def train(
     built = networks.build(heads_fit=False)
     built_networks, index = built.networks, built.position(baseline)
     if not self_test and not plan and until is None:
-        shared.warn_of_few_seeds([[built_networks[index], *built_networks]], ["accuracy"], chosen_training.seeds)
+        tables = [[built_networks[index], *built_networks]]
+        shared.warn_of_few_seeds(tables, ["accuracy"], chosen_training.seeds, schedule.budgets)
 
     def experiment(runs: Runs, confidence: float = accuracy.CONFIDENCE) -> Experiment:
         return studying.experiment(

@@ -109,14 +109,14 @@ def rows_of(source: Store) -> list[Row]:
 
 
 def trained(path: Path | None) -> list[Row]:
-    """Return the rows of trained networks of a file, with what decides their difference; none without a file.
+    """Return the rows of trained networks of a file, at every budget; none without a file.
 
     Raises:
         InputError: if the file is no store, or has no training runs.
     """
     if path is None:
         return []
-    rows = [row for row in table_rows(path) if row["table"] == "comparison" and row.get("runs")]
+    rows = [row for row in table_rows(path) if row["table"] in report.ACROSS and row.get("runs")]
     if not rows:
         raise InputError(f"{path} has no training runs: name the --store of `scsc-lab train`")
     return [

@@ -213,12 +213,11 @@ def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
     shorter = [result for result in results if _is_shorter(result)]
     compared = [row for result in results if result not in shorter for row in _compared(result)]
     compared += [{**row, "table": "budget"} for rows in _by_budget(results) for row in rows]
-    adjusted = tables.across([row for row in compared if row["table"] in _ACROSS], list(metrics.columns().values()))
+    adjusted = tables.across([row for row in compared if row["table"] in ACROSS], list(metrics.columns().values()))
     judged = iter(adjusted)
-    compared = [next(judged) if row["table"] in _ACROSS else row for row in compared]
-    networks = [row for row in compared if row["table"] == "comparison"]
+    compared = [next(judged) if row["table"] in ACROSS else row for row in compared]
     further = [row for result in results if result.experiment["kind"] not in _KINDS for row in result.further]
-    with_runs = [{"network": row["model"], **row} for row in networks if row.get("runs")]
+    with_runs = [{"network": row["model"], **row} for row in compared if row["table"] in ACROSS and row.get("runs")]
     with_runs += [row for result in results for row in result.experiment["details"].get("probe", ())]
     claimed = claims.with_probe([row for row in further if row["table"] == "claim"], with_runs)
     return [
@@ -240,7 +239,7 @@ def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
     ]
 
 
-_ACROSS = ("comparison", "budget")
+ACROSS = ("comparison", "budget")
 """Tables whose p values are adjusted together."""
 
 _KINDS: dict[str, Callable[[Result], list[Row]] | None] = {

@@ -43,7 +43,7 @@ _NUMBERS = frozenset(
     "params macs activations bytes batch batch_size cores dead epochs epoch filled images initialisations load "
     "load_after load_before loss measured of pair pairs pairs_used position published repeats samples "
     "seed seeds spread test_images threads train_images train_macs truncation units waiting p_value p_holm "
-    "pair_correlation seed_pairs probe_pairs probe_p_holm skipped images_per_second".split()
+    "chance pair_correlation seed_pairs probe_epochs probe_pairs probe_p_holm skipped images_per_second".split()
 )
 _NUMBER = re.compile(
     r"(.+_)?(seconds|low|high|change|difference|mean|deviation|accuracy|ratio|pixels|share|floor|over_t|top1)|r\d+"
@@ -52,7 +52,7 @@ _SERIES = frozenset(
     "samples_seconds outliers centre map_size seeds_trained theoretical_pixels window_pixels resolution".split()
 )
 _MAPPINGS = frozenset("machine versions settings left_out runtime_details memory_format_seconds".split())
-_ROWS = frozenset("stages runs curve seed_figures".split())
+_ROWS = frozenset("stages runs curve seed_figures probe_budgets".split())
 _LARGEST = 1e300
 """Numbers beyond are none: they cannot be multiplied."""
 

@@ -157,9 +157,10 @@ def run(
     """
     experiments, tried = scheduled(experiment, schedule or Schedule(), store, executor, progress)
     measured = runner.run(experiments, store, executor, progress)
+    budgets = tuple(map(tuple, summaries(measured.results)))
     return Trained(
-        measured.results,
-        tuple(map(tuple, summaries(measured.results))),
+        (*measured.results[:-1], _judged(measured.results[-1], budgets)) if budgets else measured.results,
+        budgets,
         tuple(tried),
         tuple((arm.network, arm.settings[_METRIC]) for arm in experiments[-1].arms if _METRIC in arm.settings),
         measured.interrupted,
@@ -188,6 +189,14 @@ def summaries(results: Sequence[Result]) -> list[list[Row]]:
     return by_budget
 
 
+def _judged(result: Result, budgets: Sequence[Sequence[Row]]) -> Result:
+    """Return the result of the largest budget, its p values adjusted over all budgets."""
+    trained = iter(budgets[-1])
+    rows = [(row, next(trained)) if row.get("runs") else (row, {}) for row in result.rows]
+    added = [{"p_holm": by["p_holm"], "accuracy_verdict": by["verdict"]} if "p_holm" in by else {} for _, by in rows]
+    return replace(result, rows=tuple({**row, **more} for (row, _), more in zip(rows, added, strict=True)))
+
+
 def _runs(experiment: Experiment) -> Runs | None:
     """Return the settings of an experiment's training runs; None if it has none."""
     return next((measure.settings for measure in experiment.measures if measure.metric == _METRIC), None)
@@ -205,7 +214,7 @@ def _rows(result: Result) -> list[Row]:
     labels = [row["model"] for row in rows]
     for row in rows:
         row["epochs"] = row["runs"][0]["epochs"]
-        row["runs_converged"], _ = share_converged(row["runs"])
+        row["runs_converged"], row["runs_at_chance"], _ = share_converged(row["runs"])
         for key in ("train_macs", "seconds"):
             values = [run[key] for run in row["runs"] if run.get(key) is not None]
             row[f"{key}_mean"] = statistics.fmean(values) if values else None

@@ -156,17 +156,18 @@ def identity(text: str) -> str:
         return text
 
 
-def shortage(tables: Iterable[Sequence[Network]], runs: int) -> list[str]:
+def shortage(tables: Iterable[Sequence[Network]], runs: int, budgets: int = 1) -> list[str]:
     """Return one line if networks cannot be told apart with so few seeds, to be printed before training.
 
     Args:
         tables: networks that stand in one table, those of each baseline behind it.
         runs: runs of each network.
+        budgets: number of budgets at which they are compared.
     """
-    compared: set[str] = set()
-    for first, *rest in tables:
-        compared |= {identity(network.text) for network in rest} - {identity(first.text)}
-    return list(filter(None, [seeds.shortage(len(compared), runs)]))
+    compared: set[tuple[str, str]] = set()
+    for texts in ([identity(network.text) for network in networks] for networks in tables):
+        compared |= {(texts[0], text) for text in texts[1:] if text != texts[0]}
+    return list(filter(None, [seeds.shortage(budgets * len(compared), runs)]))
 
 
 def notes(rows: Sequence[Row]) -> list[str]:

@@ -103,46 +103,55 @@ def with_probe(rows: Sequence[Row], trained: Sequence[Row]) -> list[Row]:
     """
     claims = {claim.text: claim for claim in CLAIMS}
     ordered = sorted(rows, key=lambda row: [*claims].index(row["claim"]) if row["claim"] in claims else len(claims))
-    probes = [_probe(claims[row["claim"]], trained) if row["claim"] in claims else {} for row in ordered]
-    judged = [{**probe, **adjusted} for probe, adjusted in zip(probes, accuracy.adjusted(probes), strict=True)]
-    return [{**row, **_under_probe(probe)} for row, probe in zip(ordered, judged, strict=True)]
+    probes = [_probes(claims[row["claim"]], trained) if row["claim"] in claims else [] for row in ordered]
+    adjusted = iter(accuracy.adjusted([probe for by_epochs in probes for probe in by_epochs]))
+    judged = [[{**probe, **next(adjusted)} for probe in by_epochs] for by_epochs in probes]
+    return [{**row, **_under_probe(by_epochs)} for row, by_epochs in zip(ordered, judged, strict=True)]
 
 
-def _probe(claim: Claim, trained: Sequence[Row]) -> Row:
-    """Return how a claim's pico networks differ in accuracy; nothing where they were not trained.
+def _probes(claim: Claim, trained: Sequence[Row]) -> list[Row]:
+    """Return how a claim's pico networks differ in accuracy, at each training budget, ascending in epochs.
 
-    Of several trainings, on other data or longer ones, that with the most pairs of runs counts.
+    Of several trainings of one length, as on other data, that with the most pairs of runs counts.
     """
     if claim.probe is None:
-        return {}
+        return []
+    baseline, network = claim.probe
     plain, variant = (
         [row for row in trained if row.get("network") == name and row.get("runs")] for name in claim.probe
     )
-    pairs = [(a, b) for a in plain for b in variant if a.get("resolution") == b.get("resolution")]
-    pair = max(pairs, key=lambda pair: accuracy.against(pair[1], pair[0]).get("seed_pairs", 0), default=None)
-    difference = accuracy.against(pair[1], pair[0]) if pair is not None else {}
-    if pair is None or not difference:
-        return {}
-    baseline, network = claim.probe
-    facts = {"data": pair[0]["runs"][0]["data"], "weak": under_training(pair[0]["runs"])}
-    return {**difference, "baseline": baseline, "network": network, **facts}
+    by_epochs: dict[int, Row] = {}
+    for first, second in ((a, b) for a in plain for b in variant if a.get("resolution") == b.get("resolution")):
+        difference = accuracy.against(second, first)
+        run = first["runs"][0]
+        epochs = run["epochs"]
+        if difference and difference["seed_pairs"] > by_epochs.get(epochs, {"seed_pairs": 0})["seed_pairs"]:
+            names = {"baseline": baseline, "network": network, "data": run["data"], "epochs": epochs}
+            facts = {"weak": under_training(first["runs"])}
+            by_epochs[epochs] = {**difference, **names, **facts, "runs": second["runs"]}
+    return [by_epochs[epochs] for epochs in sorted(by_epochs)]
 
 
-def _under_probe(pair: Row) -> Row:
-    if not pair:
-        return {}
-    return {
-        "probe_baseline": pair["baseline"],
-        "probe_network": pair["network"],
-        "probe_data": pair["data"],
-        "probe_pairs": pair["seed_pairs"],
-        "probe_difference": pair["accuracy_difference"],
-        "probe_low": pair["difference_low"],
-        "probe_high": pair["difference_high"],
-        "probe_p_holm": pair["p_holm"],
-        "probe_verdict": pair["accuracy_verdict"],
-        **({"probe_under_trained": pair["weak"]} if pair["weak"] else {}),
+def _under_probe(by_epochs: Sequence[Row]) -> Row:
+    """Return the keys of the largest budget's probe, and ``probe_budgets``: those of each if there are several."""
+    keys = {
+        "probe_baseline": "baseline",
+        "probe_network": "network",
+        "probe_data": "data",
+        "probe_epochs": "epochs",
+        "probe_pairs": "seed_pairs",
+        "probe_difference": "accuracy_difference",
+        "probe_low": "difference_low",
+        "probe_high": "difference_high",
+        "probe_p_holm": "p_holm",
+        "probe_verdict": "accuracy_verdict",
     }
+    rows = [{key: probe[name] for key, name in keys.items()} for probe in by_epochs]
+    rows = [
+        {**row, **({"probe_under_trained": probe["weak"]} if probe["weak"] else {})}
+        for row, probe in zip(rows, by_epochs, strict=True)
+    ]
+    return {**rows[-1], **({"probe_budgets": rows} if len(rows) > 1 else {})} if rows else {}
 
 
 def worse(row: Row, tolerance: float) -> bool:

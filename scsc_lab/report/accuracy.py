@@ -113,16 +113,16 @@ def table(
 
 
 def caveat(networks: Sequence[Row]) -> str:
-    """Return one line if a baseline's runs had not converged; empty if they had, or nothing is compared."""
+    """Return one line if runs are at chance, or a compared baseline's had not converged; else an empty one."""
     lines = []
     for row in networks:
-        if row["model"] != row.get("baseline") or len(networks) < 2:
-            continue
-        converged, complete = share_converged(row["runs"])
-        if converged < complete:
+        converged, at_chance, complete = share_converged(row["runs"])
+        if at_chance:
+            lines.append(f"CAVEAT: {row['model']} is at chance in {at_chance} of {complete} runs.")
+        if row["model"] == row.get("baseline") and len(networks) > 1 and converged + at_chance < complete:
             lines.append(
-                f"CAVEAT: {row['model']}, the baseline, had not converged in {complete - converged} of {complete} runs "
-                f"of {row['runs'][0]['epochs']} epochs: differences may be of the speed of learning."
+                f"CAVEAT: {row['model']}, the baseline, had not converged in {complete - converged - at_chance} of "
+                f"{complete} runs of {row['runs'][0]['epochs']} epochs: differences may be of the speed of learning."
             )
     return " ".join(lines)
 
@@ -206,11 +206,16 @@ def budgets_table(rows: Sequence[Row]) -> Table:
         _mean("accuracy", "accuracy"),
         Column("train_macs_mean", "MACs spent", units.giga, unit="G"),
         Column("seconds_mean", "seconds", units.decimal),
-        Column(("runs_converged", "seeds"), "converged", lambda counts: f"{counts[0]} of {counts[1]}", number=False),
+        Column(("runs_converged", "runs_at_chance", "seeds"), "converged", _converged, number=False),
         *_differences(rows),
         _VERDICT,
     )
     return Table(tables.filled(columns, ordered), tuple(ordered), "By training budget")
+
+
+def _converged(counts: tuple[int, int | None, int]) -> str:
+    converged, at_chance, runs = counts
+    return f"{converged} of {runs}" + (f", {at_chance} at chance" if at_chance else "")
 
 
 def tuning_table(rows: Sequence[Row]) -> Table:

@@ -53,6 +53,7 @@ def section(networks: Sequence[Row], ablated: Sequence[Row] = (), further: Seque
     for row in judged:
         groups.setdefault(_group(row), []).append(row)
     budgets, tuned, harder = ([row for row in further if row["table"] == name] for name in TABLES)
+    budgets = [{**row, "verdict": row.get("accuracy_verdict", row.get("verdict"))} for row in budgets]
     by_budget = {key: _by_epochs([row for row in budgets if _group(row) == key]) for key in groups}
     caveats = [text for group in groups.values() if (text := caveat(group))]
     blocks: list[Block] = [Bullets((*caveats, f"{RULE[0].upper()}{RULE[1:]}."))] if caveats else []

@@ -50,13 +50,15 @@ def claims_table(rows: Sequence[Row]) -> Table:
     if any(row.get("published_text") for row in rows):
         notes.append("Similar: the abstract prints no figure; compared with 0 %; never fails the check.")
     title = "SCSC against its baselines: claimed and counted"
-    probed = tuple(row for row in rows if row.get("probe_difference") is not None)
+    by_budget = ({**row, **probe} for row in rows for probe in row.get("probe_budgets", ({},)))
+    probed = tuple(row for row in by_budget if row.get("probe_difference") is not None)
     if not probed:
         return Table(columns, tuple(rows), title, tuple(notes))
     beside = (
         Column("claim", "claim", number=False),
         Column("probe_network", "network", number=False, optional=True),
         Column("probe_baseline", "against", number=False, optional=True),
+        Column("probe_epochs", "epochs", optional=True),
         Column("probe_pairs", "seeds"),
         Column(("probe_difference", "probe_low", "probe_high"), "Δ points, 95%", units.points_interval),
         Column("probe_verdict", "verdict", number=False),

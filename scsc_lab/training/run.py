@@ -64,8 +64,8 @@ def run(
 
     Returns:
         The run, the trained network in evaluation mode, and its row: ``data, recipe, task, seed, lr, tuned, epochs,
-        constant_epochs, batch_size, train_images, test_images, accuracy`` and the other accuracies in percent (of the
-        last epoch), ``curve, seconds, images_per_second, waiting, status, head, data_notes, trained_on``.
+        constant_epochs, batch_size, train_images, test_images, chance, accuracy`` and the other accuracies in percent
+        (of the last epoch), ``curve, seconds, images_per_second, waiting, status, head, data_notes, trained_on``.
         Accuracies of a diverged run are ``None``.
 
     Raises:
@@ -103,6 +103,7 @@ def run(
         "batch_size": plan.recipe.batch_size,
         "train_images": len(batches.data.train.labels),
         "test_images": len(batches.data.test.labels),
+        "chance": chosen.chance,
         **accuracies,
         "curve": [asdict(epoch) for epoch in trained.curve],
         "seconds": trained.seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -29,11 +30,13 @@ class Goal:
         judge: returns accuracies in percent by name, from the outputs for all test images; ``accuracy`` is the first.
             They are None if an output is not finite.
         outputs: outputs that a network needs; none: whatever embedding it has.
+        chance: accuracy of a guess, in percent: of one of all classes, right in every task, or of one of two answers.
     """
 
     objective: Callable[[int], nn.Module]
     judge: Callable[[Outputs], Accuracies]
     outputs: int | None
+    chance: float
 
 
 def goal(task: str, data: Data, recipe: Recipe, seed: int) -> Goal:
@@ -66,7 +69,12 @@ def classification(data: Data, recipe: Recipe, seed: int) -> Goal:
                 accuracies[f"{task.name}_accuracy"] = 100 * float(right[:, index].mean())
         return dict.fromkeys(accuracies) if not_finite(outputs) else accuracies
 
-    return Goal(lambda outputs: SummedCrossEntropy(classes, recipe.label_smoothing), judge, sum(classes))
+    return Goal(
+        lambda outputs: SummedCrossEntropy(classes, recipe.label_smoothing),
+        judge,
+        sum(classes),
+        100 / math.prod(classes),
+    )
 
 
 def verification_of_pairs(data: Data, recipe: Recipe, seed: int) -> Goal:
@@ -85,7 +93,7 @@ def verification_of_pairs(data: Data, recipe: Recipe, seed: int) -> Goal:
             "equal_error_rate": verification.roc(scores, pairs.same).equal_error_rate,
         }
 
-    return Goal(lambda length: MarginLoss(length, count, scale=32.0, margin=0.3), judge, None)
+    return Goal(lambda length: MarginLoss(length, count, scale=32.0, margin=0.3), judge, None, 50.0)
 
 
 TASKS: Mapping[str, Callable[[Data, Recipe, int], Goal]] = {

@@ -27,6 +27,13 @@ def test_a_flat_curve_has_converged_and_a_falling_one_has_not():
     assert not convergence(rising).converged
 
 
+@pytest.mark.parametrize("accuracy", [1.0, 10.0, 15.9])
+def test_a_run_at_chance_has_not_converged(accuracy):
+    stuck = {**run([2.3] * 8, [accuracy] * 8), "chance": 10.0, "accuracy": accuracy, "test_images": 100}
+    assert share_converged([stuck]) == (0, 1, 1)  # one deviation is 3 points
+    assert share_converged([{**stuck, "accuracy": 16.1}, {**stuck, "chance": None}]) == (2, 0, 2)
+
+
 def test_the_cool_down_is_left_out():
     cooled = run([4.0] + [1.0] * 7 + [0.5, 0.2], [80.0] * 8 + [90.0, 95.0], constant=8)
     assert convergence(cooled).converged
@@ -45,7 +52,7 @@ def test_runs_without_a_curve_state_nothing():
     assert convergence(run([4.0, 4.0], [10.0, 10.0], status="diverged")) is None
     assert convergence({"status": "complete"}) is None
     flat = run([4, 1, 1, 1], [80.0] * 4)
-    assert share_converged([flat, flat, {**flat, "status": "diverged"}, run([4, 3, 2, 1], [80.0] * 4)]) == (2, 3)
+    assert share_converged([flat, flat, {**flat, "status": "diverged"}, run([4, 3, 2, 1], [80.0] * 4)]) == (2, 0, 3)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from scsc_lab.cli import main
 from scsc_lab.database import Store
 from scsc_lab.experiments import paper, probe, publish, report, results, train
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
+from scsc_lab.metrics.claims import with_probe
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
+from scsc_lab.report.claims import claims_table
 from scsc_lab.settings import Execution, Schedule, Settings, Training
 from scsc_lab.training.plan import Runs
 
@@ -176,6 +178,23 @@ def test_claims_about_accuracy_stay_open_beside_the_probe(store, capsys):
     assert "neither confirms nor refutes" in out
 
 
+def test_claims_have_the_probe_of_every_budget():
+    trained = [
+        {"network": name, "runs": runs(*values, epochs=epochs)}
+        for epochs, gain in ((16, 0), (4, 9))
+        for name, values in (("swin_pico", BASELINE), ("scsc_swin_pico", [value + gain for value in OTHER]))
+    ]
+    (row,) = with_probe([{"claim": "Swin: better accuracy", "network": "scsc_swin_tiny"}], trained)
+    budgets = [(probe["probe_epochs"], probe["probe_pairs"]) for probe in row["probe_budgets"]]
+    assert budgets == [(4, 7), (16, 7)]
+    first, last = row["probe_budgets"]
+    assert first["probe_difference"] == pytest.approx(last["probe_difference"] + 9)
+    assert {key: row[key] for key in last} == last
+    assert {first["probe_p_holm"], last["probe_p_holm"]} == {2 * 2 / 2**7}
+    (table,) = claims_table([row]).details
+    assert [shown["probe_epochs"] for shown in table.rows] == [4, 16]
+
+
 def test_a_report_on_the_claims_takes_the_probe_of_what_is_listed_beside_it(store):
     both = Store()
     rowfile.absorb(both, store, {})
@@ -221,7 +240,12 @@ def test_the_probe_resumes_and_needs_no_weights_once_it_is_done(tmp_path, monkey
     text = (tmp_path / "fields" / "README.md").read_text()
     for moment in ("before", "after"):
         assert f"how does its receptive field change, {moment} training?" in text
-    for part in ("By training budget", "Tuning, on held-out", "By difficulty", "CAVEAT: resnet_pico, the baseline"):
+    for part in (
+        "By training budget",
+        "Tuning, on held-out",
+        "By difficulty",
+        "CAVEAT: resnet_pico is at chance in 2 of 2 runs",
+    ):
         assert text.count(part) == 1
     for figure in ("receptive_fields", "budgets_resnet_pico"):
         assert (tmp_path / "fields" / f"{figure}.png").exists()

@@ -153,11 +153,16 @@ def _seed_of_split(records: Mapping[Network, TrainedOn | None], plan: Plan) -> i
 
 def _check_record(network: Network, record: TrainedOn | None, data: Data, plan: Plan, same_classes: bool) -> None:
     """Raise InputError if a network was trained for other classes, on these images, or on a part of unknown ones."""
-    if record is not None and record.split and data.divided and not plan.split:
-        if record.data == data.name or record.divided == data.divided:
-            raise InputError(
-                f"{network} was trained on a part of {data.name}: --split {record.split:g} evaluates it on the others"
-            )
+    is_whole = bool(data.divided) and not plan.split
+    if (
+        record is not None
+        and record.split
+        and is_whole
+        and (record.data == data.name or record.divided == data.divided)
+    ):
+        raise InputError(
+            f"{network} was trained on a part of {data.name}: --split {record.split:g} evaluates it on the others"
+        )
     if record is not None and plan.split and record.divided != data.divided:
         raise InputError(
             f"--split: {network} was trained on {record.data}, whose images are not those of {data.name} now: "
