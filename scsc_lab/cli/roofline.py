@@ -27,7 +27,7 @@ def roofline(
         Path | None, option("Draw the roofline to this file.", "--plot", metavar="FILE", panel="Output")
     ] = None,
 ) -> int:
-    """Hold each kind of module to the roofs of this machine: its peak of MACs, and its memory bandwidth."""
+    """Compare each kind of module with the roofs of this machine: peak MACs and memory bandwidth."""
     if plot is None:
         requests.require_without(context, ("width", "titles"), "nothing is drawn without --plot FILE")
     else:

@@ -36,7 +36,7 @@ def _most(quantity: str, word: str) -> Any:
     return option(quantity, name, metavar="N", parse=lambda text: goals.Budget(goals.bound(word, text, name), True))
 
 
-@command(example="scsc-lab search scsc_swin_tiny --space kernels,depths --max-macs 3G --minimise latency")
+@command(example="scsc-lab search scsc_swin_tiny --space kernels --minimise macs")
 def search(
     context: typer.Context,
     networks: Annotated[Networks, Only("models", "set", "weights", "resolution", "channels")],

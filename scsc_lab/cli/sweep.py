@@ -18,7 +18,7 @@ from scsc_lab.settings import Drawing, Execution, Output, Settings
 from scsc_lab.store import check_writable
 
 
-@command(example="scsc-lab sweep swin_tiny scsc_swin_tiny --over resolution=128..512:64 --with macs,latency,erf")
+@command(example="scsc-lab sweep swin scsc_swin --over resolution=128..512:64")
 def sweep(
     context: typer.Context,
     networks: Networks,

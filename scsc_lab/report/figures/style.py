@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import sys
@@ -87,7 +88,16 @@ def new(width_inches: float, height_inches: float, **subplots: Any) -> tuple[Fig
     """Return a figure and its axes (as ``plt.subplots`` does), in the house style, without a display."""
     drawn = figure(width_inches, height_inches)
     with applied():
-        return drawn, drawn.subplots(**subplots)
+        made = drawn.subplots(**subplots)
+    for axes in drawn.axes:
+        axes._repr_png_ = functools.partial(_png, drawn)  # type: ignore[attr-defined]  # what a notebook looks for
+    return drawn, made
+
+
+def _png(drawn: Figure) -> bytes:
+    content = io.BytesIO()
+    drawn.savefig(content, format="png")
+    return content.getvalue()
 
 
 def _without_display() -> Any:
