@@ -127,6 +127,41 @@ def test_columns_hide_and_what_is_copied_is_what_is_shown(page):
     assert r"\textless{}script\textgreater{}" in copied
 
 
+def test_latex_keeps_spaces_and_dashes(page):
+    page.evaluate("navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }")
+    page.locator(f"{NETWORKS} [data-copy=latex]").click()
+    assert "1.500 (1.400--1.600)" in page.evaluate("window.copied")
+
+
+def test_a_third_click_restores_the_order_and_the_address_holds_the_view(page, browser, address):
+    before, button = column(page, 1), page.locator(f"{NETWORKS} thead button").nth(1)
+    orders = []
+    for _ in range(3):
+        button.click()
+        orders.append(column(page, 1))
+    assert orders[0] != orders[1]
+    assert orders[2] == before
+    button.click()
+    page.locator(f"{NETWORKS} .filter").fill("third")
+    page.select_option("#across", label="parameters (M)")
+    sent = browser.new_page()
+    sent.goto(page.url)
+    sent.wait_for_selector("html[data-drawn]", timeout=60_000)
+    assert column(sent, 1) == column(page, 1) == ["third"]
+    assert sent.locator(f"{NETWORKS} [aria-sort=ascending]").count() == 1
+    chosen = "[...document.querySelectorAll('#across, #upwards')].map((list) => list.selectedOptions[0].label)"
+    assert sent.evaluate(chosen)[0] == "parameters (M)"
+    sent.close()
+    assert len(set(page.evaluate(chosen))) == 2
+
+
+@pytest.mark.parametrize("width", [380, 900])
+def test_nothing_scrolls_sideways(page, width):
+    page.set_viewport_size({"width": width, "height": 700})
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_any_two_measures_are_plotted_and_names_stay_text(page):
     page.select_option("#across", label="parameters (M)")
     page.select_option("#upwards", label="time (ms)")

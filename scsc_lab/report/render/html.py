@@ -67,7 +67,7 @@ def document(page: Document, columns: Mapping[str, Column], notes: Notes, pictur
             for block in page.blocks()
             if isinstance(block, Picture) and block.behind is not None
         },
-        "latex": {sign: latex.text(sign) for sign in sorted(_signs(described)) if latex.text(sign) != sign},
+        "latex": {sign: latex.text(sign) for sign in sorted(_signs(described)) if latex.text(sign) not in (sign, "")},
     }
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -133,7 +133,8 @@ def settings(row: Row) -> str:
 
 def _compared(table: Table) -> bool:
     """Return whether a table is of networks and their baselines."""
-    return bool(table.rows) and all("baseline" in row and "resolution" in row for row in table.rows)
+    models = {row.get("model") for row in table.rows}
+    return bool(table.rows) and all("resolution" in row and row.get("baseline") in models for row in table.rows)
 
 
 def _how(column: Column, table: Table, columns: Mapping[str, Column], notes: Notes) -> list[str]:
@@ -145,7 +146,7 @@ def _how(column: Column, table: Table, columns: Mapping[str, Column], notes: Not
             wanted = {"lower": "less is better", "higher": "more is better"}.get(candidate.better, "")
             meaning = ": ".join(filter(None, (candidate.axis_label, wanted)))
         elif change is not None and change.column.key == column.key:
-            against = "the baseline" if _compared(table) else "the full module"
+            against = "the full module" if any("variant" in row for row in table.rows) else "the baseline"
             meaning = {
                 "ratio": f"the change of {candidate.heading} as a fraction of that of {against}",
                 "difference": f"the difference of {candidate.heading} to that of {against}",

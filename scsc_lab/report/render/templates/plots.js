@@ -96,9 +96,12 @@ const drawings = []; // what is drawn: the section that is shown then, and how
 function measures() {
   const options = (select, entries) => select.append(...entries.map(([value, name]) => new Option(name, value)));
   for (const id of ["across", "upwards"]) options(one(`#${id}`), plot.measures.map(({ name }, index) => [index, name]));
-  const named = (word, otherwise) => Math.max(otherwise, plot.measures.findIndex(({ name }) => name.startsWith(word)));
-  one("#across").value = named("MACs", 0);
-  one("#upwards").value = named("time", 1);
+  const named = (word) => plot.measures.findIndex(({ name }) => name.startsWith(word));
+  const across = Math.max(named("MACs"), 0);
+  const upwards = ["time", "accuracy", "r(50%)"].map(named).find((index) => index >= 0 && index !== across) ?? (across ? 0 : 1);
+  one("#across").value = plot.measures[state.get("across")] ? state.get("across") : across;
+  one("#upwards").value = plot.measures[state.get("upwards")] ? state.get("upwards") : upwards;
+  for (const id of ["across", "upwards"]) one(`#${id}`).addEventListener("change", ({ target }) => remember(id, target.value));
   const sizes = [...new Set(plot.sizes)];
   options(one("#input"), [...(sizes.length > 1 ? [["", "all"]] : []), ...sizes.map((size) => [size, size])]);
   for (const control of all("#plots select, #plots input")) control.addEventListener("change", () => scatter());

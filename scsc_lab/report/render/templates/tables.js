@@ -6,6 +6,16 @@ const all = (selector, within = document) => [...within.querySelectorAll(selecto
 let described = null; // the cell that the tip is about
 let closing = 0;
 
+// --- the state of the view, in the address: what is sorted, filtered and chosen can be sent -------------------------------
+
+const state = new URLSearchParams(location.hash.slice(1));
+
+function remember(key, value) {
+  if (value) state.set(key, value);
+  else state.delete(key);
+  history.replaceState(null, "", `#${state}`);
+}
+
 // --- how a number was obtained ---------------------------------------------------------------------------------------
 
 function describe(cell, lines) {
@@ -56,7 +66,8 @@ function start(section) {
   const texts = table.cells.map((cells) => [...cells]);
   const raw = table.raw.map((cells) => [...cells]);
   let against = null;
-  let sorted = null;
+  const name = section.dataset.table;
+  let sorted = 0; // the column and one; below zero: descending; zero: the order of the report
   const rows = () => [...body.rows];
   const visible = () => rows().filter((row) => !row.hidden);
   const number = (row) => Number(row.dataset.row);
@@ -68,7 +79,7 @@ function start(section) {
     return [
       [table.names[row], column.heading].filter(Boolean).join(" · "),
       texts[row][cell.cellIndex],
-      column.number && `exactly ${column.keys.map((key, index) => `${key} = ${values[index] ?? "none"}`).join(", ")}`,
+      column.number && `exactly ${column.keys.map((key, index) => `${key} = ${rounded(values[index])}`).join(", ")}`,
       table.settings[row] && `measured with: ${table.settings[row]}`,
       changes && `against ${against.label}${texts[row][cell.cellIndex].startsWith("≈")
         ? ": the quotient of the two numbers, which were not measured side by side, so without an interval" : ""}`,
@@ -76,10 +87,11 @@ function start(section) {
     ];
   }
 
-  function sort(index) {
-    const down = sorted === index + 1;
-    sorted = down ? -(index + 1) : index + 1;
-    const key = (row) => table.columns[index].number && typeof raw[number(row)][index][0] === "number"
+  function sort(value) {
+    const index = Math.abs(value) - 1, down = value < 0;
+    sorted = value;
+    remember(`${name}.sort`, value);
+    const key = (row) => !value ? number(row) : table.columns[index].number && typeof raw[number(row)][index][0] === "number"
       ? raw[number(row)][index][0] : texts[number(row)][index];
     const order = rows().map((row) => [key(row), row]);
     order.sort(([a], [b]) => {
@@ -89,11 +101,12 @@ function start(section) {
       return down ? -way : way;
     });
     body.append(...order.map(([, row]) => row));
-    heads.forEach((head, other) => other === index
+    heads.forEach((head, other) => value && other === index
       ? head.setAttribute("aria-sort", down ? "descending" : "ascending") : head.removeAttribute("aria-sort"));
   }
 
   function filter() {
+    remember(`${name}.filter`, one(".filter", section).value);
     const words = one(".filter", section).value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of rows()) {
       const text = texts[number(row)].join(" ").toLowerCase();
@@ -104,6 +117,7 @@ function start(section) {
   }
 
   function choose(value) {
+    remember(`${name}.baseline`, value);
     against = value === "" ? null : table.baselines[Number(value)];
     for (const row of rows()) {
       for (const index of Object.keys(table.baselines[0].cells).map(Number)) {
@@ -133,7 +147,7 @@ function start(section) {
   }
 
   function latex() {
-    const set = (text) => [...text].map((sign) => data.latex[sign] ?? sign).join("").replaceAll(/-(?=-)/g, "-{}").replaceAll("\0", "--");
+    const set = (text) => [...text].map((sign, at, signs) => sign === "-" && signs[at + 1] === "-" ? "-{}" : data.latex[sign] ?? sign).join("");
     const columns = table.columns.map((column, index) => ({ ...column, index })).filter(({ index }) => shown[index]);
     const line = (cells) => `${cells.map(set).join(" & ")} \\\\`;
     return ["% in the preamble: \\usepackage{booktabs}",
@@ -169,7 +183,7 @@ function start(section) {
   heads.forEach((head, index) => {
     const button = one("button", head);
     button.disabled = false;
-    button.addEventListener("click", () => sort(index));
+    button.addEventListener("click", () => sort(sorted === index + 1 ? -sorted : sorted === -(index + 1) ? 0 : index + 1));
   });
   all("td", body).forEach((cell) => { cell.tabIndex = -1; });
   reachable();
@@ -192,6 +206,16 @@ function start(section) {
     });
   }
   body.addEventListener("keydown", go);
+  if (state.has(`${name}.sort`) && Math.abs(state.get(`${name}.sort`)) <= table.columns.length) sort(Number(state.get(`${name}.sort`)));
+  if (state.has(`${name}.filter`)) {
+    one(".filter", tools).value = state.get(`${name}.filter`);
+    filter();
+  }
+  const select = one(".baseline", tools);
+  if (select && table.baselines[state.get(`${name}.baseline`)]) {
+    select.value = state.get(`${name}.baseline`);
+    choose(select.value);
+  }
   body.addEventListener("focusin", (event) => describe(event.target, lines(event.target)));
   body.addEventListener("focusout", close);
   body.addEventListener("pointerover", (event) => {
@@ -200,6 +224,8 @@ function start(section) {
   });
   body.addEventListener("pointerleave", () => { closing = setTimeout(close, 150); });
 }
+
+function rounded(value) { return typeof value === "number" ? Number(value.toPrecision(6)) : value ?? "none"; }
 
 async function copy(text) {
   try {
