@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import replace
 
 from scsc_lab.errors import InputError
@@ -12,11 +13,17 @@ from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Pa
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line, spans
 
-PREAMBLE = r"\usepackage{booktabs}"
+PREAMBLE = r"\usepackage{booktabs,graphicx}"
 """What a document needs to take these tables in."""
 
-_WIDE = 8
-"""Columns from which a table spans both columns of a paper."""
+_MOST_COLUMNS, _COLUMN, _SIGN, _GAP = 6, 229.0, 4.6, 8.0
+"""Columns of a table in one column of a paper; its width, that of a digit and of the gap between columns, in points."""
+
+_NOTE_SIGNS = {"table": 150, "table*": 320}
+"""Characters of notes that fill three lines below a table; further ones are comments."""
+
+_TOOL = re.compile(r"[;,]? ?(?:counted )?as by `scsc-lab[^`]*`")
+_SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z×])")
 
 # fmt: off
 _SYMBOLS = {
@@ -74,16 +81,17 @@ def _floats(table: Table, labels: set[str], wanted: str = "") -> list[str]:
         number += 1
         label = f"{base}-{number}"
     labels.add(label)
-    kind = "table*" if len(table.columns) > _WIDE else "table"
-    notes = [rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize {prose(note)}}}" for note in table.notes]
+    kind = "table" if len(table.columns) <= _MOST_COLUMNS and _width(table) <= _COLUMN else "table*"
     lines = [
         rf"\begin{{{kind}}}[t]",
         r"\centering\small",
         rf"\caption{{{prose(table.title)}}}",
         rf"\label{{{label}}}",
         r"\setlength{\tabcolsep}{4pt}",
+        r"\sbox0{%",
         *tabular(table),
-        *notes,
+        r"}\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
+        *_notes(table.notes, _NOTE_SIGNS[kind]),
         rf"\end{{{kind}}}",
         "",
     ]
@@ -91,6 +99,23 @@ def _floats(table: Table, labels: set[str], wanted: str = "") -> list[str]:
     for detail in table.details:
         found += _floats(detail, labels, wanted)
     return found
+
+
+def _width(table: Table) -> float:
+    """Return about how wide a table is set, in points, from the longest text of each column."""
+    lines = [headings(table.columns), *table.cells()]
+    return sum(_SIGN * max(map(len, texts)) + _GAP for texts in zip(*lines, strict=True))
+
+
+def _notes(notes: Sequence[str], most: int) -> list[str]:
+    """Return notes as one paragraph of about three lines; what is longer, or about the tool, as comments."""
+    sentences = [part for note in notes for part in _SENTENCE.split(one_line(_TOOL.sub("", note))) if part.strip(". ")]
+    shown, rest = list[str](), list[str]()
+    for sentence in sentences:
+        is_short = sum(map(len, [*shown, sentence])) <= most
+        (shown if is_short and "`" not in sentence and "BUSY" not in sentence else rest).append(sentence)
+    paragraph = rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize\raggedright {prose(' '.join(shown))}}}"
+    return [*([paragraph] if shown else []), *(f"% {text(sentence)}" for sentence in rest)]
 
 
 def tabular(table: Table) -> list[str]:
@@ -125,7 +150,7 @@ def headings(columns: tuple[Column, ...]) -> list[str]:
 
 def document(page: Document) -> str:
     """Return a document that pdflatex sets as it is; its figures are PDF files beside it."""
-    preamble = [r"\documentclass{article}", PREAMBLE, r"\usepackage{graphicx}", r"\usepackage[margin=2cm]{geometry}"]
+    preamble = [r"\documentclass{article}", PREAMBLE, r"\usepackage[margin=2cm]{geometry}"]
     body = [rf"\title{{{text(page.title)}}}", r"\date{}", r"\maketitle"]
     labels: set[str] = set()
     body += [part for block in page.abstract for part in _block(block, labels)]
