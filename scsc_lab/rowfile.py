@@ -67,8 +67,8 @@ def opened(path: Path) -> Store:
 def _from_lines(text: str, path: Path) -> Store:
     """Return a store in memory with the records of a file, and the maps next to it."""
     content = _Content(path)
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip("\x00 \t"):
+    for number, line in enumerate(text.split("\n"), start=1):  # a text may hold other line breaks, such as U+2028
+        if line := line.strip("\x00 \t\r"):
             content.add(line, number)
     return content.store()
 

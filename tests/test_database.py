@@ -186,6 +186,13 @@ def test_writers_that_are_killed_leave_every_row_once(tmp_path, writers):
         assert all(len({row["writer"] for row in own}) == 1 for own in rows.values())  # of one key, of one process
 
 
+def test_a_text_may_hold_any_line_break(tmp_path):
+    store = Store()
+    store.keep("key", {"metric": "size"}, [{"model": "a\u2028b\x85c\x0cd\x1ee"}])
+    (tmp_path / "rows.jsonl").write_text(rowfile.lines(store), newline="")
+    assert rowfile.opened(tmp_path / "rows.jsonl").find("key") == store.find("key")
+
+
 def test_json_lines_hold_all_of_a_store(tmp_path):
     store = filled(Store(tmp_path / "rows.db"))
     text = rowfile.lines(store)
@@ -196,6 +203,8 @@ def test_json_lines_hold_all_of_a_store(tmp_path):
         opened = rowfile.opened(path)
         assert rowfile.lines(opened) == text
         assert opened.map("m.npz") == b"\0\1"
+    (tmp_path / "rows.jsonl").write_text(text.replace("\n", "\n\r\n \n", 1) + "\0\0")
+    assert rowfile.lines(rowfile.opened(tmp_path / "rows.jsonl")) == text
     target = Store()
     rowfile.absorb(target, store, {})
     rowfile.absorb(target, store, {})

@@ -26,9 +26,8 @@ def front(
         return []
     signs = (-1 if better_x == "higher" else 1, -1 if better_y == "higher" else 1)
     points = [(signs[0] * x, signs[1] * y) for x, y in zip(xs, ys, strict=True)]
-    best = [
-        index
-        for index, (x, y) in enumerate(points)
-        if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points)
-    ]
+    best: list[int] = []
+    for index in sorted(range(len(points)), key=lambda index: points[index]):
+        if not best or points[index][1] < points[best[-1]][1] or points[index] == points[best[-1]]:
+            best.append(index)
     return sorted(best, key=lambda index: (xs[index], ys[index]))

@@ -85,6 +85,7 @@ def deploy(model: nn.Module, input_shape: Sequence[int] | None = None) -> nn.Mod
 
 def deploy_form(model: nn.Module, input_shape: Sequence[int] | None = None, *, checked: bool) -> nn.Module:
     """Return the deploy form as :func:`deploy` does; unchecked for a network whose weights mean nothing."""
+    require_module(model)
     original = copied(model).eval()
     if any(is_lazy(tensor) for tensor in (*original.parameters(), *original.buffers())):
         raise InputError(f"{type(model).__name__} has lazy modules without weights: run it once before")
@@ -100,6 +101,12 @@ def deploy_form(model: nn.Module, input_shape: Sequence[int] | None = None, *, c
         if checked:
             _check(original, steps, inputs)
     return _applied(original, steps)
+
+
+def require_module(model: object) -> None:
+    """Raise InputError for anything that is not a module."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model {model!r}: a module; scsc_lab.build returns that of a name")
 
 
 def copied(model: nn.Module) -> nn.Module:

@@ -80,6 +80,8 @@ def build(name: str, weights: str | Path | None = None, **changes: object) -> nn
     Raises:
         InputError: if the name or a change is wrong, or the file holds other weights.
     """
+    if not isinstance(name, str):
+        raise InputError(f"name {name!r}: the name of a network, such as 'resnet50'")
     base = Network.of(name, changes)
     return building.build(base if weights is None else replace(base, weights=str(weights)))
 
@@ -92,8 +94,8 @@ def side_by_side(models: Sequence[Model], resolution: Resolution, channels: int 
     """
     if not models:
         raise InputError("name at least one model, or give a module")
-    if not 0 <= baseline < len(models):
-        raise InputError(f"baseline {baseline}: one of the {len(models)} models, from 0")
+    if not (type(baseline) is int and 0 <= baseline < len(models)):
+        raise InputError(f"baseline {baseline!r}: one of the {len(models)} models, from 0")
     networks = [network(model, resolution, channels=channels) for model in models]
     names = [str(network) for network in networks]
     labelled = []

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from scsc_lab.counting.count import count
 from scsc_lab.errors import InputError, first_line
 from scsc_lab.models import calibrate, carried, match, operators, spatial
-from scsc_lab.models.deploy import copied
+from scsc_lab.models.deploy import copied, require_module
 from scsc_lab.models.operators import Kind
 from scsc_lab.models.replacement import Decision, Mixer, UsersMixer, decide, give_copies, holders, install, users_own
 from scsc_lab.models.scales import Scales, scales
@@ -82,6 +82,7 @@ def transplant(
         spec, make = TransplantSpec(**rules), mixer
         if spec.settings:
             raise InputError(f"{spec.settings[0][0]!r} is a setting of SCSC: give your own mixer's where you make it")
+    require_module(model)
     plain = model
     wrappers: dict[str, Any] = {}
     if any(map(carried.is_wrapper, model.modules())):

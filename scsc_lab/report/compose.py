@@ -123,7 +123,8 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
     from scsc_lab.report.figures import scatter
 
     pictures: list[Block] = []
-    for group in _large_groups(networks):
+    groups = _large_groups(networks)
+    for group in groups:
         changing = [column for column in columns if column.change is not None]
         bought = [
             candidate
@@ -139,7 +140,8 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
             name = f"{file_name(column.word)}_of_{file_name(str(group[0]['model']))}"
             caption = f"{group[0]['model']} and what is put in: {column.quantity} over time and MACs, 95% intervals"
             pictures.append(Picture(name, caption, partial(scatter.draw_changes, group, column, costs)))
-        networks = [row for row in networks if row not in group]
+    drawn = {id(row) for group in groups for row in group}
+    networks = [row for row in networks if id(row) not in drawn]
     for column in columns:
         of_time = column.change is not None and column.change.how == "measured"
         complete = [row for row in networks if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]

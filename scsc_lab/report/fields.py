@@ -192,8 +192,7 @@ def joined(networks: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     keys = ("r50", "r50_low", "r50_high", "stage", "initialisations", "weights", "image_kind", "images")
     ends = ("r50_difference", "r50_difference_low", "r50_difference_high")
     result = []
-    for row in networks:
-        baseline = tables.baseline_of(row, networks)
+    for row, baseline in zip(networks, tables.baselines(networks, networks), strict=True):
         field, reference = of(row, rows), None if baseline is None else of(baseline, rows)
         if field is not None:
             row = {**row, **{name: field.get(name) for name in keys}}

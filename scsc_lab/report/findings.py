@@ -60,11 +60,10 @@ def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequ
     """
     rows = [_claim(row) for row in claims if row.get("measured") is not None]
     pairs = [row for row in networks if row.get("baseline") not in (None, row["model"])]
-    for row in pairs:
-        against = tables.baseline_of(row, networks) or {}
+    for row, baseline in zip(pairs, tables.baselines(pairs, networks), strict=True):
         for column in columns:
             if (column.better or column.question) and column.change is not None:
-                rows += _answers(row, against, column, column.change, when if str(column.key) in FIELD else "")
+                rows += _answers(row, baseline or {}, column, column.change, when if str(column.key) in FIELD else "")
     return Table(COLUMNS, tuple(rows))
 
 
@@ -102,15 +101,17 @@ def summed(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> tuple[tu
         groups: the networks of each large group, by the baseline that they are held against.
     """
     together: dict[tuple[str, str], list[Row]] = {}
+    members = {(baseline, model) for baseline, models in groups.items() for model in models}
     for row in rows:
-        if row.get("model") in groups.get(str(row.get("against")), ()):
+        if (str(row.get("against")), row.get("model")) in members:
             together.setdefault((row["against"], row["asked"]), []).append(row)
     together = {
         about: group for about, group in together.items() if 1 < len(group) == len({row["model"] for row in group})
     }
     first = {id(group[0]): group for group in together.values()}
     inside = {id(row) for group in together.values() for row in group}
-    short = [_summed(first[id(row)]) if id(row) in first else row for row in rows if id(row) not in inside - {*first}]
+    later = inside - first.keys()
+    short = [_summed(first[id(row)]) if id(row) in first else row for row in rows if id(row) not in later]
     return tuple(short), tuple(row for row in rows if id(row) in inside)
 
 

@@ -212,7 +212,7 @@ def sections(networks: Sequence[Row], deployed: Sequence[Row], noise: Sequence[R
     if (shown := runtimes_table(forms, (rule(networks),))) is not None:
         blocks: list[Block] = [Grid(shown, "runtimes")]
         timings = timings_of(forms)
-        if any(ratios.point(row, timings) for row in timings):
+        if ratios.points(timings):
             caption = "Time against MACs, both over the baseline's, in each runtime; on the diagonal time follows MACs"
             blocks.append(Picture("time_over_macs_in_runtimes", caption, partial(ratios.draw, timings)))
         found.append(Section(IN_RUNTIMES, tuple(blocks)))

@@ -266,13 +266,12 @@ BYTES = replace(
 )
 
 
-def baseline_of(row: Row, networks: Sequence[Row]) -> Row | None:
-    """Return the network that a row is held against: of several of its name that with an input of the same size."""
-    candidates = [network for network in networks if network["model"] == row.get("baseline")]
-    return next(
-        (network for network in candidates if network.get("resolution") == row.get("resolution")),
-        next(iter(candidates), None),
-    )
+def baselines(rows: Sequence[Row], networks: Sequence[Row]) -> list[Row | None]:
+    """Return the network that each row is compared with: of several of one name that with an input of the same size."""
+    by_name = {network["model"]: network for network in reversed(networks)}
+    by_size = {(network["model"], str(network.get("resolution"))): network for network in reversed(networks)}
+    names = [(row.get("baseline"), str(row.get("resolution"))) for row in rows]
+    return [by_size.get((name, size), by_name.get(name)) for name, size in names]
 
 
 def task(row: Row) -> str:

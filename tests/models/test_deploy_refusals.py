@@ -10,6 +10,7 @@ from test_deploy import Pair, with_statistics
 from torch import nn
 from torch.nn import functional as F
 
+import scsc_lab
 from scsc_lab import SCSC, InputError
 from scsc_lab.layers import folding
 from scsc_lab.layers.drop_path import DropPath
@@ -454,3 +455,20 @@ def test_timms_reparametrised_networks_are_merged(name, side):
     with torch.no_grad():
         expected = model(x)
         torch.testing.assert_close(deployed(x), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: scsc_lab.deploy(5),
+        lambda: scsc_lab.transplant(None),
+        lambda: scsc_lab.build(5),
+        lambda: scsc_lab.count(None),
+        lambda: scsc_lab.compare([]),
+        lambda: scsc_lab.erf("resnet18", samples="x"),
+        lambda: scsc_lab.latency("resnet18", baseline="x"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_an_input_error(call):
+    with pytest.raises(InputError):
+        call()

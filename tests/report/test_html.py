@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -90,8 +91,10 @@ def page(own: list[dict[str, object]] | None = None) -> Document:
     table = comparison.wide_table(own or rows(), columns, ["A note with `code` & <b>."])
     drawn = (Picture("drawn", HOSTILE, draw), Picture("fields", "F", draw, MAPS))
     blocks = (Paragraph(HOSTILE), Grid(table, "networks"), *drawn)
+    outer = Grid(replace(table, details=(replace(table, title="Within"),)), "outer")
     folded = Details(HOSTILE, (Bullets((HOSTILE, "two")), Grid(table, "again"), Picture("curves", "C", draw, CURVES)))
-    return Document(HOSTILE, (Paragraph("By `scsc-lab`."),), (Section(HOSTILE, blocks), Section("Rest", (folded,))))
+    sections = (Section(HOSTILE, blocks), Section("Rest", (outer, folded)))
+    return Document(HOSTILE, (Paragraph("By `scsc-lab`."),), sections)
 
 
 def written(own: list[dict[str, object]] | None = None) -> str:

@@ -69,6 +69,14 @@ def test_a_heading_sorts_by_number_and_back(page):
     assert page.locator(f"{NETWORKS} th[aria-sort=descending]").count() == 1
 
 
+def test_a_heading_of_a_table_within_another_sorts_that_one(page):
+    inner = page.locator("section[data-table=outer_0]")
+    inner.locator("th button").first.click()
+    assert inner.locator("th[aria-sort]").count() == page.locator("th[aria-sort]").count() == 1
+    names = inner.locator("tbody td:first-child").all_inner_texts()
+    assert names == sorted(names, key=str.casefold)
+
+
 def test_a_filter_hides_rows(page):
     page.locator(f"{NETWORKS} .filter").fill("96 SMALL")
     assert column(page, 1) == ["small input"]

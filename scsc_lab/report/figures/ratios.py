@@ -21,12 +21,13 @@ _MARGIN = 1.25
 _TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 
 
-def point(timing: Row, timings: Sequence[Row]) -> tuple[float, float] | None:
-    """Return the ratios of MACs and of times of a timing to its baseline; None where either is not known."""
-    baseline = tables.baseline_of(timing, timings)
-    if baseline is None or not (timing.get("macs") and baseline.get("macs") and timing.get("ratio")):
-        return None
-    return timing["macs"] / baseline["macs"], timing["ratio"]
+def points(timings: Sequence[Row]) -> list[tuple[Row, tuple[float, float]]]:
+    """Return the timings whose ratios of MACs and of times to their baselines are known, each with these two."""
+    return [
+        (row, (row["macs"] / baseline["macs"], row["ratio"]))
+        for row, baseline in zip(timings, tables.baselines(timings, timings), strict=True)
+        if baseline is not None and row.get("macs") and baseline.get("macs") and row.get("ratio")
+    ]
 
 
 def draw(timings: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
@@ -45,7 +46,7 @@ def draw(timings: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     width = options.width or style.COLUMN_INCHES
     figure, axes = style.new(width, 1.02 * width)
     titles = list(dict.fromkeys(str(row["runtime_title"]) for row in timings))
-    drawn = [(row, place) for row in timings if (place := point(row, timings)) is not None]
+    drawn = points(timings)
     ends = [end for row, _ in drawn for end in (row.get("ratio_low"), row.get("ratio_high")) if end]
     values = [1.0, *ends, *(value for _, place in drawn for value in place)]
     low, high = min(values) / _MARGIN, max(values) * _MARGIN

@@ -48,12 +48,11 @@ def networks(table: Table, columns: Mapping[str, Column], settings: Callable[[Ro
     names = [one_line(str(row["model"])) for row in rows]
     sizes = [one_line(tables.task(row)) for row in rows]
     places = {id(row): at for at, row in enumerate(rows)}
-    baselines = [tables.baseline_of(row, rows) for row in rows]
     return {
         "names": names,
         "sizes": sizes,
         "settings": [settings(row) for row in rows],
-        "baselines": [-1 if baseline is None else places[id(baseline)] for baseline in baselines],
+        "baselines": [-1 if baseline is None else places[id(baseline)] for baseline in tables.baselines(rows, rows)],
         "measures": measures,
         "fronts": [[_fronts(x, y, sizes) for y in measures] for x in measures],
         "samples": [[round(1e3 * value, 4) for value in row.get("samples_seconds") or ()] for row in rows],

@@ -60,7 +60,7 @@ addEventListener("scroll", (event) => {
 function start(section) {
   const table = data.tables[section.dataset.table];
   const body = one("tbody", section);
-  const heads = all("thead th", section);
+  const heads = all("th", one("thead", section)); // not those of the tables within
   const tools = one(".tools", section);
   const shown = table.columns.map(() => true);
   const texts = table.cells.map((cells) => [...cells]);
