@@ -160,7 +160,7 @@ def _on_accuracy(rows: Sequence[Row], chosen: Sequence[Row], networks: Sequence[
         head += f"{'; it is' if head else 'Accuracy after training is'} inconclusive in {listed(open_)}"
     weak = [
         row["baseline"]
-        for row in trained
-        if under_training((tables.baseline_of(row, networks) or {}).get("runs") or ())
+        for row, baseline in zip(trained, tables.baselines(trained, networks), strict=True)
+        if under_training((baseline or {}).get("runs") or ())
     ]
     return head + (f". Under-trained: {listed(weak)}." if weak else ".")
