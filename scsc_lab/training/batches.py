@@ -120,4 +120,4 @@ class _Prepared(Dataset[tuple[Tensor, Tensor]]):
             image = augment(image, self.recipe, self.preparation, random)
         if len(self.preparation.mean) == 1:
             image = as_grey(image)
-        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(self.split.labels[index])
+        return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.from_numpy(self.split.labels[index])

@@ -25,10 +25,10 @@ import torch
 from torch import nn
 
 class Tiny(nn.Sequential):
-    def __init__(self, width: int = 4):
+    def __init__(self, width: int = 4, outputs: int = 3):
         super().__init__(
             nn.Conv2d(3, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, outputs),
         )
 
 def fails():
@@ -165,7 +165,7 @@ ALWAYS = {
     "compare": ["--with=params,macs"],
     "ablate": ["--with=params", "--no-draw", "--grid=width=2,4"],
     "roofline": ["--pairs=1", "--min-time=0", "--max-time=0.01", "--resolution=16"],
-    "search": ["--space=width=2,4", "--minimise=params", "--trials=2", "--max-time=0.01", "--resolution=16"],
+    "search": ["--space=width=2,4", "--minimise=params", "--trials=2", "--resolution=16"],
     "sweep": ["--with=params,macs", "--over=width=2,4"],
 }
 COMMANDS = typer.main.get_command(app).commands
@@ -195,9 +195,54 @@ def arguments(rolled: random.Random) -> list[str]:
     return [name, *found]
 
 
-def test_no_argument_list_makes_a_command_fall_over(tmp_path, monkeypatch, capsys):
+VALID = {
+    "models": [],
+    "flops": ["net.py:Tiny", "--resolution=16"],
+    "latency": ["net.py:Tiny", "net.py:Tiny[width=8]"],
+    "roofline": ["net.py:Tiny"],
+    "erf": ["net.py:Tiny"],
+    "compare": ["net.py:Tiny", "net.py:Tiny[width=8]", "--resolution=16"],
+    "ablate": ["net.py:Tiny", "--resolution=16"],
+    "search": ["net.py:Tiny"],
+    "sweep": ["net.py:Tiny", "--resolution=16"],
+    "train": ["net.py:Tiny", "--data=navon", "--seeds=1", "--epochs=1", "--resolution=16"],
+    "evaluate": ["net.py:Tiny[outputs=20]", "--data=navon", "--resolution=16"],
+    "export": ["net.py:Tiny", "--resolution=16", "-o", "out.onnx"],
+    "paper": [],
+    "report": ["--name=mine", "net.py:Tiny", "--with=params,macs"],
+}
+"""A command of each kind that is right as it is, with what ALWAYS adds."""
+
+
+def mutated(rolled: random.Random) -> list[str]:
+    """Return a valid command with one to three of its options changed, left out, repeated or added."""
+    name = rolled.choice([*COMMANDS])
+    words = [*VALID[name], *ALWAYS.get(name, [])]
+    options = [option for option in COMMANDS[name].params if option.opts[0].startswith("--")]
+    options = [option for option in options if option.opts[0] not in NEVER]
+    for _ in range(rolled.choice((1, 1, 2, 3))):
+        at = rolled.randrange(len(words)) if words else 0
+        way = rolled.choice(("change", "add", "add", "add", "omit", "repeat"))
+        if way == "add":
+            option = rolled.choice(options)
+            value = rolled.choice(VALUES.get(option.opts[0]) or PLACES)
+            words.append(option.opts[0] if option.is_flag else f"{option.opts[0]}={value}")
+        elif words and way == "omit":
+            del words[at]
+        elif words and way == "repeat":
+            words.append(words[at])
+        elif words:
+            option, _, value = words[at].rpartition("=")
+            values = HOSTILE if rolled.random() < 0.3 else VALUES.get(option) or (*MODELS, value)
+            words[at] = f"{option}={rolled.choice(values)}" if option else rolled.choice(values)
+    return [name, *words]
+
+
+@pytest.mark.parametrize("generate", [arguments, mutated])
+def test_no_argument_list_makes_a_command_fall_over(generate, tmp_path, monkeypatch, capsys):
     rolled = random.Random(11)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -219,7 +264,7 @@ def test_no_argument_list_makes_a_command_fall_over(tmp_path, monkeypatch, capsy
         (tmp_path / "bad.jsonl").write_text('{"key": "a", "table": "run"}\n')
         (tmp_path / "bad.toml").write_text('studies = [1]\n[grid]\nwidth = [{}, "x"]\n')
         (tmp_path / "own.csv").write_text("model,metric,value\nnet.py:Tiny,score,high\n")
-        given = arguments(rolled)
+        given = generate(rolled)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         code = main(given)
         signal.setitimer(signal.ITIMER_PROF, 0)
