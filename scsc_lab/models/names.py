@@ -65,13 +65,16 @@ def labelled(networks: Sequence[Network], labels: Sequence[str], names: Sequence
     """Return the networks with the labels of ``LABEL=NAME`` texts.
 
     Raises:
-        InputError: if a text is none, or names none or several of the networks.
+        InputError: if a text is none, or names none or several of the networks, or one that has a label already.
     """
-    networks = [*networks]
+    label_by_index: dict[int, str] = {}
     for text in labels:
         label, index = _labelled(text, names, networks)
-        networks[index] = replace(networks[index], label=label)
-    return networks
+        if label_by_index.setdefault(index, label) != label:
+            raise InputError(f"--label: {names[index] if names else networks[index]} has two labels; give it one")
+    return [
+        replace(network, label=label_by_index.get(index, network.label)) for index, network in enumerate(networks)
+    ]
 
 
 def in_all_forms(
@@ -90,14 +93,16 @@ def in_all_forms(
         InputError: if a transplant or the deploy form fits none of the networks, or a label names none.
     """
     notes: list[str] = []
-    later = []
+    first, later = [], []
     for text in labels:
         try:
-            networks = labelled(networks, [text], names)
+            _labelled(text, names, networks)
+            first.append(text)
         except InputError:
             if not transplants and not deploy:
                 raise
             later.append(text)
+    networks = labelled(networks, first, names)
     if transplants:
         networks, notes = with_transplants(networks, transplants)
     if deploy:
