@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -189,6 +190,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     if kind in (int, float) and not declared.parse:
         bounds = (None if bound is None else kind(scale * bound) for bound in (declared.low, declared.high))
         shared["min"], shared["max"] = bounds
+        shared["parser"] = functools.partial(_number, kind)
     if many and (declared.parse is None or declared.repeated):
         kind, default = list[kind], list(default) or None
     if isinstance(default, float):
@@ -235,6 +237,15 @@ def _reader(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
             raise typer.BadParameter(str(error)) from None
 
     return read
+
+
+def _number(kind: type[float], text: Any) -> Any:
+    """Return the number that an option's text is, a whole one in exponent form too: ``1e3``."""
+    with contextlib.suppress(ValueError):
+        number = float(text)
+        if kind is float or number.is_integer():
+            return kind(number)
+    raise typer.BadParameter(f"{text!r} is no {'whole ' if kind is int else ''}number")
 
 
 def _completion(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:

@@ -49,7 +49,7 @@ def budget(text: str) -> int:
     Raises:
         InputError: if it is no number, or so small that its letter must be missing.
     """
-    match = re.fullmatch(r"(\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:E\+?(\d{1,2})|\s*([KMGT]))?", text.strip().upper())
+    match = re.fullmatch(r"(\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:E([+-]?\d{1,2}))?\s*([KMGT])?", text.strip().upper())
     if match is None:
         raise InputError(f"{text!r}: a number, with K, M, G or T behind it if you like, e.g. 4.5G")
     number = float(match[1])
