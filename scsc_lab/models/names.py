@@ -72,9 +72,7 @@ def labelled(networks: Sequence[Network], labels: Sequence[str], names: Sequence
         label, index = _labelled(text, names, networks)
         if label_by_index.setdefault(index, label) != label:
             raise InputError(f"--label: {names[index] if names else networks[index]} has two labels; give it one")
-    return [
-        replace(network, label=label_by_index.get(index, network.label)) for index, network in enumerate(networks)
-    ]
+    return [replace(network, label=label_by_index.get(index, network.label)) for index, network in enumerate(networks)]
 
 
 def in_all_forms(

@@ -120,7 +120,7 @@ def test_a_resolution_is_one_side_or_two():
 
 
 @pytest.mark.parametrize(
-    ("share", "bound"), [("0", "above 0"), ("1", "below 1"), ("1.5", "less than or equal to 1"), ("-1", "greater")]
+    ("share", "bound"), [("0", "above 0"), ("1", "below 1"), ("1.5", "from 0 to 1"), ("-1", "from 0 to 1")]
 )
 def test_a_split_is_a_share_of_the_images(share, bound, capsys):
     assert main(["train", "resnet_pico", "--data", "imagefolder:.", f"--split={share}"]) == 2
