@@ -14,6 +14,7 @@ from scsc_lab.database import Store
 from scsc_lab.metrics import CUT_SHORT
 from scsc_lab.records import Row
 from scsc_lab.report import tables
+from scsc_lab.report.latency import key_in
 from scsc_lab.report.tables import Change, Column
 
 
@@ -65,6 +66,7 @@ def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapp
         uses: the rows that its arms have, by the keys of measurements.
         rows: the rows of measurements, by key.
     """
+    arms = _with_originals(arms) if experiment["kind"] == "comparison" else arms
     names = [_named(arm, arms, experiment) for arm in arms]
     merged = [dict(name) for name in names]
     further: list[Row] = []
@@ -97,8 +99,47 @@ def with_changes(rows: Sequence[Row], experiment: Row, arms: Sequence[Row]) -> l
     changed: list[Row] = []
     for row, arm in zip(rows, arms, strict=True):
         baseline = row if arm["baseline"] is None else rows[arm["baseline"]]
-        changed.append(tables.with_change(row, baseline, columns))
+        timed = _timed_against(row, baseline) if arm.get("timed_against") else row
+        changed.append(tables.with_change(timed, baseline, columns))
     return tables.across(changed, columns)
+
+
+def _with_originals(arms: Sequence[Row]) -> list[Row]:
+    """Return arms in which a network with a module put in is compared with its own original, if that is among them.
+
+    Where its time was paired with another network's, ``timed_against`` is true.
+    """
+    originals = {(arm["network"], tuple(arm["resolution"])): at for at, arm in enumerate(arms) if not arm["metrics"]}
+    corrected = []
+    for arm in arms:
+        text, added, _ = arm["network"].partition(" + ")
+        at = originals.get((text, tuple(arm["resolution"]))) if added else None
+        moved = at is not None and arm["baseline"] == 0 != at
+        corrected.append({**arm, "baseline": at, "timed_against": True} if moved else arm)
+    return corrected
+
+
+def _timed_against(row: Row, baseline: Row) -> Row:
+    """Return a row with its times compared with those of a network in the same rounds, in each runtime."""
+    from scsc_lab.analysis import paired
+
+    added: Row = {}
+    for runtime in row.get("runtimes") or ():
+        keys = {
+            key: key_in(runtime, key) for key in ("ratio", "ratio_low", "ratio_high", "verdict", "baseline_seconds")
+        }
+        times, reference = (each.get(key_in(runtime, "samples_seconds")) or () for each in (row, baseline))
+        if row.get(keys["ratio"]) is None:
+            continue
+        if not times or len(times) != len(reference):
+            added |= {key: None for name, key in keys.items() if name != "verdict"} | {keys["verdict"]: ""}
+            continue
+        margin = {key: row[key] for key in ("delta", "resamples", "seed") if row.get(key) is not None}
+        comparison = paired.compare(reference, times, **margin)
+        verdict = "withheld" if row.get(keys["verdict"]) == "withheld" else comparison.verdict
+        numbers = (comparison.ratio, comparison.low, comparison.high, verdict, comparison.baseline_time)
+        added |= dict(zip(keys.values(), numbers, strict=True))
+    return {**row, **added}
 
 
 def user_columns(rows: Sequence[Row]) -> list[Column]:

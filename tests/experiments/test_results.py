@@ -265,3 +265,21 @@ def test_an_experiment_that_is_repeated_with_more_seeds_is_shown_once(tmp_path):
             store.register(experiment.row(), [arm.row() for arm in experiment.arms], [])
     tables = [row["table"] for row in report.rows(results.read(store), run_info())]
     assert tables.count("comparison") == 2
+
+
+def test_a_transplant_is_compared_with_its_own_original():
+    store, names = Store(), ("resnet_pico", "swin_pico", "swin_pico + SCSC")
+    times = (1.0, 4.0, 2.0)
+    measured = []
+    for seconds in times:
+        timing = {"runtime": "torch", "status": "complete", "samples_seconds": [seconds] * 8, "verdict": "slower"}
+        timing |= {"median_seconds": seconds, "ratio": seconds, "ratio_low": seconds, "ratio_high": seconds}
+        measured.append({"size": [{"macs": int(100 * seconds)}], "latency": [{"runtimes": ["torch"], **timing}]})
+    networks = [Network.read(name) for name in names]
+    add(store, [Arm(network, 0 if at else None) for at, network in enumerate(networks)], measured)
+    (found,) = results.read(store)
+    rows = {row["model"]: row for row in found.rows}
+    other, transplant = rows["swin_pico"], rows["swin_pico + SCSC"]
+    assert (other["baseline"], other["ratio"], other["macs_change"]) == ("resnet_pico", 4.0, 3.0)
+    assert (transplant["baseline"], transplant["macs_change"], transplant["verdict"]) == ("swin_pico", -0.5, "faster")
+    assert [transplant[key] for key in ("ratio", "ratio_low", "ratio_high")] == pytest.approx([0.5] * 3)
