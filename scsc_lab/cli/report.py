@@ -216,16 +216,16 @@ def _held_against(old: list[Row] | None, rows: list[Row], failing: Sequence[str]
 def _probe(settings: Settings, folder: Path, weights: Path | None, parallel: Parallel) -> Store:
     """Train and measure what the store of the probe lacks, and return a store of the probe alone.
 
-    The store begins with the measurements of the report that is there.
+    A new store begins with the measurements of the folder's files: the report's, and exported runs (``runs.jsonl``).
     """
-    from scsc_lab.experiments import probe, publish
+    from scsc_lab.experiments import probe
 
     path = folder / "rows.db"
     store.check_writable(path)
     shared.warn_of_few_seeds(probe.families(), ("accuracy",), settings.training.seeds or probe.ABLATIONS[0].seeds)
     is_new, kept = not path.exists(), Store(path)
-    if is_new and (folder / publish.ROWS).is_file():
-        rowfile.absorb(kept, rowfile.opened(folder / publish.ROWS), digests=())
+    for file in sorted(folder.glob("*.jsonl")) if is_new else ():
+        rowfile.absorb(kept, rowfile.opened(file), digests=())
     with shared.resumable(kept), parallel.pool() as pool, progress.stepwise() as report:
         experiments = probe.run(settings, weights or folder / "weights", kept, pool, report)
     selection = Store()
