@@ -202,7 +202,7 @@ def test_processes_give_the_same_rows():
 def test_an_interrupt_begins_nothing_more(tmp_path, monkeypatch):
     begun = []
     measure = runner.measure_elsewhere
-    monkeypatch.setattr(runner, "measure_elsewhere", lambda tasks: begun.extend(tasks) or measure(tasks))
+    monkeypatch.setattr(runner, "measure_elsewhere", lambda tasks, *rest: begun.extend(tasks) or measure(tasks, *rest))
 
     def stop(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
