@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
+import torch
 
 from scsc_lab.database import Store
+from scsc_lab.execution import ending
 
 NETWORKS = """
 import sys, threading, time
@@ -166,3 +169,91 @@ def _children(parent):
 def _is_running(pid):
     listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return listed.stdout.strip()[:1] not in ("", "Z")
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler with one worker, each a process of its own; the scheduler's address first."""
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    address = f"tcp://127.0.0.1:{_free_port()}"
+    pipe = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    port = address.rpartition(":")[2]
+    scheduler = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--no-dashboard",
+    ]
+    worker = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_worker",
+        address,
+        "--no-nanny",
+        "--nthreads",
+        "1",
+        "--no-dashboard",
+    ]
+    processes = [subprocess.Popen(words, **pipe) for words in (scheduler, worker)]
+    yield address, *processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("ended", "code", "message"),
+    [
+        ("command", 130, "interrupted"),
+        ("scheduler", 2, "the Dask scheduler"),
+        ("worker", 2, "no workers after"),
+    ],
+)
+def test_rows_are_kept_when_a_part_of_a_cluster_ends(cluster, start, tmp_path, ended, code, message):
+    address, scheduler, worker = cluster
+    grid = f"width={','.join(map(str, range(1, 40)))}"
+    words = ("ablate", "net.py:Slow", "--grid", grid, "--with", "macs", "--resolution", "8", "--no-draw")
+    parallel = ("--executor", address, "--executor-timeout", "60" if ended != "worker" else "20")
+    process = start(*words, *parallel, "--store", "rows.db", wait="")
+    deadline = time.monotonic() + LONGEST
+    while len(Store(tmp_path / "rows.db").keys()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    {"command": process, "scheduler": scheduler, "worker": worker}[ended].send_signal(
+        signal.SIGINT if ended == "command" else signal.SIGKILL
+    )
+    returned, _, err = end(process)
+    assert returned == code, err
+    assert message in err
+    assert 2 <= len(Store(tmp_path / "rows.db").keys()) < 40
+
+
+def test_a_second_interrupt_ends_at_once(start):
+    process = start("flops", "net.py:stubborn", "--resolution", "8", "--no-check")
+    time.sleep(0.5)  # until it is where it catches everything
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    second = time.monotonic()
+    assert end(process) == (130, "", "scsc-lab: interrupted\n")
+    assert time.monotonic() - second < ending.GRACE_SECONDS - 0.5  # sooner than the first one alone
+
+
+def test_weights_that_are_not_finite_are_refused(start, tmp_path):
+    weights = {"0.weight": torch.full((4, 3, 3, 3), torch.nan), "0.bias": torch.zeros(4)}
+    weights |= {"3.weight": torch.zeros(3, 4), "3.bias": torch.zeros(3)}
+    torch.save(weights, tmp_path / "nan.pth")
+    words = ("erf", "net.py:Tiny", "--weights", "nan.pth", "--resolution", "8", "--layer", "0", "--samples", "1")
+    code, out, err = end(start(*words, wait=""))
+    assert (code, out) == (2, "")
+    assert "finite" in err
