@@ -291,9 +291,9 @@ def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(t
     first = capsys.readouterr()
     text = " ".join(first.out.split())
     for told in (
-        "×: time over the baseline's, measured in random-order pairs",
+        "in rounds of random order",
         "float32, threads: 1",
-        "random weights of 3 seeds, 2",
+        "2 synthetic 1/f images, random weights of 3 seeds",
     ):
         assert told in text
     measurements = Store(store).measurements()
