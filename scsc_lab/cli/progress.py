@@ -69,14 +69,15 @@ def _display() -> Iterator[_Draw]:
 
 
 def _line_writer() -> _Draw:
-    """Return what writes a line at the first estimate of a long run, and one every ten seconds."""
-    last_written = time.monotonic()
+    """Return a function that writes a line when a long run has an estimate, and one every ten seconds."""
+    started = last_written = time.monotonic()
     is_announced = False
 
     def write(description: str, count: str, done: float, total: float | None, left: float | None) -> None:
         nonlocal last_written, is_announced
         now = time.monotonic()
-        announces = not is_announced and left is not None and left > LONG_SECONDS
+        is_settled = now - started > LINE_SECONDS / 2  # first estimates are those of warm-ups
+        announces = is_settled and not is_announced and left is not None and left > LONG_SECONDS
         if not announces and now - last_written < LINE_SECONDS:
             return
         last_written = now
