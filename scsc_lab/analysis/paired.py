@@ -45,6 +45,12 @@ class Comparison:
     pairs: int
     baseline_time: float | None = None
 
+    def is_within(self, precision: float) -> bool:
+        """Return whether the interval reaches no further from the ratio than this share of it, on either side."""
+        if self.low is None or self.high is None:
+            return False
+        return max(self.high / self.ratio, self.ratio / self.low) <= 1 + precision
+
 
 def compare(
     baseline_times: Sequence[float],
@@ -53,6 +59,7 @@ def compare(
     delta: float = 0.02,
     resamples: int = 5000,
     seed: int = 0,
+    confidence: float = CONFIDENCE,
 ) -> Comparison:
     """Compare two things timed in pairs whose order was drawn at random.
 
@@ -66,6 +73,7 @@ def compare(
         delta: relative difference that counts as none.
         resamples: resamples of the bootstrap, at least 2,000.
         seed: seed of the bootstrap.
+        confidence: level of the interval; above 95 % where it is one of several looks.
 
     Raises:
         InputError: if there are no pairs, the lengths differ, or a time is not a positive number.
@@ -81,7 +89,7 @@ def compare(
     ratio, baseline_time = float(np.exp(np.median(logs))), float(np.median(both[0]))
     if logs.size < FEWEST_PAIRS:
         return Comparison(ratio, None, None, "inconclusive", logs.size, baseline_time)
-    tail = 100 * (1 - CONFIDENCE) / 2
+    tail = 100 * (1 - confidence) / 2
     low, high = np.exp(np.percentile(bootstrap_medians(logs, resamples, seed), (tail, 100 - tail)))
     low, high = float(low), float(high)
     return Comparison(ratio, low, high, verdict(low, high, delta), logs.size, baseline_time)

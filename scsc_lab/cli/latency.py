@@ -25,6 +25,7 @@ from scsc_lab.report.latency import BATCH, RUNTIME, STATUS
 from scsc_lab.report.parts import time_columns
 from scsc_lab.report.tables import Table
 from scsc_lab.settings import Drawing, Execution, Output, Settings, Timing
+from scsc_lab.settings.measuring import LOOKS, LOOKS_FOR_VERDICT
 
 _AGAIN = " (again)"
 _SMALL = 0.005
@@ -73,6 +74,8 @@ def latency(
     if by:
         roles = [(at, None) for at, _ in roles]
     if self_test:
+        if timing.pairs is None and timing.precision is None:
+            timing = replace(timing, pairs=LOOKS[LOOKS_FOR_VERDICT - 1])
         built = replace(built, networks=[form for network in built.networks for form in _twice(network)])
         roles = [(at, at - 1 if at % 2 else None) for at in range(len(built.networks))]
     settings = Detailed(**vars(configure(Settings(execution, timing))), by=by or "")

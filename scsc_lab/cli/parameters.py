@@ -133,9 +133,9 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             plain = {name: _plain(values[name]) for name in signature.parameters if name not in groups}
             plain |= {name: tuple(plain[name] or ()) for name in many}
             plain |= {
-                name: checked(declarations, plain[name])
-                for name, declarations in own_settings.items()
-                if declarations.kind is float
+                name: checked(setting, plain[name])
+                for name, setting in own_settings.items()
+                if setting.kind in (int, float)
             }
             with store.only_results():
                 return function(**plain, **made)

@@ -155,7 +155,7 @@ def _is_left_out(value: object) -> bool:
 
 def _has_timing(settings: object) -> bool:
     timing = settings.get("timing") if isinstance(settings, Mapping) else None
-    numbers = ("pairs", "max_seconds", "resamples", "delta")
+    numbers = ("max_seconds", "resamples", "delta")
     return isinstance(timing, Mapping) and all(is_number(timing.get(key)) for key in numbers)
 
 

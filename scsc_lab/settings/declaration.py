@@ -205,7 +205,14 @@ def _check_bounds(entry: Setting, value: Any) -> None:
 
 
 def _error(entry: Setting, value: object) -> InputError:
+    """Return the mistake in the caller's words: a percentage on the command line, a fraction in Python."""
+    if isinstance(value, float):
+        return InputError(f"{entry.spelled()} {_scale(entry) * value:g}: {_expected(entry, '')}")
     return InputError(f"{entry.spelled()} {value!r}: {_expected(entry, str(value))}")
+
+
+def _scale(entry: Setting) -> int:
+    return 100 if entry.declared.percent and on_command_line() else 1
 
 
 def _expected(entry: Setting, text: str) -> str:
@@ -216,4 +223,5 @@ def _expected(entry: Setting, text: str) -> str:
     low, high = entry.declared.low, entry.declared.high
     if low is None:
         return kinds[kind]
-    return f"{kinds[kind]} from {low:g} {'up' if high is None else f'to {high:g}'}"
+    scale = _scale(entry)
+    return f"{kinds[kind]} from {scale * low:g} {'up' if high is None else f'to {scale * high:g}'}"

@@ -25,6 +25,12 @@ WARM_UP_RULE = "until three passes in a row are no longer faster, by 2 %, than t
 FEWEST_RESAMPLES = 2000
 """Resamples below which a bootstrap interval is not reported."""
 
+LOOKS = (12, 21, 36, 64, 112, 196, 343, 600)
+"""Rounds after which a timing of no given length looks whether its intervals are narrow enough."""
+
+LOOKS_FOR_VERDICT = 4
+"""How many of them there are where a clear verdict is enough."""
+
 METHODS = ("linear", "replknet")
 """``linear``: the map as it is, each image normalised; ``replknet``: the published algorithm of arXiv 2203.06717."""
 
@@ -72,9 +78,9 @@ class Timing(Declared):
         InputError: if a value is out of bounds, or the least time is more than the longest.
     """
 
-    pairs: int = setting(
-        64,
-        "Rounds per batch size. Each network is timed once per round.",
+    pairs: int | None = setting(
+        None,
+        "Rounds per batch size; a round times each network once. Default: until every verdict is clear, at most 64.",
         "--pairs",
         low=1,
         metavar="N",
@@ -138,8 +144,22 @@ class Timing(Declared):
         phrase="95 % intervals from {} bootstrap resamples",
     )
 
+    precision: float | None = setting(
+        None,
+        "Time until every ratio's interval is within this percentage on both sides, at most 600 rounds.",
+        "--precision",
+        low=0.0001,
+        high=0.99,
+        metavar="PERCENT",
+        percent=True,
+        phrase="until intervals are within ±{} %",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.pairs is not None and self.precision is not None:
+            pairs, precision = spelled("--pairs", "pairs"), spelled("--precision", "precision")
+            raise InputError(f"{pairs} and {precision} both decide how many rounds are timed: take one of them")
         if self.least_seconds > self.max_seconds:
             least, longest = spelled("--min-time", "min_seconds"), spelled("--max-time", "max_seconds")
             raise InputError(f"{least} {self.least_seconds:g} is more than {longest} {self.max_seconds:g}")
@@ -154,13 +174,29 @@ class Timing(Declared):
         """Seconds after which a warm-up ends in any case; no longer than the measurement itself."""
         return min(self.warm_up_seconds, self.max_seconds)
 
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Numbers of rounds after which to look whether to stop, the last at the end; one with ``pairs``."""
+        if self.pairs is not None:
+            return (self.pairs,)
+        return LOOKS if self.precision is not None else LOOKS[:LOOKS_FOR_VERDICT]
+
+    @property
+    def confidence(self) -> float:
+        """Level of the intervals: looks share an error of 5 % equally, so that all together miss with 5 % at most."""
+        return 1 - 0.05 / len(self.looks)
+
     def is_done(self, rounds: int, seconds: float) -> bool:
-        """Return whether to stop after this many rounds and seconds."""
-        return seconds >= self.max_seconds or (rounds >= self.pairs and seconds >= self.least_seconds)
+        """Return whether to stop after this many rounds and seconds, whatever the times say."""
+        return seconds >= self.max_seconds or (rounds >= self.looks[-1] and seconds >= self.least_seconds)
+
+    def may_stop(self, rounds: int, seconds: float) -> bool:
+        """Return whether to look, after this many rounds and seconds, if the intervals already allow to stop."""
+        return rounds in self.looks[:-1] and seconds >= self.least_seconds
 
     def expected_seconds(self, round_seconds: float) -> float:
-        """Return how long measuring takes if a round takes ``round_seconds``."""
-        return min(max(self.pairs * round_seconds, self.least_seconds), max(self.max_seconds, round_seconds))
+        """Return how long measuring takes at most if a round takes ``round_seconds``."""
+        return min(max(self.looks[-1] * round_seconds, self.least_seconds), max(self.max_seconds, round_seconds))
 
 
 @dataclass(frozen=True)

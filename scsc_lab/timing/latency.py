@@ -222,6 +222,7 @@ def _at_batch(
                 clock,
                 seed=settings.execution.seed,
                 progress=functools.partial(progress, description) if progress else None,
+                is_clear=functools.partial(_is_clear, list(runs), latencies, candidates, baseline, settings),
             )
         except BaseException as error:
             guilty = [index for index, run in watched.items() if run.failed]
@@ -239,6 +240,26 @@ def _at_batch(
             )
         return _compared(latencies, candidates, baseline, settings)
     return _compared(latencies, candidates, baseline, settings)
+
+
+def _is_clear(
+    runs: Sequence[int],
+    timings: Sequence[Latency],
+    candidates: Sequence[Candidate],
+    baseline: int,
+    settings: Settings,
+    samples: Sequence[Sequence[float]],
+) -> bool:
+    """Return whether every comparison has a verdict, or an interval as narrow as asked; never without comparisons."""
+    so_far = list(timings)
+    for index, times in zip(runs, samples, strict=True):
+        so_far[index] = replace(so_far[index], samples=tuple(times))
+    compared = _compared(so_far, candidates, baseline, settings)
+    comparisons = [c for timing in compared for c in (timing.comparison, timing.against_ordinary) if c]
+    precision = settings.timing.precision
+    if precision is None:
+        return bool(comparisons) and all(c.verdict != "inconclusive" for c in comparisons)
+    return bool(comparisons) and all(c.is_within(precision) for c in comparisons)
 
 
 def _compared(
@@ -283,7 +304,9 @@ def _against(reference: Latency, timing: Latency, settings: Settings) -> Compari
     if not baseline_times or not times or min(*baseline_times, *times) <= 0:
         return None
     how, seed = settings.timing, settings.execution.seed
-    comparison = paired.compare(baseline_times, times, delta=how.delta, resamples=how.resamples, seed=seed)
+    comparison = paired.compare(
+        baseline_times, times, delta=how.delta, resamples=how.resamples, seed=seed, confidence=how.confidence
+    )
     return replace(comparison, verdict="withheld") if timing.load is not None and timing.load.is_busy else comparison
 
 

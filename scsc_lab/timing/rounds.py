@@ -74,7 +74,13 @@ def warm_up(run: Run, clock: Clock, max_seconds: float) -> WarmUp:
 
 
 def interleave(
-    runs: Sequence[Run], timing: Timing, clock: Clock, *, seed: int = 0, progress: Progress | None = None
+    runs: Sequence[Run],
+    timing: Timing,
+    clock: Clock,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    is_clear: Callable[[Sequence[Sequence[float]]], bool] = lambda samples: False,
 ) -> Rounds:
     """Time several runs side by side: in every round each of them once, in an order drawn at random.
 
@@ -84,6 +90,7 @@ def interleave(
         clock: the clock of their device.
         seed: seed of the orders.
         progress: called with the seconds passed and those expected yet.
+        is_clear: returns, at each look, whether the samples so far are enough.
 
     Returns:
         The samples; where a keyboard interrupt came in between, those of the rounds that were complete.
@@ -104,6 +111,8 @@ def interleave(
                 samples[index].append(time)
             orders.append(order)
             seconds = clock.now() - start
+            if timing.may_stop(len(orders), seconds) and is_clear(samples):
+                break
             if progress:
                 progress(seconds, max(timing.expected_seconds(seconds / len(orders)) - seconds, 0.0))
     except KeyboardInterrupt:

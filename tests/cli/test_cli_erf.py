@@ -119,7 +119,7 @@ def test_transplant_measures_both(run):
         (("resnet18", "--stage", "9", *SMALL), "no stage '9': one of stage1, stage2, stage3, stage4, or all"),
         (("resnet18", "--layer", "layer9", *SMALL), "no layer 'layer9'"),
         (("resnet18", "--stage", "1", "--layer", "layer1"), "--stage and --layer: take one of them"),
-        (("resnet18", "--samples", "0"), "Invalid value for '--samples'"),
+        (("resnet18", "--samples", "0"), "--samples 0: a whole number from 1"),
         (("resnet18", "--resolution", "16"), "takes sides from 32 pixels up"),
         (("resnet18", "--images", "nowhere"), "no folder 'nowhere'"),
         (("resnet18", "--images", ".", *SMALL), "no images in ."),
@@ -135,7 +135,7 @@ def test_transplant_measures_both(run):
         (("resnet18", "--method", "replknet", "--contribution", "signed"), "leave --contribution out"),
         (("--from", "nowhere.npz"), "cannot read nowhere.npz"),
         (("resnet18", "--layer", "fc", *SMALL), "no spatial map"),
-        (("resnet18", "--batch", "0"), "Invalid value for '--batch'"),
+        (("resnet18", "--batch", "0"), "--batch 0: a whole number from 1"),
         (("resnet18", "--seeds", "x"), "Invalid value for '--seeds'"),
     ],
 )

@@ -116,9 +116,9 @@ MISTAKES = [
     (["--plot", "macs,params", "--figure", "x.bmp"], "a figure's suffix is one of"),
     (["--accuracy", "none.csv"], "cannot read none.csv"),
     (["--device", "tpu"], "Invalid value for '--device': 'tpu': one of auto"),
-    (["--threads", "0"], "Invalid value for '--threads'"),
-    (["--max-time", "-1"], "Invalid value for '--max-time'"),
-    (["--samples", "0"], "Invalid value for '--samples'"),
+    (["--threads", "0"], "--threads 0: a "),
+    (["--max-time", "-1"], "--max-time -1: a "),
+    (["--samples", "0"], "--samples 0: a "),
     (["--seed", "x"], "Invalid value for '--seed'"),
     (["--baseline", "swin"], "--baseline 'swin' is not among the models"),
 ]

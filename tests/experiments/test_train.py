@@ -244,7 +244,7 @@ def test_accuracy_is_a_column_of_a_comparison(networks):
         (["--task", "verification"], "navon is data for classification"),
         (["--train-images", "10"], "10 training images make no batch of 32"),
         (["--epochs", "2", "--recipe-set", "epochs=3"], "epochs is given twice"),
-        (["--seeds", "0"], "Invalid value for '--seeds'"),
+        (["--seeds", "0"], "--seeds 0: a whole number from 1"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_is_trained(words, message, networks, capsys, monkeypatch):

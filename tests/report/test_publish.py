@@ -261,7 +261,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
         (["--name", ""], "--name ''"),
         (["--from", "bad.jsonl", "--name", ""], "--name ''"),
         (["--set", "groups=2"], "--set go with models"),
-        (["--seed", "-1"], "Invalid value for '--seed'"),
+        (["--seed", "-1"], "--seed -1: a whole number from 0"),
         (["resnet5"], "unknown model 'resnet5'"),
     ],
 )

@@ -275,3 +275,35 @@ def test_a_compiled_network_is_timed(tmp_path, monkeypatch):
     row = found.row()
     assert (row["compile"], row["status"], row["samples"]) == (True, "complete", 2)
     assert row["warm_up_first_seconds"] > 3 * row["median_seconds"]  # it has really been compiled
+
+
+@pytest.mark.parametrize(
+    ("layers", "timing", "pairs"),
+    [
+        ((3, 8), {}, 12),  # a clear verdict at the first look
+        ((3, 3), {}, 12),  # the same, to the digit
+        ((3, 8), {"pairs": 30}, 30),
+        ((3, 8), {"precision": 0.01}, 12),
+        ((3,), {}, 64),  # nothing to compare: all rounds
+    ],
+)
+def test_timing_stops_when_every_comparison_is_clear(time, clock, layers, timing, pairs):
+    candidates = [candidate(Layers(number, time), str(at)) for at, number in enumerate(layers)]
+    settings = Settings(CPU, Timing(min_seconds=0.0, max_seconds=1e6, **timing))
+    found = latency.measure(candidates, settings, clock=clock)
+    assert len(found[0].samples) == pairs
+    assert found[-1].row()["confidence"] == (
+        0.95 if "pairs" in timing else pytest.approx(1 - 0.05 / len(settings.timing.looks))
+    )
+
+
+def test_noise_is_timed_until_the_interval_is_narrow(clock):
+    noisy = Time(noise=0.1)
+    candidates = [candidate(Layers(number, noisy), str(number)) for number in (3, 4)]
+    lengths = []
+    for precision in (0.1, 0.02):
+        settings = Settings(CPU, Timing(min_seconds=0.0, max_seconds=1e9, precision=precision))
+        other = latency.measure(candidates, settings, clock=noisy.clock())[1]
+        assert other.comparison.is_within(precision)
+        lengths.append(len(other.samples))
+    assert lengths[0] < lengths[1]
