@@ -263,14 +263,14 @@ def test_a_type_that_the_device_cannot_compute_in():
         (lambda: Execution(memory_format="NHWC"), "memory_format 'NHWC': one of auto, contiguous, channels_last"),
         (lambda: Execution(threads=0), "threads 0: a whole number from 1 to 4096"),
         (lambda: Timing(pairs=0), "pairs 0: a whole number from 1"),
-        (lambda: Timing(min_seconds=-1.0), "min_seconds -1.0: a number from 0"),
+        (lambda: Timing(min_seconds=-1.0), "min_seconds -1: a number from 0"),
         (lambda: Timing(max_seconds=float("inf")), "max_seconds inf: a number from 0"),
         (lambda: Timing(5, 9.0, 3.0), "min_seconds 9 is more than max_seconds 3"),
         (lambda: Timing(batches=(1, 0)), "batches 0: a whole number from 1"),
         (lambda: Execution(seed=-1), "seed -1: a whole number from 0"),
         (lambda: Timing(resamples=100), "resamples 100: a whole number from 2000"),
-        (lambda: Timing(delta=2.0), "delta 2.0: a number from 0 to 0.99"),
-        (lambda: Timing(warm_up_seconds=-1.0), "warm_up_seconds -1.0: a number from 0"),
+        (lambda: Timing(delta=2.0), "delta 2: a number from 0 to 0.99"),
+        (lambda: Timing(warm_up_seconds=-1.0), "warm_up_seconds -1: a number from 0"),
     ],
 )
 def test_settings_are_checked_where_they_are_made(make, message):
