@@ -6,6 +6,10 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import nn
+
+from scsc_lab.errors import InputError
+
 
 @dataclass(frozen=True)
 class Declared:
@@ -38,3 +42,9 @@ def _size(size: object) -> tuple[int | None, int, int] | None:
 
 def _floats(values: object) -> tuple[float, ...] | None:
     return tuple(map(float, values)) if isinstance(values, (list, tuple)) else None
+
+
+def require_module(model: object) -> None:
+    """Raise InputError for anything that is not a module."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model {model!r}: a module; scsc_lab.build returns that of a name")

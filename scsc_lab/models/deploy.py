@@ -18,17 +18,16 @@ from scsc_lab.execution.agreement import TOLERANCE, DisagreementError, agreement
 from scsc_lab.layers.folding import folded
 from scsc_lab.models import reparametrised
 from scsc_lab.models.adjacent import Uses, candidates, has_activation, pairs
+from scsc_lab.models.declared import require_module
 from scsc_lab.models.external import check_ends
 from scsc_lab.models.fusible import fused, has_statistics, is_fusible
 
 _SIDES = (224, 64, 32, 8)
 """Sides of the inputs that are tried, in pixels, where none is given."""
 
-_LARGEST_DOUBLED = 256
-"""Sides up to which a network is also run at twice the size, in pixels."""
+_LARGEST_DOUBLED = 256  # sides up to which a network is also run at twice the size, in pixels
 
-_TOLERANCE = {torch.float64: 1e-9}
-"""Largest difference that counts as rounding in float64, over the largest magnitude of an output."""
+_TOLERANCE = {torch.float64: 1e-9}  # largest difference that is rounding, over the largest output
 
 
 @dataclass(frozen=True)
@@ -101,12 +100,6 @@ def deploy_form(model: nn.Module, input_shape: Sequence[int] | None = None, *, c
         if checked:
             _check(original, steps, inputs)
     return _applied(original, steps)
-
-
-def require_module(model: object) -> None:
-    """Raise InputError for anything that is not a module."""
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model {model!r}: a module; scsc_lab.build returns that of a name")
 
 
 def copied(model: nn.Module) -> nn.Module:

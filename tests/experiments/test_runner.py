@@ -148,7 +148,7 @@ def test_a_variant_is_measured_beside_its_baseline_and_a_baseline_by_itself():
     full, other = Network.read("resnet18"), Network.of("resnet18", {"outputs": 10})
     names = (("full", full), ("same", full), ("outputs=10", other))
     variants = [Variant("one", name, network) for name, network in names]
-    experiment = replace(ablate.experiment(variants, ["macs"], Settings()), measures=(Measure("latency", None),))
+    experiment = replace(ablate.experiment(variants, ["macs"], Settings()), measures=(Measure("latency", Settings()),))
     uses = [(use.arm, use.task.networks, use.position) for use in experiment.uses()]
     assert uses == [(0, (full,), 0), (1, (full,), 0), (2, (full, other), 1)]
 
@@ -188,7 +188,7 @@ def test_the_catalog_is_listed():
 def test_of_equal_networks_side_by_side_each_has_its_own_row():
     first = Network.read("resnet18")
     again = replace(first, label="again")
-    experiment = comparison([first, again], ["latency"], [Measure("latency", None)], kind="noise")
+    experiment = comparison([first, again], ["latency"], [Measure("latency", Settings())], kind="noise")
     assert [(use.arm, use.position) for use in experiment.uses()] == [(0, 0), (1, 1)]
     assert len({use.task for use in experiment.uses()}) == 1
 
