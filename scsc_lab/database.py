@@ -268,7 +268,12 @@ class Store:
 def _prepared(connection: sqlite3.Connection, name: str) -> sqlite3.Connection:
     """Return a connection whose file has our tables; those of an empty file are created."""
     connection.execute("PRAGMA foreign_keys = ON")
-    if _is_store(connection, name):
+    connection.execute("BEGIN")  # one state of the file, although another process may create the tables meanwhile
+    try:
+        is_ready = _is_store(connection, name)
+    finally:
+        connection.execute("COMMIT")
+    if is_ready:
         return connection
     connection.execute("BEGIN IMMEDIATE")
     try:

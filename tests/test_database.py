@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scsc_lab import InputError, rowfile
+from scsc_lab import InputError, database, rowfile
 from scsc_lab.database import VERSION, Store
 
 EXPERIMENT = {"digest": "d", "kind": "comparison", "columns": ["macs"], "metrics": ["size"], "settings": {}}
@@ -184,6 +185,26 @@ def test_writers_that_are_killed_leave_every_row_once(tmp_path, writers):
         rows = Store(path).all_rows()
         assert {int(key): len(own) for key, own in rows.items()} == {key: 1 + key % 3 for key in range(keys)}
         assert all(len({row["writer"] for row in own}) == 1 for own in rows.values())  # of one key, of one process
+
+
+def test_tables_that_another_process_creates_meanwhile_are_ours(tmp_path):
+    path, others = tmp_path / "rows.db", []
+
+    class Slow(sqlite3.Connection):
+        """A connection that lets another process create the tables between two of its reads."""
+
+        def execute(self, statement, *parameters):
+            if statement == "PRAGMA user_version" and not others:
+                others.append(sqlite3.connect(path, timeout=0, isolation_level=None))
+                with contextlib.suppress(sqlite3.OperationalError):  # locked, as it should be
+                    database._prepared(others[0], "the other")
+            return super().execute(statement, *parameters)
+
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, factory=Slow)
+    assert database._prepared(connection, "this") is connection
+    for opened in (connection, *others):
+        opened.close()
+    assert Store(path).keys() == set()
 
 
 def test_a_text_may_hold_any_line_break(tmp_path):

@@ -123,6 +123,7 @@ OPTIONS = {
         "--min-time": ["--min-time", "1"],
         "--warm-up": ["--warm-up", "1"],
         "--resamples": ["--resamples", "3000"],
+        "--precision": ["--precision", "5"],
         "--self-test": ["--self-test"],
         "--by": ["--by", "stage"],
         "--plot": DRAWN,
