@@ -42,10 +42,11 @@ def ours(name: str) -> float:
 
 
 def ours_checked(name: str) -> float:
-    from scsc_lab.metrics.size import counted
+    from scsc_lab.metrics.size import Counting, measure
     from scsc_lab.networks.network import Network
 
-    return counted(Network.read(name), check=True).count.macs
+    (row,) = measure([Network.read(name)], Counting(check=True), lambda *_: None)
+    return row["macs"]
 
 
 def fvcore(name: str) -> float:

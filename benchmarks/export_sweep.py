@@ -24,7 +24,8 @@ from typing import Any
 import torch
 
 from scsc_lab.errors import InputError, last_line
-from scsc_lab.exporting import agreement
+from scsc_lab.execution.agreement import agreement
+from scsc_lab.exporting.loaded import in_onnxruntime
 from scsc_lab.metrics.export import export
 from scsc_lab.models import build
 from scsc_lab.networks.network import Network
@@ -59,7 +60,7 @@ def alone(name: str) -> Outcome:
     except Exception as error:  # whatever the exporter raises
         return {"stage": "not exported", "failure": last_line(error)}
     try:
-        found = agreement.agreement(agreement.in_onnxruntime(data), model, [[x]])
+        found = agreement(in_onnxruntime(data), model, [[x]], "the exported file")
     except InputError as error:
         return {"stage": _stage(str(error)), "failure": str(error)}
     return {"stage": "agrees", "difference": found.difference, "float32_rounding": found.rounding}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import runpy
 import subprocess
@@ -157,6 +158,20 @@ def test_links_and_images_of_documents_resolve(path):
     for target in targets:
         if not target.startswith("http"):
             assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_what_benchmarks_import_from_the_package_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scsc_lab"):
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                assert hasattr(module, name.name) or importlib.import_module(f"{node.module}.{name.name}")
+
+
+def test_the_benchmark_of_counting_counts_the_same_with_and_without_the_cross_check():
+    counting = runpy.run_path(str(ROOT / "benchmarks" / "counting.py"))
+    assert counting["ours_checked"]("swin_pico") == counting["ours"]("swin_pico") > 0
 
 
 def test_version_is_one():

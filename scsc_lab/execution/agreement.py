@@ -85,19 +85,19 @@ def agreement(
         if not all(np.isfinite(y).all() for y in expected):
             raise InputError("its output on random input is not finite: nothing can be compared with it")
         try:
-            repeated = list(run([x.clone() for x in arguments]))
+            other_outputs = list(run([x.clone() for x in arguments]))
         except InputError:
             raise
         except Exception as error:  # whatever the other raises
             raise DisagreementError(f"{subject} does not run: {last_line(error)}") from error
-        apart = difference(expected, repeated)
+        apart = difference(expected, other_outputs)
         if apart is None:
-            shapes = ["×".join(map(str, y.shape)) for ys in (repeated, expected) for y in ys]
+            shapes = ["×".join(map(str, y.shape)) for ys in (other_outputs, expected) for y in ys]
             raise DisagreementError(f"{subject} gives other shapes than {reference}: {', '.join(shapes)}")
         if apart > tolerance:
             exact, moved = _rounding(model, arguments, expected)
             rounding = max(rounding or 0.0, moved)
-            if not (difference(exact, repeated) or 0.0) <= _TIMES_ROUNDING * rounding:
+            if not (difference(exact, other_outputs) or 0.0) <= _TIMES_ROUNDING * rounding:
                 raise DisagreementError(
                     f"{subject} differs from {reference} by {apart:.1e} of the largest output, "
                     f"more than {tolerance:.0e}"

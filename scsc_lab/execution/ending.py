@@ -197,33 +197,33 @@ def _watch() -> None:
 
 def _end_what_stays(reader: int) -> None:
     """End the process at a second signal, or where users' code still runs some time after the first."""
-    signals, since = 0, 0.0
+    ending_signal, since = 0, 0.0
     while True:
-        if not select.select([reader], [], [], GRACE_SECONDS if signals else None)[0]:
-            if signals == signal.SIGALRM and not _state.subjects:
-                signals = 0
-            elif _stays(signals):
-                _end(signals)
+        if not select.select([reader], [], [], GRACE_SECONDS if ending_signal else None)[0]:
+            if ending_signal == signal.SIGALRM and not _state.subjects:
+                ending_signal = 0
+            elif _stays(ending_signal):
+                _end(ending_signal)
             continue
         for number in os.read(reader, 64):
-            if number in (signal.SIGINT, signal.SIGTERM) and signals in (signal.SIGINT, signal.SIGTERM):
+            if number in (signal.SIGINT, signal.SIGTERM) and ending_signal in (signal.SIGINT, signal.SIGTERM):
                 if time.monotonic() - since > _DOUBLED_SECONDS:
-                    _end(signals)
-            elif number in (signal.SIGINT, signal.SIGTERM) or (number == signal.SIGALRM and not signals):
-                signals, since = number, time.monotonic()
+                    _end(ending_signal)
+            elif number in (signal.SIGINT, signal.SIGTERM) or (number == signal.SIGALRM and not ending_signal):
+                ending_signal, since = number, time.monotonic()
 
 
-def _stays(signals: int) -> bool:
+def _stays(ending_signal: int) -> bool:
     """Return whether the work that a signal interrupted has not ended."""
-    if signals == signal.SIGALRM:
+    if ending_signal == signal.SIGALRM:
         return bool(_state.subjects)
     running = {id(frame) for frame in _calls(sys._current_frames().get(threading.main_thread().ident or 0))}
     return not _state.signal or any(id(frame) in running for frame in _state.frames)
 
 
-def _end(signals: int) -> NoReturn:
+def _end(ending_signal: int) -> NoReturn:
     """End the process without its main thread."""
-    message = (_state.expired or _over()) if signals == signal.SIGALRM else "interrupted"
+    message = (_state.expired or _over()) if ending_signal == signal.SIGALRM else "interrupted"
     cursor = "\x1b[?25h\n" if sys.stderr.isatty() else ""  # a progress bar may have hidden it
     os.write(2, f"{cursor}scsc-lab: {message}\n".encode())
-    os._exit(2 if signals == signal.SIGALRM else 128 + signals)
+    os._exit(2 if ending_signal == signal.SIGALRM else 128 + ending_signal)
