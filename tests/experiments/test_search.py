@@ -159,6 +159,9 @@ def test_seeds_go_to_the_contenders_until_the_runs_are_spent(tmp_path, monkeypat
     assert sum(runs.values()) + sampled.FEWEST_SEEDS <= asked.max_runs
     assert {found.rows[at]["model"] for at in found.front} <= {"net.py:linear[width=3]", "net.py:linear[width=4]"}
     assert [run["seed"] for run in found.confirmed[found.front[0]]["runs"]] == [1000, 1001]
+    few = sampled.run(replace(asked, max_runs=6))  # the baseline's two, and two networks
+    assert len(few.rows) == 2
+    assert few.tried < asked.trials
 
 
 def test_the_command_finds_the_setting_nearest_to_the_papers_claim(capsys, tmp_path):

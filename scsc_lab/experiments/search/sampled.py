@@ -83,6 +83,7 @@ class _Run:
         self.baseline: Row = {}
         self.rows: dict[str, Row] = {}
         self.networks: dict[str, Network] = {}
+        self.trained: set[str] = set()
         details = {"study": search.name, "goals": str(search.goals), "space": dict(search.space.choices)}
         begun = Experiment("search", (Arm(search.baseline),), (), search.goals.words, details=details)
         store.register(begun.row(), [arm.row() for arm in begun.arms], [])
@@ -100,9 +101,9 @@ class _Run:
                     self._take(
                         trial.number, trial.picks, network, self._measured([Arm(network, 0)], self.goals.words)[0]
                     )
-            while (done := len(self.trials.finished())) < self.search.trials:
-                self.report("trials", done, self.search.trials)
-                with self.trials.asked(min(self.at_once, self.search.trials - done)) as proposed:
+            while (next_trials := self._affordable()) > 0:
+                self.report("trials", len(self.trials.finished()), self.search.trials)
+                with self.trials.asked(next_trials) as proposed:
                     self._try(proposed)
             self._separate()
             confirmed = self._confirm()
@@ -127,6 +128,19 @@ class _Run:
             interrupted=interrupted,
         )
 
+    @property
+    def _first_seeds(self) -> int:
+        return self.search.settings.training.seeds or FEWEST_SEEDS
+
+    def _affordable(self) -> int:
+        """Return how many trials may begin together, by the limits on trials and on training runs."""
+        finished = self.trials.finished()
+        number = min(self.at_once, self.search.trials - len(finished))
+        if "accuracy" not in self.goals.words:
+            return number
+        trained = max(len(self.trained), len({trial.picks for trial in finished if not trial.reason}))
+        return min(number, self.search.max_runs // self._first_seeds - 1 - trained)  # 1: the baseline
+
     def _take(self, number: int, picks: Sequence[int], network: Network, row: Row) -> None:
         """Add a network that was measured to the end; one that was tried before stays as it is."""
         self.networks[network.text] = network
@@ -142,6 +156,8 @@ class _Run:
                 self.trials.give_up(trial, str(error), {})
         for column_names in self.stages:
             arms = [Arm(network, 0) for network, _ in open_.values()]
+            if "accuracy" in column_names:
+                self.trained |= {arm.network.text for arm in arms}
             for trial, measured in zip(list(open_), self._measured_or_not(arms, column_names), strict=True):
                 network, row = open_[trial]
                 if isinstance(measured, str):
@@ -178,7 +194,7 @@ class _Run:
         goal = next((goal for goal in self.goals.objectives if goal.word == "accuracy"), None)
         if goal is None:
             return
-        first = self.search.settings.training.seeds or FEWEST_SEEDS
+        first = self._first_seeds
         runs = metrics.registry()["accuracy"].configure(self.search.settings)
         seeds = dict.fromkeys(self.rows, first)
         while (left := self.search.max_runs - sum(seeds.values()) - first) > 0:
