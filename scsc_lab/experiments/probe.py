@@ -24,7 +24,7 @@ from scsc_lab.training.plan import Runs
 COUNTED = ("params", "macs", "activations", "bytes")
 """Cost columns shown with the accuracy of variants."""
 
-RATES = ("lr", "3e-4,1e-3,3e-3")
+RATES = ("lr", "1e-4,3e-4,1e-3,3e-3")
 """What is tuned for every network."""
 
 
