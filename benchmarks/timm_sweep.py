@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from scsc_lab import store, units
+from scsc_lab import files, units
 from scsc_lab.counting.crosscheck import DIFFERENCES, NO_RULE, cross_check
 from scsc_lab.errors import InputError
 from scsc_lab.metrics.size import counted_at
@@ -119,7 +119,7 @@ def report() -> None:
     )
     table = Table(columns, tuple(row for row in rows if row["status"] != "failed"))
     lines += ["", "## All", "", markdown.render(table, run_info())]
-    store.write(FOLDER / "README.md", "\n".join(lines))
+    files.write(FOLDER / "README.md", "\n".join(lines))
     print("\n".join(lines[:8]))
 
 

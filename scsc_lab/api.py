@@ -11,7 +11,6 @@ from torch import nn
 
 from scsc_lab import metrics as registry
 from scsc_lab.counting import count as counting
-from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import ablate as ablating
@@ -28,6 +27,7 @@ from scsc_lab.models.stages import stages
 from scsc_lab.report.results import Count, Field, Latencies, ReceptiveFields
 from scsc_lab.settings import Execution, Fields, Settings, Timing, Training
 from scsc_lab.settings.arguments import argument_names, from_arguments, takes
+from scsc_lab.store import Store
 
 if TYPE_CHECKING:
     from scsc_lab.report.frames import Ablation, Comparison

@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.records import SCHEMA, Row
+from scsc_lab.store import Store
 
 MAPS = "fields"
 """Folder beside the file in which the maps of its rows lie."""

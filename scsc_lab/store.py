@@ -1,160 +1,365 @@
-"""Files written whole or not at all."""
+"""The store: experiments, their arms, the rows measured for them and their maps, in one SQLite file or in memory.
+
+An experiment is written before anything is measured. A measurement is written whole, in one transaction, under a unique
+key: repeated and concurrent measurements are harmless, and a kill loses at most the measurement under way.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import re
-import stat
+import shutil
+import sqlite3
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TypeVar
 
 from scsc_lab.errors import InputError
+from scsc_lab.records import Row
 
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self|\d+))/fd/(\d+)")
-_MOST_LINKS = 40
+VERSION = 1
+"""Version of the tables below; a file of a newer one is refused."""
 
+_APPLICATION = 0x53435343
+"""SQLite's application id of a store: ``SCSC`` in ASCII."""
 
-def check_writable(path: Path) -> None:
-    """Raise InputError if a file cannot be written; to be asked before anything is measured.
+_TABLES = """
+CREATE TABLE experiments (
+    id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, content TEXT NOT NULL);
+CREATE TABLE arms (
+    experiment INTEGER NOT NULL REFERENCES experiments(id), position INTEGER NOT NULL, content TEXT NOT NULL,
+    PRIMARY KEY (experiment, position));
+CREATE TABLE measurements (
+    key TEXT PRIMARY KEY, metric TEXT NOT NULL, content TEXT NOT NULL);
+CREATE TABLE rows (
+    key TEXT NOT NULL REFERENCES measurements(key) ON DELETE CASCADE, position INTEGER NOT NULL, content TEXT NOT NULL,
+    PRIMARY KEY (key, position));
+CREATE TABLE uses (
+    experiment INTEGER NOT NULL REFERENCES experiments(id), arm INTEGER NOT NULL, key TEXT NOT NULL,
+    position INTEGER NOT NULL, part INTEGER NOT NULL, metric TEXT NOT NULL,
+    PRIMARY KEY (experiment, arm, key, position));
+CREATE TABLE maps (name TEXT PRIMARY KEY, content BLOB NOT NULL);
+"""
 
-    Nothing is left behind: neither the file nor its folder is created. That a disk is full is not found out.
-    """
-    with _refused(path):
-        if path.is_dir():
-            raise InputError(f"cannot write {path}: it is a folder; name a file")
-        if (descriptor := _descriptor(path)) is not None:
-            os.fstat(descriptor)
-            return
-        target = Path(os.path.realpath(path))
-        if _exists(target):
-            if not os.access(target, os.W_OK):
-                raise PermissionError(0, "it is read-only")
-            if _in_place(target):
-                return
-        folder = next(folder for folder in target.parents if _exists(folder))
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+_NOTICE_SECONDS = 5.0
+"""How long a lock of another process is waited for in silence."""
 
+_LONGEST_WAIT = 600.0
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """Return the text of a file or a pipe.
-
-    Raises:
-        InputError: if it cannot be read, is no text, or is a folder or a device, which may never end.
-    """
-    try:
-        if not (path.is_file() or path.is_fifo()) and path.exists():
-            raise InputError(f"cannot read {path}: it is a {'folder' if path.is_dir() else 'device'}; name a file")
-        return path.read_text(encoding=encoding)
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is no text in UTF-8") from None
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"cannot read {path}: {_reason(error)}") from None
+_T = TypeVar("_T")
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all; its folder is created, an existing file replaced by one of the same mode.
+class Store:
+    """A store in a file, or in memory.
 
-    Behind a link it is the file linked to that is replaced; a device, a pipe or a descriptor (``/dev/stdout``) is
-    written to as it is.
+    Any number of processes may use one file. Opening a file that does not exist yet creates nothing; the first write
+    does. A file that is moved away or replaced while it is open is opened anew, and what this process has registered is
+    registered there too.
+
+    Args:
+        path: the file; ``None`` for a store in memory, which ends with the object.
 
     Raises:
-        InputError: if it cannot be written there.
+        InputError: if the file is no store, was written by a newer version, or cannot be read.
     """
-    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
-    with _refused(path):
-        if path.is_dir():
-            raise InputError(f"cannot write {path}: it is a folder; name a file")
-        if (descriptor := _descriptor(path)) is not None:
-            if (stream := results()) is not None and not stream.closed:
-                stream.flush()  # what was printed before comes before
-            with os.fdopen(os.dup(descriptor), "wb") as file:
-                file.write(data)
-            return
-        target = Path(os.path.realpath(path))
-        exists = _exists(target)
-        if exists and _in_place(target):
-            target.write_bytes(data)
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        mode = stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask()
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".scsc-lab-")
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._registered: list[tuple[Row, list[Row], list[Row]]] = []
+        self._temporary: Path | None = None
+        if path is None or path.exists():
+            self._read(lambda connection: None)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the files that interrupted measurements resume from: beside the file, or a temporary one."""
+        if self.path is not None:
+            return self.path.with_name(f"{self.path.stem}.checkpoints")
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="scsc-lab-"))
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
+        return self._temporary
+
+    def register(self, experiment: Row, arms: Sequence[Row], uses: Sequence[Row]) -> None:
+        """Write an experiment, its arms and the measurements it asks for; one that is there already stays as it is.
+
+        Args:
+            experiment: its content; ``digest`` tells it apart from all others.
+            arms: content of each arm, in order.
+            uses: which row of which measurement each arm has: ``arm``, ``key``, ``position``, ``part``, ``metric``.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        entry = (dict(experiment), [dict(arm) for arm in arms], [dict(use) for use in uses])
+        self._write(lambda connection: _register(connection, *entry))
+        if entry not in self._registered:
+            self._registered.append(entry)
+
+    def keep(
+        self, key: str, measurement: Row, rows: Sequence[Row], maps: Mapping[str, bytes] | None = None
+    ) -> list[Row]:
+        """Write the rows of a measurement unless it is there, and return those that are there: the first writer's.
+
+        Args:
+            key: what makes two measurements the same.
+            measurement: how it was made: ``metric``, ``commit`` and the like.
+            rows: one per network, in order.
+            maps: content of the maps that the rows name.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+
+        def write(connection: sqlite3.Connection) -> list[Row]:
+            stored = _rows(connection, key)
+            if stored is not None:
+                return stored
+            head = (key, str(measurement["metric"]), _text(measurement))
+            connection.execute("INSERT INTO measurements VALUES (?, ?, ?)", head)
+            lines = [(key, position, _text(row)) for position, row in enumerate(rows)]
+            connection.executemany("INSERT INTO rows VALUES (?, ?, ?)", lines)
+            connection.executemany("INSERT OR REPLACE INTO maps VALUES (?, ?)", (maps or {}).items())
+            return [json.loads(text) for *_, text in lines]
+
+        return self._write(write)
+
+    def find(self, key: str) -> list[Row] | None:
+        """Return the rows of a measurement in order, or ``None`` if it is not there."""
+        return self._read(lambda connection: _rows(connection, key))
+
+    def keys(self) -> set[str]:
+        """Return the keys of all measurements."""
+        return self._read(lambda connection: {key for (key,) in connection.execute("SELECT key FROM measurements")})
+
+    def all_rows(self) -> dict[str, list[Row]]:
+        """Return the rows of every measurement by key."""
+
+        def read(connection: sqlite3.Connection) -> dict[str, list[Row]]:
+            by_key: dict[str, list[Row]] = {}
+            for key, text in connection.execute("SELECT key, content FROM rows ORDER BY key, position"):
+                by_key.setdefault(key, []).append(json.loads(text))
+            return by_key
+
+        return self._read(read)
+
+    def measurements(self) -> dict[str, Row]:
+        """Return how each measurement was made, by key."""
+        query = "SELECT key, content FROM measurements ORDER BY rowid"
+        return self._read(lambda connection: {key: json.loads(text) for key, text in connection.execute(query)})
+
+    def experiments(self) -> list[tuple[Row, list[Row], list[Row]]]:
+        """Return every experiment in the order in which they were registered, with its arms and its uses."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[Row, list[Row], list[Row]]]:
+            listed = connection.execute("SELECT id, content FROM experiments ORDER BY id").fetchall()
+            return [(json.loads(text), _arms(connection, number), _uses(connection, number)) for number, text in listed]
+
+        return self._read(read)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Remove measurements, so that they are made again; experiments go on asking for them."""
+        names = [(key,) for key in keys]
+        if names:
+            self._write(lambda connection: connection.executemany("DELETE FROM measurements WHERE key = ?", names))
+
+    def map(self, name: str) -> bytes | None:
+        """Return the content of a map, or ``None`` if there is none of this name."""
+        query = "SELECT content FROM maps WHERE name = ?"
+        row = self._read(lambda connection: connection.execute(query, (name,)).fetchone())
+        return None if row is None else bytes(row[0])
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again. A store in memory is lost."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _read(self, action: Callable[[sqlite3.Connection], _T]) -> _T:
+        with self._refused("read"):
+            if self.path is not None and not self.path.exists():
+                self.close()
+                with contextlib.closing(_prepared(sqlite3.connect(":memory:"), "an empty store")) as empty:
+                    return action(empty)
+            return self._patiently(lambda: action(self._opened(write=False)))
+
+    def _write(self, action: Callable[[sqlite3.Connection], _T]) -> _T:
+        with self._refused("write"):
+            while True:
+                connection = self._opened(write=True)
+                self._patiently(partial(connection.execute, "BEGIN IMMEDIATE"))
+                try:
+                    result = action(connection)
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+                if self.path is None or _identity(self.path) == self._file:
+                    return result
+
+    def _opened(self, *, write: bool) -> sqlite3.Connection:
+        """Return a connection to the file that is there now."""
+        if self.path is None:
+            if self._connection is None:
+                self._connection = _prepared(sqlite3.connect(":memory:", isolation_level=None), "memory")
+            return self._connection
+        if self._connection is not None and _identity(self.path) == self._file:
+            return self._connection
+        self.close()
+        self._require_plain(self.path)
+        if write:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=_NOTICE_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(temporary, mode)
-            os.replace(temporary, target)
+            self._patiently(lambda: _prepared(connection, str(self.path)))
         except BaseException:
-            os.unlink(temporary)
+            connection.close()
             raise
+        self._connection, self._file = connection, _identity(self.path)
+        if self._registered and write:
+            connection.execute("BEGIN IMMEDIATE")
+            for entry in self._registered:
+                _register(connection, *entry)
+            connection.execute("COMMIT")
+        return connection
 
+    def _patiently(self, action: Callable[[], _T]) -> _T:
+        """Return the result of an action once no other process holds the lock; after a while, name the lock."""
+        started, noticed = time.monotonic(), False
+        while True:
+            try:
+                return action()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) and "busy" not in str(error):
+                    raise
+                if time.monotonic() - started > _LONGEST_WAIT:
+                    raise
+                if not noticed and time.monotonic() - started >= _NOTICE_SECONDS / 2:
+                    print(f"scsc-lab: waiting for another process that holds {self.path}", file=sys.stderr)
+                    noticed = True
 
-@contextlib.contextmanager
-def only_results() -> Iterator[None]:
-    """Print on standard output only what goes to :func:`results`; what a network's code prints goes to stderr."""
-    _results.append(sys.stdout)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
+    @contextlib.contextmanager
+    def _refused(self, verb: str) -> Iterator[None]:
+        """Turn what SQLite or the system says into an InputError of one line."""
+        try:
             yield
+        except sqlite3.Error as error:
+            raise InputError(f"cannot {verb} {self.path or 'the store'}: {_reason(error)}") from None
+        except OSError as error:
+            raise InputError(f"cannot {verb} {self.path}: {error.strerror or error}") from None
+
+    @staticmethod
+    def _require_plain(path: Path) -> None:
+        """Raise InputError for a folder, a device or a pipe."""
+        if path.exists() and not path.is_file():
+            kind = "folder" if path.is_dir() else "device or pipe"
+            raise InputError(f"cannot keep rows in {path}: it is a {kind}; name a file")
+
+
+def _prepared(connection: sqlite3.Connection, name: str) -> sqlite3.Connection:
+    """Return a connection whose file has our tables; those of an empty file are created."""
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("BEGIN")  # one state of the file, although another process may create the tables meanwhile
+    try:
+        is_ready = _is_store(connection, name)
     finally:
-        _results.pop()
-
-
-def results() -> TextIO:
-    """Return where results are printed."""
-    return _results[-1] if _results else sys.stdout
-
-
-_results: list[TextIO] = []
-
-
-@contextlib.contextmanager
-def _refused(path: Path) -> Iterator[None]:
-    """Turn what the system says against writing a file into an InputError of one line."""
+        connection.execute("COMMIT")
+    if is_ready:
+        return connection
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        yield
-    except (InputError, BrokenPipeError):
+        if not _is_store(connection, name):  # another process was not faster
+            for statement in _TABLES.split(";\n"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot write {path}: {_reason(error)}") from None
+    return connection
 
 
-def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _is_store(connection: sqlite3.Connection, name: str) -> bool:
+    """Return whether the tables are there; False for an empty file.
+
+    Raises:
+        InputError: if the file is another program's, or of a newer version.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application == _APPLICATION:
+        if version > VERSION:
+            raise InputError(f"{name} was written by a newer scsc-lab (schema {version}; this one reads {VERSION})")
+        return True
+    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if tables or application:
+        raise InputError(f"{name} is an SQLite file of another program: name another file")
+    return False
 
 
-def _exists(path: Path) -> bool:
-    """Return whether there is something; unlike ``Path.exists``, an error of the system stays one."""
+def _register(connection: sqlite3.Connection, experiment: Row, arms: Sequence[Row], uses: Sequence[Row]) -> None:
+    head = (str(experiment["digest"]), _text(experiment))
+    inserted = connection.execute("INSERT OR IGNORE INTO experiments (digest, content) VALUES (?, ?)", head)
+    if not inserted.rowcount:
+        return
+    number = inserted.lastrowid
+    lines = [(number, position, _text(arm)) for position, arm in enumerate(arms)]
+    connection.executemany("INSERT INTO arms VALUES (?, ?, ?)", lines)
+    places = [(number, use["arm"], use["key"], use["position"], use["part"], use["metric"]) for use in uses]
+    connection.executemany("INSERT OR IGNORE INTO uses VALUES (?, ?, ?, ?, ?, ?)", places)
+
+
+def _rows(connection: sqlite3.Connection, key: str) -> list[Row] | None:
+    """Return the rows of a measurement, or ``None``; they are written together, so all are there or none."""
+    query = "SELECT content FROM rows WHERE key = ? ORDER BY position"
+    rows = [json.loads(text) for (text,) in connection.execute(query, (key,))]
+    return rows or None
+
+
+def _arms(connection: sqlite3.Connection, experiment: int) -> list[Row]:
+    query = "SELECT content FROM arms WHERE experiment = ? ORDER BY position"
+    return [json.loads(text) for (text,) in connection.execute(query, (experiment,))]
+
+
+def _uses(connection: sqlite3.Connection, experiment: int) -> list[Row]:
+    names = ("arm", "key", "position", "part", "metric")
+    query = f"SELECT {', '.join(names)} FROM uses WHERE experiment = ? ORDER BY rowid"
+    return [dict(zip(names, values, strict=True)) for values in connection.execute(query, (experiment,))]
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=True, allow_nan=False)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return which file a path names, or ``None`` if there is none."""
     try:
-        path.stat()
+        status = os.stat(path)
     except FileNotFoundError:
-        return False
-    return True
+        return None
+    return status.st_dev, status.st_ino
 
 
-def _in_place(target: Path) -> bool:
-    """Return whether an existing file is written to rather than replaced: it is no plain file, or cannot be renamed."""
-    return not target.is_file() or os.path.ismount(target) or not os.access(target.parent, os.W_OK)
-
-
-def _descriptor(path: Path) -> int | None:
-    """Return the open descriptor that a path such as ``/dev/stdout`` stands for, if it does."""
-    for _ in range(_MOST_LINKS):
-        if match := _DESCRIPTOR.fullmatch(os.path.abspath(path)):
-            return int(match[1])
-        if not path.is_symlink():
-            return None
-        path = path.parent / os.readlink(path)
-    return None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _reason(error: sqlite3.Error) -> str:
+    text = str(error)
+    if "not a database" in text:
+        return "it is no store: neither an SQLite file nor rows in JSON lines"
+    if "readonly" in text:
+        return "it is read-only"
+    if "full" in text:
+        return "the disk is full"
+    if "locked" in text:
+        return "another process has held it for ten minutes"
+    return text

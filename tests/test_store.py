@@ -1,108 +1,275 @@
-"""Files are written whole or not at all, and what cannot be written is known before."""
+"""The store: what is written is there whole, once, whoever writes and is killed; what is no store is refused."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import stat
+import random
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from scsc_lab import InputError
-from scsc_lab.store import check_writable, write
+from scsc_lab import InputError, rowfile
+from scsc_lab.store import VERSION, Store, _prepared
+
+EXPERIMENT = {"digest": "d", "kind": "comparison", "columns": ["macs"], "metrics": ["size"], "settings": {}}
+EXPERIMENT |= {"batch": 1, "details": {}, "run": {"command": ""}}
+ARM = {"label": "a", "network": "a", "resolution": [8, 8], "baseline": None, "study": ""}
+ARM |= {"variant": "", "values": {}, "settings": {}, "seed_shift": 0, "metrics": []}
+USE = {"arm": 0, "key": "k", "position": 0, "part": 0, "metric": "size"}
 
 
-def test_links_pipes_and_devices_stay_what_they_are(tmp_path):
-    target, link, pipe = tmp_path / "target.csv", tmp_path / "link.csv", tmp_path / "pipe.csv"
-    target.write_text("old")
-    link.symlink_to(target)
-    write(link, "new")
-    assert link.is_symlink()
-    assert target.read_text() == "new"
-    os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
-    read: list[str] = []
-    reader.start()
-    write(pipe, "through")
-    reader.join(10)
-    assert read == ["through"]
-    assert pipe.is_fifo()
+def filled(store: Store) -> Store:
+    store.register(EXPERIMENT, [ARM], [USE])
+    store.keep("k", {"metric": "size"}, [{"macs": 1, "name": "ä\n|", "map_file": "m.npz"}], {"m.npz": b"\0\1"})
+    return store
 
 
-def test_a_file_keeps_its_mode(tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_text("old")
-    path.chmod(0o640)
-    write(path, "new")
-    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o640)
-    assert [one.name for one in tmp_path.iterdir()] == ["rows.csv"]
+@pytest.mark.parametrize("name", [None, "new/rows.db"])
+def test_what_is_written_comes_back(name, tmp_path):
+    path = None if name is None else tmp_path / name
+    store = Store(path)
+    assert path is None or not path.exists()  # opening creates nothing
+    assert (store.experiments(), store.keys(), store.find("k"), store.map("m.npz")) == ([], set(), None, None)
+    filled(store)
+    for reader in [store] if path is None else [store, Store(path)]:
+        assert reader.experiments() == [(EXPERIMENT, [ARM], [USE])]
+        assert reader.find("k") == [{"macs": 1, "name": "ä\n|", "map_file": "m.npz"}]
+        assert reader.measurements() == {"k": {"metric": "size"}}
+        assert (reader.keys(), reader.map("m.npz")) == ({"k"}, b"\0\1")
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("", "it is a folder; name a file"),
-        ("file.csv/x.csv", "Not a directory"),
-        ("/proc/nowhere/x.csv", "No such file or directory"),
-        ("n" * 300, "File name too long"),
-        ("/dev/fd/999", "Bad file descriptor"),
-        ("a\0b", "embedded null"),
-    ],
-)
-def test_what_cannot_be_written_is_known_before(tmp_path, name, reason):
-    (tmp_path / "file.csv").write_text("")
-    for attempt in (check_writable, lambda path: write(path, "text")):
-        with pytest.raises(InputError, match=f"^cannot write .*{reason}"):
-            attempt(tmp_path / name)
+def test_the_first_writer_of_a_key_counts(tmp_path):
+    first, second = Store(tmp_path / "rows.db"), Store(tmp_path / "rows.db")
+    assert first.keep("k", {"metric": "size"}, [{"macs": 1}]) == [{"macs": 1}]
+    assert second.keep("k", {"metric": "size"}, [{"macs": 2}, {"macs": 3}]) == [{"macs": 1}]
+    filled(first), filled(second)
+    assert len(second.experiments()) == 1
+    second.forget(["k"])
+    assert first.find("k") is None
+    assert len(first.experiments()) == 1
+
+
+def test_a_number_that_is_none_is_not_kept(tmp_path):
+    store = Store(tmp_path / "rows.db")
+    with pytest.raises(ValueError, match="JSON"):
+        store.keep("k", {"metric": "size"}, [{"macs": 1}, {"macs": float("nan")}])
+    assert store.keys() == set()
+
+
+@pytest.mark.parametrize("change", ["deleted", "replaced", "moved"])
+def test_a_store_that_is_taken_away_while_it_is_written_goes_on_in_its_place(change, tmp_path):
+    path = tmp_path / "rows.db"
+    store = filled(Store(path))
+    if change == "deleted":
+        path.unlink()
+    elif change == "moved":
+        path.rename(tmp_path / "elsewhere.db")
+    else:
+        Store(tmp_path / "other.db").keep("o", {"metric": "size"}, [{"macs": 9}])
+        (tmp_path / "other.db").replace(path)
+    store.keep("new", {"metric": "size"}, [{"macs": 2}])
+    fresh = Store(path)
+    assert fresh.find("new") == [{"macs": 2}]
+    assert fresh.experiments() == [(EXPERIMENT, [ARM], [USE])]  # whose rows are measured again, if they are gone
+    assert (fresh.find("o") is not None) == (change == "replaced")
+
+
+FOREIGN = ["nonsense" * 100, '{"key": "a"}\n', "SQLite format 3\0" + "x" * 100]
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_what_is_no_store_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "rows.db"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"cannot read .*rows\.db: it is no store"):
+        Store(path)
+    assert path.read_text() == content
+
+
+def test_another_programs_database_and_a_newer_one_are_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE songs (name TEXT)")
+    with pytest.raises(InputError, match="is an SQLite file of another program: name another file"):
+        Store(tmp_path / "other.db")
+    filled(Store(tmp_path / "newer.db"))
+    with sqlite3.connect(tmp_path / "newer.db") as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(InputError, match=r"was written by a newer scsc-lab \(schema 2; this one reads 1\)"):
+        Store(tmp_path / "newer.db")
+
+
+def test_only_files_can_be_stores(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in ((tmp_path, "folder"), (tmp_path / "pipe", "device or pipe"), (Path("/dev/full"), "device")):
+        with pytest.raises(InputError, match=f"it is a {kind}.*; name a file"):
+            Store(path)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
+    store = filled(Store(tmp_path / "rows.db"))
+    connection = store._opened(write=True)
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(InputError, match=r"^cannot write .*rows\.db: the disk is full$"):
+        store.keep("large", {"metric": "size"}, [{"text": "x" * 100_000}])
+    assert Store(tmp_path / "rows.db").keys() == {"k"}
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="has no users")
-def test_permission_is_asked_before(tmp_path):
-    folder, file = tmp_path / "folder", tmp_path / "file.csv"
-    folder.mkdir()
-    file.write_text("")
-    file.chmod(0o444)
-    folder.chmod(0o555)
-    child = f"""
+def test_a_store_that_is_read_only_is_read(tmp_path):
+    filled(Store(tmp_path / "rows.db"))
+    (tmp_path / "rows.db").chmod(0o444)
+    tmp_path.chmod(0o555)
+    child = """
 import os, sys
 from pathlib import Path
+from scsc_lab.store import Store
 from scsc_lab.errors import InputError
-from scsc_lab.store import check_writable
 if os.geteuid() == 0:
     os.setuid(65534)
-for path in {[str(folder / "new.csv"), str(folder / "deeper" / "new.csv"), str(file)]}:
-    try:
-        check_writable(Path(path))
-    except InputError as error:
-        print(error)
+store = Store(Path(sys.argv[1]))
+print(store.keys())
+try:
+    store.keep("new", {"metric": "size"}, [{}])
+except InputError as error:
+    print(error)
 """
     for parent in tmp_path.parents:
         if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o111)
+    done = subprocess.run([sys.executable, "-c", child, str(tmp_path / "rows.db")], capture_output=True, text=True)
     tmp_path.chmod(0o755)
-    result = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert len(result.stdout.splitlines()) == 3
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{{'k'}}\ncannot write {tmp_path / 'rows.db'}: it is read-only\n"
 
 
-def test_asking_leaves_nothing_behind(tmp_path):
-    check_writable(tmp_path / "deep" / "er" / "x.csv")
-    check_writable(tmp_path / "x.csv")
-    assert list(tmp_path.iterdir()) == []
+def test_a_lock_is_waited_for_and_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("scsc_lab.store._NOTICE_SECONDS", 0.05)
+    path = tmp_path / "rows.db"
+    filled(Store(path))
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN EXCLUSIVE")
+    timer = threading.Timer(0.5, lambda: holder.execute("COMMIT"))
+    timer.start()
+    Store(path).keep("late", {"metric": "size"}, [{"macs": 3}])
+    timer.join()
+    assert Store(path).find("late") == [{"macs": 3}]
+    assert capsys.readouterr().err == f"scsc-lab: waiting for another process that holds {path}\n"
 
 
-def test_standard_output_by_name_is_written_as_it_is(tmp_path):
-    child = "from pathlib import Path; from scsc_lab.store import *; p = Path('/dev/stdout'); print('first')\n"
-    child += "check_writable(p); write(p, 'second\\n'); print('third')"
-    with (tmp_path / "out").open("w") as file:
-        subprocess.run([sys.executable, "-c", child], stdout=file, check=True)
-    piped = subprocess.run([sys.executable, "-c", child], stdout=subprocess.PIPE, text=True, check=True)
-    assert (tmp_path / "out").read_text() == piped.stdout == "first\nsecond\nthird\n"
+@pytest.mark.parametrize("writers", [2, 4])
+def test_writers_that_are_killed_leave_every_row_once(tmp_path, writers):
+    """Writers share the same keys; half are killed; one more ends it."""
+    keys, script = 25, Path(__file__).with_name("writers.py")
+    chosen = random.Random(writers)
+
+    def start(path, first):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.Popen([sys.executable, "-S", script, path, str(first), str(keys)], env=environment)
+
+    for trial in range(25):
+        path = tmp_path / f"{trial}.db"
+        running = [start(path, chosen.randrange(keys)) for _ in range(writers)]
+        time.sleep(chosen.random() * 0.2)
+        for writer in running[::2]:
+            writer.kill()
+        for writer in running:
+            assert writer.wait(60) in (0, -9)
+        assert start(path, 0).wait(60) == 0
+        rows = Store(path).all_rows()
+        assert {int(key): len(own) for key, own in rows.items()} == {key: 1 + key % 3 for key in range(keys)}
+        assert all(len({row["writer"] for row in own}) == 1 for own in rows.values())  # of one key, of one process
 
 
-def test_a_full_device_is_one_line():
-    with pytest.raises(InputError, match=r"^cannot write /dev/full: No space left on device$"):
-        write(Path("/dev/full"), "text")
+def test_tables_that_another_process_creates_meanwhile_are_ours(tmp_path):
+    path, others = tmp_path / "rows.db", []
+
+    class Slow(sqlite3.Connection):
+        """A connection that lets another process create the tables between two of its reads."""
+
+        def execute(self, statement, *parameters):
+            if statement == "PRAGMA user_version" and not others:
+                others.append(sqlite3.connect(path, timeout=0, isolation_level=None))
+                with contextlib.suppress(sqlite3.OperationalError):  # locked, as it should be
+                    _prepared(others[0], "the other")
+            return super().execute(statement, *parameters)
+
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, factory=Slow)
+    assert _prepared(connection, "this") is connection
+    for opened in (connection, *others):
+        opened.close()
+    assert Store(path).keys() == set()
+
+
+def test_a_text_may_hold_any_line_break(tmp_path):
+    store = Store()
+    store.keep("key", {"metric": "size"}, [{"model": "a\u2028b\x85c\x0cd\x1ee"}])
+    (tmp_path / "rows.jsonl").write_text(rowfile.lines(store), newline="")
+    assert rowfile.opened(tmp_path / "rows.jsonl").find("key") == store.find("key")
+
+
+def test_json_lines_hold_all_of_a_store(tmp_path):
+    store = filled(Store(tmp_path / "rows.db"))
+    text = rowfile.lines(store)
+    (tmp_path / "rows.jsonl").write_text(text)
+    (tmp_path / "fields").mkdir()
+    (tmp_path / "fields" / "m.npz").write_bytes(b"\0\1")
+    for path in (tmp_path / "rows.jsonl", tmp_path / "rows.db"):
+        opened = rowfile.opened(path)
+        assert rowfile.lines(opened) == text
+        assert opened.map("m.npz") == b"\0\1"
+    (tmp_path / "rows.jsonl").write_text(text.replace("\n", "\n\r\n \n", 1) + "\0\0")
+    assert rowfile.lines(rowfile.opened(tmp_path / "rows.jsonl")) == text
+    target = Store()
+    rowfile.absorb(target, store, {})
+    rowfile.absorb(target, store, {})
+    assert rowfile.lines(target) == text
+
+
+LINES = {
+    "no": "line 2 is no record: one of store, experiment, arm",
+    "[1]": "line 2 is no record",
+    '{"record": "row", "key": "k", "position": 0}': "line 2 is a row without its measurement",
+    '{"record": "arm", "experiment": 3, "arm": 0}': "line 2 is of experiment 3, which is not there",
+    '{"record": "experiment", "experiment": "x"}': "line 2 has 'x' as its experiment",
+    '{"record": "experiment", "experiment": 0}': "line 2 has no digest",
+    '{"record": "measurement", "key": "k", "metric": NaN}': "line 2 is no record",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_that_is_no_record_is_named(line, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"record": "store", "schema": 1}}\n{line}\n')
+    with pytest.raises(InputError) as caught:
+        rowfile.opened(path)
+    assert f"{path}, {LINES[line]}" in str(caught.value)
+
+
+def described(heading: str) -> set[str]:
+    """Return the names in the first column of a section of docs/rows.md."""
+    text = (Path(__file__).parents[1] / "docs" / "rows.md").read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return {name.strip(" `") for cell in cells for name in cell.split(",")}
+
+
+def test_the_document_describes_every_table_and_key():
+    from scsc_lab import metrics
+    from scsc_lab.experiments import compare
+    from scsc_lab.networks.network import Network
+
+    experiment = compare.experiment([Network.read("resnet18")], ["macs"])
+    connection = Store()._opened(write=True)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert described("Tables of the store") == tables
+    assert described("Experiments") == experiment.row().keys() - {"digest"}
+    assert described("Arms") == experiment.arms[0].row().keys()
+    made_of = {metric.name for metric in metrics.registry().values() if metric.parts is not None}
+    assert described("Rows") == metrics.registry().keys() - made_of

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from scsc_lab.database import Store
+from scsc_lab.store import Store
 
 
 def main(path: Path, first: int, keys: int) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from scsc_lab import store
+from scsc_lab import files
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.errors import InputError
 
@@ -33,7 +33,7 @@ def check(path: Path) -> None:
     """Raise InputError if maps cannot be written under this name; to be asked before anything is measured."""
     if path.suffix != ".npz":
         raise InputError(f"cannot save maps as {str(path)!r}: the suffix is .npz")
-    store.check_writable(path)
+    files.check_writable(path)
 
 
 def save(measured: Sequence[Field], path: Path) -> None:
@@ -43,7 +43,7 @@ def save(measured: Sequence[Field], path: Path) -> None:
         InputError: if it cannot be written there.
     """
     check(path)
-    store.write(path, content(measured))
+    files.write(path, content(measured))
 
 
 def content(measured: Sequence[Field]) -> bytes:

@@ -16,6 +16,7 @@ from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import variants as studied
+from scsc_lab.files import check_writable, read_text
 from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.records import file_name
 from scsc_lab.report import ablations
@@ -23,7 +24,6 @@ from scsc_lab.report.accuracy import with_schedule
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Drawing, Output, Schedule, Settings
-from scsc_lab.store import check_writable, read_text
 
 _DEFAULT = ("params", "macs", "activations", "bytes")
 _STUDIES = (*studied.STUDIES, studied.MIXERS)

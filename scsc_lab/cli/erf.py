@@ -16,15 +16,15 @@ from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.files import results
 from scsc_lab.metrics.erf import WithMaps, configure
 from scsc_lab.records import Row
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing, Execution, Fields, Output, Settings
-from scsc_lab.store import results
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field
-    from scsc_lab.database import Store
+    from scsc_lab.store import Store
 
 
 @command(example="scsc-lab erf swin_tiny scsc_swin_tiny -o erf.png")

@@ -16,13 +16,13 @@ from scsc_lab.cli.parameters import Reworded, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.experiment import Measure, comparison
 from scsc_lab.experiments.results import Result
+from scsc_lab.files import check_writable, write
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
 from scsc_lab.report.render import csv
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Execution, Output, Settings, Training
-from scsc_lab.store import check_writable, write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from scsc_lab import store
+from scsc_lab import files
 from scsc_lab.errors import InputError
 from scsc_lab.execution import ending
 from scsc_lab.settings import Execution
@@ -137,7 +137,7 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
                 for name, setting in own_settings.items()
                 if setting.kind in (int, float)
             }
-            with store.only_results():
+            with files.only_results():
                 return function(**plain, **made)
 
         described: Any = run

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab import metrics, rowfile, store
+from scsc_lab import files, metrics, rowfile
 from scsc_lab import runtimes as runtimes_
 from scsc_lab.cli import progress, requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
-from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.metrics.latency import with_runtimes
@@ -24,6 +23,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import against as changed
 from scsc_lab.report import render as formats
 from scsc_lab.settings import Drawing, Execution, Schedule, Settings, Training, texts
+from scsc_lab.store import Store
 
 if TYPE_CHECKING:
     from scsc_lab.experiments.experiment import Experiment
@@ -145,7 +145,7 @@ def report(
     if not of_fields & set(columns) and "panels" in requests.explicit(context):
         raise InputError("--panels is of receptive fields: add erf to --with")
     home = folder / called
-    store.check_writable(home / publish.ROWS)
+    files.check_writable(home / publish.ROWS)
 
     from scsc_lab.experiments import report as studying
 
@@ -221,7 +221,7 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, parallel: Par
     from scsc_lab.experiments import probe
 
     path = folder / "rows.db"
-    store.check_writable(path)
+    files.check_writable(path)
     shared.warn_of_few_seeds(probe.families(), ("accuracy",), settings.training.seeds or probe.ABLATIONS[0].seeds)
     is_new, kept = not path.exists(), Store(path)
     for file in sorted(folder.glob("*.jsonl")) if is_new else ():
@@ -254,7 +254,7 @@ def _rewritten(
     home = sources[0].resolve().parent
     is_report = sources[0].name == publish.ROWS
     target = sources[0].parent if is_report and name is None else folder / (name or sources[0].stem)
-    store.check_writable(target / "README.md")
+    files.check_writable(target / "README.md")
     source = publish.combined(sources, publish.trained(probe))
     if target.resolve() != home and (target / "README.md").exists():
         rows = target / publish.ROWS
@@ -271,7 +271,7 @@ def _published(source: Store, folder: Path, output: Output, open_: bool) -> list
 
     rows, paths = publish.write(source, folder, folder.resolve().name, output)
     for path in paths:
-        typer.echo(path, store.results())
+        typer.echo(path, files.results())
     for page in (path for path in paths if open_ and path.suffix == ".html"):
         if not webbrowser.open(page.resolve().as_uri()):
             typer.echo(f"no browser here: open {page} in one", err=True)

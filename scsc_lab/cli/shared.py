@@ -16,9 +16,9 @@ from scsc_lab import metrics
 from scsc_lab.cli import progress
 from scsc_lab.cli.networks import Built
 from scsc_lab.cli.parameters import Only, Reworded, option
-from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import HERE, Parallel
+from scsc_lab.files import check_writable
 from scsc_lab.metrics import accuracy
 from scsc_lab.metrics.training import configure
 from scsc_lab.networks.network import Network
@@ -27,7 +27,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import render
 from scsc_lab.report.tables import Table
 from scsc_lab.settings import Execution, Fields, Output, Schedule, Settings, Timing, Training, texts
-from scsc_lab.store import check_writable
+from scsc_lab.store import Store
 from scsc_lab.training.plan import SEEDS
 
 if TYPE_CHECKING:

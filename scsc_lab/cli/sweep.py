@@ -12,10 +12,10 @@ from scsc_lab.cli import requests, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.execution.pools import Parallel
+from scsc_lab.files import check_writable
 from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.report import sweep as tables
 from scsc_lab.settings import Drawing, Execution, Output, Settings
-from scsc_lab.store import check_writable
 
 
 @command(example="scsc-lab sweep swin scsc_swin --over resolution=128..512:64")

@@ -17,11 +17,11 @@ from scsc_lab.cli.networks import Baseline, Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
+from scsc_lab.files import check_writable
 from scsc_lab.records import Row
 from scsc_lab.report import accuracy as blocks
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Execution, Output, Schedule, Settings, Training
-from scsc_lab.store import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

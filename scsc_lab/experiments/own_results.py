@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scsc_lab import store
+from scsc_lab import files
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
@@ -29,7 +29,7 @@ def read(path: Path, labels: Sequence[str]) -> dict[str, dict[str, float]]:
     Raises:
         InputError: if the file is not such a table, a value is no number, or a network is given twice for a metric.
     """
-    reader = csv.DictReader(io.StringIO(store.read_text(path, "utf-8-sig")), skipinitialspace=True)
+    reader = csv.DictReader(io.StringIO(files.read_text(path, "utf-8-sig")), skipinitialspace=True)
     missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
         raise InputError(f"{path} has no column {', '.join(missing)}: its first line must name model,metric,value")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scsc_lab.database import Store
 from scsc_lab.experiments import ablate, difficulty, runner, train, variants
 from scsc_lab.experiments.compare import measures
 from scsc_lab.experiments.experiment import Experiment, Measure
@@ -19,6 +18,7 @@ from scsc_lab.metrics.trained_field import TrainedField
 from scsc_lab.metrics.training import configure
 from scsc_lab.networks.network import Network
 from scsc_lab.settings import Fields, Schedule, Settings
+from scsc_lab.store import Store
 from scsc_lab.training.plan import Runs
 
 COUNTED = ("params", "macs", "activations", "bytes")

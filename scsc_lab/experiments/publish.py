@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scsc_lab import metrics, rowfile, store
-from scsc_lab.database import Store
+from scsc_lab import files, metrics, rowfile
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import paper, report, results, schema
 from scsc_lab.experiments.runner import run
@@ -16,6 +15,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import publish
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing
+from scsc_lab.store import Store
 
 ROWS = "rows.jsonl"
 """The evidence: every raw number of a report, one record a line."""
@@ -49,8 +49,8 @@ def write(source: Store, folder: Path, name: str, output: Output) -> tuple[list[
     rows = rows_of(source)
     for names in (rowfile.maps_of(source, measured) for measured in source.all_rows().values()):
         for file_name, content in names:
-            store.write(folder / rowfile.MAPS / file_name, content)
-    store.write(folder / ROWS, rowfile.lines(source))
+            files.write(folder / rowfile.MAPS / file_name, content)
+    files.write(folder / ROWS, rowfile.lines(source))
     paths = publish.write(
         folder, rows, name, metrics.columns(), metrics.notes, options=output.figures, page=output.page
     )

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from scsc_lab import metrics, units
-from scsc_lab.database import Store
 from scsc_lab.metrics import CUT_SHORT
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.latency import key_in
 from scsc_lab.report.tables import Change, Column
+from scsc_lab.store import Store
 
 
 @dataclass(frozen=True)

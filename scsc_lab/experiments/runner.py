@@ -13,7 +13,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from scsc_lab import metrics
-from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.execution import ending, pools
 from scsc_lab.experiments import results
@@ -24,6 +23,7 @@ from scsc_lab.metrics import CUT_SHORT
 from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.provenance import commit, versions
 from scsc_lab.records import Row
+from scsc_lab.store import Store
 
 Progress = Callable[[str, float, int], None]
 """Called with a description, the tasks done (a fraction is allowed) and the tasks in total."""

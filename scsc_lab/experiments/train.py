@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from scsc_lab.analysis.convergence import share_converged
-from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import runner, tuning
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure, check_names
@@ -18,6 +17,7 @@ from scsc_lab.metrics import accuracy
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.settings import Schedule
+from scsc_lab.store import Store
 from scsc_lab.training.plan import Runs
 
 _METRIC = "accuracy"

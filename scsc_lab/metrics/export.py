@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scsc_lab import __version__, store
+from scsc_lab import __version__, files
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.networks.network import Network
@@ -103,7 +103,7 @@ def require_writable(path: Path, opset: int | None = None) -> None:
     if path.suffix == ".onnx":
         onnx_graph.require_packages()
         loaded.require_onnxruntime()
-    store.check_writable(path)
+    files.check_writable(path)
 
 
 def export(
@@ -165,7 +165,7 @@ def export(
         agreed = agreement(run, model, inputs, "the written file")
     except InputError as error:
         raise InputError(f"{network}: {error}") from error
-    store.write(path, data)
+    files.write(path, data)
     shape = (None if dynamic_batch else 1, facts.channels, *facts.resolution)
     written = onnx_graph.opset_of(data) if path.suffix == ".onnx" else None
     return Exported(network, path, len(data), written, shape, facts.resolution_assumed, agreed)

@@ -182,7 +182,7 @@ def save(module: nn.Module, path: Path, trained_on: str) -> None:
 
     import torch
 
-    from scsc_lab import store
+    from scsc_lab import files
     from scsc_lab.training.data import trained_on as records
 
     state = {key: value.contiguous() for key, value in module.state_dict().items()}
@@ -191,12 +191,12 @@ def save(module: nn.Module, path: Path, trained_on: str) -> None:
             from safetensors.torch import save as serialised
         except ImportError:
             raise InputError("writing .safetensors needs safetensors: pip install 'scsc-lab[safetensors]'") from None
-        store.write(path, serialised(state, {records.KEY: trained_on}))
+        files.write(path, serialised(state, {records.KEY: trained_on}))
         return
     records.write_beside(path, trained_on)
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    store.write(path, buffer.getvalue())
+    files.write(path, buffer.getvalue())
 
 
 def _checkpoint(network: Network, settings: Runs, identity: dict[str, Any] | None) -> Path | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scsc_lab import store
+from scsc_lab import files
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.records import Row
 from scsc_lab.report import compose
@@ -67,7 +67,7 @@ def write(
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(f"the rows are not those of a report: {one_line(last_line(error))}") from None
     for path, text in texts.items():
-        store.write(path, text)
+        files.write(path, text)
     drawn = []
     for stem, figure in figures.items():
         for suffix in (".png", ".pdf"):
@@ -76,5 +76,5 @@ def write(
     if page:
         pictures = {stem: (folder / f"{stem}.png").read_bytes() for stem in figures}
         drawn.append(folder / "index.html")
-        store.write(drawn[-1], html.document(document, columns, notes, pictures))
+        files.write(drawn[-1], html.document(document, columns, notes, pictures))
     return [*texts, *drawn]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scsc_lab import store
+from scsc_lab import files
 from scsc_lab.errors import first_line, printable
 from scsc_lab.training.curve import Epoch, Trained
 
@@ -45,7 +45,7 @@ def save(
         "outputs": torch.from_numpy(run.outputs) if run.outputs is not None else None,
     }
     torch.save(state, buffer)
-    store.write(path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    files.write(path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
 
 
 def restore(

@@ -12,8 +12,8 @@ import time
 import pytest
 import torch
 
-from scsc_lab.database import Store
 from scsc_lab.execution import ending
+from scsc_lab.store import Store
 
 NETWORKS = """
 import sys, threading, time

@@ -122,14 +122,14 @@ def test_the_python_of_the_readme_runs_as_it_stands(monkeypatch):
 
 
 def test_what_was_measured_is_shown_if_a_figure_cannot_be_written(tmp_path, monkeypatch, capsys):
-    from scsc_lab import store
+    from scsc_lab import files
 
     def full(path, content):
         raise InputError(f"cannot write {path}: No space left on device")
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(NET)
-    monkeypatch.setattr(store, "write", full)
+    monkeypatch.setattr(files, "write", full)
     for command, file in (
         ("erf net.py:tiny --resolution 16 --samples 2 --layer 0", "erf_net.py_tiny.png"),
         (f"latency net.py:tiny --resolution 16 {QUICK} --plot times.png", "times.png"),

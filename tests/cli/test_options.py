@@ -18,11 +18,11 @@ from scsc_lab import InputError
 from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.cli import app
-from scsc_lab.database import Store
 from scsc_lab.experiments.results import Result
 from scsc_lab.experiments.runner import Measured
 from scsc_lab.experiments.search.data import Found
 from scsc_lab.provenance import RunInfo
+from scsc_lab.store import Store
 
 COMMANDS = typer.main.get_command(app).commands
 NETWORK = """

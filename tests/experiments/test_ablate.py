@@ -15,7 +15,6 @@ import torch
 
 from scsc_lab import InputError
 from scsc_lab.cli import main
-from scsc_lab.database import Store
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import ablate, runner, variants
 from scsc_lab.experiments.variants import Variant
@@ -24,6 +23,7 @@ from scsc_lab.networks import mixers, overrides
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.specs import SCSCSpec, SwinSpec
 from scsc_lab.settings import Settings
+from scsc_lab.store import Store
 
 
 def closed_form(spec: SwinSpec, side: int) -> tuple[int, int]:

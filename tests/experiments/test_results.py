@@ -9,7 +9,6 @@ import pytest
 
 from scsc_lab import InputError, rowfile
 from scsc_lab.cli import main
-from scsc_lab.database import Store
 from scsc_lab.experiments import paper, probe, publish, report, results, train
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.metrics.claims import with_probe
@@ -17,6 +16,7 @@ from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
 from scsc_lab.report.claims import claims_table
 from scsc_lab.settings import Execution, Schedule, Settings, Training
+from scsc_lab.store import Store
 from scsc_lab.training.plan import Runs
 
 RUN = {"data": "navon", "recipe": "pico", "task": "classification", "epochs": 4, "batch_size": 32, "status": "complete"}

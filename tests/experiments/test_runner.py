@@ -13,12 +13,12 @@ import pytest
 
 import scsc_lab
 from scsc_lab import InputError
-from scsc_lab.database import Store
 from scsc_lab.experiments import ablate, compare, runner, task
 from scsc_lab.experiments.experiment import Measure, comparison
 from scsc_lab.experiments.variants import Variant
 from scsc_lab.networks.network import Network
 from scsc_lab.settings import Settings
+from scsc_lab.store import Store
 
 NET = """
 from torch import nn

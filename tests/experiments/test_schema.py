@@ -8,10 +8,10 @@ import pytest
 
 from scsc_lab import rowfile
 from scsc_lab.cli import main
-from scsc_lab.database import Store
 from scsc_lab.experiments import publish, schema
 from scsc_lab.experiments.experiment import Measure, comparison
 from scsc_lab.networks.network import Network
+from scsc_lab.store import Store
 
 NETWORK = {"table": "comparison", "model": "a", "baseline": "a", "resolution": [64, 64], "macs": 1, "batch": 1}
 TRAINED = {"seed": 0, "status": "complete", "curve": [], "data": "navon", "accuracy": 50.0}

@@ -11,7 +11,6 @@ from dataclasses import replace
 import pytest
 
 from scsc_lab.cli import main
-from scsc_lab.database import Store
 from scsc_lab.experiments import results, runner
 from scsc_lab.experiments.search import exact, goals, sampled, trials
 from scsc_lab.experiments.search.data import Search
@@ -21,6 +20,7 @@ from scsc_lab.metrics.size import counted
 from scsc_lab.networks import space
 from scsc_lab.networks.network import Network
 from scsc_lab.settings import Settings, Timing, Training
+from scsc_lab.store import Store
 
 pytest.importorskip("optuna")
 

@@ -11,13 +11,13 @@ from made_runs import summaries
 
 from scsc_lab import InputError
 from scsc_lab.cli import main
-from scsc_lab.database import Store
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import compare, runner, train
 from scsc_lab.metrics import accuracy, training
 from scsc_lab.networks.network import Network
 from scsc_lab.report import accuracy as tables
 from scsc_lab.settings import Execution, Schedule, Settings, Training
+from scsc_lab.store import Store
 from scsc_lab.training.plan import Runs, plan
 
 NET = """

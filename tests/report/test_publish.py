@@ -15,7 +15,6 @@ import pytest
 
 from scsc_lab import metrics
 from scsc_lab.cli import main
-from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import paper, report, runner, schema
 from scsc_lab.experiments import publish as publishing
@@ -26,6 +25,7 @@ from scsc_lab.report import compose, fields, publish
 from scsc_lab.report.document import Details, Grid, Picture
 from scsc_lab.report.render import latex
 from scsc_lab.settings import Fields, Settings, Timing
+from scsc_lab.store import Store
 
 TINY = report.Effort(Settings(timing=Timing(8, 0.0, 60.0), fields=Fields(samples=2)), ("components",))
 SCSC = "scsc_swin_tiny[depths=1,1,1,1]"

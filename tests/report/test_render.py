@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scsc_lab import InputError, store, units
+from scsc_lab import InputError, files, units
 from scsc_lab.provenance import run_info
 from scsc_lab.records import change, file_name
 from scsc_lab.report import render as formats
@@ -338,17 +338,17 @@ def test_unknown_formats_are_mistakes(tmp_path):
 
 def test_files_are_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "file.txt"
-    store.write(path, "old")
-    store.write(path, "new")
+    files.write(path, "old")
+    files.write(path, "new")
     assert path.read_text() == "new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~store._umask()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~files._umask()
 
     def fail(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(InputError, match=r"cannot write .*: No space left on device"):
-        store.write(path, "newer")
+        files.write(path, "newer")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -357,7 +357,7 @@ def test_files_are_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_places_where_nothing_can_be_written(tmp_path, name):
     (tmp_path / "file.txt").write_text("a file")
     with pytest.raises(InputError, match="cannot write"):
-        store.write(tmp_path / name, "text")
+        files.write(tmp_path / name, "text")
 
 
 def test_a_table_whose_file_cannot_be_written_is_printed(capsys):

@@ -14,7 +14,6 @@ from itertools import combinations
 from typing import Any
 
 from scsc_lab import metrics
-from scsc_lab.database import Store
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import compare, runner
 from scsc_lab.experiments.experiment import Arm, Experiment
@@ -25,6 +24,7 @@ from scsc_lab.models import enumeration
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report import tables
+from scsc_lab.store import Store
 
 FRESH_SEEDS = 1000
 """How far the seeds of the last measurement are from those of the trials."""

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scsc_lab import store
+from scsc_lab import files
 from scsc_lab.errors import InputError
 from scsc_lab.report.text import one_line
 from scsc_lab.settings import Drawing
@@ -157,7 +157,7 @@ def check(path: Path) -> None:
     """Raise InputError if a figure cannot be written under this name; to be asked before anything is measured."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"cannot draw {str(path)!r}: a figure's suffix is one of {', '.join(SUFFIXES)}")
-    store.check_writable(path)
+    files.check_writable(path)
 
 
 def save(figure: Figure, path: Path, *, palette: bool = False, dots_per_inch: int = 300) -> None:
@@ -191,7 +191,7 @@ def save(figure: Figure, path: Path, *, palette: bool = False, dots_per_inch: in
         figure.savefig(buffer, format=kind, metadata=metadata, dpi=dots_per_inch)
     if palette and kind == "png":
         buffer = _with_palette(buffer)
-    store.write(path, buffer.getvalue())
+    files.write(path, buffer.getvalue())
 
 
 def _complete_fonts(figure: Figure) -> str:

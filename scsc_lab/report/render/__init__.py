@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scsc_lab import store
+from scsc_lab import files
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.provenance import RunInfo
 from scsc_lab.report.render import csv, json, latex, markdown, terminal
@@ -38,7 +38,7 @@ def choose(name: str | None, output: Path | None) -> str:
         raise InputError(
             f"cannot tell a format from the suffix of {str(output)!r}: use {', '.join(SUFFIXES)} or --format"
         )
-    store.check_writable(output)
+    files.check_writable(output)
     return name or SUFFIXES[output.suffix]
 
 
@@ -51,15 +51,15 @@ def emit(table: Table, run: RunInfo, name: str | None = None, output: Path | Non
     try:
         chosen = choose(name, output)
         if output is not None:
-            store.write(output, FORMATS[chosen](table, run))
+            files.write(output, FORMATS[chosen](table, run))
             return
     except InputError:
-        terminal.print_table(table, store.results())
+        terminal.print_table(table, files.results())
         raise
     if chosen == "table":
-        terminal.print_table(table, store.results())
+        terminal.print_table(table, files.results())
     else:
         text = FORMATS[chosen](table, run)
-        if chosen == "json" and not (store.results().encoding or "").lower().startswith("utf"):
+        if chosen == "json" and not (files.results().encoding or "").lower().startswith("utf"):
             text = json.in_ascii(text)
-        print(text, end="", file=store.results())
+        print(text, end="", file=files.results())

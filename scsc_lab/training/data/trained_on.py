@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scsc_lab import store
+from scsc_lab import files
 from scsc_lab.training.data import Data
 
 KEY = "scsc_lab.trained_on"
@@ -52,7 +52,7 @@ def beside(weights: Path) -> Path:
 
 def write_beside(weights: Path, record: str) -> None:
     """Write the record of a ``.pth`` file."""
-    store.write(beside(weights), record)
+    files.write(beside(weights), record)
 
 
 def read(weights: Path) -> TrainedOn | None:

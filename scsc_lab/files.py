@@ -1,0 +1,160 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from scsc_lab.errors import InputError
+
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self|\d+))/fd/(\d+)")
+_MOST_LINKS = 40
+
+
+def check_writable(path: Path) -> None:
+    """Raise InputError if a file cannot be written; to be asked before anything is measured.
+
+    Nothing is left behind: neither the file nor its folder is created. That a disk is full is not found out.
+    """
+    with _refused(path):
+        if path.is_dir():
+            raise InputError(f"cannot write {path}: it is a folder; name a file")
+        if (descriptor := _descriptor(path)) is not None:
+            os.fstat(descriptor)
+            return
+        target = Path(os.path.realpath(path))
+        if _exists(target):
+            if not os.access(target, os.W_OK):
+                raise PermissionError(0, "it is read-only")
+            if _in_place(target):
+                return
+        folder = next(folder for folder in target.parents if _exists(folder))
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """Return the text of a file or a pipe.
+
+    Raises:
+        InputError: if it cannot be read, is no text, or is a folder or a device, which may never end.
+    """
+    try:
+        if not (path.is_file() or path.is_fifo()) and path.exists():
+            raise InputError(f"cannot read {path}: it is a {'folder' if path.is_dir() else 'device'}; name a file")
+        return path.read_text(encoding=encoding)
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {path}: {_reason(error)}") from None
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all; its folder is created, an existing file replaced by one of the same mode.
+
+    Behind a link it is the file linked to that is replaced; a device, a pipe or a descriptor (``/dev/stdout``) is
+    written to as it is.
+
+    Raises:
+        InputError: if it cannot be written there.
+    """
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    with _refused(path):
+        if path.is_dir():
+            raise InputError(f"cannot write {path}: it is a folder; name a file")
+        if (descriptor := _descriptor(path)) is not None:
+            if (stream := results()) is not None and not stream.closed:
+                stream.flush()  # what was printed before comes before
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(data)
+            return
+        target = Path(os.path.realpath(path))
+        exists = _exists(target)
+        if exists and _in_place(target):
+            target.write_bytes(data)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        mode = stat.S_IMODE(target.stat().st_mode) if exists else 0o666 & ~_umask()
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".scsc-lab-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(temporary, mode)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+@contextlib.contextmanager
+def only_results() -> Iterator[None]:
+    """Print on standard output only what goes to :func:`results`; what a network's code prints goes to stderr."""
+    _results.append(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.pop()
+
+
+def results() -> TextIO:
+    """Return where results are printed."""
+    return _results[-1] if _results else sys.stdout
+
+
+_results: list[TextIO] = []
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Turn what the system says against writing a file into an InputError of one line."""
+    try:
+        yield
+    except (InputError, BrokenPipeError):
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write {path}: {_reason(error)}") from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is something; unlike ``Path.exists``, an error of the system stays one."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _in_place(target: Path) -> bool:
+    """Return whether an existing file is written to rather than replaced: it is no plain file, or cannot be renamed."""
+    return not target.is_file() or os.path.ismount(target) or not os.access(target.parent, os.W_OK)
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the open descriptor that a path such as ``/dev/stdout`` stands for, if it does."""
+    for _ in range(_MOST_LINKS):
+        if match := _DESCRIPTOR.fullmatch(os.path.abspath(path)):
+            return int(match[1])
+        if not path.is_symlink():
+            return None
+        path = path.parent / os.readlink(path)
+    return None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
