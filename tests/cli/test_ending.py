@@ -145,12 +145,8 @@ def test_a_network_that_fails_in_training_is_named(start):
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_workers_end_with_their_parent_and_rows_are_kept(start, tmp_path, sent, code):
-    grid = f"width={','.join(map(str, range(1, 40)))}"
-    words = ("ablate", "net.py:Slow", "--grid", grid, "--with", "macs", "--resolution", "8", "--no-draw")
-    process = start(*words, "--jobs", "2", "--store", "rows.db")
-    deadline = time.monotonic() + LONGEST
-    while len(Store(tmp_path / "rows.db").keys()) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
+    process = start(*SLOW, "--jobs", "2")
+    deadline = wait_for_rows(tmp_path / "rows.db", 2)
     workers = _children(process.pid)
     assert len(workers) >= 2
     process.send_signal(sent)
@@ -173,33 +169,22 @@ def _is_running(pid):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A scheduler with one worker, each a process of its own; the scheduler's address first."""
+    """A function that starts a scheduler and a worker, each a process of its own; the scheduler's address first."""
     pytest.importorskip("distributed", reason="Dask is not installed")
-    address = f"tcp://127.0.0.1:{_free_port()}"
-    pipe = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    port = address.rpartition(":")[2]
-    scheduler = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        port,
-        "--no-dashboard",
-    ]
-    worker = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_worker",
-        address,
-        "--no-nanny",
-        "--nthreads",
-        "1",
-        "--no-dashboard",
-    ]
-    processes = [subprocess.Popen(words, **pipe) for words in (scheduler, worker)]
-    yield address, *processes
+    processes = []
+
+    def begin(*worker_options, folder=tmp_path):
+        port = str(_free_port())
+        address = f"tcp://127.0.0.1:{port}"
+        scheduler = ["scheduler", "--host", "127.0.0.1", "--port", port]
+        worker = ["worker", address, "--no-nanny", "--nthreads", "1", *worker_options]
+        for role, *words in (scheduler, worker):
+            command = [sys.executable, "-m", f"distributed.cli.dask_{role}", *words, "--no-dashboard"]
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            processes.append(subprocess.Popen(command, cwd=folder, **quiet))
+        return address, *processes
+
+    yield begin
     for process in processes:
         process.kill()
         process.wait()
@@ -211,30 +196,56 @@ def _free_port():
         return listener.getsockname()[1]
 
 
-@pytest.mark.parametrize(
-    ("ended", "code", "message"),
-    [
-        ("command", 130, "interrupted"),
-        ("scheduler", 2, "the Dask scheduler"),
-        ("worker", 2, "no workers after"),
-    ],
-)
-def test_rows_are_kept_when_a_part_of_a_cluster_ends(cluster, start, tmp_path, ended, code, message):
-    address, scheduler, worker = cluster
-    grid = f"width={','.join(map(str, range(1, 40)))}"
-    words = ("ablate", "net.py:Slow", "--grid", grid, "--with", "macs", "--resolution", "8", "--no-draw")
-    parallel = ("--executor", address, "--executor-timeout", "60" if ended != "worker" else "20")
-    process = start(*words, *parallel, "--store", "rows.db", wait="")
+GRID = ("--grid", f"width={','.join(map(str, range(1, 40)))}")
+SLOW = ("ablate", "net.py:Slow", *GRID, "--with", "macs", "--resolution", "8", "--no-draw", "--store", "rows.db")
+
+
+def wait_for_rows(path, number):
+    """Return when to give up, once a store has some measurements."""
     deadline = time.monotonic() + LONGEST
-    while len(Store(tmp_path / "rows.db").keys()) < 2 and time.monotonic() < deadline:
+    while len(Store(path).keys()) < number and time.monotonic() < deadline:
         time.sleep(0.1)
-    {"command": process, "scheduler": scheduler, "worker": worker}[ended].send_signal(
-        signal.SIGINT if ended == "command" else signal.SIGKILL
-    )
+    return deadline
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "message"),
+    [("command", 130, "interrupted"), ("scheduler", 2, "the Dask scheduler"), ("worker", 2, "no workers after")],
+)
+def test_rows_are_kept_when_a_part_of_a_cluster_ends(cluster, start, tmp_path, ends, code, message):
+    address, scheduler, worker = cluster()
+    process = start(*SLOW, "--executor", address, "--executor-timeout", "60" if ends != "worker" else "20", wait="")
+    wait_for_rows(tmp_path / "rows.db", 2)
+    ended = {"command": process, "scheduler": scheduler, "worker": worker}[ends]
+    ended.send_signal(signal.SIGINT if ends == "command" else signal.SIGKILL)
     returned, _, err = end(process)
     assert returned == code, err
     assert message in err
     assert 2 <= len(Store(tmp_path / "rows.db").keys()) < 40
+
+
+WORKERS = {
+    "another version": ("", "has scsc-lab 0.0.1, and here it is", "import scsc_lab; scsc_lab.__version__ = '0.0.1'"),
+    "no package": ("", "has no scsc-lab", "import sys; sys.modules['scsc_lab'] = None"),
+    "no file": ("elsewhere", "no file", ""),
+    "another file": ("elsewhere", "its code or weights differ", NETWORKS + "\n# changed"),
+}
+
+
+@pytest.mark.parametrize("fault", WORKERS)
+def test_a_worker_that_does_not_fit_is_one_line(cluster, start, tmp_path, fault):
+    place, message, text = WORKERS[fault]
+    folder = tmp_path / place
+    folder.mkdir(exist_ok=True)
+    code_of_worker = folder / ("net.py" if place else "begins.py")
+    if text:
+        code_of_worker.write_text(text)
+    address, *_ = cluster(*(() if place else ("--preload", "begins.py")), folder=folder)
+    code, out, err = end(start(*SLOW, "--executor", address, wait=""))
+    assert (code, out) == (2, "")
+    complaints = [line for line in err.splitlines() if line.startswith("scsc-lab: ") and "waiting" not in line]
+    assert len(complaints) == 1
+    assert message in complaints[0]
 
 
 def test_a_second_interrupt_ends_at_once(start):

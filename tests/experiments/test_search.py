@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -113,23 +113,53 @@ def test_an_interrupt_gives_the_trial_back_and_shows_the_front_so_far(tmp_path, 
     assert calls[3] == calls[2]  # the same settings again
 
 
-def test_trials_of_a_killed_process_are_proposed_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(trials, "_BEAT_SECONDS", 1)
-    parts = ("study", f"sqlite:///{tmp_path}/study.db", pico("groups", "se").space, COUNTS, "random", 0)
-    killed = trials.Trials(*parts)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        lost = killed._study.ask(killed._options)
-    killed._storage.record_heartbeat(lost._trial_id)
-    other = trials.Trials(*parts)
-    with other.asked(1) as alive:
-        assert alive[0].params != lost.params or alive[0].number != lost.number
-        other.complete(alive[0], [1.0, 1.0], {})
-    time.sleep(3.5)
-    with other.asked(1) as proposed:
-        assert proposed[0].params == lost.params
-        other.give_up(proposed[0], "no", {})
-    assert [trial.reason for trial in killed.finished()] == ["", "no"]  # both see all
+@pytest.fixture
+def join(tmp_path, monkeypatch):
+    """A function that joins a study as one more process would."""
+    monkeypatch.setattr(trials, "_BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(trials, "_STALE_SECONDS", 1.0)
+    monkeypatch.setattr(trials, "_WAIT_SECONDS", 0.01)
+    space_of_trials = pico("groups", "se").space
+    return lambda: trials.Trials("study", f"sqlite:///{tmp_path}/study.db", space_of_trials, COUNTS, "random", 0)
+
+
+def test_trials_of_a_killed_process_are_proposed_again(join):
+    killed, other, slow = join(), join(), join()
+    lost = killed._study.ask(killed._options)
+    with slow.asked(1, 9) as alive:
+        for _ in range(2):
+            with other.asked(1, 9) as proposed:
+                assert proposed[0].number not in (lost.number, alive[0].number)
+                other.give_up(proposed[0], "no", {})
+            time.sleep(1.2)
+        with other.asked(1, 9) as proposed:
+            assert proposed[0].params == lost.params
+            other.complete(proposed[0], [1.0, 1.0], {})
+        slow.give_up(alive[0], "slow", {})
+    killed.complete(lost, [2.0, 2.0], {})  # it was only stopped for a while
+    assert [trial.reason for trial in killed.finished()] == ["slow", "no", "no", ""]
+
+
+def test_the_last_trials_are_claimed_by_one_process(join):
+    first, second = join(), join()
+    with first.asked(2, 3) as two, second.asked(2, 3) as one, first.asked(1, 3) as none:
+        assert (len(two), len(one), len(none)) == (2, 1, 0)
+        first.complete(two[0], [1.0, 1.0], {})
+    with second.asked(9, 3) as freed:
+        assert len(freed) == 2
+
+
+def test_processes_that_begin_at_once_make_no_more_trials_than_asked(join):
+    def take_part(process):
+        while len(process.finished()) < 12:
+            with process.asked(2, 12) as proposed:
+                for trial in proposed:
+                    process.complete(trial, [1.0, 1.0], {})
+
+    processes = [join() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(take_part, processes))
+    assert len(processes[0].finished()) == 12
 
 
 def test_seeds_go_to_the_contenders_until_the_runs_are_spent(tmp_path, monkeypatch):

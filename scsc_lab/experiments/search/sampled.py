@@ -95,16 +95,15 @@ class _Run:
         interrupted, confirmed = False, dict[int, Row]()
         try:
             self.baseline = self._alone()
-            for trial in self.trials.finished():  # of earlier runs and other processes
-                if not trial.reason:
-                    network = self.space.at(trial.picks)
-                    self._take(
-                        trial.number, trial.picks, network, self._measured([Arm(network, 0)], self.goals.words)[0]
-                    )
+            self._take_finished()
             while (next_trials := self._affordable()) > 0:
-                self.report("trials", len(self.trials.finished()), self.search.trials)
-                with self.trials.asked(next_trials) as proposed:
+                done = len(self.trials.finished())
+                self.report("trials", done, self.search.trials)
+                with self.trials.asked(next_trials, self.search.trials) as proposed:
+                    if not proposed:
+                        self.report("trials of other processes", done, self.search.trials)
                     self._try(proposed)
+            self._take_finished()
             self._separate()
             confirmed = self._confirm()
         except KeyboardInterrupt:
@@ -140,6 +139,14 @@ class _Run:
             return number
         trained = max(len(self.trained), len({trial.picks for trial in finished if not trial.reason}))
         return min(number, self.search.max_runs // self._first_seeds - 1 - trained)  # 1: the baseline
+
+    def _take_finished(self) -> None:
+        """Take what earlier runs and other processes have measured."""
+        for trial in self.trials.finished():
+            network = self.space.at(trial.picks) if not trial.reason else None
+            if network is not None and network.text not in self.rows:
+                row = self._measured([Arm(network, 0)], self.goals.words)[0]
+                self._take(trial.number, trial.picks, network, row)
 
     def _take(self, number: int, picks: Sequence[int], network: Network, row: Row) -> None:
         """Add a network that was measured to the end; one that was tried before stays as it is."""

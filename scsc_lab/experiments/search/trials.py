@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +26,13 @@ if TYPE_CHECKING:
 Sampler = Literal["tpe", "nsga2", "nsga3", "random"]
 """Optuna's samplers: tree-structured Parzen estimators, two genetic algorithms, and chance."""
 
-_BEAT_SECONDS = 20
+_BEAT_SECONDS = 3.0
+_STALE_SECONDS = 15.0
+"""How long a trial may show no sign of life; then its process was killed, and it is proposed again."""
+
+_CLAIMED = ("COMPLETE", "PRUNED", "RUNNING")
 _LOCK_SECONDS = 120
+_WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -65,20 +72,17 @@ class Trials:
             raise InputError("Optuna is not installed: python -m pip install 'scsc-lab[search]'") from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space = space
+        self._signs: dict[int, tuple[int, float]] = {}
         self._options: dict[str, Any] = {
             key: optuna.distributions.CategoricalDistribution(values) for key, values in space.choices
         }
         directions: list[Any] = ["maximize" if goal.better == "higher" else "minimize" for goal in goals.objectives]
         with warnings.catch_warnings(), _refused(url):
-            warnings.simplefilter("ignore")  # heartbeats and multivariate sampling are called experimental
+            warnings.simplefilter("ignore")  # multivariate sampling is called experimental
             self._storage: Any = optuna.storages.InMemoryStorage()
             if url:
-                self._storage = optuna.storages.RDBStorage(
-                    url,
-                    {"connect_args": {"timeout": _LOCK_SECONDS}} if url.startswith("sqlite") else None,
-                    heartbeat_interval=_BEAT_SECONDS,
-                    heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(),
-                )
+                options = {"connect_args": {"timeout": _LOCK_SECONDS}} if url.startswith("sqlite") else None
+                self._storage = optuna.storages.RDBStorage(url, options)
             self._study = optuna.create_study(
                 study_name=name, storage=self._storage, directions=directions, load_if_exists=True
             )
@@ -98,18 +102,26 @@ class Trials:
         return [self._read(trial) for trial in self._study.get_trials(deepcopy=False, states=states)]
 
     @contextlib.contextmanager
-    def asked(self, number: int) -> Iterator[list[optuna.trial.Trial]]:
-        """Propose some trials; those that are not told of by the end, whatever ends it, are proposed again.
+    def asked(self, at_once: int, total: int) -> Iterator[list[optuna.trial.Trial]]:
+        """Propose trials; those without a result at the end, whatever ends it, are proposed again.
 
         While they are under way they are marked as alive, so that other processes leave them alone.
-        """
-        from optuna.storages import fail_stale_trials
-        from optuna.trial import TrialState
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # heartbeats are ours here, since trials are asked for and told of
-            fail_stale_trials(self._study)
-            trials = [self._study.ask(self._options) for _ in range(number)]
+        Args:
+            at_once: how many trials at most.
+            total: trials of the study, by all processes. Where others are about to make the last ones, this waits a
+                moment and proposes none.
+        """
+        self._free_stale()
+        proposals = [self._study.ask(self._options) for _ in range(min(at_once, total - self._count(_CLAIMED)))]
+        trials = []
+        for trial in proposals:
+            if self._count((*_CLAIMED, "WAITING"), before=trial.number) < total:
+                trials.append(trial)
+            else:  # another process was faster
+                self._fail(trial._trial_id)
+        if not trials:
+            time.sleep(_WAIT_SECONDS)
         ended = threading.Event()
         beat = threading.Thread(target=self._beat, args=(trials, ended), daemon=True)
         beat.start()
@@ -119,9 +131,42 @@ class Trials:
             ended.set()
             beat.join()
             for trial in trials:
-                if self._storage.get_trial(trial._trial_id).state == TrialState.RUNNING:
-                    self._study.tell(trial, state=TrialState.FAIL)
+                if self._fail(trial._trial_id):
                     self._study.enqueue_trial(trial.params)
+
+    def _count(self, states: Sequence[str], before: int | None = None) -> int:
+        """Return the number of trials in some states, of those with a smaller number.
+
+        The count of finished, running and waiting trials before a number never grows. So, of processes that each begin
+        a trial and then count those before it, no more than the total go on.
+        """
+        from optuna.trial import TrialState
+
+        trials = self._study.get_trials(deepcopy=False, states=[TrialState[name] for name in states])
+        return sum(before is None or trial.number < before for trial in trials)
+
+    def _free_stale(self) -> None:
+        """Propose again what processes that were killed had begun."""
+        from optuna.trial import TrialState
+
+        now = time.monotonic()
+        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            sign = trial.user_attrs.get("alive", 0)
+            last_sign, since = self._signs.get(trial.number, (None, now))
+            if sign != last_sign:
+                self._signs[trial.number] = (sign, now)
+            elif now - since > _STALE_SECONDS and self._fail(trial._trial_id):
+                self._study.enqueue_trial(trial.params)
+
+    def _fail(self, trial_id: int) -> bool:
+        """End a trial without a result; return False if it has ended."""
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        try:
+            return bool(self._storage.set_trial_state_values(trial_id, TrialState.FAIL))
+        except UpdateFinishedTrialError:
+            return False
 
     def picks(self, trial: optuna.trial.Trial) -> tuple[int, ...]:
         """Return the combination that a trial proposes."""
@@ -129,24 +174,27 @@ class Trials:
 
     def complete(self, trial: optuna.trial.Trial, values: Sequence[float], attributes: Mapping[str, Any]) -> None:
         """Keep what a trial measured."""
-        for key, value in attributes.items():
-            trial.set_user_attr(key, value)
-        self._study.tell(trial, list(values))
+        with _unless_ended():
+            for key, value in attributes.items():
+                trial.set_user_attr(key, value)
+            self._study.tell(trial, list(values), skip_if_finished=True)
 
     def give_up(self, trial: optuna.trial.Trial, reason: str, excess: Mapping[str, float]) -> None:
         """Keep why a trial was given up, and by how much it broke budgets."""
         from optuna.trial import TrialState
 
-        trial.set_user_attr("reason", reason)
-        for name, value in excess.items():
-            trial.set_constraint(name, value)
-        self._study.tell(trial, state=TrialState.PRUNED)
+        with _unless_ended():
+            trial.set_user_attr("reason", reason)
+            for name, value in excess.items():
+                trial.set_constraint(name, value)
+            self._study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
     def _beat(self, trials: Sequence[optuna.trial.Trial], ended: threading.Event) -> None:
-        while True:
+        """Give signs of life of trials until they have ended."""
+        for sign in itertools.count(1):
             for trial in trials:
-                with contextlib.suppress(Exception):  # the database may be locked just now
-                    self._storage.record_heartbeat(trial._trial_id)
+                with contextlib.suppress(Exception):  # it has ended, or the database is locked just now
+                    self._storage.set_trial_user_attr(trial._trial_id, "alive", sign)
             if ended.wait(_BEAT_SECONDS):
                 return
 
@@ -155,6 +203,15 @@ class Trials:
 
     def _picks(self, values: Mapping[str, str]) -> tuple[int, ...]:
         return tuple(options.index(values[key]) for key, options in self.space.choices)
+
+
+@contextlib.contextmanager
+def _unless_ended() -> Iterator[None]:
+    """Leave a trial as it is that another process has ended, since this one had shown no sign of life."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    with contextlib.suppress(UpdateFinishedTrialError):
+        yield
 
 
 def url_of(path: Path | None) -> str:
