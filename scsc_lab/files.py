@@ -16,6 +16,7 @@ from scsc_lab.errors import InputError
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self|\d+))/fd/(\d+)")
 _MOST_LINKS = 40
+_STDOUT, _STDERR = 1, 2
 
 
 def check_writable(path: Path) -> None:
@@ -97,13 +98,38 @@ def write(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def only_results() -> Iterator[None]:
-    """Print on standard output only what goes to :func:`results`; what a network's code prints goes to stderr."""
-    _results.append(sys.stdout)
+    """Print on standard output only what goes to :func:`results`; what a network's code prints goes to stderr.
+
+    Where standard output is the process's own, that holds for libraries and programs that the code starts, too.
+    """
+    with contextlib.ExitStack() as stack:
+        is_own = _number(sys.stdout) == _STDOUT and _number(sys.stderr) == _STDERR
+        _results.append(stack.enter_context(_own_descriptor()) if is_own else sys.stdout)
+        stack.callback(_results.pop)
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+@contextlib.contextmanager
+def _own_descriptor() -> Iterator[TextIO]:
+    """Yield a stream to standard output on a descriptor of its own; meanwhile, descriptor 1 leads to stderr."""
+    stdout = sys.stdout
+    stdout.flush()
+    stream = os.fdopen(os.dup(_STDOUT), "w", encoding=stdout.encoding, errors=stdout.errors)
+    os.dup2(_STDERR, _STDOUT)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
+        yield stream
     finally:
-        _results.pop()
+        os.dup2(stream.fileno(), _STDOUT)
+        stream.close()
+
+
+def _number(stream: TextIO) -> int | None:
+    """Return the descriptor of a stream, if it has one."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def results() -> TextIO:
@@ -147,7 +173,8 @@ def _descriptor(path: Path) -> int | None:
     """Return the open descriptor that a path such as ``/dev/stdout`` stands for, if it does."""
     for _ in range(_MOST_LINKS):
         if match := _DESCRIPTOR.fullmatch(os.path.abspath(path)):
-            return int(match[1])
+            number = int(match[1])
+            return _number(results()) or number if number == _STDOUT else number
         if not path.is_symlink():
             return None
         path = path.parent / os.readlink(path)

@@ -37,7 +37,7 @@ def _records(store: Store) -> Iterator[Row]:
     rows = store.all_rows()
     for key, measurement in store.measurements().items():
         yield {"record": "measurement", "key": key, **measurement}
-        for position, row in enumerate(rows[key]):
+        for position, row in enumerate(rows.get(key, ())):
             yield {"record": "row", "key": key, "position": position, **dict(sorted(row.items()))}
 
 

@@ -47,6 +47,9 @@ CREATE TABLE uses (
 CREATE TABLE maps (name TEXT PRIMARY KEY, content BLOB NOT NULL);
 """
 
+_USE = ("arm", "key", "position", "part", "metric")
+"""Columns of ``uses`` beside the experiment."""
+
 _NOTICE_SECONDS = 5.0
 """How long a lock of another process is waited for in silence."""
 
@@ -66,7 +69,8 @@ class Store:
         path: the file; ``None`` for a store in memory, which ends with the object.
 
     Raises:
-        InputError: if the file is no store, was written by a newer version, or cannot be read.
+        InputError: if the file is no store, was written by a newer version, or cannot be read; in each method, if it
+            cannot be read or written.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -95,9 +99,6 @@ class Store:
             experiment: its content; ``digest`` tells it apart from all others.
             arms: content of each arm, in order.
             uses: which row of which measurement each arm has: ``arm``, ``key``, ``position``, ``part``, ``metric``.
-
-        Raises:
-            InputError: if the file cannot be written.
         """
         entry = (dict(experiment), [dict(arm) for arm in arms], [dict(use) for use in uses])
         self._write(lambda connection: _register(connection, *entry))
@@ -114,9 +115,6 @@ class Store:
             measurement: how it was made: ``metric``, ``commit`` and the like.
             rows: one per network, in order.
             maps: content of the maps that the rows name.
-
-        Raises:
-            InputError: if the file cannot be written.
         """
 
         def write(connection: sqlite3.Connection) -> list[Row]:
@@ -160,8 +158,20 @@ class Store:
         """Return every experiment in the order in which they were registered, with its arms and its uses."""
 
         def read(connection: sqlite3.Connection) -> list[tuple[Row, list[Row], list[Row]]]:
-            listed = connection.execute("SELECT id, content FROM experiments ORDER BY id").fetchall()
-            return [(json.loads(text), _arms(connection, number), _uses(connection, number)) for number, text in listed]
+            records: dict[int, tuple[Row, list[Row], list[Row]]] = {}
+            connection.execute("BEGIN")  # one state of the file
+            with _committed(connection):
+                for number, text in connection.execute("SELECT id, content FROM experiments ORDER BY id"):
+                    records[number] = (json.loads(text), [], [])
+                in_order = "JOIN experiments ON experiments.id = experiment ORDER BY"
+                for number, text in connection.execute(
+                    f"SELECT experiment, arms.content FROM arms {in_order} position"
+                ):
+                    records[number][1].append(json.loads(text))
+                uses = f"SELECT experiment, {', '.join(_USE)} FROM uses {in_order} uses.rowid"
+                for number, *values in connection.execute(uses):
+                    records[number][2].append(dict(zip(_USE, values, strict=True)))
+            return list(records.values())
 
         return self._read(read)
 
@@ -196,13 +206,8 @@ class Store:
             while True:
                 connection = self._opened(write=True)
                 self._patiently(partial(connection.execute, "BEGIN IMMEDIATE"))
-                try:
+                with _committed(connection):
                     result = action(connection)
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
                 if self.path is None or _identity(self.path) == self._file:
                     return result
 
@@ -227,9 +232,9 @@ class Store:
         self._connection, self._file = connection, _identity(self.path)
         if self._registered and write:
             connection.execute("BEGIN IMMEDIATE")
-            for entry in self._registered:
-                _register(connection, *entry)
-            connection.execute("COMMIT")
+            with _committed(connection):
+                for entry in self._registered:
+                    _register(connection, *entry)
         return connection
 
     def _patiently(self, action: Callable[[], _T]) -> _T:
@@ -256,6 +261,8 @@ class Store:
             raise InputError(f"cannot {verb} {self.path or 'the store'}: {_reason(error)}") from None
         except OSError as error:
             raise InputError(f"cannot {verb} {self.path}: {error.strerror or error}") from None
+        except json.JSONDecodeError:
+            raise InputError(f"cannot {verb} {self.path}: one of its records is no JSON") from None
 
     @staticmethod
     def _require_plain(path: Path) -> None:
@@ -265,29 +272,33 @@ class Store:
             raise InputError(f"cannot keep rows in {path}: it is a {kind}; name a file")
 
 
-def _prepared(connection: sqlite3.Connection, name: str) -> sqlite3.Connection:
-    """Return a connection whose file has our tables; those of an empty file are created."""
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("BEGIN")  # one state of the file, although another process may create the tables meanwhile
+@contextlib.contextmanager
+def _committed(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit the transaction that has begun, or roll it back."""
     try:
-        is_ready = _is_store(connection, name)
-    finally:
-        connection.execute("COMMIT")
-    if is_ready:
-        return connection
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if not _is_store(connection, name):  # another process was not faster
-            for statement in _TABLES.split(";\n"):
-                if statement.strip():
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+        yield
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _prepared(connection: sqlite3.Connection, name: str) -> sqlite3.Connection:
+    """Return a connection whose file has our tables; those of an empty file are created."""
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("BEGIN")  # one state of the file, although another process may create the tables meanwhile
+    with _committed(connection):
+        is_ready = _is_store(connection, name)
+    if is_ready:
+        return connection
+    connection.execute("BEGIN IMMEDIATE")
+    with _committed(connection):
+        if not _is_store(connection, name):  # another process was not faster
+            for statement in filter(str.strip, _TABLES.split(";\n")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
     return connection
 
 
@@ -317,7 +328,7 @@ def _register(connection: sqlite3.Connection, experiment: Row, arms: Sequence[Ro
     number = inserted.lastrowid
     lines = [(number, position, _text(arm)) for position, arm in enumerate(arms)]
     connection.executemany("INSERT INTO arms VALUES (?, ?, ?)", lines)
-    places = [(number, use["arm"], use["key"], use["position"], use["part"], use["metric"]) for use in uses]
+    places = [(number, *(use[column] for column in _USE)) for use in uses]
     connection.executemany("INSERT OR IGNORE INTO uses VALUES (?, ?, ?, ?, ?, ?)", places)
 
 
@@ -326,17 +337,6 @@ def _rows(connection: sqlite3.Connection, key: str) -> list[Row] | None:
     query = "SELECT content FROM rows WHERE key = ? ORDER BY position"
     rows = [json.loads(text) for (text,) in connection.execute(query, (key,))]
     return rows or None
-
-
-def _arms(connection: sqlite3.Connection, experiment: int) -> list[Row]:
-    query = "SELECT content FROM arms WHERE experiment = ? ORDER BY position"
-    return [json.loads(text) for (text,) in connection.execute(query, (experiment,))]
-
-
-def _uses(connection: sqlite3.Connection, experiment: int) -> list[Row]:
-    names = ("arm", "key", "position", "part", "metric")
-    query = f"SELECT {', '.join(names)} FROM uses WHERE experiment = ? ORDER BY rowid"
-    return [dict(zip(names, values, strict=True)) for values in connection.execute(query, (experiment,))]
 
 
 def _text(row: Mapping[str, Any]) -> str:
@@ -352,14 +352,14 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+_REASONS = {
+    "not a database": "it is no store: neither an SQLite file nor rows in JSON lines",
+    "readonly": "it is read-only",
+    "full": "the disk is full",
+    "locked": "another process has held it for ten minutes",
+}
+"""What to say for a part of SQLite's message."""
+
+
 def _reason(error: sqlite3.Error) -> str:
-    text = str(error)
-    if "not a database" in text:
-        return "it is no store: neither an SQLite file nor rows in JSON lines"
-    if "readonly" in text:
-        return "it is read-only"
-    if "full" in text:
-        return "the disk is full"
-    if "locked" in text:
-        return "another process has held it for ten minutes"
-    return text
+    return next((reason for part, reason in _REASONS.items() if part in str(error)), str(error))

@@ -23,6 +23,7 @@ _UNREADABLE = (
     TypeError,
     ValueError,
     RuntimeError,
+    ArithmeticError,
     OSError,
     EOFError,
     AttributeError,
@@ -67,7 +68,7 @@ def restore(
         return False
     try:
         state = _read(path)
-        curve = [Epoch(**epoch) for epoch in state["curve"]]
+        curve = [_epoch(number, values) for number, values in enumerate(state["curve"], start=1)]
         if len(curve) > most:
             return False
         finished, outputs = state["status"], state["outputs"]
@@ -94,6 +95,15 @@ def _read(path: Path) -> Any:
     if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
         raise ValueError("its digest is wrong")
     return torch.load(io.BytesIO(content[_DIGEST:]), map_location="cpu", weights_only=True)
+
+
+def _epoch(number: int, values: Any) -> Epoch:
+    """Return an epoch of a curve; raise ValueError or TypeError if it is none."""
+    epoch = Epoch(**values)
+    numbers = [epoch.loss, epoch.seconds, epoch.waiting, *filter(None, epoch.accuracy.values())]
+    if epoch.epoch != number or not all(isinstance(value, (int, float)) for value in numbers):
+        raise ValueError(f"epoch {number} of its curve is none")
+    return epoch
 
 
 def _check(module: nn.Module, weights: Any, *, finite: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from scsc_lab import files
 from scsc_lab.errors import InputError
 from scsc_lab.training.data import Data, Task
 
@@ -24,12 +25,10 @@ def read(path: Path) -> dict[str, int]:
     Raises:
         InputError: if the file cannot be read, is neither, or names a class twice.
     """
+    text = files.read_text(path, "utf-8-sig")
     try:
-        text = path.read_text(encoding="utf-8-sig")
         entries = _of_json(json.loads(text)) if path.suffix.lower() == ".json" else _of_csv(text)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path} is no class map: lines of a class and a number, such as n01440764,0") from None
     numbers: dict[str, int] = {}
     for name, number in entries:

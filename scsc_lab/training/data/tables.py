@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from scsc_lab import files
 from scsc_lab.errors import InputError
 from scsc_lab.training.data import Data
 from scsc_lab.training.data.folders import Files
@@ -28,14 +30,11 @@ def load(where: str, request: Request) -> Data:
         InputError: if the file, a column or a label is missing, or images cannot be read.
     """
     path = Path(where)
+    table = csv.DictReader(io.StringIO(files.read_text(path, "utf-8-sig")))
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            rows, columns = list(table), list(table.fieldnames or ())
-    except OSError as error:
-        raise InputError(f"csv:{where}: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"csv:{where} is no CSV file in UTF-8: {error}") from None
+        rows, columns = list(table), list(table.fieldnames or ())
+    except csv.Error as error:
+        raise InputError(f"csv:{where} is no CSV file: {error}") from None
     image = _column(columns, request.image_column, _IMAGES, "--image-column", where)
     label = _column(columns, request.label_column, _LABELS, "--label-column", where)
     if not rows:

@@ -58,13 +58,13 @@ def write_beside(weights: Path, record: str) -> None:
 def read(weights: Path) -> TrainedOn | None:
     """Return the record of a file of weights, or None if it has none that can be read."""
     try:
-        text = _metadata(weights) if weights.suffix == ".safetensors" else beside(weights).read_text("utf-8")
+        text = _metadata(weights) if weights.suffix == ".safetensors" else files.read_text(beside(weights))
         values: dict[str, Any] = json.loads(text)
         classes = tuple(tuple(map(str, names)) for names in values["classes"])
         return TrainedOn(
             str(values["data"]), classes, float(values["split"]), int(values["seed"]), str(values["divided"])
         )
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return None
 
 
