@@ -52,7 +52,7 @@ _SERIES = frozenset(
     "samples_seconds outliers centre map_size seeds_trained theoretical_pixels window_pixels resolution".split()
 )
 _MAPPINGS = frozenset("machine versions settings left_out runtime_details memory_format_seconds".split())
-_ROWS = frozenset("stages runs curve seed_figures probe_budgets".split())
+_ROWS = frozenset("stages runs curve seed_figures probe_budgets moments claims parts places timings changes".split())
 _LARGEST = 1e300
 """Numbers beyond are none: they cannot be multiplied."""
 
@@ -92,23 +92,30 @@ def _faults(row: Row) -> Iterator[str]:
 
 
 def _nested_faults(row: Row) -> Iterator[str]:
+    for key in row.keys() & _ROWS:
+        for inner in row[key] or ():
+            if key == "curve":
+                yield from _epoch_faults(inner)
+            else:
+                yield from (f"{key}: {nested}" for nested in _faults(inner))
     for run in row.get("runs") or ():
         yield from _lacking(run, _IN_A_RUN, "run")
         if run.get("status") == "complete" and run.get("accuracy") is None:
             yield "a complete run has no accuracy"
-        yield from (f"runs: {nested}" for nested in _faults(run))
-    for epoch in row.get("curve") or ():
-        yield from _lacking(epoch, _IN_AN_EPOCH, "epoch")
-        yield from (fault for key, value in epoch.items() if key != "accuracy" for fault in _faults({key: value}))
-        if not _maps_to(epoch["accuracy"], lambda value: value is None or is_number(value)):
-            yield f"accuracy of an epoch is {_short(epoch['accuracy'])}, not numbers by name"
-    for stage in row.get("stages") or ():
-        yield from (f"stages: {nested}" for nested in _faults(stage))
     if not _maps_to(row.get("left_out") or {}, _is_left_out):
         yield "left_out is not numbers by figure"
+    if not _maps_to(row.get("roofs") or {}, lambda roof: _maps_to(roof, is_number)):
+        yield f"roofs is {_short(row['roofs'])}, not numbers by kind"
     settings = (row.get("settings") or {}).get("latency") if row.get("table") == "run" else None
     if settings is not None and not _has_timing(settings):
         yield f"the latency among its settings is {_short(settings)}, not that of a latency measurement"
+
+
+def _epoch_faults(epoch: Row) -> Iterator[str]:
+    yield from _lacking(epoch, _IN_AN_EPOCH, "epoch")
+    yield from _faults({key: value for key, value in epoch.items() if key != "accuracy"})
+    if not _maps_to(epoch["accuracy"], lambda value: value is None or is_number(value)):
+        yield f"accuracy of an epoch is {_short(epoch['accuracy'])}, not numbers by name"
 
 
 def _lacking(row: Row, keys: Sequence[str], kind: str) -> Iterator[str]:

@@ -103,6 +103,9 @@ def damaged(content: bytes) -> dict[str, bytes]:
         "missing": sealed({key: value for key, value in state.items() if key != "curve"}),
         **{key: sealed({**state, key: value}) for key, value in changes.items()},
         "optimizer": sealed({**state, "optimizer": [1]}),
+        "no loss": sealed({**state, "curve": [{**state["curve"][0], "loss": "x"}, *state["curve"][1:]]}),
+        "no first epoch": sealed({**state, "curve": state["curve"][1:]}),
+        "too large": sealed({**state, "images_per_second": 10**400}),
     }
 
 
