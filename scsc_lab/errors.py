@@ -55,17 +55,15 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter in "\n\t" else repr(letter)[1:-1] for letter in text)
 
 
-def show_controls() -> None:
-    """Let warnings show control characters from now on."""
+def shorten_warnings() -> None:
+    """Print each warning as one line from now on, with control characters shown."""
     warnings.formatwarning = _warning
 
 
-def _warning(*parts: Any, **options: Any) -> str:
-    return printable(_format(*parts, **options))
-
-
-_format = warnings.formatwarning
-"""Python's own."""
+def _warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: Any = None) -> str:
+    is_ours = Path(filename).is_relative_to(Path(__file__).parent)
+    place = "" if is_ours else f" ({category.__name__}, {Path(filename).name}, line {lineno})"
+    return printable(f"scsc-lab: {' '.join(str(message).split())}{place}") + "\n"
 
 
 def first_line(error: BaseException) -> str:

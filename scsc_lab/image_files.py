@@ -1,6 +1,7 @@
 """Image files: which files of a folder are images, and their pixels. One reader for every command.
 
-The suffix decides the decoder, EXIF rotation is applied, 16-bit grey is scaled to 8 bits, transparency is dropped.
+The suffix decides the decoder, EXIF rotation is applied, grey of 16 and 32 bits is scaled to 8 bits, transparency is
+dropped.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ SUFFIXES = tuple(FORMATS)
 MOST_PIXELS = 178_956_970
 """Pixels of the largest image that is decoded: Pillow's bound."""
 
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+"""Numbers of two tags of TIFF."""
+
 _ALL_FORMATS = tuple(dict.fromkeys(name for names in FORMATS.values() for name in names))
 
 
@@ -64,6 +68,11 @@ class Listing:
 
     images: tuple[Path, ...]
     left_out: Mapping[str, int]
+
+
+def suffix_of(path: Path) -> str:
+    """Return how a file that is left out is counted."""
+    return path.suffix.lower() or "without suffix"
 
 
 def list_images(folder: Path) -> Listing:
@@ -92,20 +101,23 @@ def list_images(folder: Path) -> Listing:
         folders[:] = sorted(name for name in folders if not name.startswith(".") and is_new(os.path.join(place, name)))
         for name in sorted(name for name in files if not name.startswith(".")):
             path = Path(place, name)
-            suffix = path.suffix.lower()
             if not path.is_file():
                 left_out["broken links" if path.is_symlink() else "no plain files"] += 1
-            elif suffix not in FORMATS:
-                left_out[suffix or "without suffix"] += 1
+            elif path.suffix.lower() not in FORMATS:
+                left_out[suffix_of(path)] += 1
             elif is_new(str(path)):
                 images.append(path)
     return Listing(tuple(sorted(images)), +left_out)
 
 
+def counted(left_out: Mapping[str, int]) -> str:
+    """Return the numbers of files left out, ``1 .txt, 2 hidden``."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+
+
 def describe_left_out(left_out: Mapping[str, int]) -> tuple[str, ...]:
     """Return a note on the files left out, or nothing."""
-    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
-    return (f"files left out: {counts}",) if counts else ()
+    return (f"files left out: {counted(left_out)}",) if left_out else ()
 
 
 def decode(source: Path | bytes, mode: str = "RGB", name: str = "") -> Image:
@@ -118,7 +130,7 @@ def decode(source: Path | bytes, mode: str = "RGB", name: str = "") -> Image:
 
     Raises:
         UnreadableError: if the file is missing, damaged, too large or of another format than its suffix says.
-        UnknownRangeError: if its pixels are 32-bit or signed integers, or floating-point numbers.
+        UnknownRangeError: if its pixels are integers of 32 bits or floating-point numbers of no known range.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -182,22 +194,46 @@ def _with_8_bits(picture: Image, name: str) -> Image:
     import numpy as np
     from PIL import Image, ImageOps
 
-    has_16_bits = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM"))
-    if picture.mode in ("I", "F") and not has_16_bits:
-        kind = {"I": "integers of 32 bits or with a sign", "F": "floating-point numbers"}[picture.mode]
-        raise UnknownRangeError(f"{name} holds {kind}, whose black and white are unknown: save it with 8 or 16 bits")
-    tags = getattr(picture, "tag_v2", {})
-    bits = int(tags.get(258, (16,))[0]) if has_16_bits else 8
+    white, tags = _white(picture, name), getattr(picture, "tag_v2", {})
     with contextlib.suppress(Exception):  # EXIF data may hold any bytes; the pixels are good
         picture = ImageOps.exif_transpose(picture)
-    if has_16_bits:
-        values = np.asarray(picture, dtype=np.float64) / ((2**bits - 1) / 255)
-        values = 255 - values if tags.get(262) == 0 else values  # a TIFF in which 0 is white
+    if white:
+        values = np.asarray(picture, dtype=np.float64) * (255 / white)
+        values = 255 - values if tags.get(_PHOTOMETRIC) == 0 else values  # a TIFF in which 0 is white
         return Image.fromarray(np.rint(values).astype(np.uint8))
     if picture.mode == "P" and "transparency" in picture.info:
         return picture.convert("RGBA")
     plain_mode = {"La": "LA", "RGBa": "RGBA"}.get(picture.mode)  # colours multiplied by their transparency
     return picture.convert(plain_mode) if plain_mode else picture
+
+
+def _white(picture: Image, name: str) -> float | None:
+    """Return the number that is white in grey of more than 8 bits, or None for other images.
+
+    Floating-point numbers go from 0 to 1. Integers of 32 bits are 16-bit grey in a wider type, as Pillow has it; where
+    the largest is at most 255, they could be 8-bit grey as well.
+
+    Raises:
+        UnknownRangeError: if the range of numbers of 32 bits is another one.
+    """
+    import numpy as np
+
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
+        bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+        return float(2 ** int(bits) - 1)
+    if picture.mode not in ("I", "F"):
+        return None
+    values = np.asarray(picture)
+    lowest, highest = float(values.min()), float(values.max())
+    kind, range_text, white = "floating-point numbers", "from 0 to 1", 1.0
+    if picture.mode == "I":
+        kind, range_text, white = "integers of 32 bits", "with a largest one of 256 to 65,535", 65535.0
+    if lowest >= 0 and (white / 257 < highest <= white or highest == 0):
+        return white
+    raise UnknownRangeError(
+        f"{name} holds {kind} from {lowest:g} to {highest:g}; black and white are known for those {range_text}: save "
+        "it with 8 or 16 bits"
+    )
 
 
 def _kind(source: Path | bytes) -> str:

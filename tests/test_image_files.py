@@ -17,24 +17,33 @@ GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COLOURS = np.stack([GREY, GREY[::-1], GREY.T], axis=-1)
 
 
-def test_16_bit_grey_has_the_pixels_of_its_8_bit_twin(tmp_path):
+def test_wide_grey_has_the_pixels_of_its_8_bit_twin(tmp_path):
     wide = GREY.astype(np.uint16) * 257
     for suffix in ("png", "tif"):
         Image.fromarray(wide).save(tmp_path / f"a.{suffix}")
     (tmp_path / "a.pgm").write_bytes(b"P5 16 16 65535\n" + wide.astype(">u2").tobytes())
     Image.fromarray(65535 - wide).save(tmp_path / "inverted.tif", tiffinfo={262: 0})
+    Image.fromarray(wide.astype(np.int32)).save(tmp_path / "integers.tif")
+    Image.fromarray((GREY / 255).astype(np.float32)).save(tmp_path / "fractions.tif")
     paths = list_images(tmp_path).images
-    assert len(paths) == 4
+    assert len(paths) == 6
     for path in paths:
         assert np.array_equal(read(path, "L")[0], GREY), path.name
         assert np.array_equal(read(path), np.broadcast_to(GREY, (3, 16, 16))), path.name
 
 
-@pytest.mark.parametrize("values", [GREY.astype(np.float32), GREY.astype(np.int32)])
-def test_unknown_ranges_are_refused(tmp_path, values):
-    Image.fromarray(values).save(tmp_path / "a.tif")
-    with pytest.raises(image_files.UnknownRangeError, match=r"a\.tif holds .* save it with 8 or 16 bits"):
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+@pytest.mark.parametrize("values", [GREY, GREY.astype(np.int64) * 65537, GREY.astype(int) - 1])
+def test_unknown_ranges_are_refused(tmp_path, kind, values):
+    Image.fromarray(values.astype(kind)).save(tmp_path / "a.tif")
+    with pytest.raises(image_files.UnknownRangeError, match=r"a\.tif holds .* from -?\d.*: save it with 8 or 16 bits"):
         read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_black_is_black_in_any_range(tmp_path, kind):
+    Image.fromarray(np.zeros((4, 4), kind)).save(tmp_path / "a.tif")
+    assert read(tmp_path / "a.tif").max() == 0
 
 
 @pytest.mark.parametrize("transparency", [3, bytes([0, 128, 255])])

@@ -37,7 +37,7 @@ class Setting:
         images: number of images.
         images_id: what tells images apart: two fields with the same one were measured on the same images.
         image_kind: what they are, in words.
-        skipped: files in the folder that are no images, broken, or of a kind that is not read.
+        skipped: number of files in the folder that were left out.
         weights: ``random``, ``file``, ``own`` (its factory's or the module's), or ``mixed``; older: ``trained``.
         seeds: random initialisations averaged over.
         seed: the first of them, and the seed of the images.
@@ -50,6 +50,7 @@ class Setting:
         map_size: height and width of the feature map.
         theoretical: sides of the theoretical field, in pixels, as far as it is inside the image.
         theoretical_reaches_border: whether it extends beyond the image.
+        skipped_files: the files left out, by suffix or by another reason, in words.
     """
 
     model: str
@@ -74,6 +75,7 @@ class Setting:
     theoretical_reaches_border: bool
     images_id: str = ""
     dead: int = 0
+    skipped_files: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

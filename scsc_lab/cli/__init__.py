@@ -34,7 +34,7 @@ from scsc_lab.cli import (
     train,
 )
 from scsc_lab.cli.parameters import Command
-from scsc_lab.errors import InputError, located, printable, show_controls
+from scsc_lab.errors import InputError, located, printable, shorten_warnings
 from scsc_lab.execution import ending
 from scsc_lab.provenance import commanded
 
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stdout is None or sys.stdout.closed:
         return _complain("standard output is closed; write >/dev/null if what is printed is not wanted")
     with commanded(line), _encodable():
-        show_controls()
+        shorten_warnings()
         code = _run(line)
         try:
             sys.stdout.flush()

@@ -12,27 +12,23 @@ from scsc_lab.errors import InputError
 from scsc_lab.settings import Settings
 from scsc_lab.settings.declaration import settings_of
 
-_USED_BY_ALL = ("device", "threads", "seed")
-"""Settings that every measurement may need."""
-
 _GROUPS = ("execution", "timing", "fields", "training")
 
 
-def require_used(context: typer.Context, columns: Sequence[str], settings: Settings) -> None:
+def require_used(
+    context: typer.Context, columns: Sequence[str], settings: Settings, acting: Collection[str] = ()
+) -> None:
     """Raise InputError if an option changes nothing of what is measured.
 
     Args:
         context: the command's.
         columns: columns that networks are measured for.
         settings: the settings that the options make.
+        acting: parameters that change something else.
     """
     for name, option in explicit(context).items():
         with_default = _with_default(settings, name)
-        if (
-            name in _USED_BY_ALL
-            or with_default == settings
-            or _differing(metrics.chosen(columns), settings, with_default)
-        ):
+        if name in acting or with_default == settings or _differing(metrics.chosen(columns), settings, with_default):
             continue
         acting = _differing(metrics.registry().values(), settings, with_default)
         raise InputError(f"{option} changes nothing of {', '.join(columns)}: it goes with {' or '.join(acting)}")

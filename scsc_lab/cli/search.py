@@ -128,7 +128,7 @@ def search(
         requests.require_without(context, ("width", "titles"), "nothing is drawn without --figure FILE")
     settings = with_runtimes(Settings(execution, timing, fields, training), chosen_goals.words)
     runtimes.check(settings.timing.runtimes, execution)
-    requests.require_used(context, chosen_goals.words, settings)
+    requests.require_used(context, chosen_goals.words, settings, acting=("seed",))
     space.parse(
         Network.read(networks.names[0]).changed(networks.changes()), spaces
     )  # a mistake shows before torch is here
@@ -163,7 +163,7 @@ def search(
 
 
 def _require_no_trials(context: typer.Context) -> None:
-    idle = ("trials", "max_runs", "study", "store", "jobs", "executor", "executor_timeout")
+    idle = ("trials", "max_runs", "study", "store", "jobs", "executor", "executor_timeout", "seed")
     requests.require_without(context, idle, "all combinations are counted here (--sampler tpe tries some)")
 
 

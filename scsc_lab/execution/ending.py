@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from scsc_lab.errors import InputError, is_users, show_controls
+from scsc_lab.errors import InputError, is_users, shorten_warnings
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C has ended, also where it printed its rows; SIGTERM's is 143."""
@@ -147,7 +147,7 @@ def _begin_worker(parent: Connection, seconds: float | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.stdout = sys.stderr
-    show_controls()
+    shorten_warnings()
     _state.seconds = seconds
     if seconds is not None:
         _watch()

@@ -111,7 +111,7 @@ def _images(batches: Batches, samples: int) -> Images:
 
     raw = torch.cat([images for images, _ in batches.test()])[:samples]
     codes = tuple(zlib.crc32(image.numpy().tobytes()) for image in raw)
-    return Images(normalised(raw, batches, "cpu").contiguous().numpy(), f"test images of {batches.data.name}", 0, codes)
+    return Images(normalised(raw, batches, "cpu").contiguous().numpy(), f"test images of {batches.data.name}", codes)
 
 
 def module_of(network: Network, run: Runs, trained: bool, progress: Progress) -> nn.Module:

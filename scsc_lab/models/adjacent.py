@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from scsc_lab.execution.agreement import GradMode
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.models.fusible import has_statistics, is_plain
 
@@ -73,13 +74,13 @@ class Uses(TorchDispatchMode):
         self._running: list[nn.Module] = []
         self._decides = False
 
-    def watch(self, model: nn.Module, x: Tensor) -> None:
-        """Run a pass of the network that the modules are part of."""
+    def watch(self, model: nn.Module, x: Tensor, mode: GradMode = torch.no_grad) -> None:
+        """Run a pass of the network that the modules are part of, whose weights need no gradients."""
         for module in self._watched:
             vars(module)["forward"] = self._forward_of(module)
         hook = nn.modules.module.register_module_forward_pre_hook(lambda module, _: self.called.add(module))
         try:
-            with torch.no_grad(), self:
+            with mode(), self:
                 returned = model(x)
         finally:
             hook.remove()

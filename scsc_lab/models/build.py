@@ -15,7 +15,7 @@ from torch import nn
 
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.models import checkpoints, construct, external, resizing
-from scsc_lab.models.declared import Declared, declared
+from scsc_lab.models.declared import Declared, check_ends, declared
 from scsc_lab.models.deploy import deploy_form
 from scsc_lab.models.transplant import transplant
 from scsc_lab.networks import catalog
@@ -157,7 +157,7 @@ def _original(network: Network) -> nn.Module:
         assert isinstance(network.module, nn.Module)
         module = getattr(network.module, "_orig_mod", network.module)
         try:
-            external.check_ends(module)
+            check_ends(module)
             return copy.deepcopy(module)
         except Exception as error:  # a lock or an open file inside it, say
             raise InputError(f"{network} cannot be copied, so that it stays as it is: {last_line(error)}") from error

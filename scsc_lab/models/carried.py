@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_OF_STATE_DICTS = (
+    *("_state_dict_hooks", "_state_dict_pre_hooks"),
+    *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
+)
 _FLAGS = ("_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs")
 
 
@@ -28,12 +32,37 @@ def lost(module: nn.Module, *, takes_windows: bool) -> str:
         return f"the hooks of its part {next(iter(hooked))} would be lost"
     if any(type(hook).__module__.startswith("torch.nn.utils.") for hook in on_itself):
         return "a hook computes its weight"
+    if any(map(hooks_of_weight, module.parameters())):
+        return "the hooks of its weights would be lost"
+    for part in module.modules():
+        for hook in _hooks(part, _OF_STATE_DICTS):
+            function = getattr(hook, "hook", hook)  # torch wraps those that know their module
+            is_its_own = any(getattr(function, "__self__", None) is own_part for own_part in module.modules())
+            is_torchs = str(getattr(function, "__module__", type(function).__module__)).startswith("torch.")
+            if not (is_its_own or is_torchs):
+                return "its hooks of state dicts would be lost"
     return "its hooks take windows, and a mixer takes maps" if on_itself and takes_windows else ""
+
+
+def hooks_of_weight(weight: Tensor) -> list[tuple[str, Any]]:
+    """Return the hooks of a weight's gradients, each with the name of the method that registers it."""
+    return [
+        (method, hook)
+        for method, name in (
+            ("register_hook", "_backward_hooks"),
+            ("register_post_accumulate_grad_hook", "_post_accumulate_grad_hooks"),
+        )
+        for hook in (getattr(weight, name, None) or {}).values()
+    ]
 
 
 def hooks_of(module: nn.Module) -> list[Any]:
     """Return the hooks of a module's passes."""
-    return [hook for name in _HOOKS for hook in getattr(module, name).values()]
+    return _hooks(module, _HOOKS)
+
+
+def _hooks(module: nn.Module, names: Sequence[str]) -> list[Any]:
+    return [hook for name in names for hook in getattr(module, name, {}).values()]
 
 
 def is_wrapper(module: nn.Module) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,18 +14,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
 from scsc_lab.errors import InputError, last_line
-from scsc_lab.execution.agreement import TOLERANCE, DisagreementError, agreement, outputs
+from scsc_lab.execution.agreement import TOLERANCE, DisagreementError, GradMode, agreement, outputs
 from scsc_lab.layers.folding import folded
 from scsc_lab.models import reparametrised
 from scsc_lab.models.adjacent import Uses, candidates, has_activation, pairs
-from scsc_lab.models.declared import require_module
-from scsc_lab.models.external import check_ends
+from scsc_lab.models.declared import copied, require_module
 from scsc_lab.models.fusible import fused, has_statistics, is_fusible
 
 _SIDES = (224, 64, 32, 8)
 """Sides of the inputs that are tried, in pixels, where none is given."""
 
 _LARGEST_DOUBLED = 256  # sides up to which a network is also run at twice the size, in pixels
+
+_OTHER_MODES: tuple[GradMode, ...] = (torch.enable_grad, torch.inference_mode)  # which code may ask for
 
 _TOLERANCE = {torch.float64: 1e-9}  # largest difference that is rounding, over the largest output
 
@@ -102,24 +103,6 @@ def deploy_form(model: nn.Module, input_shape: Sequence[int] | None = None, *, c
     return _applied(original, steps)
 
 
-def copied(model: nn.Module) -> nn.Module:
-    """Return a copy of a network.
-
-    Raises:
-        InputError: if it cannot be copied, as with the hooks of the old ``weight_norm`` and ``spectral_norm``.
-    """
-    try:
-        check_ends(model)
-        return copy.deepcopy(model)
-    except Exception as error:  # whatever the network holds
-        if any(isinstance(getattr(module, "weight_g", None), nn.Parameter) for module in model.modules()):
-            raise InputError(
-                f"{type(model).__name__} cannot be copied: it has the old weight_norm; "
-                "use torch.nn.utils.parametrizations.weight_norm"
-            ) from None
-        raise InputError(f"{type(model).__name__} cannot be copied: {last_line(error)}") from error
-
-
 def _inputs(model: nn.Module, input_shape: Sequence[int] | None) -> list[Tensor]:
     """Return random inputs that a network takes: of the first size, and of those others that it takes too.
 
@@ -186,13 +169,13 @@ def _contents(module: nn.Module) -> list[int]:
 
 def _steps(model: nn.Module, inputs: Sequence[Tensor]) -> list[Step]:
     """Return the changes that passes show to keep the network's function."""
-    trial = copied(model)
+    trial = copied(model).requires_grad_(False)
     names = {module: name for name, module in reversed(list(trial.named_modules(remove_duplicate=False)))}
     fusible = [module for module in names if is_fusible(module)]
     passes = []
-    for x in inputs:
+    for x, mode in [*((x, torch.no_grad) for x in inputs), (inputs[0], torch.enable_grad)]:
         passes.append(Uses({*fusible, *candidates(trial)}))
-        passes[-1].watch(trial, x.clone())
+        passes[-1].watch(trial, x.clone(), mode)
     fusible = [module for module in fusible if not any(module in uses.spoilt for uses in passes)]
     inner = {part for module in fusible for part in module.modules() if part is not module}
     inside = inner | set(fusible)
@@ -241,26 +224,27 @@ def _exchanged(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Modul
 
 def _check(original: nn.Module, steps: Sequence[Step], inputs: Sequence[Tensor]) -> None:
     """Raise InputError if the deploy form computes something else; it names the place."""
-    for network, x in ((network, x) for network in _networks(original, inputs[0]) for x in inputs):
-        reason = _difference(network, steps, x)
+    passes = [*((x, torch.no_grad) for x in inputs), *((inputs[0], mode) for mode in _OTHER_MODES)]
+    for network, (x, mode) in itertools.product(_networks(original, inputs[0]), passes):
+        reason = _difference(network, steps, x, mode)
         if not reason:
             continue
         fine, wrong = 0, len(steps)  # so many steps change nothing, so many do
         while wrong - fine > 1:
             middle = (fine + wrong) // 2
-            changed = _difference(network, steps[:middle], x)
+            changed = _difference(network, steps[:middle], x, mode)
             fine, wrong, reason = (fine, middle, changed) if changed else (middle, wrong, reason)
         raise InputError(f"{type(original).__name__} cannot be fused: {reason}, as {steps[wrong - 1]}")
 
 
 def _networks(original: nn.Module, x: Tensor) -> Iterator[nn.Module]:
     """Yield the network as it is, then a copy with random statistics and weights in every BatchNorm, in float64."""
-    yield original
-    wide = copied(original).double()
+    yield copied(original).requires_grad_(False)
+    wide = copied(original).double().requires_grad_(False)
     try:
         outputs(copied(wide), [x.double()])
     except Exception:  # its own code wants another type
-        wide = copied(original)
+        wide = copied(original).requires_grad_(False)
     draws = torch.Generator().manual_seed(0)
     for norm in wide.modules():
         if isinstance(norm, _BatchNorm):
@@ -286,15 +270,16 @@ def _randomise(norm: _BatchNorm, draws: torch.Generator) -> None:
         norm.bias.add_(uniform(norm.bias, -0.2, 0.2))
 
 
-def _difference(network: nn.Module, steps: Sequence[Step], x: Tensor) -> str:
+def _difference(network: nn.Module, steps: Sequence[Step], x: Tensor, mode: GradMode) -> str:
     """Return how the outputs differ after some steps; empty if they do not."""
     like = next((tensor for tensor in network.parameters() if tensor.is_floating_point()), x)
     try:
         form = _applied(copied(network), steps).to(like.dtype)
-        run = partial(outputs, form)
+        run = partial(outputs, form, mode=mode)
         exact = not any(step.method for step in steps)  # some methods make their layers in float32
         tolerance = _TOLERANCE.get(like.dtype, TOLERANCE) if exact else TOLERANCE
-        agreement(run, network, [[x.to(like)]], "its deploy form", "the network", tolerance)
+        reference = copied(network) if mode is torch.inference_mode else network  # which may keep what it computes
+        agreement(run, reference, [[x.to(like)]], "its deploy form", "the network", tolerance, mode)
     except DisagreementError as error:
         return str(error)
     return ""

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import typing
+import warnings
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from scsc_lab.errors import InputError, located, nearest
 from scsc_lab.execution import ending
 from scsc_lab.models import folders
 from scsc_lab.models.construct import uninitialised
-from scsc_lab.models.declared import Declared, declared
+from scsc_lab.models.declared import Declared, check_ends, declared
 from scsc_lab.networks import catalog, values
 
 Factory = Callable[..., Any]
@@ -163,25 +164,6 @@ class External:
             return None
 
 
-def check_ends(model: nn.Module) -> None:
-    """Raise RuntimeError if a module contains itself: whatever walks through it would not end."""
-    inside: set[int] = set()
-    visited: set[int] = set()
-
-    def visit(module: nn.Module, name: str) -> None:
-        if id(module) in inside:
-            raise RuntimeError(f"its module {name!r} contains itself")
-        if id(module) in visited:
-            return
-        visited.add(id(module))
-        inside.add(id(module))
-        for child, inner in module.named_children():
-            visit(inner, f"{name}.{child}" if name else child)
-        inside.remove(id(module))
-
-    visit(model, "")
-
-
 def find(name: str) -> External:
     """Return the network of ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FACTORY`` or ``PACKAGE.MODULE:FACTORY``.
 
@@ -249,7 +231,9 @@ def _from_torchvision(name: str, rest: str) -> External:
     weights = {"weights", "weights_backbone"} & inspect.signature(builder).parameters.keys()
 
     def create(**arguments: Any) -> nn.Module:
-        model: nn.Module = models.get_model(rest, **{**dict.fromkeys(weights), **arguments})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # about defaults of initial weights
+            model: nn.Module = models.get_model(rest, **{**dict.fromkeys(weights), **arguments})
         return model
 
     with contextlib.suppress(Exception):  # weights without these words say nothing of the input

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from scsc_lab.errors import InputError, located
 from scsc_lab.layers.mixers import load
 from scsc_lab.models import carried, construct, external, spatial
+from scsc_lab.models.declared import check_ends
 from scsc_lab.models.operators import HOSTS
 from scsc_lab.models.spatial import Candidate
 from scsc_lab.networks import mixers
@@ -93,7 +94,7 @@ def decide(
     try:
         mixer = _made(make, in_shape[1], out[1], candidate.stride, where)
         if isinstance(mixer, nn.Module):
-            external.check_ends(mixer)
+            check_ends(mixer)
     except InputError as error:
         if users_mixer:
             raise

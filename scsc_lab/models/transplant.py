@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from scsc_lab.counting.count import count
 from scsc_lab.errors import InputError, first_line
 from scsc_lab.models import calibrate, carried, match, operators, spatial
-from scsc_lab.models.declared import require_module
-from scsc_lab.models.deploy import copied
+from scsc_lab.models.declared import copied, require_module
 from scsc_lab.models.operators import Kind
 from scsc_lab.models.replacement import Decision, Mixer, UsersMixer, decide, give_copies, holders, install, users_own
 from scsc_lab.models.scales import Scales, scales

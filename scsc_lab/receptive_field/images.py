@@ -6,8 +6,9 @@ Arrays are ``(images, C, H, W)``, float32, normalised as the network's evaluatio
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +29,14 @@ class Images:
     Attributes:
         pixels: ``(images, C, H, W)``, normalised.
         kind: what they are, in words.
-        skipped: files that were passed over: no images, or broken.
         codes: checksum of each image as it was before normalisation.
+        left_out: number of files left out, by suffix or by another reason.
     """
 
     pixels: NDArray[np.float32]
     kind: str
-    skipped: int = 0
     codes: tuple[int, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -70,7 +71,7 @@ def drawn(
         else from_folder(folder, count, resolution, mean, std, seed)
     )
     order = sorted(range(len(pixels.pixels)), key=lambda index: pixels.codes[index])
-    return Images(pixels.pixels[order], pixels.kind, pixels.skipped, tuple(pixels.codes[index] for index in order))
+    return replace(pixels, pixels=pixels.pixels[order], codes=tuple(pixels.codes[index] for index in order))
 
 
 def synthetic(
@@ -120,18 +121,18 @@ def from_folder(
         raise InputError(f"--images: the network takes {len(mean)} channels; files hold 1, 3 or 4")
     listing = _list_images(folder)
     pictures: list[NDArray[np.float32]] = []
-    skipped = sum(count for reason, count in listing.left_out.items() if reason != "hidden")
+    left_out = Counter(listing.left_out)
     for path in _in_drawn_order(listing.images, seed):
         if len(pictures) == count:
             break
         try:
             pictures.append(_read(path, resolution, _MODES[len(mean)]))
         except image_files.UnreadableError:
-            skipped += 1
+            left_out[f"unreadable {path.suffix.lower()}"] += 1
     if not pictures:
         raise InputError(f"no images in {folder}: {', '.join(image_files.SUFFIXES)}")
     pixels = np.stack(pictures)
-    return Images(_normalised(pixels, mean, std), f"images of {folder.name or folder}", skipped, _codes(pixels))
+    return Images(_normalised(pixels, mean, std), f"images of {folder.name or folder}", _codes(pixels), left_out)
 
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}

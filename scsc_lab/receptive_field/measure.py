@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from scsc_lab import image_files
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.errors import InputError
 from scsc_lab.receptive_field.feature_maps import Seen, Unit, survey, units
@@ -174,25 +175,24 @@ def _moved(shape: tuple[int, ...], shift: tuple[int, int]) -> tuple[tuple[slice,
 def _moved_support(plan: _Plan) -> NDArray[np.bool_] | None:
     """Return the theoretical field of all units together, each moved to the common centre as its map is.
 
-    Units see the same around them: theirs is that of the middle one, moved. What is moved in from beyond the image is
-    as its rim is.
+    Units mostly see the same around them: theirs is that of the middle one, moved. What is moved in from beyond the
+    image is as its rim is.
     """
     support = plan.theory.support
     if support is None:
         return None
     middle = [side // 2 for side in plan.seen.layout.size]
+    moves: set[tuple[tuple[int, int] | None, tuple[int, ...]]] = set()
+    for unit in plan.units:
+        place = (unit.row, unit.column)
+        steps = zip(place, middle, plan.theory.stride, unit.shift, strict=True)
+        known = place in plan.theory.supports
+        moved = tuple(round((at - centre) * stride) + shift for at, centre, stride, shift in steps)
+        moves.add((place, unit.shift) if known else (None, moved))
     union = np.zeros_like(support)
-    for move in {
-        tuple(
-            round((place - centre) * stride) + shift
-            for place, centre, stride, shift in zip(
-                (unit.row, unit.column), middle, plan.theory.stride, unit.shift, strict=True
-            )
-        )
-        for unit in plan.units
-    }:
+    for key, move in moves:
         pads = [(max(step, 0), max(-step, 0)) for step in move]
-        wider = np.pad(support, pads, mode="edge")
+        wider = np.pad(support if key is None else plan.theory.supports[key], pads, mode="edge")
         union |= wider[pads[0][1] : pads[0][1] + support.shape[0], pads[1][1] : pads[1][1] + support.shape[1]]
     return union
 
@@ -220,7 +220,7 @@ def _field(whose: Whose, settings: Fields, drawn: Images, plan: _Plan, maps: NDA
         contribution=_contribution(settings),
         images=len(drawn.pixels),
         image_kind=drawn.kind,
-        skipped=drawn.skipped,
+        skipped=sum(drawn.left_out.values()),
         weights=whose.weights,
         seeds=whose.seeds,
         seed=whose.seed,
@@ -233,6 +233,7 @@ def _field(whose: Whose, settings: Fields, drawn: Images, plan: _Plan, maps: NDA
         theoretical_reaches_border=theory.reaches_border,
         images_id=drawn.key,
         dead=dead,
+        skipped_files=image_files.counted(drawn.left_out),
     )
     return Field(setting, maps, support)
 

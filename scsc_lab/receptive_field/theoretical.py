@@ -5,8 +5,8 @@ Both come from gradients through a stand-in for the network; see :mod:`scsc_lab.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +21,11 @@ from scsc_lab.receptive_field.stand_in import Alignment, FaintAlignment, Support
 _Place: TypeAlias = tuple[float, float]
 """Row and column, in pixels."""
 
+_MIDDLE = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""Rows and columns from the middle unit up and left to each of those in the middle."""
+
+_DIAGONAL = ((0, 0), (1, 1))
+
 _NOISE = 1e-6
 """Share of the gradient through uneven weights below which that through even weights is rounding."""
 
@@ -33,11 +38,14 @@ class ReceptiveField:
         support: pixels that reach unit ``(h // 2, w // 2)``, ``(H, W)``; ``None`` where it could not be told.
         centre: true centre of that unit, row and column, in pixels.
         stride: distance of neighbouring units, in pixels.
+        supports: pixels that reach each unit in the middle, by its row and column, where units do not see the same
+            around them, as behind a transposed convolution; else empty.
     """
 
     support: NDArray[np.bool_] | None
     centre: tuple[float, float]
     stride: tuple[float, float]
+    supports: Mapping[tuple[int, int], NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def sides(self) -> tuple[int, int] | None:
@@ -86,25 +94,32 @@ def receptive_fields(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, i
         shape: input channels, height and width.
     """
     fields = []
-    supports = _supports(model, maps, shape)
-    for feature_map, support, centroids in zip(maps, supports, _aligned(model, maps, shape), strict=True):
-        centre, stride = _alignment(centroids, feature_map.layout.size, shape[1:])
-        field = ReceptiveField(support if support.any() else None, centre, stride)
-        middle = None if field.reaches_border or feature_map.window else field.middle
-        fields.append(replace(field, centre=middle or centre))
+    alignments = [
+        _alignment(centroids, feature_map.layout.size, shape[1:])
+        for feature_map, centroids in zip(maps, _aligned(model, maps, shape), strict=True)
+    ]
+    is_whole = all(step == round(step) for _, stride in alignments for step in stride)
+    offsets = _MIDDLE[:1] if is_whole else _MIDDLE
+    all_gradients = _gradients(stand_in(model, centre_taps=False), maps, shape, Support(), offsets)
+    for feature_map, (centre, stride), gradients in zip(maps, alignments, all_gradients, strict=True):
+        places = [_place(feature_map.layout.size, offset) for offset in offsets]
+        supports = {place: gradient > 0 for place, gradient in zip(places, gradients, strict=True)}
+        support = supports[places[0]]
+        seen = ReceptiveField(support if support.any() else None, centre, stride, {} if is_whole else supports)
+        middle = None if seen.reaches_border or feature_map.window else seen.middle
+        fields.append(replace(seen, centre=middle or centre))
     return fields
 
 
-def _supports(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[NDArray[np.bool_]]:
-    """Return the pixels that reach the middle unit of each map; none where that could not be told."""
-    gradients = _gradients(stand_in(model, centre_taps=False), maps, shape, Support(), (0,))
-    return [gradient > 0 for (gradient,) in gradients]
+def _place(size: tuple[int, int], offset: tuple[int, int]) -> tuple[int, int]:
+    """Return the row and column of a unit so many rows and columns before the middle one."""
+    return max(size[0] // 2 - offset[0], 0), max(size[1] // 2 - offset[1], 0)
 
 
 def _aligned(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[list[_Place | None]]:
     """Return the true centres of the middle unit of each map and of its neighbour on the diagonal."""
     even, uneven = (
-        _gradients(stand_in(model, centre_taps=True, uneven=uneven), maps, shape, Alignment(), (0, 1))
+        _gradients(stand_in(model, centre_taps=True, uneven=uneven), maps, shape, Alignment(), _DIAGONAL)
         for uneven in (False, True)  # even weights keep the middle of patches, which Linear layers merge
     )
     centres = [
@@ -115,7 +130,7 @@ def _aligned(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]
         for units in zip(even, uneven, strict=True)
     ]
     if any(None in places for places in centres):  # only gates lead to the unit
-        faint = _gradients(stand_in(model, centre_taps=True), maps, shape, FaintAlignment(), (0, 1))
+        faint = _gradients(stand_in(model, centre_taps=True), maps, shape, FaintAlignment(), _DIAGONAL)
         centres = [
             [*map(_centroid, gradients)] if None in places else places
             for places, gradients in zip(centres, faint, strict=True)
@@ -124,9 +139,13 @@ def _aligned(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]
 
 
 def _gradients(
-    model: nn.Module, seen: Sequence[Seen], shape: tuple[int, int, int], mode: TorchFunctionMode, steps: Sequence[int]
+    model: nn.Module,
+    seen: Sequence[Seen],
+    shape: tuple[int, int, int],
+    mode: TorchFunctionMode,
+    offsets: Sequence[tuple[int, int]],
 ) -> list[list[NDArray[np.float64]]]:
-    """Return absolute gradients of units ``(h // 2 − step, w // 2 − step)`` of every map, ``(H, W)`` each.
+    """Return absolute gradients of the units at some offsets from the middle of every map, ``(H, W)`` each.
 
     The unit is a sum of its channels with weights from 1 to 2: their plain sum is constant behind some normalisations.
     """
@@ -136,9 +155,9 @@ def _gradients(
         maps = [feature_map.layout.maps(outputs[feature_map.layer]) for feature_map in seen]
     gradients = []
     for feature in maps:
-        height, width = feature.shape[2] // 2, feature.shape[3] // 2
         weights = torch.linspace(1.0, 2.0, feature.shape[1], dtype=feature.dtype)
-        units = [feature[0, :, max(height - step, 0), max(width - step, 0)] @ weights for step in steps]
+        places = [_place((feature.shape[2], feature.shape[3]), offset) for offset in offsets]
+        units = [feature[0, :, row, column] @ weights for row, column in places]
         grads = [
             torch.autograd.grad(unit, x, retain_graph=True)[0] if unit.requires_grad else torch.zeros_like(x)
             for unit in units

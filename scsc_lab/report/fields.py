@@ -131,7 +131,7 @@ def _setting(row: Row) -> str:
     weights = _WEIGHTS.get(str(row.get("weights")), "weights as given")
     draws = row.get("initialisations") or row.get("seeds") or 1
     drawn = f" of {draws} seeds" if draws > 1 else ""
-    skipped = f" ({row['skipped']} files skipped)" if row.get("skipped") else ""
+    skipped = f" ({row.get('skipped_files') or row['skipped']} left out)" if row.get("skipped") else ""
     how = f"linear map, {_SIGNS.get(str(row.get('contribution')), 'absolute gradients')}"
     if row.get("method") == "replknet":
         how = "RepLKNet's log map, around pixel (H // 2, W // 2)"

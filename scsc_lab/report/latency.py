@@ -33,8 +33,10 @@ _TIMED = (
 )
 """Keys of a timing that a network's row has for each runtime."""
 
+_OF_TORCH = ("torch_ratio", "torch_ratio_low", "torch_ratio_high", "torch_baseline_seconds")
+
 _ELSEWHERE = (
-    *("torch_ratio", "torch_ratio_low", "torch_ratio_high", "torch_verdict", "setup_seconds", "export_seconds"),
+    *(*_OF_TORCH, "torch_verdict", "setup_seconds", "export_seconds"),
     *("output_difference", "runtime_details", "runtime_title"),
 )
 """Those that it has for runtimes other than torch only."""
@@ -188,8 +190,8 @@ def runtimes_table(networks: Sequence[Row], notes: Sequence[str] = ()) -> Table 
         tables.MODEL,
         RUNTIME,
         MEDIAN,
-        Column(("ratio", "ratio_low", "ratio_high"), "× baseline, 95 %", units.ratio_interval),
-        Column(("torch_ratio", "torch_ratio_low", "torch_ratio_high"), "× torch, 95 %", units.ratio_interval),
+        Column(("ratio", "ratio_low", "ratio_high", "baseline_seconds"), "× baseline, 95 %", units.ratio_of_time),
+        Column(_OF_TORCH, "× torch, 95 %", units.ratio_of_time),
         Column("verdict", "verdict", number=False, optional=True),
     )
     return Table(tables.filled(columns, timings), timings, IN_RUNTIMES, tuple(notes))

@@ -147,7 +147,7 @@ def _ratio(row: Row, column: Column) -> tuple[float, float, float] | None:
     keys = column.change.column.key
     if column.change.how == "measured":
         ratio, low, high = (row.get(key) for key in keys[:3])
-        if ratio is None:
+        if ratio is None or row.get(column.change.verdict) == "withheld":
             return None
         return float(ratio), float(low or ratio), float(high or ratio)
     change = row.get(column.change.key)

@@ -46,8 +46,8 @@ def train(
         batches: data, recipe and seed.
         judge: says how good the outputs for the test images are.
         device: where to train.
-        checkpoint: file that is replaced after every epoch, and resumed from if it exists. On one CPU thread a resumed
-            run ends with the same numbers as an uninterrupted one.
+        checkpoint: file that is replaced after every epoch, and resumed from if it exists. On one CPU thread of the
+            same processor, with the same torch, a resumed run ends with the numbers of an uninterrupted one.
         trunk: file of the epochs that runs of several budgets share, under a constant rate: a run starts from it if it
             exists and ends before this run's cool-down, and replaces it by its own last epoch before the cool-down. On
             one CPU thread a run ends with the same numbers with or without it.

@@ -81,7 +81,8 @@ class Runs:
         plan: what they share.
         seeds: one run for each.
         device: device to train on.
-        threads: threads of one operator on the CPU; with one, a run that goes on gives the very same numbers.
+        threads: threads of one operator on the CPU; with one, a resumed run gives the same numbers, on the same
+            processor and version of torch.
         workers: processes that read images.
         checkpoints: folder of the files that runs resume from; empty: none are written.
         last_budget: epochs of the longest of the runs that share their first epochs; 0: this run shares none.

@@ -78,7 +78,7 @@ def test_a_folder_of_images(run, tmp_path):
     code, out, _ = run("resnet18", "--resolution", "64", "--images", "photos", "--samples", "9", "--table", "t.md")
     assert code == 0
     assert out == "figure: erf_resnet18.png\n"
-    assert "3 images of photos (1 files skipped)" in (tmp_path / "t.md").read_text()
+    assert "3 images of photos (1 unreadable .jpg left out)" in (tmp_path / "t.md").read_text()
 
 
 def test_the_backend_of_a_notebook_is_not_needed(tmp_path):

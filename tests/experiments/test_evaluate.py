@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -200,6 +201,27 @@ def test_a_divided_folder_is_divided_as_in_training(flat, suffix, capsys):
     Pillow.new("RGB", (16, 16)).save(flat / "flat" / "dark" / "0a.png")
     assert main([*words, "--split", "0.25"]) == 2
     assert "whose images are not those of imagefolder:flat now" in capsys.readouterr().err
+
+
+def test_training_images_are_refused_by_whatever_name(flat, capsys):
+    for split in ("train", "val"):
+        for name in ("dark", "light"):
+            for index in range(4):
+                path = flat / "img" / split / name / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shade = 20 + 100 * (name == "light") + 10 * index + 5 * (split == "val")
+                Pillow.fromarray(np.full((16, 16, 3), shade, np.uint8)).save(path)
+    words = ["train", "small.py:small", "--data", "imagefolder:img", "--resolution", "16", "--epochs", "1"]
+    assert main([*words, "--batch-size", "4", "--seeds", "1", "--weights-format", ".pth", "--write-weights", "w"]) == 0
+    (weights,) = (flat / "w").glob("*.pth")
+    shutil.copytree(flat / "img" / "train", flat / "copy")
+    words = ["evaluate", "small.py:small", "--weights", str(weights), "--resolution", "16", "--data"]
+    for data in ("img", "img/val"):
+        assert main([*words, f"imagefolder:{data}"]) == 0
+    capsys.readouterr()
+    for data in ("img/train", "copy"):
+        assert main([*words, f"imagefolder:{data}"]) == 2
+        assert f"small.py:small was trained on images of imagefolder:{data} (8 of 8 " in capsys.readouterr().err
 
 
 def test_an_unknown_or_another_split_is_refused(flat, capsys):

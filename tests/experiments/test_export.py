@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -150,6 +152,58 @@ def test_a_network_that_is_random_by_itself_is_refused_and_not_rounding(tmp_path
     with pytest.raises(InputError, match=r"two passes of the network on one input .* random by itself"):
         scsc_lab.export(model, tmp_path / name, 8)
     assert not list(tmp_path.iterdir())
+
+
+MEMORY = {
+    "empty": lambda y: torch.empty(y.shape),
+    "empty_like": torch.empty_like,
+    "new_empty": lambda y: y.new_empty(y.shape),
+    "empty_strided": lambda y: torch.empty_strided(y.shape, y.stride()),
+    "resize": lambda y: torch.zeros(0).resize_(y.shape),
+    "integers": lambda y: torch.empty(y.shape, dtype=torch.int64) % 7,
+}
+
+
+class Unwritten(nn.Module):
+    """A network that puts out memory, of which it writes a part."""
+
+    def __init__(self, allocate):
+        super().__init__()
+        self.conv, self.allocate = nn.Conv2d(3, 4, 3), allocate
+
+    def forward(self, x):
+        y = self.conv(x)
+        memory = self.allocate(y)
+        memory[:, :2] = y[:, :2]
+        return memory
+
+
+@pytest.mark.parametrize("name", MEMORY)
+def test_memory_that_nothing_wrote_is_refused(tmp_path, name):
+    fills = torch.utils.deterministic.fill_uninitialized_memory
+    with pytest.raises(InputError, match=r"two passes of the network .* reads memory that nothing wrote"):
+        scsc_lab.export(Unwritten(MEMORY[name]), tmp_path / "model.pt2", 8)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory == fills
+    assert not list(tmp_path.iterdir())
+
+
+class Dropped(nn.Module):
+    """A network that drops its output in half of its passes, by a generator that is not torch's."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.conv, self.draw = nn.Conv2d(3, 4, 3), draw
+
+    def forward(self, x):
+        return self.conv(x) * float(self.draw() > 0.5)
+
+
+@pytest.mark.parametrize("generator", [random, np.random])
+def test_draws_of_other_generators_are_seen(tmp_path, generator):
+    generator.seed(0)
+    with pytest.raises(InputError, match="random by itself"):
+        scsc_lab.export(Dropped(generator.random), tmp_path / "model.pt2", 8)
 
 
 class Counting(nn.Module):

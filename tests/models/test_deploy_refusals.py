@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import types
 
 import pytest
@@ -33,12 +34,13 @@ def same_or_refused(model: nn.Module) -> nn.Module | None:
         if "\n" in str(error):
             raise
         return None
-    for shape in SIZES:
-        for scale in (1.0, -1.0, 100.0):
-            x = torch.rand(shape) * scale
-            with torch.no_grad():
-                expected, out = model(x.clone()), deployed(x.clone())
-            torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    modes = (torch.no_grad, torch.enable_grad, torch.inference_mode)
+    cases = [*itertools.product(SIZES, (1.0, -1.0, 100.0), modes[:1]), *((SIZES[0], 1.0, mode) for mode in modes[1:])]
+    for shape, scale, mode in cases:
+        x = torch.rand(shape) * scale
+        with mode():
+            expected, out = model(x.clone()).detach(), deployed(x.clone()).detach()
+        torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
     return deployed
 
 
@@ -208,6 +210,15 @@ PAIR_CASES = {
     "more for a value that is seldom": lambda: Pair(
         lambda self, x: self.bn1(self.conv1(x).relu() if x.max() > 50 else self.conv1(x))
     ),
+    "the convolution alone with gradients": lambda: Pair(
+        lambda self, x: self.conv1(x) if torch.is_grad_enabled() else self.bn1(self.conv1(x))
+    ),
+    "the output is read again with gradients": lambda: Pair(
+        lambda self, x: self.bn1(y := self.conv1(x)) + (y if torch.is_grad_enabled() else 0)
+    ),
+    "the convolution alone in inference mode": lambda: Pair(
+        lambda self, x: self.conv1(x) if torch.is_inference_mode_enabled() else self.bn1(self.conv1(x))
+    ),
     "a norm only in training": lambda: norms(lambda self, x: self.bns[str(self.training)](self.conv1(x))),
     "called as often as the size wants": lambda: Pair(times),
     "a weight that the pass sets": lambda: Pair(exchanged),
@@ -317,7 +328,7 @@ def deploying_spec():
 def test_a_network_that_is_random_by_itself_is_refused_with_a_true_line(rate):
     model = nn.Sequential(conv(), nn.BatchNorm2d(3), Random(rate)).eval()
     generator = torch.get_rng_state()
-    with pytest.raises(InputError, match=r"two passes of the network on one input .* it is random by itself or keeps"):
+    with pytest.raises(InputError, match=r"two passes of the network on one input .* it is random by itself, keeps"):
         deploy(model, (1, 3, 8, 8))
     assert torch.equal(generator, torch.get_rng_state())
 

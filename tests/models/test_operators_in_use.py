@@ -271,6 +271,23 @@ def test_hooks_that_cannot_go_on_keep_the_operator():
     assert made[1].reason == "a hook computes its weight"
 
 
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda module: module.register_state_dict_post_hook(lambda *_: None),
+        lambda module: module.register_state_dict_pre_hook(lambda *_: None),
+        lambda module: module.register_load_state_dict_pre_hook(lambda *_: None),
+        lambda module: module.register_load_state_dict_post_hook(lambda *_: None),
+    ],
+)
+def test_hooks_of_state_dicts_keep_the_operator(register):
+    model = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(3)))
+    register(model[1])
+    _, made = transplant(model, "depthwise", input_shape=(1, 3, 8, 8), names=("0", "1"))
+    assert [change.replaced for change in made] == [True, False]
+    assert made[1].reason == "its hooks of state dicts would be lost"
+
+
 def test_hooks_of_parts_keep_the_operator():
     build = pytest.importorskip("torchvision.models").SwinTransformer
     swin = build([4, 4], 16, [1, 1], [1, 2], [4, 4])
@@ -381,3 +398,15 @@ def test_only_the_outermost_modules_of_a_class_and_only_where_a_mixer_fits():
         transplant(model, modules="Flatten", input_shape=(1, 3, 16, 16))
     with pytest.raises(InputError, match=r"modules=TwinAxes matches none of its classes TwinAxis$"):
         transplant(model, modules="TwinAxes", input_shape=(1, 3, 16, 16))
+
+
+def test_hooks_of_weights_go_on():
+    model, calls = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))), []
+    model[2].weight.register_hook(lambda grad: calls.append("gradient"))
+    model[2].weight.register_post_accumulate_grad_hook(lambda weight: calls.append("accumulated"))
+    grafted, _ = transplant(model, "depthwise", input_shape=(1, 3, 8, 8), names=("1",))
+    grafted(torch.ones(1, 3, 8, 8)).sum().backward()
+    assert calls == ["gradient", "accumulated"]
+    assert model[2].weight.grad is None
+    _, made = transplant(model, "depthwise", input_shape=(1, 3, 8, 8), names=("1", "2"))
+    assert [change.reason for change in made][1] == "the hooks of its weights would be lost"

@@ -40,7 +40,8 @@ def test_what_is_no_image_is_skipped_and_counted(tmp_path):
     (tmp_path / "notes.txt").write_text("words")
     (tmp_path / ".hidden").write_text("words")
     found = from_folder(tmp_path, 8, (16, 16), *PLAIN)
-    assert (len(found.pixels), found.skipped) == (1, 3)
+    assert len(found.pixels) == 1
+    assert found.left_out == {".txt": 1, "hidden": 1, "unreadable .jpg": 1, "unreadable .png": 1}
 
 
 def test_preprocessing_resizes_crops_and_normalises(tmp_path):
@@ -108,14 +109,14 @@ def test_images_of_16_bits_keep_their_grey(tmp_path):
     Image.fromarray(values).save(tmp_path / "a.png")
     Image.fromarray(values).save(tmp_path / "b.tif")
     found = from_folder(tmp_path, 2, (16, 16), *PLAIN)
-    assert found.skipped == 0
+    assert not found.left_out
     assert found.pixels == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize(("kind", "words"), [(np.float32, "floating-point numbers"), (np.int32, "integers of 32 bits")])
 def test_pixels_of_no_known_range_are_refused_by_name(tmp_path, kind, words):
-    Image.fromarray(np.ones((20, 20), dtype=kind)).save(tmp_path / "a.tif")
-    with pytest.raises(InputError, match=f"a.tif holds {words}.*, whose black and white are unknown"):
+    Image.fromarray(np.full((20, 20), 9, dtype=kind)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=f"a.tif holds {words} from 9 to 9; black and white are known for"):
         from_folder(tmp_path, 1, (16, 16), *PLAIN)
 
 

@@ -191,6 +191,34 @@ def test_a_network_for_grey_sees_grey(folder):
         prepared(plan, Input((8, 8), channels=4), 0)
 
 
+def test_a_folder_with_splits_of_its_own_is_not_taken_for_two_classes(folder, tmp_path):
+    data = registry.load(f"imagefolder:{folder}", Request(0, split=0.34))
+    assert data.tasks[0].classes == ("cat", "dog")
+    assert (len(data.train.labels), len(data.test.labels)) == (8, 4)
+    assert data.notes == ("--split divides the other images: the split val is not used",)
+    vehicles = tmp_path / "vehicles"
+    for name in ("car", "train"):  # a class may be called train
+        (vehicles / name).mkdir(parents=True)
+        for index in range(4):
+            Pillow.new("RGB", (4, 4)).save(vehicles / name / f"{index}.png")
+    assert registry.load(f"imagefolder:{vehicles}", Request(split=0.5)).tasks[0].classes == ("car", "train")
+
+
+def test_identities_of_the_test_are_others(folder):
+    for old, new in (("cat", "ann"), ("dog", "bob")):
+        (folder / "val" / old).rename(folder / "val" / new)
+    with pytest.raises(InputError, match="the classes of train and val differ: ann, bob, cat, dog"):
+        registry.load(f"imagefolder:{folder}", Request())
+    data = registry.load(f"imagefolder:{folder}", Request(identities=True))
+    assert (data.open_set, data.tasks[0].classes) == (True, ("cat", "dog"))
+    assert set(data.train.labels[:, 0]) == {0, 1}
+    assert len(set(data.test.labels[:, 0])) == 2
+    judged = registry.load(f"imagefolder:{folder}", Request(identities=True, evaluated=True))
+    assert (judged.tasks[0].classes, set(judged.test.labels[:, 0])) == (("ann", "bob"), {0, 1})
+    with pytest.raises(InputError, match="--split divides images, and verification tests other identities"):
+        registry.load(f"imagefolder:{folder / 'train'}", Request(identities=True, split=0.5))
+
+
 def test_unreadable_files_are_named_or_left_out(folder):
     (folder / "train" / "dog" / "3.png").write_bytes(b"not an image")
     with pytest.raises(InputError, match=r"unreadable: .*dog/3\.png is no PNG file\. --skip-unreadable"):
@@ -243,6 +271,8 @@ def test_hugging_face_data(folder, tmp_path):
     assert again.tasks == data.tasks
     assert np.array_equal(again.train.labels, data.train.labels)
     assert np.array_equal(again.train.image(7), data.train.image(7))
+    (parquet / "notes.txt").write_text("words")
+    assert registry.load(f"hf:{parquet}", Request(0)).notes == ("files left out: 1 .txt",)
     with pytest.raises(InputError, match="cannot be loaded"):
         registry.load(f"hf:{tmp_path / 'nothing'}", Request(0))
     saved = tmp_path / "saved"
@@ -369,6 +399,8 @@ def test_labels_of_rows(hub):
     assert hub(["dog", "cat"], ["cat"]).tasks[0].classes == ("cat", "dog")
     assert hub(["dog", "cat"], ["cat"]).test.labels.tolist() == [[0]]
     assert hub([0, 1], [1], names=["a", "b"]).train.image(1).max() == 1
+    assert hub(["dog", "cat"], ["eve", "bob"], identities=True).tasks[0].classes == ("cat", "dog")
+    assert hub([0, 1], [2, 3], identities=True, evaluated=True).tasks[0].classes == ("2", "3")
     for train, test, names, words in (
         ([0, 1], [-1, -1, 0], None, "test images: 2 of 3 have labels outside 0 to 1, the first is image 0 with -1"),
         ([0, 1, -1], [0], ["a", "b"], "train images: 1 of 3 have labels outside 0 to 1"),

@@ -172,6 +172,14 @@ def _check_record(network: Network, record: TrainedOn | None, data: Data, plan: 
     if record is not None and same_classes and not data.open_set and record.classes != classes:
         ours, theirs = (listed([name for names in part for name in names]) for part in (record.classes, classes))
         raise InputError(f"{network} was trained for {ours}; the classes of {data.name} are {theirs}")
+    is_its_test = record is not None and record.data == data.name and not (record.split or data.divided)
+    if record is None or is_its_test or plan.split:
+        return
+    if (again := record.among(data.test)) > len(record.sample) / 2:
+        raise InputError(
+            f"{network} was trained on images of {data.name} ({again} of {len(record.sample)} that were compared): "
+            f"evaluate it on the test images of {record.data}, or on others"
+        )
 
 
 def _built(network: Network, batches: Batches, outputs: int | None, seed: int) -> nn.Module:

@@ -14,7 +14,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.training.data import Data
 from scsc_lab.training.data.choices import Indices
 from scsc_lab.training.data.encoded import Source
-from scsc_lab.training.data.reading import TESTS, Found, Part, Request, assemble
+from scsc_lab.training.data.reading import TESTS, Found, Part, Request, assemble, of_unused
 
 
 @dataclass(frozen=True)
@@ -42,30 +42,42 @@ def load(where: str, request: Request) -> Data:
     root = Path(where)
     if not root.is_dir():
         raise InputError(f"imagefolder:{where}: no such folder")
-    test = next((name for name in TESTS if (root / name).is_dir()), "")
-    folders = {"train": root / "train"} if (root / "train").is_dir() else {}
-    folders |= {test: root / test} if test else {}
-    if request.split or (request.evaluated and not test):
-        folders = {"train": root}
-    elif len(folders) < 2 and not (request.evaluated and test):
+    present = {name: root / name for name in ("train", *TESTS) if (root / name).is_dir()}
+    test = next((name for name in TESTS if name in present), "")
+    folders = {name: present[name] for name in ("train", test) if name in present}
+    if (request.split or request.evaluated) and not any(map(_class_names, folders.values())):
+        folders = {"train": root}  # a class may be called test
+    elif not request.split and len(folders) < 2 and not (request.evaluated and test):
         missing = " or ".join(name for name, there in (("train", folders.get("train")), ("val", test)) if not there)
         raise InputError(f"{where} has no folder {missing}: add it, or divide one folder with --split 0.2")
+    unused = [*folders][1:] if request.split else []
+    folders = {name: folder for name, folder in folders.items() if name not in unused}
     listed = {name: _class_folders(folder) for name, folder in folders.items()}
-    classes = [names for names, *_ in listed.values()]
-    if any(names != classes[0] for names in classes):
-        differing = ", ".join(sorted(set(classes[0]) ^ set(classes[-1])))
+    first = next(iter(folders))
+    names_of = {name: names for name, (names, *_) in listed.items()}
+    classes = names_of[first]
+    if request.identities:
+        classes = tuple(sorted({identity for names in names_of.values() for identity in names}))
+    elif any(names != classes for names in names_of.values()):
+        differing = ", ".join(sorted(set.symmetric_difference(*map(set, names_of.values()))))
         raise InputError(f"{where}: the classes of train and {test} differ: {differing}")
     left_out: Counter[str] = sum((counts for _, _, _, counts, _ in listed.values()), Counter())
     shared = len(set.intersection(*(real for *_, real in listed.values()))) if len(listed) > 1 else 0
     links = [f"{shared} test images are links to training images, or the reverse"] if shared else []
-    names = "\n".join(path.relative_to(root).as_posix() for path in next(iter(listed.values()))[1].paths)
-    found = Found(
-        classes[0],
-        {name: Part(files, labels) for name, (_, files, labels, *_) in listed.items()},
-        (*links, *image_files.describe_left_out(left_out)),
-        names.encode(errors="surrogateescape"),
-    )
+    names = "\n".join(path.relative_to(folders[first]).as_posix() for path in listed[first][1].paths)
+    number_of = {identity: number for number, identity in enumerate(classes)}
+    parts = {
+        name: Part(files, np.array([number_of[identity] for identity in names_of[name]])[labels])
+        for name, (_, files, labels, *_) in listed.items()
+    }
+    notes = (*links, *of_unused(unused), *image_files.describe_left_out(left_out))
+    found = Found(classes, parts, notes, names.encode(errors="surrogateescape"))
     return assemble(f"imagefolder:{where}", found, request)
+
+
+def _class_names(root: Path) -> tuple[str, ...]:
+    """Return the names of a folder's folders that are not hidden, sorted."""
+    return tuple(sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")))
 
 
 def _class_folders(root: Path) -> tuple[tuple[str, ...], Files, Indices, Counter[str], set[str]]:
@@ -74,10 +86,9 @@ def _class_folders(root: Path) -> tuple[tuple[str, ...], Files, Indices, Counter
     Raises:
         InputError: if a class has no images, there is none, or one file is in two.
     """
-    entries = sorted(path for path in root.iterdir() if not path.name.startswith("."))
-    names = tuple(path.name for path in entries if path.is_dir())
-    left_out = Counter(path.suffix.lower() or "without suffix" for path in entries if not path.is_dir())
-    left_out["hidden"] = sum(path.name.startswith(".") for path in root.iterdir())
+    names = _class_names(root)
+    others = [path for path in root.iterdir() if path.name not in names]
+    left_out = Counter("hidden" if path.name.startswith(".") else image_files.suffix_of(path) for path in others)
     class_of: dict[str, Path] = {}
     paths: list[Path] = []
     labels: list[int] = []

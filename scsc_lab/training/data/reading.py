@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Request:
         skip_unreadable: leave out images that cannot be read.
         image_column, label_column: columns of tables; empty: found by their types and names.
         evaluated: whether only test images are read: data with one split needs no other.
-        identities: whether the classes are identities to be verified, of which the network has seen none.
+        identities: whether the classes are identities to be verified; those of the test are others.
     """
 
     seed: int = 0
@@ -93,10 +93,14 @@ def assemble(name: str, found: Found, request: Request, unit: str = "files") -> 
     check_classes(found.classes, name)
     random = generator(request.seed, Purpose.SPLIT)
     test = next((split for split in TESTS if split in found.splits), "")
+    notes = list(found.notes)
+    if request.split and request.identities and not request.evaluated:
+        raise InputError(f"--split divides images, and verification tests other identities: give {name} two splits")
     if request.split:
-        whole = found.splits.get("train") or next(iter(found.splits.values()))
-        indices, test_indices = divided(whole.labels, request.split, random)
-        parts = [(whole, indices), (whole, test_indices)]
+        whole, *unused = sorted(found.splits, key=lambda split: split != "train")
+        indices, test_indices = divided(found.splits[whole].labels, request.split, random)
+        parts = [(found.splits[whole], indices), (found.splits[whole], test_indices)]
+        notes += of_unused(unused)
     elif request.evaluated and (test or len(found.splits) == 1):
         judged = found.splits[test] if test else next(iter(found.splits.values()))
         parts = [(judged, np.arange(len(judged.labels)))] * 2
@@ -115,16 +119,28 @@ def assemble(name: str, found: Found, request: Request, unit: str = "files") -> 
         readable, unreadable = decodable(part.sources, selected, part.labels, name, request.skip_unreadable)
         splits.append(readable)
         skipped += unreadable
-    notes = (*found.notes, *([f"{skipped} unreadable {unit} were left out"] if skipped else []))
+    if skipped:
+        notes.append(f"{skipped} unreadable {unit} were left out")
+    classes = found.classes
+    if request.identities:  # those of the images that are trained on; else, of those to be judged
+        at = 1 if request.evaluated else 0
+        present = np.unique(splits[at].labels)
+        classes = tuple(classes[identity] for identity in present)
+        splits[at] = replace(splits[at], labels=np.searchsorted(present, splits[at].labels))
     return Data(
         name,
-        (Task("", found.classes),),
+        (Task("", classes),),
         splits[0],
         splits[1],
         open_set=request.identities,
-        notes=notes,
+        notes=tuple(notes),
         divided=hashlib.sha256(found.identity).hexdigest()[:16] if request.split or len(found.splits) == 1 else "",
     )
+
+
+def of_unused(splits: Sequence[str]) -> list[str]:
+    """Return a note on the splits that ``--split``, which divides another one, leaves out."""
+    return [f"--split divides the other images: the split {' and '.join(splits)} is not used"] if splits else []
 
 
 def class_names(values: Sequence[Any], split: str) -> tuple[str, ...]:

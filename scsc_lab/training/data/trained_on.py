@@ -5,16 +5,22 @@ It is in the metadata of a ``.safetensors`` file, and in ``FILE.json`` beside a 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from scsc_lab import files
-from scsc_lab.training.data import Data
+from scsc_lab.errors import InputError
+from scsc_lab.training.data import Data, Split
+from scsc_lab.training.data.encoded import Encoded
 
 KEY = "scsc_lab.trained_on"
 """Key of the record in the metadata of a ``.safetensors`` file."""
+
+_SAMPLED = 64
+"""Training images that a record tells from others."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class TrainedOn:
         split: share of the images that was the test; 0: the data has splits of its own.
         seed: seed of the run, which divided the images.
         divided: digest of the divided images, as in :class:`scsc_lab.training.data.Data`.
+        sample: digests of up to 64 training images that are files or rows, each with its folder and name.
     """
 
     data: str
@@ -34,15 +41,42 @@ class TrainedOn:
     split: float
     seed: int
     divided: str
+    sample: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Data, split: float, seed: int) -> TrainedOn:
         """Return the record of a run."""
-        return cls(data.name, tuple(task.classes for task in data.tasks), split, seed, data.divided)
+        classes, count = tuple(task.classes for task in data.tasks), len(data.train.labels)
+        places = range(0, count, max(-(-count // _SAMPLED), 1))
+        sample = filter(None, (_key(data.train, at) for at in places)) if isinstance(data.train, Encoded) else ()
+        return cls(data.name, classes, split, seed, data.divided, tuple(sample))
+
+    def among(self, split: Split) -> int:
+        """Return how many images of the sample are in a split."""
+        if not isinstance(split, Encoded):
+            return 0
+        names = {key.partition(" ")[2] for key in self.sample}
+        keys = {_key(split, at) for at in range(len(split.labels)) if _name(split, at) in names}
+        return len(keys & set(self.sample))
 
     def text(self) -> str:
         """Return the record as JSON."""
         return json.dumps(asdict(self))
+
+
+def _key(split: Encoded, at: int) -> str:
+    """Return the digest of an image's content, with its folder and name if it is a file; empty if it is gone."""
+    try:
+        source, _ = split.sources.source(int(split.indices[at]))
+        content = source if isinstance(source, bytes) else source.read_bytes()
+    except (InputError, OSError):
+        return ""
+    return f"{hashlib.sha256(content).hexdigest()[:16]} {_name(split, at)}"
+
+
+def _name(split: Encoded, at: int) -> str:
+    source, _ = split.sources.source(int(split.indices[at]))
+    return "" if isinstance(source, bytes) else "/".join(source.parts[-2:])
 
 
 def beside(weights: Path) -> Path:
@@ -62,7 +96,12 @@ def read(weights: Path) -> TrainedOn | None:
         values: dict[str, Any] = json.loads(text)
         classes = tuple(tuple(map(str, names)) for names in values["classes"])
         return TrainedOn(
-            str(values["data"]), classes, float(values["split"]), int(values["seed"]), str(values["divided"])
+            str(values["data"]),
+            classes,
+            float(values["split"]),
+            int(values["seed"]),
+            str(values["divided"]),
+            tuple(map(str, values.get("sample", ()))),
         )
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return None
