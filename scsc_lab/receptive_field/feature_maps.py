@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -183,12 +183,24 @@ def units(
         }
         total = sum(weights.values())
         axes.append([(place, part / total, (middle - place) * step) for place, part in weights.items()])
-    is_whole = all(abs(move - round(move)) < 1e-3 for axis in axes for _, _, move in axis)
-    candidates = [
-        Unit(row, column, a * b, (round(down), round(right)) if is_whole else (0, 0))
-        for (row, a, down), (column, b, right) in itertools.product(*axes)
-    ]
-    return candidates, ((size[0] - 1) / 2, (size[1] - 1) / 2)
+    pairs = [*itertools.product(*axes)]
+    candidates = [Unit(row, column, a * b) for (row, a, _), (column, b, _) in pairs]
+    moves = [(down, right) for (*_, down), (*_, right) in pairs]
+    return _moved(candidates, moves), ((size[0] - 1) / 2, (size[1] - 1) / 2)
+
+
+def centred(units: Sequence[Unit], middles: Sequence[tuple[float, float]]) -> list[Unit]:
+    """Return units, each moved from the middle of its own field to the mean of all, in pixels."""
+    pairs = [*zip(units, middles, strict=True)]
+    row, column = (math.fsum(unit.weight * middle[axis] for unit, middle in pairs) for axis in (0, 1))
+    return _moved(units, [(row - middle[0], column - middle[1]) for middle in middles])
+
+
+def _moved(units: Sequence[Unit], moves: Sequence[tuple[float, float]]) -> list[Unit]:
+    """Return units with their shifts in whole pixels; none is moved where a shift is none."""
+    is_whole = all(abs(move - round(move)) < 1e-3 for pair in moves for move in pair)
+    shifts = [(round(down), round(right)) if is_whole else (0, 0) for down, right in moves]
+    return [replace(unit, shift=shift) for unit, shift in zip(units, shifts, strict=True)]
 
 
 def _window(module: nn.Module) -> tuple[int, int] | None:

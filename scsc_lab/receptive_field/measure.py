@@ -13,10 +13,10 @@ from torch import nn
 from scsc_lab import image_files
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.errors import InputError
-from scsc_lab.receptive_field.feature_maps import Seen, Unit, survey, units
+from scsc_lab.receptive_field.feature_maps import Seen, Unit, centred, survey, units
 from scsc_lab.receptive_field.gradients import Target, constant_sums, gradient_maps
 from scsc_lab.receptive_field.images import Images
-from scsc_lab.receptive_field.theoretical import ReceptiveField, receptive_fields
+from scsc_lab.receptive_field.theoretical import ReceptiveField, middle_of, receptive_fields
 from scsc_lab.settings import Fields
 
 _OFF_SUPPORT = 1e-3
@@ -122,20 +122,27 @@ class _Plan:
 
 
 def _plan(stage: str, seen: Seen, theory: ReceptiveField, settings: Fields, seed: int, images: int) -> _Plan:
-    size = seen.layout.size
+    size, is_inside = seen.layout.size, False
     if settings.method == "replknet":
         middle = (size[0] // 2, size[1] // 2)
         found, centre = [Unit(*middle, weight=1.0)], theory.centre
     else:
-        found, place = units(size, theory.stride, seen.window)
+        found, mean_place = units(size, theory.stride, seen.window)
         centre = (
-            theory.centre[0] + (place[0] - size[0] // 2) * theory.stride[0],
-            theory.centre[1] + (place[1] - size[1] // 2) * theory.stride[1],
+            theory.centre[0] + (mean_place[0] - size[0] // 2) * theory.stride[0],
+            theory.centre[1] + (mean_place[1] - size[1] // 2) * theory.stride[1],
         )
+        middles = [
+            middle_place for unit in found if (middle_place := theory.middle((unit.row, unit.column))) is not None
+        ]
+        is_inside = len(middles) == len(found)
+        found = centred(found, middles) if is_inside else found
     repetitions = -(-len(found) // images)
     order = np.random.default_rng(seed).permutation(len(found))
     assigned = order[np.arange(images * repetitions) % len(found)].reshape(images, repetitions)
-    return _Plan(stage, seen, theory, centre, tuple(found), assigned, settings.method == "replknet")
+    plan = _Plan(stage, seen, theory, centre, tuple(found), assigned, settings.method == "replknet")
+    support = _moved_support(plan) if is_inside else None
+    return plan if support is None else replace(plan, centre=middle_of(support))
 
 
 def _averaged(gradients: NDArray[np.float64], plan: _Plan, settings: Fields) -> tuple[NDArray[np.float32], int]:

@@ -23,6 +23,9 @@ from torch.overrides import TorchFunctionMode
 _FAINT = 1e-3
 """The gradient of a gate, where only gates lead to the unit."""
 
+_SHARE_OF_OTHER = 0.5
+"""The gradient of the second of two tensors of which the larger is taken: of x and −x something is left."""
+
 _MASKED = 50.0
 """A token whose score is this far below the largest is masked: Swin masks with −100."""
 
@@ -114,7 +117,7 @@ def _either(operator: str) -> Rule:
         other = options.get("other", rest[0] if rest else None)
         if not isinstance(other, Tensor):
             return getattr(torch, operator)(x, *rest, **options)
-        return _passed(x) + other - other.detach()
+        return _passed(x) + _SHARE_OF_OTHER * (other - other.detach())
 
     return rule
 

@@ -5,6 +5,7 @@ Both come from gradients through a stand-in for the network; see :mod:`scsc_lab.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -21,10 +22,8 @@ from scsc_lab.receptive_field.stand_in import Alignment, FaintAlignment, Support
 _Place: TypeAlias = tuple[float, float]
 """Row and column, in pixels."""
 
-_MIDDLE = ((0, 0), (0, 1), (1, 0), (1, 1))
-"""Rows and columns from the middle unit up and left to each of those in the middle."""
-
-_DIAGONAL = ((0, 0), (1, 1))
+_PERIODS = (12, 6, 4, 2, 1)
+"""Numbers of units after which those behind an upsampling by 2, 3, 4 or 6 see the same around them again."""
 
 _NOISE = 1e-6
 """Share of the gradient through uneven weights below which that through even weights is rounding."""
@@ -38,8 +37,8 @@ class ReceptiveField:
         support: pixels that reach unit ``(h // 2, w // 2)``, ``(H, W)``; ``None`` where it could not be told.
         centre: true centre of that unit, row and column, in pixels.
         stride: distance of neighbouring units, in pixels.
-        supports: pixels that reach each unit in the middle, by its row and column, where units do not see the same
-            around them, as behind a transposed convolution; else empty.
+        supports: pixels that reach each of the two or four units in the middle of even sides, by its row and column:
+            behind a transposed convolution units do not see the same around them. Empty with windows.
     """
 
     support: NDArray[np.bool_] | None
@@ -52,34 +51,40 @@ class ReceptiveField:
         """Height and width of the field, in pixels, as far as it is inside the image."""
         if self.support is None:
             return None
-        (top, bottom), (left, right) = self._ends
+        (top, bottom), (left, right) = _ends(self.support)
         return bottom - top + 1, right - left + 1
-
-    @property
-    def middle(self) -> tuple[float, float] | None:
-        """Row and column of the middle of the support, in pixels."""
-        if self.support is None:
-            return None
-        (top, bottom), (left, right) = self._ends
-        return (top + bottom) / 2, (left + right) / 2
-
-    @property
-    def _ends(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        assert self.support is not None
-        rows, columns = (np.flatnonzero(self.support.any(axis=axis)) for axis in (1, 0))
-        return (int(rows[0]), int(rows[-1])), (int(columns[0]), int(columns[-1]))
 
     @property
     def reaches_border(self) -> bool:
         """Whether the next pixel of the field may lie beyond the image: strides and dilations leave gaps in fields."""
-        if self.support is None:
-            return False
-        for axis, side in zip((1, 0), self.support.shape, strict=True):
-            places = np.flatnonzero(self.support.any(axis=axis))
-            gap = np.diff(places).max(initial=1)
-            if places[0] < gap or side - 1 - places[-1] < gap:
-                return True
-        return False
+        return self.support is not None and _reaches_border(self.support)
+
+    def middle(self, place: tuple[int, int]) -> tuple[float, float] | None:
+        """Return row and column of the middle of a unit's field, in pixels; None if it is unknown or cut off."""
+        support = self.supports.get(place)
+        if support is None or not support.any() or _reaches_border(support):
+            return None
+        return middle_of(support)
+
+
+def middle_of(support: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return row and column of the middle of a field, in pixels."""
+    (top, bottom), (left, right) = _ends(support)
+    return (top + bottom) / 2, (left + right) / 2
+
+
+def _ends(support: NDArray[np.bool_]) -> tuple[tuple[int, int], tuple[int, int]]:
+    rows, columns = (np.flatnonzero(support.any(axis=axis)) for axis in (1, 0))
+    return (int(rows[0]), int(rows[-1])), (int(columns[0]), int(columns[-1]))
+
+
+def _reaches_border(support: NDArray[np.bool_]) -> bool:
+    for axis, side in zip((1, 0), support.shape, strict=True):
+        places = np.flatnonzero(support.any(axis=axis))
+        gap = np.diff(places).max(initial=1)
+        if places[0] < gap or side - 1 - places[-1] < gap:
+            return True
+    return False
 
 
 def receptive_fields(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[ReceptiveField]:
@@ -94,21 +99,31 @@ def receptive_fields(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, i
         shape: input channels, height and width.
     """
     fields = []
-    alignments = [
-        _alignment(centroids, feature_map.layout.size, shape[1:])
-        for feature_map, centroids in zip(maps, _aligned(model, maps, shape), strict=True)
-    ]
-    is_whole = all(step == round(step) for _, stride in alignments for step in stride)
-    offsets = _MIDDLE[:1] if is_whole else _MIDDLE
-    all_gradients = _gradients(stand_in(model, centre_taps=False), maps, shape, Support(), offsets)
-    for feature_map, (centre, stride), gradients in zip(maps, alignments, all_gradients, strict=True):
-        places = [_place(feature_map.layout.size, offset) for offset in offsets]
-        supports = {place: gradient > 0 for place, gradient in zip(places, gradients, strict=True)}
+    aligned = _aligned(model, maps, shape)
+    middles = [_middle(feature_map) for feature_map in maps]
+    gradients = _gradients(stand_in(model, centre_taps=False), maps, shape, Support(), middles)
+    for feature_map, centroids, offsets, gradients_of_map in zip(maps, aligned, middles, gradients, strict=True):
+        size = feature_map.layout.size
+        places = [_place(size, offset) for offset in offsets]
+        supports = {place: gradient > 0 for place, gradient in zip(places, gradients_of_map, strict=True)}
         support = supports[places[0]]
-        seen = ReceptiveField(support if support.any() else None, centre, stride, {} if is_whole else supports)
-        middle = None if seen.reaches_border or feature_map.window else seen.middle
-        fields.append(replace(seen, centre=middle or centre))
+        centre, stride = _alignment(centroids, feature_map, shape[1:])
+        known = {} if feature_map.window else supports
+        field = ReceptiveField(support if support.any() else None, centre, stride, known)
+        fields.append(replace(field, centre=field.middle(places[0]) or centre))
     return fields
+
+
+def _middle(feature_map: Seen) -> list[tuple[int, int]]:
+    """Return the offsets of the units in the middle of a map; of the first alone with windows."""
+    rows, columns = (range(1 if side % 2 or feature_map.window else 2) for side in feature_map.layout.size)
+    return [*itertools.product(rows, columns)]
+
+
+def _far(feature_map: Seen) -> int:
+    """Return how many rows and columns before the middle unit the one is whose distance tells the stride."""
+    least = min(feature_map.layout.size) // 2 - 1  # at the border, fields are cut off
+    return next((period for period in _PERIODS if period <= least), 1)
 
 
 def _place(size: tuple[int, int], offset: tuple[int, int]) -> tuple[int, int]:
@@ -117,9 +132,10 @@ def _place(size: tuple[int, int], offset: tuple[int, int]) -> tuple[int, int]:
 
 
 def _aligned(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[list[_Place | None]]:
-    """Return the true centres of the middle unit of each map and of its neighbour on the diagonal."""
+    """Return the true centres of the middle unit of each map and of another one on the diagonal."""
+    diagonals = [[(0, 0), (_far(feature_map),) * 2] for feature_map in maps]
     even, uneven = (
-        _gradients(stand_in(model, centre_taps=True, uneven=uneven), maps, shape, Alignment(), _DIAGONAL)
+        _gradients(stand_in(model, centre_taps=True, uneven=uneven), maps, shape, Alignment(), diagonals)
         for uneven in (False, True)  # even weights keep the middle of patches, which Linear layers merge
     )
     centres = [
@@ -130,7 +146,7 @@ def _aligned(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]
         for units in zip(even, uneven, strict=True)
     ]
     if any(None in places for places in centres):  # only gates lead to the unit
-        faint = _gradients(stand_in(model, centre_taps=True), maps, shape, FaintAlignment(), _DIAGONAL)
+        faint = _gradients(stand_in(model, centre_taps=True), maps, shape, FaintAlignment(), diagonals)
         centres = [
             [*map(_centroid, gradients)] if None in places else places
             for places, gradients in zip(centres, faint, strict=True)
@@ -143,9 +159,9 @@ def _gradients(
     seen: Sequence[Seen],
     shape: tuple[int, int, int],
     mode: TorchFunctionMode,
-    offsets: Sequence[tuple[int, int]],
+    offsets: Sequence[Sequence[tuple[int, int]]],
 ) -> list[list[NDArray[np.float64]]]:
-    """Return absolute gradients of the units at some offsets from the middle of every map, ``(H, W)`` each.
+    """Return absolute gradients of the units at each map's offsets from its middle, ``(H, W)`` each.
 
     The unit is a sum of its channels with weights from 1 to 2: their plain sum is constant behind some normalisations.
     """
@@ -154,9 +170,9 @@ def _gradients(
         outputs = run_to(model, x, {feature_map.layer: lambda output: output for feature_map in seen})
         maps = [feature_map.layout.maps(outputs[feature_map.layer]) for feature_map in seen]
     gradients = []
-    for feature in maps:
+    for feature, offsets_of_map in zip(maps, offsets, strict=True):
         weights = torch.linspace(1.0, 2.0, feature.shape[1], dtype=feature.dtype)
-        places = [_place((feature.shape[2], feature.shape[3]), offset) for offset in offsets]
+        places = [_place((feature.shape[2], feature.shape[3]), offset) for offset in offsets_of_map]
         units = [feature[0, :, row, column] @ weights for row, column in places]
         grads = [
             torch.autograd.grad(unit, x, retain_graph=True)[0] if unit.requires_grad else torch.zeros_like(x)
@@ -167,19 +183,22 @@ def _gradients(
 
 
 def _alignment(
-    centres: Sequence[_Place | None], size: tuple[int, int], resolution: tuple[int, ...]
+    centres: Sequence[_Place | None], feature_map: Seen, resolution: tuple[int, ...]
 ) -> tuple[_Place, _Place]:
-    """Return centre and stride of a map's units from the centres of two neighbours on its diagonal."""
+    """Return centre and stride of a map's units from the centres of two of them on its diagonal."""
+    size = feature_map.layout.size
     if any(centre is None for centre in centres):
         stride = [input_side / side for input_side, side in zip(resolution, size, strict=True)]
         middle = [(side // 2 + 0.5) * step - 0.5 for side, step in zip(size, stride, strict=True)]
         return (middle[0], middle[1]), (stride[0], stride[1])
-    first_centre, next_centre = (np.array(centre) for centre in centres)
+    first_centre, other_centre = (np.array(centre) for centre in centres)
     stride = [
-        float(distance)
+        float(distance) / (side // 2 - place)
         if side > 1 and distance > 0
         else input_side / side  # units may share a centre, as behind a pool
-        for distance, side, input_side in zip(first_centre - next_centre, size, resolution, strict=True)
+        for distance, side, place, input_side in zip(
+            first_centre - other_centre, size, _place(size, (_far(feature_map),) * 2), resolution, strict=True
+        )
     ]
     return (float(first_centre[0]), float(first_centre[1])), (stride[0], stride[1])
 

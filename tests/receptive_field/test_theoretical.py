@@ -279,6 +279,28 @@ def test_the_centre_of_any_stack(seed):
         assert_centred(nn.Sequential(*layers), 96)
 
 
+UPSAMPLED = {
+    **{
+        f"transposed {numbers}": lambda numbers=numbers: nn.ConvTranspose2d(4, 4, *numbers)
+        for numbers in ((1, 2), (2, 2), (2, 2, 1), (3, 2, 1, 1), (4, 2, 1), (4, 2, 2), (5, 2, 2, 1))
+    },
+    **{mode: lambda mode=mode: nn.Upsample(scale_factor=2, mode=mode) for mode in ("nearest", "bilinear", "bicubic")},
+    "aligned corners": lambda: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+    "by a half": lambda: nn.Upsample(scale_factor=1.5),
+    "shuffled": lambda: nn.Sequential(nn.Conv2d(4, 16, 1), nn.PixelShuffle(2)),
+    "flipped": lambda: Function(lambda x: x.flip(3)),
+    "turned": lambda: Function(lambda x: torch.rot90(x, 1, (2, 3))),
+    "absolute": lambda: Function(lambda x: torch.maximum(x, -x)),
+}
+
+
+@pytest.mark.parametrize("last", [1, 2])
+@pytest.mark.parametrize("name", UPSAMPLED)
+def test_units_that_do_not_see_the_same_are_centred_each(name, last):
+    torch.manual_seed(0)
+    assert_centred(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), UPSAMPLED[name](), nn.Conv2d(4, 4, 3, last, 1)), 48)
+
+
 def test_deep_and_cut_off_fields_are_aligned_too():
     layers = [nn.Conv2d(3, 4, 3, 2, 1), nn.Tanh()]
     for _ in range(40):
