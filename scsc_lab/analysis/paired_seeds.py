@@ -84,6 +84,36 @@ def compare(
     return Difference(mean, low, high, p_value, correlation, differences.size, outcome)
 
 
+@dataclass(frozen=True)
+class Noise:
+    """What chance does to one run's accuracy, pooled over several networks that were trained with the same seeds.
+
+    Two networks with a few seeds each tell little about their noise; all networks of a search together tell enough.
+    The model is additive: network, seed, and noise of one deviation for all.
+
+    Attributes:
+        deviation: standard deviation of a run's accuracy about the sum of its network's and its seed's effect.
+        freedom: degrees of freedom of the deviation.
+    """
+
+    deviation: float
+    freedom: int
+
+    def reach(self, pairs: int, confidence: float = CONFIDENCE) -> float:
+        """Return half the width of the interval of the difference of two networks over a number of pairs."""
+        return self.deviation * math.sqrt(2 / pairs) * float(stats.t.ppf((1 + confidence) / 2, self.freedom))
+
+
+def noise(accuracies: Sequence[Sequence[float]]) -> Noise | None:
+    """Return the noise of a table of accuracies, ``(networks, seeds)``; ``None`` with fewer than two of either."""
+    table = np.asarray(accuracies, dtype=np.float64)
+    if table.ndim < 2 or min(table.shape) < 2:
+        return None
+    rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
+    return Noise(math.sqrt(float((rest**2).sum()) / freedom), freedom)
+
+
 def verdict(
     low: float | None,
     high: float | None,

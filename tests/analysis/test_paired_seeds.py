@@ -11,7 +11,7 @@ from scipy import stats
 
 from scsc_lab import InputError
 from scsc_lab.analysis import seeds
-from scsc_lab.analysis.paired_seeds import compare, holm, mcnemar_p, share_interval, sign_flip_p, verdict
+from scsc_lab.analysis.paired_seeds import compare, holm, mcnemar_p, noise, share_interval, sign_flip_p, verdict
 
 
 def test_the_interval_is_the_paired_t_test():
@@ -99,3 +99,16 @@ def test_the_interval_of_a_share_is_wilsons():
 def test_what_makes_no_pairs_is_refused(baseline, other):
     with pytest.raises(InputError):
         compare(baseline, other)
+
+
+def test_noise_pooled_over_networks_holds_the_true_difference():
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(2000):
+        effects, of_seeds = rng.normal(0, 20, 8), rng.normal(0, 5, 2)
+        table = effects[:, None] + of_seeds + rng.normal(0, 3, (8, 2))
+        pooled = noise(table)
+        assert pooled.freedom == 7
+        held.append(abs(table[1].mean() - table[0].mean() - (effects[1] - effects[0])) <= pooled.reach(2))
+    assert 0.93 <= np.mean(held) <= 0.97
+    assert noise([[1.0, 2.0]]) is noise([[1.0], [2.0]]) is None

@@ -1,6 +1,7 @@
 """What a search wants: objectives and budgets, each on a column of the metric registry, and when a point beats another.
 
-A point is dominated only where the intervals say so: better in one objective beyond its interval, worse in none.
+A point is dominated only where the intervals say so: better in one objective beyond its interval, worse in none. The
+noise of accuracy is pooled over all networks of a search, since two seeds of two networks tell too little.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scsc_lab import metrics
 from scsc_lab.analysis.pareto import Better
@@ -16,6 +18,12 @@ from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import texts
+
+if TYPE_CHECKING:
+    from scsc_lab.analysis.paired_seeds import Noise
+
+ACCURACY = "accuracy"
+"""Column whose noise is pooled over all networks of a search."""
 
 EXACT = ("params", "macs")
 """Columns that are sums over blocks, so that a space of them can be enumerated."""
@@ -97,17 +105,25 @@ class Objective:
             return 1.0 if ratio is None and is_timed and _is_baseline(row) else ratio
         return _number(row, str(self.column.key))
 
-    def losses(self, row: Row, rival: Row) -> tuple[float, float]:
-        """Return the interval of how much worse a row is than another; without bounds where nothing tells."""
-        low, high = self._difference(row, rival)
+    def losses(self, row: Row, rival: Row, noise: Noise | None = None) -> tuple[float, float]:
+        """Return the interval of how much worse a row is than another; without bounds where nothing tells.
+
+        Args:
+            row: the row.
+            rival: the other one.
+            noise: of the accuracy of a run, pooled over all networks. Default: that of the two alone.
+        """
+        low, high = self._difference(row, rival, noise)
         return (-high, -low) if self.better == "higher" else (low, high)
 
-    def _difference(self, row: Row, rival: Row) -> tuple[float, float]:
+    def _difference(self, row: Row, rival: Row, noise: Noise | None) -> tuple[float, float]:
         change = self.column.change
         if change is not None and change.paired is not None:
             paired = change.paired(row, rival)
-            keys = change.column.key
-            low, high = (_number(paired, key) for key in keys[1:3])
+            mean, low, high = (_number(paired, key) for key in change.column.key[:3])
+            if noise is not None and self.word == ACCURACY and mean is not None:
+                reach = noise.reach(paired["seed_pairs"])
+                return mean - reach, mean + reach
             return (-math.inf if low is None else low, math.inf if high is None else high)
         (low, high), (other_low, other_high) = self._interval(row), self._interval(rival)
         return low - other_high, high - other_low
@@ -163,9 +179,9 @@ class Goals:
         """Return the budgets that a row breaks, of those that were measured."""
         return [budget for budget in self.budgets if (budget.excess(row) or 0.0) > 0]
 
-    def dominates(self, row: Row, rival: Row) -> bool:
+    def dominates(self, row: Row, rival: Row, noise: Noise | None = None) -> bool:
         """Return whether a row beats another: better in one objective beyond the interval, and worse in none."""
-        losses = [objective.losses(row, rival) for objective in self.objectives]
+        losses = [objective.losses(row, rival, noise) for objective in self.objectives]
         return all(high <= 0 for _, high in losses) and any(high < 0 for _, high in losses)
 
     def __str__(self) -> str:
@@ -174,9 +190,25 @@ class Goals:
     def front(self, rows: Sequence[Row]) -> list[int]:
         """Return the positions of the rows that keep to the budgets and that no other such row dominates."""
         inside = [at for at, row in enumerate(rows) if not self.broken(row)]
+        noise = self.noise(rows)
         return [
-            at for at in inside if not any(self.dominates(rows[rival], rows[at]) for rival in inside if rival != at)
+            at
+            for at in inside
+            if not any(self.dominates(rows[rival], rows[at], noise) for rival in inside if rival != at)
         ]
+
+    def noise(self, rows: Sequence[Row]) -> Noise | None:
+        """Return the noise of a run's accuracy, pooled over rows whose runs with the same seeds are complete."""
+        if ACCURACY not in self.words:
+            return None
+        from scsc_lab.analysis.paired_seeds import noise
+
+        runs = [
+            {run["seed"]: float(run["accuracy"]) for run in row.get("runs") or () if run["status"] == "complete"}
+            for row in rows
+        ]
+        shared = set.intersection(*map(set, runs)) if runs else set[int]()
+        return noise([[accuracies[seed] for seed in sorted(shared)] for accuracies in runs])
 
 
 def bound(column_name: str, text: str, option: str) -> Bound:

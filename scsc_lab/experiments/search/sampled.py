@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import Any
 
 from scsc_lab import metrics
+from scsc_lab.analysis.paired_seeds import Noise
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import compare, runner
 from scsc_lab.experiments.experiment import Arm, Experiment
@@ -206,7 +207,8 @@ class _Run:
         seeds = dict.fromkeys(self.rows, first)
         while (left := self.search.max_runs - sum(seeds.values()) - first) > 0:
             front = [[*self.rows][at] for at in self.goals.front([*self.rows.values()])]
-            open_ = {name for pair in combinations(front, 2) if self._is_open(goal, pair) for name in pair}
+            noise = self.goals.noise([*self.rows.values()])
+            open_ = {name for pair in combinations(front, 2) if self._is_open(goal, pair, noise) for name in pair}
             if not open_:
                 return
             fewest = min(seeds[name] for name in open_)
@@ -218,9 +220,9 @@ class _Run:
             for arm, row in zip(arms, self._measured(arms, ("accuracy",)), strict=True):
                 self.rows[arm.network.text] |= row
 
-    def _is_open(self, goal: Objective, pair: Sequence[str]) -> bool:
+    def _is_open(self, goal: Objective, pair: Sequence[str], noise: Noise | None) -> bool:
         """Return whether more seeds could tell two networks apart."""
-        low, high = goal.losses(*(self.rows[name] for name in pair))
+        low, high = goal.losses(*(self.rows[name] for name in pair), noise)
         return low < 0 < high and high - low > _NARROW_POINTS
 
     def _confirm(self) -> dict[int, Row]:
