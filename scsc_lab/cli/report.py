@@ -222,7 +222,8 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, parallel: Par
 
     path = folder / "rows.db"
     files.check_writable(path)
-    shared.warn_of_few_seeds(probe.families(), ("accuracy",), settings.training.seeds or probe.ABLATIONS[0].seeds)
+    for family in probe.families():
+        shared.warn_of_few_seeds([family], ("accuracy",), settings.training.seeds or probe.ABLATIONS[0].seeds)
     is_new, kept = not path.exists(), Store(path)
     for file in sorted(folder.glob("*.jsonl")) if is_new else ():
         rowfile.absorb(kept, rowfile.opened(file), digests=())

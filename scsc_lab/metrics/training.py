@@ -155,7 +155,7 @@ def is_incomplete(row: Row, settings: Runs) -> bool:
 
 
 def own_input(network: Network) -> Input:
-    """Return what a network says of its input: its resolution, normalisation, and timm's crop and filter."""
+    """Return what a network says of its input and first weights, and timm's crop and filter."""
     from scsc_lab.models import build
 
     facts = build.facts(network)
@@ -167,6 +167,7 @@ def own_input(network: Network) -> Input:
         float(config.get("crop_pct") or Input.crop_share),
         str(config.get("interpolation") or Input.interpolation),
         facts.channels,
+        build.whose_weights(network) == "random",
     )
 
 

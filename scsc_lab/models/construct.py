@@ -20,7 +20,7 @@ def from_spec(spec: NetworkSpec, weights: str | Path | None = None, *, resize: b
     """Return the network of a spec in evaluation mode, with weights from a file or at random.
 
     Random weights come from torch's global generator: Kaiming normal for ResNet and SCSC convolutions (fan out, as
-    torchvision; fan in for depthwise ones), normal with deviation 0.02 for Swin's linear layers.
+    torchvision; fan in for depthwise ones), normal with the spec's ``init_std`` for Swin's linear layers.
 
     Raises:
         InputError: if the weights cannot be read or belong to another network.
@@ -47,13 +47,13 @@ def empty(spec: NetworkSpec, device: str = "meta") -> ResNet | Swin:
 
 def initialise(model: nn.Module) -> None:
     """Fill a network with random weights from torch's global generator; see :func:`from_spec` for the distributions."""
-    transformer = isinstance(model, Swin)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            fan_in = module.groups > 1 or transformer
+            fan_in = module.groups > 1 or isinstance(model, Swin)
             nn.init.kaiming_normal_(module.weight, mode="fan_in" if fan_in else "fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.Linear) and transformer:
-            nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
+        elif isinstance(module, nn.Linear) and isinstance(model, Swin):
+            std = model.spec.init_std or 1.0 / math.sqrt(module.in_features)
+            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
         elif isinstance(module, nn.Linear):
             bound = 1.0 / math.sqrt(module.in_features)
             nn.init.uniform_(module.weight, -bound, bound)

@@ -145,9 +145,10 @@ _SCSC_FACERESNET = ResNetSpec(
 )
 
 PICO_RULE = (
-    "every width a quarter, window 4, heads 1 2 4 8, no stochastic depth, input 64×64, 20 outputs (faces: an embedding "
-    "of 128); depths as in full size, but that the SCSC form of the ResNets has fewer blocks, so that both changes of "
-    "a pair, in parameters and in MACs, stay within about 5 points of the full-size pair's"
+    "every width a quarter, window 4, heads 1 2 4 8, no stochastic depth, linear layers drawn by their inputs, input "
+    "64×64, 20 outputs (faces: an embedding of 128); depths as in full size, but that the SCSC form of the ResNets has "
+    "fewer blocks, so that both changes of a pair, in parameters and in MACs, stay within about 5 points of the "
+    "full-size pair's"
 )
 
 
@@ -171,7 +172,13 @@ def _pico_resnet(name: str, full: Entry, depths: tuple[int, ...] | None = None) 
 def _pico_swin(name: str, full: Entry) -> Entry:
     assert isinstance(full.spec, SwinSpec)
     spec = replace(
-        full.spec, embed_dim=full.spec.embed_dim // 4, heads=(1, 2, 4, 8), window=4, drop_path=0.0, outputs=20
+        full.spec,
+        embed_dim=full.spec.embed_dim // 4,
+        heads=(1, 2, 4, 8),
+        window=4,
+        drop_path=0.0,
+        outputs=20,
+        init_std=0.0,
     )
     return _pico(name, full, spec)
 

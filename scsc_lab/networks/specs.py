@@ -131,6 +131,8 @@ class SwinSpec:
         mlp_ratio: hidden width of the MLP over its input's.
         drop_path: stochastic depth of the last block; it rises linearly from 0 at the first.
         outputs: outputs of the linear head.
+        init_std: standard deviation of the linear layers' random weights, before the cut at two; 0: 1/√inputs (LeCun et
+            al. 1998), for networks much narrower than those that 0.02 was chosen for, whose tokens it leaves too small.
         scsc: the SCSC module of each stage, used where ``scsc_stages`` says so.
         scsc_stages: the stages whose blocks are SCSC blocks.
     """
@@ -143,12 +145,15 @@ class SwinSpec:
     mlp_ratio: float = 4.0
     drop_path: float = 0.1
     outputs: int = 1000
+    init_std: float = 0.02
     scsc: tuple[SCSCSpec, ...] = ()
     scsc_stages: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _positive("depths", self.depths, _MOST_BLOCKS)
         _per_stage(self.depths, heads=self.heads)
+        if not 0.0 <= self.init_std <= 1.0:
+            raise InputError(f"init_std={self.init_std}: a number from 0 to 1, e.g. init_std=0.02")
         for name in ("embed_dim", "patch", "outputs"):
             _at_least(name, getattr(self, name), 1)
         _at_least("window", self.window, 2, _WINDOW)

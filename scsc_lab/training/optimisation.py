@@ -41,7 +41,7 @@ def make_optimizer(network: nn.Module, objective: nn.Module, recipe: Recipe) -> 
         if parameters
     ]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)
+        return torch.optim.AdamW(groups, lr=recipe.lr, eps=recipe.eps, fused=fused)
     if recipe.optimizer == "sgd":
         nesterov = recipe.momentum > 0
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)

@@ -63,6 +63,7 @@ class Input:
         crop_share: share of the shorter side that is kept in evaluation.
         interpolation: Pillow's name of the filter that resizes.
         channels: 3, or 1 for grey.
+        is_random: whether its first weights are drawn at random, so that the recipe decides how blocks start.
     """
 
     size: tuple[int, int]
@@ -71,6 +72,7 @@ class Input:
     crop_share: float = 0.875
     interpolation: str = "bicubic"
     channels: int = 3
+    is_random: bool = True
 
 
 @dataclass(frozen=True)

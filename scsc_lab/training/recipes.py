@@ -25,6 +25,8 @@ class Recipe:
         weight_decay: decay of weights (decoupled for adamw and lamb).
         decay_norms: whether norms and biases decay too.
         momentum: momentum of sgd.
+        eps: what adamw adds to the root of the second moment. A gradient far below it moves its weight little, so that
+            rounding, which makes the gradients of dead weights, does not become a step.
         zero_init: whether residual blocks start as their shortcuts (arXiv 1706.02677, section 5.1): those that have a
             method ``zero_init_last``, as the ResNets' and timm's.
         clip: largest norm of the gradient; 0 for any.
@@ -50,6 +52,7 @@ class Recipe:
     weight_decay: float = 0.0
     decay_norms: bool = False
     momentum: float = 0.9
+    eps: float = 1e-8
     zero_init: bool = False
     clip: float = 0.0
     label_smoothing: float = 0.0
@@ -72,8 +75,9 @@ class Recipe:
         for key in ("momentum", "label_smoothing", "erase", "cooldown"):
             if not 0 <= getattr(self, key) < 1:
                 raise InputError(f"{key}={getattr(self, key)}: a number from 0 up to but not including 1")
-        if not self.lr > 0:
-            raise InputError(f"lr={self.lr}: a number above 0")
+        for key in ("lr", "eps"):
+            if not getattr(self, key) > 0:
+                raise InputError(f"{key}={getattr(self, key)}: a number above 0")
         if self.warmup_epochs >= self.epochs:
             raise InputError(f"warmup_epochs={self.warmup_epochs:g}: fewer than the {self.epochs} epochs")
         if self.schedule == "constant" and self.warmup_epochs > (1 - self.cooldown) * self.epochs:
@@ -94,10 +98,11 @@ RECIPES = {
         epochs=32,
         batch_size=32,
         optimizer="adamw",
-        lr=1e-3,
+        lr=5e-4,
         schedule="constant",
         warmup_epochs=0.5,
         weight_decay=0.05,
+        eps=1e-6,
         zero_init=True,
         clip=5.0,
         erase=0.25,

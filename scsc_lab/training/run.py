@@ -74,7 +74,7 @@ def run(
     batches = prepared(plan, own, seed, place)
     chosen = goal(plan.task, batches.data, plan.recipe, seed)
     network, head = first(make, batches, chosen.outputs, seed)
-    if plan.recipe.zero_init:
+    if plan.recipe.zero_init and own.is_random:
         start_from_shortcuts(network)
     channels = len(batches.preparation.mean)
     length = chosen.outputs or _length(network, batches)

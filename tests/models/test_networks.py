@@ -107,3 +107,10 @@ def test_drop_path_keeps_the_mean_and_is_off_in_evaluation():
     assert sorted(dropped.unique().tolist()) == pytest.approx([0.0, 1 / 0.75])
     assert abs(float(dropped.mean()) - 1.0) < 0.05
     assert layer.eval()(x) is x
+
+
+@pytest.mark.parametrize(("name", "deviation"), [("swin_pico", 96**-0.5), ("swin_pico[init_std=0.02]", 0.02)])
+def test_linear_layers_of_a_swin_are_drawn_with_the_deviation_of_the_spec(name, deviation):
+    merging = build(name).layers[0].downsample.reduction.weight.detach()
+    assert float(merging.std()) == pytest.approx(0.88 * deviation, rel=0.03)  # 0.88: cut at two deviations
+    assert float(merging.abs().max()) <= 2 * deviation

@@ -46,6 +46,7 @@ def test_every_recipe_has_a_source_and_changes_images_by_the_draw_alone(name):
         ({"lr": float("nan")}, "lr=nan"),
         ({"label_smoothing": 1.0}, "label_smoothing=1.0"),
         ({"weight_decay": -1.0}, "weight_decay=-1.0"),
+        ({"eps": 0.0}, "eps=0.0: a number above 0"),
         ({"warmup_epochs": 3.0}, "fewer than the 3 epochs"),
     ],
 )

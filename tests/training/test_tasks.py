@@ -132,6 +132,21 @@ def test_embeddings_may_be_maps():
     assert row["accuracy"] is not None
 
 
+@pytest.mark.parametrize("is_random", [True, False])
+def test_weights_that_are_not_random_are_left_as_they_are(is_random):
+    class Block(nn.Linear):
+        def zero_init_last(self):
+            nn.init.zeros_(self.weight)
+
+    model = nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), Block(48, 48), nn.Linear(48, 20))
+    before = model[2].weight.detach().clone()
+    recipe = dataclasses.replace(RECIPE, zero_init=True, lr=1e-9, epochs=1)
+    plan = Plan("navon", recipe, train_images=40, test_images=200)
+    run(lambda: model, Input((64, 64), is_random=is_random), plan, seed=0)
+    expected = torch.zeros_like(before) if is_random else before
+    torch.testing.assert_close(model[2].weight, expected, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("name", ["resnet_pico", "scsc_resnet_pico", "resnet18"])
 def test_residual_blocks_start_as_their_shortcuts_and_gradients_below_the_clip(name):
     from scsc_lab.models import build

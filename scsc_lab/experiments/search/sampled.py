@@ -222,7 +222,8 @@ class _Run:
 
     def _is_open(self, goal: Objective, pair: Sequence[str], noise: Noise | None) -> bool:
         """Return whether more seeds could tell two networks apart."""
-        low, high = goal.losses(*(self.rows[name] for name in pair), noise)
+        first, second = pair
+        low, high = goal.losses(self.rows[first], self.rows[second], noise)
         return low < 0 < high and high - low > _NARROW_POINTS
 
     def _confirm(self) -> dict[int, Row]:
