@@ -223,7 +223,7 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, parallel: Par
     path = folder / "rows.db"
     files.check_writable(path)
     for family in probe.families():
-        shared.warn_of_few_seeds([family], ("accuracy",), settings.training.seeds or probe.ABLATIONS[0].seeds)
+        shared.warn_of_few_seeds([family], ("accuracy",), settings.training.seeds or probe.STEPS[-1][1])
     is_new, kept = not path.exists(), Store(path)
     for file in sorted(folder.glob("*.jsonl")) if is_new else ():
         rowfile.absorb(kept, rowfile.opened(file), digests=())

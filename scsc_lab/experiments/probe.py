@@ -44,18 +44,16 @@ class Study:
         ablation: its built-in study; empty for a pair.
         data: data set.
         schedule: budgets and tuning.
-        seeds: largest number of runs per network: tables of more comparisons need more for a verdict.
     """
 
     networks: tuple[str, ...]
     ablation: str = ""
     data: str = "navon"
     schedule: Schedule = LONG
-    seeds: int = 10
 
     def experiment(self, settings: Settings, seeds: int, weights: str) -> Experiment:
         """Return the experiment with a number of seeds, before anything is tuned."""
-        training = replace(settings.training, data=self.data, seeds=min(seeds, self.seeds))
+        training = replace(settings.training, data=self.data, seeds=seeds)
         runs = replace(configure(replace(settings, training=training)), weights=weights)
         if not self.ablation:
             return train.experiment([Network.read(name) for name in self.networks], runs)
@@ -75,12 +73,12 @@ PAIRS = (
 """Each network with SCSC behind its baseline."""
 
 ABLATIONS = (
-    Study(("scsc_swin_pico",), "components", schedule=SHORT, seeds=9),
-    Study(("swin_pico",), variants.MIXERS, schedule=SHORT, seeds=9),
+    Study(("scsc_swin_pico",), "components", schedule=SHORT),
+    Study(("swin_pico",), variants.MIXERS, schedule=SHORT),
 )
 """SCSC's parts taken out one by one, and every mixer in the places of Swin's attention."""
 
-STEPS = ((PAIRS, 3), (PAIRS, 6), (ABLATIONS, 6), (PAIRS, 10), (ABLATIONS, 9))
+STEPS = ((PAIRS, 3), (PAIRS, 6), (ABLATIONS, 6), (PAIRS, 10), (ABLATIONS, 10))
 """What is trained in which order, with how many seeds: whenever it is interrupted, the same seeds of all are there."""
 
 FIELDS = Settings(fields=Fields(samples=16))
@@ -121,7 +119,7 @@ def run(
     for study, seeds in ((study, min(seeds, most)) for studies, seeds in STEPS for study in studies):
         planned = study.experiment(settings, seeds, "" if study.ablation else str(weights))
         experiments, _ = train.scheduled(planned, study.schedule, store, executor, progress)
-        if not study.ablation and seeds == min(study.seeds, most):
+        if not study.ablation and seeds == most:
             experiments = [*experiments[:-1], *_with_weights(experiments[-1], study.data)]
         if store.keys().issuperset(runner.ask(experiments, store).keys.values()):
             experiments = [_without_weights(experiment) for experiment in experiments]
