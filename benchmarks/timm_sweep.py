@@ -21,9 +21,9 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics.size import counted_at
 from scsc_lab.models import build
 from scsc_lab.networks.network import Network
-from scsc_lab.provenance import run_info, versions
+from scsc_lab.provenance import versions
 from scsc_lab.report import tables
-from scsc_lab.report.render import markdown
+from scsc_lab.report.render import csv, markdown
 from scsc_lab.report.tables import Column, Table
 
 FOLDER = Path(__file__).parents[1] / "reports" / "timm"
@@ -102,10 +102,10 @@ def report() -> None:
     lines += ["", "## Not countable on the meta device, counted on real tensors", ""]
     lines += [f"- {row['model']}: {markdown.text(str(row['remark']))}" for row in on_real] or ["None."]
     lines += ["", "## What explains the differences to fvcore", ""]
-    found = Counter(operator for row in rows for operator in row.get("differences", []))
+    networks_of = Counter(operator for row in rows for operator in row.get("differences", []))
     lines += [
         f"- {markdown.text(operator)}: {DIFFERENCES.get(operator, NO_RULE)} ({number} networks)"
-        for operator, number in found.most_common()
+        for operator, number in networks_of.most_common()
     ]
     columns = (
         tables.MODEL,
@@ -118,7 +118,8 @@ def report() -> None:
         Column("check", "difference", number=False),
     )
     table = Table(columns, tuple(row for row in rows if row["status"] != "failed"))
-    lines += ["", "## All", "", markdown.render(table, run_info())]
+    lines += ["", "## All", "", f"[networks.csv](networks.csv) has a row for each of the {total:,} networks.", ""]
+    files.write(FOLDER / "networks.csv", csv.of_columns(table))
     files.write(FOLDER / "README.md", "\n".join(lines))
     print("\n".join(lines[:8]))
 

@@ -60,14 +60,15 @@ def convergence(run: Row) -> Convergence | None:
 
 def is_at_chance(run: Row) -> bool:
     """Return whether a run's accuracy is at most two binomial deviations above chance; False if chance is unknown."""
-    chance = _chance(run)
+    chance = chance_of(run)
     accuracy, images = run.get("accuracy"), run.get("test_images")
     if chance is None or accuracy is None or not images:
         return False
     return bool(accuracy <= chance + 2 * math.sqrt(chance * (100 - chance) / images))
 
 
-def _chance(run: Row) -> float | None:
+def chance_of(run: Row) -> float | None:
+    """Return the accuracy of guessing in a run's task, in percent; None if it is unknown."""
     return run.get("chance", _CHANCE.get(str(run.get("data"))))
 
 
@@ -89,7 +90,7 @@ def under_training(runs: Sequence[Row]) -> str:
     Their mean accuracy is within two deviations of chance, or their loss still falls by more than 10 % per epoch.
     """
     values = [run["accuracy"] for run in runs if run.get("accuracy") is not None]
-    chance = _chance(runs[0]) if runs else None
+    chance = chance_of(runs[0]) if runs else None
     if chance is not None and len(values) > 1:
         mean, deviation = statistics.fmean(values), statistics.stdev(values)
         if mean - chance <= 2 * deviation:

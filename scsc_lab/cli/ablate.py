@@ -139,9 +139,9 @@ def _configured(path: Path | None) -> dict[str, Any]:
 
 
 def _draw(table: Table, columns: Sequence[Column], folder: Path, drawing: Drawing) -> None:
-    from scsc_lab.report.figures import ablation
+    from scsc_lab.report.figures import forest
 
     for part in (table, *table.details):
         path = folder / f"ablation_{file_name(str(part.rows[0]['study']))}.png"
-        style.save(ablation.draw(part.rows, columns, drawing, alongside=table.raw), path)
+        style.save(forest.draw(part.rows, columns, drawing, alongside=table.raw), path)
         typer.echo(f"figure: {path}", err=True)

@@ -20,7 +20,7 @@ from scsc_lab.report import comparison
 from scsc_lab.report.accuracy import with_schedule
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column
-from scsc_lab.settings import Drawing, Output, Schedule, Settings, texts
+from scsc_lab.settings import Drawing, PaperTable, Schedule, Settings, texts
 
 By = Literal["stage", "module"]
 """What two networks can be laid side by side by."""
@@ -44,7 +44,7 @@ def compare(
     training: shared.Trained,
     schedule: Schedule,
     drawing: Annotated[Drawing, Without("panels")],
-    output: Output,
+    output: PaperTable,
     parallel: Parallel,
     columns: shared.Columns = _DEFAULT,
     accuracies: Annotated[

@@ -49,7 +49,7 @@ def models(
         *(f"{', '.join(names)}: inferred: {text}." for text, names in _by_text(rows).items()),
         *([f"{', '.join(pico)}: scaled down for training on a CPU: {catalog.PICO_RULE}."] if pico else []),
     )
-    formats.emit(Table(columns, rows, notes=notes), run_info(), output.format, output.output)
+    formats.emit(Table(columns, rows, notes=notes), run_info(), output)
 
 
 def _by_text(rows: Sequence[Row]) -> dict[str, list[str]]:

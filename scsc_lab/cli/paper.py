@@ -30,13 +30,13 @@ def paper(
 
     Exit code 1: a figure is worse than the paper claims by more than the tolerance.
     """
-    formats.choose(output.format, output.output)
+    formats.choose(output)
 
     from scsc_lab.experiments import publish
     from scsc_lab.metrics.claims import worse
 
     rows = publish.claims(publish.trained(probe))
-    formats.emit(claims_table(rows), run_info(), output.format, output.output)
+    formats.emit(claims_table(rows), run_info(), output)
     failing = [row for row in rows if worse(row, tolerance / 100)]
     for row in failing:
         typer.echo(_complaint(row), err=True)

@@ -205,7 +205,7 @@ def _held_against(old: list[Row] | None, rows: list[Row], failing: Sequence[str]
     if old is None:
         return 0
     table = changed.table(old, rows, metrics.columns())
-    formats.emit(table, run_info(), None, None)
+    formats.emit(table, run_info())
     if any(row["verdict"] in failing for row in table.rows):
         return 1
     if reason := changed.unjudged(table.rows, old, metrics.columns(), failing):

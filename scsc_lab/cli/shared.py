@@ -77,7 +77,7 @@ def opened(output: Output) -> Store:
     Raises:
         InputError: if a file cannot be written, or is no store, or the format is unknown.
     """
-    render.choose(output.format, output.output)
+    render.choose(output)
     if output.store is not None:
         check_writable(output.store)
     return Store(output.store)
@@ -171,7 +171,7 @@ def show(
     """
     if built is not None:
         table = table.noted(built.notes).with_failures(built.failures)
-    render.emit(table, run_info(device, seed), output.format, output.output)
+    render.emit(table, run_info(device, seed), output)
     return 130 if cut else int(bool(built and built.failures))
 
 

@@ -212,7 +212,7 @@ def _draw(trained: Trained, plot: Path | None, curves: Path | None, plot_budgets
     from scsc_lab.report.figures import accuracy
 
     drawings: list[tuple[Path | None, Callable[[], Figure]]] = [
-        (plot, lambda: accuracy.draw(trained.networks)),
+        (plot, lambda: accuracy.draw([trained.networks])),
         (curves, lambda: accuracy.curves(trained.networks)),
         (plot_budgets, lambda: accuracy.draw_budgets(trained.budgets)),
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scsc_lab import metrics, units
-from scsc_lab.metrics import CUT_SHORT
+from scsc_lab.metrics import CUT_SHORT, published
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.latency import key_in
@@ -88,7 +88,7 @@ def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapp
                 {"model": labels["model"], **run, **pair} for run, pair in zip(row["runs"], pairs, strict=True)
             ]
         if metric.columns:
-            merged[at] |= row
+            merged[at] = published.at_its_own_size({**merged[at], **row})
     return Result(experiment, tuple(arms), tuple(with_changes(merged, experiment, arms)), tuple(further))
 
 

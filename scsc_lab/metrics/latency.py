@@ -15,7 +15,7 @@ from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.metrics.size import counted
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
-from scsc_lab.report.latency import key_in, of_other_pairs, pivoted, rule, timings_of
+from scsc_lab.report.latency import key_in, of_other_pairs, pivoted, rule, timings_of, without_interval
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.settings import Settings
 
@@ -175,7 +175,7 @@ def breakdowns(
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """Return how times were taken, which are incomplete, the layouts, the verdicts and oddities."""
+    """Return how times were taken, which are incomplete, the layouts, and oddities."""
     timed = [row for row in rows if row.get("latency_status")]
     if not timed:
         return []
@@ -186,11 +186,20 @@ def notes(rows: Sequence[Row]) -> list[str]:
     ]
     unfinished = [row for row in timed if row["latency_status"] != "complete"]
     notes += [f"{row['model']}: TIMING {str(row['latency_status']).upper()}." for row in unfinished]
-    verdicts = [f"{row['model']} {row['verdict']}" for row in timed if row.get("verdict")]
-    notes += [f"Verdict on time: {', '.join(verdicts)}."] if verdicts else []
-    last = [str(row["model"]) for row in timed if row.get("memory_format") == "channels_last"]
-    notes += [f"In channels-last layout, in which they are faster: {', '.join(last)}."] if last else []
-    return notes + _notes_of_other_pairs(timed) + _notes_elsewhere(timed) + machine_notes(timed)
+    notes += _layouts(timed)
+    notes += without_interval(timed) + _notes_of_other_pairs(timed)
+    return notes + _notes_elsewhere(timed) + machine_notes(timed)
+
+
+def _layouts(rows: Sequence[Row]) -> list[str]:
+    """Return which networks were timed in channels-last layout, in one short line."""
+    last = {str(row["model"]): row.get("memory_format") == "channels_last" for row in rows}
+    names, others = ([name for name, is_last in last.items() if is_last == which] for which in (True, False))
+    if not names:
+        return []
+    if len(others) < len(names):
+        return [f"Channels-last layout, the faster one, for all{' except ' if others else ''}{', '.join(others)}."]
+    return [f"Channels-last layout, the faster one, for {', '.join(names)}."]
 
 
 def _notes_of_other_pairs(rows: Sequence[Row]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from scsc_lab import units
 from scsc_lab.metrics import Metric, Progress
+from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
@@ -19,12 +20,22 @@ def measure(networks: Sequence[Network], settings: None, progress: Progress) -> 
 def _row(network: Network) -> Row:
     entry = network.entry
     as_published = not (network.overrides or network.transplant or network.weights)
+    as_published &= entry is not None and network.resolution in (None, entry.resolution)
     published = entry.published if entry is not None and as_published else None
     return {
         "published_top1": published.top1 if published else None,
         "published_source": published.source if published else None,
         "inferred": (entry.inferred or None) if entry else None,
     }
+
+
+def at_its_own_size(row: Row) -> Row:
+    """Return a network's row without its published figure where its input has another size than the authors'."""
+    if row.get("published_top1") is None:
+        return row
+    published_at = catalog.find(str(row.get("network") or row["model"])).resolution
+    same = list(row["resolution"]) == list(published_at)
+    return row if same else {**row, "published_top1": None, "published_source": None}
 
 
 def notes(rows: Sequence[Row]) -> list[str]:

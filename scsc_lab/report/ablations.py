@@ -27,16 +27,17 @@ def ablation_tables(rows: Sequence[Row], columns: Sequence[Column], notes: Seque
         notes: what must be known to read them.
     """
     compared = by_study(with_changes(rows, columns))
-    shown = [Column("variant", "variant", number=False)]
-    beside = any(column.change is not None and column.change.how != "ratio" for column in columns)
+    chosen = [Column("variant", "variant", number=False)]
+    has_others = any(column.change is not None and column.change.how != "ratio" for column in columns)
     for position, column in enumerate(columns):
         change = column.change.column if column.change is not None else None
         if position < _ABSOLUTE or column.change is None or column.change.how == "difference":
-            shown.append(replace(column, optional=beside and position < _ABSOLUTE))
-            change = change and (change if beside else replace(change, title="Δ"))
-        shown += [change] if change is not None else []
+            chosen.append(replace(column, optional=has_others and position < _ABSOLUTE))
+            change = change and (change if has_others else replace(change, title="Δ"))
+        chosen += [change] if change is not None else []
     parts = [
-        Table(tuple(shown), tuple(variants), f"{variants[0]['model']}: {study}") for study, variants in compared.items()
+        Table(tuple(chosen), tuple(variants), f"{variants[0]['model']}: {study}")
+        for study, variants in compared.items()
     ]
     widths = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in compared) else []
     first, *details = parts
@@ -56,11 +57,11 @@ def changes_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequenc
         notes: what must be known to read them.
     """
     compared = {study: group[1:] for study, group in by_study(with_changes(rows, columns)).items()}
-    shown = [Column("study", "study", number=False), Column("variant", "variant", number=False)]
-    shown += [column.change.column for column in columns if column.change is not None]
+    chosen = [Column("study", "study", number=False), Column("variant", "variant", number=False)]
+    chosen += [column.change.column for column in columns if column.change is not None]
     widths = [_WIDTH] if any(study in ("components", "kernels", "scales") for study in compared) else []
     variants = tuple(row for group in compared.values() for row in group)
-    return Table(tuple(shown), variants, f"{rows[0]['model']}: change by each variant", (*widths, *notes))
+    return Table(tuple(chosen), variants, f"{rows[0]['model']}: change by each variant", (*widths, *notes))
 
 
 def with_changes(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The abstract of a report, by rules from rows: what was found, on one screen, and nothing without its interval."""
+"""The abstract of a report, by rules from rows: the findings on one screen, and nothing without its interval."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def title(networks: Sequence[Row], name: str) -> str:
     if not compared:
         return f"Networks, measured: {name}"
     if "SCSC" in modules:
-        others = len(modules) - 1
-        return f"SCSC{f' and {count(others)} other mixers' if others else ''} in {backbones}"
+        mixers = len(modules) - 1
+        return f"SCSC{f' and {count(mixers)} other mixers' if mixers else ''} in {backbones}"
     return f"{listed([str(row['model']) for row in compared])} against {backbones}"
 
 
@@ -71,17 +71,22 @@ def sentences(rows: Sequence[Row], chosen: Sequence[Row], networks: Sequence[Row
 def pairs_table(chosen: Sequence[Row], columns: Sequence[Column]) -> Table:
     """Return one row per pair, of changes only, in at most six columns; of many pairs those of the largest effects."""
     by_word = {column.word: column for column in columns if column.change is not None}
-    ordered = [by_word[word] for word in (*_ORDER, *by_word) if word in by_word]
-    changes = [column.change.column for column in dict.fromkeys(ordered) if column.change is not None]
-    several = len({row["baseline"] for row in chosen}) < len(chosen)
-    keys = [*([tables.MODEL] if several or not module(chosen[0]) else []), Column("baseline", "backbone", number=False)]
-    shown = tables.filled(changes, chosen)[: _MOST_COLUMNS - len(keys)]
+    ordered = [by_word[name] for name in (*_ORDER, *by_word) if name in by_word]
+    changes = [
+        tables.without_reference(column.change.column) for column in dict.fromkeys(ordered) if column.change is not None
+    ]
+    is_repeated = len({row["baseline"] for row in chosen}) < len(chosen)
+    keys = [
+        *([tables.MODEL] if is_repeated or not module(chosen[0]) else []),
+        Column("baseline", "backbone", number=False),
+    ]
+    filled = tables.filled(changes, chosen)[: _MOST_COLUMNS - len(keys)]
     rows = list(chosen)
     left_out = len(rows) - _MOST_ROWS
     if left_out > 0:
         rows = sorted(rows, key=effect, reverse=True)[:_MOST_ROWS]
     notes = (f"The {_MOST_ROWS} largest effects; {left_out} more pairs are below.",) if left_out > 0 else ()
-    return Table((*keys, *shown), tuple(rows), notes=notes)
+    return Table((*keys, *filled), tuple(rows), notes=notes)
 
 
 def scope(rows: Sequence[Row], networks: Sequence[Row]) -> str:
@@ -121,15 +126,15 @@ def _on_time(chosen: Sequence[Row]) -> str:
     for verdict, number in ((verdict, verdicts.count(verdict)) for verdict in _VERDICTS if verdict in verdicts):
         share = ("both" if total == 2 else f"all {count(total)}") if number == total else count(number)
         share += "" if number == total else f" of {count(total)}"
-        what = "backbones" if whose else "networks"
-        whom = backbone(timed[0]) if total == 1 else count(number) if parts else f"{share} {what}"
+        compared = "backbones" if whose else "networks"
+        whom = backbone(timed[0]) if total == 1 else count(number) if parts else f"{share} {compared}"
         verdict = titles.get(verdict, verdict)
         parts.append(f"{whom} {verdict}" if is_clear_of_one else f"{verdict} for {whom}")
     device = _DEVICES.get(str(timed[0].get("device") or "").partition(":")[0])
     subject = f"{whose} makes" if is_clear_of_one else f"Time{f' with {whose}' if whose else ''} against the baseline:"
     head = f"{subject} {parts[0]}{f' on {device}' if device else ''}{f', and {listed(parts[1:])}' if parts[1:] else ''}"
-    first, *others = ((backbone(row), units.ratio(row["ratio"])) for row in timed[:MOST_NAMES])
-    rest = "".join(f", {name} {ratio} ×" for name, ratio in others)
+    first, *further = ((backbone(row), units.ratio(row["ratio"])) for row in timed[:MOST_NAMES])
+    rest = "".join(f", {name} {ratio} ×" for name, ratio in further)
     return f"{head}: {first[0]} needs {first[1]} × the time of its baseline{rest}."
 
 
@@ -140,9 +145,9 @@ def _on_runtimes(chosen: Sequence[Row]) -> str:
     names = dict.fromkeys(name for row in timed for name in row["runtimes"])
     verdicts = {name: [time_verdict(row, name) for row in timed if row.get(key_in(name, "ratio"))] for name in names}
     reference = verdicts[USUAL] if USUAL in verdicts else next(iter(verdicts.values()))
-    if all(other == reference and {*other} <= {"faster", "slower"} for other in verdicts.values()):
+    if all(judged == reference and {*judged} <= {"faster", "slower"} for judged in verdicts.values()):
         return f"The sign holds in all {count(len(names))} runtimes."
-    differing = [name for name, other in verdicts.items() if other != reference]
+    differing = [name for name, judged in verdicts.items() if judged != reference]
     titles = {name: str(timed[0].get(key_in(name, "runtime_title")) or name) for name in names}
     return f"The verdicts differ in {listed([titles[name] for name in differing])}." if differing else ""
 

@@ -108,8 +108,8 @@ def table(
     for kind, rows in (("run", runs), ("tuning", tuned), ("difficulty", difficulty)):
         records += [{"kind": kind, **row} for row in rows]
     details = (*schedule_tables(budgets, tuned), *([difficulty_table(difficulty)] if difficulty else []))
-    shown = networks_table(networks)
-    return Table(shown.columns, shown.rows, warning, (), details, tuple(records)).noted(notes)
+    summary = networks_table(networks)
+    return Table(summary.columns, summary.rows, warning, (), details, tuple(records)).noted(notes)
 
 
 def caveat(networks: Sequence[Row]) -> str:
@@ -135,7 +135,9 @@ def sentences(budgets: Sequence[Sequence[Row]]) -> list[str]:
     for model in (row["model"] for row in budgets[-1] if row.get("accuracy_difference") is not None):
         rows = [next((row for row in rows if row["model"] == model), {}) for rows in budgets]
         verdicts = [row.get("verdict") for row in rows]
-        each = ", ".join(f"{row.get('epochs')}: {word or 'none'}" for row, word in zip(rows, verdicts, strict=True))
+        each = ", ".join(
+            f"{row.get('epochs')}: {verdict or 'none'}" for row, verdict in zip(rows, verdicts, strict=True)
+        )
         lines.append(f"{model} against {budgets[-1][0]['baseline']}: {sentence(verdicts)} (by epochs: {each}).")
     return lines
 
@@ -155,7 +157,8 @@ def with_schedule(table: Table, budgets: Sequence[Sequence[Row]], tuned: Sequenc
     records = [{"kind": "budget", **{k: v for k, v in row.items() if k != "runs"}} for row in shorter]
     records += [{"kind": "tuning", **row} for row in tuned]
     noted = table.noted([*sentences(budgets), *tuning_notes(tuned)])
-    return replace(noted, details=(*noted.details, *details), records=(*table.raw, *records))
+    compact = noted.compact and replace(noted.compact, details=(*noted.compact.details, *details))
+    return replace(noted, details=(*noted.details, *details), records=(*table.raw, *records), compact=compact)
 
 
 def tuning_notes(rows: Sequence[Row]) -> list[str]:

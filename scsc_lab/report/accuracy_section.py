@@ -69,13 +69,13 @@ def section(networks: Sequence[Row], ablated: Sequence[Row] = (), further: Seque
         )
     )
     blocks += [Grid(budgets_table(budgets), "budgets")] if budgets else []
+    ordered = {key: sorted(group, key=lambda row: row["model"] != row["baseline"]) for key, group in groups.items()}
+    blocks.append(_seeds(list(ordered.values())))
     curves: list[Block] = []
-    for key, group in groups.items():
-        is_shared = sum(other[0] == key[0] for other in groups) > 1
+    for key in groups:
+        is_shared = sum(group_key[0] == key[0] for group_key in groups) > 1
         name = file_name("_".join(filter(None, key if is_shared else key[:1])))
-        seeds, learning = _pictures(sorted(group, key=lambda row: row["model"] != row["baseline"]), key[0], name)
-        blocks.append(seeds)
-        curves.append(learning)
+        curves.append(_curves(ordered[key], key[0], name))
         if by_budget[key]:
             blocks.append(_budget_picture(by_budget[key], key[0], name))
     if tuned:
@@ -84,7 +84,10 @@ def section(networks: Sequence[Row], ablated: Sequence[Row] = (), further: Seque
         blocks.append(Details("Harder images", (Grid(difficulty_table(harder), "difficulty"),)))
     runs = [run for row in [*networks, *budgets, *ablated] for run in row["runs"]]
     unique = list({tuple(str(run.get(key)) for key in _TOLD_BY): run for run in runs}.values())
-    return Section(TITLE, (*blocks, Details("Learning curves, and every run", (*curves, Grid(_runs(unique), "runs")))))
+    return Section(
+        TITLE,
+        (*blocks, Details("Learning curves, and every run", (*curves, Grid(_runs(unique), "runs", in_file=True)))),
+    )
 
 
 TABLES = ("budget", "tuning", "difficulty")
@@ -108,18 +111,21 @@ def _budget_picture(budgets: Sequence[Sequence[Row]], baseline: str, name: str) 
     return Picture(f"budgets_{name}", caption, partial(accuracy.draw_budgets, budgets))
 
 
-def _pictures(group: Sequence[Row], baseline: str, name: str) -> tuple[Picture, Picture]:
+def _seeds(groups: Sequence[Sequence[Row]]) -> Picture:
     from scsc_lab.report.figures import accuracy
 
-    is_large = len(group) > accuracy.MANY
-    whose = f"{baseline} and its variants"
-    seeds = f"{whose}: each seed a dot{'' if is_large else ', pairs joined'}; the difference and its interval"
-    caption = f"{whose}: learning curves, means over the seeds" if is_large else f"{baseline}: every run's curve"
+    joined = ", pairs joined" if all(len(group) <= accuracy.MANY for group in groups) else ""
+    caption = f"Each seed a dot{joined}, hollow: the baseline; the difference and its interval, grey where inconclusive"
+    return Picture("accuracy_of_seeds", caption, partial(accuracy.draw, groups))
+
+
+def _curves(group: Sequence[Row], baseline: str, name: str) -> Picture:
+    from scsc_lab.report.figures import accuracy
+
+    of_runs = "" if len(group) > accuracy.MANY else ", bands of one deviation, thin lines: runs"
+    caption = f"{baseline} and its variants: means over the seeds{of_runs}"
     behind = Curves("epoch", tuple(line for row in group for run in row["runs"] for line in _lines(row, run)))
-    return (
-        Picture(f"accuracy_{name}", seeds, partial(accuracy.draw, group)),
-        Picture(f"curves_{name}", caption, partial(accuracy.curves, group), behind),
-    )
+    return Picture(f"curves_{name}", caption, partial(accuracy.curves, group), behind)
 
 
 def _lines(row: Row, run: Row) -> list[Line]:

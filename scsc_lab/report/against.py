@@ -42,7 +42,7 @@ class _Pair:
 
     Attributes:
         name: its name, with the size of its input where networks of its name have several.
-        old: its row in the report that the other is held against.
+        old: its row in the earlier report.
         new: its row in the report.
         others: the rows of the other networks that are in both, old and new.
     """
@@ -50,7 +50,7 @@ class _Pair:
     name: str
     old: Row
     new: Row
-    others: tuple[tuple[Row, Row], ...]
+    references: tuple[tuple[Row, Row], ...]
 
 
 def table(old: Sequence[Row], new: Sequence[Row], columns: Mapping[str, Column]) -> Table:
@@ -63,7 +63,7 @@ def table(old: Sequence[Row], new: Sequence[Row], columns: Mapping[str, Column])
     :data:`OPEN`.
 
     Args:
-        old: rows of the report that the other is held against.
+        old: rows of the earlier report.
         new: rows of the report.
         columns: the columns of every metric, by word.
     """
@@ -75,7 +75,7 @@ def table(old: Sequence[Row], new: Sequence[Row], columns: Mapping[str, Column])
     before = {_name(row, sizes): row for row in before_}
     both = {name: (row, after[name]) for name, row in before.items() if name in after}
     pairs = [
-        _Pair(name, *rows, tuple(other for another, other in both.items() if another != name))
+        _Pair(name, *rows, tuple(rows_of_other for another, rows_of_other in both.items() if another != name))
         for name, rows in both.items()
     ]
     changes = [change for pair in pairs for column in columns.values() for change in _changes(pair, column)]
@@ -93,14 +93,15 @@ def unjudged(changes: Sequence[Row], old: Sequence[Row], columns: Mapping[str, C
 
     Args:
         changes: rows of :func:`table`.
-        old: rows of the report that the other is held against.
+        old: rows of the earlier report.
         columns: the columns of every metric, by word.
         failing: the words of :data:`WORDS` that fail.
     """
-    for word in failing:
-        judged = [column for column in columns.values() if column.better and _is_timed(column) == (word == "slower")]
+    for failure in failing:
+        number = "time" if failure == "slower" else "number"
+        judged = [column for column in columns.values() if column.better and _is_timed(column) == (failure == "slower")]
         if not any(row.get(str(column.key)) is not None for row in _networks(old) for column in judged):
-            return f"--fail-on {word}: the old report has no {'time' if word == 'slower' else 'number'} to compare with"
+            return f"--fail-on {failure}: the old report has no {number} to compare with"
     for row in changes:
         lost = row["verdict"] == "worse" and "worse" not in failing and row["timed"]
         if lost or (row["verdict"] == OPEN and ("slower" if row["timed"] else "worse") in failing):
@@ -110,8 +111,8 @@ def unjudged(changes: Sequence[Row], old: Sequence[Row], columns: Mapping[str, C
 
 def _name(row: Row, sizes: Mapping[str, set[str]]) -> str:
     """Return a network's name, with its input's size where networks of its name have several."""
-    several = len(sizes[row["model"]]) > 1
-    return f"{row['model']} at {units.size(row['resolution'])}" if several else str(row["model"])
+    has_sizes = len(sizes[row["model"]]) > 1
+    return f"{row['model']} at {units.size(row['resolution'])}" if has_sizes else str(row["model"])
 
 
 def _networks(rows: Sequence[Row]) -> list[Row]:
@@ -187,7 +188,9 @@ def _of_time(pair: _Pair, column: Column) -> list[Row]:
             return [_line(pair.name, name, column.cell(old), column.cell(new), OPEN, reason, timed=True)]
         first = references[0][0]
         name, values = f"{name}, × {first[0]['model']}", (1 / first[0][ratio], 1 / first[1][ratio])
-        apart = all(_apart(*ends)[1] and _moved_more(pair, other, str(column.key)) for other, ends in references)
+        apart = all(
+            _apart(*ends)[1] and _moved_more(pair, reference, str(column.key)) for reference, ends in references
+        )
         certain = "yes" if apart else "no"
     judged = ("faster" if values[1] < values[0] else "slower") if apart else OPEN if certain == "no interval" else ""
     cells = (units.ratio(values[0]), units.ratio(values[1]))
@@ -202,9 +205,9 @@ def _references(pair: _Pair, column: Column) -> list[_Reference]:
     assert column.change is not None
     keys, model = column.change.keys[:3], pair.new["model"]
     references: list[_Reference] = []
-    for rows in pair.others:
-        same = all(rows[0].get(key) == rows[1].get(key) for key in _EXACT)
-        if same and all(row.get("baseline") == model and all(row.get(key) for key in keys) for row in rows):
+    for rows in pair.references:
+        is_same = all(rows[0].get(key) == rows[1].get(key) for key in _EXACT)
+        if is_same and all(row.get("baseline") == model and all(row.get(key) for key in keys) for row in rows):
             low, high = ((1 / row[keys[2]], 1 / row[keys[1]]) for row in rows)
             references.append((rows, (low, high)))
     return references

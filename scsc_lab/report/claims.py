@@ -39,11 +39,11 @@ def claims_table(rows: Sequence[Row]) -> Table:
             reached = (
                 f"{units.exact_percent(row.get('nearest_change'))} {_QUANTITIES.get(str(row.get('quantity')), '')}"
             )
-            found = f"{row.get('nearest')} comes nearest, with {reached}"
+            nearest = f"{row.get('nearest')} comes nearest, with {reached}"
             if row.get("nearest") == row["network"]:
-                found = "none comes nearer than the released network"
+                nearest = "none comes nearer than the released network"
             notes.append(
-                f"{row['claim']}: of all choices of each stage's kernels, {found}; what the paper used is open."
+                f"{row['claim']}: of all choices of each stage's kernels, {nearest}; what the paper used is open."
             )
     inferred = {row["network"]: row.get("inferred") for row in rows if row.get("inferred")}
     notes += [f"Inferred, {network}: {text}." for network, text in inferred.items()]
@@ -54,7 +54,7 @@ def claims_table(rows: Sequence[Row]) -> Table:
     probed = tuple(row for row in by_budget if row.get("probe_difference") is not None)
     if not probed:
         return Table(columns, tuple(rows), title, tuple(notes))
-    beside = (
+    probe_columns = (
         Column("claim", "claim", number=False),
         Column("probe_network", "network", number=False, optional=True),
         Column("probe_baseline", "against", number=False, optional=True),
@@ -65,9 +65,9 @@ def claims_table(rows: Sequence[Row]) -> Table:
     )
     data = dict.fromkeys(str(row["probe_data"]) for row in probed)
     images = "drawn images" if all(name in accuracy_section.DRAWN for name in data) else "images"
-    said = (
+    probe_notes = (
         f"Networks a quarter as wide, trained on {images} ({' and '.join(data)}); each seed a pair, as by `scsc-lab "
         "train`. It neither confirms nor refutes the claims.",
     )
-    probe = Table(beside, probed, "A probe at small scale, beside the claims about accuracy", said)
+    probe = Table(probe_columns, probed, "A probe at small scale, beside the claims about accuracy", probe_notes)
     return Table(columns, tuple(rows), title, tuple(notes), (probe,), records=tuple(rows))

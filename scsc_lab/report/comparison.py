@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import quantiles
+from typing import Any
 
 from scsc_lab import units
+from scsc_lab.analysis import pareto
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report import latency, tables
@@ -13,54 +17,109 @@ from scsc_lab.report.tables import Column, Table
 
 
 def comparison_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:
-    """Return the networks with what was measured, and below it the changes against their baselines.
+    """Return the networks with their numbers, and below them the changes against their baselines.
 
     Args:
         rows: networks, each with the label of its ``baseline``.
         columns: what is shown of them, in order.
         notes: what must be known to read them.
     """
-    others = latency.runtimes_table(rows, notes) if any(column.apart for column in columns) else None
+    by_runtime = latency.runtimes_table(rows, notes) if any(column.apart for column in columns) else None
     columns = [column for column in columns if not column.apart]
     sizes = dict.fromkeys(units.size(row["resolution"]) for row in rows)
     title = f"Input {next(iter(sizes))}" if len(sizes) == 1 else ""
     inputs = [] if title else [tables.INPUT]
-    shown = (tables.MODEL, *inputs, *tables.filled(columns, rows))
-    if others is not None and len(shown) == 1 + len(inputs):
-        return replace(others, records=tuple(rows))
-    apart = () if others is None else (others,)
+    columns_shown = (tables.MODEL, *inputs, *tables.filled(columns, rows))
+    if by_runtime is not None and len(columns_shown) == 1 + len(inputs):
+        return replace(by_runtime, records=tuple(rows))
+    apart = () if by_runtime is None else (by_runtime,)
     once = {(row["model"], units.size(row["resolution"])): row for row in reversed(rows)}  # of several baselines
-    table = Table(shown, tuple(reversed(once.values())), title, notes=tuple(notes), records=tuple(rows))
+    table = Table(columns_shown, tuple(reversed(once.values())), title, notes=tuple(notes), records=tuple(rows))
+    compact = replace(compact_table(rows, columns, notes), details=() if by_runtime is None else (by_runtime,))
     changed = tuple(row for row in rows if row["baseline"] != row["model"])
     if not changed:
-        return replace(table, notes=() if apart else table.notes, details=apart)
+        return replace(table, notes=() if apart else table.notes, details=apart, compact=compact)
     against = dict.fromkeys(str(row["baseline"]) for row in changed)
     heading = "Change against " + (next(iter(against)) if len(against) == 1 else "the baseline")
-    several = [Column("baseline", "against", number=False)] if len(against) > 1 else []
-    changes = [column.change.column for column in columns if column.change is not None]
-    shown = (tables.MODEL, *several, *tables.filled(changes, changed))
-    if len(shown) == 1:  # nothing but what is in the table of its own
-        return replace(table, notes=(), details=apart)
-    details = (Table(shown, changed, heading, () if apart else table.notes), *apart)
-    return replace(table, notes=(), details=details)
+    against_columns = [Column("baseline", "against", number=False)] if len(against) > 1 else []
+    changes = [columns_shown for column in columns for columns_shown in _changes(column)]
+    columns_shown = (tables.MODEL, *against_columns, *tables.filled(changes, changed))
+    if len(columns_shown) == 1:  # nothing but what is in the table of its own
+        return replace(table, notes=(), details=apart, compact=compact)
+    details = (Table(columns_shown, changed, heading, () if apart else table.notes), *apart)
+    return replace(table, notes=(), details=details, compact=compact)
 
 
 def wide_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:
-    """Return one table with every number beside its change: for a page, not a terminal.
+    """Return one table with every change and every number: for a page to explore, not a terminal.
 
     Args:
         rows: networks, each with the label of its ``baseline``; a network after its baseline.
         columns: what is shown of them, in order.
         notes: what must be known to read them.
     """
-    beside: list[Column] = [tables.MODEL, tables.INPUT]
-    for column in columns:
-        beside.append(column)
-        if column.change is not None:
-            beside.append(replace(column.change.column, title=column.change.beside))
-    several = any(row["baseline"] != row["model"] for row in rows)
-    against = ["Changes are against the baseline above."] if several else []
-    return Table(tables.filled(beside, rows), tuple(rows), notes=(*against, *notes))
+    changes = [change for column in columns for change in _changes(column)]
+    numbers = [
+        replace(column, optional=column.optional or (column.change is not None and column.change.column.optional))
+        for column in columns
+    ]
+    against = (
+        ["Changes are against each network's baseline."] if any(row["baseline"] != row["model"] for row in rows) else []
+    )
+    every = (tables.MODEL, *changes, *numbers, tables.INPUT)
+    compact = compact_table(rows, columns, notes)
+    return Table(tables.filled(every, rows), tuple(rows), notes=(*against, *notes), compact=compact)
+
+
+def _changes(column: Column) -> list[Column]:
+    """Return the column of a column's change, and that of the verdict on it where the metric judges it."""
+    change = column.change
+    if change is None:
+        return []
+    return [
+        change.column,
+        *([Column(change.verdict, "verdict", number=False, optional=True)] if change.how == "measured" else []),
+    ]
+
+
+def compact_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:
+    """Return one table with each number and its change in one cell, or side by side where the change has an interval.
+
+    Args:
+        rows: networks, each with the label of its ``baseline``.
+        columns: what is shown of them, in order.
+        notes: what must be known to read them.
+    """
+    sizes = list(dict.fromkeys(units.size(row["resolution"]) for row in rows))
+    cells: list[Column] = [tables.MODEL, *([tables.INPUT] if len(sizes) > 1 else [])]
+    for column in tables.filled(columns, rows):
+        change = column.change
+        if change is None or not tables.filled([change.column], rows):
+            cells.append(column)
+        elif isinstance(change.column.key, str):
+            cells.append(_with_change(column, change.column))
+        else:
+            below = change.beside.removeprefix(column.title).strip()
+            cells.append(replace(column, heads=(column.quantity, column.unit)))
+            ratio = tables.without_reference(change.column)
+            cells.append(replace(ratio, title=change.beside, heads=(column.quantity, below)))
+            cells += [replace(each, heads=(column.quantity, each.title)) for each in _changes(column)[1:]]
+    baselines = list(dict.fromkeys(str(row["baseline"]) for row in rows if row["baseline"] != row["model"]))
+    against = (
+        f", with the change against {baselines[0] if len(baselines) == 1 else 'the baseline'}" if baselines else ""
+    )
+    where = f" at {sizes[0]} pixels" if len(sizes) == 1 else ""
+    return Table(tuple(cells), tuple(rows), f"Networks{where}{against}", tuple(notes))
+
+
+def _with_change(column: Column, change: Column) -> Column:
+    """Return a column whose cells hold a number and, in parentheses, its change."""
+
+    def text(values: tuple[Any, Any]) -> str:
+        number, changed = column.text(values[0]), change.text(values[1])
+        return f"{number} ({changed})" if changed else number
+
+    return replace(column, key=(str(column.key), str(change.key)), text=text, change=None)
 
 
 def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:
@@ -79,8 +138,33 @@ def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:
         "Parameters in millions, MACs in thousand millions.",
     )
     keys = ("params_first", "params_second", "macs_first", "macs_second")
-    shown = tuple(row for row in rows if any(row[key] for key in keys))
-    return Table(columns, shown, f"{labels[0]} → {labels[1]}", notes, records=tuple(rows))
+    costly = tuple(row for row in rows if any(row[key] for key in keys))
+    return Table(columns, costly, f"{labels[0]} → {labels[1]}", notes, records=tuple(rows))
+
+
+def interval(column: Column, row: Row) -> tuple[float, float] | None:
+    """Return the ends of a number's interval, in the row's unit: those of the row, of a time its quartiles, or None."""
+    stem = str(column.key).removesuffix("_mean")
+    low, high = row.get(f"{stem}_low"), row.get(f"{stem}_high")
+    samples = row.get("samples_seconds") if column.key == "median_seconds" else None
+    if samples and len(samples) > 1:
+        low, _, high = quantiles(samples, n=4, method="inclusive")
+    return None if low is None or high is None else (low, high)
+
+
+def front(rows: Sequence[Row], x: Column, y: Column) -> list[int]:
+    """Return which rows are on the Pareto front of two columns; none where intervals of neighbours on it overlap.
+
+    Where the intervals of two of its points overlap in a column, nobody knows which of them is better in it.
+    """
+    xs, ys = ([row[str(column.key)] for row in rows] for column in (x, y))
+    best = pareto.front(xs, ys, x.better, y.better)
+    for first, second in itertools.pairwise(best):
+        for column in (x, y):
+            ends = [interval(column, rows[at]) for at in (first, second)]
+            if ends[0] and ends[1] and max(ends[0][0], ends[1][0]) <= min(ends[0][1], ends[1][1]):
+                return []
+    return best
 
 
 def axis(word: str, columns: Sequence[Column], rows: Sequence[Row]) -> Column:
@@ -89,7 +173,7 @@ def axis(word: str, columns: Sequence[Column], rows: Sequence[Row]) -> Column:
     Raises:
         InputError: if there is no such column among those that any row has.
     """
-    known = {column.word: column for column in columns if any(row.get(str(column.key)) is not None for row in rows)}
-    if word not in known:
-        raise InputError(f"--plot {word!r}: not among the columns measured: {', '.join(known)}")
-    return known[word]
+    by_word = {column.word: column for column in columns if any(row.get(str(column.key)) is not None for row in rows)}
+    if word not in by_word:
+        raise InputError(f"--plot {word!r}: not among the columns measured: {', '.join(by_word)}")
+    return by_word[word]

@@ -1,4 +1,4 @@
-"""From rows to a document, by rules: what is said, and what is left out because no row supports it."""
+"""From rows to a document, by rules: a sentence, table or figure only where rows support it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from scsc_lab.report import (
     claims,
     comparison,
     fields,
+    fields_section,
     findings,
     latency,
     method,
     parts,
     tables,
+    two_ways,
 )
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section
 from scsc_lab.report.tables import Column, Table
@@ -51,14 +53,14 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     fused = _of(rows, "deploy")
     trained = [row for row in drawn if row.get("weights") == fields.TRAINED]
     networks = fields.joined(_of(rows, "comparison"), [row for row in drawn if row not in trained])
-    asked = [column for word, column in columns.items() if word in run["columns"]]
-    shown = list(tables.filled(asked, networks))
+    requested = [column for key, column in columns.items() if key in run["columns"]]
+    filled = list(tables.filled(requested, networks))
     sections = []
-    answers = findings.findings_table(claimed, networks, shown, ", before training" if trained else "").rows
+    answers = findings.findings_table(claimed, networks, filled, ", before training" if trained else "").rows
     if trained:
         after = fields.joined(_of(rows, "comparison"), trained)
-        seen = [column for column in columns.values() if column.question and str(column.key) in findings.FIELD]
-        answers += findings.findings_table((), after, seen, ", after training").rows
+        of_fields = [column for column in columns.values() if column.question and str(column.key) in findings.FIELD]
+        answers += findings.findings_table((), after, of_fields, ", after training").rows
     if answered := findings.by_network(answers):
         groups = {str(group[0]["baseline"]): [str(row["model"]) for row in group] for group in _large_groups(networks)}
         short, full = findings.summed(answered, groups)
@@ -70,10 +72,10 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     if claimed:
         sections.append(Section(findings.CLAIMS, (Grid(_without_inferred(claims.claims_table(claimed)), "claims"),)))
     if networks:
-        main = [column for column in shown if not column.apart]
+        main = [column for column in filled if not column.apart]
         table = comparison.wide_table(networks, main, notes(networks, [column.word for column in main]))
         blocks = [Grid(_without_inferred(table), "networks"), *_trade_offs(networks, main)]
-        sections.append(Section(findings.NETWORKS, tuple(blocks)))
+        sections += [Section(findings.NETWORKS, tuple(blocks)), *two_ways.section(networks, main)]
     ablated = _of(rows, "ablation")
     if with_runs := [row for row in _of(rows, "comparison") if row.get("runs")]:
         further = [row for row in rows if row["table"] in accuracy_section.TABLES]
@@ -82,7 +84,7 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     if divided := _of(rows, "part"):
         sections.append(parts.section(divided))
     if drawn:
-        sections.append(fields.section(drawn, networks, folder))
+        sections.append(fields_section.section(drawn, networks, folder))
     if ablated:
         bought = " and buys" if any(row.get("runs") for row in ablated) else ""
         sections.append(
@@ -91,8 +93,8 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     sections.append(Section("How the numbers were obtained", (Bullets(tuple(method.sentences(rows))),)))
     if inferred := method.inferred(rows):
         sections.append(Section("What is inferred", (Bullets(tuple(inferred)),)))
-    sections.append(Section("What was not measured", (Bullets(tuple(method.unmeasured(rows))),)))
-    summary = abstract.blocks(rows, networks, shown)
+    sections.append(Section("Not measured", (Bullets(tuple(method.unmeasured(rows))),)))
+    summary = abstract.blocks(rows, networks, filled)
     titles = [findings.NETWORKS, accuracy_section.TITLE]
     if not any(row.get("median_seconds") for row in networks):
         titles.reverse()
@@ -115,51 +117,45 @@ def _without(section: Section, picture: Picture) -> Section:
 
 def _without_inferred(table: Table) -> Table:
     """Return a table without the notes on what is inferred, which have a section of their own."""
-    return replace(table, notes=tuple(note for note in table.notes if not note.startswith("Inferred, ")))
+    compact = table.compact and _without_inferred(table.compact)
+    notes = tuple(note for note in table.notes if not note.startswith("Inferred, "))
+    return replace(table, notes=notes, compact=compact)
 
 
 def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Block]:
-    """Return pictures over MACs, where two networks or more have both: of time, field, and where more is better."""
-    from scsc_lab.report.figures import scatter
+    """Return pictures: of many networks against one baseline their changes, of others columns against MACs."""
+    from scsc_lab.report.figures import forest, scatter
 
     pictures: list[Block] = []
     groups = _large_groups(networks)
     for group in groups:
-        changing = [column for column in columns if column.change is not None]
-        bought = [
-            candidate
-            for candidate in changing
-            if candidate.better != "lower"
-            and any(abs(row.get(_first(candidate)) or 0.0) > findings.SAME for row in group[1:])
-        ]
-        times = [
-            candidate for candidate in changing if candidate.change is not None and candidate.change.how == "measured"
-        ]
-        costs = [*times[:1], tables.MACS]  # the first column is of the usual runtime
-        for column in bought[-1:]:
-            name = f"{file_name(column.word)}_of_{file_name(str(group[0]['model']))}"
-            caption = f"{group[0]['model']} and what is put in: {column.quantity} over time and MACs, 95% intervals"
-            pictures.append(Picture(name, caption, partial(scatter.draw_changes, group, column, costs)))
-    drawn = {id(row) for group in groups for row in group}
-    networks = [row for row in networks if id(row) not in drawn]
+        baseline = str(group[0]["model"])
+        changing = [column for column in columns if column.change is not None and _differs(column, group)]
+        caption = f"What each network changes of {baseline}, with 95 % intervals"
+        draw = partial(forest.draw_networks, group, changing)
+        pictures.append(Picture(f"changes_of_{file_name(baseline)}", caption, draw))
+    in_groups = {id(row) for group in groups for row in group}
+    ungrouped = [row for row in networks if id(row) not in in_groups]
     for column in columns:
         of_time = column.change is not None and column.change.how == "measured"
-        complete = [row for row in networks if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]
+        complete = [row for row in ungrouped if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]
         alike = [row for row in complete if tables.task(row) == tables.task(complete[0])]
-        changed = [row for row in alike if row.get("baseline") != row["model"]]
-        if (
-            (of_time or column.better == "higher" or (column.question and not column.better))
-            and len(alike) >= _FEWEST_POINTS
-            and changed
-        ):
-            caption = f"{column.quantity} over MACs at {units.size(alike[0]['resolution'])}"
+        is_drawn = of_time or column.better == "higher" or (column.question and not column.better)
+        if is_drawn and len(alike) >= _FEWEST_POINTS and any(row.get("baseline") != row["model"] for row in alike):
+            caption = f"{column.quantity} against MACs at {units.size(alike[0]['resolution'])}"
             draw = partial(scatter.draw, alike, tables.MACS, column)
-            pictures.append(Picture(f"{file_name(column.word)}_over_macs", caption, draw))
+            pictures.append(Picture(f"{file_name(column.word)}_against_macs", caption, draw))
     return pictures
 
 
+def _differs(column: Column, group: Sequence[Row]) -> bool:
+    """Return whether any network of a group differs in a column from the first."""
+    assert column.change is not None
+    return any(abs(value or 0.0) > 100 * findings.SAME for value, *_ in map(column.change.scaled, group[1:]))
+
+
 def _large_groups(networks: Sequence[Row]) -> list[list[Row]]:
-    """Return the baselines that many networks are held against, each before those."""
+    """Return the baselines that many networks are compared with, each before those."""
     groups: dict[str, list[Row]] = {}
     for row in networks:
         groups.setdefault(str(row["baseline"]), []).append(row)
@@ -168,13 +164,6 @@ def _large_groups(networks: Sequence[Row]) -> list[list[Row]]:
         for group in groups.values()
         if len(group) > _MANY
     ]
-
-
-def _first(column: Column) -> str:
-    """Return the key of a column's change."""
-    assert column.change is not None
-    key = column.change.column.key
-    return key if isinstance(key, str) else key[0]
 
 
 def _ablations(rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> tuple[Block, ...]:
@@ -187,26 +176,22 @@ def _ablations(rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> 
 
 
 def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> tuple[Block, ...]:
-    from scsc_lab.report.figures import ablation
+    from scsc_lab.report.figures import forest
 
-    asked = [column for column in columns if column.question or str(column.key) not in findings.FIELD]
-    shown = [column for column in asked if column.change is not None and tables.filled([column], rows)]
+    main = [column for column in columns if column.question or str(column.key) not in findings.FIELD]
+    changing = [column for column in main if column.change is not None and tables.filled([column], rows)]
     full = rows[0]
     absolute = ", ".join(
-        f"{column.quantity} {column.cell(full)} {column.unit}".rstrip() for column in shown if column.cell(full)
+        f"{column.quantity} {column.cell(full)} {column.unit}".rstrip() for column in changing if column.cell(full)
     )
     settings = f" Its modules: {one_line(str(full['module']))}." if full.get("module") else ""
-    table = ablations.changes_table(rows, shown, notes(rows, [column.word for column in shown]))
-    compared = ablations.with_changes(rows, shown)
+    table = ablations.changes_table(rows, changing, notes(rows, [column.word for column in changing]))
+    compared = ablations.with_changes(rows, changing)
     name = f"ablation_{file_name(model)}"
-    draw = partial(ablation.draw, compared, shown)
+    draw = partial(forest.draw, compared, changing)
     return (
         Paragraph(f"{model} in full: {absolute}.{settings} Below, what each variant changes of it."),
-        Picture(
-            name,
-            f"{model}: every study, on one scale; blue: better than in full, orange and hollow: worse; grey: neither",
-            draw,
-        ),
+        Picture(name, f"{model}: every study, on one scale", draw),
         Grid(table, name),
     )
 

@@ -31,10 +31,17 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table, and the name of the file that holds it alone."""
+    """A table, and the name of the file that holds it alone.
+
+    Attributes:
+        table: the table.
+        name: name of its files, without a suffix.
+        in_file: whether a text links to it as a CSV file: it is too long to read.
+    """
 
     table: Table
     name: str
+    in_file: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +59,7 @@ class Maps:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a plot: what it is of (a network), which one of these (a seed), its measure and its points."""
+    """One line of a plot: its network, its seed, its measure and its points."""
 
     name: str
     which: str

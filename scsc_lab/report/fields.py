@@ -1,22 +1,16 @@
-"""Receptive fields as blocks: the figures of merit, the one explanation, the tables, and the section of a report."""
+"""Receptive fields as tables: the figures of merit, the one explanation, and sentences on the settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scsc_lab import units
 from scsc_lab.analysis.protocol import SHARES, key
-from scsc_lab.errors import InputError
-from scsc_lab.records import Row, file_name
+from scsc_lab.records import Row
 from scsc_lab.report import tables
-from scsc_lab.report.document import Block, Details, Grid, Maps, Picture, Section
 from scsc_lab.report.tables import Column, Table
-
-if TYPE_CHECKING:
-    from scsc_lab.analysis.field import Field
 
 TITLE = "Effective receptive fields"
 
@@ -32,7 +26,7 @@ RULE = (
 _OTHERS = (
     "r/t is 1 for a uniform field. Luo's size: root of the number of pixels above 4.55 % of the largest. Filled: share "
     "of the theoretical field that those pixels cover. Both are computed per image, then averaged: averaging maps "
-    "first inflates them. Theoretical: the side that the architecture allows; ≥: it goes on beyond the image. "
+    "first inflates them. Theoretical: the side that the architecture allows; ≥: also beyond the image. "
     "Truncation: mass in the outer 5 % of the sides."
 )
 _WEIGHTS = {
@@ -46,11 +40,8 @@ _SIGNS = {"abs": "absolute gradients", "relu": "positive gradients", "signed": "
 _ACROSS = 2
 """Fields side by side in 80 columns."""
 
-_MAPS_TOGETHER = 8
-"""Maps in one picture; more are shared out over a picture per baseline."""
-
 _TRUNCATED = 0.05
-"""Mass in the ring from which on a field is said to be truncated."""
+"""Mass in the ring from which on a field counts as truncated."""
 
 
 def _merit(name: str, title: str, text: Callable[[float | None], str], unit: str = "") -> Column:
@@ -98,9 +89,9 @@ def merits_table(rows: Sequence[Row]) -> Table:
     Args:
         rows: rows of :meth:`scsc_lab.analysis.field.Field.row`.
     """
-    first, *others = (_transposed(rows[start : start + _ACROSS]) for start in range(0, len(rows), _ACROSS))
+    first, *further = (_transposed(rows[start : start + _ACROSS]) for start in range(0, len(rows), _ACROSS))
     notes = (*settings(rows), f"{RULE} {_OTHERS}", *of_one_draw(rows), *_oddities(rows))
-    return Table(first.columns, first.rows, notes=notes, details=tuple(others), records=tuple(rows))
+    return Table(first.columns, first.rows, notes=notes, details=tuple(further), records=tuple(rows))
 
 
 def _transposed(rows: Sequence[Row]) -> Table:
@@ -117,8 +108,24 @@ def fields_table(rows: Sequence[Row]) -> Table:
     weights = [Column("weights", "weights", number=False)] if any(row.get("weights") == TRAINED for row in rows) else []
     areas = [_AREAS[share] for share in (0.20, 0.50, 0.95)]
     columns = (tables.MODEL, tables.INPUT, Column("stage", "stage", number=False), *weights, *areas)
-    shown = (*columns, _RADIUS, _THEORETICAL, _TRUNCATION)
-    return Table(shown, tuple(rows), notes=(f"{RULE} {_OTHERS}", *of_one_draw(rows)))
+    figures = (*columns, _RADIUS, _THEORETICAL, _TRUNCATION)
+    return Table(figures, tuple(rows), notes=(f"{RULE} {_OTHERS}", *of_one_draw(rows)))
+
+
+def on_weights(rows: Sequence[Row]) -> str:
+    """Return what random weights can show, with the fields after training beside those before; empty without any."""
+    random = {row["model"]: row for row in reversed(rows) if row.get("weights") == "random" and row.get("r50")}
+    trained = {row["model"]: row for row in reversed(rows) if row.get("weights") == TRAINED and row.get("r50")}
+    if not random:
+        return ""
+    both = [name for name in reversed(random) if name in trained]
+    moved = ", ".join(
+        f"{name} from {units.share(random[name]['r50'])} to {units.share(trained[name]['r50'])}" for name in both
+    )
+    return (
+        "At random weights a field shows what an architecture and its initial scales let through, not what a trained "
+        "network uses. " + (f"Training moves r(50%) of {moved}." if moved else "No trained field is among these rows.")
+    )
 
 
 def settings(rows: Sequence[Row]) -> list[str]:
@@ -200,79 +207,6 @@ def joined(networks: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
                 row |= dict(zip(ends, difference(field, reference, "r50"), strict=True))
         result.append(row)
     return result
-
-
-def section(rows: Sequence[Row], networks: Sequence[Row], folder: Path) -> Section:
-    """Return the maps, in one picture or in one per baseline where they are many, the table, and all stages.
-
-    Args:
-        rows: rows of fields, with those of each stage under ``stages``.
-        networks: networks, each with the label of its ``baseline``.
-        folder: the report's folder, in which the maps lie.
-    """
-    drawn = [row for row in rows if "map_file" in row]
-    baselines = {row["model"]: str(row.get("baseline") or "") for row in reversed(networks)}
-    groups: dict[str, list[Row]] = {}
-    for row in drawn:
-        groups.setdefault(baselines.get(row["model"], "") if len(drawn) > _MAPS_TOGETHER else "", []).append(row)
-    pictures = []
-    for baseline, group in groups.items():
-        whose = f" of {baseline} and its variants" if baseline else ""
-        caption = f"{TITLE}{whose}, and the mass within each distance of the centre"
-        name = "_".join(["receptive_fields", *([file_name(baseline)] if baseline else [])])
-        pictures.append(_picture(name, caption, group, folder))
-    table = Grid(fields_table(rows), "receptive_fields")
-    return Section(TITLE, (*pictures, table, *(block for row in rows for block in _stages(row, folder))))
-
-
-def _stages(row: Row, folder: Path) -> tuple[Block, ...]:
-    """Return picture and table of the fields of a network's stages, folded away; nothing without any."""
-    stages = [{"model": row["model"], "resolution": row["resolution"], **stage} for stage in row.get("stages") or ()]
-    if not stages:
-        return ()
-    name, caption = f"stages_of_{file_name(str(row['model']))}", f"{TITLE} of the stages of {row['model']}"
-    drawn = [stage for stage in stages if "map_file" in stage]
-    picture = [_picture(f"fields_of_{name}", caption, drawn, folder)] if drawn else []
-    blocks: tuple[Block, ...] = (*picture, Grid(fields_table(stages), f"receptive_fields_of_{name}"))
-    return (Details(f"All stages of {row['model']}", blocks),)
-
-
-def _picture(name: str, caption: str, rows: Sequence[Row], folder: Path) -> Picture:
-    from scsc_lab.report.figures import erf
-
-    maps = [_map(row, folder) for row in rows]
-    behind = Maps(tuple(maps), tuple(map(_intervals, rows)))
-    return Picture(name, caption, lambda options: erf.draw(maps, options, rows), behind)
-
-
-def _intervals(row: Row) -> dict[float, tuple[float, float]]:
-    ends = {share: (row.get(f"{key(share)}_low"), row.get(f"{key(share)}_high")) for share in SHARES}
-    return {share: (low, high) for share, (low, high) in ends.items() if low is not None and high is not None}
-
-
-def _map(row: Row, folder: Path) -> Field:
-    """Return the receptive field whose map a row names.
-
-    Raises:
-        InputError: if the file lies outside the folder, cannot be read, or holds several fields.
-    """
-    from scsc_lab.analysis import mapfile
-
-    fields = mapfile.load(_inside(folder, str(row["map_file"])))
-    if len(fields) != 1:
-        raise InputError(f"{row['map_file']!r} holds {len(fields)} fields, where its row is about one")
-    return fields[0]
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a file in a folder or below it, from a name that comes from elsewhere."""
-    try:
-        path = (folder / name).resolve()
-        if not Path(name).is_absolute() and path.is_relative_to(folder.resolve()) and path != folder.resolve():
-            return path
-    except (OSError, ValueError, RuntimeError):
-        pass
-    raise InputError(f"the rows name the file {name!r}, which is not in the report's folder")
 
 
 def method(rows: Sequence[Row]) -> list[str]:

@@ -74,10 +74,10 @@ def verdict(row: Row) -> str:
     if row.get("verdict") != "differs":
         return str(row.get("verdict") or "")
     claimed = row.get("published") or 0.0
-    more = row["measured"] < claimed
+    is_more = row["measured"] < claimed
     if claimed < 0:
-        return "saves more than claimed" if more else "saves less than claimed"
-    return "costs less than claimed" if more else "costs more than claimed"
+        return "saves more than claimed" if is_more else "saves less than claimed"
+    return "costs less than claimed" if is_more else "costs more than claimed"
 
 
 def _claim(row: Row) -> Row:
@@ -94,11 +94,11 @@ def by_network(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def summed(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Return findings with one row a question about each large group, and all those that are so summed up.
+    """Return findings with one row per question about each large group, and all those that are so summed up.
 
     Args:
         rows: findings, as :func:`findings_table` and :func:`by_network` give them.
-        groups: the networks of each large group, by the baseline that they are held against.
+        groups: the networks of each large group, by their baseline.
     """
     together: dict[tuple[str, str], list[Row]] = {}
     members = {(baseline, model) for baseline, models in groups.items() for model in models}
@@ -116,13 +116,13 @@ def summed(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> tuple[tu
 
 
 def _summed(rows: Sequence[Row]) -> Row:
-    against, asked = str(rows[0]["against"]), rows[0]["asked"]
+    against, about = str(rows[0]["against"]), rows[0]["asked"]
     answers = Counter(row["answer"] for row in rows)
     order = dict.fromkeys([*_JUDGED.values(), *_NEUTRAL.values(), *answers])
     counted = ", ".join(f"{answer} {answers[answer]}" for answer in order if answers[answer])
     best, *_, worst = sorted(rows, key=lambda row: row["gain"], reverse=True)
     ends = (f"{row['model'].removeprefix(f'{against} + ')} {row['figure'].partition(';')[0]}" for row in (best, worst))
-    question = f"each of {len(rows)} against {against}: {asked}"
+    question = f"each of {len(rows)} against {against}: {about}"
     return {"question": question, "answer": counted, "figure": " … ".join(ends), "evidence": rows[0]["evidence"]}
 
 
@@ -134,22 +134,22 @@ def _answers(row: Row, against: Row, column: Column, change: Change, when: str) 
     if value is None:
         return []
     gained = (value < 0) == (column.better == "lower")
-    words = _JUDGED if column.better else _NEUTRAL
-    answer = words[judged or ("better" if gained else "worse")]
+    answers = _JUDGED if column.better else _NEUTRAL
+    answer = answers[judged or ("better" if gained else "worse")]
     if change.judged:
-        word = str(row.get(change.judged) or "")
-        answer = words.get(word, word)
+        judgement = str(row.get(change.judged) or "")
+        answer = answers.get(judgement, judgement)
     question = column.question or f"{'Less' if column.better == 'lower' else 'More'} {column.quantity}?"
     before = column.cell(_reference(row, against, column, change))
     numbers = f"{before} → {column.cell(row)}" if before and column.cell(row) else ""
     text = text.partition(" of ")[0]  # the time that a ratio is of stands in the numbers
     kind = " points" if change.how == "difference" else " ×" if change.how == "measured" else ""
     figure = f"{_with_unit(text, kind)}{f'; {numbers} {column.unit}'.rstrip() if numbers else ''}"
-    asked = f"{question[0].lower()}{question[1:].removesuffix('?')}{when}?"
+    about = f"{question[0].lower()}{question[1:].removesuffix('?')}{when}?"
     where = latency.IN_RUNTIMES if column.apart else NETWORKS
-    line = {"question": f"{row['model']}: {asked}", "answer": answer, "figure": figure, "evidence": where}
+    line = {"question": f"{row['model']}: {about}", "answer": answer, "figure": figure, "evidence": where}
     gain = -value if column.better == "lower" else value
-    return [{**line, "model": str(row["model"]), "against": str(row["baseline"]), "asked": asked, "gain": gain}]
+    return [{**line, "model": str(row["model"]), "against": str(row["baseline"]), "asked": about, "gain": gain}]
 
 
 def _reference(row: Row, against: Row, column: Column, change: Change) -> Row:
@@ -188,8 +188,8 @@ def _change(row: Row, against: Row, column: Column, change: Change) -> tuple[flo
             return value - 1, "withheld"
         ends = [row.get(key) for key in keys[1:3]]
         clear = all(end is not None and (end < 1) == (value < 1) and end != 1 for end in ends)
-        same = row.get(change.verdict) == "same"
-        return value - 1, "same" if same else "" if clear else "inconclusive"
+        is_same = row.get(change.verdict) == "same"
+        return value - 1, "same" if is_same else "" if clear else "inconclusive"
     low, high = (row.get(f"{column.key}{end}") for end in ("_low", "_high"))
     low_against, high_against = (against.get(f"{column.key}{end}") for end in ("_low", "_high"))
     if low is None or high is None or low_against is None or high_against is None:

@@ -12,18 +12,16 @@ import pandas
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report import ablations, comparison
-from scsc_lab.report.figures import ablation, scatter
+from scsc_lab.report.figures import forest, scatter
 from scsc_lab.report.tables import Column, Table
-
-_AXES = 2
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of the rows of a frame.
+class Context:
+    """Columns of a frame, and notes on its rows.
 
     Attributes:
-        columns: what was measured, in order.
+        columns: the measured columns, in order.
         notes: what must be known to read it.
     """
 
@@ -34,8 +32,8 @@ class Known:
 class _Frame(pandas.DataFrame):  # type: ignore[misc]  # pandas comes without types
     """A DataFrame of measured rows, raw numbers under the keys of the rows; what is cut from it knows the same."""
 
-    _metadata = ["_known"]  # noqa: RUF012  # pandas reads it of the class
-    _known = Known()
+    _metadata = ["_context"]  # noqa: RUF012  # pandas reads it of the class
+    _context = Context()
     _needs: tuple[str, ...] = ()
 
     @property
@@ -46,7 +44,7 @@ class _Frame(pandas.DataFrame):  # type: ignore[misc]  # pandas comes without ty
     def of(cls, rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> _Frame:
         """Return rows as a frame."""
         frame = cls([{key: _hashable(value) for key, value in row.items()} for row in rows])
-        frame._known = Known(tuple(columns), tuple(notes))
+        frame._context = Context(tuple(columns), tuple(notes))
         return frame
 
     def to_latex(self, buf: Any = None, *, caption: str = "", label: str = "", **options: Any) -> Any:
@@ -78,7 +76,7 @@ class _Frame(pandas.DataFrame):  # type: ignore[misc]  # pandas comes without ty
         return [{str(key): _plain(value) for key, value in row.items()} for row in self.to_dict("records")]
 
     def _column(self, word: str) -> Column:
-        return comparison.axis(word, self._known.columns, self._rows())
+        return comparison.axis(word, self._context.columns, self._rows())
 
     def _table(self) -> Table:
         raise NotImplementedError
@@ -100,15 +98,15 @@ class Comparison(_Frame):
         Raises:
             InputError: if a column was not measured, or there is none to draw.
         """
-        words = [column.word for column in self._known.columns if column.key in self.columns]
-        x = x or next((word for word in words if word != y), "")
-        y = y or next((word for word in words if word != x), "")
+        names = [column.word for column in self._context.columns if column.key in self.columns]
+        x = x or next((name for name in names if name != y), "")
+        y = y or next((name for name in names if name != x), "")
         if not (x and y):
             raise InputError("two columns are needed to draw a comparison: compare by two metrics, e.g. params, macs")
         return scatter.panel(self._rows(), self._column(x), self._column(y), ax)
 
     def _table(self) -> Table:
-        return comparison.comparison_table(self._rows(), self._known.columns, self._known.notes)
+        return comparison.comparison_table(self._rows(), self._context.columns, self._context.notes)
 
 
 class Ablation(_Frame):
@@ -126,21 +124,21 @@ class Ablation(_Frame):
         Raises:
             InputError: if the column was not measured.
         """
-        words = [column.word for column in self._known.columns if column.change is not None]
-        return ablation.panel(self._rows(), self._column(metric or (words or [""])[0]), ax)
+        words = [column.word for column in self._context.columns if column.change is not None]
+        return forest.panel(self._rows(), self._column(metric or (words or [""])[0]), ax)
 
     def _rows(self) -> list[Row]:
         rows = super()._rows()
-        for own in ablations.by_study(rows).values():
-            keys = [column.change.key for column in self._known.columns if column.change is not None]
-            if any(own[0].get(key) is not None for key in keys):
+        for variants in ablations.by_study(rows).values():
+            keys = [column.change.key for column in self._context.columns if column.change is not None]
+            if any(variants[0].get(key) is not None for key in keys):
                 raise InputError(
-                    f"the full network of {own[0]['study']} is missing, its first row: changes are against it"
+                    f"the full network of {variants[0]['study']} is missing, its first row: changes are against it"
                 )
         return rows
 
     def _table(self) -> Table:
-        return ablations.ablation_tables(self._rows(), self._known.columns, self._known.notes)
+        return ablations.ablation_tables(self._rows(), self._context.columns, self._context.notes)
 
 
 def _hashable(value: Any) -> Any:

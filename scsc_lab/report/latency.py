@@ -19,6 +19,9 @@ USUAL = "torch"
 IN_RUNTIMES = "In each runtime"
 """Title of the table, and of the section, of several runtimes."""
 
+_MOST_STRIPS = 12
+"""Networks whose samples a picture shows; of more it would be a wall."""
+
 NOT_OF_THE_PAIRS = 0.1
 """Relative distance of the ratio of two medians from the paired ratio beyond which they are of other pairs."""
 
@@ -129,16 +132,16 @@ def of_other_pairs(row: Row, reference: float) -> bool:
 def title(rows: Sequence[Row]) -> str:
     """Return what all timings share: device, type, threads, mode."""
     row = rows[0]
-    sizes = " and ".join(dict.fromkeys(units.size(other["resolution"]) for other in rows))
-    batches = ", ".join(dict.fromkeys(str(other["batch"]) for other in rows))
+    sizes = " and ".join(dict.fromkeys(units.size(timing["resolution"]) for timing in rows))
+    batches = ", ".join(dict.fromkeys(str(timing["batch"]) for timing in rows))
     threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}" if row["device"] == "cpu" else ""
     layout = row["memory_format_asked"]
-    everywhere = layout == "channels_last" and all(other["memory_format"] == layout for other in rows)
+    everywhere = layout == "channels_last" and all(timing["memory_format"] == layout for timing in rows)
     order = f", {LAYOUTS[layout]}" if everywhere else ""
-    used = dict.fromkeys((other["runtime"], other["runtime_title"]) for other in rows)
+    used = dict.fromkeys((timing["runtime"], timing["runtime_title"]) for timing in rows)
     alone = {"torch": "eager", "compile": "compiled"} if len(used) == 1 else {}
-    *others, last = (alone.get(name, str(name_shown)) for name, name_shown in used)
-    how = f"{', '.join(others)} and {last}" if others else last
+    *first_names, last = (alone.get(name, str(name_shown)) for name, name_shown in used)
+    how = f"{', '.join(first_names)} and {last}" if first_names else last
     how += ", forward and backward" if row["mode"] == "train" else ""
     return f"{row['device']}{threads}, {row['dtype']}{order}, {how}, batch {batches}, {sizes}"
 
@@ -155,26 +158,26 @@ def table(rows: Sequence[Row], notes: Sequence[str] = ()) -> Table:
     compared = any(row["baseline"] for row in rows)
     elsewhere = any(row["runtime"] != USUAL for row in rows)
     looked_for = elsewhere or any(row["memory_format_asked"] == "auto" for row in rows)
-    several = [RUNTIME] if len({row["runtime"] for row in rows}) > 1 else []
+    runtime_columns = [RUNTIME] if len({row["runtime"] for row in rows}) > 1 else []
     baselines = len({row["baseline"] for row in rows if row["baseline"]}) > 1
     against = [Column("baseline", "against", number=False)] if baselines and not rows[0].get("self_test") else []
-    keys = (tables.MODEL, *against, *several, *([BATCH] if len({row["batch"] for row in rows}) > 1 else []))
+    keys = (tables.MODEL, *against, *runtime_columns, *([BATCH] if len({row["batch"] for row in rows}) > 1 else []))
     measured = (*keys, *([LAYOUT] if looked_for else []), *_MEASURED, *([] if compared else _COMPARED[:1]), STATUS)
     details = []
     if compared:
         baseline = "itself" if rows[0].get("self_test") else _names(row["baseline"] for row in rows)
-        heading = f"Against {baseline}{', in the same runtime' if several else ''}"
+        heading = f"Against {baseline}{', in the same runtime' if runtime_columns else ''}"
         details.append(Table(tables.filled((*keys, *_own_forms(rows)), rows), tuple(rows), heading))
-    if held := tuple(row for row in rows if row.get("torch_ratio") is not None):
-        details.append(Table(tables.filled((*keys, *_TO_TORCH), held), held, "Against the same in torch"))
-    whole = Table(tables.filled(measured, rows), tuple(rows), title(rows), (), tuple(details), tuple(rows))
-    return whole.noted(notes)
+    if with_torch := tuple(row for row in rows if row.get("torch_ratio") is not None):
+        details.append(Table(tables.filled((*keys, *_TO_TORCH), with_torch), with_torch, "Against the same in torch"))
+    medians = Table(tables.filled(measured, rows), tuple(rows), title(rows), (), tuple(details), tuple(rows))
+    return medians.noted(notes)
 
 
 def _own_forms(rows: Sequence[Row]) -> tuple[Column, ...]:
     """Return the columns of ratios, those to the ordinary form only where that is not the baseline."""
-    other = any(row["ordinary"] and row["ordinary"] != row["baseline"] for row in rows)
-    return _COMPARED if other else _COMPARED[:-2]
+    has_other = any(row["ordinary"] and row["ordinary"] != row["baseline"] for row in rows)
+    return _COMPARED if has_other else _COMPARED[:-2]
 
 
 def _names(names: object) -> str:
@@ -208,22 +211,38 @@ def sections(networks: Sequence[Row], deployed: Sequence[Row], noise: Sequence[R
     from scsc_lab.report import roofline
     from scsc_lab.report.figures import latency, ratios
 
-    found = []
+    in_order = []
     form_of = {str(row.get("ordinary")): row for row in deployed}
     forms = [form for row in networks for form in (row, form_of.get(str(row["model"]))) if form is not None]
-    if (shown := runtimes_table(forms, (rule(networks),))) is not None:
-        blocks: list[Block] = [Grid(shown, "runtimes")]
+    if (table_of_runtimes := runtimes_table(forms, (rule(networks),))) is not None:
+        blocks: list[Block] = [Grid(table_of_runtimes, "runtimes")]
         timings = timings_of(forms)
         if ratios.points(timings):
-            caption = "Time against MACs, both over the baseline's, in each runtime; on the diagonal time follows MACs"
-            blocks.append(Picture("time_over_macs_in_runtimes", caption, partial(ratios.draw, timings)))
-        found.append(Section(IN_RUNTIMES, tuple(blocks)))
+            caption = (
+                "Time and MACs, both as multiples of the baseline's, in each runtime; on the line time follows MACs"
+            )
+            blocks.append(Picture("time_against_macs_in_runtimes", caption, partial(ratios.draw, timings)))
+        in_order.append(Section(IN_RUNTIMES, tuple(blocks)))
     blocks = [Paragraph(noise_floor(noise))] if noise_floor(noise) else []
     if timed := [row for row in networks if row.get("samples_seconds")]:
         caption = "Every timed sample of every network; dots: samples, bar: quartiles, line: median"
-        blocks += [Grid(steadiness(timed), "steadiness"), Picture("latency", caption, partial(latency.draw, timed))]
-    found += roofline.section(networks)
-    return [*found, *([Section("Latency and its noise floor", tuple(blocks))] if blocks else [])]
+        blocks.append(Grid(steadiness(timed), "steadiness"))
+        if len(timed) <= _MOST_STRIPS:
+            blocks.append(Picture("latency", caption, partial(latency.draw, timed)))
+    in_order += roofline.section(networks)
+    return [*in_order, *([Section("Latency and its noise floor", tuple(blocks))] if blocks else [])]
+
+
+def without_interval(rows: Sequence[Row]) -> list[str]:
+    """Return one line on the ratios that have no interval, and why; none where all have one."""
+    from scsc_lab.analysis.paired import FEWEST_PAIRS
+
+    lines = []
+    for row in rows:
+        if row.get("ratio") is not None and row.get("ratio_low") is None:
+            pairs = len(row["samples_seconds"]) if row.get("samples_seconds") else row.get("pairs_used")
+            lines.append(str(row["model"]) + ("" if pairs is None else f" ({pairs} pairs, {FEWEST_PAIRS} needed)"))
+    return [f"No interval: {', '.join(lines)}."] if lines else []
 
 
 def rule(rows: Sequence[Row]) -> str:

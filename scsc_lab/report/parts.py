@@ -39,8 +39,10 @@ def _name(by: str) -> Column:
 def table(count: Count, parts: Sequence[Part], by: str) -> Table:
     """Return the parts of a count that cost anything, and its total, as one table."""
     costly = [part for part in parts if part.name and (part.macs or part.params)]
-    shown = [*costly, count.total]
-    rows = tuple({**vars(part), "macs_share": part.macs / count.macs if count.macs else None} for part in shown)
+    parts_and_total = [*costly, count.total]
+    rows = tuple(
+        {**vars(part), "macs_share": part.macs / count.macs if count.macs else None} for part in parts_and_total
+    )
     unknown = ", ".join(f"{name} ({calls} calls)" for name, calls in count.unknown)
     notes = (f"PARTIAL: operators without a rule, not counted: {unknown}.",) if unknown else ()
     return Table(tuple(columns(by)), rows, f"Cost by {by}", notes)

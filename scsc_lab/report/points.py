@@ -1,4 +1,4 @@
-"""The points of a report's abstract, and what its sentences share: which pairs, how large an effect, which verdict."""
+"""The points of a report's abstract, and its rules: which pairs, how large an effect, which verdict."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from scsc_lab.report.latency import USUAL, key_in
 
 MOST_BULLETS = 5
 MOST_NAMES = 4
+MOST_LABELS = 6
+"""Names in one picture; what has none is drawn lightly."""
 
 APART = 0.10
 """Distance of a change in time from that in MACs, as a fraction of the baseline, that is worth a sentence."""
@@ -21,7 +23,7 @@ GAIN = 0.05
 """Share of its time that a deploy form must save to be worth a sentence."""
 
 SIGNIFICANT = 0.05
-"""Adjusted p value below which a difference of accuracy is said."""
+"""Adjusted p value below which a sentence gives a difference of accuracy."""
 
 _ADDED = re.compile(r" \+ (\w+)")
 _CONTROLS = ("identity", "depthwise", "pooling", "inception", "mixconv")
@@ -38,6 +40,24 @@ def module(row: Row) -> str:
     text = str(row.get("network") or row["model"])
     added = _ADDED.search(text) or _ADDED.search(str(row["model"]))
     return "SCSC" if text.startswith("scsc_") else added[1] if added else ""
+
+
+def original(row: Row) -> str:
+    """Return the name of the network that another was made of: without a module put in, settings, or a deploy form."""
+    text = str(row.get("network") or row["model"]).partition(" + ")[0].partition("[")[0]
+    return text.partition(" (")[0].removeprefix("scsc_")
+
+
+def is_made_of(row: Row, baseline: Row) -> bool:
+    """Return whether a network is another one that was changed: has a module put in, or other settings."""
+    return row is not baseline and original(row) == original(baseline)
+
+
+def labelled(rows: Sequence[Row]) -> list[int]:
+    """Return which rows a picture names, at most six: networks with SCSC and their baselines first."""
+    with_scsc = [row for row in rows if module(row) == "SCSC"]
+    first = {str(row["model"]) for row in with_scsc} | {str(row.get("baseline")) for row in with_scsc}
+    return sorted(sorted(range(len(rows)), key=lambda at: str(rows[at]["model"]) not in first)[:MOST_LABELS])
 
 
 def pairs(networks: Sequence[Row]) -> list[Row]:
@@ -151,10 +171,12 @@ def _on_controls(networks: Sequence[Row]) -> str:
     compared = [row for row in networks if row.get("baseline") not in (None, row["model"])]
     lines = []
     for row in (row for row in compared if module(row) == "SCSC" and row.get("accuracy_difference") is not None):
-        beside = [other for other in compared if other["baseline"] == row["baseline"] and module(other) in _CONTROLS]
-        equal = [other for other in beside if _does_as_well(other, row)]
+        controls = [
+            control for control in compared if control["baseline"] == row["baseline"] and module(control) in _CONTROLS
+        ]
+        equal = [control for control in controls if _does_as_well(control, row)]
         if equal:
-            names = [f"{module(other)} ({points(other['accuracy_difference'])})" for other in equal]
+            names = [f"{module(control)} ({points(control['accuracy_difference'])})" for control in equal]
             lines.append(f"in {row['baseline']} {listed(names)} as well as SCSC ({points(row['accuracy_difference'])})")
     return f"Simpler mixers do {'; '.join(lines)}, in no more time." if lines else ""
 

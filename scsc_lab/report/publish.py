@@ -13,7 +13,7 @@ from scsc_lab.report import compose
 from scsc_lab.report.compose import Notes
 from scsc_lab.report.document import Grid, Picture, unfolded
 from scsc_lab.report.figures import style
-from scsc_lab.report.render import html, latex, markdown
+from scsc_lab.report.render import csv, html, latex, markdown
 from scsc_lab.report.tables import Column
 from scsc_lab.report.text import one_line
 from scsc_lab.settings import Drawing
@@ -59,8 +59,10 @@ def write(
             *((part.title, part.blocks) for part in document.sections),
         ):
             for grid in (block for block in unfolded(blocks) if isinstance(block, Grid)):
-                caption = grid.table.title or title
+                caption = (grid.table.compact or grid.table).title or title
                 texts[folder / "tables" / f"{grid.name}.tex"] = latex.of(grid.table, caption, _label(grid.name))
+                if grid.in_file:
+                    texts[folder / "tables" / f"{grid.name}.csv"] = csv.of_columns(grid.table)
         figures = {block.name: block.draw(options) for block in document.blocks() if isinstance(block, Picture)}
     except InputError:
         raise

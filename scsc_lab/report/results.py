@@ -31,9 +31,9 @@ class Count(counts.Count):
     @classmethod
     def of(cls, count: counts.Count, find_stages: Callable[[], Stages]) -> Count:
         """Return a count that finds the stages of its network where they are asked for."""
-        found = cls(**vars(count))
-        object.__setattr__(found, "find_stages", find_stages)
-        return found
+        count_with_stages = cls(**vars(count))
+        object.__setattr__(count_with_stages, "find_stages", find_stages)
+        return count_with_stages
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the counts without the network."""
@@ -83,7 +83,7 @@ class Count(counts.Count):
             by: as in :meth:`frame`.
             depth: levels of modules; all with ``None``.
             stages: as in :meth:`frame`.
-            caption: caption. Default: one that says what it is.
+            caption: caption. Default: the title.
             label: label to refer to it by. Default: one made from the caption.
         """
         return latex.of(parts.table(self, self._parts(by, depth, stages), by), caption, label)
@@ -143,7 +143,7 @@ class _Results(list[_T], Generic[_T]):
         """Return a LaTeX table of booktabs, one row per measurement, with 95 % intervals.
 
         Args:
-            caption: caption. Default: one that says what it is.
+            caption: caption. Default: the title.
             label: label to refer to it by. Default: one made from the caption.
         """
         return latex.of(self._table(), caption, label)

@@ -36,7 +36,7 @@ def roofline_table(rows: Sequence[Row], notes: Sequence[str]) -> Table:
         rows: networks with their ``places``.
         notes: what must be known to read it.
     """
-    placed = parts(rows)
+    lines = parts(rows)
     columns = (
         *([tables.MODEL] if len(rows) > 1 else []),
         Column("number", "", units.plain),
@@ -50,24 +50,24 @@ def roofline_table(rows: Sequence[Row], notes: Sequence[str]) -> Table:
             "intensity", "MAC/byte", lambda value: "" if value is None else units.significant(value, 2), optional=True
         ),
     )
-    return Table(columns, tuple(placed), "Time under the roofs of this machine", tuple(notes), records=tuple(rows))
+    return Table(columns, tuple(lines), "Time under the roofs of this machine", tuple(notes), records=tuple(rows))
 
 
 def parts(rows: Sequence[Row]) -> list[Row]:
     """Return the rows of the table, numbered as in the figure."""
-    placed: list[Row] = []
+    lines: list[Row] = []
     for row in rows:
-        whole = sum(place["seconds"] for place in row.get("places", ()))
+        total_seconds = sum(place["seconds"] for place in row.get("places", ()))
         for number, place in enumerate(row.get("places", ()), start=1):
-            more = {
-                "time_share": place["seconds"] / whole,
+            shares = {
+                "time_share": place["seconds"] / total_seconds,
                 "intensity": place["macs"] / place["bytes"] if place["bytes"] else None,
             }
-            placed.append({"model": row["model"], "number": number, **place, **more})
-        if whole:
-            total = {"part": "all", "seconds": whole, "time_share": 1.0, "least_seconds": row["least_seconds"]}
-            placed.append({"model": row["model"], **total, "attained": row["least_seconds"] / whole})
-    return placed
+            lines.append({"model": row["model"], "number": number, **place, **shares})
+        if total_seconds:
+            total = {"part": "all", "seconds": total_seconds, "time_share": 1.0, "least_seconds": row["least_seconds"]}
+            lines.append({"model": row["model"], **total, "attained": row["least_seconds"] / total_seconds})
+    return lines
 
 
 def notes(rows: Sequence[Row]) -> list[str]:

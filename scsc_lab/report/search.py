@@ -22,7 +22,7 @@ def search_table(
         front: one row per network, the baseline's first: as its trial measured it, with its ``options``.
         again: the same networks measured again in one run, in the same order; empty where counts decide.
         columns: objectives and budgets.
-        title: what was searched.
+        title: the title.
         notes: what must be known to read it.
     """
     rows: list[Row] = []
@@ -31,20 +31,20 @@ def search_table(
         earlier = {f"trial_{key}": value for key, value in row.items()} if again and number else {}
         label = "baseline" if not number else str(number)
         rows.append({**latest, "point": label, "options": row.get("options") or "", **earlier})
-    shown = [Column("point", "", number=False)]
+    chosen = [Column("point", "", number=False)]
     for column in columns:
-        shown.append(replace(column, optional=False))
+        chosen.append(replace(column, optional=False))
         change = column.change
         if change is not None:
-            shown.append(
+            chosen.append(
                 replace(change.column, title="Δ" if change.how != "measured" else "× baseline, 95%", optional=False)
             )
             if again and (change.how == "measured" or change.paired is not None):
-                shown.append(replace(_of_trial(change.column), title="in its trial", optional=True))
+                chosen.append(replace(_of_trial(change.column), title="in its trial", optional=True))
     options = [Column("point", "", number=False), Column("written", "options", number=False)]
     points = [{"point": row["point"], "written": _with_equals(row)} for row in rows[1:]]
     details = (Table(tuple(options), tuple(points), "What makes them", tuple(notes)),) if points else ()
-    table = Table(tables.filled(shown, rows), tuple(rows), title, () if details else tuple(notes), details)
+    table = Table(tables.filled(chosen, rows), tuple(rows), title, () if details else tuple(notes), details)
     return replace(table, records=tuple(rows))
 
 
@@ -77,5 +77,5 @@ def _of_trial(column: Column) -> Column:
 
 def _with_equals(row: Row) -> str:
     equal = row.get("equal") or 0
-    more = f" (or one of {equal:,} that cost the same)" if equal else ""
-    return f"{row['options'] or 'as it is'}{more}"
+    equals = f" (or one of {equal:,} that cost the same)" if equal else ""
+    return f"{row['options'] or 'as it is'}{equals}"

@@ -26,7 +26,7 @@ class Curve:
         column: the column.
         xs: values of the setting.
         ys: numbers, in the row's unit.
-        power: the power law that fits, if one can be had.
+        power: the power law that fits, if any.
     """
 
     model: str
@@ -61,17 +61,19 @@ def curves(rows: Sequence[Row], columns: Sequence[Column]) -> list[Curve]:
 
 def crossings(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str, str, Column, powers.Crossing]]:
     """Return where networks are equal to the first one: network, baseline, column and crossing."""
-    found = []
+    crossing_networks = []
     baseline = str(rows[0]["baseline"])
     for column in columns:
         if column.change is None or column.change.how not in ("ratio", "measured"):
             continue
         for model in dict.fromkeys(str(row["model"]) for row in rows if row["model"] != row["baseline"]):
             points = [(number_of(row["variant"]), _ratio(row, column)) for row in rows if row["model"] == model]
-            known = [(x, *ratio) for x, ratio in points if x is not None and ratio is not None and min(x, *ratio) > 0]
-            if len(known) > 1 and (crossing := powers.crossing(*zip(*known, strict=True))) is not None:
-                found.append((model, baseline, column, crossing))
-    return found
+            complete = [
+                (x, *ratio) for x, ratio in points if x is not None and ratio is not None and min(x, *ratio) > 0
+            ]
+            if len(complete) > 1 and (crossing := powers.crossing(*zip(*complete, strict=True))) is not None:
+                crossing_networks.append((model, baseline, column, crossing))
+    return crossing_networks
 
 
 def sweep_table(rows: Sequence[Row], columns: Sequence[Column], key: str, notes: Sequence[str]) -> Table:
@@ -79,15 +81,15 @@ def sweep_table(rows: Sequence[Row], columns: Sequence[Column], key: str, notes:
 
     Args:
         rows: one per value and network: ``variant`` is the value, ``baseline`` the network it is compared with.
-        columns: what was measured.
+        columns: the measured columns.
         key: the setting.
         notes: what must be known to read the rows.
     """
-    shown: list[Column] = [Column("variant", key), tables.MODEL]
+    chosen: list[Column] = [Column("variant", key), tables.MODEL]
     for column in columns:
-        shown.append(column)
+        chosen.append(column)
         if column.change is not None:
-            shown.append(column.change.column)
+            chosen.append(column.change.column)
     fitted = [curve for curve in curves(rows, columns) if curve.power is not None]
     exponents: list[Row] = [
         {
@@ -111,14 +113,14 @@ def sweep_table(rows: Sequence[Row], columns: Sequence[Column], key: str, notes:
             exponent,
             Column("explained", "R²", _two_places),
         )
-        said = (
+        rules = (
             f"Exponent b of a power law, number ∝ {key}^b, by least squares of logarithms, with its 95% t interval; "
             f"R² below {STRAIGHT:g}: not quite a power.",
             *_on_fields(fitted, key),
         )
-        details = (Table(parts, tuple(exponents), f"Growth with {key}", (*sentences, *said, *notes)),)
+        details = (Table(parts, tuple(exponents), f"Growth with {key}", (*sentences, *rules, *notes)),)
     table = Table(
-        tables.filled(shown, rows), tuple(rows), f"Over {key}", () if details else (*sentences, *notes), details
+        tables.filled(chosen, rows), tuple(rows), f"Over {key}", () if details else (*sentences, *notes), details
     )
     return Table(table.columns, table.rows, table.title, table.notes, details, (*rows, *exponents))
 
@@ -127,10 +129,10 @@ def sentence(model: str, baseline: str, column: Column, crossing: powers.Crossin
     """Return where a network becomes better than another: ``a is faster than b above 160 px (152–171)``."""
     low, high = (units.significant(end, 3) if end is not None else "…" for end in (crossing.low, crossing.high))
     side = "above" if crossing.falls else "below"
-    what = "is faster" if column.word.startswith("latency") else f"has fewer {column.word}"
+    claim = "is faster" if column.word.startswith("latency") else f"has fewer {column.word}"
     where = f"{units.significant(crossing.x, 3)} {_UNITS.get(key, '')}".strip()
     interval = "" if crossing.low == crossing.high else f" ({low} to {high})"
-    return f"{model} {what} than {baseline} {side} {key} {where}{interval}."
+    return f"{model} {claim} than {baseline} {side} {key} {where}{interval}."
 
 
 def number_of(text: object) -> float | None:

@@ -33,6 +33,7 @@ class Column:
         question: what is asked of a network against its baseline: answered with yes where it is better, or with larger
             or smaller where neither way is.
         apart: whether it has a place in another table than that of the networks: a time in another runtime.
+        heads: heading above several columns, and the column's own below it, where a format has two rows of headings.
     """
 
     key: str | tuple[str, ...]
@@ -49,10 +50,11 @@ class Column:
     change: Change | None = None
     question: str = ""
     apart: bool = False
+    heads: tuple[str, str] | None = None
 
     @property
     def quantity(self) -> str:
-        """What it is, without its unit."""
+        """Its quantity, without the unit."""
         return self.name or self.title
 
     @property
@@ -80,11 +82,11 @@ class Change:
         column: the column that shows it.
         how: ``ratio``: a fraction of the baseline's (−0.25: a quarter less); ``difference``: in the number's own unit;
             ``measured``: the metric gives it itself, with its interval.
-        beside: heading where it stands beside the number itself.
+        beside: heading in a row of headings with the number itself.
         scale: what a difference is multiplied with to be in points.
         verdict: key of what an interval that the metric gives says.
         paired: takes a row and the baseline's and returns what is to be added to the row: a difference with its
-            interval, where both rows hold what it is made of.
+            interval, where both rows hold the numbers for it.
         judged: key of the word by which a metric judges the change itself: ``better``, ``worse``, ``same``,
             ``inconclusive``, or none where there is too little to say anything; empty where it does not.
         across: takes all rows of a table, and returns what is to be added to each: what depends on their number.
@@ -175,7 +177,7 @@ def across(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     adjusted = list(rows)
     for column in columns:
         if column.change is not None and column.change.across is not None:
-            adjusted = [{**row, **more} for row, more in zip(adjusted, column.change.across(adjusted), strict=True)]
+            adjusted = [{**row, **added} for row, added in zip(adjusted, column.change.across(adjusted), strict=True)]
     return adjusted
 
 
@@ -190,6 +192,7 @@ class Table:
         notes: lines below: conventions, verdicts.
         details: tables that go with it, shown below.
         records: the rows that JSON and CSV carry, where they are not those shown: the details' too, say.
+        compact: the same as one narrower table, for a paper and for Markdown.
     """
 
     columns: tuple[Column, ...]
@@ -198,6 +201,7 @@ class Table:
     notes: tuple[str, ...] = ()
     details: tuple[Table, ...] = ()
     records: tuple[Row, ...] | None = None
+    compact: Table | None = None
 
     @property
     def raw(self) -> tuple[Row, ...]:
@@ -206,9 +210,10 @@ class Table:
 
     def noted(self, notes: Sequence[str]) -> Table:
         """Return the table with further notes, below the last of its parts."""
+        compact = self.compact and self.compact.noted(notes)
         if not self.details:
-            return replace(self, notes=(*self.notes, *notes))
-        return replace(self, details=(*self.details[:-1], self.details[-1].noted(notes)))
+            return replace(self, notes=(*self.notes, *notes), compact=compact)
+        return replace(self, details=(*self.details[:-1], self.details[-1].noted(notes)), compact=compact)
 
     def with_failures(self, failures: Sequence[Row]) -> Table:
         """Return the table with a row per network that could not be measured, whose reason is a note."""
@@ -218,8 +223,9 @@ class Table:
         records = (*self.raw, *failures)
         if MODEL not in self.columns:  # networks stand side by side
             return replace(self, records=records).noted(reasons)
-        columns = (*self.columns, _FAILED)
-        return replace(self, columns=columns, rows=(*self.rows, *failures), records=records).noted(reasons)
+        compact = self.compact and replace(self.compact, rows=(*self.compact.rows, *failures))
+        table = replace(self, rows=(*self.rows, *failures), records=records, compact=compact).noted(reasons)
+        return replace(table, columns=(*self.columns, _FAILED))
 
     def cells(self) -> list[list[str]]:
         """Return every row as text; a network of a file is called by the file's name, without its folders."""
@@ -278,6 +284,13 @@ def task(row: Row) -> str:
     """Return what networks share that may stand on one scale: their input's size, and the data they were trained on."""
     data = dict.fromkeys(str(run["data"]) for run in row.get("runs") or ())
     return ", ".join((units.size(row["resolution"]), *data))
+
+
+def without_reference(column: Column) -> Column:
+    """Return the column of a measured ratio without the time that the ratio is of; any other column as it is."""
+    if isinstance(column.key, str) or column.text is not units.ratio_of_time:
+        return column
+    return replace(column, key=column.key[:3], text=units.ratio_interval)
 
 
 def filled(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:

@@ -24,7 +24,7 @@ from scsc_lab.settings.measuring import (
     Fields,
     Timing,
 )
-from scsc_lab.settings.showing import PANELS, Drawing, Output
+from scsc_lab.settings.showing import PANELS, Drawing, Output, PaperTable
 from scsc_lab.settings.training import TASKS, Schedule, Training
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Execution",
     "Fields",
     "Output",
+    "PaperTable",
     "Schedule",
     "Settings",
     "Timing",

@@ -44,6 +44,33 @@ class Output(Declared):
         panel="Output",
         decides=False,
     )
+    caption: str = setting(
+        "",
+        "Caption of a LaTeX table. Default: one sentence from its content.",
+        "--caption",
+        panel="Output",
+        decides=False,
+    )
+    tex_label: str = setting(
+        "",
+        "Label of a LaTeX table, for \\ref. Default: one from the caption.",
+        "--tex-label",
+        panel="Output",
+        decides=False,
+    )
+
+
+@dataclass(frozen=True)
+class PaperTable(Output):
+    """Where the table of a comparison goes, and how LaTeX sets it."""
+
+    bold_best: bool = setting(
+        False,
+        "Set the best value of each baseline's group in bold (LaTeX).",
+        "--bold-best",
+        panel="Output",
+        decides=False,
+    )
 
 
 @dataclass(frozen=True)

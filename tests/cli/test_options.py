@@ -51,7 +51,11 @@ NAMED = {
     "--resize-weights": (["--weights", "net.py:Net=weights.pth"], ["--resize-weights"]),
 }
 MACHINE = {"--device": ["--device", "cpu"], "--threads": ["--threads", "2"], "--seed": ["--seed", "3"]}
-SHOWN = {"--format": ["--format", "csv"], "--output": ["-o", "out.csv"]}
+TYPESET = {
+    "--caption": (["--format", "latex"], ["--caption", "Ours"]),
+    "--tex-label": (["--format", "latex"], ["--tex-label", "tab:ours"]),
+}
+SHOWN = {"--format": ["--format", "csv"], "--output": ["-o", "out.csv"], **TYPESET}
 EMITTED = {**SHOWN, "--store": ["--store", "rows.db"]}
 PAIRED = {"--baseline": ["--baseline", TWO[1]], "--pair": ["--pair", f"{TWO[1]}:{TWO[0]}"]}
 TRAINED = {"--data": ["--data", "faces"], "--recipe": ["--recipe", "cifar"], "--recipe-set": ["--recipe-set", "lr=1"]}
@@ -151,6 +155,7 @@ OPTIONS = {
         "--titles": ["--no-titles"],
         "--panels": ["--panels", "profiles"],
         "--format": ["--format", "csv"],
+        **TYPESET,
         "--store": ["--store", "rows.db"],
     },
     "export": {
@@ -161,6 +166,7 @@ OPTIONS = {
         "--opset": (["-o", "net.onnx"], ["--opset", "18"]),
         "--seed": ["--seed", "3"],
         "--format": ["--format", "csv"],
+        **TYPESET,
         "--store": ["--store", "rows.db"],
     },
     "compare": {
@@ -175,6 +181,7 @@ OPTIONS = {
         "--with": ["--with", "params"],
         "--accuracy": ["--accuracy", "own.csv"],
         "--by": None,
+        "--bold-best": (["--format", "latex"], ["--bold-best"]),
         "--plot": ["--plot", "params,latency"],
         "--figure": (["--plot", "params,latency"], ["--figure", "c.png"]),
         "--batch": ["--batch", "2"],

@@ -178,10 +178,13 @@ def test_figures_show_every_run():
     rows = summaries([fake("base", [60.0, 61.0, 62.0]), fake("other", [61.0, 63.0, 62.5])])
     for row in rows:
         row["runs"] = [{**run, "curve": curve} for run in row["runs"]]
-    axes = figures.draw(rows).axes
+    axes = figures.draw([rows]).axes
     assert sum(len(collection.get_offsets()) for collection in axes[0].collections) == 6
     assert len(axes[0].lines) == 3 + 2  # a line a pair, a mean a network
-    assert len(figures.curves(rows).axes[0].lines) == 6
+    losses, accuracies = figures.curves(rows).axes
+    assert len(losses.lines) == 6 + 2  # the runs, and the means
+    assert len(losses.collections) == 2  # bands
+    assert accuracies.lines[-1].get_label() == "chance"
 
 
 @pytest.mark.parametrize("others", [1, 5])
@@ -191,7 +194,7 @@ def test_the_mean_that_is_drawn_is_the_tables(others):
     rows = summaries([fake(f"net{at}", [60.0, 62.0, 5.0]) for at in range(1 + others)])
     for row in rows:
         row["runs"] = [{**run, "status": "complete" if run["accuracy"] > 50 else "diverged"} for run in row["runs"]]
-    (means,) = [line for line in figures.draw(rows).axes[0].lines if line.get_color() == "black"][:1]
+    (means,) = [line for line in figures.draw([rows]).axes[0].lines if line.get_color() == "black"][:1]
     assert 61.0 in (*means.get_xdata(), *means.get_ydata())
 
 
@@ -208,7 +211,7 @@ def test_many_networks_have_a_row_each_and_one_mean_curve(width):
             {**run, "curve": [{**curve[0], "loss": loss, "accuracy": {"accuracy": run["accuracy"]}}]}
             for run, loss in zip(row["runs"], (1.0, 2.0, 6.0), strict=True)
         ]
-    figure = figures.draw(rows, Drawing(width=width))
+    figure = figures.draw([rows], Drawing(width=width))
     dots, intervals = figure.axes
     assert [len(collection.get_offsets()) for collection in dots.collections] == [3] * 11
     assert len(intervals.collections) == 10
@@ -219,8 +222,11 @@ def test_many_networks_have_a_row_each_and_one_mean_curve(width):
     places = [label.get_window_extent() for label in dots.get_yticklabels()]
     assert all(one.y0 >= other.y1 - 1 for one, other in itertools.pairwise(places))
     loss, accuracy_ = figures.curves(rows, Drawing(width=width)).axes
-    assert [line.get_ydata()[0] for line in loss.lines] == [3.0] * 11
-    assert accuracy_.lines[0].get_ydata()[0] == pytest.approx(61.0)
+    means = [line for line in loss.lines if line.get_linewidth() > 0.5]
+    assert [line.get_ydata()[0] for line in means] == [3.0] * 11
+    assert sum(not line.get_label().startswith("_") for line in means) == 6  # the others are light, without a name
+    thick = next(line for line in accuracy_.lines if line.get_linewidth() > 0.5)
+    assert thick.get_ydata()[0] == pytest.approx(61.0)
 
 
 def test_accuracy_is_a_column_of_a_comparison(networks):

@@ -104,7 +104,12 @@ def test_notes_say_when_the_machine_is_busy_and_which_run_channels_last():
     }  # fmt: skip
     quiet = " ".join(latency.notes([row]))
     assert "BUSY" not in quiet
-    assert "In channels-last layout, in which they are faster: a." in quiet
+    assert "Channels-last layout, the faster one, for all." in quiet
+    apart = {**row, "model": "b", "memory_format": "contiguous"}
+    third = {**row, "model": "c"}
+    assert "for all except b." in " ".join(latency.notes([row, third, apart]))
+    few = {**row, "ratio": 1.1, "samples_seconds": [0.1, 0.2, 0.3]}
+    assert "No interval: a (3 pairs, 6 needed)." in latency.notes([few])
     assert "BUSY MACHINE: the load is 2.5 on 2 cores." in " ".join(latency.notes([row, {**row, "load": 2.5}]))
     assert latency.notes([{"model": "a"}]) == []
 

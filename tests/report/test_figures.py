@@ -11,8 +11,8 @@ from PIL import Image
 
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
-from scsc_lab.report import tables
-from scsc_lab.report.figures import ablation, erf, latency, scatter, style
+from scsc_lab.report import comparison, tables
+from scsc_lab.report.figures import erf, forest, latency, scatter, style
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
 from scsc_lab.settings import texts as texts_of_values
@@ -227,7 +227,7 @@ STUDIES = [
 
 @pytest.mark.parametrize("width", [3.3, 6.9])
 def test_studies_stand_on_one_scale_with_room_for_their_values(width):
-    figure = ablation.draw(STUDIES, [tables.PARAMS, tables.MACS], Drawing(width=width))
+    figure = forest.draw(STUDIES, [tables.PARAMS, tables.MACS], Drawing(width=width))
     figure.draw_without_rendering()
     box = figure.get_tightbbox()
     assert box.x0 >= -0.01
@@ -236,14 +236,14 @@ def test_studies_stand_on_one_scale_with_room_for_their_values(width):
         *("groups", "groups=1", "groups=2", "stages", "SCSC in no stage"),
     ]
     assert figure.axes[0].get_xlabel().startswith("parameters")
-    alone = ablation.draw(STUDIES[:3], [tables.PARAMS, tables.MACS], Drawing(width=width), STUDIES)
+    alone = forest.draw(STUDIES[:3], [tables.PARAMS, tables.MACS], Drawing(width=width), STUDIES)
     for one, other in zip(alone.axes, figure.axes, strict=True):
         assert one.get_xlim() == pytest.approx(other.get_xlim())
 
 
 def test_an_ablation_shows_an_interval_where_there_is_one():
     rows = [dict(row, ratio=1.1, ratio_low=1.05, ratio_high=1.2) for row in STUDIES[:3]]
-    (axis,) = ablation.draw(rows, [metrics.columns()["latency"]]).axes
+    (axis,) = forest.draw(rows, [metrics.columns()["latency"]]).axes
     spans = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 1.6]
     assert spans
     assert spans[0] == pytest.approx([5, 20])
@@ -252,20 +252,21 @@ def test_an_ablation_shows_an_interval_where_there_is_one():
 def test_trade_offs_are_arrows_and_a_front_of_one_point_has_no_legend():
     rows = [
         {"model": "a", "baseline": "a", "macs": 4e9, "user": 5.0},
-        {"model": "b", "baseline": "a", "macs": 3e9, "user": 4.0},
+        {"model": "scsc_a", "baseline": "a", "macs": 3e9, "user": 4.0},
     ]
     own = Column("user", "phone", unit="ms", scale=2.0, better="lower")
     figure = scatter.draw(rows, tables.MACS, own)
     (axis,) = figure.axes
-    assert not figure.legends
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["baseline", "with SCSC"]
     assert [text for text in axis.texts if text.arrow_patch is not None and not text.get_text()]
     assert axis.lines[0].get_ydata() == pytest.approx([10.0])
+    assert [line.get_markerfacecolor() == "white" for line in axis.lines[:2]] == [True, False]
     assert axis.get_ylabel() == "phone (ms), less is better"
     wanted = scatter.draw(rows, tables.MACS, replace(own, better="higher"))
-    assert len(wanted.legends) == 1
+    assert "Pareto front" in [text.get_text() for text in wanted.axes[0].get_legend().get_texts()]
 
 
-def test_what_is_bought_over_what_it_costs_has_intervals_a_front_and_a_name_each():
+def test_many_networks_against_one_are_a_forest_with_intervals_and_a_key():
     columns = metrics.columns()
     rows = [{"model": "net"}] + [
         {
@@ -278,22 +279,60 @@ def test_what_is_bought_over_what_it_costs_has_intervals_a_front_and_a_name_each
             "difference_low": points - 4,
             "difference_high": points + 3,
         }
-        for name, macs, time, points in (("one", -0.3, 0.8, 9.0), ("two", -0.2, 0.9, 5.0), ("three", -0.4, 0.7, 2.0))
+        for name, macs, time, points in (("one", -0.3, 0.8, 9.0), ("two", -0.2, 1.1, 2.0), ("three", -0.4, 0.7, -9.0))
     ]
-    figure = scatter.draw_changes(
-        [*rows, {"model": "net + untrained"}], columns["accuracy"], [columns["latency"], tables.MACS]
-    )
-    over_time, over_macs = figure.axes
-    for panel, bars in ((over_time, 2), (over_macs, 1)):
-        assert {text.get_text() for text in panel.texts} == {"net", "net + one", "net + two", "net + three"}
-        markers = [line for line in panel.lines if line.get_marker() not in ("None", None, "")]
-        filled = [line.get_markerfacecolor() != "white" for line in markers]
-        assert filled == [False, True, False, True]
-        spans = [line for line in panel.lines if line.get_alpha() == 0.7]
-        assert len(spans) == 3 * bars
-    bars_of_time = [list(line.get_xdata()) for line in over_time.lines if line.get_alpha() == 0.7]
-    assert bars_of_time[0] == pytest.approx([-22.0, -17.0])
-    assert "change in %" in over_macs.get_xlabel()
+    shown = [columns["latency"], tables.MACS, columns["accuracy"]]
+    figure = forest.draw_networks([*rows, {"model": "net + untrained", "macs_change": -0.1}], shown)
+    time, _, accuracy = figure.axes
+    assert [label.get_text() for label in time.get_yticklabels()] == ["one", "two", "three", "untrained"]
+    assert time.get_title("left") == "0: net"
+    spans = [list(line.get_xdata()) for line in time.lines if line.get_linewidth() == 1.6]
+    assert spans == [pytest.approx(ends) for ends in ([-22, -17], [8, 13], [-32, -27])]
+    colours = [line.get_color() for line in accuracy.lines if line.get_marker() == "o"]
+    assert colours == [forest._BETTER, forest._OPEN, forest._WORSE]
+    assert [text.get_text() for text in accuracy.texts][-1] == "–"  # not measured, and said so in the key
+    assert {"better", "worse", "not measured"} <= {text.get_text() for text in figure.legends[0].get_texts()}
+
+
+def test_studies_that_share_variants_are_one_and_small_changes_one_line():
+    rows = [
+        variant("kernels", name, value) for name, value in (("full", 0.0), ("kernels=3", 0.2), ("kernels=3,5", 0.1))
+    ]
+    rows += [variant("scales", name, value) for name, value in (("full", 0.0), ("kernels=3", 0.2), ("kernels=7", -0.3))]
+    rows += [
+        variant("groups", name, value) for name, value in (("full", 0.0), ("groups=1", 0.001), ("groups=2", 0.002))
+    ]
+    (axis,) = forest.draw(rows, [tables.MACS]).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        *("kernels and scales", "kernels=3", "kernels=3,5", "kernels=7", "groups", "groups=1, 2"),
+    ]
+    assert [text.get_text() for text in axis.texts][-1] == "< 1"
+
+
+def test_no_front_where_intervals_overlap():
+    column = Column("x", "x", better="lower")
+    rows = [{"x": 1.0, "y": 3.0, "y_low": 2.9, "y_high": 3.1}, {"x": 2.0, "y": 2.0, "y_low": 1.9, "y_high": 2.1}]
+    assert comparison.front(rows, column, replace(column, key="y")) == [0, 1]
+    rows[1] |= {"y_high": 3.0}
+    assert not comparison.front(rows, column, replace(column, key="y"))
+
+
+def test_an_arrow_leads_only_from_an_original_to_its_variant():
+    rows = [
+        {"model": name, "baseline": baseline, "macs": macs, "params": 1e6 * at}
+        for at, (name, baseline, macs) in enumerate(
+            (
+                ("a", "a", 4e9),
+                ("scsc_a", "a", 3e9),
+                ("a[depth=2]", "a", 1e9),
+                ("other", "a", 2e9),
+                ("a + SCSC", "a", 5e9),
+            )
+        )
+    ]
+    (axis,) = scatter.draw(rows, tables.MACS, tables.PARAMS).axes
+    arrows = [text.xy[0] for text in axis.texts if text.arrow_patch is not None and not text.get_text()]
+    assert sorted(arrows) == [1.0, 3.0, 5.0]
 
 
 def test_a_receptive_field_has_no_better_end_no_front_and_no_colour():
@@ -304,17 +343,12 @@ def test_a_receptive_field_has_no_better_end_no_front_and_no_colour():
     ]
     figure = scatter.draw(rows, tables.MACS, column)
     (axis,) = figure.axes
-    assert not figure.legends
+    assert axis.get_legend() is None
     assert "better" not in axis.get_ylabel()
-    assert {line.get_markerfacecolor() for line in axis.lines}.isdisjoint({"white"})
-    bought = scatter.draw_changes(
-        [{**row, "macs_change": row["macs"] / 4e9 - 1} for row in rows], column, [tables.MACS]
-    )
-    assert not bought.legends
     studied = [{**row, "study": "s", "variant": row["model"]} for row in rows]
-    (panel,) = ablation.draw(studied, [column]).axes
+    (panel,) = forest.draw(studied, [column]).axes
     dots = [line for line in panel.lines if line.get_marker() == "o"]
-    assert {line.get_color() for line in dots} == {"0.35"}
+    assert {line.get_color() for line in dots} == {forest._NEUTRAL}
 
 
 def test_names_in_a_script_that_no_font_has_are_reported_and_stay_text_in_svg(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from scsc_lab import metrics
 from scsc_lab.report import compose, findings
 from scsc_lab.report.document import Details, Grid, Picture
+from scsc_lab.settings import Drawing
 
 
 def rows(others):
@@ -76,8 +77,8 @@ def test_an_interval_of_next_to_nothing_is_no_difference(tmp_path):
         assert found["answer"] == answer
 
 
-@pytest.mark.parametrize(("change", "pictures"), [(1e-8, []), (0.05, ["erf_of_net"])])
-def test_a_picture_of_what_is_bought_wants_a_difference(change, pictures, tmp_path):
+@pytest.mark.parametrize(("change", "panels"), [(1e-8, 0), (0.05, 1)])
+def test_a_forest_has_a_panel_only_for_what_differs(change, panels, tmp_path):
     keys = metrics.columns()["erf"].change.column.key
     given = [
         {**row, "r50": 0.2, **dict.fromkeys(keys, change if row["model"] == "net + m0" else 0.0)}
@@ -86,8 +87,9 @@ def test_a_picture_of_what_is_bought_wants_a_difference(change, pictures, tmp_pa
         for row in rows(5)
     ]
     made = compose.document(given, "x", metrics.columns(), lambda *_: [], tmp_path)
-    found = [block.name for block in made.blocks() if isinstance(block, Picture)]
-    assert [name for name in found if "_of_" in name] == pictures
+    (forest,) = (block for block in made.blocks() if isinstance(block, Picture) and block.name == "changes_of_net")
+    labels = [axis.get_xlabel() for axis in forest.draw(Drawing()).axes]
+    assert sum(label.startswith("r(50%)") for label in labels) == panels
 
 
 @pytest.mark.parametrize("others", [1, 3])

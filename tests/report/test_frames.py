@@ -20,8 +20,8 @@ VARIANTS = [{**row, "study": "width", "variant": row["model"]} for row in ROWS]
 def test_a_frame_becomes_latex_and_keeps_what_it_knows():
     frame = frames.Comparison.of(ROWS, (tables.PARAMS, tables.MACS), ("Counted.",))
     text = frame.to_latex(label="tab:x")
-    assert r"b & 2.000 & 0.004000 \\" in text
-    assert r"c & $-$50.0\% \\" in text
+    assert r"b & 2.000 (+100.0\%) & 0.004000 \\" in text
+    assert r"c & 0.5000 ($-$50.0\%) & 0.001000 \\" in text
     assert "Counted." in text
     fewer = frame[frame["params"] < 1.5e6]
     assert isinstance(fewer, frames.Comparison)

@@ -117,7 +117,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.loaded += [value for key, value in attrs if key in ("src", "href", "srcset", "action")]
-        if tag == "td":
+        if tag == "td" or dict(attrs).get("scope") == "row":
             self.cells.append("")
 
     def handle_data(self, data):
@@ -154,7 +154,7 @@ def test_every_number_says_how_it_was_obtained():
     assert "as a fraction of that of the baseline" in columns[("macs_change",)]["how"][0]
     assert columns[("macs_change",)]["heading"] == "Δ MACs"
     assert table["settings"][0].startswith("input 224×224, batch 1, threads 1, dtype float32")
-    assert table["raw"][0][2] == [20 * MILLION]
+    assert [20 * MILLION] in table["raw"][0]
 
 
 def test_changes_follow_the_chosen_baseline():
@@ -179,7 +179,7 @@ def test_plots_have_intervals_and_one_front_for_every_input():
     assert (time["low"][0], time["high"][0]) == (195.0, 205.0)
     assert plot["fronts"][0][2] == [[2, 0, 1], []]  # fewer parameters, longer times
     assert plot["fronts"][0][1] == [[2], [3]]
-    assert plot["baselines"] == [0, 0, 0, 3]
+    assert plot["originals"] == [-1, -1, -1, -1]  # none was made of another
 
 
 def test_fields_have_the_square_of_every_share_on_one_scale():

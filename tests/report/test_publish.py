@@ -21,7 +21,7 @@ from scsc_lab.experiments import publish as publishing
 from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
 from scsc_lab.records import file_name
-from scsc_lab.report import compose, fields, publish
+from scsc_lab.report import compose, fields_section, publish
 from scsc_lab.report.document import Details, Grid, Picture
 from scsc_lab.report.render import latex
 from scsc_lab.settings import Fields, Settings, Timing
@@ -66,7 +66,7 @@ def test_it_has_every_part_and_its_images_and_links_resolve(folder):
         "What each part of SCSC costs",
         "How the numbers were obtained",
         "What is inferred",
-        "What was not measured",
+        "Not measured",
     ):
         assert f"## {heading}" in text
     targets = re.findall(r"\]\(([^)]+)\)", text)
@@ -293,7 +293,7 @@ def test_many_maps_are_shared_out_over_a_picture_for_each_baseline(folder, monke
         return [block for block in blocks if isinstance(block, Picture) and block.name.startswith("receptive_fields")]
 
     (one,) = pictures()
-    monkeypatch.setattr(fields, "_MAPS_TOGETHER", 1)
+    monkeypatch.setattr(fields_section, "_MAPS_TOGETHER", 1)
     shared = pictures()
     baselines = dict.fromkeys(row["baseline"] for row in rows if row["table"] == "comparison")
     assert [picture.name for picture in shared] == [f"receptive_fields_{file_name(name)}" for name in baselines]

@@ -16,16 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scsc_lab import InputError, files, units
+from scsc_lab import InputError, files, metrics, units
 from scsc_lab.provenance import run_info
 from scsc_lab.records import change, file_name
+from scsc_lab.report import comparison, tables
 from scsc_lab.report import render as formats
-from scsc_lab.report import tables
 from scsc_lab.report.render import csv as csv_format
 from scsc_lab.report.render import json as json_format
 from scsc_lab.report.render import latex, markdown, terminal
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
+from scsc_lab.settings import Output, PaperTable
 
 RUN = run_info(arguments=["flops", "a b"])
 EVIL = "a|b<c>`d`*e*[f](g)\nh_i_j _k_ \\ &"
@@ -211,7 +212,7 @@ def test_latex_has_caption_label_and_headings_that_differ():
     rows = ({"model": "a_b & c", "params": 25_000_000, "params_change": -0.5, "macs": 4089184256, "macs_change": 0.25},)
     text = latex.render(Table(columns, rows, "Counted: 50 %", ("As by `scsc-lab flops`.",)), RUN)
     for part in (
-        r"\caption{Counted: 50 \%}",
+        r"\caption{Counted: 50 \%.}",
         r"\label{tab:counted-50}",
         r"model & params (M) & $\Delta$ params & MACs (G) & $\Delta$ MACs \\",
         r"a\_b \& c & 25.00 & $-$50.0\% & 4.089 & +25.0\% \\",
@@ -226,8 +227,8 @@ def test_latex_takes_a_caption_and_a_label_of_ones_own():
     table = Table(detail.columns, detail.rows, "Ours", ("Counted by `scsc-lab flops` again.",), (detail,))
     text = latex.of(table, "50 % less", "tab:ours")
     assert [line for line in text.splitlines() if line.startswith((r"\caption", r"\label"))] == [
-        *(r"\caption{50 \% less}", r"\label{tab:ours}"),
-        *(r"\caption{Changes}", r"\label{tab:ours-2}"),
+        *(r"\caption{50 \% less.}", r"\label{tab:ours}"),
+        *(r"\caption{Changes.}", r"\label{tab:ours-2}"),
     ]
     assert "Counted by" not in text.replace("% Counted by", "")
     with pytest.raises(InputError, match="letters, digits"):
@@ -256,6 +257,32 @@ def test_every_table_goes_through_pdflatex_as_it_is(tmp_path):
     assert "Missing character" not in (tmp_path / "paper.log").read_text(errors="replace")
 
 
+COLUMNS = [metrics.columns()[name] for name in ("params", "macs", "latency", "erf")]
+
+
+def compared() -> list[dict[str, object]]:
+    base = {"model": "a", "baseline": "a", "resolution": [224, 224], "params": 2e6, "macs": 4e9, "r50": 0.02}
+    base |= {"median_seconds": 0.1}
+    change = {"params_change": -0.25, "macs_change": 0.5, "ratio": 1.2, "ratio_low": 1.1, "ratio_high": 1.3}
+    change |= {"verdict": "slower", "r50_difference": 0.2, "r50_difference_low": 0.1, "r50_difference_high": 0.3}
+    return [base, {**base, **change, "model": "b", "params": 1.5e6, "macs": 6e9, "median_seconds": 0.12, "r50": 0.22}]
+
+
+def test_one_command_makes_table_one_with_changes_in_its_cells():
+    table = comparison.comparison_table(compared(), COLUMNS)
+    text = latex.render(table, RUN, caption="Ours. 50 %", label="tab:one", bold_best=True)
+    assert text.count(r"\begin{tabular}") == 1
+    assert r"\caption{Ours. 50 \%.}" in text
+    assert r"\label{tab:one}" in text
+    assert r"\multicolumn{3}{c}{time} & \multicolumn{2}{c}{r(50\%)}" in text
+    assert r"\cmidrule(lr){4-6} \cmidrule(lr){7-8}" in text
+    first, second = (line for line in text.splitlines() if line.startswith(("a &", "b &")))
+    assert first.startswith(r"a & 2.000 & \textbf{4.000} & \textbf{100.0} &")
+    assert second.startswith(
+        r"b & \textbf{1.500} ($-$25.0\%) & 6.000 (+50.0\%) & 120.0 & 1.200 (1.100--1.300) & slower &"
+    )
+
+
 def test_tables_fit_a_paper_of_two_columns(tmp_path):
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex here")
@@ -265,14 +292,15 @@ def test_tables_fit_a_paper_of_two_columns(tmp_path):
         columns = (tables.MODEL, *(Column(f"n{at}", f"number {at}") for at in range(number - 1)))
         row = {"model": "a_network_of_some_length", **{f"n{at}": 1234.5 for at in range(number)}}
         body += latex.of(Table(columns, (row,) * 3, "Title", notes), label=f"tab:of-{number}")
+    body += latex.render(comparison.comparison_table(compared(), COLUMNS, notes), RUN, bold_best=True)
     kinds = re.findall(r"\\begin\{(table\*?)\}", body)
     assert kinds[0] == "table"
     assert kinds[-1] == "table*"
-    assert not [line for line in body.splitlines() if "scsc-lab" in line or ("--" in line and line[0] != "%")]
+    assert not [line for line in body.splitlines() if "scsc-lab" in line or ("resolution" in line and line[0] != "%")]
     (tmp_path / "tables.tex").write_text(body)
     classes = r"\documentclass[twocolumn]{article}" + latex.PREAMBLE + r"\begin{document}\input{tables}\end{document}"
     (tmp_path / "paper.tex").write_text(classes)
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
     log = (tmp_path / "paper.log").read_text(errors="replace")
@@ -324,16 +352,18 @@ def test_an_empty_table_can_be_written_in_every_format():
 )
 def test_the_suffix_chooses_the_format(tmp_path, suffix, start):
     path = tmp_path / "new" / "folder" / f"table{suffix}"
-    formats.emit(table("resnet50"), RUN, output=path)
+    formats.emit(table("resnet50"), RUN, Output(output=path))
     assert path.read_text().startswith(start)
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_unknown_formats_are_mistakes(tmp_path):
-    with pytest.raises(InputError, match="unknown format 'xml': one of table, markdown"):
-        formats.choose("xml", None)
+    with pytest.raises(InputError, match="'xml'"):
+        Output("xml")
     with pytest.raises(InputError, match="cannot tell a format"):
-        formats.choose(None, tmp_path / "table.docx")
+        formats.choose(Output(output=tmp_path / "table.docx"))
+    with pytest.raises(InputError, match=r"for LaTeX: add --format latex"):
+        formats.choose(PaperTable(bold_best=True))
 
 
 def test_files_are_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -362,7 +392,7 @@ def test_places_where_nothing_can_be_written(tmp_path, name):
 
 def test_a_table_whose_file_cannot_be_written_is_printed(capsys):
     with pytest.raises(InputError, match=r"^cannot write /dev/full: "):
-        formats.emit(table("resnet50"), RUN, "csv", Path("/dev/full"))
+        formats.emit(table("resnet50"), RUN, Output("csv", Path("/dev/full")))
     assert "resnet50" in capsys.readouterr().out
 
 

@@ -60,7 +60,7 @@ def document(rows, deployed, folder):
 
 def test_a_report_has_the_table_of_networks_and_runtimes_and_its_figure(rows, deployed, tmp_path):
     found = document(rows, deployed, tmp_path)
-    assert "time_over_macs_in_runtimes" in {b.name for b in found.blocks() if isinstance(b, (Grid, Picture))}
+    assert "time_against_macs_in_runtimes" in {b.name for b in found.blocks() if isinstance(b, (Grid, Picture))}
     text = re.sub(r" +", " ", markdown.document(found))
     section = text.partition("## In each runtime")[2].partition("\n## ")[0]
     assert "| scsc_resnet50 (deploy) | ONNX Runtime | 84.50 | 1.690 (1.639–1.741) | 0.500 (0.480–0.530) |" in section

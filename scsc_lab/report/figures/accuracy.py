@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab import units
+from scsc_lab.analysis.convergence import chance_of
 from scsc_lab.records import Row
+from scsc_lab.report import points
 from scsc_lab.report.accuracy import level
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing
@@ -26,35 +28,30 @@ _LINES = ("-", "--", "-.", ":")
 """Dashes that go with the colours, for readers without colour."""
 
 
-def draw(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
+def draw(groups: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Figure:
     """Return a figure with a row per network: its runs on the left, its difference and interval on the right.
 
-    Runs of one seed are joined where there are few networks.
+    A baseline and its variants have one colour, the baseline hollow; a difference is grey where it is inconclusive.
+    Runs of one seed are joined where a group has few networks.
 
     Args:
-        networks: rows of :func:`scsc_lab.experiments.train.summaries`, with their ``runs``, the baseline first.
+        groups: rows of :func:`scsc_lab.experiments.train.summaries` with their ``runs``: in each group the baseline
+            first, and what is compared with it.
         options: width and titles.
     """
     from matplotlib.ticker import MaxNLocator
 
+    networks = [row for group in groups for row in group]
     width = options.width or style.PAGE_INCHES
     height, is_narrow = _FRAME_INCHES + _ROW_INCHES * len(networks), width <= style.NARROW_INCHES
     shape: dict[str, Any] = {"nrows": 2} if is_narrow else {"ncols": 2, "gridspec_kw": {"width_ratios": (3, 4)}}
     figure, (dots, intervals) = style.new(width, 2 * height if is_narrow else height, sharey=True, **shape)
     with style.applied():
-        for place, row in enumerate(networks):
-            values = [run["accuracy"] for run in row["runs"] if run["accuracy"] is not None]
-            dots.scatter(values, [place] * len(values), s=9, color=style.colour(place), zorder=2)
-            if (mean := _mean_accuracy(row)) is not None:
-                dots.plot([mean, mean], [place - 0.3, place + 0.3], color="black", linewidth=1.2, zorder=3)
-            if row.get("accuracy_difference") is not None:
-                _draw_difference(intervals, row, place)
-        if len(networks) <= MANY:
-            for pair in zip(*([run["accuracy"] for run in row["runs"]] for row in networks), strict=False):
-                if None not in pair:
-                    dots.plot(pair, range(len(pair)), color="0.75", linewidth=0.6, zorder=1)
-        names = [style.name(row["model"]) for row in networks]
-        dots.set_yticks(range(len(networks)), names)
+        first = 0
+        for number, group in enumerate(groups):
+            _draw_group(dots, intervals, group, first, style.colour(number))
+            first += len(group)
+        dots.set_yticks(range(len(networks)), [style.name(row["model"]) for row in networks])
         dots.set_ylim(len(networks) - 0.5, -0.5)
         dots.set_xlabel("accuracy (%), last epoch; line: mean")
         intervals.axvline(0, color="black", linewidth=0.6)
@@ -64,16 +61,36 @@ def draw(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
         low, high = intervals.get_xlim()
         intervals.set_xlim(low, high + (high - low) * (2.4 if is_narrow else 1.0))  # room for the values
         intervals.set_xticks([tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high])
-        baseline = style.name(networks[0].get("baseline") or networks[0]["model"])
+        baseline = (
+            style.name(networks[0].get("baseline") or networks[0]["model"]) if len(groups) == 1 else "its baseline"
+        )
         intervals.set_xlabel(f"difference{'' if is_narrow else f' to {baseline}'}, points, {level(networks)}")
     return figure
 
 
+def _draw_group(dots: Any, intervals: Any, group: Sequence[Row], first: int, colour: str) -> None:
+    """Draw the rows of a baseline and its variants, from a place downwards."""
+    for place, row in enumerate(group, start=first):
+        values = [run["accuracy"] for run in row["runs"] if run["accuracy"] is not None]
+        face = "white" if row["model"] == row.get("baseline") else colour
+        dots.scatter(values, [place] * len(values), s=9, facecolor=face, edgecolor=colour, linewidths=0.7, zorder=2)
+        if (mean := _mean_accuracy(row)) is not None:
+            dots.plot([mean, mean], [place - 0.3, place + 0.3], color="black", linewidth=1.2, zorder=3)
+        if row.get("accuracy_difference") is not None:
+            _draw_difference(intervals, row, place)
+    if len(group) <= MANY:
+        for pair in zip(*([run["accuracy"] for run in row["runs"]] for row in group), strict=False):
+            if None not in pair:
+                dots.plot(pair, range(first, first + len(pair)), color="0.75", linewidth=0.6, zorder=1)
+
+
 def _draw_difference(axis: Any, row: Row, place: int) -> None:
     low, high = row.get("difference_low"), row.get("difference_high")
+    colour = "black"
     if low is not None and high is not None:
-        axis.plot([low, high], [place, place], color="0.3", linewidth=1.6)
-    axis.scatter([row["accuracy_difference"]], [place], s=12, color="black", zorder=3)
+        colour = "0.6" if low <= 0 <= high or row.get("verdict") == "inconclusive" else "black"
+        axis.plot([low, high], [place, place], color=colour, linewidth=1.6)
+    axis.scatter([row["accuracy_difference"]], [place], s=12, color=colour, zorder=3)
     text = units.points_interval((row["accuracy_difference"], low, high))
     axis.annotate(
         f"{text}  {row.get('verdict') or ''}".rstrip(),
@@ -138,9 +155,10 @@ def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAI
 
 
 def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
-    """Return a figure of every run's curve: training loss on the left, each accuracy of the data beside it.
+    """Return a figure of learning curves: training loss on the left, each accuracy of the data beside it.
 
-    More than a few networks have one curve each, the mean over its runs.
+    A thick line is the mean over the runs of a network; of a few networks the band reaches one deviation up and down,
+    and thin lines are the runs. Of more than six the others are light and have no name. Chance is a dotted line.
 
     Args:
         networks: rows with their ``runs``, each with its ``curve``.
@@ -153,46 +171,60 @@ def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     height = bands * _PANEL_INCHES * (0.8 if bands > 1 else 1.0)
     figure, axes = style.new(width, height, nrows=bands, ncols=side_by_side, squeeze=False)
     panels = list(axes.flat)
+    titles = ["training loss", *(f"{name.replace('_', ' ')} (%)" for name in names)]
     with style.applied():
         for panel in panels[count:]:
             panel.set_axis_off()
-        for position, row in enumerate(networks):
-            look = {
-                "color": style.colour(position),
-                "linestyle": _LINES[position % len(_LINES)],
-                "linewidth": 0.7,
-            }
-            own = [run["curve"] for run in row["runs"]]
-            if len(networks) > MANY:
-                own = [_mean([run["curve"] for run in row["runs"] if run["status"] == "complete"])]
-            for number, curve in enumerate(own):
-                label = style.name(row["model"]) if number == 0 else None
-                epochs = [epoch["epoch"] for epoch in curve]
-                panels[0].plot(epochs, [epoch["loss"] for epoch in curve], label=label, **look)
-                for panel, name in zip(panels[1:], names, strict=False):
-                    judged = [epoch for epoch in curve if name in epoch["accuracy"]]  # long runs are judged seldom
-                    values = [epoch["accuracy"][name] for epoch in judged]
-                    panel.plot([epoch["epoch"] for epoch in judged], values, **look)
-        for panel, name in zip(
-            panels, ["training loss", *(f"{name.replace('_', ' ')} (%)" for name in names)], strict=False
-        ):
-            panel.set_ylabel(name)
+        labelled = points.labelled(networks)
+        for at, row in enumerate(networks):
+            place = labelled.index(at) if at in labelled else None
+            runs = [run["curve"] for run in row["runs"] if run["status"] == "complete"]
+            for panel, name in zip(panels, [None, *names], strict=False):
+                look = None if place is None else (place, style.name(row["model"]))
+                _draw_curves(panel, runs, name, look, with_runs=len(networks) <= MANY)
+        guesses = [chance_of(run) for row in networks for run in row["runs"][:1]]
+        chance = next((percent for percent in guesses if percent is not None), None)
+        if chance is not None and "accuracy" in names:
+            panels[1 + names.index("accuracy")].axhline(
+                chance, color="0.3", linestyle=":", linewidth=0.8, label="chance"
+            )
+        for panel, title in zip(panels, titles, strict=False):
+            panel.set_ylabel(title)
             panel.set_xlabel("epoch")
             panel.xaxis.get_major_locator().set_params(integer=True)
-        columns = 3 if len(networks) > MANY else 4
-        figure.legend(loc="outside upper center", ncols=2 if width <= style.NARROW_INCHES else columns)
+        drawn = [panel.get_legend_handles_labels() for panel in panels[:count]]
+        entries = {label: handle for pair in drawn for handle, label in zip(*pair, strict=True)}
+        columns = 2 if width <= style.NARROW_INCHES else 4
+        figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns)
     return figure
 
 
-def _mean(curves: Sequence[Sequence[Row]]) -> list[Row]:
-    """Return the mean of curves, as far as all of them go."""
-    found = []
-    for epochs in zip(*curves, strict=False):
-        keys = [key for key in epochs[0]["accuracy"] if all(key in epoch["accuracy"] for epoch in epochs)]
-        accuracy = {key: statistics.fmean(epoch["accuracy"][key] for epoch in epochs) for key in keys}
-        loss = statistics.fmean(epoch["loss"] for epoch in epochs)
-        found.append({"epoch": epochs[0]["epoch"], "loss": loss, "accuracy": accuracy})
-    return found
+def _draw_curves(
+    panel: Any, runs: Sequence[Sequence[Row]], name: str | None, look: tuple[int, str] | None, *, with_runs: bool
+) -> None:
+    """Draw the loss, or one accuracy, of a network's runs: in its colour with mean and band, or as one light line."""
+    by_epoch: dict[int, list[float]] = {}
+    for curve in runs:
+        judged = [epoch for epoch in curve if name is None or name in epoch["accuracy"]]  # long runs are judged seldom
+        values = [epoch["loss"] if name is None else epoch["accuracy"][name] for epoch in judged]
+        for epoch, value in zip(judged, values, strict=True):
+            by_epoch.setdefault(epoch["epoch"], []).append(value)
+        if look is not None and with_runs:
+            panel.plot(
+                [epoch["epoch"] for epoch in judged], values, color=style.colour(look[0]), linewidth=0.3, alpha=0.5
+            )
+    complete = {epoch: values for epoch, values in sorted(by_epoch.items()) if len(values) == len(runs)}
+    means = [statistics.fmean(values) for values in complete.values()]
+    if look is None:
+        panel.plot(list(complete), means, color="0.8", linewidth=0.8, zorder=1)
+        return
+    place, label = look
+    colour, dashes = style.colour(place), _LINES[place % len(_LINES)]
+    panel.plot(list(complete), means, color=colour, linewidth=1.3, linestyle=dashes, label=label, zorder=3)
+    if len(runs) > 1 and with_runs:
+        spread = [statistics.stdev(values) for values in complete.values()]
+        ends = [[mean + sign * deviation for mean, deviation in zip(means, spread, strict=True)] for sign in (-1, 1)]
+        panel.fill_between(list(complete), *ends, color=colour, alpha=0.15, linewidth=0, zorder=2)
 
 
 def _last(run: Row) -> Mapping[str, float]:

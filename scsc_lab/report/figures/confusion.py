@@ -27,7 +27,7 @@ def draw(confusions: Sequence[Confusion]) -> Figure:
     with style.applied():
         for axis, confusion in zip(axes.flat, confusions, strict=False):
             images = np.maximum(confusion.counts.sum(axis=1, keepdims=True), 1)
-            shown = axis.imshow(100 * confusion.counts / images, cmap="Blues", vmin=0, vmax=100)
+            image = axis.imshow(100 * confusion.counts / images, cmap="Blues", vmin=0, vmax=100)
             places = range(len(confusion.classes)) if len(confusion.classes) <= _MOST_NAMES else []
             names = [style.name(confusion.classes[place]) for place in places]
             axis.set_xticks(places, names, rotation=90)
@@ -38,5 +38,5 @@ def draw(confusions: Sequence[Confusion]) -> Figure:
             axis.set_title(style.name(", ".join(filter(None, (confusion.model, confusion.task)))))
         for axis in axes.flat[len(confusions) :]:
             axis.remove()
-        figure.colorbar(shown, ax=axes, label="share of the class (%)", shrink=0.6)
+        figure.colorbar(image, ax=axes, label="share of the class (%)", shrink=0.6)
     return figure

@@ -12,9 +12,9 @@ import numpy as np
 from scsc_lab import units
 from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.profiles import Array, Squares
-from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
-from scsc_lab.report.figures import style
+from scsc_lab.report.figures import profiles, style
+from scsc_lab.report.points import MOST_LABELS
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -27,14 +27,12 @@ _TAIL = 0.01
 """Share of the pixels that may be darker than the scale."""
 
 _MOST_INSIDE = 6
-"""Profiles whose names stand in the plot; those of more stand beside it."""
+"""Most profiles whose names fit into the plot; more names are to the right of it."""
 
 _WIDE_INCHES, _WIDER_INCHES, _TALL_INCHES = 5.0, 6.0, 2.2
 _MARGIN_INCHES, _PROFILES_INCHES, _LINE_INCHES = 1.25, 1.95, 0.14
 _SQUARES = (("r50", "-", "r(50 %)"), ("r95", "--", "r(95 %)"))
 _SQUARE_COLOUR, _THEORY_COLOUR, _CENTRE_COLOUR = "white", "#56B4E9", "#56B4E9"
-_DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 2)), (0, (1, 2.5)))
-"""Dashes that go with the colours, for readers without colour."""
 
 
 def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequence[Row] = ()) -> Figure:
@@ -52,12 +50,12 @@ def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequen
     only_profiles = options.panels == "profiles"
     narrow = len(measured) < 3 or (only_profiles and len(measured) <= _MOST_INSIDE)
     width = options.width or (style.COLUMN_INCHES if narrow else style.PAGE_INCHES)
-    beside = len(measured) > _MOST_INSIDE and width > _WIDER_INCHES
-    names_height = _LINE_INCHES * (len(measured) + 2) if beside else 0.0
+    named_beside = len(measured) > _MOST_INSIDE and width > _WIDER_INCHES
+    names_height = _LINE_INCHES * (MOST_LABELS + 3) if named_beside else 0.0
     if only_profiles:
         figure, axes = style.new(width, max(0.62 * width, names_height))
         with style.applied():
-            _draw_profiles(axes, measured, rows, beside=beside)
+            profiles.draw(axes, measured, rows, named_beside=named_beside)
         return figure
     columns = columns_of(len(measured), width)
     bands = math.ceil(len(measured) / columns)
@@ -66,7 +64,7 @@ def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequen
     heading = textwrap.wrap(shared, int(width * 72 / (style.POINTS * 0.52))) if options.titles else []
     titles = ["\n".join(textwrap.wrap(title, max(int(side * 72 / (style.POINTS * 0.58)), 8))) for title in titles]
     title_height = _LINE_INCHES * (1 + max(title.count("\n") for title in titles))
-    between = 0.1 if _alike(measured) else 0.24
+    between = 0.1 if profiles.are_alike(measured) else 0.24
     maps_height = bands * (side + title_height + between) + 0.42 + _LINE_INCHES * len(heading)
     legend_rows = 1 if width > _WIDE_INCHES or not any(map(_theory_shown, measured)) else 2
     both = options.panels == "both" and len(measured) > 1
@@ -78,7 +76,7 @@ def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequen
         if heading:
             parts[0].suptitle("\n".join(heading), fontsize=style.POINTS)
         if both:
-            _draw_profiles(parts[1].subplots(), measured, rows, beside=beside)
+            profiles.draw(parts[1].subplots(), measured, rows, named_beside=named_beside)
         _legend(figure, measured, legend_rows)
     return figure
 
@@ -92,11 +90,11 @@ def _draw_maps(part: Any, measured: Sequence[Field], titles: Sequence[str], band
         panel.set_title(title, fontsize=style.POINTS, pad=3)
         if number % columns == 0:
             panel.set_ylabel("y (pixels)")
-        elif _alike(measured):
+        elif profiles.are_alike(measured):
             panel.set_yticklabels([])
         if number + columns >= len(measured):
             panel.set_xlabel("x (pixels)")
-        elif _alike(measured):
+        elif profiles.are_alike(measured):
             panel.set_xticklabels([])
     for panel in axes.flat[len(measured) :]:
         panel.set_axis_off()
@@ -104,10 +102,6 @@ def _draw_maps(part: Any, measured: Sequence[Field], titles: Sequence[str], band
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     bar.ax.minorticks_off()
     bar.set_label(label if part.bbox.height > _TALL_INCHES * part.figure.dpi else label.partition(" (")[0])
-
-
-def _alike(measured: Sequence[Field]) -> bool:
-    return len({field.setting.resolution for field in measured}) == 1
 
 
 def columns_of(count: int, width: float) -> int:
@@ -122,8 +116,10 @@ def _texts(measured: Sequence[Field]) -> tuple[str, list[str]]:
     each = [facts(field) for field in measured]
     if len(measured) == 1:
         return ", ".join(filter(None, each[0][1:])), [each[0][0]]
-    shared = [fact for fact, *others in zip(*each, strict=True) if all(other == fact for other in others)]
-    return ", ".join(filter(None, shared)), [", ".join(f for f in own if f and f not in shared) for own in each]
+    shared = [fact for fact, *rest in zip(*each, strict=True) if all(text == fact for text in rest)]
+    return ", ".join(filter(None, shared)), [
+        ", ".join(f for f in of_field if f and f not in shared) for of_field in each
+    ]
 
 
 def facts(field: Field) -> list[str]:
@@ -133,17 +129,6 @@ def facts(field: Field) -> list[str]:
     seeds = f"{setting.seeds} initialisations" if setting.seeds > 1 else ""
     texts = [setting.model, setting.stage, units.size(setting.resolution), weights, seeds, field.images_as_text]
     return [style.name(text, 80) for text in texts]
-
-
-def names(measured: Sequence[Field]) -> list[str]:
-    """Return what fields are called among each other: the network, with stage and weights where these differ."""
-    settings = [field.setting for field in measured]
-    keys = [name for name in ("model", "stage") if len({getattr(own, name) for own in settings}) > 1] or ["model"]
-    texts = [" ".join(str(getattr(setting, name)) for name in keys) for setting in settings]
-    weights = ["untrained" if setting.weights == "random" else "trained" for setting in settings]
-    if len(set(weights)) > 1:
-        texts = [f"{text}, {whose}" for text, whose in zip(texts, weights, strict=True)]
-    return [style.name(text) for text in texts]
 
 
 def panel(field: Field, axes: Any = None) -> Any:
@@ -172,12 +157,12 @@ def compared(measured: Sequence[Field], axes: Any = None) -> Any:
     if axes is None:
         _, axes = style.new(style.COLUMN_INCHES, 0.62 * style.COLUMN_INCHES)
     with style.applied():
-        _draw_profiles(axes, measured, [])
+        profiles.draw(axes, measured, [])
     return axes
 
 
 def scale(measured: Sequence[Field]) -> tuple[Any, str, str]:
-    """Return the one scale of all panels, what it shows, and at which ends pixels lie beyond it."""
+    """Return the one scale of all panels, its label, and the ends beyond which pixels lie."""
     from matplotlib.colors import LogNorm, Normalize
 
     if all(field.setting.method == "replknet" for field in measured):
@@ -242,58 +227,3 @@ def _legend(figure: Any, measured: Sequence[Field], rows: int) -> None:
     handles = [Line2D([], [], **look) for look in looks]
     place = {"loc": "outside lower center", "borderaxespad": 0.1, "handlelength": 2.0}
     figure.legend(handles=handles, ncols=math.ceil(len(handles) / rows), **place)
-
-
-def _draw_profiles(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *, beside: bool = False) -> None:
-    """Draw one curve per field: the mass within the centred square of each half side, in its 95 % interval as a band.
-
-    The interval is that of ``r(t)`` at each share of the tables, and interpolated relative to the curve in between.
-    Distances are in pixels where all inputs have one size, else in sides of the input.
-    """
-    from matplotlib.patches import Patch
-
-    banded = False
-    alike = _alike(measured)
-    for index, (field, name) in enumerate(zip(measured, names(measured), strict=True)):
-        setting = field.setting
-        unit = 1.0 if alike else 1.0 / min(setting.resolution)
-        around = Squares.around(setting.resolution, setting.centre)
-        masses = around.masses(field.map)
-        parts = masses / masses[-1]
-        colour, line = style.colour(index), _DASHES[index % len(_DASHES)]
-        low, high = _band(field.row() if len(field.maps) > 1 else _row_of(field, rows), around, masses, parts)
-        if low is not None:
-            panel.fill_betweenx(100 * parts, low * unit, high * unit, color=colour, alpha=0.2, linewidth=0)
-            banded = True
-        panel.plot(around.half_sides * unit, 100 * parts, color=colour, linestyle=line, label=name)
-    panel.set_xlim(left=0)
-    panel.set_ylim(0, 100)
-    panel.set_yticks([0, 25, 50, 75, 100])
-    panel.grid(axis="y", color="0.9", linewidth=0.5)
-    panel.set_axisbelow(True)
-    panel.set_xlabel(f"half side of the centred square ({'pixels' if alike else 'sides of the input'})")
-    panel.set_ylabel("mass inside (%)")
-    handles = [*panel.lines, *([Patch(color="0.85", label="95 % interval")] if banded else [])]
-    place: Any = {"loc": "lower right", "ncols": 1 + len(measured) // 8}
-    if beside:
-        place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.03), "borderaxespad": 0.0}
-    panel.legend(handles=handles, handlelength=3.2, **place)
-
-
-def _row_of(field: Field, rows: Sequence[Row]) -> Row:
-    """Return the row of a field: of its network and stage, with its weights."""
-    setting = field.setting
-    keys = ("model", "stage", "weights")
-    return next((row for row in rows if all(row.get(name) in (None, getattr(setting, name)) for name in keys)), {})
-
-
-def _band(row: Row, around: Squares, masses: Array, parts: Array) -> tuple[Any, ...]:
-    """Return the half sides at both ends of the interval for every part of the mass, or twice None."""
-    ends = {share: [row.get(f"{key(share)}{end}") for end in ("_low", "_high")] for share in SHARES}
-    intervals = {share: interval for share, interval in ends.items() if None not in interval}
-    if not intervals:
-        return None, None
-    areas = [around.holding(masses, share) for share in intervals]
-    middles = np.interp(areas, around.areas, around.half_sides)
-    low, high = (np.interp(areas, around.areas, around.half_sides) for areas in zip(*intervals.values(), strict=True))
-    return tuple(around.half_sides * np.interp(parts, list(intervals), sides / middles) for sides in (low, high))

@@ -9,6 +9,7 @@ import numpy as np
 
 from scsc_lab import units
 from scsc_lab.records import Row
+from scsc_lab.report import points
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing
 
@@ -75,15 +76,16 @@ def _draw_panel(axis: Any, rows: Sequence[Row], *, batches: bool) -> None:
 
     generator = np.random.default_rng(0)
     times = [1e3 * np.asarray(row["samples_seconds"], dtype=float) for row in rows]
-    models = list(dict.fromkeys(row["model"] for row in rows))
+    backbones = list(dict.fromkeys(map(points.original, rows)))
     for position, (row, values) in enumerate(zip(rows, times, strict=True)):
-        colour = style.COLOURS[models.index(row["model"]) % len(style.COLOURS)]
+        colour = style.colour(backbones.index(points.original(row)))
+        face = {"facecolor": colour if points.module(row) else "white", "edgecolor": colour}  # hollow: the baseline
         place = axis.get_yaxis_transform()
         axis.text(0.0, position + _CAPTION, _caption(row), transform=place, va="center", fontsize=style.POINTS)
         if not len(values):
             continue
         heights = position + _SAMPLES + generator.uniform(-_JITTER, _JITTER, len(values))
-        axis.scatter(values, heights, s=5, color=colour, alpha=0.6, linewidths=0)
+        axis.scatter(values, heights, s=5, alpha=0.7, linewidths=0.5, **face)
         low, middle, high = np.percentile(values, (25, 50, 75))
         box = position + _BOX
         axis.plot([low, high], [box, box], color="0.45", linewidth=3.0, solid_capstyle="butt")
@@ -92,8 +94,8 @@ def _draw_panel(axis: Any, rows: Sequence[Row], *, batches: bool) -> None:
     axis.set_yticks(range(len(rows)), [_name(row, batches=batches) for row in rows])
     axis.tick_params(left=False)
     axis.spines["left"].set_visible(False)
-    shown = np.concatenate(times)
-    if shown.size and shown.max() > _WIDEST_LINEAR * shown.min():
+    samples = np.concatenate(times)
+    if samples.size and samples.max() > _WIDEST_LINEAR * samples.min():
         axis.set_xscale("log")
         style.plain_log(axis.xaxis, (1.0, 2.0, 5.0))
     else:

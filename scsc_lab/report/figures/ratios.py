@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
+from scsc_lab.report.points import original
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ def points(timings: Sequence[Row]) -> list[tuple[Row, tuple[float, float]]]:
 
 
 def draw(timings: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
-    """Return the figure: MAC ratio across, time ratio upwards, both logarithmic; a name stands beside its marks.
+    """Return the figure: MAC ratio across, time ratio upwards, both logarithmic; each network is named at its marks.
 
     Above the diagonal a network takes more time than its MACs say. The marks of one network stand above each other,
-    since they have the same MACs; bars are 95 % intervals. Runtimes have different shapes, so that they can be told
-    apart without colour; the marks of a deploy form are hollow.
+    since they have the same MACs; bars are 95 % intervals. A runtime has a shape, a backbone a colour; the marks of a
+    deploy form are hollow.
 
     Args:
         timings: rows of :func:`scsc_lab.report.latency.timings_of`.
@@ -46,6 +47,7 @@ def draw(timings: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     width = options.width or style.COLUMN_INCHES
     figure, axes = style.new(width, 1.02 * width)
     titles = list(dict.fromkeys(str(row["runtime_title"]) for row in timings))
+    backbones = list(dict.fromkeys(map(original, timings)))
     drawn = points(timings)
     ends = [end for row, _ in drawn for end in (row.get("ratio_low"), row.get("ratio_high")) if end]
     values = [1.0, *ends, *(value for _, place in drawn for value in place)]
@@ -57,13 +59,14 @@ def draw(timings: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
         axes.axhline(1.0, color="0.85", linewidth=0.6, zorder=0)
         axes.axvline(1.0, color="0.85", linewidth=0.6, zorder=0)
         for row, place in drawn:
-            _mark(axes, row, place, titles.index(str(row["runtime_title"])))
+            _mark(axes, row, place, _look(backbones.index(original(row)), titles.index(str(row["runtime_title"]))))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(FixedLocator([tick for tick in _TICKS if low <= tick <= high]))
             axis.set_major_formatter(lambda value, _: f"{value:g}")
             axis.set_minor_locator(FixedLocator([]))
         _name(axes, drawn)
-        handles = [axes.plot([], [], linestyle="", **_look(number))[0] for number in range(len(titles))]
+        looks = [{**_look(0, number), "color": "0.3", "markerfacecolor": "0.3"} for number in range(len(titles))]
+        handles = [axes.plot([], [], linestyle="", **look)[0] for look in looks]
         if any(row.get("form") == "deploy" for row, _ in drawn):
             titles.append("deploy form")
             handles += axes.plot([], [], "o", color="0.3", markersize=_HOLLOW_POINTS, markerfacecolor="white")
@@ -71,21 +74,22 @@ def draw(timings: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     return figure
 
 
-def _look(number: int, *, hollow: bool = False) -> dict[str, Any]:
-    colour = style.colour(number)
-    size, face = (_HOLLOW_POINTS, "white") if hollow else (_MARKER_POINTS, colour)
-    marker = style.MARKERS[number % len(style.MARKERS)]
-    return {"color": colour, "marker": marker, "markersize": size, "markerfacecolor": face}
+def _look(backbone: int, runtime: int) -> dict[str, Any]:
+    """Return the look of a mark: a colour per backbone, a shape per runtime."""
+    colour = style.colour(backbone)
+    marker = style.MARKERS[runtime % len(style.MARKERS)]
+    return {"color": colour, "marker": marker, "markersize": _MARKER_POINTS, "markerfacecolor": colour}
 
 
-def _mark(axes: Any, row: Row, place: tuple[float, float], number: int) -> None:
+def _mark(axes: Any, row: Row, place: tuple[float, float], look: dict[str, Any]) -> None:
     macs, time = place
     hollow = row.get("form") == "deploy"
     layer = 3 if hollow else 2
+    if hollow:
+        look = {**look, "markersize": _HOLLOW_POINTS, "markerfacecolor": "white"}
     if row.get("ratio_low") and row.get("ratio_high"):
-        ends = (row["ratio_low"], row["ratio_high"])
-        axes.plot([macs, macs], ends, linewidth=0.9, color=style.colour(number), zorder=layer)
-    axes.plot(macs, time, zorder=layer, **_look(number, hollow=hollow))
+        axes.plot([macs, macs], [row["ratio_low"], row["ratio_high"]], linewidth=0.9, color=look["color"], zorder=layer)
+    axes.plot(macs, time, zorder=layer, **look)
 
 
 def _name(axes: Any, drawn: Sequence[tuple[Row, tuple[float, float]]]) -> None:

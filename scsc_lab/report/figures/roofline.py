@@ -30,12 +30,12 @@ def draw(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     figure, axes = style.new(width, 0.8 * width)
     if options.titles:
         figure.suptitle("Roofline", x=0.02, ha="left", fontsize=8)
-    placed = [row for row in roofline.parts(rows) if row.get("macs") and row.get("intensity") and row["seconds"] > 0]
-    if not placed:
+    marks = [row for row in roofline.parts(rows) if row.get("macs") and row.get("intensity") and row["seconds"] > 0]
+    if not marks:
         return figure
     machine = next(row["roofs"] for row in rows if row.get("roofs"))
     peak, moved = (machine[key]["median"] / 1e9 for key in ("macs_per_second", "bytes_per_second"))
-    across = [row["intensity"] for row in placed] + [peak / moved]
+    across = [row["intensity"] for row in marks] + [peak / moved]
     low, high = min(across) / 2, max(across) * 2
     with style.applied():
         corner = peak / moved
@@ -43,18 +43,15 @@ def draw(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
         axes.annotate(f"{peak:.3g} GMAC/s", (corner, peak), (-2, 3), textcoords="offset points", color="0.25")
         axes.annotate(f"{moved:.3g} GB/s", (low, moved * low), (12, -2), textcoords="offset points", color="0.25")
         for at, row in enumerate(rows):
-            own = [part for part in placed if part["model"] == row["model"]]
-            colour = style.COLOURS[at % len(style.COLOURS)]
-            for part in own:
+            colour = style.colour(at)
+            for part in (part for part in marks if part["model"] == row["model"]):
                 place = (part["intensity"], part["macs"] / part["seconds"] / 1e9)
                 size = max(_LARGEST * part["time_share"] ** 0.5 * 1.6, _SMALLEST)
                 marker = style.MARKERS[at % len(style.MARKERS)]
                 axes.plot(*place, marker, color=colour, markersize=size, alpha=0.75, markeredgewidth=0, zorder=2)
                 if part["time_share"] >= _NUMBERED_SHARE:
-                    beside = (0.35 * size + 2, -0.35 * size - 5) if at % 2 else (-0.35 * size - 6, 0.35 * size + 1)
-                    axes.annotate(
-                        str(part["number"]), place, beside, textcoords="offset points", color=colour, zorder=3
-                    )
+                    offset = (0.35 * size + 2, -0.35 * size - 5) if at % 2 else (-0.35 * size - 6, 0.35 * size + 1)
+                    axes.annotate(str(part["number"]), place, offset, textcoords="offset points", zorder=3)
             axes.plot(
                 [],
                 [],

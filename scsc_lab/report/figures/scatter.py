@@ -1,14 +1,13 @@
-"""The scatter of two columns, or of their changes: one point per network, the Pareto front marked."""
+"""The scatter of two columns: one point per network, arrows from originals, the Pareto front."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from scsc_lab.analysis import pareto
 from scsc_lab.records import Row
+from scsc_lab.report import comparison, points, tables
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
@@ -20,7 +19,6 @@ _NEAR_POINTS = 8
 _FAR_POINTS = 24
 _MARKER_POINTS = 6
 _FEWEST_FOR_A_FRONT = 2
-_PANEL_INCHES = 3.1
 _PLACES = (
     *((4, 4), (4, -4), (-4, 4), (-4, -4), (0, 8), (0, -8)),
     *(
@@ -35,29 +33,12 @@ _PLACES = (
 _Point: TypeAlias = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class _Mark:
-    """A network in a panel: its name, its number, which decides its look, and its place with the ends of intervals."""
-
-    name: str
-    number: int
-    x: float
-    y: float
-    x_ends: tuple[float, ...] = ()
-    y_ends: tuple[float, ...] = ()
-
-    @property
-    def bars(self) -> list[list[_Point]]:
-        """The intervals as lines."""
-        across, up = [(x, self.y) for x in self.x_ends], [(self.x, y) for y in self.y_ends]
-        return [bar for bar in (across, up) if bar]
-
-
 def draw(rows: Sequence[Row], x: Column, y: Column, options: Drawing = style.PLAIN) -> Figure:
     """Return the scatter of two columns; networks that lack either are left out.
 
-    An arrow goes from each network's baseline to it. Filled points are those of the Pareto front: no other is better in
-    both. Where only one is, or a column has no better end, there is no front to draw, and all are filled.
+    A backbone has one colour and one marker: hollow as it is, filled with a module put in. An arrow goes from an
+    original to each variant of it; a grey one where the interval of the change holds zero. A dashed line joins the
+    Pareto front, if there is one: networks that no other beats in both columns.
 
     Args:
         rows: networks, with raw numbers under the columns' keys, each with the label of its ``baseline`` if it has one.
@@ -66,14 +47,14 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: Drawing = style.PLA
         options: width and titles.
     """
     width = options.width or style.COLUMN_INCHES
-    figure, axes = style.new(width, 0.83 * width)
+    figure, axes = style.new(width, 0.9 * width)
     if options.titles:
-        figure.suptitle(style.name(f"{y.quantity} over {x.quantity}", 60), x=0.02, ha="left", fontsize=8)
-    panel(rows, x, y, axes, legend_of=figure)
+        figure.suptitle(style.name(f"{y.quantity} against {x.quantity}", 60), x=0.02, ha="left", fontsize=8)
+    panel(rows, x, y, axes)
     return figure
 
 
-def panel(rows: Sequence[Row], x: Column, y: Column, axes: Any = None, *, legend_of: Any = None) -> Any:
+def panel(rows: Sequence[Row], x: Column, y: Column, axes: Any = None) -> Any:
     """Draw the scatter of two columns, and return the axes; see :func:`draw`.
 
     Args:
@@ -81,110 +62,73 @@ def panel(rows: Sequence[Row], x: Column, y: Column, axes: Any = None, *, legend
         x: the column across.
         y: the column upwards.
         axes: matplotlib's axes to draw on. Default: those of a new figure, one column wide.
-        legend_of: the figure whose legend stands beside all axes. Default: a legend above the axes.
     """
     if axes is None:
         return draw(rows, x, y).axes[0]
-    shown = [row for row in rows if row.get(str(x.key)) is not None and row.get(str(y.key)) is not None]
-    marks = [
-        _Mark(style.name(row["model"]), number, x.scale * row[str(x.key)], y.scale * row[str(y.key)])
-        for number, row in enumerate(shown)
-    ]
+    complete = [row for row in rows if row.get(str(x.key)) is not None and row.get(str(y.key)) is not None]
+    places = [(x.scale * row[str(x.key)], y.scale * row[str(y.key)]) for row in complete]
     with style.applied():
-        lines = _draw(axes, marks, x, y)
-        if lines and legend_of is None:
-            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, handlelength=1.5)
-        elif lines:
-            legend_of.legend(loc="outside upper right", handlelength=1.5)
-        lines += _arrows(axes, shown, [(mark.x, mark.y) for mark in marks])
+        lines = _front(axes, complete, places, x, y) + _arrows(axes, complete, places, y)
+        backbones = list(dict.fromkeys(map(points.original, complete)))
+        labelled = points.labelled(complete)
+        for at, (row, place) in enumerate(zip(complete, places, strict=True)):
+            look = _look(backbones.index(points.original(row)), hollow=not points.module(row))
+            axes.plot(*place, alpha=1.0 if at in labelled else 0.35, zorder=3, **look)
+        _key(axes, complete)
         axes.margins(0.18)
-        axes.set_xlim(left=max(axes.get_xlim()[0], 0.0) if all(mark.x >= 0 for mark in marks) else None)
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0) if all(mark.y >= 0 for mark in marks) else None)
+        for at, (limits, set_limits) in enumerate(((axes.get_xlim, axes.set_xlim), (axes.get_ylim, axes.set_ylim))):
+            set_limits(max(limits()[0], 0.0) if all(place[at] >= 0 for place in places) else None)
         axes.set(xlabel=_heading(x), ylabel=_heading(y))
-        _label(axes, marks, lines)
+        _label(axes, [style.name(row["model"]) for row in complete], places, lines, labelled)
     return axes
 
 
-def draw_changes(rows: Sequence[Row], y: Column, costs: Sequence[Column], options: Drawing = style.PLAIN) -> Figure:
-    """Return a panel for each cost: how much it changes across, and how much ``y`` changes upwards.
-
-    The baseline stands where the two lines cross. Bars are 95 % intervals; points of the Pareto front are filled. A
-    network has one marker and one colour in all panels, and its name beside it.
-
-    Args:
-        rows: networks with the changes of the columns against the first of them.
-        y: what is bought; its change has an interval.
-        costs: what it costs.
-        options: width and titles.
-    """
-    width = options.width or style.PAGE_INCHES
-    is_narrow = width <= style.NARROW_INCHES
-    shape = {"nrows": len(costs)} if is_narrow else {"ncols": len(costs)}
-    height = _PANEL_INCHES * (len(costs) if is_narrow else 1)
-    figure, axes = style.new(width, height, sharey=True, squeeze=False, **shape)
-    with style.applied():
-        drawn = [(panel, _changes(rows, cost, y)) for panel, cost in zip(axes.flat, costs, strict=True)]
-        lines = [_draw(panel, marks, cost, y) for (panel, marks), cost in zip(drawn, costs, strict=True)]
-        for (panel, _), cost in zip(drawn, costs, strict=True):
-            panel.axhline(0, color="0.8", linewidth=0.6, zorder=0)
-            panel.axvline(0, color="0.8", linewidth=0.6, zorder=0)
-            panel.margins(x=0.3, y=0.12)  # room for names
-            panel.set_xlabel(f"{cost.quantity}, change in %")
-        for panel in axes[:, 0]:
-            panel.set_ylabel(f"{y.quantity}, change in points")
-        if any(lines):
-            figure.legend(*drawn[0][0].get_legend_handles_labels(), loc="outside upper right", handlelength=1.5)
-        if options.titles:
-            figure.suptitle(f"against {style.name(rows[0]['model'])}", x=0.02, ha="left", fontsize=8)
-        for panel, marks in drawn:
-            _label(panel, marks, [bar for mark in marks for bar in mark.bars], coloured=True)
-    return figure
+def _look(number: int, *, hollow: bool) -> dict[str, Any]:
+    colour = style.colour(number)
+    face = "white" if hollow else colour
+    marker = style.MARKERS[number % len(style.MARKERS)]
+    return {"color": colour, "marker": marker, "markerfacecolor": face, "markersize": _MARKER_POINTS, "linestyle": ""}
 
 
-def _changes(rows: Sequence[Row], cost: Column, y: Column) -> list[_Mark]:
-    """Return the rows that have both changes; the first row is the baseline, which has none."""
-    assert y.change is not None
-    assert cost.change is not None
-    baseline = str(rows[0]["model"])
-    marks = [_Mark(style.name(baseline), 0, 0.0, 0.0)]
-    for number, row in enumerate(rows[1:], start=1):
-        (across, *x_ends), (up, *y_ends) = cost.change.scaled(row), y.change.scaled(row)
-        if across is not None and up is not None:
-            ends = [tuple(end for end in pair if end is not None) for pair in (x_ends, y_ends)]
-            marks.append(_Mark(style.name(row["model"]), number, across, up, *ends))
-    return marks
+def _key(axes: Any, rows: Sequence[Row]) -> None:
+    """Write what hollow and filled marks are, where there are both, and what the dashed line is."""
+    filled = [bool(points.module(row)) for row in rows]
+    handles, labels = axes.get_legend_handles_labels()
+    if any(filled) and not all(filled):
+        modules = "/".join(dict.fromkeys(filter(None, map(points.module, rows))))
+        for hollow, label in ((True, "baseline"), (False, f"with {style.name(modules, 16)}")):
+            (handle,) = axes.plot([], [], **{**_look(0, hollow=hollow), "color": "0.25"})
+            handle.set_markerfacecolor("white" if hollow else "0.25")
+            handles.append(handle)
+            labels.append(label)
+    if handles:
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2, "columnspacing": 1.0}
+        axes.legend(handles, labels, ncols=3, handlelength=1.5, handletextpad=0.3, **place)
 
 
-def _draw(axes: Any, marks: Sequence[_Mark], x: Column, y: Column) -> list[list[_Point]]:
-    """Draw marks with their intervals, and the front if it has two points or more; return the front as a line."""
-    best = pareto.front([mark.x for mark in marks], [mark.y for mark in marks], x.better, y.better)
-    points = [(marks[at].x, marks[at].y) for at in best]
-    has_front = len(best) >= _FEWEST_FOR_A_FRONT
-    if has_front:
-        steps = "steps-pre" if x.better == "higher" else "steps-post"
-        look = {"color": "0.6", "linestyle": "--", "linewidth": 0.8, "drawstyle": steps, "zorder": 1}
-        axes.plot(*zip(*points, strict=True), label="Pareto front (filled)", **look)
-    for at, mark in enumerate(marks):
-        colour = style.colour(mark.number)
-        for bar in mark.bars:
-            axes.plot(*zip(*bar, strict=True), color=colour, linewidth=0.8, alpha=0.7, zorder=1)
-        face = None if at in best or not has_front else "white"
-        marker = style.MARKERS[(mark.number + mark.number // len(style.COLOURS)) % len(style.MARKERS)]
-        size = {"markersize": _MARKER_POINTS, "zorder": 2}
-        axes.plot(mark.x, mark.y, marker=marker, color=colour, markerfacecolor=face, **size)
-    return [_steps(points, x.better == "higher")] if has_front else []
+def _front(axes: Any, rows: Sequence[Row], places: Sequence[_Point], x: Column, y: Column) -> list[list[_Point]]:
+    """Draw the front if it has two points or more; return it as a line."""
+    best = comparison.front(rows, x, y)
+    if len(best) < _FEWEST_FOR_A_FRONT:
+        return []
+    front = [places[at] for at in best]
+    steps = "steps-pre" if x.better == "higher" else "steps-post"
+    look = {"color": "0.6", "linestyle": "--", "linewidth": 0.8, "drawstyle": steps, "zorder": 1}
+    axes.plot(*zip(*front, strict=True), label="Pareto front", **look)
+    return [_steps(front, x.better == "higher")]
 
 
-def _arrows(axes: Any, rows: Sequence[Row], points: Sequence[_Point]) -> list[list[_Point]]:
-    """Draw an arrow from each network's baseline to it; return where they run."""
-    places = {str(row["model"]): point for row, point in zip(rows, points, strict=True)}
+def _arrows(axes: Any, rows: Sequence[Row], places: Sequence[_Point], y: Column) -> list[list[_Point]]:
+    """Draw an arrow from each original to its variants; return where they run."""
+    at = {id(row): place for row, place in zip(rows, places, strict=True)}
     lines = []
-    for row, point in zip(rows, points, strict=True):
-        start = places.get(str(row.get("baseline")))
-        if start is not None and start != point:
-            arrow = {"arrowstyle": "-|>", "color": "0.45", "linewidth": 0.8, "shrinkA": 4, "shrinkB": 4}
-            axes.annotate("", point, xytext=start, arrowprops={**arrow, "mutation_scale": 7}, zorder=1)
-            lines.append([start, point])
+    for row, place, baseline in zip(rows, places, tables.baselines(rows, rows), strict=True):
+        if baseline is not None and points.is_made_of(row, baseline) and (start := at[id(baseline)]) != place:
+            _, low, high = y.change.scaled(row) if y.change is not None else (None, None, None)
+            is_open = low is not None and high is not None and low <= 0 <= high
+            arrow = {"arrowstyle": "-|>", "color": "0.7" if is_open else "0.35", "linewidth": 0.8, "shrinkA": 4}
+            axes.annotate("", place, xytext=start, arrowprops={**arrow, "shrinkB": 4, "mutation_scale": 7}, zorder=1)
+            lines.append([start, place])
     return lines
 
 
@@ -197,36 +141,38 @@ def _steps(front: Sequence[_Point], higher_x: bool) -> list[_Point]:
 
 
 def _heading(column: Column) -> str:
-    wanted = {"higher": ", more is better", "lower": ", less is better"}.get(column.better, "")
-    return f"{column.axis_label}{wanted}"
+    direction = {"higher": ", more is better", "lower": ", less is better"}.get(column.better, "")
+    return f"{column.axis_label}{direction}"
 
 
-def _label(axes: Any, marks: Sequence[_Mark], lines: Sequence[Sequence[_Point]], *, coloured: bool = False) -> None:
+def _label(
+    axes: Any, names: Sequence[str], marks: Sequence[_Point], lines: Sequence[Sequence[_Point]], labelled: Sequence[int]
+) -> None:
     """Write each name beside its mark, where it covers no other name, no mark, no line and not the edge."""
-    figure, points = axes.figure, [(mark.x, mark.y) for mark in marks]
+    figure = axes.figure
     figure.draw_without_rendering()
     frame = axes.get_window_extent()
-    obstacles = axes.transData.transform([*points, *(place for line in lines for place in _along(line))])
-    taken: list[Any] = []
-    for index, (mark, point) in enumerate(zip(marks, points, strict=True)):
+    obstacles = axes.transData.transform([*marks, *(place for line in lines for place in _along(line))])
+    boxes: list[Any] = []
+    for index in labelled:
         around = [obstacle for number, obstacle in enumerate(obstacles) if number != index]
         tried: list[tuple[float, int, _Point, Any]] = []
         for place in _PLACES:
-            text = _write(axes, mark.name, point, place, tie=False)
+            text = _write(axes, names[index], marks[index], place, tie=False)
             box = text.get_window_extent()
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             wide = box.padded(_MARKER_POINTS / 2 * figure.dpi / 72)
-            clashes = sum(box.overlaps(other) for other in taken) + sum(wide.contains(*other) for other in around)
+            clashes = sum(box.overlaps(obstacle) for obstacle in boxes) + sum(
+                wide.contains(*obstacle) for obstacle in around
+            )
             far = max(map(abs, place)) / _FAR_POINTS
             tried.append((clashes + (0 if inside else 3) + far, len(tried), place, box))
             text.remove()
             if clashes == 0 and inside:
                 break
         _, _, best, box = min(tried, key=lambda attempt: attempt[:2])
-        text = _write(axes, mark.name, point, best, tie=max(map(abs, best)) > _NEAR_POINTS)
-        if coloured:
-            text.set_color(style.colour(mark.number))
-        taken.append(box)
+        _write(axes, names[index], marks[index], best, tie=max(map(abs, best)) > _NEAR_POINTS)
+        boxes.append(box)
 
 
 def _write(axes: Any, name: str, point: _Point, place: _Point, *, tie: bool) -> Any:

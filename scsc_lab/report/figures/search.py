@@ -48,14 +48,14 @@ def draw(
             axes.plot(*zip(*points, strict=True), "o", color=style.COLOURS[0], markersize=4.5, label="front", zorder=3)
         for place in _points([baseline], x, y):
             axes.plot(*place, "D", color="black", markerfacecolor="white", markersize=5, label="baseline", zorder=4)
-        named = False
-        for word, bound in budgets:
+        is_named = False
+        for name, bound in budgets:
             for column, line_at in ((x, axes.axvline), (y, axes.axhline)):
-                if column.word == word:
+                if column.word == name:
                     line_at(
-                        bound, color="0.35", linestyle="--", linewidth=0.8, zorder=0, label="" if named else "budget"
+                        bound, color="0.35", linestyle="--", linewidth=0.8, zorder=0, label="" if is_named else "budget"
                     )
-                    named = True
+                    is_named = True
         axes.margins(0.08)
         axes.set_xlabel(x.axis_label)
         axes.set_ylabel(y.axis_label)

@@ -221,11 +221,13 @@ def _with_palette(png: io.BytesIO) -> io.BytesIO:
 
     with Image.open(png) as picture:
         dots = picture.info.get("dpi", (300, 300))
-        shown = picture.convert("RGB")
+        pixels_in_colour = picture.convert("RGB")
     steps = np.rint(255 * colours_of_map()(np.arange(LEVELS))[:, :3]).astype(np.int64)
-    others = np.asarray(shown.quantize(256 - LEVELS, dither=Image.Dither.NONE).getpalette(), np.int64).reshape(-1, 3)
-    palette = np.concatenate([steps, others])[:256]
-    pixels = np.asarray(shown, np.int64) @ (65536, 256, 1)
+    further = np.asarray(
+        pixels_in_colour.quantize(256 - LEVELS, dither=Image.Dither.NONE).getpalette(), np.int64
+    ).reshape(-1, 3)
+    palette = np.concatenate([steps, further])[:256]
+    pixels = np.asarray(pixels_in_colour, np.int64) @ (65536, 256, 1)
     colours, where = np.unique(pixels, return_inverse=True)
     apart = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
     nearest = np.argmin(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab.records import Row
-from scsc_lab.report import sweep
+from scsc_lab.report import points, sweep
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
@@ -38,11 +38,15 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
     numeric = all(sweep.number_of(value) is not None for value in values)
     by_model = {curve.model: curve for curve in sweep.curves(rows, [column])} if numeric else {}
     powers = bool(by_model) and all(curve.is_power for curve in by_model.values())
+    backbones = list(dict.fromkeys(map(points.original, rows)))
     with style.applied():
         for at, model in enumerate(dict.fromkeys(str(row["model"]) for row in rows)):
-            colour, marker = style.COLOURS[at % len(style.COLOURS)], style.MARKERS[at % len(style.MARKERS)]
-            points = _points(rows, model, column, values, numeric)
-            if not points:
+            first = next(row for row in rows if row["model"] == model)
+            colour = style.colour(backbones.index(points.original(first)))
+            face = colour if points.module(first) else "white"  # hollow: the baseline
+            marker = style.MARKERS[at % len(style.MARKERS)]
+            places = _places(rows, model, column, values, numeric)
+            if not places:
                 continue
             name, line = style.name(model), "-" if not powers else ""
             curve = by_model.get(model)
@@ -50,8 +54,8 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
                 name = f"{name}, exponent {curve.power.exponent:.2f}"
                 ends = [min(curve.xs), max(curve.xs)]
                 axes.plot(ends, [column.scale * curve.power.at(x) for x in ends], color=colour, linewidth=0.9, zorder=1)
-            xs, ys = zip(*points, strict=True)
-            axes.plot(xs, ys, marker=marker, linestyle=line, color=colour, markersize=4, label=name, zorder=2)
+            look = {"marker": marker, "linestyle": line, "color": colour, "markerfacecolor": face, "markersize": 4}
+            axes.plot(*zip(*places, strict=True), label=name, zorder=2, **look)
         _axes(axes, values, numeric, powers)
         axes.set_xlabel(_UNITS.get(key, key))
         axes.set_ylabel(heading)
@@ -60,16 +64,16 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
     return figure
 
 
-def _points(
+def _places(
     rows: Sequence[Row], model: str, column: Column, values: Sequence[str], numeric: bool
 ) -> list[tuple[float, float]]:
     """Return the points of a network: a value that is no number stands at its position."""
-    points = []
+    places = []
     for row in rows:
         if row["model"] == model and (y := row.get(str(column.key))) is not None:
             number = sweep.number_of(row["variant"]) if numeric else values.index(str(row["variant"]))
-            points.append((float(number or 0), column.scale * y))
-    return points
+            places.append((float(number or 0), column.scale * y))
+    return places
 
 
 def _axes(axes: Any, values: Sequence[str], numeric: bool, powers: bool) -> None:

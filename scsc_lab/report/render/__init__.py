@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from scsc_lab import files
-from scsc_lab.errors import InputError, nearest
+from scsc_lab.errors import InputError
 from scsc_lab.provenance import RunInfo
 from scsc_lab.report.render import csv, json, latex, markdown, terminal
 from scsc_lab.report.tables import Table
+from scsc_lab.settings import Output, PaperTable
 
 FORMATS: Mapping[str, Callable[[Table, RunInfo], str]] = {
     "table": terminal.render,
@@ -24,42 +25,55 @@ SUFFIXES = {".txt": "table", ".md": "markdown", ".csv": "csv", ".json": "json", 
 """Format by a file's suffix."""
 
 
-def choose(name: str | None, output: Path | None) -> str:
-    """Return the format asked for: by name, else by the file's suffix, else ``table``; to be asked before measuring.
+def choose(options: Output) -> str:
+    """Return the name of the format: as given, else by the file's suffix, else ``table``; call it before measuring.
 
     Raises:
-        InputError: if there is no such format, a suffix says nothing, or the file cannot be written.
+        InputError: if a suffix says nothing, the file cannot be written, or options of LaTeX are given with another
+            format.
     """
-    if name is not None and name not in FORMATS:
-        raise InputError(f"unknown format {name!r}: one of {', '.join(FORMATS)}{nearest(name, FORMATS)}")
-    if output is None:
-        return name or "table"
-    if name is None and output.suffix not in SUFFIXES:
+    name, file = options.format, options.output
+    if file is not None and name is None and file.suffix not in SUFFIXES:
         raise InputError(
-            f"cannot tell a format from the suffix of {str(output)!r}: use {', '.join(SUFFIXES)} or --format"
+            f"cannot tell a format from the suffix of {str(file)!r}: use {', '.join(SUFFIXES)} or --format"
         )
-    files.check_writable(output)
-    return name or SUFFIXES[output.suffix]
+    name = name or ("table" if file is None else SUFFIXES[file.suffix])
+    if name != "latex" and (options.caption or options.tex_label or _is_bold(options)):
+        raise InputError("--caption, --tex-label and --bold-best are for LaTeX: add --format latex")
+    latex.check_label(options.tex_label)
+    if file is not None:
+        files.check_writable(file)
+    return name
 
 
-def emit(table: Table, run: RunInfo, name: str | None = None, output: Path | None = None) -> None:
+def _is_bold(options: Output) -> bool:
+    return isinstance(options, PaperTable) and options.bold_best
+
+
+def emit(table: Table, run: RunInfo, options: Output | None = None) -> None:
     """Print a table in a format, or write it to a file whole or not at all.
 
     Raises:
-        InputError: if the format is unknown or the file cannot be written; the table is printed then.
+        InputError: as :func:`choose`; the table is printed then.
     """
+    options = options or Output()
     try:
-        chosen = choose(name, output)
-        if output is not None:
-            files.write(output, FORMATS[chosen](table, run))
+        name = choose(options)
+        write = FORMATS[name]
+        if name == "latex":
+            write = functools.partial(
+                latex.render, caption=options.caption, label=options.tex_label, bold_best=_is_bold(options)
+            )
+        if options.output is not None:
+            files.write(options.output, write(table, run))
             return
     except InputError:
         terminal.print_table(table, files.results())
         raise
-    if chosen == "table":
+    if name == "table":
         terminal.print_table(table, files.results())
-    else:
-        text = FORMATS[chosen](table, run)
-        if chosen == "json" and not (files.results().encoding or "").lower().startswith("utf"):
-            text = json.in_ascii(text)
-        print(text, end="", file=files.results())
+        return
+    text = write(table, run)
+    if name == "json" and not (files.results().encoding or "").lower().startswith("utf"):
+        text = json.in_ascii(text)
+    print(text, end="", file=files.results())

@@ -23,6 +23,12 @@ def render(table: Table, run: RunInfo) -> str:
     return of_rows(table.raw)
 
 
+def of_columns(table: Table) -> str:
+    """Return the columns that a table shows as CSV, numbers raw."""
+    keys = [key for column in table.columns for key in ((column.key,) if isinstance(column.key, str) else column.key)]
+    return of_rows([{key: row.get(key) for key in keys} for row in table.rows])
+
+
 def of_rows(raw: Sequence[Row]) -> str:
     """Return rows as CSV; see :func:`render`."""
     import pandas

@@ -82,6 +82,7 @@ def document(page: Document, columns: Mapping[str, Column], notes: Notes, pictur
         page=page,
         data=data,
         pictures={name: (base64.b64encode(png).decode(), _width(png)) for name, png in pictures.items()},
+        places={one_line(section.title): number for number, section in enumerate(page.sections, start=1)},
         plotly=base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
     )
 
@@ -104,6 +105,7 @@ def _described(
                     "heading": one_line(heading),
                     "keys": names,
                     "number": column.number,
+                    "optional": column.optional,
                     "how": _how(column, table, columns, notes),
                 }
                 for column, heading, names in zip(table.columns, latex.headings(table.columns), keys, strict=True)
@@ -138,13 +140,13 @@ def _compared(table: Table) -> bool:
 
 
 def _how(column: Column, table: Table, columns: Mapping[str, Column], notes: Notes) -> list[str]:
-    """Return how a column's numbers were obtained, in lines: what it is, then its metric's notes or the table's."""
+    """Return how a column's numbers were obtained, in lines: its meaning, then its metric's notes or the table's."""
     studied = bool(table.rows) and all("baseline" in row or "variant" in row for row in table.rows)
     for candidate in columns.values():
         change = candidate.change
         if candidate.key == column.key:
-            wanted = {"lower": "less is better", "higher": "more is better"}.get(candidate.better, "")
-            meaning = ": ".join(filter(None, (candidate.axis_label, wanted)))
+            direction = {"lower": "less is better", "higher": "more is better"}.get(candidate.better, "")
+            meaning = ": ".join(filter(None, (candidate.axis_label, direction)))
         elif change is not None and change.column.key == column.key:
             against = "the full module" if any("variant" in row for row in table.rows) else "the baseline"
             meaning = {
@@ -166,26 +168,26 @@ def _plain(prose: str) -> str:
 def _baselines(table: Table, columns: Mapping[str, Column]) -> list[dict[str, Any]]:
     """Return every baseline that can be chosen, with the cells of all changes against it, by column, then by row.
 
-    Networks of other input sizes have no change against it. What was measured side by side is given as it was, with its
+    Networks of other input sizes have no change against it. A ratio that was measured side by side stays, with its
     interval; against another network it is the quotient of the two numbers, marked with ``≈``, without one.
     """
     rows = list(table.rows)
     places = {column.key: index for index, column in enumerate(table.columns)}
-    shown = [
+    changing = [
         candidate
         for candidate in columns.values()
         if candidate.change is not None and candidate.change.column.key in places
     ]
-    if not shown:
+    if not changing:
         return []
-    named = {str(row["baseline"]) for row in rows}
-    order = sorted(range(len(rows)), key=lambda index: str(rows[index]["model"]) not in named)
+    baselines = {str(row["baseline"]) for row in rows}
+    order = sorted(range(len(rows)), key=lambda index: str(rows[index]["model"]) not in baselines)
     choices = []
     for chosen in sorted(order[: max(_MOST_CHANGES // len(rows), 1)]):
-        changed = tables.with_changes(rows, shown, chosen)
+        changed = tables.with_changes(rows, changing, chosen)
         cells = {
             str(places[candidate.change.column.key]): [_change(candidate, row, rows[chosen]) for row in changed]
-            for candidate in shown
+            for candidate in changing
             if candidate.change is not None
         }
         label = f"{rows[chosen]['model']}, {units.size(rows[chosen]['resolution'])}"
@@ -196,18 +198,18 @@ def _baselines(table: Table, columns: Mapping[str, Column]) -> list[dict[str, An
 def _change(column: Column, row: Row, baseline: Row) -> list[Any]:
     """Return the text and the raw numbers of a row's change against a baseline."""
     assert column.change is not None
-    shown = column.change.column
-    keys = (shown.key,) if isinstance(shown.key, str) else shown.key[:3]
+    change = column.change.column
+    keys = (change.key,) if isinstance(change.key, str) else change.key[:3]
     nothing = ["", *(None for _ in keys)]
     if row["resolution"] != baseline["resolution"] or row["model"] == baseline["model"]:
         return nothing
     if column.change.how != "measured" or row["baseline"] == baseline["model"]:
-        return [shown.cell(row), *(row.get(key) for key in keys)]
+        return [change.cell(row), *(row.get(key) for key in keys)]
     value, against = row.get(str(column.key)), baseline.get(str(column.key))
     if keys[0] != "ratio" or value is None or not against:
         return nothing
     estimate = {keys[0]: value / against}
-    return [f"≈{shown.cell(estimate)}", *(estimate.get(key) for key in keys)]
+    return [f"≈{change.cell(estimate)}", *(estimate.get(key) for key in keys)]
 
 
 def _signs(described: Mapping[str, dict[str, Any]]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -22,7 +23,9 @@ _MOST_COLUMNS, _COLUMN, _SIGN, _GAP = 6, 229.0, 4.6, 8.0
 _NOTE_SIGNS = {"table": 150, "table*": 320}
 """Characters of notes that fill three lines below a table; further ones are comments."""
 
+_ABOUT_THE_TOOL = re.compile(r"`|BUSY MACHINE|(?<!\w)--[a-z]")
 _TOOL = re.compile(r"[;,]? ?(?:counted )?as by `scsc-lab[^`]*`")
+_ENDS = (".", "!", "?")
 _SENTENCE = re.compile(r"(?<=[.!?]) (?=[A-Z×])")
 
 # fmt: off
@@ -49,33 +52,41 @@ _ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308"
 _ACCENTS |= {"\u030c": "v", "\u0304": "=", "\u0307": ".", "\u0306": "u", "\u030b": "H", "\u0328": "k"}
 
 
-def render(table: Table, run: RunInfo) -> str:
-    r"""Return a booktabs table with caption, label and notes, and one such table for each detail.
+def render(table: Table, run: RunInfo, *, caption: str = "", label: str = "", bold_best: bool = False) -> str:
+    r"""Return a booktabs table with caption, label and notes, and one such table for each detail; see :func:`of`.
 
-    A document that takes it in needs :data:`PREAMBLE`. Headings that are the same are told apart by the column before.
+    A document that takes it in needs :data:`PREAMBLE`. Equal headings get the name of the column before.
     """
-    return of(table if table.title else replace(table, title=f"Measured by `{run.command}`"))
+    caption = caption or (table.compact or table).title or f"Measured by `{run.command}`"
+    return of(table, caption, label, bold_best=bold_best)
 
 
-def of(table: Table, caption: str = "", label: str = "") -> str:
-    r"""Return a table, and one for each detail, with a caption and a label of one's own.
+def of(table: Table, caption: str = "", label: str = "", *, bold_best: bool = False) -> str:
+    r"""Return a table in its compact form if it has one, and one for each detail, with a caption and a label.
 
     Args:
         table: the table.
         caption: its caption, as plain text. Default: the table's title.
         label: what ``\ref`` names it by; details have it with a number behind. Default: one made from the caption.
+        bold_best: whether the best value of each column is bold, among the networks of one baseline.
 
     Raises:
         InputError: if the label holds what LaTeX takes for something else.
     """
-    if re.search(r"[^\w:.+-]", label):
-        raise InputError(f"label {label!r}: letters, digits and ':.+-_', e.g. tab:networks")
+    check_label(label)
+    table = table.compact or table
     titled = replace(table, title=caption or table.title or "Measured by scsc-lab")
-    return "% in the preamble: " + PREAMBLE + "\n" + "\n".join(_floats(titled, set(), label))
+    return "% in the preamble: " + PREAMBLE + "\n" + "\n".join(_floats(titled, set(), label, bold_best))
 
 
-def _floats(table: Table, labels: set[str], wanted: str = "") -> list[str]:
-    label = base = wanted or _label(table.title)
+def check_label(label: str) -> None:
+    """Raise InputError if a label holds what LaTeX takes for something else."""
+    if re.search(r"[^\w:.+-]", label, re.ASCII):
+        raise InputError(f"label {label!r}: letters, digits and ':.+-_', e.g. tab:networks")
+
+
+def _floats(table: Table, labels: set[str], given_label: str = "", bold_best: bool = False) -> list[str]:
+    label = base = given_label or _label(table.title)
     number = 1
     while label in labels:
         number += 1
@@ -85,53 +96,100 @@ def _floats(table: Table, labels: set[str], wanted: str = "") -> list[str]:
     lines = [
         rf"\begin{{{kind}}}[t]",
         r"\centering\small",
-        rf"\caption{{{prose(table.title)}}}",
+        rf"\caption{{{prose(table.title if table.title.endswith(_ENDS) else f'{table.title}.')}}}",
         rf"\label{{{label}}}",
         r"\setlength{\tabcolsep}{4pt}",
         r"\sbox0{%",
-        *tabular(table),
+        *tabular(table, bold_best=bold_best),
         r"}\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
         *_notes(table.notes, _NOTE_SIGNS[kind]),
         rf"\end{{{kind}}}",
         "",
     ]
-    found = ["\n".join(lines)]
+    floats = ["\n".join(lines)]
     for detail in table.details:
-        found += _floats(detail, labels, wanted)
-    return found
+        floats += _floats(detail, labels, given_label, bold_best)
+    return floats
 
 
 def _width(table: Table) -> float:
     """Return about how wide a table is set, in points, from the longest text of each column."""
-    lines = [headings(table.columns), *table.cells()]
+    _, below = _two_rows(table.columns)
+    lines = [below, *table.cells()]
     return sum(_SIGN * max(map(len, texts)) + _GAP for texts in zip(*lines, strict=True))
 
 
 def _notes(notes: Sequence[str], most: int) -> list[str]:
-    """Return notes as one paragraph of about three lines; what is longer, or about the tool, as comments."""
-    sentences = [part for note in notes for part in _SENTENCE.split(one_line(_TOOL.sub("", note))) if part.strip(". ")]
-    shown, rest = list[str](), list[str]()
-    for sentence in sentences:
-        is_short = sum(map(len, [*shown, sentence])) <= most
-        (shown if is_short and "`" not in sentence and "BUSY" not in sentence else rest).append(sentence)
-    paragraph = rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize\raggedright {prose(' '.join(shown))}}}"
-    return [*([paragraph] if shown else []), *(f"% {text(sentence)}" for sentence in rest)]
+    """Return each note's first sentence in one paragraph of about three lines; others, and on the tool, as comments."""
+    shown, comments = list[str](), list[str]()
+    for note in notes:
+        first, *others = [part for part in _SENTENCE.split(one_line(_TOOL.sub("", note))) if part.strip(". ")] or [""]
+        is_short = sum(map(len, [*shown, first])) <= most
+        (shown if is_short and not _ABOUT_THE_TOOL.search(first) else comments).append(first)
+        comments += others
+    paragraph = (
+        rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize\raggedright {prose(' '.join(filter(None, shown)))}}}"
+    )
+    return [*([paragraph] if any(shown) else []), *(f"% {text(comment)}" for comment in filter(None, comments))]
 
 
-def tabular(table: Table) -> list[str]:
-    """Return the lines of the table's grid."""
+def tabular(table: Table, *, bold_best: bool = False) -> list[str]:
+    """Return the lines of the table's grid; the headings take two rows where columns have a heading together."""
     columns = "".join("r" if column.number else "l" for column in table.columns)
-    rows = [" & ".join(map(text, cells)) + r" \\" for cells in table.cells()]
-    heads = " & ".join(map(text, headings(table.columns))) + r" \\"
+    best = _best(table) if bold_best else set()
+    rows = [
+        " & ".join(_bold(cell) if (at, place) in best else text(cell) for place, cell in enumerate(cells)) + r" \\"
+        for at, cells in enumerate(table.cells())
+    ]
+    above, below = _two_rows(table.columns)
     return [
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        heads,
+        *above,
+        " & ".join(map(text, below)) + r" \\",
         r"\midrule",
         *rows,
         r"\bottomrule",
         r"\end{tabular}",
     ]
+
+
+def _two_rows(columns: tuple[Column, ...]) -> tuple[list[str], list[str]]:
+    """Return the lines of the upper row of headings, none without any, and the headings of the lower row."""
+    below = [
+        column.heads[1] if column.heads else heading for column, heading in zip(columns, headings(columns), strict=True)
+    ]
+    if not any(column.heads for column in columns):
+        return [], below
+    cells, rules, place = list[str](), list[str](), 1
+    for head, members in itertools.groupby(columns, lambda column: column.heads[0] if column.heads else ""):
+        for width in [len(list(members))] if head else [1 for _ in members]:
+            cells.append(rf"\multicolumn{{{width}}}{{c}}{{{text(head)}}}" if head else "")
+            rules += [rf"\cmidrule(lr){{{place}-{place + width - 1}}}"] if head else []
+            place += width
+    return [" & ".join(cells) + r" \\", " ".join(rules)], below
+
+
+def _best(table: Table) -> set[tuple[int, int]]:
+    """Return row and column of the best values of each group of networks with one baseline."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for at, row in enumerate(table.rows):
+        groups.setdefault((str(row.get("baseline")), str(row.get("resolution"))), []).append(at)
+    best: set[tuple[int, int]] = set()
+    for place, column in enumerate(table.columns):
+        key = column.key if isinstance(column.key, str) else column.key[0]
+        for members in groups.values() if column.better else ():
+            values = {at: table.rows[at][key] for at in members if table.rows[at].get(key) is not None}
+            if len(values) > 1:
+                least = (min if column.better == "lower" else max)(values.values())
+                best |= {(at, place) for at, value in values.items() if value == least}
+    return best
+
+
+def _bold(cell: str) -> str:
+    """Return a cell with its number in bold, without what stands in parentheses behind it."""
+    number, bracket, rest = cell.partition(" (")
+    return rf"\textbf{{{text(number)}}}" + (f" {text(f'({rest}')}" if bracket else "")
 
 
 def headings(columns: tuple[Column, ...]) -> list[str]:
@@ -167,8 +225,13 @@ def _block(block: Block, labels: set[str]) -> list[str]:
         case Bullets():
             items = "\n".join(rf"\item {prose(item)}" for item in block.items)
             return [f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"]
+        case Grid(in_file=True):
+            return [
+                text(f"{block.table.title or block.name}: {len(block.table.rows):,} rows in tables/{block.name}.csv.")
+            ]
         case Grid():
-            titled = block.table if block.table.title else replace(block.table, title=block.name.replace("_", " "))
+            table = block.table.compact or block.table
+            titled = table if table.title else replace(table, title=block.name.replace("_", " "))
             return [*_floats(titled, labels), r"\clearpage"]
         case Picture():
             width = r"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]"
@@ -177,7 +240,7 @@ def _block(block: Block, labels: set[str]) -> list[str]:
                 f"\\caption{{{prose(block.caption)}}}\n\\label{{fig:{block.name}}}\n\\end{{figure}}"
             ]
         case Details():
-            inner = [part for one in block.blocks for part in _block(one, labels)]
+            inner = [part for folded in block.blocks for part in _block(folded, labels)]
             return [rf"\subsection{{{text(block.summary)}}}", *inner]
 
 

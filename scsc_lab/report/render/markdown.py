@@ -64,8 +64,11 @@ def _block(block: Block) -> str:
             return prose(block.text)
         case Bullets():
             return "\n".join(f"- {prose(item)}" for item in block.items)
+        case Grid(in_file=True):
+            count = f"{len(block.table.rows):,} rows"
+            return f"{text(block.table.title or block.name)}: {count} in [{block.name}.csv](tables/{block.name}.csv)."
         case Grid():
-            return _table(block.table).rstrip("\n")
+            return _table(block.table.compact or block.table).rstrip("\n")
         case Picture():
             return picture(f"{block.name}.png", block.caption)
         case Details():
@@ -86,16 +89,16 @@ def prose(value: str) -> str:
 
 def code(value: str) -> str:
     """Return a code span that nothing in the text can end, inside a table's cell too."""
-    shown = one_line(value).replace("|", r"\|")
-    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    line = one_line(value).replace("|", r"\|")
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * (longest + 1)
-    inner = f" {shown} " if longest else shown
+    inner = f" {line} " if longest else line
     return f"{fence}{inner}{fence}"
 
 
 def picture(file: str, value: str) -> str:
     """Return a picture with its text, in which no bracket ends the text before its end."""
-    return f"![{_BRACKET.sub(lambda found: found[1] or f'{chr(92)}{found[2]}', text(value))}]({file})"
+    return f"![{_BRACKET.sub(lambda match: match[1] or f'{chr(92)}{match[2]}', text(value))}]({file})"
 
 
 def alignments(columns: tuple[Column, ...]) -> list[str]:

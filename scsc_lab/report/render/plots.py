@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
-from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
-from scsc_lab.analysis import pareto
 from scsc_lab.records import Row
-from scsc_lab.report import tables
+from scsc_lab.report import comparison, tables
 from scsc_lab.report.document import Curves, Maps
+from scsc_lab.report.points import is_made_of
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
 
@@ -31,18 +30,19 @@ _DIGITS = 6
 def networks(table: Table, columns: Mapping[str, Column], settings: Callable[[Row], str]) -> dict[str, Any]:
     """Return what the plots need: every measure of two networks or more, with intervals, and the front of every two."""
     rows = table.rows
-    measures = []
+    measures, plotted = [], list[Column]()
     for column in columns.values():
         values = [_scaled(column, row.get(str(column.key))) for row in rows]
         if sum(value is not None for value in values) > 1:
-            ends = [_interval(column, row) for row in rows]
+            ends = [comparison.interval(column, row) or (None, None) for row in rows]
+            plotted.append(column)
             measures.append(
                 {
                     "name": column.axis_label,
                     "better": column.better,
                     "values": values,
-                    "low": [low for low, _ in ends],
-                    "high": [high for _, high in ends],
+                    "low": [_scaled(column, low) for low, _ in ends],
+                    "high": [_scaled(column, high) for _, high in ends],
                 }
             )
     names = [one_line(str(row["model"])) for row in rows]
@@ -52,9 +52,12 @@ def networks(table: Table, columns: Mapping[str, Column], settings: Callable[[Ro
         "names": names,
         "sizes": sizes,
         "settings": [settings(row) for row in rows],
-        "baselines": [-1 if baseline is None else places[id(baseline)] for baseline in tables.baselines(rows, rows)],
+        "originals": [
+            places[id(baseline)] if baseline is not None and is_made_of(row, baseline) else -1
+            for row, baseline in zip(rows, tables.baselines(rows, rows), strict=True)
+        ],
         "measures": measures,
-        "fronts": [[_fronts(x, y, sizes) for y in measures] for x in measures],
+        "fronts": [[_fronts(rows, x, y) for y in plotted] for x in plotted],
         "samples": [[round(1e3 * value, 4) for value in row.get("samples_seconds") or ()] for row in rows],
     }
 
@@ -63,31 +66,18 @@ def _scaled(column: Column, value: Any) -> float | None:
     return _digits(column.scale * value) if isinstance(value, (int, float)) else None
 
 
-def _interval(column: Column, row: Row) -> tuple[float | None, float | None]:
-    """Return the ends of a number's interval: those of the row, or of a time the quartiles of its samples."""
-    stem = str(column.key).removesuffix("_mean")
-    ends = [row.get(f"{stem}_{end}") for end in ("low", "high")]
-    samples = row.get("samples_seconds") if column.key == "median_seconds" else None
-    if samples and len(samples) > 1:
-        low, _, high = quantiles(samples, n=4, method="inclusive")
-        ends = [low, high]
-    return _scaled(column, ends[0]), _scaled(column, ends[1])
-
-
-def _fronts(x: dict[str, Any], y: dict[str, Any], sizes: Sequence[str]) -> list[list[int]]:
+def _fronts(rows: Sequence[Row], x: Column, y: Column) -> list[list[int]]:
     """Return the rows on the Pareto front of two measures, one for every input size and data: other tasks.
 
-    It is empty where a measure has no better end.
+    It is empty where a measure has no better end, or where intervals overlap.
     """
-    fronts = []
-    for size in dict.fromkeys(sizes):
-        pairs = zip(x["values"], y["values"], sizes, strict=True)
-        present = [
-            index for index, (a, b, task) in enumerate(pairs) if task == size and a is not None and b is not None
-        ]
-        xs, ys = ([measure["values"][index] for index in present] for measure in (x, y))
-        fronts.append([present[index] for index in pareto.front(xs, ys, x["better"], y["better"])])
-    return fronts
+    by_task: dict[str, list[int]] = {}
+    for at, row in enumerate(rows):
+        members = by_task.setdefault(tables.task(row), [])
+        members += [at] if None not in (row.get(str(x.key)), row.get(str(y.key))) else []
+    return [
+        [members[at] for at in comparison.front([rows[at] for at in members], x, y)] for members in by_task.values()
+    ]
 
 
 def behind(numbers: Maps | Curves) -> dict[str, Any]:
@@ -111,7 +101,7 @@ def _curves(curves: Curves) -> dict[str, Any]:
 
 def _maps(maps: Maps) -> dict[str, Any]:
     """Return maps on one scale, each with the half side and ``r(t)`` of its squares for ``t`` of 1 % to 99 %."""
-    from scsc_lab.report.figures import erf, style
+    from scsc_lab.report.figures import erf, profiles, style
 
     norm, label, _ = erf.scale(maps.fields)
     pixels = sum(math.prod(field.setting.resolution) for field in maps.fields)
@@ -126,7 +116,7 @@ def _maps(maps: Maps) -> dict[str, Any]:
         "colours": [[stop, "#" + "".join(f"{round(255 * part):02x}" for part in colours(stop)[:3])] for stop in stops],
         "fields": [
             _field(field, name, norm, step, intervals)
-            for field, name, intervals in zip(maps.fields, erf.names(maps.fields), maps.intervals, strict=True)
+            for field, name, intervals in zip(maps.fields, profiles.names(maps.fields), maps.intervals, strict=True)
         ],
     }
 

@@ -17,7 +17,7 @@ _READABLE = 20
 """Letters that a column of words has at least, or an optional column is left out."""
 
 _LEAST = 8
-"""Letters that a column of words has at least, or the last column of numbers is left out, and said to be."""
+"""Letters that a column of words has at least, or the last column of numbers is left out, with a note."""
 
 
 def render(table: Table, run: RunInfo) -> str:

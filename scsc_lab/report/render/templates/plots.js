@@ -44,10 +44,12 @@ function scatter(printed = false) {
   });
   const worth = (measure, index) => `${text(measure.name)}: ${measure.values[index]}`
     + (measure.low[index] === null || measure.high[index] === null ? "" : ` (${measure.low[index]} to ${measure.high[index]})`);
+  const ends = [Math.min(...at.map((index) => x.values[index])), Math.max(...at.map((index) => x.values[index]))];
+  const side = (index) => x.values[index] > (ends[0] + ends[1]) / 2 ? "top left" : "top right"; // or the edge cuts names off
   const few = at.length <= 20 && innerWidth > 480;
   const traces = [{
     type: "scatter", mode: few ? "markers+text" : "markers", x: at.map((index) => x.values[index]), y: at.map((index) => y.values[index]),
-    error_x: bars(x), error_y: bars(y), cliponaxis: false, textposition: "top right", text: at.map((index) => text(plot.names[index])),
+    error_x: bars(x), error_y: bars(y), cliponaxis: false, textposition: at.map(side), text: at.map((index) => text(plot.names[index])),
     hovertext: at.map((index) => [`<b>${text(plot.names[index])}</b>`, worth(x, index), worth(y, index),
       ...text(plot.settings[index]).split(/, (?=weights|device)/)].join("<br>")),
     hoverinfo: "text",
@@ -64,12 +66,12 @@ function scatter(printed = false) {
   }
   const wanted = (measure) => measure.better ? `${measure.name}, ${measure.better === "higher" ? "more" : "less"} is better` : measure.name;
   const drawn = layout(wanted(x), wanted(y), printed);
-  const from = (index) => chosenBaseline === null ? plot.baselines[index] : chosenBaseline;
+  const from = (index) => chosenBaseline === null ? plot.originals[index] : chosenBaseline;
   drawn.annotations = at.filter((index) => at.includes(from(index)) && from(index) !== index && plot.sizes[from(index)] === plot.sizes[index] && at.length <= 60)
     .map((index) => ({ x: x.values[index], y: y.values[index], ax: x.values[from(index)], ay: y.values[from(index)],
       xref: "x", yref: "y", axref: "x", ayref: "y", text: "", showarrow: true, arrowhead: 2, arrowwidth: 1, standoff: 6, startstandoff: 6,
       arrowcolor: drawn.font.color }));
-  one("#scatter").setAttribute("aria-label", `${y.name} over ${x.name}, ${at.length} networks; the numbers stand in the table of networks`);
+  one("#scatter").setAttribute("aria-label", `${y.name} against ${x.name}, ${at.length} networks; the numbers stand in the table of networks`);
   return Plotly.react("scatter", traces, drawn, config);
 }
 

@@ -62,7 +62,7 @@ function start(section) {
   const body = one("tbody", section);
   const heads = all("th", one("thead", section)); // not those of the tables within
   const tools = one(".tools", section);
-  const shown = table.columns.map(() => true);
+  const shown = table.columns.map(({ optional }) => !(optional && innerWidth < 1200)); // a narrow screen begins with fewer
   const texts = table.cells.map((cells) => [...cells]);
   const raw = table.raw.map((cells) => [...cells]);
   let against = null;
@@ -76,14 +76,16 @@ function start(section) {
     const row = number(cell.parentElement), column = table.columns[cell.cellIndex], values = raw[row][cell.cellIndex];
     if (!texts[row][cell.cellIndex]) return ["No number here", column.heading];
     const changes = against && against.cells[cell.cellIndex];
+    const others = table.names.filter((other) => other && other !== table.names[row]);
+    const concerns = (line) => line.includes(table.names[row]) || !others.some((other) => line.includes(other));
     return [
       [table.names[row], column.heading].filter(Boolean).join(" · "),
       texts[row][cell.cellIndex],
-      column.number && `exactly ${column.keys.map((key, index) => `${key} = ${rounded(values[index])}`).join(", ")}`,
+      values.some((value) => typeof value === "number") && `unrounded: ${column.keys.map((key, index) => `${key} = ${rounded(values[index])}`).join(", ")}`,
       table.settings[row] && `measured with: ${table.settings[row]}`,
       changes && `against ${against.label}${texts[row][cell.cellIndex].startsWith("≈")
         ? ": the quotient of the two numbers, which were not measured side by side, so without an interval" : ""}`,
-      ...column.how,
+      ...column.how.filter(concerns),
     ];
   }
 
@@ -129,8 +131,15 @@ function start(section) {
       }
       row.cells[0].classList.toggle("chosen", against !== null && against.row === number(row));
     }
+    all(":scope > .note", section).filter(({ textContent }) => textContent.startsWith("Changes are against"))
+      .forEach((note) => { note.hidden = against !== null; });
     say(against ? `changes are against ${against.label}` : "");
     if (section.dataset.table === data.plotted) document.dispatchEvent(new CustomEvent("baseline", { detail: against && against.row }));
+  }
+
+  function hide(index) { // or show: as the list of columns says
+    [heads[index], ...rows().map((row) => row.cells[index])].forEach((cell) => { cell.hidden = !shown[index]; });
+    all(".columns input", tools)[index].checked = shown[index];
   }
 
   function say(text) { one(".said", section).textContent = text; }
@@ -158,13 +167,13 @@ function start(section) {
   }
 
   function reachable() { // one cell is where Tab comes in; the arrow keys go on from there
-    all("td[tabindex='0']", body).forEach((cell) => { cell.tabIndex = -1; });
+    all("[tabindex='0']", body).forEach((cell) => { cell.tabIndex = -1; });
     const cell = visible().flatMap((row) => [...row.cells]).find((cell) => !cell.hidden);
     if (cell) cell.tabIndex = 0;
   }
 
   function go(event) {
-    const cell = event.target.closest("td");
+    const cell = event.target.closest("td, th");
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
     if (!cell || (!steps && event.key !== "Home" && event.key !== "End")) return;
     event.preventDefault();
@@ -185,14 +194,15 @@ function start(section) {
     button.disabled = false;
     button.addEventListener("click", () => sort(sorted === index + 1 ? -sorted : sorted === -(index + 1) ? 0 : index + 1));
   });
-  all("td", body).forEach((cell) => { cell.tabIndex = -1; });
+  all("td, th", body).forEach((cell) => { cell.tabIndex = -1; });
+  shown.forEach((is, index) => is || hide(index));
   reachable();
   one(".filter", tools).addEventListener("input", filter);
   one(".baseline", tools)?.addEventListener("change", (event) => choose(event.target.value));
   one(".columns", tools).addEventListener("change", (event) => {
     const index = Number(event.target.value);
     shown[index] = event.target.checked;
-    [heads[index], ...rows().map((row) => row.cells[index])].forEach((cell) => { cell.hidden = !shown[index]; });
+    hide(index);
     reachable();
   });
   one(".columns", tools).addEventListener("keydown", (event) => {
@@ -216,10 +226,10 @@ function start(section) {
     select.value = state.get(`${name}.baseline`);
     choose(select.value);
   }
-  body.addEventListener("focusin", (event) => describe(event.target, lines(event.target)));
+  body.addEventListener("focusin", ({ target }) => describe(target, lines(target.closest("td, th"))));
   body.addEventListener("focusout", close);
   body.addEventListener("pointerover", (event) => {
-    const cell = event.target.closest("td");
+    const cell = event.target.closest("td, th");
     if (cell && cell !== described) describe(cell, lines(cell));
   });
   body.addEventListener("pointerleave", () => { closing = setTimeout(close, 150); });
