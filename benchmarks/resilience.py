@@ -44,15 +44,15 @@ class Tiny(nn.Sequential):
         time.sleep(0.05)
         return super().forward(x)
 """
-WIDTHS = ",".join(map(str, range(1, 41)))
+WIDTHS = ",".join(map(str, range(1, 31)))
 SMALL = ["--resolution", "32"]
 TRAIN = ["--data", "navon", "--epochs", "1", "--train-images", "64", "--test-images", "64", "--batch-size", "32"]
 FIELD = ["--samples", "2", "--seeds", "1"]
 COMMANDS = {
-    "train": ["train", "net.py:Tiny", *TRAIN, "--seeds", "12", *SMALL],
+    "train": ["train", "net.py:Tiny", *TRAIN, "--seeds", "6", *SMALL],
     "ablate": ["ablate", "net.py:Tiny", "--grid", f"width={WIDTHS}", "--with", "macs", "--no-draw", *SMALL],
-    "search": ["search", "net.py:Tiny", "--space", f"width={WIDTHS}", "--minimise", "erf", "--trials", "16", *SMALL],
-    "report": ["report", *(f"net.py:Tiny[width={at}]" for at in range(1, 13)), "--with", "macs,erf", *SMALL],
+    "search": ["search", "net.py:Tiny", "--space", f"width={WIDTHS}", "--minimise", "erf", "--trials", "8", *SMALL],
+    "report": ["report", *(f"net.py:Tiny[width={at}]" for at in range(1, 9)), "--with", "macs,erf", *SMALL],
 }
 COMMANDS["search"] += FIELD
 COMMANDS["report"] += ["--name", "mine", *FIELD]
@@ -156,13 +156,14 @@ def fill_disk_and_resume(command: list[str], folder: Path, number: int, draw: ra
     """Run a command whose files may not grow beyond a random size, then without that bound."""
     largest = max(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # of the last, complete run
     for _ in range(number * MOST_ATTEMPTS):
+        if trials.times["full"] == number:
+            return
         clear(folder)
         code, error = ended(start(command, folder, limit_bytes=int(largest * draw.uniform(0.5, 0.95))))
-        if code == 0 or trials.times["full"] == number:
-            continue
-        trials.times["full"] += 1
-        trials.losses["other exit codes"] += code != 2
-        resume(command, folder, {}, error, trials)
+        if code != 0:  # else all was written before the bound was reached
+            trials.times["full"] += 1
+            trials.losses["other exit codes"] += code != 2
+            resume(command, folder, {}, error, trials)
 
 
 def four_writers(command: list[str], folder: Path, draw: random.Random, trials: Trials) -> None:

@@ -161,7 +161,7 @@ class _Dask(Executor):
             self.require_workers()
         try:
             versions = self._client.run(getattr, scsc_lab, "__version__")
-        except ImportError as error:
+        except Exception as error:  # distributed wraps what a worker raises
             raise InputError(f"a worker at {self._address} has no scsc-lab: {first_line(error)}") from None
         for worker, version in versions.items():
             if version != scsc_lab.__version__:
