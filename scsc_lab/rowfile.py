@@ -20,6 +20,9 @@ MAPS = "fields"
 
 _SQLITE = b"SQLite format 3\x00"
 
+_LARGEST = 2**62
+"""Numbers beyond are no position of anything; SQLite takes little more."""
+
 
 def lines(store: Store) -> str:
     """Return everything in a store but its maps as JSON lines; the same content gives the same text."""
@@ -134,6 +137,8 @@ class _Content:
         number = self._number(record, "experiment")
         types = {"digest": str, "kind": str, "columns": list, "metrics": list, "settings": dict, "details": dict}
         self._require(record, {**types, "batch": int, "run": dict})
+        self._require_items(record, "columns", str)
+        self._require_items(record, "metrics", str)
         self._experiments[number] = (record, [], [])
 
     def _add_arm(self, record: Row) -> None:
@@ -141,6 +146,8 @@ class _Content:
         number = self._number(record, "arm")
         types = {"label": str, "network": str, "resolution": list, "study": str, "variant": str, "values": dict}
         self._require(record, {**types, "seed_shift": int, "metrics": list})
+        self._require_items(record, "metrics", str)
+        self._require_items(record, "resolution", int)
         baseline = record.get("baseline")
         if number != len(arms) or not (baseline is None or (type(baseline) is int and baseline >= 0)):
             self._refuse("is no arm in its place")
@@ -176,8 +183,13 @@ class _Content:
 
     def _require(self, record: Row, kinds: dict[str, type]) -> None:
         for name, kind in kinds.items():
-            if type(record.get(name)) is not kind:
-                self._refuse(f"has no {name}" if name not in record else f"has {record[name]!r} as its {name}")
+            value = record.get(name)
+            if type(value) is not kind or (kind is int and abs(value) > _LARGEST):
+                self._refuse(f"has no {name}" if name not in record else f"has {value!r:.60} as its {name}")
+
+    def _require_items(self, record: Row, name: str, kind: type) -> None:
+        if any(type(item) is not kind for item in record[name]):
+            self._refuse(f"has {record[name]!r:.60} as its {name}")
 
     def _refuse(self, reason: str) -> NoReturn:
         raise InputError(f"{self._path}, line {self._line} {reason}")

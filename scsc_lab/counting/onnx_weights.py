@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,21 @@ class _Flow:
         limit = f"{MOST_NODES:,} nodes"
         return InputError(f"{self.path} expands to more than {limit}, or too deeply: its functions call functions")
 
+    def _add(self, nodes: int) -> None:
+        self.nodes += nodes
+        if self.nodes > MOST_NODES:
+            raise self.too_many()
+
+    def _union(self, sources: Iterable[_Sources]) -> _Sources:
+        """Return the sources of several values together; None if anything else went into any of them."""
+        union: set[Stored] = set()
+        for source in sources:
+            if source is None:
+                return None
+            union |= source
+        self._add(len(union))  # each is as long to copy as a node to read
+        return frozenset(union)
+
     def graph(
         self, graph: Any, scope: MutableMapping[str, _Sources], call: Mapping[str, Any], path: tuple[str, ...]
     ) -> list[_Sources]:
@@ -121,9 +136,7 @@ class _Flow:
     ) -> None:
         """Walk through nodes, and add the sources of their results to the scope."""
         for index, node in enumerate(nodes):
-            self.nodes += 1
-            if self.nodes > MOST_NODES:
-                raise self.too_many()
+            self._add(1)
             sources = [scope.get(name) if name else frozenset() for name in node.input]
             results = self.results(node, sources, scope, call, (*path, str(index)))
             scope.update((name, results[place]) for place, name in enumerate(node.output) if place < len(results))
@@ -149,14 +162,14 @@ class _Flow:
                 outputs.append(self.graph(attribute.g, ChainMap(inputs, scope), call, (*path, attribute.name)))
             if node.op_type == "Loop":  # its condition is not among its results; it may run no turn at all
                 carried = zip(outputs[0][1:], sources[2:], strict=False)
-                return [*map(_union, carried), *outputs[0][len(sources) - 1 :]]
-            return [_union(both) for both in zip(*outputs, strict=False)]
+                return [*map(self._union, carried), *outputs[0][len(sources) - 1 :]]
+            return [self._union(both) for both in zip(*outputs, strict=False)]
         if node.op_type in ("Shape", "Size"):
             return [frozenset({_SHAPE})]
         if node.op_type in _COPIES and node.op_type != "Concat":
             return [sources[0]] * len(node.output)
         read = [source for place, source in enumerate(sources) if place not in _NO_WEIGHTS.get(node.op_type, ())]
-        union = _union(read)
+        union = self._union(read)
         if union is not None and node.op_type == "Concat":
             return [union]
         if union is not None and _SHAPE in union and node.op_type != "ConstantOfShape":
@@ -167,11 +180,6 @@ class _Flow:
                 if not is_scale and _is_weight(stored, (node.op_type, place) in _WIDE_INTEGERS):
                     self.weights[stored.path] = stored
         return []
-
-
-def _union(sources: Sequence[_Sources]) -> _Sources:
-    """Return the sources of several values together; None if anything else went into any of them."""
-    return None if None in sources else frozenset().union(*(source for source in sources if source))
 
 
 def _stored(tensor: Any, path: tuple[str, ...], node: Any = None) -> Stored:

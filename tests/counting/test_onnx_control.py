@@ -188,9 +188,16 @@ def bomb(levels=31):
     return file
 
 
+def joining(number=400):
+    """Return a file that joins its weights one by one, so that the copies of all take the square of their number."""
+    joins = [node("Concat", [f"j{at}" if at else "w0", f"w{at + 1}"], [f"j{at + 1}"], axis=0) for at in range(number)]
+    return model([*joins, node("Relu", ["x"], ["y"])], {f"w{at}": weights(1) for at in range(number + 1)})
+
+
 @pytest.mark.parametrize(
     ("file", "message"),
     [
+        (joining(), "expands to more than 50,000 nodes"),
         (bomb(), "expands to more than 50,000 nodes"),
         (looping(node("Identity", ["c"], ["d"]), n=np.array(10**12)), "1,000,000,000,000 trips"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -66,11 +67,17 @@ def test_a_row_of_a_wrong_type_is_one_line(metric, key, value, suffix, tmp_path,
     assert not (tmp_path / "reports").exists()
 
 
-@pytest.mark.parametrize("change", [{"label": 1}, {"resolution": "64"}, {"baseline": 7}, {"baseline": "x"}])
-def test_an_arm_of_a_wrong_type_is_one_line(change, tmp_path, capsys):
+ARMS = [{"label": 1}, {"resolution": "64"}, {"resolution": [64, [1]]}, {"baseline": 7}, {"baseline": "x"}]
+
+
+@pytest.mark.parametrize(
+    ("experiment_change", "change"),
+    [*(({}, change) for change in (*ARMS, {"metrics": [1]})), *(({"columns": [[]]}, {}), ({"metrics": [{}]}, {}))],
+)
+def test_an_experiment_of_a_wrong_type_is_one_line(experiment_change, change, tmp_path, capsys):
     experiment = comparison([Network.read("swin_pico")], [], [])
     store = Store(tmp_path / "rows.db")
-    store.register(experiment.row(), [{**experiment.arms[0].row(), **change}], [])
+    store.register({**experiment.row(), **experiment_change}, [{**experiment.arms[0].row(), **change}], [])
     assert main(["report", "--from", str(store.path), "--name", "x"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -81,6 +88,40 @@ def test_an_arm_of_a_wrong_type_is_one_line(change, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["accuracy", "full", "mixers", "own"])
 def test_the_committed_rows_are_right(name):
     assert publish.table_rows(Path(__file__).parents[2] / "reports" / name / "rows.jsonl")
+
+
+PLACES = {"seconds": 1.0, "kind": "gemm", "least_seconds": 0.5}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"places": [{**PLACES, "seconds": "x"}]},
+        {"places": [1]},
+        {"roofs": {"macs_per_second": {"median": "x"}}},
+        {"roofs": {"macs_per_second": 5}},
+        {"parts": [{"macs": {}}]},
+        {"moments": [{"r50": [1], "seed_figures": []}]},
+        {"stages": [{"seed_figures": [{"r50": "x"}]}]},
+        {"timings": "x"},
+    ],
+)
+def test_a_wrong_type_inside_a_row_is_named(change):
+    assert next(iter(change)) in schema.fault({**NETWORK, **change})
+
+
+def test_a_record_that_is_no_json_or_too_large_is_one_line(tmp_path, capsys):
+    store = Store(tmp_path / "rows.db")
+    store.keep("k", {"metric": "size"}, [{"macs": 1}])
+    text = rowfile.lines(store)
+    (tmp_path / "rows.jsonl").write_text(text.replace('"position": 0', f'"position": {10**30}'))
+    with sqlite3.connect(tmp_path / "rows.db") as connection:
+        connection.execute("UPDATE rows SET content = 'x'")
+    for name, message in (("rows.db", "one of its records is no JSON"), ("rows.jsonl", "as its position")):
+        assert main(["report", "--from", str(tmp_path / name), "--name", "x"]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert message in error
 
 
 def test_kinds():
