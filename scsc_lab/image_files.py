@@ -244,7 +244,7 @@ def _kind(source: Path | bytes) -> str:
         return "image"
     promised = FORMATS[source.suffix.lower()][0]
     try:
-        with Image.open(source, formats=_ALL_FORMATS) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=_ALL_FORMATS) as picture:
             return f"{promised} file but a {picture.format} file: give it the suffix of its format"
     except Exception:  # as in decode
         return f"{promised} file"

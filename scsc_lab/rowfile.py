@@ -184,7 +184,7 @@ class _Content:
     def _require(self, record: Row, kinds: dict[str, type]) -> None:
         for name, kind in kinds.items():
             value = record.get(name)
-            if type(value) is not kind or (kind is int and abs(value) > _LARGEST):
+            if type(value) is not kind or (isinstance(value, int) and abs(value) > _LARGEST):
                 self._refuse(f"has no {name}" if name not in record else f"has {value!r:.60} as its {name}")
 
     def _require_items(self, record: Row, name: str, kind: type) -> None:
