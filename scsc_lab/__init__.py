@@ -1,4 +1,4 @@
-"""What does this module do to my backbone: in parameters, multiply-accumulates, latency and receptive field?
+"""Measure what a module does to a backbone: parameters, multiply-accumulates, latency, receptive field, accuracy.
 
 The names below are found on first use, so that ``import scsc_lab`` imports no torch.
 """

@@ -1,4 +1,4 @@
-"""The Python interface: one function a command, on a name or on any ``nn.Module``."""
+"""The Python interface: one function per command, on a name or on any ``nn.Module``."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from scsc_lab.models.in_hand import Model, Resolution, network, side_by_side
 from scsc_lab.models.stages import stages
 from scsc_lab.report.results import Count, Field, Latencies, ReceptiveFields
 from scsc_lab.settings import Execution, Fields, Settings, Timing, Training
-from scsc_lab.settings.arguments import argument_names, from_arguments, takes
+from scsc_lab.settings.arguments import argument_names, from_arguments, with_settings
 from scsc_lab.store import Store
 
 if TYPE_CHECKING:
     from scsc_lab.report.frames import Ablation, Comparison
 
 
-@takes(Execution, Timing, Fields, Training)
+@with_settings(Execution, Timing, Fields, Training)
 def compare(
     *models: Model,
     metrics: Sequence[str] | None = None,
@@ -48,8 +48,8 @@ def compare(
         models: names, networks or modules.
         metrics: columns to compare by, e.g. ``["params", "macs", "latency"]``. Default: as ``scsc-lab compare``.
         baseline: position of the network that the others are compared with.
-        resolution: input side, or height and width, in pixels. Default: their own, or 224 where they say none.
-        channels: input channels of networks that are not of the catalog. Default: their own.
+        resolution: input side, or height and width, in pixels. Default: their own, or 224 without one.
+        channels: input channels of networks outside the catalog. Default: their own.
         settings: measurement settings by name; see below.
 
     Returns:
@@ -59,7 +59,7 @@ def compare(
         InputError: if a name or value is wrong, or a network does not take its input.
     """
     networks = side_by_side(models, resolution, channels, baseline)
-    columns = registry.default_words() if metrics is None else _listed(metrics)
+    columns = registry.default_column_names() if metrics is None else _listed(metrics)
     how = latency_metric.with_runtimes(Settings.of(settings), columns)
     result = _result(runner.run([comparing.experiment(networks, columns, how, baseline=baseline)]))
     from scsc_lab.report import frames
@@ -67,7 +67,7 @@ def compare(
     return frames.Comparison.of(result.rows, result.columns, result.notes)
 
 
-@takes(Execution, Timing, Fields, Training)
+@with_settings(Execution, Timing, Fields, Training)
 def ablate(
     model: Model,
     grid: Mapping[str, Sequence[object]] | None = None,
@@ -86,12 +86,12 @@ def ablate(
     Args:
         model: a name or a network; ``swin_tiny + SCSC`` is one with a transplant.
         grid: values by key of ``--set``, or by ``rule.KEY`` of the transplant, e.g. ``{"rule.kernels": [(3, 5)]}``.
-        vary: likewise, one factor at a time: a variant per value, in place of all combinations.
+        vary: values by key, one factor at a time: a variant per value, not all combinations.
         studies: built-in studies; all of SCSC's where there is no grid. ``mixers`` takes any network.
         metrics: columns to compare by.
-        resolution: input side, or height and width, in pixels. Default: its own, or 224 where it says none.
-        channels: input channels of a network that is not of the catalog. Default: its own.
-        store: file that keeps rows as they are measured; measurements that it has are not repeated.
+        resolution: input side, or height and width, in pixels. Default: its own, or 224 without one.
+        channels: input channels of a network outside the catalog. Default: its own.
+        store: file that stores rows as they are measured; stored measurements are not repeated.
         jobs: processes that count.
         settings: measurement settings by name; see below.
 
@@ -114,7 +114,7 @@ def ablate(
     return frames.Ablation.of(result.rows, result.columns, result.notes)
 
 
-@takes()
+@with_settings()
 def count(
     model: Model,
     resolution: Resolution = None,
@@ -131,14 +131,14 @@ def count(
 
     Args:
         model: a name of the catalog or from elsewhere, a network, or any module; a module is left as it is.
-        resolution: input side, or height and width, in pixels. Default: its own, where it says one.
+        resolution: input side, or height and width, in pixels. Default: its own, if it has one.
         batch: images in the forward pass.
-        channels: input channels of a network that is not of the catalog. Default: its own.
+        channels: input channels of a network outside the catalog. Default: its own.
         input_shape: the whole input shape, for a module; in place of resolution, batch and channels.
-        inputs: what a module's ``forward`` takes, in place of ``input_shape``: a shape or a tensor, several of them in
-            a tuple or list, or a mapping of keyword arguments; nested tuples, lists and dictionaries too.
-        keywords: keyword arguments of ``forward`` beside the inputs.
-        train: forward and backward in training mode, in place of forward in evaluation mode.
+        inputs: arguments of a module's ``forward``, in place of ``input_shape``: a shape or a tensor, several of them
+            in a tuple or list, or a mapping of keyword arguments; nested tuples, lists and dictionaries too.
+        keywords: further keyword arguments of ``forward``.
+        train: count forward and backward in training mode, not forward in evaluation mode.
         changes: changes to a named network's spec, or arguments of its factory.
 
     Raises:
@@ -161,7 +161,7 @@ def count(
     return Count.of(count, lambda: stages(model, input_shape))
 
 
-@takes(Execution, Timing)
+@with_settings(Execution, Timing)
 def latency(
     *models: Model,
     resolution: Resolution = None,
@@ -176,9 +176,9 @@ def latency(
     Args:
         models: names of the catalog or from elsewhere, networks, and modules with one image input, which are left as
             they are.
-        resolution: input side, or height and width, in pixels. Default: their own, where they say one.
+        resolution: input side, or height and width, in pixels. Default: their own, if they have one.
         batch: images per pass; several, to measure each.
-        channels: input channels of networks that are not of the catalog. Default: their own.
+        channels: input channels of networks outside the catalog. Default: their own.
         baseline: position of the network that the others are compared with.
         compile: the same as ``runtimes=["compile"]``.
         settings: settings of execution and timing by name; see below.
@@ -193,7 +193,7 @@ def latency(
     """
     execution, timing = from_arguments((Execution, Timing), {"batches": batch, **settings})
     if compile and timing.runtimes not in (("torch",), ("compile",)):
-        raise InputError("compile is runtimes=['compile']: name it there, beside the others")
+        raise InputError("compile stands for runtimes=['compile']: add 'compile' to runtimes instead")
     timing = replace(timing, runtimes=("compile",)) if compile else timing
     networks = side_by_side(models, resolution, channels, baseline)
     if any(network_.module is not None and building.facts(network_).resolution_assumed for network_ in networks):
@@ -201,7 +201,7 @@ def latency(
     return Latencies(latency_metric.timings(networks, Settings(execution, timing), baseline=baseline))
 
 
-@takes()
+@with_settings()
 def export(
     model: Model,
     path: str | Path,
@@ -215,19 +215,19 @@ def export(
     seed: int = 0,
     **changes: object,
 ) -> exporting.Exported:
-    """Write a network to a file that another runtime runs, once it has been run there and agrees with torch.
+    """Write a network to a file for another runtime, after running it there and comparing it with torch.
 
     Args:
-        model: a name of the catalog or from elsewhere, a whole text form, a network, or a module in hand with one
-            image input, which is left as it is.
+        model: a name of the catalog or from elsewhere, a whole text form, a network, or a module with one image
+            input, which is left as it is.
         path: the file: ``.onnx``, or ``.pt2`` for torch's exported program; written whole or not at all.
         resolution: input side, or height and width, in pixels. Default: its own, or 224.
-        deploy: whether it is the deploy form that is written.
+        deploy: whether to write the deploy form.
         weights: checkpoint of a named network.
-        channels: input channels of a network that has none of its own.
-        dynamic_batch: whether the number of images is left open. Default: one.
-        opset: version of ONNX's operators. Default: the one that torch's exporter takes.
-        seed: seed of random weights and of the inputs it is checked with.
+        channels: input channels of a network that declares none.
+        dynamic_batch: whether to leave the number of images open. Default: one image.
+        opset: version of ONNX's operators. Default: that of torch's exporter.
+        seed: seed of random weights and of the inputs of the comparison.
         changes: changes to a named network's spec, or arguments of its factory.
 
     Raises:
@@ -239,7 +239,7 @@ def export(
     return exporting.export(form, Path(path), dynamic_batch=dynamic_batch, opset=opset, seed=seed)
 
 
-@takes(Execution, Fields)
+@with_settings(Execution, Fields)
 def erf(
     model: Model,
     resolution: Resolution = None,
@@ -252,13 +252,13 @@ def erf(
     std: Sequence[float] | None = None,
     **changes: Any,
 ) -> ReceptiveFields:
-    """Measure effective receptive fields: maps, and figures of merit that can be compared across networks.
+    """Measure effective receptive fields: maps, and figures of merit that are comparable across networks.
 
     Args:
         model: a name of the catalog or from elsewhere, a network, or any module; a module is left as it is.
-        resolution: input side, or height and width, in pixels. Default: its own, or 224 where it says none.
+        resolution: input side, or height and width, in pixels. Default: its own, or 224 without one.
         batch: images per pass. Default: as many as the memory allows.
-        channels: input channels of a network that is not of the catalog. Default: its own.
+        channels: input channels of a network outside the catalog. Default: its own.
         device: where to run. Default: a module's own device, else ``auto``.
         weights: checkpoint of a named network.
         mean: mean of each input channel, for pixels from 0 to 1. Default: the network's own, or ImageNet's.

@@ -52,7 +52,7 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
             raise InputError(f"cannot read {path}: it is a {'folder' if path.is_dir() else 'device'}; name a file")
         return path.read_text(encoding=encoding)
     except UnicodeDecodeError:
-        raise InputError(f"{path} is no text in UTF-8") from None
+        raise InputError(f"{path} is not UTF-8 text") from None
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise

@@ -137,9 +137,9 @@ def decode(source: Path | bytes, mode: str = "RGB", name: str = "") -> Image:
     name = name or str(source)
     formats = _ALL_FORMATS if isinstance(source, bytes) else FORMATS.get(source.suffix.lower(), ())
     if isinstance(source, Path) and not source.is_file():
-        raise UnreadableError(f"{name} is no file")
+        raise UnreadableError(f"{name} is not a file")
     if not formats:
-        raise UnreadableError(f"{name} is no image file ({', '.join(SUFFIXES)})")
+        raise UnreadableError(f"{name} is not an image file ({', '.join(SUFFIXES)})")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about oddities in files; the bound on pixels is an error below
@@ -153,7 +153,7 @@ def decode(source: Path | bytes, mode: str = "RGB", name: str = "") -> Image:
     except Image.DecompressionBombError:
         raise UnreadableError(f"{name} has more than {MOST_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
-        raise UnreadableError(f"{name} is no {_kind(source)}") from None
+        raise UnreadableError(f"{name} is not {_kind(source)}") from None
     except Exception as error:  # a decoder raises whatever damaged bytes lead it to
         raise UnreadableError(f"{name} cannot be decoded: {first_line(error)}") from None
 
@@ -241,13 +241,13 @@ def _kind(source: Path | bytes) -> str:
     from PIL import Image
 
     if isinstance(source, bytes):
-        return "image"
+        return "an image"
     promised = FORMATS[source.suffix.lower()][0]
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(source, formats=_ALL_FORMATS) as picture:
-            return f"{promised} file but a {picture.format} file: give it the suffix of its format"
+            return f"a {promised} file but a {picture.format} file: give it the suffix of its format"
     except Exception:  # as in decode
-        return f"{promised} file"
+        return f"a {promised} file"
 
 
 def _refuse_folder(error: OSError) -> NoReturn:

@@ -1,4 +1,4 @@
-"""How a run was made: command, time, versions, machine and commit. No torch, nothing imported to ask its version."""
+"""Provenance of a run: command, time, versions, machine and commit. No torch; versions are read without imports."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def on_command_line() -> bool:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """How a run was made: everything needed to repeat it; ``command`` is empty where Python code made it."""
+    """Provenance of a run, enough to repeat it; ``command`` is empty for Python code."""
 
     command: str
     time: str

@@ -1,4 +1,4 @@
-"""What a measurement is: raw numbers that know their unit, scope and provenance. No torch, no formatted text."""
+"""Rows: raw numbers of measurements with their unit, scope and provenance. No torch, no formatted text."""
 
 from __future__ import annotations
 

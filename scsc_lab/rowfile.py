@@ -59,7 +59,7 @@ def opened(path: Path) -> Store:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is no store: neither an SQLite file nor rows in JSON lines") from None
+        raise InputError(f"{path} is not a store: neither an SQLite file nor rows in JSON lines") from None
     if not is_database:
         return _from_lines(text, path)
     store = Store(path)
@@ -105,7 +105,7 @@ class _Content:
             "row": self._add_row,
         }
         if not isinstance(record, dict) or record.get("record") not in kinds:
-            self._refuse(f"is no record: one of {', '.join(kinds)}")
+            self._refuse(f"is not a record: one of {', '.join(kinds)}")
         kinds[record.pop("record")](record)
 
     def store(self) -> Store:
@@ -168,13 +168,13 @@ class _Content:
         self._require(record, {"key": str, "position": int})
         key, position = record.pop("key"), record.pop("position")
         if key not in self._measurements or position != len(self._measurements[key][1]):
-            self._refuse("is a row without its measurement, or out of its place")
+            self._refuse("is a row without its measurement, or out of order")
         self._measurements[key][1].append(record)
 
     def _experiment(self, record: Row) -> tuple[Row, list[Row], list[Row]]:
         number = self._number(record, "experiment")
         if number not in self._experiments:
-            self._refuse(f"is of experiment {number}, which is not there")
+            self._refuse(f"belongs to experiment {number}, which is missing")
         return self._experiments[number]
 
     def _number(self, record: Row, name: str) -> int:

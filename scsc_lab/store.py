@@ -353,7 +353,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 _REASONS = {
-    "not a database": "it is no store: neither an SQLite file nor rows in JSON lines",
+    "not a database": "it is not a store: neither an SQLite file nor rows in JSON lines",
     "readonly": "it is read-only",
     "full": "the disk is full",
     "locked": "another process has held it for ten minutes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 MISSING = ""
-"""What a table shows where there is no number."""
+"""Text of a missing number in tables."""
 
 _MINUS = "−"
 
@@ -97,7 +97,7 @@ def share_interval(values: tuple[float | None, ...]) -> str:
 
 
 def signed(value: float | None) -> str:
-    """Return a difference with its sign, to what it was given: ``+1.2``."""
+    """Return a difference with its sign and at most six digits: ``+1.2``."""
     if value is None:
         return MISSING
     return f"{round(value, 6):+.6g}".replace("-", _MINUS)

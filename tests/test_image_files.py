@@ -86,11 +86,11 @@ def test_the_suffix_decides_the_decoder(tmp_path):
     (tmp_path / "z.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\nshowpage\n")
     Image.fromarray(COLOURS).save(tmp_path / "b.png")
     (tmp_path / "b.png").rename(tmp_path / "b.jpg")
-    with pytest.raises(image_files.UnreadableError, match=r"z\.png is no PNG file$"):
+    with pytest.raises(image_files.UnreadableError, match=r"z\.png is not a PNG file$"):
         read(tmp_path / "z.png")
-    with pytest.raises(image_files.UnreadableError, match=r"b\.jpg is no JPEG file but a PNG file"):
+    with pytest.raises(image_files.UnreadableError, match=r"b\.jpg is not a JPEG file but a PNG file"):
         read(tmp_path / "b.jpg")
-    with pytest.raises(image_files.UnreadableError, match="a row is no image"):
+    with pytest.raises(image_files.UnreadableError, match="a row is not an image"):
         read((tmp_path / "z.png").read_bytes(), name="a row")
 
 

@@ -18,7 +18,7 @@ from scsc_lab.cli.parameters import Command, Reworded, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import commanded
 from scsc_lab.settings import Execution, Output, texts
-from scsc_lab.settings.arguments import from_arguments, takes
+from scsc_lab.settings.arguments import from_arguments, with_settings
 from scsc_lab.settings.declaration import Declared, phrases, setting, settings_of
 
 
@@ -27,7 +27,7 @@ class Timed(Declared):
     pairs: int = setting(64, "Number of pairs.", "--pairs", low=1, high=100, metavar="N", phrase="up to {} rounds")
     seconds: float = setting(20.0, "Time limit in seconds.", "--max-time", low=0, phrase="up to {} s")
     delta: float = setting(0.02, "Margin in percent.", "--delta", low=0, high=0.99, percent=True, phrase="±{} %")
-    kinds: tuple[str, ...] = setting(("a",), "Kinds.", "--kind", choices=("a", "b"), parse=texts.words, phrase="in {}")
+    kinds: tuple[str, ...] = setting(("a",), "Kinds.", "--kind", choices=("a", "b"), parse=texts.names, phrase="in {}")
     size: tuple[int, int] | None = setting(None, "Size.", "--size", metavar="H[xW]", parse=texts.size)
     form: str = setting("plain", "Form.", "--form", choices=("plain", "Fancy"), decides=False)
     seed: int = setting(0, "Seed.", "--seed", low=0)
@@ -212,7 +212,7 @@ def test_a_setting_that_is_added_is_found_wherever_it_is_due(hurry, capsys):
     application(["--hurry", "3"], standalone_mode=False)
     assert asked[0].hurry == 3
 
-    @takes(hurry)
+    @with_settings(hurry)
     def timed(**settings):
         """Time."""
         (made,) = from_arguments((hurry,), settings)

@@ -87,7 +87,7 @@ FOREIGN = ["nonsense" * 100, '{"key": "a"}\n', "SQLite format 3\0" + "x" * 100]
 def test_what_is_no_store_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "rows.db"
     path.write_text(content)
-    with pytest.raises(InputError, match=r"cannot read .*rows\.db: it is no store"):
+    with pytest.raises(InputError, match=r"cannot read .*rows\.db: it is not a store"):
         Store(path)
     assert path.read_text() == content
 
@@ -233,13 +233,13 @@ def test_json_lines_hold_all_of_a_store(tmp_path):
 
 
 LINES = {
-    "no": "line 2 is no record: one of store, experiment, arm",
-    "[1]": "line 2 is no record",
+    "no": "line 2 is not a record: one of store, experiment, arm",
+    "[1]": "line 2 is not a record",
     '{"record": "row", "key": "k", "position": 0}': "line 2 is a row without its measurement",
-    '{"record": "arm", "experiment": 3, "arm": 0}': "line 2 is of experiment 3, which is not there",
+    '{"record": "arm", "experiment": 3, "arm": 0}': "line 2 belongs to experiment 3, which is missing",
     '{"record": "experiment", "experiment": "x"}': "line 2 has 'x' as its experiment",
     '{"record": "experiment", "experiment": 0}': "line 2 has no digest",
-    '{"record": "measurement", "key": "k", "metric": NaN}': "line 2 is no record",
+    '{"record": "measurement", "key": "k", "metric": NaN}': "line 2 is not a record",
 }
 
 

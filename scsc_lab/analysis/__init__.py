@@ -1,1 +1,1 @@
-"""What numbers say: statistics and figures of merit from arrays. No torch."""
+"""Statistics and figures of merit from arrays. No torch."""

@@ -1,4 +1,4 @@
-"""Whether a training run had converged, from its curve. No numpy."""
+"""Convergence of a training run, from its curve. No numpy."""
 
 from __future__ import annotations
 

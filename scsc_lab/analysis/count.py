@@ -1,4 +1,4 @@
-"""What counting a network gives: the cells of one pass, every breakdown derived from them, the check beside them."""
+"""Result of counting a network: the cells of one pass, all breakdowns of them, and the cross-check."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Literal
 from scsc_lab.records import Row
 
 BACKWARD = " backward"
-"""How the names of operators end that make gradients."""
+"""Suffixes of operators that compute gradients."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one operator did inside one module, over all its calls in one forward pass.
+    """One operator inside one module, over all its calls in one forward pass.
 
     Attributes:
         module: qualified name of the innermost module that called it (``""``: the network itself).
@@ -142,7 +142,7 @@ class Count:
         return [_part(name, totals[name], params[name]) for name in chosen]
 
     def by_stage(self, stages: Mapping[str, Sequence[str]]) -> list[Part]:
-        """Return one part a stage; what belongs to none is ``other``, so that the parts sum to the whole.
+        """Return one part per stage; what belongs to none is ``other``, so that the parts sum to the whole.
 
         Args:
             stages: names of the modules that make up each stage.
@@ -168,7 +168,7 @@ class Count:
 
 @dataclass(frozen=True)
 class OperatorCheck:
-    """What fvcore's rules should give one operator, and what fvcore counted."""
+    """Prediction of fvcore's rules for one operator, and fvcore's count."""
 
     operator: str
     macs: int

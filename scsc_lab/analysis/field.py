@@ -25,7 +25,7 @@ _OF_SINGLE_MAPS = ("luo_pixels", "filled")
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field was measured on.
+    """Settings of a measured field.
 
     Attributes:
         model: label of the network.
@@ -84,7 +84,7 @@ class Field:
 
     Attributes:
         setting: network, layer, images and method of the measurement.
-        maps: one map an image and initialisation, ``(seeds · images, H, W)``, the images of a seed together; or their
+        maps: one map per image and initialisation, ``(seeds · images, H, W)``, the images of a seed together; or their
             mean alone, ``(1, H, W)``, which has figures but no intervals (see :meth:`condensed`).
         support: the theoretical field, ``(H, W)``: which pixels reach the unit at all, around the same centre as the
             maps; ``None`` where it could not be told.

@@ -22,7 +22,7 @@ Figures = dict[str, float | None]
 
 
 class Analysis:
-    """What the figures of maps of one shape around one centre are computed with.
+    """Precomputed distances for figures of maps of one shape around one centre.
 
     The mass in squares and discs, the moments and the ring are sums over pixels: those of a mean of maps are the mean
     of those of the maps. :meth:`sums` takes them from each map once, so that resampling images costs next to nothing.

@@ -83,7 +83,7 @@ def load(path: Path, content: bytes | None = None) -> list[Field]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or 'no file of maps'}") from None
     except (AttributeError, EOFError, KeyError, TypeError, ValueError, IndexError, zipfile.BadZipFile):
-        raise InputError(f"{path} is no file of maps: `scsc-lab erf --save` writes them") from None
+        raise InputError(f"{path} is not a file of maps: `scsc-lab erf --save` writes them") from None
 
 
 def _field(index: int, values: dict[str, Any], arrays: dict[str, Any]) -> Field:

@@ -1,4 +1,4 @@
-"""How two things compare that were timed in pairs: a ratio, its 95 % interval and a verdict. Arrays in, no torch."""
+"""Comparison of times measured in pairs: a ratio, its 95 % interval and a verdict. Arrays in, no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.settings import FEWEST_RESAMPLES
 
 Verdict = Literal["faster", "slower", "same", "inconclusive", "withheld"]
-"""What an interval of a ratio of times says; ``withheld``: the machine was too busy for it to say anything."""
+"""Verdict on a ratio of times; ``withheld``: the machine was too busy for one."""
 
 FEWEST_PAIRS = 6
 """Pairs below which there is no 95 % interval: even the whole range of five holds the median in 94 % of all cases."""

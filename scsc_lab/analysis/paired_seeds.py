@@ -1,4 +1,4 @@
-"""How two networks compare that were trained with the same seeds: a difference, its 95 % interval, p and a verdict.
+"""Comparison of networks trained with the same seeds: a difference, its 95 % interval, p and a verdict.
 
 Arrays in, no torch. Intervals are Student's, over the pairs' differences: resampling a handful of seeds does not hold
 95 %.
@@ -21,7 +21,7 @@ from scsc_lab.analysis import seeds as counts
 from scsc_lab.errors import InputError
 
 Verdict = Literal["better", "worse", "same", "inconclusive", ""]
-"""What a difference is called; empty: too few seeds to call it anything."""
+"""Verdict on a difference; empty: too few seeds for one."""
 
 MOST_FLIPPED = 16
 """Pairs up to which every pattern of signs is tried; beyond, the test takes scipy's random ones."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 Better = Literal["lower", "higher", ""]
-"""Which way a number is better, if either."""
+"""Better direction of a number, if any."""
 
 
 def front(

@@ -1,4 +1,4 @@
-"""How a number grows with another: the exponent of a power law with its interval, and where two curves cross."""
+"""Growth of one number with another: the exponent of a power law with its interval, and crossings of two curves."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def fit(xs: Sequence[float], ys: Sequence[float]) -> Power | None:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where a ratio passes 1.
+    """Crossing of a ratio through 1.
 
     Attributes:
         x: where it does, interpolated between the points in logarithms.

@@ -1,4 +1,4 @@
-"""What lies within a distance of the centre of a map: squares, discs, and the density at each radius.
+"""Mass within a distance of the centre of a map: squares, discs, and the density at each radius.
 
 Pixel ``(i, j)`` is the square of side 1 around ``(i, j)``, with its value spread evenly over it, so that centres and
 sides need not be whole. Squares and discs are clipped to the image.

@@ -1,4 +1,4 @@
-"""What a series of times says by itself: median, spread, percentiles, outliers and drift. Nothing is ever dropped."""
+"""Statistics of a series of times: median, spread, percentiles, outliers and drift. No sample is dropped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DRIFT_CHANGE = 0.02
 
 @dataclass(frozen=True)
 class Drift:
-    """Whether times went up or down while they were measured.
+    """Drift of times during a measurement.
 
     Attributes:
         change: median of the last third against that of the first, as a fraction; ``None`` with too few samples.

@@ -1,4 +1,4 @@
-"""How many seeds a family of comparisons needs before any of them can be called better or worse. No numpy."""
+"""Number of seeds that a family of comparisons needs for a verdict of better or worse. No numpy."""
 
 from __future__ import annotations
 

@@ -28,13 +28,13 @@ class Pairs:
 
     Attributes:
         first, second: index of either image.
-        same: whether they show one identity.
+        is_genuine: whether they show one identity.
         fold: the fold of each pair, from 0.
     """
 
     first: npt.NDArray[np.int64]
     second: npt.NDArray[np.int64]
-    same: Bools
+    is_genuine: Bools
     fold: npt.NDArray[np.int64]
 
 
@@ -121,7 +121,7 @@ def read_pairs(path: Path, index_of: Mapping[tuple[str, int], int]) -> Pairs:
             (int(number_text) for number_text in lines[0]) if len(lines[0]) == 2 else (FOLDS, int(lines[0][0]))
         )
     except (OSError, UnicodeDecodeError, ValueError, IndexError):
-        raise InputError(f"{path} is no list of pairs: its first line is 'folds pairs', such as 10 300") from None
+        raise InputError(f"{path} is not a list of pairs: its first line is 'folds pairs', such as 10 300") from None
     if folds < 2 or half < 1:
         raise InputError(f"{path} has {folds} folds of 2 × {half} pairs: two are needed, each judged by the others")
     if len(lines) - 1 != 2 * folds * half:
@@ -200,8 +200,8 @@ def _right(scores: Floats, pairs: Pairs) -> Floats:
     right = np.empty(len(scores))
     for fold in np.unique(pairs.fold):
         inside = pairs.fold == fold
-        threshold = best_threshold(scores[~inside], pairs.same[~inside])
-        right[inside] = (scores[inside] >= threshold) == pairs.same[inside]
+        threshold = best_threshold(scores[~inside], pairs.is_genuine[~inside])
+        right[inside] = (scores[inside] >= threshold) == pairs.is_genuine[inside]
     return right
 
 

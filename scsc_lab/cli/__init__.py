@@ -99,14 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command; those of this process if ``None``.
 
     Returns:
-        0; 1 if a check failed; 2 for a mistake in what was given, code that ends the process or an output that cannot
+        0; 1 if a check failed; 2 for a mistake in the input, code that ends the process or an output that cannot
         be written; 130 if interrupted by Ctrl-C, 143 by SIGTERM.
     """
     line = sys.argv[1:] if arguments is None else list(arguments)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
     if sys.stdout is None or sys.stdout.closed:
-        return _complain("standard output is closed; write >/dev/null if what is printed is not wanted")
+        return _complain("standard output is closed; redirect it to /dev/null to discard the output")
     with commanded(line), _encodable():
         shorten_warnings()
         code = _run(line)
@@ -165,7 +165,7 @@ def _discard_output() -> None:
 
 
 _PLAIN = dict(zip("−–×Δσ≥≤±…²·→", ("-", "-", "x", "d", "s", ">=", "<=", "+-", "...", "2", ".", "->"), strict=True))
-"""What is printed where a terminal cannot show a character."""
+"""Characters to print where a terminal cannot show another."""
 
 
 def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:

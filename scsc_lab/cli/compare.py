@@ -23,9 +23,9 @@ from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing, PaperTable, Schedule, Settings, texts
 
 By = Literal["stage", "module"]
-"""What two networks can be laid side by side by."""
+"""Parts by which two networks can be compared."""
 
-_DEFAULT = tuple(metrics.default_words())
+_DEFAULT = tuple(metrics.default_column_names())
 
 _BY_BLOCK = (
     *("models", "model", "by", "set", "weights", "label", "resolution", "batch", "channels", "transplant", "mixer"),
@@ -51,10 +51,10 @@ def compare(
         Path | None,
         option("Add your own results, with columns model,metric,value.", "--accuracy", metavar="FILE.csv"),
     ] = None,
-    by: Annotated[By | None, option("Lay two networks side by side, part by part.", "--by")] = None,
+    by: Annotated[By | None, option("Compare two networks part by part.", "--by")] = None,
     plot: Annotated[
         tuple[str, ...],
-        option("Draw a scatter of two columns, e.g. macs,latency.", "--plot", metavar="X,Y", parse=texts.words),
+        option("Draw a scatter of two columns, e.g. macs,latency.", "--plot", metavar="X,Y", parse=texts.names),
     ] = (),
     figure: Annotated[
         Path | None,
@@ -86,7 +86,7 @@ def compare(
     labels = [str(network) for network in built.networks]
     if by:
         if len(labels) != 2:
-            raise InputError(f"--by {by} lays two networks side by side; {len(labels)} are named")
+            raise InputError(f"--by {by} compares two networks; {len(labels)} are named")
         rows = comparing.side_by_side(built.networks, by, execution.batch)
         return shared.show(comparison.blocks_table(rows, labels, by), output, built)
     values = own_results.read(accuracies, labels) if accuracies else {}

@@ -22,7 +22,7 @@ from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Execution, Output, texts
 
 By = Literal["operator", "module", "stage"]
-"""What a network's counts can be broken down by."""
+"""Parts of a network's counts."""
 
 _FORWARD = "One forward pass{batch}, evaluation mode"
 _STEP = (
@@ -132,9 +132,7 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
     if explained:
         whose = "" if len(explained) == len(checked) else f" for {', '.join(explained)}"
         which = ", of the forward pass," if train else ""
-        notes.append(
-            f"Cross-check: the difference to fvcore{which} is explained by operator to the last operation{whose}."
-        )
+        notes.append(f"Cross-check: the difference to fvcore{which} is fully explained, operator by operator{whose}.")
     for row in checked:
         if row["check"] == "unexplained":
             wrong = "; ".join(

@@ -32,7 +32,7 @@ _SMALL = 0.005
 """Share of the time below which operators are shown together."""
 
 By = Literal["module", "stage", "operator"]
-"""What a network's time can be broken down by."""
+"""Parts of a network's time."""
 
 
 @command(example="scsc-lab latency swin_tiny scsc_swin_tiny")
@@ -61,7 +61,7 @@ def latency(
     Ctrl-C ends the measurement and prints the rows so far. A network that runs out of memory says so in its row.
     """
     if compile and timing.runtimes not in ((runtimes.USUAL,), ("compile",)):
-        raise InputError("--compile is --runtime compile: name it there, beside the others")
+        raise InputError("--compile stands for --runtime compile: add compile to --runtime instead")
     timing = replace(timing, runtimes=("compile",)) if compile else timing
     runtimes.check(timing.runtimes, execution)
     if drawing != Drawing() and plot is None:
@@ -162,7 +162,7 @@ def _check_together(
 ) -> None:
     """Raise InputError if options do not go together, or the figure cannot be written, before anything is measured."""
     if deploy and execution.train:
-        raise InputError("--deploy is for inference: it does not go with --train")
+        raise InputError("--deploy is for inference: leave --train out")
     if self_test and compared:
         raise InputError("--self-test compares each network with itself: it takes no --baseline")
     if by and (self_test or plot is not None or compared):

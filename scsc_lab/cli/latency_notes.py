@@ -72,9 +72,9 @@ def _elsewhere(rows: Sequence[Row]) -> list[str]:
         return []
     most = max((row["output_difference"] or 0.0 for row in elsewhere), default=0.0)
     exported = {row["model"]: row["export_seconds"] for row in elsewhere if row["export_seconds"] is not None}
-    took = f" Making the ONNX models, apart from it, took {sum(exported.values()):.1f} s." if exported else ""
+    took = f" Making the ONNX models took another {sum(exported.values()):.1f} s." if exported else ""
     lines.append(
-        "Set-up: from the network in memory to the end of its first pass; outside of what is timed."
+        "Set-up: from the network in memory to the end of its first pass; not part of the times."
         + took
         + f" Outputs were compared with torch's first: within {most:.1g} of the largest."
     )
@@ -90,15 +90,15 @@ def _warm_up(rows: Sequence[Row]) -> str:
     seconds = sum(row["warm_up_seconds"] for row in each)
     most = f"{min(runs)} to {max(runs)}" if min(runs) < max(runs) else str(runs[0])
     restless = [_name(row, rows) for row in each if not row["warm_up_settled"]]
-    ended = f"; NOT SETTLED in its time: {', '.join(restless)}" if restless else ""
-    return f"Warm-up, apart from all this: {WARM_UP_RULE}; {most} passes, {seconds:.1f} s{ended}."
+    ended = f"; NOT SETTLED in the time limit: {', '.join(restless)}" if restless else ""
+    return f"Warm-up, not timed: {WARM_UP_RULE}; {most} passes, {seconds:.1f} s{ended}."
 
 
 def _oddities(rows: Sequence[Row]) -> list[str]:
     timed = [row for row in rows if row["samples"] and row.get("name", "total") == "total"]
     lines = [
-        f"DRIFT: {_name(row, rows)} went from its first third to its last by {units.percent(row['drift_change'])}: "
-        "throttling, or other work on the machine. Ratios stand: pairs drift together."
+        f"DRIFT: {_name(row, rows)} changed by {units.percent(row['drift_change'])} from the first third of its "
+        "samples to the last: throttling, or other work on the machine. Ratios remain valid: pairs drift together."
         for row in timed
         if row["drift"]
     ]
@@ -108,7 +108,7 @@ def _oddities(rows: Sequence[Row]) -> list[str]:
     repeats = {row["batch"]: row["repeats"] for row in timed if row["repeats"] > 1}
     if repeats:
         times = ", ".join(f"{number} times at batch {batch}" for batch, number in repeats.items())
-        lines.append(f"The shortest is too short for the clock, so all are repeated inside each sample: {times}.")
+        lines.append(f"The shortest pass is too short for the clock; each sample repeats all of them: {times}.")
     return lines + machine_notes(timed) + _restless_parts(rows)
 
 
@@ -118,8 +118,12 @@ def _restless_parts(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row.get("name", "total") != "total" and (row["iqr_seconds"] or 0.0) > row["median_seconds"] > 0
     ]
-    reason = "parts whose quartiles lie further apart than their median is long"
-    return [f"NOT STEADY: {reason}: {', '.join(restless)}. Their times are those of other work."] if restless else []
+    reason = "parts whose interquartile range exceeds their median"
+    return (
+        [f"NOT STEADY: {reason}: {', '.join(restless)}. Other work on the machine dominates their times."]
+        if restless
+        else []
+    )
 
 
 def _noise(rows: Sequence[Row]) -> list[str]:
@@ -135,7 +139,7 @@ def _noise(rows: Sequence[Row]) -> list[str]:
         elsewhere = f" in {runtimes.title(row['runtime'])}" if row["runtime"] != runtimes.USUAL else ""
         lines.append(
             f"Noise floor of this machine, {row['baseline']}{elsewhere} at batch {row['batch']} against itself in "
-            f"{row['samples']} pairs: {floor_text}. Smaller differences cannot be told from none."
+            f"{row['samples']} pairs: {floor_text}. Smaller differences are not detectable."
         )
     return lines
 

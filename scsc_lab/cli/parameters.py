@@ -24,7 +24,7 @@ PANELS = ("Options", "Networks", "Replacement", "Measurement", "Training", "Outp
 
 
 choice_class: Any = StrEnum
-"""What makes a class of choices when it runs."""
+"""Class factory for choices at run time."""
 
 
 class Without:
@@ -245,7 +245,7 @@ def _number(kind: type[float], text: Any) -> Any:
         number = float(text)
         if kind is float or number.is_integer():
             return kind(number)
-    raise typer.BadParameter(f"{text!r} is no {'whole ' if kind is int else ''}number")
+    raise typer.BadParameter(f"{text!r} is not a {'whole ' if kind is int else ''}number")
 
 
 def _completion(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:

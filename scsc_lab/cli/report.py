@@ -104,7 +104,7 @@ def report(
             "--runtime",
             metavar="NAME,NAME",
             choices="scsc_lab.runtimes:registry",
-            parse=texts.words,
+            parse=texts.names,
             panel="Measurement",
         ),
     ] = (),
@@ -140,17 +140,17 @@ def report(
     if not networks.names and (wrong := [*networks.options(), *(["--mixers"] if mixers else [])]):
         raise InputError(f"{' and '.join(wrong)} go with models; the default report has those of the paper")
     if networks.names and probe is not None:
-        raise InputError("--probe is of the paper's claims, which a report on models has not: leave it out")
+        raise InputError("--probe goes with the paper's claims, and a report on named models has none: leave it out")
     of_fields = {column.word for column in metrics.registry()["erf"].columns}
     if not of_fields & set(columns) and "panels" in requests.explicit(context):
-        raise InputError("--panels is of receptive fields: add erf to --with")
+        raise InputError("--panels needs receptive fields: add erf to --with")
     home = folder / called
     files.check_writable(home / publish.ROWS)
 
     from scsc_lab.experiments import report as studying
 
     effort = studying.QUICK if quick else studying.FULL
-    default_runtimes = (runtimes_.USUAL,) if networks.names or quick else tuple(runtimes_.usual())
+    default_runtimes = (runtimes_.USUAL,) if networks.names or quick else tuple(runtimes_.default_names())
     settings = replace(
         effort.settings,
         execution=execution,
@@ -162,7 +162,7 @@ def report(
     runtimes_.check(settings.timing.runtimes, execution)
     requests.require_used(context, columns, settings)
     shared.check_schedule(schedule, columns, settings)
-    effort = replace(effort, settings=settings, words=columns)
+    effort = replace(effort, settings=settings, columns=columns)
     groups, failed = None, False
     if networks.names:
         built = networks.build()
@@ -174,7 +174,7 @@ def report(
         groups = studying.with_mixers(groups[0])
         effort = replace(effort, studies=())
     elif groups:
-        effort = replace(effort, within=True)
+        effort = replace(effort, with_parts=True)
     shared.warn_of_few_seeds(groups or studying.default_groups(), columns, training.seeds, schedule.budgets)
     accuracy = folder / "accuracy" / publish.ROWS  # where --pico writes
     trained = publish.trained(probe) if probe else publish.probe_beside(accuracy) if groups is None else []
@@ -224,13 +224,13 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, parallel: Par
     files.check_writable(path)
     for family in probe.families():
         shared.warn_of_few_seeds([family], ("accuracy",), settings.training.seeds or probe.STEPS[-1][1])
-    is_new, kept = not path.exists(), Store(path)
+    is_new, probe_store = not path.exists(), Store(path)
     for file in sorted(folder.glob("*.jsonl")) if is_new else ():
-        rowfile.absorb(kept, rowfile.opened(file), digests=())
-    with shared.resumable(kept), parallel.pool() as pool, progress.stepwise() as report:
-        experiments = probe.run(settings, weights or folder / "weights", kept, pool, report)
+        rowfile.absorb(probe_store, rowfile.opened(file), digests=())
+    with shared.resumable(probe_store), parallel.pool() as pool, progress.stepwise() as report:
+        experiments = probe.run(settings, weights or folder / "weights", probe_store, pool, report)
     selection = Store()
-    rowfile.absorb(selection, kept, digests={str(experiment.row()["digest"]) for experiment in experiments})
+    rowfile.absorb(selection, probe_store, digests={str(experiment.row()["digest"]) for experiment in experiments})
     return selection
 
 

@@ -24,16 +24,17 @@ from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing, Output, Settings, texts
 
 Sampler = Literal["auto", "exact", "tpe", "nsga2", "nsga3", "random"]
-"""How combinations are chosen; ``auto``: all of them where counts decide, else ``tpe``."""
+"""Choice of combinations; ``auto``: all of them where counts decide, else ``tpe``."""
 
 
 def _columns(purpose: str, name: str) -> Any:
-    return option(purpose, name, metavar="COLUMNS", choices=tuple(metrics.words()), parse=texts.some_of(metrics.words))
+    names = metrics.column_names
+    return option(purpose, name, metavar="COLUMNS", choices=tuple(names()), parse=texts.some_of(names))
 
 
-def _most(quantity: str, word: str) -> Any:
-    name = f"--max-{word}"
-    return option(quantity, name, metavar="N", parse=lambda text: goals.Budget(goals.bound(word, text, name), True))
+def _most(quantity: str, column: str) -> Any:
+    name = f"--max-{column}"
+    return option(quantity, name, metavar="N", parse=lambda text: goals.Budget(goals.bound(column, text, name), True))
 
 
 @command(example="scsc-lab search scsc_swin_tiny --space kernels --minimise macs")
@@ -98,7 +99,7 @@ def search(
     baseline: Annotated[
         str | None,
         option(
-            "Network that changes and times are against. Default: the searched one, unchanged.",
+            "Network to compare with. Default: the searched one, unchanged.",
             "--baseline",
             metavar="NAME",
             panel="Networks",
@@ -118,7 +119,7 @@ def search(
         (*(bound for bound in (max_macs, max_params) if bound is not None), *budget),
     )
     if len(networks.names) != 1:
-        raise InputError(f"a search is of one network; {len(networks.names) or 'none'} named")
+        raise InputError(f"a search varies one network; {len(networks.names) or 'none'} named")
     if study and not output.store:
         raise InputError("--study keeps trials, and --store FILE their rows: name both")
     store = shared.opened(output)
@@ -126,9 +127,9 @@ def search(
         style.check(figure)
     else:
         requests.require_without(context, ("width", "titles"), "nothing is drawn without --figure FILE")
-    settings = with_runtimes(Settings(execution, timing, fields, training), chosen_goals.words)
+    settings = with_runtimes(Settings(execution, timing, fields, training), chosen_goals.columns)
     runtimes.check(settings.timing.runtimes, execution)
-    requests.require_used(context, chosen_goals.words, settings, acting=("seed",))
+    requests.require_used(context, chosen_goals.columns, settings, acting=("seed",))
     space.parse(
         Network.read(networks.names[0]).changed(networks.changes()), spaces
     )  # a mistake shows before torch is here
@@ -168,27 +169,29 @@ def _require_no_trials(context: typer.Context) -> None:
 
 
 def _show(result: Any, notes: Sequence[str], output: Output) -> int:
-    columns = [metrics.columns()[column] for column in _shown_words(result)]
+    columns = [metrics.columns()[column] for column in _shown_columns(result)]
     front = [result.baseline, *(result.rows[at] for at in result.front)]
     again = [result.confirmed[at] for at in (-1, *result.front)] if result.confirmed else []
     search = result.search
     title = f"{search.space.network}, {search.space.size:,} combinations: {search.goals}"
     lines = tables.notes_on_trials(result.given_up, result.tried, enumerated=result.is_exact)
     if again:
-        lines.append("Shown as measured again, side by side and with fresh seeds; “in its trial” is what chose it.")
+        lines.append(
+            "Figures are new measurements, side by side and with fresh seeds; “in its trial” is the trial's figure."
+        )
     if result.interrupted:
         lines.append("INTERRUPTED: the front so far.")
     elif not result.front:
-        lines.append("No network keeps to the budgets.")
-    measured = metrics.notes([row for row in (again or front) if row], search.goals.words)
+        lines.append("No network meets the budgets.")
+    measured = metrics.notes([row for row in (again or front) if row], search.goals.columns)
     table = tables.search_table(front, again, columns, title, [*lines, *measured, *notes])
     code = shared.show(table, output, seed=search.settings.execution.seed, cut=result.interrupted)
     return code or int(not result.front)
 
 
-def _shown_words(result: Any) -> list[str]:
-    names = [goal.word for goal in result.search.goals.objectives]
-    names += [budget.bound.word for budget in result.search.goals.budgets]
+def _shown_columns(result: Any) -> list[str]:
+    names = [goal.name for goal in result.search.goals.objectives]
+    names += [budget.bound.name for budget in result.search.goals.budgets]
     return list(dict.fromkeys([*names, *(("macs", "params") if result.is_exact else ())]))
 
 
@@ -196,11 +199,11 @@ def _draw(result: Any, path: Path, drawing: Drawing) -> None:
     from scsc_lab.report.figures import search as figures
     from scsc_lab.report.tables import Column
 
-    axes = [tables.axis(metrics.columns()[name]) for name in _shown_words(result)]
+    axes = [tables.axis(metrics.columns()[name]) for name in _shown_columns(result)]
     y, x = (axes[0], axes[1]) if len(axes) > 1 else (axes[0], Column("trial", "trial"))
     baseline = {**result.baseline, **{column.key: 1.0 for column in (x, y) if str(column.key).endswith("ratio")}}
     bounds = [budget.bound for budget in result.search.goals.budgets]
-    lines = [(bound.word, _on_axis(bound, result.baseline)) for bound in bounds]
+    lines = [(bound.name, _on_axis(bound, result.baseline)) for bound in bounds]
     picture = figures.draw(
         result.dots or result.rows, [result.rows[at] for at in result.front], baseline, x, y, lines, drawing
     )
@@ -209,7 +212,7 @@ def _draw(result: Any, path: Path, drawing: Drawing) -> None:
 
 
 def _on_axis(bound: goals.Bound, baseline: dict[str, Any]) -> float:
-    column = metrics.columns()[bound.word]
+    column = metrics.columns()[bound.name]
     if column.change is not None and column.change.how == "measured":
         return 1 + bound.number if bound.is_relative else bound.number / baseline[str(column.key)]
     return column.scale * bound.absolute(baseline)

@@ -1,4 +1,4 @@
-"""What several commands share: options that no settings class declares, selections of settings, the way to the runner.
+"""Parts that commands share: options that no settings class declares, selections of settings, the runner.
 
 A command opens its output, builds its networks, has an experiment measured and shows the table of its rows.
 """
@@ -41,8 +41,8 @@ Columns = Annotated[
         "Columns to measure, comma-separated.",
         "--with",
         metavar="COLUMNS",
-        choices=tuple(metrics.words()),
-        parse=texts.some_of(metrics.words, metrics.meant),
+        choices=tuple(metrics.column_names()),
+        parse=texts.some_of(metrics.column_names, metrics.meant),
     ),
 ]
 Probe = Annotated[

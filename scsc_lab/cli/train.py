@@ -109,7 +109,7 @@ def train(
         style.check(figure)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (store or parallel.jobs > 1):
         raise InputError("torchrun spreads one run at a time: leave --store and --jobs out")
-    kept = shared.opened(output)
+    results_store = shared.opened(output)
     if not write_weights:
         requests.require_without(context, ("suffix",), "no weights are written without --write-weights FOLDER")
     if write_weights:
@@ -148,19 +148,19 @@ def train(
         )
 
     if store and schedule.tune is None and until is None:
-        typer.echo(runner.status(studying.scheduled(experiment(settings), schedule)[0], kept), err=True)
+        typer.echo(runner.status(studying.scheduled(experiment(settings), schedule)[0], results_store), err=True)
     from scsc_lab.training import processes
 
     with (
         processes.joined() as shard,
         _quiet(shard.rank > 0),
         parallel.pool() as pool,
-        shared.resumable(kept),
+        shared.resumable(results_store),
     ):
         with progress.stepwise() as report:
 
             def measure(runs: Runs, confidence: float) -> studying.Trained:
-                return studying.run(experiment(runs, confidence), schedule, kept, pool, report)
+                return studying.run(experiment(runs, confidence), schedule, results_store, pool, report)
 
             if until is None:
                 trained, stopped = measure(settings, accuracy.CONFIDENCE), list[str]()
@@ -172,7 +172,7 @@ def train(
         harder: list[Row] = []
         if difficulty:
             with progress.stepwise() as report:
-                judged = runner.run([curves_of.experiment(trained.arms)], kept, pool, report)
+                judged = runner.run([curves_of.experiment(trained.arms)], results_store, pool, report)
             if judged.interrupted:
                 raise KeyboardInterrupt
             harder = curves_of.summaries(judged.results[0], str(trained.networks[0]["baseline"]))

@@ -173,7 +173,7 @@ def _ends(out: Any) -> list[Tensor]:
     outputs = list(tensors(out)) or list(tensors(dict(getattr(out, "__dict__", {}))))
     ends = [x for x in outputs if x.requires_grad]
     if not ends:
-        raise InputError("nothing of the network wants a gradient, so there is no backward pass")
+        raise InputError("no parameter of the network requires a gradient: there is no backward pass")
     return ends
 
 
@@ -225,7 +225,7 @@ def _arguments(inputs: Any, keywords: Mapping[str, Any] | None = None) -> tuple[
     keywords = dict(keywords or {})
     wrong = next((key for key in keywords if not isinstance(key, str)), None)
     if wrong is not None:
-        raise InputError(f"keyword arguments have names; {wrong!r} is none")
+        raise InputError(f"keyword arguments are named by texts, not by {wrong!r}")
     if not inputs and not keywords:
         raise InputError("give an input: a shape, e.g. (1, 3, 224, 224), a tensor, or several of them")
     return tuple(inputs), keywords

@@ -27,16 +27,16 @@ from scsc_lab.execution.passes import evaluating, replaced
 _PADDED_BY_NAME = "conv with padding='same' or 'valid'"
 DIFFERENCES = {
     "einsum": "fvcore takes NumPy's estimate, which counts products without a sum too, to four digits",
-    "batch_norm": "outside the MACs: fvcore gives it 2 an element, 1 without weights; 5 and 4 on a batch's statistics",
-    "layer_norm": "outside the MACs: fvcore gives it 5 an element, 4 without weights",
-    "group_norm": "outside the MACs: fvcore gives it 5 an element, 4 without weights",
-    "instance_norm": "outside the MACs: fvcore gives it 5 an element, 4 without weights",
-    "adaptive_avg_pool2d": "outside the MACs: fvcore gives it 1 an input element",
-    "upsample_nearest2d": "outside the MACs: fvcore gives it 1 an output element",
-    "upsample_bilinear2d": "outside the MACs: fvcore gives it 4 an output element",
-    "grid_sampler": "outside the MACs: fvcore gives it 4 an output element",
+    "batch_norm": "outside the MACs: fvcore gives it 2 per element, 1 without weights; 5 and 4 on a batch's statistics",
+    "layer_norm": "outside the MACs: fvcore gives it 5 per element, 4 without weights",
+    "group_norm": "outside the MACs: fvcore gives it 5 per element, 4 without weights",
+    "instance_norm": "outside the MACs: fvcore gives it 5 per element, 4 without weights",
+    "adaptive_avg_pool2d": "outside the MACs: fvcore gives it 1 per input element",
+    "upsample_nearest2d": "outside the MACs: fvcore gives it 1 per output element",
+    "upsample_bilinear2d": "outside the MACs: fvcore gives it 4 per output element",
+    "grid_sampler": "outside the MACs: fvcore gives it 4 per output element",
 }
-"""Why fvcore gives an operator another number than its MACs."""
+"""Reasons why fvcore's number for an operator differs from its MACs."""
 
 NO_RULE = "fvcore has no rule for it and counts 0"
 

@@ -1,4 +1,4 @@
-"""Where elements go to by an index whose values nobody knows, on the meta device.
+"""Targets of elements under an index without values, on the meta device.
 
 What is taken for the values is the same on every device: an index addresses the elements with the fewest products
 first, each once as long as there are any left. So an index that could be a permutation is one, the tokens of several

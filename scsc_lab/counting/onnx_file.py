@@ -47,23 +47,23 @@ def read(path: Path) -> Any:
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise InputError(f"{path} is no file")
+            raise InputError(f"{path} is not a file")
         if size > _MOST_BYTES:
-            raise InputError(f"{path} has {size / 1e9:.1f} GB; an ONNX file has 2 GB at most, and more beside it")
+            raise InputError(f"{path} has {size / 1e9:.1f} GB; an ONNX file has at most 2 GB")
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     try:
         model = onnx.load_model_from_string(data)
     except Exception:  # protobuf's errors have several parents
-        raise InputError(f"{path} is no ONNX file, or an incomplete one") from None
+        raise InputError(f"{path} is not an ONNX file, or is incomplete") from None
     if not model.graph.node or not model.opset_import:
         raise InputError(f"{path} holds no ONNX graph")
     try:
         onnx.checker.check_model(_checkable(model, path))
     except (onnx.checker.ValidationError, ValueError) as error:
         reason = " ".join(str(error).partition("==> Context")[0].split())
-        raise InputError(f"{path} is no valid ONNX file: {reason}") from None
+        raise InputError(f"{path} is not a valid ONNX file: {reason}") from None
     return model
 
 

@@ -27,7 +27,7 @@ _Run = Callable[[Any, _Results], _Results]
 
 @dataclass(frozen=True)
 class _Scope:
-    """What a node refers to: values by name, declared shapes, versions of operators, the attributes of a call."""
+    """Scope of a node: values by name, declared shapes, versions of operators, the attributes of a call."""
 
     values: ChainMap[str, Value | None]
     declared: Mapping[str, Any]
@@ -221,7 +221,7 @@ def _scan(run: _Run, node: Any, inputs: _Results, attributes: Mapping[str, Any])
 
 
 _CONTROL = {"If": _branch, "Loop": _loop, "Scan": _scan}
-"""How the graphs inside a node are run: what they give, and whether the count is complete.
+"""Rule for the graphs inside a node: returns their outputs, and whether the count is complete.
 
 Where the branch, or the number of trips, depends on values that are only known when the network runs, the first branch,
 or one trip, is counted.

@@ -194,7 +194,7 @@ TRANSLATIONS: dict[str, Translation] = {
     "LeakyRelu": pointwise(F.leaky_relu),
     "Swish": pointwise(F.silu),
 }
-"""What each of ONNX's operators does, by its name; those of ONNX Runtime with their domain before it."""
+"""Rule of each ONNX operator, by its name; those of ONNX Runtime with their domain before it."""
 
 
 def _multi_head_attention(

@@ -91,7 +91,7 @@ def weights(model: Any, path: Path) -> list[Stored]:
 
 
 class _Flow:
-    """What has been seen on a walk through all nodes of a file, functions expanded and all branches taken."""
+    """State of a walk through all nodes of a file, functions expanded and all branches taken."""
 
     def __init__(self, model: Any, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""What is known of each ATen operator: its rule, or that it costs nothing.
+"""Rules of ATen operators, and the operators that cost nothing.
 
 Convolution, matrix products, attention and a few others have rules (:mod:`scsc_lab.counting.rules`). Operators that
 move, view, allocate, normalise, activate, pool, resample, compare or work on each element alone are free, unless
@@ -106,7 +106,7 @@ def rule(name: str) -> Callable[[Rule], Rule]:
     """
     namespace, _, bare = name.partition("::")
     if not bare:
-        raise InputError(f"{name!r} is no operator's full name, e.g. 'mylib::op'")
+        raise InputError(f"{name!r} is not the full name of an operator, e.g. 'mylib::op'")
     packet = getattr(getattr(torch.ops, namespace), bare, None)
     if packet is None:
         raise InputError(f"there is no operator {name!r}; define it before its rule")
@@ -129,7 +129,7 @@ ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted
 
 @dataclass(frozen=True)
 class Kind:
-    """What is known of an operator.
+    """Rule of an operator.
 
     Attributes:
         name: its ATen name; of an operator from elsewhere the full name, ``namespace::name``, so that no name hides it.

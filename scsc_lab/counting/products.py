@@ -1,4 +1,4 @@
-"""What a sum of products is and what is elementwise: one rule, whatever operators a network is written with.
+"""One rule for sums of products and elementwise products, for any spelling of a network.
 
 *Product*: the elementwise multiplication of two tensors, neither of them a single number or a mask. A tensor with
 itself or with an elementwise function of itself (``x * x``, ``x * sigmoid(x)``) is no product but a function of one

@@ -1,4 +1,4 @@
-"""What watches a pass: the torch functions it calls, ATen's operators under them, and the module it is in."""
+"""Recorder of a pass: the torch functions it calls, ATen's operators below them, and the current module."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Entry:
 
 
 class _Place(threading.local):
-    """Where a thread of the pass stands: in which module, in which torch function."""
+    """Position of a thread in the pass: its module and its torch function."""
 
     def __init__(self) -> None:
         self.modules: list[str] = [""]
@@ -49,7 +49,7 @@ class _Place(threading.local):
 
 
 class Tally:
-    """What has been counted so far, and where the pass stands.
+    """Counts so far, and the position of the pass.
 
     Attributes:
         on_meta: whether the pass runs on the meta device.

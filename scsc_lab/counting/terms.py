@@ -1,4 +1,4 @@
-"""What the elements of tensors add up, how tensors that share memory share that, and operators that add up elements."""
+"""Products that the elements of tensors add up, shared by tensors that share memory, and operators that add them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TERMS, _WHOLE, _WRITES = "_scsc_lab_terms", "_scsc_lab_whole", "_scsc_lab_write
 
 @dataclass(frozen=True)
 class Terms:
-    """What the elements of a tensor add up.
+    """Products that the elements of a tensor add up.
 
     Attributes:
         products: products in each element that are not counted yet, in the tensor's shape, with strides of 0 along

@@ -52,12 +52,12 @@ class Agreement:
     Attributes:
         difference: the largest difference of any output, over that output's largest magnitude in torch.
         rounding: the same of torch's rounding alone, where the difference is beyond the tolerance.
-        telling: whether different inputs gave different outputs; if not, agreement says little.
+        depends_on_input: whether different inputs gave different outputs; if not, agreement says little.
     """
 
     difference: float
     rounding: float | None = None
-    telling: bool = True
+    depends_on_input: bool = True
 
 
 class DisagreementError(InputError):
@@ -153,8 +153,8 @@ def repeatable(
 
 def _generators() -> tuple[Any, ...]:
     """Return the states of the generators that a network may draw from."""
-    other: Any = np.random.get_state()  # noqa: NPY002  # other people's code draws from it
-    return torch.get_rng_state().tolist(), random.getstate(), other[1].tolist(), other[2]
+    legacy: Any = np.random.get_state()  # noqa: NPY002  # other people's code draws from it
+    return torch.get_rng_state().tolist(), random.getstate(), legacy[1].tolist(), legacy[2]
 
 
 @contextlib.contextmanager

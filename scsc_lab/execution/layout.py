@@ -95,10 +95,10 @@ def find(
     fitting = [layout for layout in readings(shape, resolution, prefix) if name in (None, layout.name)]
     if not fitting:
         how = f"as {name}" if name else "in any layout"
-        raise InputError(f"{layer or 'the network'} puts out {text}: no spatial map {how}; name another --layer")
+        raise InputError(f"{layer or 'the network'} returns {text}: not a spatial map {how}; name another --layer")
     if len(fitting) > 1:
         names = " or ".join(f"--layout {layout.name}" for layout in fitting)
-        raise InputError(f"{layer} puts out {text}, which can be read in two ways: say {names}")
+        raise InputError(f"{layer} returns {text}, which can be read in two ways: name {names}")
     return fitting[0]
 
 

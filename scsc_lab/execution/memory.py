@@ -54,7 +54,7 @@ def peak(run: Callable[[], object], device: torch.device, weights: int = 0) -> M
     _trim()
     if not _reset_peak():
         run()
-        return Memory(None, "not measured: this system does not tell the peak of the resident set")
+        return Memory(None, "not measured: this system does not report the peak of the resident set")
     resident = _status_bytes("VmRSS") or 0
     run()
     grown = (_status_bytes("VmHWM") or resident) - resident

@@ -17,7 +17,7 @@ Run = Callable[[], object]
 """One pass, or any other piece of work that is done again and again."""
 
 
-def placed(model: nn.Module, execution: Execution) -> nn.Module:
+def prepare(model: nn.Module, execution: Execution) -> nn.Module:
     """Return a module as it runs: on its device, in its type and mode; its layout is apart."""
     model = model.to(torch.device(execution.device), dtype_of(execution))
     return model.train() if execution.train else model.eval()
@@ -39,7 +39,7 @@ def one_pass(model: nn.Module, x: Tensor, execution: Execution, again: Callable[
     """Return one pass: forward without gradients, or forward and backward.
 
     Args:
-        model: the module, placed and laid out.
+        model: the module, prepared and laid out.
         x: its input.
         execution: how it runs.
         again: makes the input once more. A network that changes it in place, as far as torch keeps account of that, is
@@ -48,7 +48,7 @@ def one_pass(model: nn.Module, x: Tensor, execution: Execution, again: Callable[
     version = x._version
     untouched: Tensor | None = None
 
-    def given() -> Tensor:
+    def fresh_input() -> Tensor:
         nonlocal untouched
         if untouched is None and x._version != version and again is not None:
             untouched = again()
@@ -58,13 +58,13 @@ def one_pass(model: nn.Module, x: Tensor, execution: Execution, again: Callable[
 
         def forward() -> None:
             with torch.inference_mode():
-                model(given())
+                model(fresh_input())
 
         return forward
 
     def forward_and_backward() -> None:
         model.zero_grad(set_to_none=True)
-        out = model(given())
+        out = model(fresh_input())
         parts = [part for part in tensors(out) if part.is_floating_point() and part.requires_grad]
         sum(part.float().sum() for part in parts).backward()  # type: ignore[union-attr]
 

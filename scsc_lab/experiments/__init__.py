@@ -1,1 +1,1 @@
-"""Where models meet metrics: lists of networks × metrics → rows."""
+"""Experiments: networks and metrics in, rows out."""

@@ -21,7 +21,7 @@ def experiment(
 
     Args:
         variants: the variants of one or more studies, the full network first in each.
-        column_names: columns they are compared by: words of :func:`scsc_lab.metrics.words`.
+        column_names: columns they are compared by; see :func:`scsc_lab.metrics.column_names`.
         settings: measurement settings.
         details: what else is needed to show it.
 

@@ -24,7 +24,7 @@ def experiment(
 
     Args:
         networks: the networks.
-        column_names: columns they are compared by: words of :func:`scsc_lab.metrics.words`.
+        column_names: columns they are compared by; see :func:`scsc_lab.metrics.column_names`.
         settings: measurement settings.
         baseline: position of the network that the others are compared with, where there are no roles.
         roles: which network is compared with which, for several baselines.

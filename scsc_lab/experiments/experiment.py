@@ -21,7 +21,7 @@ from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 
 Kind = Literal["comparison", "ablation", "noise", "claims", "tuning", "difficulty", "search", "sweep"]
-"""What an experiment is: networks side by side, studies of variants, a network against itself, the paper's claims,
+"""Kinds of an experiment: networks side by side, studies of variants, a network against itself, the paper's claims,
 values of the recipe that are tried per network, trained networks on harder images, a candidate of a search, or
 networks at each value of a setting."""
 

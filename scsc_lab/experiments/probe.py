@@ -25,7 +25,7 @@ COUNTED = ("params", "macs", "activations", "bytes")
 """Cost columns shown with the accuracy of variants."""
 
 RATES = ("lr", "1e-4,3e-4,1e-3,3e-3")
-"""What is tuned for every network."""
+"""Tuning of every network."""
 
 
 LONG = Schedule(budgets=(4, 8, 16, 32), tune=RATES, tune_seeds=2, tune_epochs=16)
@@ -79,7 +79,7 @@ ABLATIONS = (
 """SCSC's parts taken out one by one, and every mixer in the places of Swin's attention."""
 
 STEPS = ((PAIRS, 3), (PAIRS, 6), (ABLATIONS, 6), (PAIRS, 10), (ABLATIONS, 10))
-"""What is trained in which order, with how many seeds: whenever it is interrupted, the same seeds of all are there."""
+"""Order of training and numbers of seeds: after any interrupt, all networks have about the same seeds."""
 
 FIELDS = Settings(fields=Fields(samples=16))
 """Settings of the receptive fields of trained networks."""

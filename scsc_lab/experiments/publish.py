@@ -23,7 +23,7 @@ ROWS = "rows.jsonl"
 
 @dataclass(frozen=True)
 class Output:
-    """How a report is written.
+    """Settings of writing a report.
 
     Attributes:
         figures: width and titles of figures.

@@ -38,24 +38,24 @@ _FIELD, _TIME, _SIZE, _PARTS = "erf", "latency", "size", "parts"
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured.
+    """Extent of a report's measurements.
 
     Attributes:
         settings: measurement settings.
         studies: ablations of networks with SCSC, if any.
-        words: columns that networks are compared by: words of :func:`scsc_lab.metrics.words`.
+        columns: columns that networks are compared by; see :func:`scsc_lab.metrics.column_names`.
         forms: whether the networks of the paper are also timed in their deploy forms.
         timed: measurement settings of timing and fields in the main studies of the first network that is ablated;
             ``None``: costs alone are counted there, too.
-        within: whether to show the MACs and time of each network's parts, and the fields of all stages.
+        with_parts: whether to show the MACs and time of each network's parts, and the fields of all stages.
     """
 
     settings: Settings
     studies: tuple[str, ...]
-    words: tuple[str, ...] = COMPARED
+    columns: tuple[str, ...] = COMPARED
     forms: bool = False
     timed: Settings | None = None
-    within: bool = False
+    with_parts: bool = False
 
 
 QUICK = Effort(Settings(timing=Timing(24, max_seconds=5.0), fields=Fields(samples=6)), ("components",))
@@ -94,7 +94,7 @@ def experiments(
     planned = [paper.experiment(probe)] if ours else []
     planned += [study for network in studied for study in _ablations(network, effort, timed=network is studied[0])]
     planned += [_comparison(group, effort, forms=ours and effort.forms) for group in groups]
-    if _TIME in effort.words:
+    if _TIME in effort.columns:
         planned.append(_noise(groups[0][0], effort))
     return planned
 
@@ -108,16 +108,16 @@ def _comparison(group: Sequence[Network], effort: Effort, *, forms: bool) -> Exp
     """Return a group of networks side by side, and behind them their deploy forms, timed in the same rounds."""
     check_names(group)
     settings = effort.settings
-    if effort.within:
+    if effort.with_parts:
         settings = replace(settings, fields=replace(settings.fields, stages=("all",)))
-    column_names = metrics.with_extra_columns(effort.words, settings)
+    column_names = metrics.with_extra_columns(effort.columns, settings)
     measured = measures(column_names, settings)
-    if effort.within and _TIME in effort.words:
+    if effort.with_parts and _TIME in effort.columns:
         measured.append(Measure(_PARTS, metrics.registry()[_PARTS].configure(settings)))
     base = comparison(
         group, column_names, measured, batch=settings.execution.batch, details={"missing": _not_timed(effort)}
     )
-    if not (forms and _TIME in effort.words):
+    if not (forms and _TIME in effort.columns):
         return base
     from scsc_lab.models import names
 
@@ -138,13 +138,13 @@ def _noise(network: Network, effort: Effort) -> Experiment:
 
 def _not_timed(effort: Effort) -> list[Row]:
     """Return a row for each runtime in which nothing is timed, with the reason."""
-    if _TIME not in effort.words:
+    if _TIME not in effort.columns:
         return []
     return [
         {
             "model": "every network",
             "what": f"latency in {runtime.title}",
-            "reason": f"not asked for: --runtime {name}" if runtime.installed else runtime.missing,
+            "reason": f"not requested: --runtime {name}" if runtime.installed else runtime.missing,
         }
         for name, runtime in runtimes.registry().items()
         if name not in effort.settings.timing.runtimes
@@ -153,7 +153,7 @@ def _not_timed(effort: Effort) -> list[Row]:
 
 def _ablations(network: Network, effort: Effort, *, timed: bool) -> list[Experiment]:
     """Return a network's studies: first those whose variants are also timed, if any are."""
-    extra = [column for column in (_TIME, _FIELD) if column in effort.words and effort.timed is not None and timed]
+    extra = [column for column in (_TIME, _FIELD) if column in effort.columns and effort.timed is not None and timed]
     in_time = [study for study in effort.studies if study in _TIMED_STUDIES and extra]
     in_counts = [study for study in effort.studies if study not in in_time]
     base = effort.settings

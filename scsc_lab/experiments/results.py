@@ -45,7 +45,7 @@ class Result:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What must be known to read the rows."""
+        """Notes for readers of the rows."""
         values = ", ".join(column.word for column in user_columns(self.rows))
         names = [name for name in self.experiment["columns"] if name in metrics.columns()]
         return (*metrics.notes(self.rows, names), *([f"Yours: {values}, from the file given."] if values else []))
@@ -67,7 +67,7 @@ def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapp
         rows: the rows of measurements, by key.
     """
     arms = _with_originals(arms) if experiment["kind"] == "comparison" else arms
-    names = [_named(arm, arms, experiment) for arm in arms]
+    names = [_arm_names(arm, arms, experiment) for arm in arms]
     merged = [dict(name) for name in names]
     further: list[Row] = []
     parts: dict[tuple[int, str], list[Row]] = {}
@@ -157,7 +157,7 @@ def user_columns(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
-def _named(arm: Row, arms: Sequence[Row], experiment: Row) -> Row:
+def _arm_names(arm: Row, arms: Sequence[Row], experiment: Row) -> Row:
     """Return the names of an arm: what a row says before any number."""
     baseline = arm if arm["baseline"] is None else arms[arm["baseline"]]
     study: dict[str, Any] = {"study": arm["study"], "variant": arm["variant"]} if arm["study"] else {}

@@ -31,7 +31,7 @@ Progress = Callable[[str, float, int], None]
 
 @dataclass(frozen=True)
 class Measured:
-    """What became of experiments.
+    """Outcome of experiments.
 
     Attributes:
         results: one per experiment, in order; arms whose tasks were not reached lack those numbers.

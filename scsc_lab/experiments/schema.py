@@ -1,4 +1,4 @@
-"""What rows may hold: the kind of each key and the keys that a table needs, checked where rows enter."""
+"""Schema of rows: the kind of each key and the keys that a table needs, checked where rows enter."""
 
 from __future__ import annotations
 

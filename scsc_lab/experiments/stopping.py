@@ -1,4 +1,4 @@
-"""How many seeds: planned from finished runs, or added until the intervals are narrow."""
+"""Number of seeds: planned from finished runs, or raised until the intervals are narrow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Measure = Callable[[Runs, float], Trained]
 
 @dataclass(frozen=True)
 class Plan:
-    """How many seeds a comparison needs.
+    """Number of seeds that a comparison needs.
 
     Attributes:
         model: the network compared with the baseline.

@@ -24,7 +24,7 @@ _FACTORS = ("width", "depth")
 
 @dataclass(frozen=True)
 class Over:
-    """What a sweep goes over.
+    """Setting of a sweep, and its values.
 
     Attributes:
         key: ``resolution``, ``batch``, ``threads``, ``dtype``, ``width``, ``depth``, or a key that ``--set`` takes.

@@ -34,7 +34,7 @@ class Task:
 
     @functools.cached_property
     def key(self) -> str:
-        """What makes two measurements the same: networks, files, settings, versions, and the machine of times.
+        """Identity of a measurement: networks, files, settings, versions, and the machine of times.
 
         A network is its spec, or the contents of its files with all that they import; its weights are their file's
         content. Of this package the key has the version, not the commit: a commit that changes no number, as nearly all

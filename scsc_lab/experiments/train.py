@@ -194,7 +194,7 @@ def _judged(result: Result, budgets: Sequence[Sequence[Row]]) -> Result:
     trained = iter(budgets[-1])
     rows = [(row, next(trained)) if row.get("runs") else (row, {}) for row in result.rows]
     added = [{"p_holm": by["p_holm"], "accuracy_verdict": by["verdict"]} if "p_holm" in by else {} for _, by in rows]
-    return replace(result, rows=tuple({**row, **more} for (row, _), more in zip(rows, added, strict=True)))
+    return replace(result, rows=tuple({**row, **verdict} for (row, _), verdict in zip(rows, added, strict=True)))
 
 
 def _runs(experiment: Experiment) -> Runs | None:

@@ -27,7 +27,7 @@ FIRST_SEED = 1000
 
 @dataclass(frozen=True)
 class Grid:
-    """What is tuned.
+    """Setting to tune, and its values.
 
     Attributes:
         key: field of the recipe.

@@ -1,4 +1,4 @@
-"""What an ablation varies: the variants of built-in studies and of grids, each a network like any other.
+"""Variants of an ablation, from built-in studies and grids; each is a network.
 
 A key is one of ``--set`` (a field of the spec, an argument of a factory), or ``rule.`` and a rule of the transplant.
 """
@@ -54,7 +54,7 @@ def built_in(network: Network, studies: Sequence[str] = (), rivals: Sequence[Net
                 f"unknown study {study!r}: one of {', '.join(studies_known)}{nearest(study, studies_known)}"
             )
     if set(studies) != {MIXERS} and not has_scsc(network):
-        hint = "; put it in with --transplant"
+        hint = "; add it with --transplant"
         if network.entry is not None and f"scsc_{network.entry.name}" in catalog.CATALOG:
             hint = f"; try scsc_{network.entry.name}, or --transplant"
         raise InputError(f"{network} has no SCSC module to ablate{hint}")
@@ -251,7 +251,7 @@ def _mixers(network: Network, rivals: Sequence[Network]) -> list[Variant]:
     original = replace(network, transplant=None)
     if has_scsc(original):
         hint = f"; try {original.entry.name.removeprefix(_SCSC)}" if original.entry is not None else ""
-        raise InputError(f"{original} has SCSC where the study {MIXERS} puts in every mixer{hint}")
+        raise InputError(f"{original} already has SCSC, and the study {MIXERS} needs the original operators{hint}")
     chosen = [each.transplant for each in (*rivals, network) if each.transplant is not None]
     specs = list(dict.fromkeys(chosen))
     shared = {key: getattr(specs[0], key) for key in RULES} if specs else {}

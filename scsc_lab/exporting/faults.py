@@ -1,4 +1,4 @@
-"""What an exporter's failure is about: the module and the operator, found in its traceback or named in its text."""
+"""The module and the operator of an exporter's failure, from its traceback or its text."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _in_frames(chain: list[BaseException], model: nn.Module) -> str:
         while trace is not None:
             owner = trace.tb_frame.f_locals.get("self")
             if isinstance(owner, nn.Module) and id(owner) in names:
-                place = _named(names[id(owner)], type(owner).__name__)
+                place = _name_and_class(names[id(owner)], type(owner).__name__)
             trace = trace.tb_next
         if place:
             return place
@@ -67,11 +67,11 @@ def _in_program(nodes: list[str], program: ExportedProgram) -> str:
         stack = stacks.get(name)
         if stack:
             path, kind = list(stack.values())[-1]
-            return _named(str(path), str(kind).rpartition(".")[2].removesuffix("'>"))
+            return _name_and_class(str(path), str(kind).rpartition(".")[2].removesuffix("'>"))
     return ""
 
 
-def _named(path: str, kind: str) -> str:
+def _name_and_class(path: str, kind: str) -> str:
     return f"{path} ({kind})" if path else kind
 
 

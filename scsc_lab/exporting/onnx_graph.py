@@ -25,7 +25,7 @@ OPSETS = (18, 23)
 """The oldest and the newest opset that can be asked for."""
 
 EXTRA = "python -m pip install 'scsc-lab[onnx]'"
-"""What brings the packages that write and run ONNX files."""
+"""Command that installs the packages that write and run ONNX files."""
 
 KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
 """The word under which torch's exporter says what an initializer is: ``PARAMETER``, ``BUFFER``, ``CONSTANT_TENSOR``."""
@@ -34,7 +34,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 """The word under which it says in which module a node stands: a list of names, the operator's own last."""
 
 BATCH = "batch"
-"""What an open number of images is called in a file."""
+"""Name of an open number of images in a file."""
 
 _MOST_BYTES = 2**31 - 1
 _LARGEST_FOLDED = 64
@@ -70,7 +70,7 @@ def onnx_model(
     program = traced(model, inputs, dynamic_batch=dynamic_batch)
     if other_outputs := _other_outputs(program):
         raise InputError(
-            f"it returns {', '.join(sorted(other_outputs))} beside tensors; an ONNX file holds tensors only"
+            f"it returns {', '.join(sorted(other_outputs))} as well as tensors; an ONNX file holds tensors only"
         )
     outputs = len(program.graph_signature.user_outputs)
     with quiet(), torch.no_grad():

@@ -20,7 +20,7 @@ _WIDE = 400
 
 
 class FusedSCSC(nn.Module):
-    """What an SCSC module in evaluation mode computes, to rounding, with a ``state_dict`` of its own.
+    """An SCSC module's function in evaluation mode, to rounding, with its own ``state_dict``.
 
     The shuffle costs nothing: it is a view of the encoder's output, and the order of its BatchNorm is that of the
     encoder's weights.

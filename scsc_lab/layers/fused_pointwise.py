@@ -14,7 +14,7 @@ _WORTH_ONEDNN = 8_000_000
 
 
 class FusedPointwise(nn.Conv2d):
-    """What a 1×1 convolution computes, to rounding, under the same keys.
+    """A 1×1 convolution's function, to rounding, with the same keys.
 
     torch gives float32 products to MKL; oneDNN, whose product torch has but calls only for lower precision, is up to
     1.2 times as fast on an AMD CPU, adds the bias without a pass of its own and applies GELU while the values are at

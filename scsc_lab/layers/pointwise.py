@@ -1,4 +1,4 @@
-"""What mixers share: the way between two widths, strides, biases that start at 0. Maps are ``(N, C, H, W)``."""
+"""Parts that mixers share: projections between widths, strides, biases that start at 0. Maps are ``(N, C, H, W)``."""
 
 from __future__ import annotations
 

@@ -174,12 +174,12 @@ def gated_sum(slices: Tensor, gates: Tensor) -> Tensor:
         gates: ``(N, m, g, H, W)``; ``g`` divides ``c``.
 
     Returns:
-        ``(N, c, H, W)``. It costs ``m·c·H·W`` multiply-accumulates an image.
+        ``(N, c, H, W)``. It costs ``m·c·H·W`` multiply-accumulates per image.
     """
     slices = slices.unflatten(2, (gates.shape[2], -1))
     gates = gates.unsqueeze(3)
-    (first, *others), (gate, *gates_of_others) = slices.unbind(1), gates.unbind(1)  # whose backward is one stack
+    (first, *later_slices), (gate, *later_gates) = slices.unbind(1), gates.unbind(1)  # whose backward is one stack
     total = first * gate
-    for slice_, gate in zip(others, gates_of_others, strict=True):
+    for slice_, gate in zip(later_slices, later_gates, strict=True):
         total.addcmul_(slice_, gate)
     return total.flatten(1, 2)

@@ -1,4 +1,4 @@
-"""Whether a network runs for its own sake or is being written down for another runtime.
+"""Detection of a pass that is traced or exported rather than run.
 
 What layers do for the sake of torch's own kernels on a CPU (memory order, wider kernels of zeros, tensors kept between
 passes) has no place in a graph that something else will run.
@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 def is_exporting() -> bool:
     """Return whether ``torch.export`` is tracing the network; never with a torch before 2.7, which cannot tell."""
-    telling = getattr(torch.compiler, "is_exporting", None)
-    return telling is not None and bool(telling())
+    is_torch_exporting = getattr(torch.compiler, "is_exporting", None)
+    return is_torch_exporting is not None and bool(is_torch_exporting())
 
 
 def is_traced() -> bool:
@@ -27,7 +27,7 @@ def is_traced() -> bool:
     return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None or is_exporting()
 
 
-def kept(number: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def keep_results(number: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Keep the last results of a function, but none of an export: those are stand-ins that hold no values.
 
     Args:
@@ -35,11 +35,11 @@ def kept(number: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        known = cast(Callable[P, T], functools.lru_cache(number)(function))
+        cached = cast(Callable[P, T], functools.lru_cache(number)(function))
 
         @functools.wraps(function)
         def result(*args: P.args, **kwargs: P.kwargs) -> T:
-            return function(*args, **kwargs) if is_exporting() else known(*args, **kwargs)
+            return function(*args, **kwargs) if is_exporting() else cached(*args, **kwargs)
 
         return result
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scsc_lab.layers.tracing import kept
+from scsc_lab.layers.tracing import keep_results
 
 
 class WindowAttention(nn.Module):
@@ -68,7 +68,7 @@ class WindowAttention(nn.Module):
         return bias.permute(2, 0, 1).unsqueeze(0).contiguous()
 
 
-@kept(256)
+@keep_results(256)
 def shift_mask(
     padded: tuple[int, int], window: int, shifts: tuple[int, ...], device: torch.device, dtype: torch.dtype
 ) -> Tensor:
@@ -95,7 +95,7 @@ def shift_mask(
     return _constant(mask, device, dtype)
 
 
-@kept(64)
+@keep_results(64)
 def relative_position_index(window: int, device: torch.device) -> Tensor:
     """Return the row of the bias table for every pair of tokens of a window, ``(window⁴,)``."""
     rows, columns = np.divmod(np.arange(window * window), window)

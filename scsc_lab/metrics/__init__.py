@@ -66,7 +66,7 @@ def leave_everything(networks: Sequence[Network], settings: Any) -> None:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a metric is made of: measurements of another metric, each kept and resumed by itself.
+    """Parts of a metric: measurements of another metric, each stored and resumed by itself.
 
     Attributes:
         metric: name of the other metric.
@@ -139,8 +139,8 @@ def columns() -> dict[str, Column]:
     return {column.word: column for metric in registry().values() for column in metric.columns}
 
 
-def words() -> list[str]:
-    """Return the words of all columns."""
+def column_names() -> list[str]:
+    """Return the names of all columns."""
     return list(columns())
 
 
@@ -162,7 +162,7 @@ def meant(name: str) -> str:
     return f"; did you mean {synonym}?" if synonym else nearest(name, columns())
 
 
-def default_words() -> list[str]:
+def default_column_names() -> list[str]:
     """Return the words of the columns that a comparison shows if none are named."""
     return [column for metric in registry().values() for column in metric.default]
 

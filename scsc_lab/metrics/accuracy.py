@@ -24,7 +24,7 @@ DELTA = 0.5
 """Difference in points that counts as none."""
 
 SHARED = ("data", "recipe", "task", "epochs", "batch_size", "train_images", "test_images")
-"""What runs share that may be compared; every row of a run has it."""
+"""Keys that comparable runs share; every row of a run has them."""
 
 COMPARED = (*SHARED, "tuned")
 """Keys of what :func:`setting` returns."""

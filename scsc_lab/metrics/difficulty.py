@@ -23,7 +23,7 @@ NOISES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Which run is judged on which images.
+    """A run, and the images to evaluate it on.
 
     Attributes:
         run: the run, of one seed; its ``weights`` is the folder of trained weights.

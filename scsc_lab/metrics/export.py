@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scsc_lab.execution.agreement import Agreement
 
 SUFFIXES = (".onnx", ".pt2")
-"""What files are called: ONNX, and torch's own exported programs."""
+"""Suffixes of files: ONNX, and torch's own exported programs."""
 
 _BATCHES = {False: (1, 1), True: (1, 3)}
 """Images in the passes that are compared, by whether the batch is left open."""
@@ -32,7 +32,7 @@ _BATCHES = {False: (1, 1), True: (1, 3)}
 
 @dataclass(frozen=True)
 class Export:
-    """How a network is exported.
+    """Settings of an export.
 
     Attributes:
         path: the file: ``.onnx``, or ``.pt2`` for torch's exported program.
@@ -86,7 +86,7 @@ class Exported:
             "channels": self.shape[1],
             "difference": self.agreement.difference,
             "float32_rounding": self.agreement.rounding,
-            "outputs_depend_on_input": self.agreement.telling,
+            "outputs_depend_on_input": self.agreement.depends_on_input,
         }
 
 

@@ -170,7 +170,7 @@ def breakdowns(
         if by != breakdown.OPERATOR:
             parts = count.by_stage(divided[index // len(settings.batches)]) if by == "stage" else count.by_module()
             macs = {part.name: part.macs for part in parts}
-        with_macs.append(replace(of_network, whole=replace(of_network.whole, macs=count.macs), macs=macs))
+        with_macs.append(replace(of_network, latency=replace(of_network.latency, macs=count.macs), macs=macs))
     return with_macs
 
 
@@ -280,7 +280,7 @@ def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple
     ]
     for at, network in enumerate(networks):
         if not any(at == placed_at for placed_at, *_ in placements):
-            able = [name for name, runtime in runtimes.registry().items() if runtime.takes == "onnx"]
+            able = [name for name, runtime in runtimes.registry().items() if runtime.format == "onnx"]
             raise InputError(f"{network} is an ONNX file, which runs in {' and '.join(able)}: --runtime {able[0]}")
     candidates = []
     for at, network, runtime in placements:
@@ -299,7 +299,7 @@ def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple
 
 
 def _runs_in(network: Network, runtime: str) -> bool:
-    return not network.is_onnx or runtimes.find(runtime).takes == "onnx"
+    return not network.is_onnx or runtimes.find(runtime).format == "onnx"
 
 
 def _rows_per_network(network: Network, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""Where MACs and time go inside a network: its stages and its modules. It has no column: reports have tables."""
+"""MACs and time of a network's stages and modules. The metric has no column: reports have tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scsc_lab.records import Row
 from scsc_lab.settings import Settings
 
 KINDS = ("stage", "module")
-"""What a network is taken apart into."""
+"""Kinds of parts of a network."""
 
 _KEPT = ("by", "name", "macs", "macs_share", "median_seconds", "iqr_seconds", "time_share", "samples", "memory_format")
 
@@ -39,8 +39,8 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
             except InputError as error:  # a network without parts has all the rest
                 row["parts_failure"] = str(error)
                 continue
-            if broken_down.whole.status != "complete":
-                row["parts_status"] = broken_down.whole.status
+            if broken_down.latency.status != "complete":
+                row["parts_status"] = broken_down.latency.status
             row["parts"] += [{key: part[key] for key in _KEPT} for part in broken_down.rows()]
         rows.append(row)
     return rows

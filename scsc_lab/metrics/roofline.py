@@ -44,9 +44,9 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
         candidate = Candidate(str(network), make, facts.resolution, facts.channels)
         (timed,) = breakdown.measure([candidate], settings, "module", [parts])
         by_part = {part: samples.median(seconds) or 0.0 for part, seconds in timed.parts.items()}
-        total = timed.whole.median_seconds
-        row: Row = {"roofs": machine.row(), "roofline_status": timed.whole.status, "roof_seconds": total}
-        row |= {key: timed.whole.row()[key] for key in ("device_name", "dtype", "threads", "batch", "is_busy")}
+        total = timed.latency.median_seconds
+        row: Row = {"roofs": machine.row(), "roofline_status": timed.latency.status, "roof_seconds": total}
+        row |= {key: timed.latency.row()[key] for key in ("device_name", "dtype", "threads", "batch", "is_busy")}
         if total is not None:
             by_part[BETWEEN] = max(total - sum(by_part.values()), 0.0)  # of passes that nothing watches
             places = roofs.places(by_part, parts, count, machine, BETWEEN)

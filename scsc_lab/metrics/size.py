@@ -23,7 +23,7 @@ _TRACE_BYTES_PER_ACTIVATION = 24
 
 @dataclass(frozen=True)
 class Counting:
-    """How networks are counted.
+    """Settings of a count.
 
     Attributes:
         batch: images in the forward pass.

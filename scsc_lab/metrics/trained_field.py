@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainedField:
-    """Which runs' fields are measured, and how.
+    """Runs whose fields are measured, and the settings of the fields.
 
     Attributes:
         runs: the runs, one initialisation of the field each; their ``weights`` is the folder of trained weights.

@@ -194,7 +194,7 @@ def save(module: nn.Module, path: Path, trained_on: str) -> None:
             raise InputError("writing .safetensors needs safetensors: pip install 'scsc-lab[safetensors]'") from None
         files.write(path, serialised(state, {records.KEY: trained_on}))
         return
-    records.write_beside(path, trained_on)
+    records.write_record(path, trained_on)
     buffer = io.BytesIO()
     torch.save(state, buffer)
     files.write(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Which layers feed one BatchNorm and nothing else, and which modules are used as wholes, as forward passes show it."""
+"""Layers that feed one BatchNorm and nothing else, and modules that are used as wholes, from forward passes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def has_activation(norm: nn.Module) -> bool:
 
 
 class Uses(TorchDispatchMode):
-    """What some modules of a network are used for in one pass, seen where torch's operators read their tensors.
+    """Uses of a network's modules in one pass, observed where torch's operators read their tensors.
 
     Attributes:
         calls: how often each of the modules was called.

@@ -23,7 +23,7 @@ from scsc_lab.networks.specs import NetworkSpec, ResNetSpec, SCSCSpec, SwinSpec
 
 
 class Cost(NamedTuple):
-    """What one image costs: parameters, and multiply-accumulates of one forward pass."""
+    """Cost of one image: parameters, and multiply-accumulates of one forward pass."""
 
     params: int
     macs: int

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 _USUAL_RESOLUTION = (224, 224)
 
 Whose = Literal["random", "file", "own", "mixed"]
-"""Whose weights a network has: drawn from the seed, a file's, its own code's, or some of these with new parts."""
+"""Source of a network's weights: drawn from the seed, a file's, its own code's, or some of these with new parts."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a network says about itself, or what is assumed where it says nothing.
+    """Facts that a network declares, or assumptions where it declares nothing.
 
     Attributes:
         resolution: input height and width, in pixels.
@@ -160,7 +160,9 @@ def _original(network: Network) -> nn.Module:
             check_ends(module)
             return copy.deepcopy(module)
         except Exception as error:  # a lock or an open file inside it, say
-            raise InputError(f"{network} cannot be copied, so that it stays as it is: {last_line(error)}") from error
+            raise InputError(
+                f"{network} cannot be copied, and the original must stay unchanged: {last_line(error)}"
+            ) from error
     model = origin(network).make(_arguments(network))
     if network.weights:
         checkpoints.load(model, Path(network.weights), resize=network.resize_weights)
@@ -206,7 +208,7 @@ def _require_module(network: Network) -> None:
     """Raise InputError for an ONNX file where a module is needed."""
     if network.is_onnx:
         raise InputError(
-            f"{network.name}: an ONNX file is no torch module: it has no gradients, and nothing in it can be replaced; "
+            f"{network.name}: an ONNX file is not a torch module: it has no gradients, nothing in it can be replaced; "
             "it can be counted (flops) and timed (latency --runtime onnxruntime)"
         )
 

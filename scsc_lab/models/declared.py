@@ -15,7 +15,7 @@ from scsc_lab.models.carried import hooks_of_weight
 
 @dataclass(frozen=True)
 class Declared:
-    """What a network says of its input: size in pixels, channels and normalisation, as far as it does."""
+    """Input that a network declares: size in pixels, channels and normalisation, as far as it does."""
 
     resolution: tuple[int, int] | None = None
     channels: int | None = None

@@ -31,7 +31,7 @@ _MOST_SPECS = 2_000_000
 """Specs that are built at most."""
 
 QUANTITIES = ("params", "macs")
-"""What is enumerated."""
+"""Quantities that are enumerated."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Enumeration:
         """Return the position of each key's value in a combination."""
         return tuple(int(pick) for pick in np.unravel_index(index, self.space.sizes))
 
-    def within(self, low: dict[str, float], high: dict[str, float]) -> NDArray[np.bool_]:
+    def inside_bounds(self, low: dict[str, float], high: dict[str, float]) -> NDArray[np.bool_]:
         """Return which combinations can be and keep to bounds, by quantity."""
         inside = self.can_be.copy()
         for quantity_name, bound in low.items():

@@ -1,4 +1,4 @@
-"""Networks as Python has them in hand: names, modules and networks, with a resolution, weights and a label."""
+"""Networks of the Python interface: names, modules and networks, with a resolution, weights and a label."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import nn
 from scsc_lab.errors import InputError
 from scsc_lab.models import build as building
 from scsc_lab.networks.network import Network
-from scsc_lab.settings.arguments import takes
+from scsc_lab.settings.arguments import with_settings
 
 Model = str | nn.Module | Callable[..., nn.Module] | Network
 Resolution = int | tuple[int, int] | None
 
 
-@takes()
+@with_settings()
 def network(
     model: Model,
     resolution: Resolution = None,
@@ -29,18 +29,18 @@ def network(
     label: str = "",
     **changes: object,
 ) -> Network:
-    """Return a network as data: what is measured, compared, ablated and kept; every function here takes it.
+    """Return a network as data, to be measured, compared, ablated or stored; every function here accepts it.
 
     Args:
-        model: a name of the catalog or from elsewhere, a whole text form, a module in hand, which is left as it is, or
-            a function or class that makes one; it is called with the changes, and again for each initialisation.
+        model: a name of the catalog or from elsewhere, a whole text form, a module, which is left as it is, or a
+            function or class that makes one; it is called with the changes, and again for each initialisation.
         resolution: input side, or height and width, in pixels. Default: its own.
-        channels: input channels of a network that is not of the catalog. Default: its own.
+        channels: input channels of a network outside the catalog. Default: its own.
         weights: checkpoint of a named network.
         resize_weights: make weights of another input size, window or number of classes fit, as timm does.
-        label: what tables and figures call it. Default: its text form.
-        changes: changes to a named network's spec, or arguments of its factory; those that are called like an argument
-            of this function go into the text form, as in ``net.py:Net[channels=1]``.
+        label: its name in tables and figures. Default: its text form.
+        changes: changes to a named network's spec, or arguments of its factory; those with the name of an argument of
+            this function go into the text form, as in ``net.py:Net[channels=1]``.
 
     Raises:
         InputError: if the name or a change is wrong.
@@ -68,7 +68,7 @@ def network(
     )
 
 
-@takes()
+@with_settings()
 def build(name: str, weights: str | Path | None = None, **changes: object) -> nn.Module:
     """Return a network of the catalog in evaluation mode.
 

@@ -164,7 +164,7 @@ def index_of(name: str, networks: Sequence[Network], option: str) -> int:
     Raises:
         InputError: if it is none of them.
     """
-    return _named(name, [str(network) for network in networks], networks, option)
+    return _network_index(name, [str(network) for network in networks], networks, option)
 
 
 def _labelled(text: str, names: Sequence[str], networks: Sequence[Network]) -> tuple[str, int]:
@@ -180,9 +180,9 @@ def _labelled(text: str, names: Sequence[str], networks: Sequence[Network]) -> t
         raise InputError(f"--label {text!r}: write LABEL=NETWORK, e.g. --label 'Ours=my_net.py:Net'")
     for label, name in splits[:-1]:
         with contextlib.suppress(InputError):
-            return label, _named(name, names, networks, "--label")
+            return label, _network_index(name, names, networks, "--label")
     label, name = splits[-1]
-    return label, _named(name, names, networks, "--label")
+    return label, _network_index(name, names, networks, "--label")
 
 
 def _fitting(network: Network, changes: Mapping[str, object]) -> Mapping[str, object]:
@@ -232,7 +232,7 @@ def _assigned(
     raise InputError(f"{option} {text}: with several models write NAME=FILE, e.g. {names[0]}={example}")
 
 
-def _named(name: str, names: Sequence[str], networks: Sequence[Network], option: str) -> int:
+def _network_index(name: str, names: Sequence[str], networks: Sequence[Network], option: str) -> int:
     spellings = {name}
     if not catalog.is_external(name):
         with contextlib.suppress(InputError):

@@ -1,4 +1,4 @@
-"""Which modules of a network a mixer may stand in for: its spatial operators, or modules of some classes."""
+"""The modules that a mixer may replace: spatial operators, or modules of some classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scsc_lab.models import folders
 from scsc_lab.networks.specs import SpatialOperator
 
 Kind: TypeAlias = SpatialOperator | Literal["module"]
-"""What is replaced: an operator, or a module of a class that the rules name."""
+"""Kind of a replaced module: an operator, or a module of a class that the rules name."""
 
 _MAP_ATTENTION = ("ShiftedWindowAttention", "ShiftedWindowAttentionV2")
 """Attention modules (torchvision's) that take and give whole maps, ``(N, H, W, C)``."""

@@ -22,7 +22,7 @@ from scsc_lab.networks.specs import TransplantSpec, scsc_of
 from scsc_lab.networks.values import text
 
 Mixer: TypeAlias = Callable[..., nn.Module]
-"""What makes a mixer: called with input channels, output channels and the stride, and its settings by name."""
+"""Factory of a mixer: called with input channels, output channels and the stride, and its settings by name."""
 
 Decision: TypeAlias = tuple[Candidate, nn.Module | None, str]
 """An operator, the mixer in its place or none, and the mixer in words or why there is none."""
@@ -44,7 +44,7 @@ def users_own(spec: TransplantSpec, factory: Mixer | None) -> UsersMixer | None:
     if factory is not None:
         name = getattr(factory, "__name__", type(factory).__name__)
         if not callable(factory) or isinstance(factory, nn.Module):
-            raise InputError(f"{name} makes no mixers: give a name, FILE.py:CLASS, a class or a function")
+            raise InputError(f"{name} does not make mixers: give a name, FILE.py:CLASS, a class or a function")
         _check_call(factory, name, {})
         return UsersMixer(factory, name)
     if ":" not in spec.mixer:
@@ -211,7 +211,7 @@ def install(model: nn.Module, candidate: Candidate, mixer: nn.Module, spec: Tran
     places = holders(model, candidate)
     if not places:
         return
-    shortcut = spec.shortcut and candidate.maps.given == candidate.maps.out
+    shortcut = spec.shortcut and candidate.maps.input == candidate.maps.output
     plain = not candidate.channels_last and not shortcut and not carried.hooks_of(candidate.module)
     in_place = mixer if plain else PlacedMixer(mixer, channels_last=candidate.channels_last, shortcut=shortcut)
     if not plain:

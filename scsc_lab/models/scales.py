@@ -23,7 +23,7 @@ IMAGES_IN_EVALUATION = 16
 
 @dataclass(frozen=True)
 class Calls:
-    """What an operator gives in all its calls of a pass.
+    """Outputs of an operator in all its calls of a pass.
 
     Attributes:
         deviation: the deviation of its outputs, every call with the same weight.

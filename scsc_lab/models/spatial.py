@@ -84,7 +84,7 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
         maps = records[name].maps if name in records else None
         if rules.names and not any(fnmatch.fnmatchcase(name, pattern) for pattern in rules.names):
             continue
-        if rules.stages and not (maps and stage(maps.out, x.shape) in rules.stages):
+        if rules.stages and not (maps and stage(maps.output, x.shape) in rules.stages):
             continue
         module = model.get_submodule(name)
         why = staying.cannot(module, maps) or carried.lost(module, takes_windows=watched is not module)
@@ -170,7 +170,7 @@ def _record(records: dict[str, Record], operator: Operator, image: torch.Size) -
                 readings = layout.readings(tuple(first.shape), (image[2], image[3]), None)
                 last = [reading.name for reading in readings] == ["nhwc"]
             maps = Maps(channels_first(first, last).shape, channels_first(out, last).shape)
-            records.setdefault(operator.name, Record(maps, first, last, [])).calls.append(maps.given)
+            records.setdefault(operator.name, Record(maps, first, last, [])).calls.append(maps.input)
 
     return record
 

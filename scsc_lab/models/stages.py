@@ -1,4 +1,4 @@
-"""Where the stages of a network are: the modules that make them up, and the modules that give their maps.
+"""The stages of a network: the modules that make them up, and the modules that give their maps.
 
 A stage is what works on maps of one stride. Our own networks say theirs; every other network shows them in one forward
 pass: containers, and modules whose insides put out maps of several strides, are opened until what is left has one

@@ -1,4 +1,4 @@
-"""Why an operator stays: a mixer could not stand in for it, or it is not there to mix."""
+"""Reasons why an operator stays: a mixer could not replace it, or it does not mix."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _IMAGE_CHANNELS = 4
 class Maps(NamedTuple):
     """The maps that an operator was seen to take and give, ``(N, C, H, W)``."""
 
-    given: torch.Size
-    out: torch.Size
+    input: torch.Size
+    output: torch.Size
 
 
 class Record(NamedTuple):
-    """What a pass showed of an operator: its first maps, the first input, its layout, and the inputs of all calls."""
+    """Observation of an operator in a pass: first maps, first input, its layout, and the inputs of all calls."""
 
     maps: Maps
     source: Tensor  # held, so that no other tensor gets its identity
@@ -51,9 +51,9 @@ def cannot(module: nn.Module, maps: Maps | None) -> str:
             return f"stride {stride}"
         if module.dilation != (1, 1):
             return f"dilation {max(module.dilation)}"
-    if tuple(maps.out[2:]) != tuple(math.ceil(side / stride) for side in maps.given[2:]):
+    if tuple(maps.output[2:]) != tuple(math.ceil(side / stride) for side in maps.input[2:]):
         cause = "its padding" if isinstance(module, nn.Conv2d) else "it"
-        return f"{cause} gives {maps.out[2]}×{maps.out[3]} from {maps.given[2]}×{maps.given[3]}"
+        return f"{cause} gives {maps.output[2]}×{maps.output[3]} from {maps.input[2]}×{maps.input[3]}"
     return ""
 
 
@@ -61,7 +61,7 @@ def stride_of(module: nn.Module, maps: Maps | None) -> int:
     """Return the stride of a convolution, or the one that the maps of a module show: 1 or 2."""
     if isinstance(module, nn.Conv2d):
         return module.stride[0]
-    halved = maps and [math.ceil(side / 2) for side in maps.given[2:]] == [*maps.out[2:]] != [*maps.given[2:]]
+    halved = maps and [math.ceil(side / 2) for side in maps.input[2:]] == [*maps.output[2:]] != [*maps.input[2:]]
     return 2 if halved else 1
 
 
@@ -109,7 +109,7 @@ def stems_of(chosen: list[Operator], records: dict[str, Record], inputs: list[Te
     return [
         name
         for name, kind, *_ in chosen
-        if name in records and kind != "attention" and records[name].maps.out[1] > least
+        if name in records and kind != "attention" and records[name].maps.output[1] > least
         if any(records[name].source is image for image in inputs)
     ]
 
@@ -140,7 +140,7 @@ def branches_of(model: nn.Module, records: dict[str, Record]) -> set[str]:
     for name, first in records.items():
         parts = name.split(".")
         for depth in {len(parts) - 1, max(len(parts) - 2, 0)}:
-            groups.setdefault((".".join(parts[:depth]), id(first.source), first.maps.out), []).append(name)
+            groups.setdefault((".".join(parts[:depth]), id(first.source), first.maps.output), []).append(name)
     groups_of_several = ((holder, names) for (holder, *_), names in groups.items() if len(names) > 1)
     return {
         name for holder, names in groups_of_several if reparametrised.holds_branches(model, holder) for name in names

@@ -26,7 +26,7 @@ from scsc_lab.networks.specs import TransplantSpec
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one spatial operator.
+    """Outcome for one spatial operator.
 
     Attributes:
         name: its qualified name.
@@ -74,7 +74,7 @@ def transplant(
     """
     if isinstance(mixer, TransplantSpec):
         if rules:
-            raise InputError(f"{next(iter(rules))!r} is given beside a TransplantSpec: write it into that")
+            raise InputError(f"{next(iter(rules))!r} is given as well as a TransplantSpec: set it in the spec")
         spec, make = mixer, None
     elif isinstance(mixer, str):
         spec, make = TransplantSpec(mixer, **rules), None
@@ -180,7 +180,7 @@ def _nothing_chosen(model: nn.Module, rules: TransplantSpec) -> str:
 
 
 _NETWORKS = "the network"
-"""How a reason starts that is the network's, not the operator's or the mixer's."""
+"""Start of a reason that concerns the network, not the operator or the mixer."""
 
 _CHOOSING = ("replace", "names", "stages")
 

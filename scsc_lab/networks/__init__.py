@@ -1,1 +1,1 @@
-"""What a network is, as data: specs, the catalog of them, overrides. No torch."""
+"""Networks as data: specs, their catalog, overrides. No torch."""

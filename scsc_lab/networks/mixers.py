@@ -17,7 +17,7 @@ from scsc_lab.errors import InputError, first_line, nearest
 from scsc_lab.networks import values
 
 FOLDER = Path(__file__).parents[1] / "layers" / "mixers"
-"""Where the mixers are, one file each."""
+"""Package of the mixers, one file each."""
 
 _LARGEST = 4096
 _PLACED = 3

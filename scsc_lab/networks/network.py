@@ -186,7 +186,7 @@ class Network:
             InputError: if it is a module in hand, or a file is not there.
         """
         if not self.is_named:
-            raise InputError(f"{self.name} is a module in hand: only a network with a name can be kept or sent away")
+            raise InputError(f"{self.name} is a module: only a named network can be stored or sent to another process")
         content: dict[str, object] = {
             "form": self.form,
             "transplant": dataclasses.asdict(self.transplant) if self.transplant else None,
@@ -251,7 +251,7 @@ def _split_brackets(text: str) -> tuple[str, dict[str, object]]:
 
 def _assignments(text: str, option: str) -> dict[str, object]:
     """Return the values that stand in brackets, by key."""
-    assignments = _words(text)
+    assignments = _space_separated(text)
     for assignment in assignments:
         if match := _KEY_AFTER_COMMA.match(assignment):
             raise InputError(
@@ -265,7 +265,7 @@ _KEY_AFTER_COMMA = re.compile(r"""([\w.]+=[^'"\[({]*?),\s*[A-Za-z_][\w.]*=""")
 
 def _written(value: str) -> str:
     """Return a value in quotes where spaces or brackets in it would end it when it is read."""
-    is_readable = _words(value) == ([value] if value else []) and _words(f"{value} x")[-1:] == ["x"]
+    is_readable = _space_separated(value) == ([value] if value else []) and _space_separated(f"{value} x")[-1:] == ["x"]
     is_readable = is_readable and not _KEY_AFTER_COMMA.match(f"key={value}")
     return value if is_readable and " @ " not in value and _unwritten(value) == value else _quoted(value)
 
@@ -280,7 +280,7 @@ def _unwritten(value: str) -> str:
     return value
 
 
-def _words(text: str) -> list[str]:
+def _space_separated(text: str) -> list[str]:
     """Return words set apart by spaces; inside brackets and quotes a space sets nothing apart."""
     parts, depth, quote = [""], 0, ""
     for letter in text:

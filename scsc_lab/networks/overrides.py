@@ -86,7 +86,7 @@ def transplant(assignments: Mapping[str, object], mixer: str = "scsc") -> Transp
         made[key.removeprefix(own_prefix)] = made.pop(key)
     for key in made:
         if (other_mixer := key.partition(".")[0]) in mixers.names() and "." in key:
-            raise InputError(f"{key!r} is of {mixers.label(other_mixer)}, and {mixers.label(mixer)} is put in")
+            raise InputError(f"{key!r} is a setting of {mixers.label(other_mixer)}; the mixer is {mixers.label(mixer)}")
     return TransplantSpec(mixer, **made)
 
 
@@ -98,9 +98,9 @@ def transplants(chosen: Sequence[str], assignments: Mapping[str, object]) -> lis
     """
     canonical = [mixers.find(name) for name in chosen]
     for key in assignments:
-        if not any(has(mixer, key) for mixer in canonical):
+        if not any(accepts(mixer, key) for mixer in canonical):
             return [transplant(assignments, canonical[0])]  # says what is wrong with it
-    return [transplant({k: v for k, v in assignments.items() if has(mixer, k)}, mixer) for mixer in canonical]
+    return [transplant({k: v for k, v in assignments.items() if accepts(mixer, k)}, mixer) for mixer in canonical]
 
 
 def rules(spec: TransplantSpec) -> dict[str, object]:
@@ -114,7 +114,7 @@ def rules(spec: TransplantSpec) -> dict[str, object]:
     return {**made, **dict(spec.settings)}
 
 
-def has(mixer: str, key: str) -> bool:
+def accepts(mixer: str, key: str) -> bool:
     """Return whether a key is a rule of every transplant, or a setting of this mixer."""
     settings = mixers.settings(mixer)
     bare = key.removeprefix(f"{mixers.prefix(mixer)}.")

@@ -111,7 +111,7 @@ def parse(network: Network, texts: Sequence[str]) -> Space:
     choices: dict[str, tuple[str, ...]] = {}
     for text in texts:
         key, equals, listed = (part.strip() for part in text.partition("="))
-        added = {key: _listed(network, key, listed)} if equals else _usual(network, text)
+        added = {key: _listed(network, key, listed)} if equals else _default_values(network, text)
         for name, options in added.items():
             if name in choices:
                 raise InputError(f"--space {name} is given twice")
@@ -123,7 +123,7 @@ def parse(network: Network, texts: Sequence[str]) -> Space:
     return space
 
 
-def _usual(network: Network, text: str) -> dict[str, tuple[str, ...]]:
+def _default_values(network: Network, text: str) -> dict[str, tuple[str, ...]]:
     """Return the usual values of keys with commas between."""
     choices: dict[str, tuple[str, ...]] = {}
     for key in filter(None, (part.strip() for part in text.split(","))):
@@ -223,7 +223,7 @@ def _check_rules(space: Space) -> None:
 
 def _of_mixer(mixer: str, rules: dict[str, object]) -> dict[str, object]:
     """Return the rules that a mixer has: its own settings, and those of every transplant."""
-    return {key: value for key, value in rules.items() if overrides.has(mixers.find(mixer), key)}
+    return {key: value for key, value in rules.items() if overrides.accepts(mixers.find(mixer), key)}
 
 
 def _is_same(spec: NetworkSpec, key: str, option: str) -> bool:

@@ -158,7 +158,7 @@ class SwinSpec:
             _at_least(name, getattr(self, name), 1)
         _at_least("window", self.window, 2, _WINDOW)
         if not 0.0 <= self.drop_path < 1.0:
-            raise InputError(f"drop_path={self.drop_path}: a probability from 0 up to but not including 1")
+            raise InputError(f"drop_path={self.drop_path}: a probability from 0 to below 1")
         if not self.mlp_ratio > 0.0 or self.mlp_ratio * self.embed_dim < 1.0 or self.mlp_ratio > 1024:
             raise InputError(f"mlp_ratio={self.mlp_ratio}: a number above 0, e.g. mlp_ratio=4")
         _check_scsc_stages(self.depths, self.scsc, self.scsc_stages)
@@ -182,7 +182,7 @@ Match: TypeAlias = Literal["", "macs", "params"]
 
 @dataclass(frozen=True, init=False)
 class TransplantSpec:
-    """Which spatial operators of any network a mixer takes the place of, and how.
+    """Rules of a transplant: the spatial operators that a mixer replaces, and how.
 
     ``TransplantSpec("mixconv", stages=(1, 2), kernels=(3, 5, 7))``: what is not a rule is a setting of the mixer. Texts
     are parsed (``kernels="3,5,7"``), and one value does for a tuple of one.
@@ -321,7 +321,7 @@ def _per_stage(depths: tuple[int, ...], **fields: tuple[int, ...]) -> None:
         _positive(name, values)
         if len(values) != len(depths):
             raise InputError(
-                f"{name} has {len(values)} entries for the {len(depths)} stages of depths: give one a stage"
+                f"{name} has {len(values)} entries for the {len(depths)} stages of depths: give one per stage"
             )
 
 
@@ -330,4 +330,4 @@ def _check_scsc_stages(depths: tuple[int, ...], scsc: tuple[SCSCSpec, ...], stag
         listed = ",".join(map(str, stages))
         raise InputError(f"scsc_stages={listed}: different stages from 1 to {len(depths)}, e.g. scsc_stages=1,2")
     if stages and len(scsc) != len(depths):
-        raise InputError(f"scsc describes {len(scsc)} stages, depths has {len(depths)}: give one SCSC module a stage")
+        raise InputError(f"scsc describes {len(scsc)} stages, depths has {len(depths)}: give one SCSC module per stage")

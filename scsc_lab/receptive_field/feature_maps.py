@@ -1,4 +1,4 @@
-"""Which units' fields are measured: the feature maps of named layers, and the units in the middle of each."""
+"""The feature maps of named layers, and the units in the middle of each whose fields are measured."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scsc_lab.execution.passes import evaluating
 
 
 @dataclass(frozen=True)
-class Seen:
+class FeatureMap:
     """The feature map of one layer, as one forward pass showed it.
 
     Attributes:
@@ -69,7 +69,7 @@ def run_to(model: nn.Module, x: Tensor, layers: Mapping[str, Callable[[Tensor], 
             while isinstance(output, (tuple, list)) and output:
                 output = output[0]
             if not isinstance(output, Tensor):
-                raise InputError(f"{name} puts out {type(output).__name__}, no tensor; name another --layer")
+                raise InputError(f"{name} returns {type(output).__name__}, not a tensor; name another --layer")
             outputs[name] = layers[name](output)
             if len(outputs) == len(layers):
                 raise _Done
@@ -99,7 +99,7 @@ def run_to(model: nn.Module, x: Tensor, layers: Mapping[str, Callable[[Tensor], 
 
 def survey(
     model: nn.Module, layers: Sequence[str], shape: tuple[int, int, int], layout_name: str | None, device: torch.device
-) -> list[Seen]:
+) -> list[FeatureMap]:
     """Return the feature maps of layers, from one forward pass of one image.
 
     Args:
@@ -130,7 +130,7 @@ def survey(
         return tuple(output.shape), window
 
     try:
-        observed = _shown(model, shape, dict.fromkeys(layers, look), device)
+        observed = _on_black_image(model, shape, dict.fromkeys(layers, look), device)
     finally:
         for handle in handles:
             handle.remove()
@@ -140,17 +140,17 @@ def survey(
         try:  # the axes of the map are those that grow with the image
             step = max(round(max(resolution) / 128), 1) * 32
             larger = (shape[0], shape[1] + step, shape[2] + step)
-            grown = _shown(model, larger, dict.fromkeys(unclear, lambda output: tuple(output.shape)), device)
+            grown = _on_black_image(model, larger, dict.fromkeys(unclear, lambda output: tuple(output.shape)), device)
             orders |= {name: layout.order_of_grown(observed[name][0], grown[name]) for name in unclear}
         except InputError:
             pass  # a network of one input size
     return [
-        Seen(name, layout.find(observed[name][0], resolution, name, orders[name], prefix), observed[name][1])
+        FeatureMap(name, layout.find(observed[name][0], resolution, name, orders[name], prefix), observed[name][1])
         for name in layers
     ]
 
 
-def _shown(
+def _on_black_image(
     model: nn.Module, shape: Sequence[int], layers: Mapping[str, Callable[[Tensor], Any]], device: torch.device
 ) -> dict[str, Any]:
     """Return what functions make of the outputs of layers for one black image."""

@@ -29,7 +29,7 @@ _NOISE = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What is differentiated: places on the output of one layer.
+    """Target of a gradient: places on the output of one layer.
 
     Attributes:
         layer: dotted name of the module.
@@ -94,7 +94,7 @@ def gradient_maps(
                 if not is_exhausted(error):
                     raise
                 if size == 1:
-                    raise InputError("memory does not hold one image: take a smaller --resolution") from None
+                    raise InputError("one image does not fit in memory: choose a smaller --resolution") from None
                 size //= 2
                 continue
             done = part.stop
@@ -173,7 +173,7 @@ def _of_batch(
             left -= 1
             unit = units[:, repetition].sum()
             if not unit.requires_grad:
-                raise InputError(f"the output of {target.layer} does not depend on the image by a gradient")
+                raise InputError(f"the output of {target.layer} has no gradient with respect to the image")
             grads.append(torch.autograd.grad(unit, x, retain_graph=left > 0)[0])
         yield torch.stack(grads, dim=1)
 

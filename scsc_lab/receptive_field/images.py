@@ -40,7 +40,7 @@ class Images:
 
     @property
     def key(self) -> str:
-        """What tells these images from others of the same size; the same for every normalisation."""
+        """Key of these images among others of the same size, the same for every normalisation."""
         return f"{zlib.crc32(np.array(self.codes, dtype='<u4').tobytes()):08x}" if self.codes else ""
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from scsc_lab import image_files
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.errors import InputError
-from scsc_lab.receptive_field.feature_maps import Seen, Unit, centred, survey, units
+from scsc_lab.receptive_field.feature_maps import FeatureMap, Unit, centred, survey, units
 from scsc_lab.receptive_field.gradients import Target, constant_sums, gradient_maps
 from scsc_lab.receptive_field.images import Images
 from scsc_lab.receptive_field.theoretical import ReceptiveField, middle_of, receptive_fields
@@ -25,7 +25,7 @@ _OFF_SUPPORT = 1e-3
 
 @dataclass(frozen=True)
 class Whose:
-    """Whose fields are measured, for the maps' settings.
+    """Network, weights and seeds of a measurement, for the maps' settings.
 
     Attributes:
         label: name of the network.
@@ -108,7 +108,7 @@ class _Plan:
     """
 
     stage: str
-    seen: Seen
+    feature_map: FeatureMap
     theory: ReceptiveField
     centre: tuple[float, float]
     units: tuple[Unit, ...]
@@ -118,35 +118,39 @@ class _Plan:
     @property
     def target(self) -> Target:
         places = np.array([(unit.row, unit.column) for unit in self.units], dtype=np.int64)
-        return Target(self.seen.layer, self.seen.layout, places[self.assigned], self.rectified)
+        return Target(self.feature_map.layer, self.feature_map.layout, places[self.assigned], self.rectified)
 
 
-def _plan(stage: str, seen: Seen, theory: ReceptiveField, settings: Fields, seed: int, images: int) -> _Plan:
-    size, is_inside = seen.layout.size, False
+def _plan(
+    stage: str, feature_map: FeatureMap, theory: ReceptiveField, settings: Fields, seed: int, images: int
+) -> _Plan:
+    size, is_inside = feature_map.layout.size, False
     if settings.method == "replknet":
         middle = (size[0] // 2, size[1] // 2)
-        found, centre = [Unit(*middle, weight=1.0)], theory.centre
+        chosen_units, centre = [Unit(*middle, weight=1.0)], theory.centre
     else:
-        found, mean_place = units(size, theory.stride, seen.window)
+        chosen_units, mean_place = units(size, theory.stride, feature_map.window)
         centre = (
             theory.centre[0] + (mean_place[0] - size[0] // 2) * theory.stride[0],
             theory.centre[1] + (mean_place[1] - size[1] // 2) * theory.stride[1],
         )
         middles = [
-            middle_place for unit in found if (middle_place := theory.middle((unit.row, unit.column))) is not None
+            middle_place
+            for unit in chosen_units
+            if (middle_place := theory.middle((unit.row, unit.column))) is not None
         ]
-        is_inside = len(middles) == len(found)
-        found = centred(found, middles) if is_inside else found
-    repetitions = -(-len(found) // images)
-    order = np.random.default_rng(seed).permutation(len(found))
-    assigned = order[np.arange(images * repetitions) % len(found)].reshape(images, repetitions)
-    plan = _Plan(stage, seen, theory, centre, tuple(found), assigned, settings.method == "replknet")
+        is_inside = len(middles) == len(chosen_units)
+        chosen_units = centred(chosen_units, middles) if is_inside else chosen_units
+    repetitions = -(-len(chosen_units) // images)
+    order = np.random.default_rng(seed).permutation(len(chosen_units))
+    assigned = order[np.arange(images * repetitions) % len(chosen_units)].reshape(images, repetitions)
+    plan = _Plan(stage, feature_map, theory, centre, tuple(chosen_units), assigned, settings.method == "replknet")
     support = _moved_support(plan) if is_inside else None
     return plan if support is None else replace(plan, centre=middle_of(support))
 
 
 def _averaged(gradients: NDArray[np.float64], plan: _Plan, settings: Fields) -> tuple[NDArray[np.float32], int]:
-    """Return one map an image, whose mean over the images is the field, ``(images, H, W)``, and the number of the dead.
+    """Return one map per image, ``(images, H, W)``, whose mean is the field, and the number of dead ones.
 
     Each gradient map is normalised, moved so that its unit's centre is the common one, and weighted; a pixel that some
     units cannot see, because it is moved in from beyond the image, is the mean over the units that do. A unit that has
@@ -188,14 +192,14 @@ def _moved_support(plan: _Plan) -> NDArray[np.bool_] | None:
     support = plan.theory.support
     if support is None:
         return None
-    middle = [side // 2 for side in plan.seen.layout.size]
+    middle = [side // 2 for side in plan.feature_map.layout.size]
     moves: set[tuple[tuple[int, int] | None, tuple[int, ...]]] = set()
     for unit in plan.units:
         place = (unit.row, unit.column)
         steps = zip(place, middle, plan.theory.stride, unit.shift, strict=True)
-        known = place in plan.theory.supports
+        is_supported = place in plan.theory.supports
         moved = tuple(round((at - centre) * stride) + shift for at, centre, stride, shift in steps)
-        moves.add((place, unit.shift) if known else (None, moved))
+        moves.add((place, unit.shift) if is_supported else (None, moved))
     union = np.zeros_like(support)
     for key, move in moves:
         pads = [(max(step, 0), max(-step, 0)) for step in move]
@@ -209,10 +213,10 @@ def _field(whose: Whose, settings: Fields, drawn: Images, plan: _Plan, maps: NDA
         reason = "nothing reaches the pixels"
         if plan.theory.support is not None:
             reason = "no channel is alive, or their sum does not change, as behind a softmax; name the layer before it"
-        raise InputError(f"the gradient of {plan.seen.layer} is zero for every image: {reason}")
+        raise InputError(f"the gradient of {plan.feature_map.layer} is zero for every image: {reason}")
     theory = replace(plan.theory, support=_moved_support(plan))
     support = theory.support
-    windowed = len(plan.units) > 1 and plan.seen.window is not None
+    windowed = len(plan.units) > 1 and plan.feature_map.window is not None
     if support is not None and not windowed:
         mass = np.abs(maps).mean(axis=0, dtype=np.float64)
         if mass[~support].sum() > _OFF_SUPPORT * mass.sum():
@@ -220,7 +224,7 @@ def _field(whose: Whose, settings: Fields, drawn: Images, plan: _Plan, maps: NDA
     setting = Setting(
         model=whose.label,
         stage=plan.stage,
-        layer=plan.seen.layer,
+        layer=plan.feature_map.layer,
         resolution=(maps.shape[1], maps.shape[2]),
         centre=plan.centre,
         method=settings.method,
@@ -233,9 +237,9 @@ def _field(whose: Whose, settings: Fields, drawn: Images, plan: _Plan, maps: NDA
         seed=whose.seed,
         units=len(plan.units),
         rectified=plan.rectified,
-        window_pixels=plan.seen.window if windowed else None,
-        layout=plan.seen.layout.name,
-        map_size=plan.seen.layout.size,
+        window_pixels=plan.feature_map.window if windowed else None,
+        layout=plan.feature_map.layout.name,
+        map_size=plan.feature_map.layout.size,
         theoretical=theory.sides if support is not None else None,
         theoretical_reaches_border=theory.reaches_border,
         images_id=drawn.key,

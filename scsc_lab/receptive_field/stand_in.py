@@ -30,7 +30,7 @@ _MASKED = 50.0
 """A token whose score is this far below the largest is masked: Swin masks with −100."""
 
 Rule = Callable[..., Any]
-"""What stands for a function of torch: called with the same arguments."""
+"""Replacement of a function of torch, called with the same arguments."""
 
 
 def stand_in(model: nn.Module, *, centre_taps: bool, uneven: bool = True) -> nn.Module:
@@ -114,10 +114,10 @@ def _either(operator: str) -> Rule:
     """Return what stands for the larger or smaller of two tensors: the gradient goes to both; of one, it is torch's."""
 
     def rule(x: Tensor, *rest: Any, **options: Any) -> Any:
-        other = options.get("other", rest[0] if rest else None)
-        if not isinstance(other, Tensor):
+        second = options.get("other", rest[0] if rest else None)
+        if not isinstance(second, Tensor):
             return getattr(torch, operator)(x, *rest, **options)
-        return _passed(x) + _SHARE_OF_OTHER * (other - other.detach())
+        return _passed(x) + _SHARE_OF_OTHER * (second - second.detach())
 
     return rule
 
@@ -250,7 +250,7 @@ class Alignment(_StandInMode):
 
 
 class FaintAlignment(_StandInMode):
-    """The same, where only gates lead to the unit."""
+    """Alignment where only gates lead to the unit."""
 
     rules: ClassVar[dict[str, Rule]] = {
         **Alignment.rules,

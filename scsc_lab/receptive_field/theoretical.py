@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from scsc_lab.receptive_field.feature_maps import Seen, run_to
+from scsc_lab.receptive_field.feature_maps import FeatureMap, run_to
 from scsc_lab.receptive_field.stand_in import Alignment, FaintAlignment, Support, stand_in
 
 _Place: TypeAlias = tuple[float, float]
@@ -87,7 +87,7 @@ def _reaches_border(support: NDArray[np.bool_]) -> bool:
     return False
 
 
-def receptive_fields(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[ReceptiveField]:
+def receptive_fields(model: nn.Module, maps: Sequence[FeatureMap], shape: tuple[int, int, int]) -> list[ReceptiveField]:
     """Return the theoretical field of the middle unit of each feature map.
 
     The centre of a unit is the middle of its support where the image holds all of that; in windows of attention, which
@@ -108,19 +108,19 @@ def receptive_fields(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, i
         supports = {place: gradient > 0 for place, gradient in zip(places, gradients_of_map, strict=True)}
         support = supports[places[0]]
         centre, stride = _alignment(centroids, feature_map, shape[1:])
-        known = {} if feature_map.window else supports
-        field = ReceptiveField(support if support.any() else None, centre, stride, known)
+        by_place = {} if feature_map.window else supports
+        field = ReceptiveField(support if support.any() else None, centre, stride, by_place)
         fields.append(replace(field, centre=field.middle(places[0]) or centre))
     return fields
 
 
-def _middle(feature_map: Seen) -> list[tuple[int, int]]:
+def _middle(feature_map: FeatureMap) -> list[tuple[int, int]]:
     """Return the offsets of the units in the middle of a map; of the first alone with windows."""
     rows, columns = (range(1 if side % 2 or feature_map.window else 2) for side in feature_map.layout.size)
     return [*itertools.product(rows, columns)]
 
 
-def _far(feature_map: Seen) -> int:
+def _far(feature_map: FeatureMap) -> int:
     """Return how many rows and columns before the middle unit the one is whose distance tells the stride."""
     least = min(feature_map.layout.size) // 2 - 1  # at the border, fields are cut off
     return next((period for period in _PERIODS if period <= least), 1)
@@ -131,7 +131,7 @@ def _place(size: tuple[int, int], offset: tuple[int, int]) -> tuple[int, int]:
     return max(size[0] // 2 - offset[0], 0), max(size[1] // 2 - offset[1], 0)
 
 
-def _aligned(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]) -> list[list[_Place | None]]:
+def _aligned(model: nn.Module, maps: Sequence[FeatureMap], shape: tuple[int, int, int]) -> list[list[_Place | None]]:
     """Return the true centres of the middle unit of each map and of another one on the diagonal."""
     diagonals = [[(0, 0), (_far(feature_map),) * 2] for feature_map in maps]
     even, uneven = (
@@ -140,8 +140,8 @@ def _aligned(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]
     )
     centres = [
         [
-            _centroid(gradient if gradient.sum() > _NOISE * other.sum() else other)
-            for gradient, other in zip(*units, strict=True)
+            _centroid(even_ if even_.sum() > _NOISE * uneven_.sum() else uneven_)
+            for even_, uneven_ in zip(*units, strict=True)
         ]
         for units in zip(even, uneven, strict=True)
     ]
@@ -156,7 +156,7 @@ def _aligned(model: nn.Module, maps: Sequence[Seen], shape: tuple[int, int, int]
 
 def _gradients(
     model: nn.Module,
-    seen: Sequence[Seen],
+    feature_maps: Sequence[FeatureMap],
     shape: tuple[int, int, int],
     mode: TorchFunctionMode,
     offsets: Sequence[Sequence[tuple[int, int]]],
@@ -167,8 +167,8 @@ def _gradients(
     """
     x = torch.ones(1, *shape, dtype=torch.float64, requires_grad=True)
     with torch.enable_grad(), mode:
-        outputs = run_to(model, x, {feature_map.layer: lambda output: output for feature_map in seen})
-        maps = [feature_map.layout.maps(outputs[feature_map.layer]) for feature_map in seen]
+        outputs = run_to(model, x, {feature_map.layer: lambda output: output for feature_map in feature_maps})
+        maps = [feature_map.layout.maps(outputs[feature_map.layer]) for feature_map in feature_maps]
     gradients = []
     for feature, offsets_of_map in zip(maps, offsets, strict=True):
         weights = torch.linspace(1.0, 2.0, feature.shape[1], dtype=feature.dtype)
@@ -183,7 +183,7 @@ def _gradients(
 
 
 def _alignment(
-    centres: Sequence[_Place | None], feature_map: Seen, resolution: tuple[int, ...]
+    centres: Sequence[_Place | None], feature_map: FeatureMap, resolution: tuple[int, ...]
 ) -> tuple[_Place, _Place]:
     """Return centre and stride of a map's units from the centres of two of them on its diagonal."""
     size = feature_map.layout.size

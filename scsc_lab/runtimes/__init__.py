@@ -52,7 +52,7 @@ class Session(abc.ABC):
         Raises:
             InputError: if the runtime does not tell it.
         """
-        raise InputError("this runtime does not tell the time of its operators")
+        raise InputError("this runtime does not report the times of its operators")
 
 
 class Profile(abc.ABC):
@@ -78,11 +78,11 @@ class Runtime:
         packages: modules that must be there to import; the first tells the version.
         extra: the extra of this package that brings them.
         dtypes: element types that it computes in.
-        takes: its input: a ``module``, or its ``onnx`` model.
+        format: form of the network that it loads: a ``module``, or an ``onnx`` model.
         trains: whether it makes backward passes too.
         layouts: whether the order of elements of weights and input is for the caller to choose.
         bounded: whether memory may be bounded while it is used: a compiler that it starts would be bound too.
-        usual: whether a report measures it by default.
+        is_default: whether a report measures it by default.
     """
 
     name: str
@@ -91,11 +91,11 @@ class Runtime:
     packages: tuple[str, ...] = ("torch",)
     extra: str = ""
     dtypes: tuple[str, ...] = ("float32",)
-    takes: Literal["module", "onnx"] = "module"
+    format: Literal["module", "onnx"] = "module"
     trains: bool = False
     layouts: bool = False
     bounded: bool = True
-    usual: bool = True
+    is_default: bool = True
 
     @property
     def installed(self) -> bool:
@@ -104,7 +104,7 @@ class Runtime:
 
     @property
     def missing(self) -> str:
-        """What to do where it is not installed, in one line."""
+        """Message for a runtime that is not installed, in one line."""
         return f"{self.title} is not installed: python -m pip install 'scsc-lab[{self.extra}]'"
 
     @property
@@ -153,9 +153,9 @@ def title(name: str) -> str:
     return registry()[name].title if name in registry() else name
 
 
-def usual() -> list[str]:
+def default_names() -> list[str]:
     """Return the names of the runtimes that a report measures and that are installed."""
-    return [name for name, runtime in registry().items() if runtime.usual and runtime.installed]
+    return [name for name, runtime in registry().items() if runtime.is_default and runtime.installed]
 
 
 def check(names: Collection[str], execution: Execution) -> None:
@@ -163,7 +163,7 @@ def check(names: Collection[str], execution: Execution) -> None:
     for name in names:
         runtime = find(name)
         if execution.train and not runtime.trains:
-            raise InputError(f"{runtime.title} is for inference: it does not go with --train")
+            raise InputError(f"{runtime.title} runs inference only: leave --train out")
         if execution.dtype not in runtime.dtypes:
             raise InputError(f"dtype {execution.dtype!r}: {runtime.title} is timed in {', '.join(runtime.dtypes)}")
     if execution.memory_format == "channels_last" and not any(find(name).layouts for name in names):

@@ -25,6 +25,6 @@ def prepare(source: Source, execution: Execution) -> Session:
 
 
 RUNTIME = Runtime(
-    "compile", "torch.compile", prepare, dtypes=DTYPES, trains=True, layouts=True, bounded=False, usual=False
+    "compile", "torch.compile", prepare, dtypes=DTYPES, trains=True, layouts=True, bounded=False, is_default=False
 )
 ORDER = 1

@@ -111,5 +111,5 @@ def prepare(source: Source, execution: Execution) -> Session:
     return _Session(source, execution)
 
 
-RUNTIME = Runtime("onnxruntime", "ONNX Runtime", prepare, ("onnxruntime", "onnx", "onnxscript"), "onnx", takes="onnx")
+RUNTIME = Runtime("onnxruntime", "ONNX Runtime", prepare, ("onnxruntime", "onnx", "onnxscript"), "onnx", format="onnx")
 ORDER = 2

@@ -108,6 +108,6 @@ RUNTIME = Runtime(
     ("openvino", "onnx", "onnxscript"),
     "openvino",
     dtypes=tuple(_PRECISIONS),
-    takes="onnx",
+    format="onnx",
 )
 ORDER = 3

@@ -47,7 +47,7 @@ class Source:
         for name in names:
             if name != runtimes.USUAL and not self.execution.train and not isinstance(self.model, bytes):
                 _ = self.reference
-            if runtimes.find(name).takes == "onnx":
+            if runtimes.find(name).format == "onnx":
                 _ = self.onnx
 
     def input(self, memory_format: str = "contiguous") -> Tensor:

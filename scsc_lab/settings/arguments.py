@@ -42,7 +42,7 @@ def from_arguments(owners: Sequence[Any], arguments: Mapping[str, Any]) -> list[
     return [owner(**values_of_owner) for owner, values_of_owner in zip(owners, chosen, strict=True)]
 
 
-def takes(*owners: Any) -> Callable[[Function], Function]:
+def with_settings(*owners: Any) -> Callable[[Function], Function]:
     """Return a decorator for a function of Python's interface that takes settings as keywords.
 
     Its signature and docstring get the settings, and its complaints name arguments in place of options.

@@ -1,4 +1,4 @@
-"""How a setting is declared: type, default, bounds and help in one place, from which everybody else reads.
+"""Declaration of a setting: type, default, bounds and help in one place, for every other part to read.
 
 The command line makes an option of it, Python an argument, the store a part of its key, and a report a part of its
 sentence on method.
@@ -23,7 +23,7 @@ from scsc_lab.provenance import on_command_line
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is declared of a setting beside its name, type and default.
+    """Declaration of a setting apart from its name, type and default.
 
     Attributes:
         help: a noun phrase or sentence for ``--help``.

@@ -17,7 +17,7 @@ MEMORY_FORMATS = ("auto", "contiguous", "channels_last")
 """Orders of an image's elements in memory; ``auto``: the one in which a network is faster, by :data:`LAYOUT_RULE`."""
 
 LAYOUT_RULE = "the faster of the two by the median ratio of warm passes in both, tried by turns"
-"""How the order of elements is chosen where it is not given."""
+"""Rule for the order of elements where none is given."""
 
 WARM_UP_RULE = "until three passes in a row are no longer faster, by 2 %, than the three before"
 """When a warm-up ends, unless its time is over first."""
@@ -29,13 +29,13 @@ LOOKS = (12, 21, 36, 64, 112, 196, 343, 600)
 """Rounds after which a timing of no given length looks whether its intervals are narrow enough."""
 
 LOOKS_FOR_VERDICT = 4
-"""How many of them there are where a clear verdict is enough."""
+"""Number of looks where a clear verdict is enough."""
 
 METHODS = ("linear", "replknet")
 """``linear``: the map as it is, each image normalised; ``replknet``: the published algorithm of arXiv 2203.06717."""
 
 CONTRIBUTIONS = ("abs", "relu", "signed")
-"""What becomes of a negative gradient: its absolute value, zero, or itself."""
+"""Treatment of a negative gradient: its absolute value, zero, or itself."""
 
 LAYOUTS = ("nchw", "nhwc", "nlc", "ncl")
 """Orders of a feature map's axes: image, channels, height, width; ``l``: tokens, row by row."""
@@ -46,7 +46,7 @@ LARGEST_BATCH = 65536
 
 @dataclass(frozen=True)
 class Execution(Declared):
-    """Where and how networks run.
+    """Device, type, threads and batch of a forward pass.
 
     Raises:
         InputError: if a value is out of bounds.
@@ -72,7 +72,7 @@ class Execution(Declared):
 
 @dataclass(frozen=True)
 class Timing(Declared):
-    """How long networks are timed side by side, in which runtimes, and with which statistics.
+    """Settings of a latency measurement: length, runtimes and statistics.
 
     Raises:
         InputError: if a value is out of bounds, or the least time is more than the longest.
@@ -117,7 +117,7 @@ class Timing(Declared):
         "--runtime",
         metavar="NAME,NAME",
         choices="scsc_lab.runtimes:registry",
-        parse=texts.words,
+        parse=texts.names,
     )
     batches: tuple[int, ...] = setting(
         (),
@@ -201,7 +201,7 @@ class Timing(Declared):
 
 @dataclass(frozen=True)
 class Fields(Declared):
-    """How effective receptive fields are measured.
+    """Settings of effective receptive fields.
 
     Raises:
         InputError: if a value is out of bounds, or two do not go together.

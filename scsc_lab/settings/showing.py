@@ -14,7 +14,7 @@ PANELS = ("maps", "profiles", "both")
 
 @dataclass(frozen=True)
 class Output(Declared):
-    """Where rows and tables go, and in which format.
+    """Files and formats of rows and tables.
 
     Raises:
         InputError: if a value is out of bounds.
@@ -75,7 +75,7 @@ class PaperTable(Output):
 
 @dataclass(frozen=True)
 class Drawing(Declared):
-    """How a figure is drawn.
+    """Settings of a figure.
 
     Raises:
         InputError: if a value is out of bounds.

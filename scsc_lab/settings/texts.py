@@ -51,10 +51,10 @@ def budget(text: str) -> int:
     """
     match = re.fullmatch(r"(\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:E([+-]?\d{1,2}))?\s*([KMGT])?", text.strip().upper())
     if match is None:
-        raise InputError(f"{text!r}: a number, with K, M, G or T behind it if you like, e.g. 4.5G")
+        raise InputError(f"{text!r}: a number, optionally with K, M, G or T, e.g. 4.5G")
     number = float(match[1])
     if not (match[2] or match[3]) and 0 < number < _SMALLEST_BUDGET:
-        raise InputError(f"{text}: is {text}G meant, or {text}M? Without a letter it counts single ones")
+        raise InputError(f"{text}: is {text}G meant, or {text}M? Without a letter the unit is one")
     return round(number * 10.0 ** int(match[2] or 0) * _MULTIPLES[match[3] or ""])
 
 
@@ -88,8 +88,8 @@ def device(text: str) -> str:
     return name
 
 
-def words(text: str) -> tuple[str, ...]:
-    """Return the words of a comma-separated list, each once.
+def names(text: str) -> tuple[str, ...]:
+    """Return the names of a comma-separated list, each once.
 
     Raises:
         InputError: if there are none.
@@ -138,7 +138,7 @@ def some_of(choices: Callable[[], Any], hint: Callable[[str], str] | None = None
     """
 
     def read(text: str) -> tuple[str, ...]:
-        chosen, allowed = words(text), tuple(choices())
+        chosen, allowed = names(text), tuple(choices())
         for choice in chosen:
             if choice not in allowed:
                 meant = hint(choice) if hint else nearest(choice, allowed)

@@ -10,14 +10,14 @@ from scsc_lab.settings import texts
 from scsc_lab.settings.declaration import Declared, setting, spelled
 
 TASKS = ("classification", "verification")
-"""What a network can be trained and evaluated for."""
+"""Tasks of training and evaluation."""
 
 _setting = functools.partial(setting, panel="Training")
 
 
 @dataclass(frozen=True)
 class Training(Declared):
-    """How networks are trained, and on which data.
+    """Settings of training and its data.
 
     Raises:
         InputError: if a value is out of bounds, or a setting of the recipe is named twice.
@@ -76,7 +76,7 @@ class Training(Declared):
 
 @dataclass(frozen=True)
 class Schedule(Declared):
-    """How many epochs networks are trained for, and what is tuned for each of them before.
+    """Budgets of training in epochs, and the tuning before it.
 
     Raises:
         InputError: if a value is out of bounds, a budget occurs twice, or settings of a tuning lack it.

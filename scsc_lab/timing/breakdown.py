@@ -1,4 +1,4 @@
-"""Where a module's time goes: its parts, or its runtime's operators, timed inside the pass and compared with it."""
+"""Times of a module's parts, or of its runtime's operators, measured inside the pass and compared with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scsc_lab.timing.result import COMPLETE, CUT_SHORT, Latency
 from scsc_lab.timing.rounds import interleave
 
 OPERATOR = "operator"
-"""What a breakdown by the runtime's own operators is called."""
+"""Name of a breakdown by the runtime's own operators."""
 
 UNEXPLAINED = "unexplained"
 """The share of the whole that no part accounts for: what runs between the parts, less what watching them costs."""
@@ -46,14 +46,14 @@ class Breakdown:
     """One module at one batch size, and the time of its parts.
 
     Attributes:
-        whole: the module, timed without watching its parts.
+        latency: the module, timed without watching its parts.
         by: kind of parts: ``module``, ``stage`` or ``operator``.
         parts: for each part its seconds in every watched pass; those alternate with passes that are not, at random.
         passes: seconds of every watched pass.
         macs: multiply-accumulates of each part, where somebody counted.
     """
 
-    whole: Latency
+    latency: Latency
     by: str
     parts: Mapping[str, tuple[float, ...]]
     passes: tuple[float, ...] = ()
@@ -65,17 +65,17 @@ class Breakdown:
         A part's time is its share of a watched pass, the median over those, of the median time of the passes that are
         not watched: what else the machine does slows a pass and its parts alike.
         """
-        total = self.whole.median_seconds
+        total = self.latency.median_seconds
         seconds = {name: self._share(times) * (total or 0.0) for name, times in self.parts.items()}
         macs: dict[str, int | None] = {name: self.macs.get(name) for name in self.parts}
-        counted = self.whole.macs if self.macs else None
+        counted = self.latency.macs if self.macs else None
         if total is not None:
             seconds[UNEXPLAINED] = total - sum(seconds.values())
             macs[UNEXPLAINED] = None if counted is None else counted - sum(value or 0 for value in macs.values())
-        of_whole = self.whole.row()
+        of_total = self.latency.row()
         rows = [
             {
-                **of_whole,
+                **of_total,
                 "by": self.by,
                 "name": name,
                 "median_seconds": value,
@@ -90,7 +90,7 @@ class Breakdown:
             for name, value in seconds.items()
         ]
         shares = {"time_share": 1.0 if total else None, "macs_share": 1.0 if counted else None}
-        return [*rows, {**of_whole, "by": self.by, "name": "total", **shares}]
+        return [*rows, {**of_total, "by": self.by, "name": "total", **shares}]
 
     def _share(self, times: Sequence[float]) -> float:
         shares = [part / total for part, total in zip(times, self.passes, strict=True) if total > 0]
@@ -126,7 +126,7 @@ def measure(
     """
     used = list(dict.fromkeys(candidate.runtime for candidate in candidates))
     if settings.execution.train or (by != OPERATOR and used != [runtimes.USUAL]):
-        raise InputError("a breakdown is of the forward pass as it is written: without training, in torch alone")
+        raise InputError("a breakdown needs the forward pass as written: in torch, without training")
     runtimes.check(used, settings.execution)
     bounded = all(runtimes.find(name).bounded for name in used)
     device, execution = settled(settings.execution)
@@ -152,8 +152,8 @@ def measure(
                     raise
                 return [*breakdowns, empty]
             except BaseException as error:  # whatever the network's own code raises, an exit too
-                breakdowns.append(replace(empty, whole=failed(empty.whole, error)))
-            if breakdowns[-1].whole.status == CUT_SHORT:
+                breakdowns.append(replace(empty, latency=failed(empty.latency, error)))
+            if breakdowns[-1].latency.status == CUT_SHORT:
                 return breakdowns
     return breakdowns
 
@@ -193,25 +193,25 @@ def _broken_down(
     clock: Clock,
     progress: Progress | None,
 ) -> Breakdown:
-    description = f"timing the {empty.by}s of {called(empty.whole)} at batch {empty.whole.batch}"
-    settings = empty.whole.settings
-    session, run, whole = warmed_up(source, empty.whole, settings, clock)
+    description = f"timing the {empty.by}s of {called(empty.latency)} at batch {empty.latency.batch}"
+    settings = empty.latency.settings
+    session, run, latency = warmed_up(source, empty.latency, settings, clock)
     watched = _Profiled(session.profile(), clock) if parts is None else _Watch(source.module, run, parts, clock)
     report = functools.partial(progress, description) if progress else None
     before = load.average()
     rounds = interleave([run, watched], settings.timing, clock, seed=settings.execution.seed, progress=report)
-    whole = replace(
-        whole,
+    latency = replace(
+        latency,
         status=CUT_SHORT if rounds.cut_short else COMPLETE,
         samples=rounds.samples[0],
         repeats=rounds.repeats,
         load=load.Load(before, load.average(), load.cores()),
     )
     if not rounds.orders:
-        return replace(empty, whole=whole)
+        return replace(empty, latency=latency)
     last = slice(-len(rounds.orders) * rounds.repeats, None)  # without the passes that found the repeats
     seconds = {name: tuple(times[last]) for name, times in watched.seconds.items() if any(times)}
-    return replace(empty, whole=whole, parts=seconds, passes=tuple(watched.passes[last]))
+    return replace(empty, latency=latency, parts=seconds, passes=tuple(watched.passes[last]))
 
 
 class _Profiled:

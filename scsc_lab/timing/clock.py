@@ -1,4 +1,4 @@
-"""What time is measured with: the processor's clock, or the device's own events after a synchronise."""
+"""Clocks: the processor's, or the device's own events after a synchronise."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from scsc_lab.analysis.paired import Comparison
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution import device as devices
 from scsc_lab.execution import load, memory
-from scsc_lab.execution.passes import Run, dtype_of, placed, using_threads
+from scsc_lab.execution.passes import Run, dtype_of, prepare, using_threads
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Execution, Settings
 from scsc_lab.timing import clock as clocks
@@ -56,12 +56,12 @@ class Candidate:
 
     @property
     def module(self) -> object:
-        """What makes two candidates one module."""
+        """Key that candidates of one module share."""
         return self.make, self.resolution, self.channels
 
     @property
     def pass_(self) -> object:
-        """What makes two candidates one pass: the module, and what runs it."""
+        """Key that candidates of one pass share: the module and its runtime."""
         return self.module, self.runtime
 
     def twin(self, candidates: Sequence[Candidate], runtime: str) -> int | None:
@@ -108,7 +108,7 @@ def measure(
         try:
             for candidate in candidates:
                 if candidate.module not in modules:
-                    _tell(progress, f"building {candidate.label}")
+                    _notify(progress, f"building {candidate.label}")
                     modules[candidate.module] = made(candidate, execution, settings.execution.seed)
             for timings in empty:
                 latencies += _at_batch(candidates, modules, timings, settings, baseline, clock, progress)
@@ -146,7 +146,7 @@ def made(candidate: Candidate, execution: Execution, seed: int) -> nn.Module | b
             raise InputError(f"{candidate.label} has lazy modules, of no size before their first input: run it once")
         if any(tensor.is_inference() for tensor in tensors):
             raise InputError(f"{candidate.label} was made in inference mode: make it outside of torch.inference_mode()")
-        return placed(model, execution)
+        return prepare(model, execution)
     except (KeyboardInterrupt, InputError):
         raise
     except BaseException as error:  # whatever the module's own code raises, an exit too
@@ -191,7 +191,7 @@ def _at_batch(
                 twin = replace(latencies[first], model=timing.model, form=timing.form)
                 runs[index], latencies[index] = runs[first], twin
                 continue
-            _tell(progress, f"warming up {called(timing)} at batch {timing.batch}")
+            _notify(progress, f"warming up {called(timing)} at batch {timing.batch}")
             shape = (timing.batch, candidate.channels, *candidate.resolution)
             if candidate.module not in sources:
                 source = Source(
@@ -327,6 +327,6 @@ class _Watched:
             raise
 
 
-def _tell(progress: Progress | None, description: str) -> None:
+def _notify(progress: Progress | None, description: str) -> None:
     if progress:
         progress(description, 0.0, None)

@@ -38,7 +38,7 @@ def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock)
     timing = replace(
         timing,
         setup_seconds=prepared + first,
-        export_seconds=source.export_seconds if runtime.takes == "onnx" else None,
+        export_seconds=source.export_seconds if runtime.format == "onnx" else None,
         output_difference=None if timing.runtime == runtimes.USUAL else _checked(session, source, timing),
         runtime_details={"version": runtime.version, **session.describe(), "versions": dict(runtime.versions)},
     )
@@ -47,14 +47,14 @@ def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock)
     )
     layout = tried.faster if memory_format == "auto" else memory_format
     passes.clear()
-    if runtime.takes == "module":
+    if runtime.format == "module":
         source.module.zero_grad(set_to_none=True)
 
     def fresh_pass() -> float:
         passes.append(run_in(layout))
         return clock.time(passes[0])
 
-    if runtime.takes == "module":
+    if runtime.format == "module":
         peak = memory.peak(fresh_pass, torch.device(execution.device), memory.weight_bytes(source.module))
     else:  # what holds the memory was allocated with the session, beside all that is done once
         fresh_pass()

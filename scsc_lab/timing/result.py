@@ -1,4 +1,4 @@
-"""What timing one network gives: its samples and settings, and the row they become."""
+"""Result of timing one network: samples, settings, and its row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scsc_lab.settings import Execution, Settings
 from scsc_lab.timing.rounds import WarmUp
 
 COMPLETE, CUT_SHORT, OUT_OF_MEMORY = "complete", "cut short", "out of memory"
-"""What can become of a measurement."""
+"""Outcomes of a measurement."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -166,10 +166,10 @@ def places(
             work[part][1] += cell.bytes
     rows = []
     for part, (macs, bytes_) in work.items():
-        least, taken = roofs.least_seconds(macs, bytes_), seconds[part]
-        row: Row = {"part": part, "seconds": taken, "macs": macs, "bytes": bytes_, "least_seconds": least}
+        least, spent = roofs.least_seconds(macs, bytes_), seconds[part]
+        row: Row = {"part": part, "seconds": spent, "macs": macs, "bytes": bytes_, "least_seconds": least}
         rows.append(
-            {**row, "attained": least / taken if taken > 0 else None, "bound": roofs.bound(macs, bytes_, taken)}
+            {**row, "attained": least / spent if spent > 0 else None, "bound": roofs.bound(macs, bytes_, spent)}
         )
     return sorted(rows, key=lambda row: -row["seconds"])
 

@@ -21,7 +21,7 @@ LEAST_AREA, MOST_AREA = 0.08, 1.0
 
 @dataclass(frozen=True)
 class Preparation:
-    """How an image becomes a network's input.
+    """Preprocessing that makes an image a network's input.
 
     Attributes:
         size: height and width of the input, in pixels.

@@ -20,7 +20,7 @@ from scsc_lab.training.recipes import Recipe
 
 @dataclass(frozen=True)
 class Shard:
-    """Which part of every batch this process takes: the images ``rank, rank + world, …`` of it."""
+    """This process's part of every batch: the images ``rank, rank + world, …``."""
 
     rank: int = 0
     world: int = 1

@@ -73,7 +73,7 @@ def restore(
             return False
         finished, outputs = state["status"], state["outputs"]
         if finished not in ("complete", "diverged") or not isinstance(outputs, Tensor | None):
-            raise ValueError("status or outputs are none")
+            raise ValueError("it has no valid status or outputs")
         for module, weights in ((network, state["model"]), (objective, state["objective"])):
             _check(module, weights, finite=finished == "complete")
         speed = float(state["images_per_second"])
@@ -81,7 +81,7 @@ def restore(
             optimizer.load_state_dict(state["optimizer"])
     except _UNREADABLE as error:
         reason = printable(first_line(error))
-        print(f"scsc-lab: {path} is no checkpoint of this run ({reason}): starts this run anew", file=sys.stderr)
+        print(f"scsc-lab: {path} is not a checkpoint of this run ({reason}): starts this run anew", file=sys.stderr)
         return False
     network.load_state_dict(state["model"])
     objective.load_state_dict(state["objective"])

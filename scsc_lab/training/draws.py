@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Purpose(enum.IntEnum):
-    """What a draw is for: draws for different purposes are independent."""
+    """Purpose of a draw; draws for different purposes are independent."""
 
     TRAIN_IMAGE = 1
     TEST_IMAGE = 2

@@ -1,4 +1,4 @@
-"""Heads of the size that data needs: a linear head of another size is replaced, which is said."""
+"""Heads of the size that data needs: a linear head of another size is replaced, and a note says so."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scsc_lab.training.objectives import as_tensor
 
 
 def fitted(network: nn.Module, outputs: int, size: tuple[int, int], channels: int = 3) -> str:
-    """Give a network a head of as many outputs as the data needs; return what was done, empty if nothing.
+    """Give a network a head of as many outputs as the data needs; return a note on the change, empty without one.
 
     timm's networks do it themselves; else the last linear layer (or 1×1 convolution) that the network defines is
     replaced by a new one, with torch's random weights.
@@ -56,8 +56,8 @@ def shape(network: nn.Module, size: tuple[int, int], channels: int) -> tuple[int
         except InputError:
             raise
         except Exception as error:  # whatever the network's own code raises
-            given = "×".join(map(str, (channels, *size)))
-            raise InputError(f"it does not take an image of {given}: {first_line(error)}") from None
+            image_shape = "×".join(map(str, (channels, *size)))
+            raise InputError(f"it does not take an image of {image_shape}: {first_line(error)}") from None
     network.train(training)
     if output.shape[:1] != (1,):
         raise InputError(f"the network returns a tensor of shape {tuple(output.shape)} for one image")
@@ -78,5 +78,5 @@ def _replace_last(network: nn.Module, outputs: int) -> None:
         new = nn.Linear(last.in_features, outputs, bias=last.bias is not None)
     else:
         new = nn.Conv2d(last.in_channels, outputs, 1, bias=last.bias is not None)
-    parent, _, own = name.rpartition(".")
-    setattr(network.get_submodule(parent), own, new.to(next(last.parameters()).device))
+    parent, _, attribute = name.rpartition(".")
+    setattr(network.get_submodule(parent), attribute, new.to(next(last.parameters()).device))

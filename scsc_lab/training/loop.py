@@ -23,7 +23,7 @@ Judge = Callable[[npt.NDArray[np.float32]], dict[str, float | None]]
 """Returns accuracies in percent, by name, from the outputs for every test image in order; None if any is not finite."""
 
 Report = Callable[[int, int, float, float, float], None]
-"""Called after a step: its number from the start, the run's steps, its loss, images a second, share of time waiting."""
+"""Called after a step: its number, the number of steps, the loss, images per second, share of time waiting."""
 
 
 def train(
@@ -78,11 +78,11 @@ def train(
         # What the network draws itself, for drop-path and dropout: keyed by epoch, so that a resume changes nothing.
         torch.manual_seed(torch_seed(batches.seed, Purpose.NETWORK, epoch + 1, batches.shard.rank))
         loss_of.train()
-        total, waited, seen = 0.0, 0.0, 0
-        asked = time.perf_counter()
+        total, waited, count = 0.0, 0.0, 0
+        ready = time.perf_counter()
         for index, (raw, labels) in enumerate(batches.training(epoch)):
             images = normalised(raw, batches, device)
-            waited += time.perf_counter() - asked
+            waited += time.perf_counter() - ready
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, batches.steps)
             images, targets = mixing(images, labels.to(device, non_blocking=True), epoch, index)
@@ -91,17 +91,18 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             precision.backward(loss, optimizer, [*network.parameters(), *objective.parameters()], recipe.clip)
             value = _over_processes(loss.detach())
-            step, seen, total = step + 1, seen + len(raw), total + value
+            step, count, total = step + 1, count + len(raw), total + value
             if not math.isfinite(value):
                 run.status = "diverged"
                 break
-            asked = time.perf_counter()
+            ready = time.perf_counter()
             if report is not None:
-                report(step, recipe.epochs * batches.steps, value, seen / (asked - started), waited / (asked - started))
+                elapsed = ready - started
+                report(step, recipe.epochs * batches.steps, value, count / elapsed, waited / elapsed)
         if run.status == "diverged":
             break
         training_time = time.perf_counter() - started
-        run.images_per_second += (seen * batches.shard.world / training_time - run.images_per_second) / (epoch + 1)
+        run.images_per_second += (count * batches.shard.world / training_time - run.images_per_second) / (epoch + 1)
         accuracy: dict[str, float | None] = {}
         is_finite = all(torch.isfinite(parameter).all() for parameter in network.parameters())
         if is_judged(epoch + 1, recipe.epochs):

@@ -37,7 +37,7 @@ class Mixing:
             return cls(None, batches.seed)
         if len(batches.data.tasks) > 1 or batches.data.open_set:
             raise InputError(
-                f"mixup and cutmix need one class an image, which {batches.data.name} has not: set both to 0"
+                f"mixup and cutmix need one class per image; {batches.data.name} has several tasks: set both to 0"
             )
         try:
             from timm.data.mixup import Mixup

@@ -1,4 +1,4 @@
-"""What training minimises: summed cross-entropy over the tasks of the data, or a margin loss over identities."""
+"""Losses: summed cross-entropy over the tasks of the data, or a margin loss over identities."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class MarginLoss(nn.Module):
     """ArcFace (arXiv 1801.07698) or CosFace (arXiv 1801.09414) on embeddings, computed in float32.
 
     The cosine between an embedding and its identity's weight is made worse by a margin before the softmax:
-    ``cos(θ + margin)`` for ArcFace, ``cos θ − margin`` for CosFace. Where ``θ + margin`` passes π, ArcFace goes on
+    ``cos(θ + margin)`` for ArcFace, ``cos θ − margin`` for CosFace. Where ``θ + margin`` passes π, ArcFace continues
     linearly (as its released code does), so that the loss stays monotonic.
 
     Args:

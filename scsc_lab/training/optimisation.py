@@ -31,13 +31,13 @@ def make_optimizer(network: nn.Module, objective: nn.Module, recipe: Recipe) -> 
     """Return the recipe's optimizer; norms, biases and position biases do not decay unless the recipe says so."""
     fused = next(network.parameters()).device.type in ("cpu", "cuda")  # one kernel for all weights of a group
     decaying: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
     for name, parameter in (*network.named_parameters(), *objective.named_parameters()):
         spared = parameter.ndim <= 1 or "position_bias" in name
-        (others if spared and not recipe.decay_norms else decaying).append(parameter)
+        (undecayed if spared and not recipe.decay_norms else decaying).append(parameter)
     groups = [
         {"params": parameters, "weight_decay": decay}
-        for parameters, decay in ((decaying, recipe.weight_decay), (others, 0.0))
+        for parameters, decay in ((decaying, recipe.weight_decay), (undecayed, 0.0))
         if parameters
     ]
     if recipe.optimizer == "adamw":

@@ -1,4 +1,4 @@
-"""What runs of a comparison share, as data: data set, recipe, task and budget. No torch."""
+"""Settings that all runs of a comparison share: data set, recipe, task and budget. No torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEEDS = 10
 
 @dataclass(frozen=True)
 class Plan:
-    """What all runs of a comparison share: whatever stands here makes another experiment.
+    """Settings that all runs of a comparison share; a change of any makes another experiment.
 
     Attributes:
         data: name of the data set, as ``--data`` takes it.
@@ -55,7 +55,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Input:
-    """What a network says of its own input: used where plan and data do not decide.
+    """Input that a network declares; used where plan and data do not decide.
 
     Attributes:
         size: height and width, in pixels.
@@ -126,11 +126,11 @@ def plan(training: Training) -> Plan:
     Raises:
         InputError: if a recipe has no such field, or a value makes no sense.
     """
-    usual = RECIPES[training.recipe]
+    base = RECIPES[training.recipe]
     changes = dict(training.recipe_set)
     changes |= {key: value for key in ("epochs", "batch_size") if (value := getattr(training, key)) is not None}
-    recipe = dataclasses.replace(usual, **{key: parsed(key, value) for key, value in changes.items()})
-    differing = (f"{key}={value}" for key, value in changes.items() if getattr(recipe, key) != getattr(usual, key))
+    recipe = dataclasses.replace(base, **{key: parsed(key, value) for key, value in changes.items()})
+    differing = (f"{key}={value}" for key, value in changes.items() if getattr(recipe, key) != getattr(base, key))
     return Plan(
         training.data,
         recipe,

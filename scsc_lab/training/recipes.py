@@ -74,7 +74,7 @@ class Recipe:
                 raise InputError(f"{key}={getattr(self, key)}: a number from 0 up")
         for key in ("momentum", "label_smoothing", "erase", "cooldown"):
             if not 0 <= getattr(self, key) < 1:
-                raise InputError(f"{key}={getattr(self, key)}: a number from 0 up to but not including 1")
+                raise InputError(f"{key}={getattr(self, key)}: a number from 0 to below 1")
         for key in ("lr", "eps"):
             if not getattr(self, key) > 0:
                 raise InputError(f"{key}={getattr(self, key)}: a number above 0")

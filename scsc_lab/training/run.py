@@ -27,7 +27,7 @@ from scsc_lab.training.tasks import goal
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how a run is made; nothing here changes its numbers, but for rounding.
+    """Device and files of a run; they change its numbers by rounding at most.
 
     Attributes:
         device: device to train on.
@@ -51,13 +51,13 @@ HERE = Place()
 
 
 def run(
-    make: Callable[[], nn.Module], own: Input, plan: Plan, seed: int, place: Place = HERE
+    make: Callable[[], nn.Module], expected: Input, plan: Plan, seed: int, place: Place = HERE
 ) -> tuple[Trained, nn.Module, Row]:
     """Train one network with one seed.
 
     Args:
         make: returns the network with its first weights, drawn from torch's global generator, which is set for it.
-        own: what the network says of its input.
+        expected: size and normalisation of the network's input.
         plan: data, recipe and budget.
         seed: seed of data, order, augmentation and first weights.
         place: where to train.
@@ -71,10 +71,10 @@ def run(
     Raises:
         InputError: if data, recipe and network do not go together; nothing is trained then.
     """
-    batches = prepared(plan, own, seed, place)
+    batches = prepared(plan, expected, seed, place)
     chosen = goal(plan.task, batches.data, plan.recipe, seed)
     network, head = first(make, batches, chosen.outputs, seed)
-    if plan.recipe.zero_init and own.is_random:
+    if plan.recipe.zero_init and expected.is_random:
         start_from_shortcuts(network)
     channels = len(batches.preparation.mean)
     length = chosen.outputs or _length(network, batches)
@@ -142,27 +142,29 @@ def start_from_shortcuts(network: nn.Module) -> None:
             zero_init_last()
 
 
-def prepared(plan: Plan, own: Input, seed: int, place: Place = HERE, data: Data | None = None) -> Batches:
+def prepared(plan: Plan, expected: Input, seed: int, place: Place = HERE, data: Data | None = None) -> Batches:
     """Return the batches of a run: its data loaded and checked, its inputs' size and normalisation decided.
 
     Args:
         plan: data, recipe and budget.
-        own: what the network says of its input.
+        expected: size and normalisation of the network's input.
         seed: seed of the run.
         place: where to train.
         data: the plan's data, as :attr:`Batches.data` of another run of this seed.
 
     Raises:
-        InputError: if the data cannot be had, or makes no batch.
+        InputError: if the data cannot be loaded, or makes no batch.
     """
     data = data or _loaded(plan, seed)
-    mean, std = (_per_channel(values, own.channels) for values in (data.mean or own.mean, data.std or own.std))
+    mean, std = (
+        _per_channel(values, expected.channels) for values in (data.mean or expected.mean, data.std or expected.std)
+    )
     preparation = Preparation(
-        plan.size or data.size or own.size,
+        plan.size or data.size or expected.size,
         mean,
         std,
-        own.crop_share,
-        own.interpolation,
+        expected.crop_share,
+        expected.interpolation,
     )
     return Batches(data, plan.recipe, preparation, seed, place.workers, place.shard)
 

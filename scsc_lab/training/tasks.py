@@ -1,4 +1,4 @@
-"""What a network is trained and judged for: classification of images, or verification of identities."""
+"""Tasks of a network: classification of images, or verification of identities."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def goal(task: str, data: Data, recipe: Recipe, seed: int) -> Goal:
 def check(task: str, data: Data) -> None:
     """Raise InputError if data is not for a task."""
     if (task == "verification") != data.open_set:
-        other = "verification" if data.open_set else "classification"
-        raise InputError(f"--task {task}: {data.name} is data for {other}")
+        right_task = "verification" if data.open_set else "classification"
+        raise InputError(f"--task {task}: {data.name} is data for {right_task}")
 
 
 def classification(data: Data, recipe: Recipe, seed: int) -> Goal:
@@ -90,7 +90,7 @@ def verification_of_pairs(data: Data, recipe: Recipe, seed: int) -> Goal:
         scores = verification.scores(outputs, pairs)
         return {
             "accuracy": verification.accuracy(scores, pairs),
-            "equal_error_rate": verification.roc(scores, pairs.same).equal_error_rate,
+            "equal_error_rate": verification.roc(scores, pairs.is_genuine).equal_error_rate,
         }
 
     return Goal(lambda length: MarginLoss(length, count, scale=32.0, margin=0.3), judge, None, 50.0)

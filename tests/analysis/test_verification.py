@@ -26,23 +26,23 @@ def pairs() -> Pairs:
 def test_pairs_are_balanced_and_stay_in_their_fold():
     drawn = pairs()
     same = IDENTITIES[drawn.first] == IDENTITIES[drawn.second]
-    assert np.array_equal(same, drawn.same)
+    assert np.array_equal(same, drawn.is_genuine)
     assert (drawn.first != drawn.second).all()
     folds_of = {}
     for index, fold in zip(np.concatenate([drawn.first, drawn.second]), np.tile(drawn.fold, 2), strict=True):
         assert folds_of.setdefault(IDENTITIES[index], fold) == fold
     for fold in range(10):
-        assert drawn.same[drawn.fold == fold].mean() == 0.5
+        assert drawn.is_genuine[drawn.fold == fold].mean() == 0.5
 
 
 def test_perfect_and_useless_embeddings():
     drawn, random = pairs(), np.random.default_rng(1)
     perfect = scores(np.eye(30, dtype=np.float32)[IDENTITIES], drawn)
     assert accuracy(perfect, drawn) == 100
-    assert roc(perfect, drawn.same).equal_error_rate == 0
+    assert roc(perfect, drawn.is_genuine).equal_error_rate == 0
     useless = scores(random.normal(size=(180, 16)).astype(np.float32), drawn)
     assert accuracy(useless, drawn) == pytest.approx(50, abs=8)
-    assert roc(useless, drawn.same).equal_error_rate == pytest.approx(50, abs=8)
+    assert roc(useless, drawn.is_genuine).equal_error_rate == pytest.approx(50, abs=8)
 
 
 def test_the_roc_of_normal_scores_has_its_closed_form():
@@ -80,9 +80,9 @@ def test_the_interval_resamples_identities():
     drawn = pairs()
     random = np.random.default_rng(0)
     hard = random.random(30) < 0.4  # identities all of whose pairs go wrong together
-    found = np.where(drawn.same, 0.9, 0.1) - 0.85 * (drawn.same & hard[IDENTITIES[drawn.first]])
+    found = np.where(drawn.is_genuine, 0.9, 0.1) - 0.85 * (drawn.is_genuine & hard[IDENTITIES[drawn.first]])
     low, high = interval(found, drawn, IDENTITIES)
-    right = np.mean((found >= 0.5) == drawn.same)
+    right = np.mean((found >= 0.5) == drawn.is_genuine)
     of_pairs = 1.96 * 100 * np.sqrt(right * (1 - right) / len(found))
     assert low < 100 * right < high
     assert high - low > 2 * of_pairs

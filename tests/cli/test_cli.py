@@ -39,7 +39,7 @@ def test_flops_prints_one_table_with_changes_conventions_and_verdict(run):
     assert lines[3].split()[1:] == ["224×224", "25.57", "+0.04%", "4.564", "+11.6%", "23.34", "+110.0%"]
     assert max(map(len, lines)) <= 80
     assert "which papers print as FLOPs" in " ".join(out.split())
-    assert "explained by operator to the last operation" in " ".join(out.split())
+    assert "fully explained, operator by operator" in " ".join(out.split())
 
 
 def test_json_rows(run):
@@ -200,7 +200,7 @@ MISTAKES = [
     (["flops", "resnet50", "--batch", "many"], "Invalid value for '--batch'"),
     (["flops", "resnet50", "--max-macs", "lots"], "Invalid value for '--max-macs': 'lots': a number"),
     (["flops", "resnet50", "--max-macs", "4.5"], "4.5: is 4.5G meant, or 4.5M?"),
-    (["flops", "resnet50", "--max-macs", "9" * 5000], "a number, with K, M, G or T behind it"),
+    (["flops", "resnet50", "--max-macs", "9" * 5000], "a number, optionally with K, M, G or T"),
     (["flops", "resnet50", "--resolution", "9" * 5000], "write a side or HEIGHTxWIDTH"),
     (["flops", "resnet50", "--batch", "9" * 5000], "Invalid value for '--batch'"),
     (["flops", "swin", "--set", "depths=1000000,1,1,1"], "depths=1000000,1,1,1: numbers from 1 up to 1000"),

@@ -134,7 +134,7 @@ def test_transplant_measures_both(run):
         (("--from", "maps.npz", "--samples", "32"), "--from draws saved maps: leave --samples out"),
         (("resnet18", "--method", "replknet", "--contribution", "signed"), "leave --contribution out"),
         (("--from", "nowhere.npz"), "cannot read nowhere.npz"),
-        (("resnet18", "--layer", "fc", *SMALL), "no spatial map"),
+        (("resnet18", "--layer", "fc", *SMALL), "not a spatial map"),
         (("resnet18", "--batch", "0"), "--batch 0: a whole number from 1"),
         (("resnet18", "--seeds", "x"), "Invalid value for '--seeds'"),
     ],
@@ -152,7 +152,7 @@ def test_a_file_that_holds_no_maps(run, tmp_path):
     (tmp_path / "text.npz").write_text("no maps")
     for name in ("other.npz", "text.npz"):
         code, _, err = run("--from", name)
-        assert (code, err) == (2, f"scsc-lab: {name} is no file of maps: `scsc-lab erf --save` writes them\n")
+        assert (code, err) == (2, f"scsc-lab: {name} is not a file of maps: `scsc-lab erf --save` writes them\n")
 
 
 def test_few_images_have_no_intervals_and_say_so(run):

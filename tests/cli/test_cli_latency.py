@@ -187,7 +187,7 @@ def test_a_network_of_your_own_file(run, tmp_path):
         (["--by", "stage", "--runtime", "compile"], "--by stage breaks down what torch runs; --by operator"),
         (["--runtime", "torch,onnx"], "--runtime 'onnx': one of torch, compile, onnxruntime, openvino; did you mean"),
         (["--runtime", ","], "Invalid value for '--runtime': names nothing"),
-        (["--compile", "--runtime", "torch,compile"], "--compile is --runtime compile: name it there"),
+        (["--compile", "--runtime", "torch,compile"], "--compile stands for --runtime compile"),
         (["--by", "stage", "--self-test"], "--by breaks networks down one by one"),
         (["--self-test", "--baseline", "resnet18"], "--self-test compares each network with itself"),
         (["--deploy", "--train"], "--deploy is for inference"),
@@ -255,10 +255,10 @@ def test_notes_say_what_is_odd():
     ]
     text = " ".join(latency_notes.notes(rows, Settings()))
     for words in (
-        "DRIFT: a went from its first third to its last by +10.0%",
+        "DRIFT: a changed by +10.0% from the first third of its samples to the last",
         "Outliers, kept: 1 of 20 (a), 1 of 20 (b).",
-        "repeated inside each sample: 5 times at batch 1.",
-        "NOT SETTLED in its time: a, b",
+        "each sample repeats all of them: 5 times at batch 1.",
+        "NOT SETTLED in the time limit: a, b",
         "CUT SHORT",
         "Out of memory: not measured",
     ):
@@ -293,7 +293,7 @@ def test_notes_say_which_parts_are_not_steady():
     parts[1]["median_seconds"] = 0.2
     parts += [row(name="unexplained", iqr_seconds=None, median_seconds=-0.1), row(name="total", iqr_seconds=9.0)]
     text = " ".join(latency_notes.notes(parts, Settings(), parts=True))
-    assert "NOT STEADY: parts whose quartiles lie further apart than their median is long: stage1 (a). Their" in text
+    assert "NOT STEADY: parts whose interquartile range exceeds their median: stage1 (a). Other" in text
 
 
 def test_the_figure_has_a_strip_a_network_and_batch_size_with_a_caption():

@@ -20,7 +20,7 @@ from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.cli import app
 from scsc_lab.experiments.results import Result
 from scsc_lab.experiments.runner import Measured
-from scsc_lab.experiments.search.data import Found
+from scsc_lab.experiments.search.data import SearchResult
 from scsc_lab.provenance import RunInfo
 from scsc_lab.store import Store
 
@@ -406,7 +406,7 @@ for _command in OPTIONS.keys() - {"models", "paper"}:
 
 SPIED = {
     "experiments.runner.run": run,
-    "experiments.search.sampled.run": lambda search, *a, **k: Found(search, ROWS[0], tuple(ROWS), (1,)),
+    "experiments.search.sampled.run": lambda search, *a, **k: SearchResult(search, ROWS[0], tuple(ROWS), (1,)),
     "experiments.publish.write": lambda *a, **k: (REPORT, []),
     "experiments.publish.combined": lambda *a, **k: Store(),
     "experiments.publish.table_rows": lambda *a, **k: [*REPORT, {**REPORT[1], "model": "c"}],
@@ -541,7 +541,7 @@ def test_every_option_acts(command, outcome):
         (["report", "--pico", "--data", "faces"], "--pico trains networks of its own: leave --data out"),
         (["report", "--pico", "--with", "erf"], "leave --with out"),
         (["report", "--pico", "--quick"], "leave --quick out"),
-        (["report", "net.py:Net", "--probe", "old.jsonl"], "--probe is of the paper's claims"),
+        (["report", "net.py:Net", "--probe", "old.jsonl"], "--probe goes with the paper's claims"),
         (["report", "net.py:Net", "--write-weights", "w"], "--write-weights goes with --pico"),
         (["report", "net.py:Net", "--with", "params", "--seeds", "3"], "it goes with erf or accuracy"),
         (["report", "net.py:Net", "--data", "faces"], "it goes with accuracy"),

@@ -52,7 +52,7 @@ def test_whole_numbers_may_have_an_exponent(capsys):
     assert main(["flops", "resnet18", "--resolution", "64", "--no-check", "--batch", "1e1", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["batch"] == 10
     assert main(["flops", "resnet18", "--resolution", "64", "--no-check", "--batch", "1.5"]) == 2
-    assert "'1.5' is no whole number" in capsys.readouterr().err
+    assert "'1.5' is not a whole number" in capsys.readouterr().err
 
 
 def test_one_network_has_one_label(capsys):

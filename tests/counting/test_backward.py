@@ -55,7 +55,7 @@ def test_inputs_that_want_a_gradient_and_weights_that_want_none():
     assert count(layer, inputs=torch.zeros(1, 3, 8, 8, requires_grad=True), backward=True).macs == 2 * cost
     assert count(layer, (1, 3, 8, 8), backward=True).macs == cost  # the bias alone: a sum
     layer.bias.requires_grad_(False)
-    with pytest.raises(InputError, match="nothing of the network wants a gradient"):
+    with pytest.raises(InputError, match="no parameter of the network requires a gradient"):
         count(layer, (1, 3, 8, 8), backward=True)
 
 

@@ -126,7 +126,7 @@ def test_frozen_code():
     for wrapped in (frozen, nn.Sequential(frozen), torch.jit.freeze(torch.jit.trace(network, torch.zeros(1, 3, 5, 5)))):
         result = count(wrapped, (1, 3, 5, 5))
         assert (result.macs, result.params, result.status) == (972, 112, "complete")
-    with pytest.raises(InputError, match="nothing of the network wants a gradient"):
+    with pytest.raises(InputError, match="no parameter of the network requires a gradient"):
         count(frozen, (1, 3, 5, 5), backward=True)
 
 
@@ -177,7 +177,7 @@ def test_networks_without_parameters():
     assert count(nn.Identity(), (2, 3)).macs == 0
     x = torch.zeros(2, 3, 4, requires_grad=True)
     assert count(product, inputs=x, backward=True).macs == 3 * 72
-    with pytest.raises(InputError, match="nothing of the network wants a gradient"):
+    with pytest.raises(InputError, match="no parameter of the network requires a gradient"):
         count(nn.Identity(), (2, 3), backward=True)
 
 

@@ -240,7 +240,7 @@ def test_a_rule_gives_a_whole_number(library, wrong):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("rms_norm", "no operator's full name"),
+        ("rms_norm", "not the full name of an operator"),
         ("nowhere::op", "there is no operator"),
         ("aten::mm", "has a rule"),
         ("aten::relu", "has a rule"),

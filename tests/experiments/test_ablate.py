@@ -151,7 +151,7 @@ def test_unknown_studies_and_networks_without_scsc():
         variants.built_in(Network.read("scsc_swin"), ["kernel"])
     with pytest.raises(InputError, match="swin_tiny has no SCSC module to ablate; try scsc_swin_tiny, or --transplant"):
         variants.built_in(Network.read("swin"))
-    with pytest.raises(InputError, match="timm:resnet18 has no SCSC module to ablate; put it in with --transplant"):
+    with pytest.raises(InputError, match="timm:resnet18 has no SCSC module to ablate; add it with --transplant"):
         variants.built_in(Network.read("timm:resnet18"))
 
 
@@ -351,7 +351,7 @@ def test_the_study_of_mixers_puts_each_in_the_same_places_and_ones_own_last(tmp_
 
 
 def test_the_study_of_mixers_wants_a_network_without_scsc():
-    with pytest.raises(InputError, match=r"scsc_swin_tiny has SCSC where the study mixers puts .* try swin_tiny"):
+    with pytest.raises(InputError, match=r"scsc_swin_tiny already has SCSC, and the study mixers .* try swin_tiny"):
         variants.built_in(Network.read("scsc_swin"), ["mixers"])
     with pytest.raises(InputError, match="resnet18 has no SCSC module to ablate"):
         variants.built_in(Network.read("resnet18"), ["mixers", "kernels"])

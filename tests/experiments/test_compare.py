@@ -108,7 +108,7 @@ MISTAKES = [
     (["--with", "speed"], "Invalid value for '--with': 'speed': one of params"),
     (["--with", ""], "names nothing"),
     (["--by", "block"], "'block' is not one of 'stage', 'module'"),
-    (["resnet34", "--by", "stage"], "--by stage lays two networks side by side; 3 are named"),
+    (["resnet34", "--by", "stage"], "--by stage compares two networks; 3 are named"),
     (["--plot", "macs"], "--plot 'macs': two columns"),
     (["--plot", "macs,speed"], "'speed' is none of params"),
     (["--with", "params,macs", "--plot", "macs,latency"], "'latency' is none of params, macs"),

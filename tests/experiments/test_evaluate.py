@@ -67,7 +67,7 @@ def test_two_networks_on_the_same_images(folder, capsys):
 def test_a_head_that_does_not_match_is_an_error_that_says_which(folder, capsys):
     assert main(["evaluate", "net.py:bright[outputs=3]", "--data", "imagefolder:data", "--resolution", "32"]) == 2
     error = capsys.readouterr().err
-    assert "net.py:bright[outputs=3] has 3 outputs, imagefolder:data 2 classes: the data knows dark, light" in error
+    assert "net.py:bright[outputs=3] has 3 outputs, imagefolder:data 2 classes: the data has dark, light" in error
 
 
 def test_verification(folder, capsys):
@@ -295,7 +295,7 @@ def test_classes_are_outputs_of_a_larger_head(folder, name, content, capsys):
         ("light,1\n", "--class-map has no output for dark of imagefolder:data"),
         ("light,1\ndark,2\n", "output 2 of dark is outside 0 to 1 of the network"),
         ("light,1\nlight,0\ndark,0\n", "light has two outputs, 1 and 0"),
-        ("light 1\ndark 0\n", "is no class map: lines of a class and a number"),
+        ("light 1\ndark 0\n", "is not a class map: lines of a class and a number"),
         ("", "--class-map has no output for dark, light"),
     ],
 )

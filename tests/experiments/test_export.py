@@ -40,7 +40,7 @@ def test_the_catalog_exports_and_its_files_count_the_same(network, tmp_path):
     network = replace(network, resolution=(64, 96))
     exported = scsc_lab.export(network, tmp_path / "model.onnx", dynamic_batch=True)
     assert 0 < exported.agreement.difference <= TOLERANCE
-    assert exported.agreement.telling
+    assert exported.agreement.depends_on_input
     file = replace(Network.read(str(tmp_path / "model.onnx")), resolution=(64, 96))
     for batch in (1, 3):
         here, there = counted(network, batch), counted(file, batch)
@@ -117,8 +117,8 @@ class Returning(nn.Module):
 
 def test_what_a_file_cannot_hold_is_one_line_that_names_it(tmp_path):
     cases = [
-        (Returning(lambda y: (y, 3, None)), "model.onnx", "returns int beside tensors"),
-        (Returning(lambda y: (y, "word")), "model.onnx", "returns str beside tensors"),
+        (Returning(lambda y: (y, 3, None)), "model.onnx", "returns int as well as tensors"),
+        (Returning(lambda y: (y, "word")), "model.onnx", "returns str as well as tensors"),
         (Returning(lambda y: y.to_sparse()), "model.pt2", "returns a sparse tensor"),
         (nn.Conv2d(3, 4, 3).double(), "model.onnx", r"weights are float64.*model\.float\(\)"),
         (nn.Conv2d(3, 4, 3).half(), "model.pt2", r"weights are float16.*model\.float\(\)"),
@@ -126,10 +126,10 @@ def test_what_a_file_cannot_hold_is_one_line_that_names_it(tmp_path):
     for model, name, line in cases:
         with pytest.raises(InputError, match=line):
             scsc_lab.export(model, tmp_path / name, 8)
-    with pytest.raises(InputError, match="returns a size beside tensors"):
+    with pytest.raises(InputError, match="returns a size as well as tensors"):
         scsc_lab.export(Returning(lambda y: (y, y.shape[0])), tmp_path / "model.onnx", 8, dynamic_batch=True)
     assert not list(tmp_path.iterdir())
-    assert scsc_lab.export(Returning(lambda y: (y, None)), tmp_path / "model.onnx", 8).agreement.telling
+    assert scsc_lab.export(Returning(lambda y: (y, None)), tmp_path / "model.onnx", 8).agreement.depends_on_input
 
 
 class Dropping(nn.Module):
@@ -236,7 +236,7 @@ class Normalising(nn.Module):
 
 def test_a_network_may_change_its_input_in_place(tmp_path):
     exported = scsc_lab.export(Normalising(), tmp_path / "model.onnx", 16)
-    assert exported.agreement.telling
+    assert exported.agreement.depends_on_input
 
 
 def test_what_onnx_runtime_has_fused_counts_the_same(tmp_path):
@@ -267,7 +267,7 @@ def test_commands_that_need_gradients_say_in_one_line_that_a_file_has_none(tmp_p
     ):
         assert main(words) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert "an ONNX file is no torch module" in line
+        assert "an ONNX file is not a torch module" in line
     assert main(["flops", file, "--no-check", "--format", "json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["resolution"] == [16, 16]

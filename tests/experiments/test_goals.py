@@ -39,7 +39,7 @@ GOOD = goals.objective("accuracy", "higher", "--maximise")
 def test_budgets_are_in_the_unit_of_the_heading_or_against_the_baseline(text, kept, broken):
     wanted = Goals((SMALL,), (goals.budget(text),))
     assert wanted.broken(kept) == wanted.broken({}) == []
-    assert [str(budget.bound.word) for budget in wanted.broken(broken)] == [
+    assert [str(budget.bound.name) for budget in wanted.broken(broken)] == [
         text.partition("<")[0].partition(" ")[0].partition(">")[0]
     ]
 

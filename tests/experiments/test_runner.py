@@ -109,7 +109,7 @@ def test_a_module_in_hand_is_measured_and_not_kept(tmp_path):
     experiment = counting(scsc_lab.network(nn.Conv2d(3, 4, 3), 8))
     (result,) = runner.run([experiment]).results
     assert result.rows[0]["macs"] == 3 * 4 * 9 * 36
-    with pytest.raises(InputError, match="only a network with a name can be kept"):
+    with pytest.raises(InputError, match="only a named network can be stored"):
         runner.run([experiment], Store(tmp_path / "rows.db"))
 
 

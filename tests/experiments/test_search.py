@@ -126,12 +126,12 @@ def join(tmp_path, monkeypatch):
 def test_trials_of_a_killed_process_are_proposed_again(join):
     killed, other, slow = join(), join(), join()
     lost = killed._study.ask(killed._options)
-    with slow.asked(1, 9) as alive:
-        with other.asked(1, 9) as proposed:
+    with slow.propose(1, 9) as alive:
+        with other.propose(1, 9) as proposed:
             assert proposed[0].number not in (lost.number, alive[0].number)
             other.give_up(proposed[0], "no", {})
         time.sleep(1.2)
-        with other.asked(1, 9) as proposed:
+        with other.propose(1, 9) as proposed:
             assert proposed[0].params == lost.params
             other.complete(proposed[0], [1.0, 1.0], {})
         slow.give_up(alive[0], "slow", {})
@@ -141,17 +141,17 @@ def test_trials_of_a_killed_process_are_proposed_again(join):
 
 def test_the_last_trials_are_claimed_by_one_process(join):
     first, second = join(), join()
-    with first.asked(2, 3) as two, second.asked(2, 3) as one, first.asked(1, 3) as none:
+    with first.propose(2, 3) as two, second.propose(2, 3) as one, first.propose(1, 3) as none:
         assert (len(two), len(one), len(none)) == (2, 1, 0)
         first.complete(two[0], [1.0, 1.0], {})
-    with second.asked(9, 3) as freed:
+    with second.propose(9, 3) as freed:
         assert len(freed) == 2
 
 
 def test_processes_that_begin_at_once_make_no_more_trials_than_asked(join):
     def take_part(process):
         while len(process.finished()) < 12:
-            with process.asked(2, 12) as proposed:
+            with process.propose(2, 12) as proposed:
                 for trial in proposed:
                     process.complete(trial, [1.0, 1.0], {})
 
@@ -212,7 +212,7 @@ def test_a_search_over_mixers_by_the_command(capsys, tmp_path):
 @pytest.mark.parametrize("how", ["--minimise macs", "--minimise latency --trials 2 --max-time 0.05"])
 def test_a_budget_that_nothing_keeps_to_is_exit_code_1(how, capsys):
     assert main(["search", "scsc_swin_pico", "--space", "groups=1,2", "--max-macs", "1M", *how.split()]) == 1
-    assert "No network keeps to the budgets." in capsys.readouterr().out
+    assert "No network meets the budgets." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_budget_that_nothing_keeps_to_is_exit_code_1(how, capsys):
     [
         ("swin_pico --space window=2,4", "nothing to search for"),
         ("scsc_swin_pico --minimise macs", "no --space"),
-        ("scsc_swin_pico swin_pico --space groups --minimise macs", "a search is of one network"),
+        ("scsc_swin_pico swin_pico --space groups --minimise macs", "a search varies one network"),
         ("scsc_swin_pico --space groups --minimise speed", "speed"),
         ("scsc_swin_pico --space groups --minimise macs --trials 5", "leave --trials out"),
         ("scsc_swin_pico --space groups --minimise latency --sampler exact", "only params and macs"),

@@ -115,4 +115,4 @@ def test_attention_over_other_than_four_axes_is_written_too(axes, mask, dynamic)
     model = Attending(axes, mask, broadcast=axes == 3)
     data = onnx_model(model, [torch.randn(1, 3, 8, 8)], dynamic_batch=dynamic)
     inputs = [[torch.randn(images, 3, 8, 8)] for images in ((1, 3) if dynamic else (1, 1))]
-    assert agreement(loaded.in_onnxruntime(data), model, inputs, "the file").telling
+    assert agreement(loaded.in_onnxruntime(data), model, inputs, "the file").depends_on_input

@@ -225,11 +225,11 @@ def test_an_ambiguous_shape_asks_for_the_layout_only_where_nothing_tells():
         assert (field.setting.layout, field.setting.map_size) == (order, (8, 8))
     (field,) = scsc_lab.erf(Tokens("nlc", channels=64), 64, layer="out", samples=1)
     assert field.setting.layout == "nlc"
-    with pytest.raises(InputError, match="two ways: say layout nchw or layout nhwc"):
+    with pytest.raises(InputError, match="two ways: name layout nchw or layout nhwc"):
         scsc_lab.erf(nn.Sequential(OneSize("nchw", channels=8)), 64, layer="0", samples=1)
     (field,) = scsc_lab.erf(nn.Sequential(OneSize("nchw", channels=8)), 64, layer="0", samples=1, layout="nchw")
     assert field.setting.map_size == (8, 8)
-    with pytest.raises(InputError, match="no spatial map"):
+    with pytest.raises(InputError, match="not a spatial map"):
         scsc_lab.erf("resnet18", 64, seeds=1, layer="fc", samples=1)
     assert layout.find((1, 2048, 1, 1), (32, 32), "x").name == "nchw"
 
@@ -420,7 +420,7 @@ def test_a_file_of_another_version_or_kind(tmp_path, monkeypatch):
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     (tmp_path / "text.npz").write_text("no maps")
     for name in ("other.npz", "text.npz"):
-        with pytest.raises(InputError, match="is no file of maps"):
+        with pytest.raises(InputError, match="is not a file of maps"):
             mapfile.load(tmp_path / name)
     with pytest.raises(InputError, match="cannot read"):
         mapfile.load(tmp_path / "nowhere.npz")
@@ -440,8 +440,8 @@ def test_a_comparison_takes_which_share_and_which_stage_and_gives_the_difference
     notes = " ".join(found.notes)
     assert "Of the central unit of stage2" in notes
     assert "random weights of 2 seeds" in notes
-    assert {"r20", "r95"} <= set(metrics.words())
-    assert "r20" not in metrics.default_words()
+    assert {"r20", "r95"} <= set(metrics.column_names())
+    assert "r20" not in metrics.default_column_names()
 
 
 def test_a_network_without_maps_has_all_the_rest(tmp_path):

@@ -94,7 +94,7 @@ def test_a_metric_is_one_file(run, tmp_path):
 def test_each_file_of_the_folder_is_a_metric_or_nothing():
     registry = metrics.registry()
     assert set(registry) >= {"size", "latency", "erf", "published"}
-    words = metrics.words()
+    words = metrics.column_names()
     assert len(words) == len(set(words))
     for name, metric in registry.items():
         assert metric.name == name
@@ -102,7 +102,7 @@ def test_each_file_of_the_folder_is_a_metric_or_nothing():
 
 
 def test_registering_costs_no_torch():
-    code = "import sys, scsc_lab.metrics as m; m.words(); m.notes([], m.words()); print('torch' in sys.modules)"
+    code = "import sys, scsc_lab.metrics as m; m.notes([], m.column_names()); print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "False"
 

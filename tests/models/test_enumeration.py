@@ -42,7 +42,7 @@ def test_every_combination_costs_what_it_is_counted_at(texts):
 
 def test_the_front_is_that_of_all_pairs():
     found = enumerated(["stage1.kernels=3;9;3,5", "stage2.kernels=3;5;3,5", "groups=1,2,4", "reduction=0.25,0.5"])
-    inside = found.within({}, {"macs": np.median(found.macs)})
+    inside = found.inside_bounds({}, {"macs": np.median(found.macs)})
     xs, ys = found.params[inside].tolist(), found.macs[inside].tolist()
     front = found.front([(found.params, "lower"), (found.macs, "higher")], inside)
     every = np.flatnonzero(inside)[pareto.front(xs, ys, "lower", "higher")]

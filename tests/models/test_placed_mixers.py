@@ -156,7 +156,7 @@ def test_a_function_makes_mixers_too():
     with pytest.raises(InputError, match="'kernels' is a setting of SCSC"):
         transplant(small(), block, kernels=3)
     for wrong in (5, nn.Conv2d(8, 8, 3)):
-        with pytest.raises(InputError, match="makes no mixers: give a name"):
+        with pytest.raises(InputError, match="does not make mixers: give a name"):
             transplant(small(), wrong)
 
 
@@ -400,5 +400,5 @@ def test_merging_in_the_deploy_form():
 
 
 def test_rules_beside_a_spec_are_a_mistake():
-    with pytest.raises(InputError, match="'stages' is given beside a TransplantSpec"):
+    with pytest.raises(InputError, match="'stages' is given as well as a TransplantSpec"):
         transplant(small(), TransplantSpec(), stages=1)

@@ -70,7 +70,7 @@ def test_a_setting_may_name_its_mixer():
     assert changes.transplant({"scsc.kernels": "3,5", "stages": "1"}) == TransplantSpec(kernels=(3, 5), stages=(1,))
     with pytest.raises(InputError, match=r"kernels is given twice, once as scsc.kernels"):
         changes.transplant({"scsc.kernels": "3,5", "kernels": "3"})
-    with pytest.raises(InputError, match=r"'mixconv.kernels' is of mixconv, and SCSC is put in"):
+    with pytest.raises(InputError, match=r"'mixconv.kernels' is a setting of mixconv; the mixer is SCSC"):
         changes.transplant({"mixconv.kernels": "3,5"})
 
 

@@ -203,7 +203,7 @@ def test_numbers_that_are_none_are_refused(folder, value, tmp_path):
     text = (folder / publishing.ROWS).read_text()
     broken = re.sub(r'"median_seconds": [\d.e-]+', f'"median_seconds": {value}', text, count=1)
     (tmp_path / "rows.jsonl").write_text(broken)
-    with pytest.raises(InputError, match=r"rows.jsonl, line \d+ is no record"):
+    with pytest.raises(InputError, match=r"rows.jsonl, line \d+ is not a record"):
         publishing.table_rows(tmp_path / "rows.jsonl")
 
 
@@ -253,8 +253,8 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     ("arguments", "message"),
     [
         (["--from", "none.jsonl"], "no file 'none.jsonl'"),
-        (["--from", "bad.jsonl"], "bad.jsonl, line 1 is no record"),
-        (["--from", "torn.jsonl"], "torn.jsonl, line 1 is no record"),
+        (["--from", "bad.jsonl"], "bad.jsonl, line 1 is not a record"),
+        (["--from", "torn.jsonl"], "torn.jsonl, line 1 is not a record"),
         (["resnet18", "--from", "bad.jsonl"], "--from measures nothing: leave the models out"),
         (["--name", "../x"], "--name '../x'"),
         (["--name", ".."], "--name '..'"),

@@ -188,12 +188,12 @@ def test_an_interrupt_keeps_the_operators_that_were_timed(monkeypatch):
     added(monkeypatch, Watched)
     one = candidate(Tiny().eval(), side=16, channels=3, runtime="new")
     [found] = breakdown.measure([one], QUICK, "operator", clock=Time().clock())
-    assert found.whole.status == "cut short"
+    assert found.latency.status == "cut short"
     assert found.parts == {"Conv": (0.25, 0.25)}
 
 
 def test_modules_and_stages_are_those_of_torch():
-    with pytest.raises(InputError, match="in torch alone"):
+    with pytest.raises(InputError, match="in torch, without training"):
         breakdown.measure([candidate(Tiny(), runtime="compile")], QUICK, "module")
 
 
@@ -279,7 +279,7 @@ def test_what_is_missing_or_does_not_go_is_one_line(monkeypatch):
         (("torchh",), CPU, "^runtime 'torchh': one of torch, compile, onnxruntime, openvino, new; did you mean torch"),
     ]
     if runtimes.registry()["openvino"].installed:
-        lines.append((("openvino",), replace(CPU, train=True), "^OpenVINO is for inference"))
+        lines.append((("openvino",), replace(CPU, train=True), "^OpenVINO runs inference only"))
         lines.append((("openvino",), replace(CPU, dtype="float64"), "^dtype 'float64': OpenVINO is timed in float32"))
         lines.append((("openvino",), replace(CPU, memory_format="channels_last"), "^layout channels_last is for torch"))
     for names, execution, message in lines:
@@ -351,7 +351,7 @@ def test_a_runtime_is_one_file(tmp_path):
 
 
 def test_the_registry_needs_no_torch():
-    code = "import sys, scsc_lab.runtimes as runtimes; runtimes.usual(); print('torch' in sys.modules)"
+    code = "import sys, scsc_lab.runtimes as runtimes; runtimes.default_names(); print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "False"
 

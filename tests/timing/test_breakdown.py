@@ -67,8 +67,8 @@ def test_items_of_a_module_list_are_watched_in_its_place(time, clock):
 def test_no_hook_stays_and_short_passes_are_repeated_with_their_parts(time):
     net = Layers(2, time)
     [found] = breakdown.measure([candidate(net)], plan(3), "module", clock=time.clock(10.0))
-    assert found.whole.repeats >= 3
-    assert {len(times) for times in found.parts.values()} == {3 * found.whole.repeats}
+    assert found.latency.repeats >= 3
+    assert {len(times) for times in found.parts.values()} == {3 * found.latency.repeats}
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
 
@@ -84,7 +84,7 @@ def test_parts_that_cannot_be_measured(time, clock):
 def test_an_interrupt_keeps_the_parts_that_were_measured(time, clock):
     networks = [candidate(Layers(1, time)), candidate(Raising(2, time))]
     found = breakdown.measure(networks, plan(2), "module", clock=clock)
-    assert [breakdown.whole.status for breakdown in found] == ["complete", "cut short"]
+    assert [breakdown.latency.status for breakdown in found] == ["complete", "cut short"]
     assert [row["name"] for row in found[1].rows()] == ["total"]
     with pytest.raises(KeyboardInterrupt):
         breakdown.measure([candidate(Raising(2, time))], plan(2), "module", clock=clock)

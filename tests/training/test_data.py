@@ -164,7 +164,7 @@ def test_a_table_of_images(folder, labels):
         ("file,label", "has no rows"),
         ("file,label\na.png,\nb.png,x\nc.png,y", "1 rows have no label, the first is row 0"),
         ("file,label\n,x\nb.png,y", "1 rows have no image, the first is row 0"),
-        ("file,label\na.png,x\nb.png,y", "a.png is no file"),
+        ("file,label\na.png,x\nb.png,y", "a.png is not a file"),
         ("file,label,split\na.png,x,dev", "'dev' in the column split: one of train, validation"),
         ("file,label\na.png", "1 rows have no label"),
         ("file,label\na.png,0\nb.png,NaN\nc.png,null", "2 rows have no label, the first is row 1"),
@@ -221,7 +221,7 @@ def test_identities_of_the_test_are_others(folder):
 
 def test_unreadable_files_are_named_or_left_out(folder):
     (folder / "train" / "dog" / "3.png").write_bytes(b"not an image")
-    with pytest.raises(InputError, match=r"unreadable: .*dog/3\.png is no PNG file\. --skip-unreadable"):
+    with pytest.raises(InputError, match=r"unreadable: .*dog/3\.png is not a PNG file\. --skip-unreadable"):
         registry.load(f"imagefolder:{folder}", Request(0))
     data = registry.load(f"imagefolder:{folder}", Request(0, skip_unreadable=True))
     assert len(data.train.labels) == 11
@@ -321,7 +321,7 @@ def test_each_image_is_decoded_once_for_all_runs(folder, monkeypatch, tmp_path):
     assert len(decoded) == 18
     path = folder / "train" / "cat" / "0.png"
     path.write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"cat/0\.png is no PNG file"):
+    with pytest.raises(InputError, match=r"cat/0\.png is not a PNG file"):
         registry.load(f"imagefolder:{folder}", Request(0))
     assert len(decoded) == 19
 
@@ -427,13 +427,13 @@ def test_rows_are_bytes_or_files_of_the_folder(hub, tmp_path):
         ({"bytes": None, "path": None}, "row 1 of train of hf:some has no image"),
         (
             {"bytes": None, "path": str(outside)},
-            r"row 1 of train of hf:some names '.*outside\.png', which is no file in",
+            r"row 1 of train of hf:some names '.*outside\.png', which is not a file in",
         ),
-        ({"bytes": None, "path": "../outside.png"}, "which is no file in"),
-        ({"bytes": None, "path": str(tmp_path / "pipe.png")}, "which is no file in"),
-        ({"bytes": None, "path": "https://example.org/a.png"}, "which is no file in"),
+        ({"bytes": None, "path": "../outside.png"}, "which is not a file in"),
+        ({"bytes": None, "path": str(tmp_path / "pipe.png")}, "which is not a file in"),
+        ({"bytes": None, "path": "https://example.org/a.png"}, "which is not a file in"),
         (truncated, "row 1 of train of hf:some cannot be decoded"),
-        ({"bytes": b"%!PS-Adobe-3.0", "path": "a.png"}, "row 1 of train of hf:some is no image"),
+        ({"bytes": b"%!PS-Adobe-3.0", "path": "a.png"}, "row 1 of train of hf:some is not an image"),
     ):
         images = [encoded_image(0), image, encoded_image(2), encoded_image(3)]
         with pytest.raises(InputError, match=words):

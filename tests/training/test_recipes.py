@@ -92,5 +92,5 @@ def test_mixing_is_keyed_and_needs_one_class():
         for name, part in (("train", one_task.train), ("test", one_task.test))
     }
     several = dataclasses.replace(one_task, tasks=one_task.tasks * 2, **parts)
-    with pytest.raises(InputError, match="one class an image"):
+    with pytest.raises(InputError, match="one class per image"):
         Mixing.of(recipe, batches(recipe, of=several))

@@ -45,8 +45,8 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found.
+class SearchResult:
+    """The networks that a search measured, and its front.
 
     Attributes:
         search: the question.

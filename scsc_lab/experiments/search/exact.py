@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scsc_lab.experiments.runner import Progress
-from scsc_lab.experiments.search.data import Found, Search
+from scsc_lab.experiments.search.data import Search, SearchResult
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import enumeration
 from scsc_lab.records import Row
@@ -17,7 +17,7 @@ def is_exact(search: Search) -> bool:
     return counts and len(search.goals.objectives) <= 2 and enumeration.is_exact(search.space)
 
 
-def run(search: Search, progress: Progress | None = None) -> Found:
+def run(search: Search, progress: Progress | None = None) -> SearchResult:
     """Return the true front of a search of which :func:`is_exact` holds.
 
     Raises:
@@ -29,12 +29,12 @@ def run(search: Search, progress: Progress | None = None) -> Found:
     report = progress or (lambda description, done, total: None)
     costs = enumeration.enumerate_costs(search.space, lambda done, total: report("counting specs", done, total))
     costs.require_any()
-    low = {budget.bound.word: budget.bound.absolute(baseline) for budget in search.goals.budgets if not budget.at_most}
-    high = {budget.bound.word: budget.bound.absolute(baseline) for budget in search.goals.budgets if budget.at_most}
-    inside = costs.within(low, high)
+    low = {budget.bound.name: budget.bound.absolute(baseline) for budget in search.goals.budgets if not budget.at_most}
+    high = {budget.bound.name: budget.bound.absolute(baseline) for budget in search.goals.budgets if budget.at_most}
+    inside = costs.inside_bounds(low, high)
     objectives = []
     for goal in search.goals.objectives:
-        values = costs.quantity(goal.word)
+        values = costs.quantity(goal.name)
         objectives.append(
             (values if goal.target is None else abs(values - goal.target.absolute(baseline)), goal.better)
         )
@@ -53,7 +53,7 @@ def run(search: Search, progress: Progress | None = None) -> Found:
     rows = tuple(points.values())
     step = max(search.space.size // _MOST_DOTS, 1)
     dots = [{"params": int(x), "macs": int(y)} for x, y in zip(costs.params[::step], costs.macs[::step], strict=True)]
-    return Found(
+    return SearchResult(
         search,
         baseline,
         rows,

@@ -1,4 +1,4 @@
-"""What a search wants: objectives and budgets, each on a column of the metric registry, and when a point beats another.
+"""Goals of a search: objectives and budgets on columns of the metric registry, and dominance between points.
 
 A point is dominated only where the intervals say so: better in one objective beyond its interval, worse in none. The
 noise of accuracy is pooled over all networks of a search, since two seeds of two networks tell too little.
@@ -34,20 +34,20 @@ class Bound:
     """A number that a column is held to.
 
     Attributes:
-        word: the column.
+        name: the column.
         number: in the row's own unit, or a fraction of the baseline's change (-0.22) where it is relative.
         is_relative: whether it is the change against the baseline.
         written: how the user wrote it.
     """
 
-    word: str
+    name: str
     number: float
     is_relative: bool
     written: str
 
     def of(self, row: Row) -> float | None:
         """Return what a row has of the column: the number, or its change against the baseline."""
-        column = metrics.columns()[self.word]
+        column = metrics.columns()[self.name]
         if not self.is_relative:
             return _number(row, str(column.key))
         assert column.change is not None
@@ -58,7 +58,7 @@ class Bound:
 
     def absolute(self, baseline: Row) -> float:
         """Return the number that it stands for, given the baseline's row."""
-        value: float = baseline[str(metrics.columns()[self.word].key)]
+        value: float = baseline[str(metrics.columns()[self.name].key)]
         return value * (1 + self.number) if self.is_relative else self.number
 
 
@@ -77,21 +77,21 @@ class Budget:
         return value - self.bound.number if self.at_most else self.bound.number - value
 
     def __str__(self) -> str:
-        return f"{self.bound.word} {'≤' if self.at_most else '≥'} {self.bound.written}"
+        return f"{self.bound.name} {'≤' if self.at_most else '≥'} {self.bound.written}"
 
 
 @dataclass(frozen=True)
 class Objective:
     """A column to minimise or maximise, or to bring near to a target."""
 
-    word: str
+    name: str
     better: Better
     target: Bound | None = None
 
     @property
     def column(self) -> Column:
         """The column."""
-        return metrics.columns()[self.word]
+        return metrics.columns()[self.name]
 
     def value(self, row: Row) -> float | None:
         """Return the number that a search compares: the column's, its ratio to the baseline's, or the distance."""
@@ -121,7 +121,7 @@ class Objective:
         if change is not None and change.paired is not None:
             paired = change.paired(row, rival)
             mean, low, high = (_number(paired, key) for key in change.column.key[:3])
-            if noise is not None and self.word == ACCURACY and mean is not None:
+            if noise is not None and self.name == ACCURACY and mean is not None:
                 reach = noise.reach(paired["seed_pairs"])
                 return mean - reach, mean + reach
             return (-math.inf if low is None else low, math.inf if high is None else high)
@@ -141,8 +141,8 @@ class Objective:
 
     def __str__(self) -> str:
         if self.target is not None:
-            return f"{self.word} near {self.target.written}"
-        return f"{'most' if self.better == 'higher' else 'least'} {self.word}"
+            return f"{self.name} near {self.target.written}"
+        return f"{'most' if self.better == 'higher' else 'least'} {self.name}"
 
 
 @dataclass(frozen=True)
@@ -159,21 +159,21 @@ class Goals:
     def __post_init__(self) -> None:
         if not self.objectives:
             raise InputError("nothing to search for: --minimise COLUMN, --maximise COLUMN or --near COLUMN=VALUE")
-        column_names = [objective.word for objective in self.objectives]
+        column_names = [objective.name for objective in self.objectives]
         for column_name in column_names:
             if column_names.count(column_name) > 1:
                 raise InputError(f"{column_name} is named as two objectives")
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """Words of all columns that must be measured, in the registry's order."""
-        used = {objective.word for objective in self.objectives} | {budget.bound.word for budget in self.budgets}
-        return tuple(column_name for column_name in metrics.words() if column_name in used)
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns that must be measured, in the registry's order."""
+        used = {objective.name for objective in self.objectives} | {budget.bound.name for budget in self.budgets}
+        return tuple(column_name for column_name in metrics.column_names() if column_name in used)
 
     @property
     def are_exact(self) -> bool:
         """Whether they are on parameters and MACs alone, at most two objectives, so that no network is measured."""
-        return set(self.words) <= set(EXACT)
+        return set(self.columns) <= set(EXACT)
 
     def broken(self, row: Row) -> list[Budget]:
         """Return the budgets that a row breaks, of those that were measured."""
@@ -199,7 +199,7 @@ class Goals:
 
     def noise(self, rows: Sequence[Row]) -> Noise | None:
         """Return the noise of a run's accuracy, pooled over rows whose runs with the same seeds are complete."""
-        if ACCURACY not in self.words:
+        if ACCURACY not in self.columns:
             return None
         from scsc_lab.analysis.paired_seeds import noise
 

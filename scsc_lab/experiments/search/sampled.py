@@ -18,7 +18,7 @@ from scsc_lab.analysis.paired_seeds import Noise
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import compare, runner
 from scsc_lab.experiments.experiment import Arm, Experiment
-from scsc_lab.experiments.search.data import Found, Search
+from scsc_lab.experiments.search.data import Search, SearchResult
 from scsc_lab.experiments.search.goals import EXACT, Objective
 from scsc_lab.experiments.search.trials import Trials, url_of
 from scsc_lab.models import enumeration
@@ -28,7 +28,7 @@ from scsc_lab.report import tables
 from scsc_lab.store import Store
 
 FRESH_SEEDS = 1000
-"""How far the seeds of the last measurement are from those of the trials."""
+"""Distance of the last measurement's seeds from those of the trials."""
 
 FEWEST_SEEDS = 2
 """Training runs with which each network begins, unless they are named: one has no interval."""
@@ -44,7 +44,7 @@ def run(
     executor: Executor | None = None,
     at_once: int = 1,
     progress: runner.Progress | None = None,
-) -> Found:
+) -> SearchResult:
     """Search by trials, and return the front.
 
     Args:
@@ -80,18 +80,18 @@ class _Run:
         self.search, self.store, self.executor, self.at_once = search, store, executor, at_once
         self.goals, self.space = search.goals, search.space
         self.report = progress or (lambda description, done, total: None)
-        self.stages = _stages(search.goals.words)
+        self.stages = _stages(search.goals.columns)
         self.baseline: Row = {}
         self.rows: dict[str, Row] = {}
         self.networks: dict[str, Network] = {}
         self.trained: set[str] = set()
         details = {"study": search.name, "goals": str(search.goals), "space": dict(search.space.choices)}
-        begun = Experiment("search", (Arm(search.baseline),), (), search.goals.words, details=details)
+        begun = Experiment("search", (Arm(search.baseline),), (), search.goals.columns, details=details)
         store.register(begun.row(), [arm.row() for arm in begun.arms], [])
         seed = search.settings.execution.seed
         self.trials = Trials(search.name, url or url_of(store.path), search.space, search.goals, search.sampler, seed)
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         """Try, train the contenders further, and measure the front again."""
         interrupted, confirmed = False, dict[int, Row]()
         try:
@@ -100,7 +100,7 @@ class _Run:
             while (next_trials := self._affordable()) > 0:
                 done = len(self.trials.finished())
                 self.report("trials", done, self.search.trials)
-                with self.trials.asked(next_trials, self.search.trials) as proposed:
+                with self.trials.propose(next_trials, self.search.trials) as proposed:
                     if not proposed:
                         self.report("trials of other processes", done, self.search.trials)
                     self._try(proposed)
@@ -117,7 +117,7 @@ class _Run:
         front = sorted(
             self.goals.front(rows), key=lambda at: first.value(rows[at]) or 0.0, reverse=first.better == "higher"
         )
-        return Found(
+        return SearchResult(
             self.search,
             self.baseline,
             tuple(rows),
@@ -136,7 +136,7 @@ class _Run:
         """Return how many trials may begin together, by the limits on trials and on training runs."""
         finished = self.trials.finished()
         number = min(self.at_once, self.search.trials - len(finished))
-        if "accuracy" not in self.goals.words:
+        if "accuracy" not in self.goals.columns:
             return number
         trained = max(len(self.trained), len({trial.picks for trial in finished if not trial.reason}))
         return min(number, self.search.max_runs // self._first_seeds - 1 - trained)  # 1: the baseline
@@ -146,7 +146,7 @@ class _Run:
         for trial in self.trials.finished():
             network = self.space.at(trial.picks) if not trial.reason else None
             if network is not None and network.text not in self.rows:
-                row = self._measured([Arm(network, 0)], self.goals.words)[0]
+                row = self._measured([Arm(network, 0)], self.goals.columns)[0]
                 self._take(trial.number, trial.picks, network, row)
 
     def _take(self, number: int, picks: Sequence[int], network: Network, row: Row) -> None:
@@ -181,7 +181,7 @@ class _Run:
         for trial, (network, row) in open_.items():
             values = [goal.value(row) for goal in self.goals.objectives]
             if None in values:
-                missing = self.goals.objectives[values.index(None)].word
+                missing = self.goals.objectives[values.index(None)].name
                 self.trials.give_up(trial, f"{missing} could not be measured", {})
                 continue
             self.trials.complete(trial, [value for value in values if value is not None], {"network": network.text})
@@ -199,7 +199,7 @@ class _Run:
 
     def _separate(self) -> None:
         """Train the contenders with more seeds until their intervals separate, or the runs are spent."""
-        goal = next((goal for goal in self.goals.objectives if goal.word == "accuracy"), None)
+        goal = next((goal for goal in self.goals.objectives if goal.name == "accuracy"), None)
         if goal is None:
             return
         first = self._first_seeds
@@ -229,21 +229,21 @@ class _Run:
     def _confirm(self) -> dict[int, Row]:
         """Measure the front again, in one run and with fresh seeds: the best of many noisy trials was lucky, too."""
         front = self.goals.front([*self.rows.values()])
-        if set(self.goals.words) <= set(EXACT) or not front:
+        if set(self.goals.columns) <= set(EXACT) or not front:
             return {}
         settings = self.search.settings
         fresh = replace(settings, execution=replace(settings.execution, seed=settings.execution.seed + FRESH_SEEDS))
         networks = [self.networks[[*self.rows][at]] for at in front]
         rivals = [network for network in networks if network.text != self.search.baseline.text]
-        experiment = compare.experiment([self.search.baseline, *rivals], self.goals.words, fresh)
+        experiment = compare.experiment([self.search.baseline, *rivals], self.goals.columns, fresh)
         rows = self._ran([experiment])[0].rows
         by_name = dict(zip([self.search.baseline.text, *(network.text for network in rivals)], rows, strict=True))
         return {-1: rows[0], **{at: by_name[network.text] for at, network in zip(front, networks, strict=True)}}
 
     def _alone(self) -> Row:
         """Return the baseline's row."""
-        measures = tuple(compare.measures(self.goals.words, self.search.settings))
-        experiment = Experiment("search", (Arm(self.search.baseline),), measures, self.goals.words)
+        measures = tuple(compare.measures(self.goals.columns, self.search.settings))
+        experiment = Experiment("search", (Arm(self.search.baseline),), measures, self.goals.columns)
         row: Row = self._ran([experiment])[0].rows[0]
         return row
 
@@ -252,9 +252,9 @@ class _Run:
         if not set(columns) <= set(EXACT) or self.search.settings.execution.batch > 1:
             with contextlib.suppress(InputError):
                 return [*self._measured(arms, columns)]
-        return [self._one(arm, columns) for arm in arms]
+        return [self._row_or_reason(arm, columns) for arm in arms]
 
-    def _one(self, arm: Arm, columns: Sequence[str]) -> Row | str:
+    def _row_or_reason(self, arm: Arm, columns: Sequence[str]) -> Row | str:
         """Return the row of one arm, or why it cannot be measured; counts are sums of blocks where they can be."""
         try:
             if not set(columns) <= set(EXACT) or not enumeration.is_plain(arm.network):

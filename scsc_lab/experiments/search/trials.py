@@ -102,7 +102,7 @@ class Trials:
         return [self._read(trial) for trial in self._study.get_trials(deepcopy=False, states=states)]
 
     @contextlib.contextmanager
-    def asked(self, at_once: int, total: int) -> Iterator[list[optuna.trial.Trial]]:
+    def propose(self, at_once: int, total: int) -> Iterator[list[optuna.trial.Trial]]:
         """Propose trials; those without a result at the end, whatever ends it, are proposed again.
 
         While they are under way they are marked as alive, so that other processes leave them alone.

@@ -17,12 +17,12 @@ from scsc_lab.records import Row
 from scsc_lab.training.plan import Runs
 
 NOT_FINITE = "not finite"
-"""What predictions hold in place of a class or a score."""
+"""Placeholder for a class or a score that is not finite."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How networks are evaluated.
+    """Settings of an evaluation.
 
     Attributes:
         runs: data, task and where to run; nothing else of its recipe is used.

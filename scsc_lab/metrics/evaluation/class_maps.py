@@ -29,7 +29,7 @@ def read(path: Path) -> dict[str, int]:
     try:
         entries = _of_json(json.loads(text)) if path.suffix.lower() == ".json" else _of_csv(text)
     except (ValueError, TypeError, AttributeError, RecursionError):
-        raise InputError(f"{path} is no class map: lines of a class and a number, such as n01440764,0") from None
+        raise InputError(f"{path} is not a class map: lines of a class and a number, such as n01440764,0") from None
     numbers: dict[str, int] = {}
     for name, number in entries:
         if numbers.setdefault(name, number) != number:

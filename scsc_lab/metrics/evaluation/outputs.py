@@ -166,7 +166,7 @@ def _check_record(network: Network, record: TrainedOn | None, data: Data, plan: 
     if record is not None and plan.split and record.divided != data.divided:
         raise InputError(
             f"--split: {network} was trained on {record.data}, whose images are not those of {data.name} now: "
-            "nothing says which of these it was not trained on"
+            "the images that it was not trained on are unknown"
         )
     classes = tuple(task.classes for task in data.tasks)
     if record is not None and same_classes and not data.open_set and record.classes != classes:
@@ -198,7 +198,7 @@ def _built(network: Network, batches: Batches, outputs: int | None, seed: int) -
 def _mismatch(network: Network, data: Data, shape: tuple[int, ...]) -> str:
     classes = [name for task in data.tasks for name in task.classes]
     lacking = classes[shape[0] :] if len(shape) == 1 else []
-    reason = f"no output for {', '.join(lacking[:3])}" if lacking else f"the data knows {listed(classes)}"
+    reason = f"no output for {', '.join(lacking[:3])}" if lacking else f"the data has {listed(classes)}"
     return f"{network} has {'×'.join(map(str, shape)) or 'no'} outputs, {data.name} {len(classes)} classes: {reason}"
 
 
@@ -249,16 +249,16 @@ def _predictions(data: Data, result: Outputs) -> dict[str, list[str]]:
 
 def _verified(data: Data, results: Sequence[Outputs], pairs: verification.Pairs, far: float) -> list[Row]:
     identities = data.test.labels[:, 0]
-    columns = {"first": pairs.first, "second": pairs.second, "same": pairs.same, "fold": pairs.fold}
+    columns = {"first": pairs.first, "second": pairs.second, "same": pairs.is_genuine, "fold": pairs.fold}
     shared = {key: values.tolist() for key, values in columns.items()}
     rows: list[Row] = []
     for result in results:
-        row: Row = {"pairs": len(pairs.same), "folds": len(set(shared["fold"])), "far": far, "curve": None}
+        row: Row = {"pairs": len(pairs.is_genuine), "folds": len(set(shared["fold"])), "far": far, "curve": None}
         row |= dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "equal_error_rate", "tar_at_far"))
-        predicted: list[float | str] = [NOT_FINITE] * len(pairs.same)
+        predicted: list[float | str] = [NOT_FINITE] * len(pairs.is_genuine)
         if not tasks.not_finite(result):
             scores = verification.scores(result, pairs)
-            curve = verification.roc(scores, pairs.same)
+            curve = verification.roc(scores, pairs.is_genuine)
             row["accuracy"] = verification.accuracy(scores, pairs)
             row["accuracy_low"], row["accuracy_high"] = verification.interval(scores, pairs, identities)
             row["equal_error_rate"], row["tar_at_far"] = curve.equal_error_rate, curve.tar_at(far)

@@ -48,7 +48,7 @@ class Data:
 
     Attributes:
         name: as ``--data`` takes it.
-        tasks: what is told about each image. Outputs of a network stand in this order, all classes of each task.
+        tasks: the classifications of each image. A network has one output per class, task by task.
         train: the images to learn from.
         test: the images to be judged on.
         size: height and width of every image, in pixels; none: they differ.

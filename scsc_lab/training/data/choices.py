@@ -13,20 +13,20 @@ from scsc_lab.training.data import Data, Image, Labels, Split, Task
 Indices = npt.NDArray[np.int64]
 
 
-def chosen(labels: Indices, images: int, random: np.random.Generator, what: str) -> Indices:
+def chosen(labels: Indices, images: int, random: np.random.Generator, purpose: str) -> Indices:
     """Return the indices of a stratified choice, in order: every class has its share, as near as whole images allow.
 
     Args:
         labels: the class of every image.
         images: images to choose; 0: all of them.
         random: what draws.
-        what: what the images are for, named in the error.
+        purpose: use of the images, for the error message.
 
     Raises:
         InputError: if there are not as many.
     """
     if images > len(labels):
-        raise InputError(f"there are {len(labels)} {what} images, not {images}")
+        raise InputError(f"there are {len(labels)} {purpose} images, not {images}")
     if not images:
         return np.arange(len(labels))
     # Rank each image inside its class, at random, as a share of the class: the lowest ranks are a stratified choice.
@@ -34,8 +34,8 @@ def chosen(labels: Indices, images: int, random: np.random.Generator, what: str)
     for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))
         ranks[members] = (np.arange(len(members)) + random.random()) / len(members)
-    found: Indices = np.sort(np.argsort(ranks, kind="stable")[:images])
-    return found
+    selection: Indices = np.sort(np.argsort(ranks, kind="stable")[:images])
+    return selection
 
 
 def divided(labels: Indices, share: float, random: np.random.Generator) -> tuple[Indices, Indices]:
@@ -95,8 +95,8 @@ def validation(data: Data, share: float, random: np.random.Generator) -> Data:
     """
     labels = data.train.labels
     if not data.open_set:
-        rest, held = divided(labels[:, 0], share, random)
-        return replace(data, train=_part(data.train, rest), test=_part(data.train, held))
+        training, validating = divided(labels[:, 0], share, random)
+        return replace(data, train=_part(data.train, training), test=_part(data.train, validating))
     identities = len(data.tasks[0].classes)
     held_out = random.permutation(identities)[: min(max(round(share * identities), 1), identities - 1)]
     is_held = np.isin(labels[:, 0], held_out)
@@ -118,5 +118,5 @@ def _part(split: Split, indices: Indices) -> Chosen:
 def check_classes(names: tuple[str, ...], where: str) -> None:
     """Raise InputError if there are fewer than two classes."""
     if len(names) < 2:
-        found = f"one class, {names[0]}" if names else "no classes"
-        raise InputError(f"{where} has {found}: two are needed at least")
+        listed = f"one class, {names[0]}" if names else "no classes"
+        raise InputError(f"{where} has {listed}: two are needed at least")

@@ -96,8 +96,8 @@ def decodable(
     if new:
         _append_keys(file, new)
     if errors and not skip_unreadable:
-        more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
-        raise InputError(f"unreadable: {'; '.join(errors[:3])}{more}. --skip-unreadable goes on without them")
+        omitted = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
+        raise InputError(f"unreadable: {'; '.join(errors[:3])}{omitted}. --skip-unreadable leaves them out")
     chosen = np.array(readable, dtype=np.int64)
     return Encoded(sources, chosen, labels[chosen, None]), len(errors)
 
@@ -110,7 +110,7 @@ def _key(source: Path | bytes) -> str:
         try:
             state = source.stat()
         except OSError:
-            raise image_files.UnreadableError(f"{source} is no file") from None
+            raise image_files.UnreadableError(f"{source} is not a file") from None
         content = f"{os.path.realpath(source)}|{state.st_size}|{state.st_mtime_ns}".encode(errors="surrogateescape")
     return hashlib.sha256(content).hexdigest()[:_KEY_LENGTH]
 

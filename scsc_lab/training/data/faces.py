@@ -25,7 +25,7 @@ IMAGES_OF_ONE = 20
 """Images of one identity in training; of one in the test, half as many."""
 
 SPREAD = 0.6
-"""How far identities differ, as a share of the ranges below; smaller is harder."""
+"""Difference between identities, as a share of the ranges below; smaller is harder."""
 
 _RANGES = {
     "width": (0.50, 0.68),
@@ -50,7 +50,7 @@ _RANGES = {
     "hair": (0.05, 0.5),
     "iris": (0.1, 0.5),
 }
-"""What an identity is: lengths over half the side of the image, angles in radians, tones from 0 to 1."""
+"""Parameters of an identity: lengths over half the side of the image, angles in radians, tones from 0 to 1."""
 
 _Map = npt.NDArray[np.floating[Any]]
 _Y, _X = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
@@ -153,10 +153,10 @@ def _cover(picture: _Map, random: np.random.Generator) -> None:
     picture[:, top : top + height, left : left + width] = random.uniform(0, 1, (3, 1, 1))
 
 
-def _split(seed: int, who: Purpose, what: Purpose, images: int, images_of_one: int) -> InMemory:
-    faces = [identity(generator(seed, who, index=i)) for i in range(-(-images // images_of_one))]
+def _split(seed: int, identity_purpose: Purpose, image_purpose: Purpose, images: int, images_of_one: int) -> InMemory:
+    faces = [identity(generator(seed, identity_purpose, index=i)) for i in range(-(-images // images_of_one))]
     drawn = [
-        (draw(faces[index // images_of_one], generator(seed, what, index=index)), (index // images_of_one,))
+        (draw(faces[index // images_of_one], generator(seed, image_purpose, index=index)), (index // images_of_one,))
         for index in range(images)
     ]
     return InMemory.of(drawn)

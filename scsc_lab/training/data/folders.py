@@ -14,7 +14,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.training.data import Data
 from scsc_lab.training.data.choices import Indices
 from scsc_lab.training.data.encoded import Source
-from scsc_lab.training.data.reading import TESTS, Found, Part, Request, assemble, of_unused
+from scsc_lab.training.data.reading import TESTS, Contents, Part, Request, assemble, of_unused
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def load(where: str, request: Request) -> Data:
     if (request.split or request.evaluated) and not any(map(_class_names, folders.values())):
         folders = {"train": root}  # a class may be called test
     elif not request.split and len(folders) < 2 and not (request.evaluated and test):
-        missing = " or ".join(name for name, there in (("train", folders.get("train")), ("val", test)) if not there)
+        missing = " or ".join(name for name, folder in (("train", folders.get("train")), ("val", test)) if not folder)
         raise InputError(f"{where} has no folder {missing}: add it, or divide one folder with --split 0.2")
     unused = [*folders][1:] if request.split else []
     folders = {name: folder for name, folder in folders.items() if name not in unused}
@@ -71,8 +71,8 @@ def load(where: str, request: Request) -> Data:
         for name, (_, files, labels, *_) in listed.items()
     }
     notes = (*links, *of_unused(unused), *image_files.describe_left_out(left_out))
-    found = Found(classes, parts, notes, names.encode(errors="surrogateescape"))
-    return assemble(f"imagefolder:{where}", found, request)
+    contents = Contents(classes, parts, notes, names.encode(errors="surrogateescape"))
+    return assemble(f"imagefolder:{where}", contents, request)
 
 
 def _class_names(root: Path) -> tuple[str, ...]:
@@ -87,8 +87,8 @@ def _class_folders(root: Path) -> tuple[tuple[str, ...], Files, Indices, Counter
         InputError: if a class has no images, there is none, or one file is in two.
     """
     names = _class_names(root)
-    others = [path for path in root.iterdir() if path.name not in names]
-    left_out = Counter("hidden" if path.name.startswith(".") else image_files.suffix_of(path) for path in others)
+    unlisted = [path for path in root.iterdir() if path.name not in names]
+    left_out = Counter("hidden" if path.name.startswith(".") else image_files.suffix_of(path) for path in unlisted)
     class_of: dict[str, Path] = {}
     paths: list[Path] = []
     labels: list[int] = []

@@ -13,7 +13,7 @@ from scsc_lab import image_files
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.training.data import Data
 from scsc_lab.training.data.encoded import Source
-from scsc_lab.training.data.reading import TESTS, Found, Part, Request, assemble, class_names, numbered, of_unused
+from scsc_lab.training.data.reading import TESTS, Contents, Part, Request, assemble, class_names, numbered, of_unused
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Rows:
             file = (folder / path).resolve()
             if file.is_relative_to(folder.resolve()) and file.is_file():
                 return file, f"{name} ({path})"
-        raise InputError(f"{name} names {path!r}, which is no file in {' or '.join(map(str, self.folders))}")
+        raise InputError(f"{name} names {path!r}, which is not a file in {' or '.join(map(str, self.folders))}")
 
 
 def load(where: str, request: Request) -> Data:
@@ -93,7 +93,7 @@ def load(where: str, request: Request) -> Data:
     identity = parts[needed[0]].labels.tobytes()
     left_out = image_files.describe_left_out(_left_out(Path(where), undecoded.values(), image))
     notes = (*of_unused([name for name in present if name not in needed]), *left_out)
-    return assemble(f"hf:{where}", Found(classes, parts, notes, identity), request, "rows")
+    return assemble(f"hf:{where}", Contents(classes, parts, notes, identity), request, "rows")
 
 
 def _opened(datasets: Any, where: str) -> Any:
@@ -115,8 +115,8 @@ def _is_saved(path: Path) -> bool:
 
 def _parquet_files(path: Path) -> dict[str, list[str]]:
     """Return the Parquet files of each split of a folder, by their names."""
-    found = {name: [str(file) for file in sorted(path.rglob(f"{name}*.parquet"))] for name in ("train", *TESTS)}
-    return {name: files for name, files in found.items() if files}
+    by_split = {name: [str(file) for file in sorted(path.rglob(f"{name}*.parquet"))] for name in ("train", *TESTS)}
+    return {name: files for name, files in by_split.items() if files}
 
 
 def _columns(datasets: Any, features: Mapping[str, Any], where: str, request: Request) -> tuple[str, str]:

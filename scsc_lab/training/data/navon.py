@@ -62,7 +62,7 @@ NOISE = (0.05, 0.15)
 
 @dataclass(frozen=True)
 class Look:
-    """What makes an image harder without changing what it shows.
+    """Settings that make an image harder and keep its letters.
 
     Attributes:
         height: height of the small letters, in pixels, up to the pitch of 8; 7 in training.
@@ -135,12 +135,12 @@ def glyph(letter: int) -> npt.NDArray[np.bool_]:
 
 
 def _broken(random: np.random.Generator, letter: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    kept = letter & (random.random(letter.shape) >= random.uniform(*DROPPED))
+    visible = letter & (random.random(letter.shape) >= random.uniform(*DROPPED))
     if random.random() < HIDDEN:
-        lines = kept if random.random() < 0.5 else kept.T
+        lines = visible if random.random() < 0.5 else visible.T
         first = int(random.integers(len(lines)))
         lines[first : first + int(random.integers(1, 3))] = False
-    return kept
+    return visible
 
 
 def _place(ink: npt.NDArray[np.float32], random: np.random.Generator, letter: int, y: int, x: int, height: int) -> None:
@@ -153,7 +153,7 @@ def _place(ink: npt.NDArray[np.float32], random: np.random.Generator, letter: in
 
 @functools.cache
 def _scaled(letter: int, height: int) -> npt.NDArray[np.float64]:
-    """Return a small letter of another height, in shares of ink; each pixel has the mean of what it covers."""
+    """Return a small letter of another height, in shares of ink; each pixel is the mean of the area under it."""
     size = (max(round(height * _COLUMNS / _ROWS), 1), height)
     picture = Pillow.fromarray(glyph(letter).astype(np.float32))
     return np.asarray(picture.resize(size, Pillow.Resampling.BOX), dtype=np.float64)

@@ -24,7 +24,7 @@ MOST_CLASSES = 100_000
 
 @dataclass(frozen=True)
 class Request:
-    """What is read of a data set.
+    """Selection of a data set's images.
 
     Attributes:
         seed: what splits and choices are drawn from.
@@ -62,8 +62,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a reader finds.
+class Contents:
+    """Classes and splits of the images that a reader lists.
 
     Attributes:
         classes: names of the classes.
@@ -78,41 +78,41 @@ class Found:
     identity: bytes = field(default=b"", repr=False)
 
 
-def assemble(name: str, found: Found, request: Request, unit: str = "files") -> Data:
-    """Return the data set of what a reader has found.
+def assemble(name: str, listed: Contents, request: Request, unit: str = "files") -> Data:
+    """Return the data set of the images that a reader lists.
 
     Args:
         name: name of the data set.
-        found: its images.
-        request: which of them are wanted.
+        listed: its images.
+        request: the images to choose.
         unit: what images are, for the note on those that cannot be read.
 
     Raises:
         InputError: if splits or classes are missing, or images cannot be read: they are named.
     """
-    check_classes(found.classes, name)
+    check_classes(listed.classes, name)
     random = generator(request.seed, Purpose.SPLIT)
-    test = next((split for split in TESTS if split in found.splits), "")
-    notes = list(found.notes)
+    test = next((split for split in TESTS if split in listed.splits), "")
+    notes = list(listed.notes)
     if request.split and request.identities and not request.evaluated:
         raise InputError(f"--split divides images, and verification tests other identities: give {name} two splits")
     if request.split:
-        whole, *unused = sorted(found.splits, key=lambda split: split != "train")
-        indices, test_indices = divided(found.splits[whole].labels, request.split, random)
-        parts = [(found.splits[whole], indices), (found.splits[whole], test_indices)]
+        undivided, *unused = sorted(listed.splits, key=lambda split: split != "train")
+        indices, test_indices = divided(listed.splits[undivided].labels, request.split, random)
+        parts = [(listed.splits[undivided], indices), (listed.splits[undivided], test_indices)]
         notes += of_unused(unused)
-    elif request.evaluated and (test or len(found.splits) == 1):
-        judged = found.splits[test] if test else next(iter(found.splits.values()))
+    elif request.evaluated and (test or len(listed.splits) == 1):
+        judged = listed.splits[test] if test else next(iter(listed.splits.values()))
         parts = [(judged, np.arange(len(judged.labels)))] * 2
-    elif "train" in found.splits and test:
-        parts = [(found.splits[split], np.arange(len(found.splits[split].labels))) for split in ("train", test)]
+    elif "train" in listed.splits and test:
+        parts = [(listed.splits[split], np.arange(len(listed.splits[split].labels))) for split in ("train", test)]
     else:
-        names = ", ".join(found.splits)
-        missing = "train" if "train" not in found.splits else " or ".join(TESTS)
+        names = ", ".join(listed.splits)
+        missing = "train" if "train" not in listed.splits else " or ".join(TESTS)
         raise InputError(f"{name} has no split {missing} (it has {names}): divide one with --split 0.2")
     splits, skipped = [], 0
-    wanted = ((request.train_images, "training"), (request.test_images, "test"))
-    for (part, indices), (images, purpose) in zip(parts, wanted, strict=True):
+    sizes = ((request.train_images, "training"), (request.test_images, "test"))
+    for (part, indices), (images, purpose) in zip(parts, sizes, strict=True):
         if purpose == "training" and request.evaluated:
             indices, images = indices[:0], 0
         selected = indices[chosen(part.labels[indices], images, random, purpose)]
@@ -121,7 +121,7 @@ def assemble(name: str, found: Found, request: Request, unit: str = "files") -> 
         skipped += unreadable
     if skipped:
         notes.append(f"{skipped} unreadable {unit} were left out")
-    classes = found.classes
+    classes = listed.classes
     if request.identities:  # those of the images that are trained on; else, of those to be judged
         at = 1 if request.evaluated else 0
         present = np.unique(splits[at].labels)
@@ -134,7 +134,7 @@ def assemble(name: str, found: Found, request: Request, unit: str = "files") -> 
         splits[1],
         open_set=request.identities,
         notes=tuple(notes),
-        divided=hashlib.sha256(found.identity).hexdigest()[:16] if request.split or len(found.splits) == 1 else "",
+        divided=hashlib.sha256(listed.identity).hexdigest()[:16] if request.split or len(listed.splits) == 1 else "",
     )
 
 

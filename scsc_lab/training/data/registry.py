@@ -34,5 +34,5 @@ def load(name: str, request: Request) -> Data:
         return DRAWN[kind](request.seed, request.train_images, request.test_images)
     if kind in READ and where:
         return READ[kind](where, request)
-    known = [*DRAWN, *(f"{kind}:…" for kind in READ)]
-    raise InputError(f"unknown data {name!r}{nearest(name, known)} (there are {', '.join(known)})")
+    names = [*DRAWN, *(f"{kind}:…" for kind in READ)]
+    raise InputError(f"unknown data {name!r}{nearest(name, names)} (there are {', '.join(names)})")

@@ -11,7 +11,7 @@ from scsc_lab import files
 from scsc_lab.errors import InputError
 from scsc_lab.training.data import Data
 from scsc_lab.training.data.folders import Files
-from scsc_lab.training.data.reading import TESTS, Found, Part, Request, assemble, class_names, numbered
+from scsc_lab.training.data.reading import TESTS, Contents, Part, Request, assemble, class_names, numbered
 
 _IMAGES = ("image", "path", "file", "filename", "file_name")
 _LABELS = ("label", "class", "target", "identity")
@@ -42,8 +42,8 @@ def load(where: str, request: Request) -> Data:
     incomplete = [number for number, row in enumerate(rows) if not row[image]]
     if incomplete:
         raise InputError(f"csv:{where}: {len(incomplete)} rows have no image, the first is row {incomplete[0]}")
-    words = {str(row[_SPLIT]) for row in rows} if _SPLIT in columns else {"train"}
-    if unknown := sorted(words - {"train", *TESTS}):
+    split_names = {str(row[_SPLIT]) for row in rows} if _SPLIT in columns else {"train"}
+    if unknown := sorted(split_names - {"train", *TESTS}):
         raise InputError(f"csv:{where}: {unknown[0]!r} in the column {_SPLIT}: one of train, {', '.join(TESTS)}")
     split_of = [row[_SPLIT] if _SPLIT in columns else "train" for row in rows]
     texts = [None if (row[label] or "").strip().lower() in _MISSING else row[label] for row in rows]
@@ -55,11 +55,11 @@ def load(where: str, request: Request) -> Data:
     classes = class_names([label for label in learned if isinstance(label, kind)], f"csv:{where}")
     numbers = numbered(labels, classes, f"csv:{where}")
     splits = {}
-    for word in sorted(words):
-        chosen = [at for at, split in enumerate(split_of) if split == word]
-        splits[word] = Part(Files(tuple(path.parent / rows[at][image] for at in chosen)), numbers[chosen])
+    for split_name in sorted(split_names):
+        chosen = [at for at, split in enumerate(split_of) if split == split_name]
+        splits[split_name] = Part(Files(tuple(path.parent / rows[at][image] for at in chosen)), numbers[chosen])
     identity = "\n".join(f"{row[image]},{row[label]}" for row in rows)
-    return assemble(f"csv:{where}", Found(classes, splits, (), identity.encode()), request)
+    return assemble(f"csv:{where}", Contents(classes, splits, (), identity.encode()), request)
 
 
 def _is_number(text: str) -> bool:
@@ -70,9 +70,9 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _column(columns: Sequence[str], wanted: str, usual: Sequence[str], option: str, where: str) -> str:
-    name = wanted or next((name for name in usual if name in columns), "")
+def _column(columns: Sequence[str], requested: str, defaults: Sequence[str], option: str, where: str) -> str:
+    name = requested or next((name for name in defaults if name in columns), "")
     if name not in columns:
-        missing = f"no column {wanted!r}" if wanted else f"none of the columns {', '.join(usual)}"
+        missing = f"no column {requested!r}" if requested else f"none of the columns {', '.join(defaults)}"
         raise InputError(f"csv:{where} has {missing}: name one of {', '.join(columns)} by {option}")
     return name

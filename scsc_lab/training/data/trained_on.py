@@ -25,7 +25,7 @@ _SAMPLED = 64
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What weights were trained on.
+    """Training data of weights.
 
     Attributes:
         data: name of the data set.
@@ -79,20 +79,20 @@ def _name(split: Encoded, at: int) -> str:
     return "" if isinstance(source, bytes) else "/".join(source.parts[-2:])
 
 
-def beside(weights: Path) -> Path:
+def record_path(weights: Path) -> Path:
     """Return the file of the record of weights whose own file has no place for it."""
     return weights.with_name(f"{weights.name}.json")
 
 
-def write_beside(weights: Path, record: str) -> None:
+def write_record(weights: Path, record: str) -> None:
     """Write the record of a ``.pth`` file."""
-    files.write(beside(weights), record)
+    files.write(record_path(weights), record)
 
 
 def read(weights: Path) -> TrainedOn | None:
     """Return the record of a file of weights, or None if it has none that can be read."""
     try:
-        text = _metadata(weights) if weights.suffix == ".safetensors" else files.read_text(beside(weights))
+        text = _metadata(weights) if weights.suffix == ".safetensors" else files.read_text(record_path(weights))
         values: dict[str, Any] = json.loads(text)
         classes = tuple(tuple(map(str, names)) for names in values["classes"])
         return TrainedOn(
