@@ -1,9 +1,10 @@
 """One rule for sums of products and elementwise products, for any spelling of a network.
 
 *Product*: the elementwise multiplication of two tensors, neither of them a single number or a mask. A tensor with
-itself or with an elementwise function of itself (``x * x``, ``x * sigmoid(x)``) is no product but a function of one
-element, as ``x.square()`` and ``silu(x)`` are. *Mask*: a tensor of booleans, one made of nothing but such (converted,
-scaled, reshaped), or one drawn by ``bernoulli`` or rounded from random numbers, as dropout draws it.
+itself or with an elementwise function of itself (``x * x``, ``x * sigmoid(x)``, ``x[:, 0] * x[:, 0]``) is no product
+but a function of one element, as ``x.square()`` and ``silu(x)`` are. *Mask*: a tensor of booleans, one made of
+nothing but such (converted, scaled, reshaped), or one drawn by ``bernoulli`` or rounded from random numbers, as
+dropout draws it.
 
 *Sum of products*: a value that adds up two or more products, by ``sum``, ``mean``, average pooling, ``+``, ``-``,
 ``addcmul``, ``cumsum``, ``fold``, ``index_add``, ``scatter_add`` or ``index_put`` that accumulates. It costs one
@@ -34,7 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scsc_lab.counting import indexing
+from scsc_lab.counting import indexing, sources
 from scsc_lab.counting.operators import ALLOCATIONS, Kind
 from scsc_lab.counting.tensors import tensors
 from scsc_lab.counting.terms import (
@@ -68,7 +69,7 @@ _WITH_ROOM = frozenset(
 
 _PRODUCTS = frozenset({"mul", "addcmul", "addr", "lerp"})
 _ADDITIONS = frozenset({"add", "sub", "rsub", "addcmul"})
-_SOURCE, _NOISE = "_scsc_lab_source", "_scsc_lab_noise"
+_NOISE = "_scsc_lab_noise"
 _DRAWS = frozenset({"rand", "rand_like", "uniform"})
 _ROUNDS = frozenset({"floor", "ceil", "round", "trunc", "sign"})
 
@@ -90,13 +91,14 @@ def follow(func: Any, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any],
     if bare in _PRODUCTS or any(of(x) for x in operands):
         with torch._C.DisableTorchFunction():
             terms, macs = _terms(func, kind, bare, operands, args, kwargs, out)
-    _keep_source(operands if kind.is_pointwise else [], out)
     _keep_noise(bare, kind, operands, out)
     for x in tensors(out):
         in_place = (bool(args) and x is args[0]) or x is kwargs.get("out")
         (write if in_place and torch.Tag.inplace_view not in func.tags else note)(x, terms)
         if kind.is_view and kind.name not in ALLOCATIONS and args and x is not args[0]:
             attach(x, args[0])
+    with torch._C.DisableTorchFunction():
+        sources.keep(func, (args, kwargs), operands, out, _relation(kind, bare))
     return macs, sum(x.numel() for x in tensors(out)) if macs and begins else 0
 
 
@@ -143,7 +145,7 @@ def _multiplied(bare: str, args: tuple[Any, ...], out: Tensor) -> tuple[Terms | 
         terms = of(factors[0]) if factors else None
     else:
         a, b = factors
-        square = len({_source(x) for x in (args if bare == "lerp" else factors)}) == 1 and a.shape == b.shape
+        square = len({sources.source(x) for x in (args if bare == "lerp" else factors)}) == 1 and a.shape == b.shape
         changing = [(False,) * (out.dim() - x.dim()) + tuple(side > 1 for side in x.shape) for x in factors]
         varies = tuple(map(all, zip(*changing, strict=True)))
         none = nothing(out.shape)
@@ -258,24 +260,11 @@ def _added(operands: list[Terms | None], out: Tensor) -> tuple[Terms | None, int
     return settled(products, counted, out.shape, _either(each_terms, out))
 
 
-def _source(x: Tensor) -> object:
-    """Return what stands for the tensor that ``x`` is an elementwise function of: itself, if of no other."""
-    if not hasattr(x, _SOURCE):
-        setattr(x, _SOURCE, object())
-    return getattr(x, _SOURCE)
-
-
-def _keep_source(operands: list[Tensor], out: Any) -> None:
-    """Remember of which one tensor a result is an elementwise function, if of one."""
-    operands = [x for x in operands if x.numel() > 1]
-    is_function = len({id(_source(x)) for x in operands}) == 1 and all(
-        x.shape == y.shape for x in operands for y in tensors(out)
-    )
-    for y in tensors(out):
-        if is_function:
-            setattr(y, _SOURCE, _source(operands[0]))
-        elif hasattr(y, _SOURCE):
-            delattr(y, _SOURCE)
+def _relation(kind: Kind, bare: str) -> sources.Relation:
+    """Return how a result comes from its operands."""
+    if kind.is_pointwise or bare in _SAME:
+        return "elementwise"
+    return "view" if kind.is_view else "move" if bare in _MOVES else "other"
 
 
 def _noise(x: Tensor) -> str:

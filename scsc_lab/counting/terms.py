@@ -83,6 +83,12 @@ def attach(view: Tensor, x: Tensor) -> None:
     setattr(view, _WHOLE, (root, getattr(root, _WRITES, 0)))
 
 
+def whole(view: Tensor) -> Tensor | None:
+    """Return the tensor of which another is a view, or None if it is none."""
+    attached = getattr(view, _WHOLE, None)
+    return attached[0] if attached else None
+
+
 def carry(source: Tensor, target: Tensor) -> None:
     """Give one tensor what is known of another that it stands for."""
     for key in [key for key in vars(source) if key.startswith("_scsc_lab_")]:

@@ -286,3 +286,35 @@ CORNERS = {
 def test_corners(name):
     function, macs = CORNERS[name]
     assert counted(function) == counted(function, real=True) == macs
+
+
+SQUARES = {
+    "one name": lambda x, w: (x * x).sum(1),
+    "two views": lambda x, w: sum(x[:, at] * x[:, at] for at in range(COLUMNS)),
+    "addcmul": lambda x, w: torch.addcmul(x[:, 0] * x[:, 0], x[:, 1], x[:, 1]),
+    "detached": lambda x, w: (x.detach() * x).sum(1),
+    "turned twice": lambda x, w: (x.t().t() * x).sum(1),
+    "chunks": lambda x, w: (x.chunk(2, 1)[0] * x.chunk(2, 1)[0]).sum(1),
+    "cast twice": lambda x, w: (x.double() * x.double()).sum(1),
+    "padded twice": lambda x, w: (F.pad(x, (1, 1)) * F.pad(x, (1, 1))).sum(1),
+    "joined twice": lambda x, w: (torch.cat([x, w]) * torch.cat([x, w])).sum(1),
+    "centred twice": lambda x, w: ((x - w) * (x - w)).sum(1),
+}
+
+
+@pytest.mark.parametrize("name", SQUARES)
+def test_a_tensor_with_itself_is_no_product_however_it_is_taken(name):
+    assert counted(SQUARES[name]) == 0
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, w: sum(x[:, at] * x[:, at - 1] for at in range(COLUMNS)),
+        lambda x, w: (x * x.flip(0)).sum(1),
+        lambda x, w: (F.pad(x, (1, 0))[:, :COLUMNS] * F.pad(x, (0, 1))[:, :COLUMNS]).sum(1),
+        lambda x, w: ((x - w) * (w - x)).sum(1),
+    ],
+)
+def test_other_elements_of_one_tensor_are_another_factor(function):
+    assert counted(function) == ROWS * COLUMNS
