@@ -12,7 +12,7 @@ from scsc_lab.cli.parameters import option
 from scsc_lab.errors import InputError
 from scsc_lab.networks import catalog, overrides
 from scsc_lab.networks.network import Network
-from scsc_lab.networks.specs import TransplantSpec
+from scsc_lab.networks.rules import TransplantSpec
 from scsc_lab.records import Row
 from scsc_lab.settings import texts
 from scsc_lab.settings.declaration import Declared, setting, settings_of

@@ -12,7 +12,7 @@ from scsc_lab.errors import InputError, nearest
 from scsc_lab.models import build
 from scsc_lab.networks import catalog, overrides
 from scsc_lab.networks.network import Network
-from scsc_lab.networks.specs import TransplantSpec
+from scsc_lab.networks.rules import TransplantSpec
 
 
 def networks(

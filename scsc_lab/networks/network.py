@@ -15,7 +15,8 @@ from typing import Literal
 from scsc_lab.errors import InputError
 from scsc_lab.networks import catalog, mixers, overrides, source, values
 from scsc_lab.networks.catalog import Entry
-from scsc_lab.networks.specs import RULES, NetworkSpec, TransplantSpec
+from scsc_lab.networks.rules import RULES, TransplantSpec
+from scsc_lab.networks.specs import NetworkSpec
 
 Form = Literal["ordinary", "deploy"]
 

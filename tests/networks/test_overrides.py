@@ -11,7 +11,8 @@ from scsc_lab.models.names import networks
 from scsc_lab.networks import catalog
 from scsc_lab.networks import overrides as changes
 from scsc_lab.networks.network import Network
-from scsc_lab.networks.specs import SCSCSpec, SwinSpec, TransplantSpec
+from scsc_lab.networks.rules import TransplantSpec
+from scsc_lab.networks.specs import SCSCSpec, SwinSpec
 
 SCSC_SWIN = catalog.find("scsc_swin_tiny").spec
 
