@@ -20,7 +20,10 @@ from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Execution, Output
 
 
-@command(example="scsc-lab export scsc_resnet50 --output scsc_resnet50.onnx")
+@command(
+    example="scsc-lab export scsc_resnet50 --output scsc_resnet50.onnx",
+    first="--output --resolution --weights --deploy --dynamic-batch",
+)
 def export(
     networks: Annotated[
         Networks,

@@ -43,7 +43,10 @@ _STEP_COLUMNS = (
 )
 
 
-@command(example="scsc-lab flops resnet50 scsc_resnet50")
+@command(
+    example="scsc-lab flops resnet50 scsc_resnet50",
+    first="--by --resolution --transplant --max-macs --output",
+)
 def flops(
     networks: Networks,
     execution: Annotated[Execution, Without("device", "dtype", "memory_format", "threads", "seed")],

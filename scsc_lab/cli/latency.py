@@ -35,7 +35,10 @@ By = Literal["module", "stage", "operator"]
 """Parts of a network's time."""
 
 
-@command(example="scsc-lab latency swin_tiny scsc_swin_tiny")
+@command(
+    example="scsc-lab latency swin_tiny scsc_swin_tiny",
+    first="--resolution --by --runtime --pairs --plot",
+)
 def latency(
     networks: Networks,
     timing: Timing,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from enum import Enum, StrEnum
@@ -70,26 +71,45 @@ _TIMEOUT = Setting(
 
 
 class Command(TyperCommand):
-    """A command whose ``--help`` has an example, and its options under headings."""
+    """A command whose ``--help`` has an example, the options to start with, and the others under headings."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the example, the arguments, and the options of each panel."""
+        """Write the example, the arguments, the first options, and the others of each panel."""
         if example := getattr(self.callback, "example", ""):
             with formatter.section("Example"):
                 formatter.write(f"{'':{formatter.current_indent}}$ {example}\n")
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in PANELS}}
-        for parameter in self.get_params(ctx):
+        first = getattr(self.callback, "first", "").split()
+        headings = ("Arguments", *(["Options to start with"] if first else []), *PANELS)
+        sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in headings}
+        for parameter in sorted(self.get_params(ctx), key=lambda parameter: _position(parameter, first)):
             is_argument = parameter.param_type_name == "argument"
             if record := parameter.get_help_record(ctx):
-                record = (f"[{parameter.metavar}]...", record[1]) if is_argument else record
-                sections.setdefault("Arguments" if is_argument else _panel(parameter), []).append(record)
+                name, text = record[0], _BOUNDS.sub(_spelled_bounds, record[1])
+                name = f"[{parameter.metavar}]..." if is_argument else name
+                is_first = _position(parameter, first) < len(first)
+                heading = "Arguments" if is_argument else headings[1] if is_first else _panel(parameter)
+                sections.setdefault(heading, []).append((name, text))
         for heading, records in sections.items():
             if records:
                 with formatter.section(heading):
                     formatter.write_dl(records)
 
 
-def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+_BOUNDS = re.compile(r"(?:([\d.]+)<=)?x(?:>=([\d.]+)|<=([\d.]+))")
+"""Bounds of a number as click writes them: ``1<=x<=1024`` or ``x>=1``."""
+
+
+def _spelled_bounds(match: re.Match[str]) -> str:
+    low, high = (text.removesuffix(".0") for text in (match[1] or match[2] or "", match[3] or ""))
+    return f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}"
+
+
+def _position(parameter: Any, first: Sequence[str]) -> int:
+    """Return the position of a parameter among the options to start with; their number for any other."""
+    return next((at for at, name in enumerate(first) if name in parameter.opts), len(first))
+
+
+def command(example: str, first: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that makes each settings class among a function's parameters the options that it declares.
 
     A parameter annotated with a declaration is an option of its own; other parameters stay as they are. A setting that
@@ -97,6 +117,7 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     Args:
         example: a command line, for ``--help``.
+        first: the options that ``--help`` shows first, separated by spaces.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,7 +164,7 @@ def command(example: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         described: Any = run
         described.__signature__ = inspect.Signature(list(options.values()))
         described.__annotations__ = {name: parameter.annotation for name, parameter in options.items()}
-        described.example = example
+        described.example, described.first = example, first
         return run
 
     return decorate

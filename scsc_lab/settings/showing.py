@@ -48,6 +48,7 @@ class Output(Declared):
         "",
         "Caption of a LaTeX table. Default: one sentence from its content.",
         "--caption",
+        metavar="TEXT",
         panel="Output",
         decides=False,
     )
@@ -55,6 +56,7 @@ class Output(Declared):
         "",
         "Label of a LaTeX table, for \\ref. Default: one from the caption.",
         "--tex-label",
+        metavar="LABEL",
         panel="Output",
         decides=False,
     )

@@ -147,7 +147,7 @@ def test_models_lists_the_catalog(run):
     assert "inferred" in run("models")[1]
 
 
-@pytest.mark.parametrize("command", ["flops", "latency", "erf", "compare", "models", "paper", "ablate", "report"])
+@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))
 def test_every_command_has_help_within_100_columns(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -158,6 +158,12 @@ def test_every_command_has_help_within_100_columns(run, command):
         assert parameter.help
         assert {name for name in parameter.opts if name.startswith("--")} <= shown
     assert max(map(len, out.splitlines())) <= 100
+    first = getattr(typer.main.get_command(app).commands[command].callback, "first", "").split()
+    section = out.partition("Options to start with:")[2].partition("\n\n")[0]
+    starts = [line.replace("-o, ", "").split()[0] for line in section.splitlines() if line.startswith("  -")]
+    assert starts == first
+    assert len(first) == 5 or command in ("models", "paper")
+    assert all(out.count(f"\n  {name} ") + out.count(f"\n  -o, {name} ") == 1 for name in first)
 
 
 def test_unexplained_and_partial_counts_exit_with_1(run, monkeypatch):
