@@ -96,9 +96,8 @@ def compare(
     column_names = [*metrics.with_extra_columns(columns, settings), *own_results.metrics(values)]
     for axis in plot:
         if axis not in column_names:
-            raise InputError(
-                f"--plot {','.join(plot)!r}: {axis!r} is none of {', '.join(column_names)}{metrics.meant(axis)}"
-            )
+            hint = f"; add {axis} to --with" if axis in metrics.columns() else metrics.meant(axis)
+            raise InputError(f"--plot {','.join(plot)!r}: {axis!r} is none of {', '.join(column_names)}{hint}")
     roles = built.roles(baseline, pair)
     pairs = [[built.networks[first], built.networks[at]] for at, first in roles if first is not None]
     shared.warn_of_few_seeds(pairs, columns, training.seeds, schedule.budgets)

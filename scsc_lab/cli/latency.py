@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from scsc_lab import runtimes
-from scsc_lab.cli import latency_notes, shared
+from scsc_lab.cli import latency_notes, requests, shared
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
@@ -40,6 +40,7 @@ By = Literal["module", "stage", "operator"]
     first="--resolution --by --runtime --pairs --plot",
 )
 def latency(
+    context: typer.Context,
     networks: Networks,
     timing: Timing,
     execution: Annotated[Execution, Without("batch")],
@@ -81,6 +82,8 @@ def latency(
             timing = replace(timing, pairs=LOOKS[LOOKS_FOR_VERDICT - 1])
         built = replace(built, networks=[form for network in built.networks for form in _twice(network)])
         roles = [(at, at - 1 if at % 2 else None) for at in range(len(built.networks))]
+    if by or (len(roles) == 1 and len(timing.runtimes) == 1):
+        requests.require_without(context, ("delta", "resamples", "precision"), "no times are compared")
     settings = Detailed(**vars(configure(Settings(execution, timing))), by=by or "")
     kind: Kind = "noise" if self_test else "comparison"
     experiment = comparison(

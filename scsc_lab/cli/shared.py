@@ -136,9 +136,17 @@ def check_schedule(schedule: Schedule, column_names: Sequence[str], settings: Se
         return
     if "accuracy" not in column_names:
         raise InputError(f"--{'tune' if schedule.tune else 'budgets'} trains networks: add accuracy to --with")
+    require_one_budget(schedule, settings.training)
     from scsc_lab.experiments import train
 
     train.check(schedule, configure(settings))
+
+
+def require_one_budget(schedule: Schedule, training: Training) -> None:
+    """Raise InputError if both budgets and the recipe say how many epochs networks are trained for."""
+    if schedule.budgets and (training.epochs is not None or "epochs" in dict(training.recipe_set)):
+        option = "--epochs" if training.epochs is not None else "--recipe-set epochs"
+        raise InputError(f"--budgets and {option} both name epochs: leave {option} out")
 
 
 @contextmanager

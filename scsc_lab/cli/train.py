@@ -101,8 +101,7 @@ def train(
 
     Past one accelerator, torchrun spreads one run: torchrun --nproc-per-node=2 -m scsc_lab train ...
     """
-    if schedule.budgets and training.epochs is not None:
-        raise InputError("--budgets and --epochs both name epochs: leave --epochs out")
+    shared.require_one_budget(schedule, training)
     if until is None:
         requests.require_without(context, ("max_seeds",), "--max-seeds goes with --until")
     if plot_budgets and len(schedule.budgets) < 2:
@@ -150,8 +149,9 @@ def train(
             built_networks, runs, baseline=index, delta=delta, confidence=confidence, self_test=self_test
         )
 
+    requested = experiment(settings)  # a mistake in it shows before anything starts
     if store and schedule.tune is None and until is None:
-        typer.echo(runner.status(studying.scheduled(experiment(settings), schedule)[0], results_store), err=True)
+        typer.echo(runner.status(studying.scheduled(requested, schedule)[0], results_store), err=True)
     from scsc_lab.training import processes
 
     with (

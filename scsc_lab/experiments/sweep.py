@@ -88,6 +88,9 @@ def experiment(
             changed = network if setting.key in OF_SETTINGS else at(network, setting.key, value)
             baseline = None if len(arms) == first else first
             arms.append(Arm(changed, baseline, setting.key, value, settings=own_settings, label=str(network)))
+    configured = [[*arm.settings.values()] for arm in arms]
+    if setting.key in OF_SETTINGS and len(setting.values) > 1 and all(each == configured[0] for each in configured):
+        raise InputError(f"{setting.key} changes nothing of {', '.join(column_names)}: sweep it with latency")
     details = {"over": setting.key, "values": list(setting.values)}
     measures = compare.measures(column_names, settings)
     return Experiment("sweep", tuple(arms), tuple(measures), tuple(column_names), settings.execution.batch, details)

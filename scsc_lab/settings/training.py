@@ -67,6 +67,10 @@ class Training(Declared):
         for option, argument in (("--image-column", "image_column"), ("--label-column", "label_column")):
             if getattr(self, argument) is not None and not self.data.startswith(("csv:", "hf:")):
                 raise InputError(f"{spelled(option, argument)} is for tables, csv:FILE and hf:NAME, not {self.data}")
+        for option, argument in (("--split", "split"), ("--skip-unreadable", "skip_unreadable")):
+            if getattr(self, argument) not in (None, False) and ":" not in self.data:
+                listed = "imagefolder:DIR, csv:FILE and hf:NAME"
+                raise InputError(f"{spelled(option, argument)} is for images that are read, {listed}, not {self.data}")
         options = (("epochs", self.epochs), ("batch_size", self.batch_size))
         keys = [*(key for key, _ in self.recipe_set), *(key for key, value in options if value is not None)]
         for key in keys:

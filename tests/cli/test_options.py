@@ -76,6 +76,8 @@ TABLE = {
     "--label-column": (["--data", "csv:images.csv"], ["--label-column", "kind"]),
 }
 
+READ = ["--data", "imagefolder:."]
+
 BASE = {
     "flops": [*TWO, *SMALL],
     "latency": [*TWO, *SMALL],
@@ -317,8 +319,8 @@ OPTIONS = {
         "--train-images": ["--train-images", "64"],
         "--test-images": ["--test-images", "64"],
         "--batch-size": ["--batch-size", "8"],
-        "--split": ["--split", "0.3"],
-        "--skip-unreadable": ["--skip-unreadable"],
+        "--split": (READ, ["--split", "0.3"]),
+        "--skip-unreadable": (READ, ["--skip-unreadable"]),
         "--delta": ["--delta", "2"],
         "--self-test": ["--self-test"],
         "--workers": ["--workers", "2"],
@@ -340,8 +342,8 @@ OPTIONS = {
         "--data": ["--data", "faces"],
         "--task": ["--task", "verification"],
         "--test-images": ["--test-images", "64"],
-        "--split": ["--split", "0.3"],
-        "--skip-unreadable": ["--skip-unreadable"],
+        "--split": (READ, ["--split", "0.3"]),
+        "--skip-unreadable": (READ, ["--skip-unreadable"]),
         "--batch-size": ["--batch-size", "8"],
         "--far": (["--data", "faces"], ["--far", "0.1"]),
         "--predictions": ["--predictions", "p.csv"],
@@ -553,6 +555,14 @@ def test_every_option_acts(command, outcome):
         (["ablate", "net.py:Net", "--no-draw", "--figures", "f"], "leave --figures out"),
         (["evaluate", "net.py:Net", "--far", "0.1"], "leave --far out"),
         (["train", "net.py:Net", "--weights-format", ".pth"], "leave --weights-format out"),
+        (["train", *TWO, "--self-test"], "a self-test trains one network against itself; 2 are named"),
+        (["train", "net.py:Net", "--split", "0.2"], "split is for images that are read"),
+        (["evaluate", "net.py:Net", "--skip-unreadable"], "is for images that are read"),
+        (["train", "net.py:Net", "--budgets", "1,2", "--recipe-set", "epochs=3"], "leave --recipe-set epochs out"),
+        (["sweep", "net.py:Net", "--over", "threads=1,2", "--with", "params"], "threads changes nothing of params"),
+        (["compare", *TWO, "--with", "params", "--threads", "2"], "it goes with latency"),
+        (["latency", "net.py:Net", "--delta", "3"], "no times are compared: leave --delta out"),
+        (["ablate", "net.py:Net", "--grid", "width=4", "--with", "macs", "--seed", "2"], "it goes with latency"),
         (["train", "net.py:Net", "--tune-seeds", "3"], "--tune-seeds goes with --tune"),
         (["train", "net.py:Net", "--tune-epochs", "3"], "--tune-epochs goes with --tune"),
         (["train", "net.py:Net", "--max-seeds", "30"], "--max-seeds goes with --until"),
