@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from scsc_lab import units
 from scsc_lab.metrics import Metric, Progress
-from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Change, Column
@@ -33,9 +32,9 @@ def at_its_own_size(row: Row) -> Row:
     """Return a network's row without its published figure where its input has another size than the authors'."""
     if row.get("published_top1") is None:
         return row
-    published_at = catalog.find(str(row.get("network") or row["model"])).resolution
-    same = list(row["resolution"]) == list(published_at)
-    return row if same else {**row, "published_top1": None, "published_source": None}
+    entry = Network.read(str(row.get("network") or row["model"])).entry
+    is_its_own = entry is not None and list(row["resolution"]) == list(entry.resolution)
+    return row if is_its_own else {**row, "published_top1": None, "published_source": None}
 
 
 def notes(rows: Sequence[Row]) -> list[str]:

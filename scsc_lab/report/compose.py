@@ -25,6 +25,7 @@ from scsc_lab.report import (
     two_ways,
 )
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section
+from scsc_lab.report.points import effect
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
 
@@ -32,6 +33,7 @@ Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 """Returns what must be known to read rows of the columns of some words."""
 
 _FEWEST_POINTS = 2
+_MOST_IN_FOREST = 40
 _MANY = 4
 """More networks than these against one baseline have a picture of their own."""
 
@@ -131,8 +133,13 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
     for group in groups:
         baseline = str(group[0]["model"])
         changing = [column for column in columns if column.change is not None and _differs(column, group)]
-        caption = f"What each network changes of {baseline}, with 95 % intervals"
-        draw = partial(forest.draw_networks, group, changing)
+        lines = group[1:]
+        whose = "each network"
+        if len(lines) > _MOST_IN_FOREST:
+            lines = sorted(lines, key=effect, reverse=True)[:_MOST_IN_FOREST]
+            whose = f"each of the {_MOST_IN_FOREST} networks with the largest effect on time"
+        caption = f"What {whose} changes of {baseline}, with 95 % intervals"
+        draw = partial(forest.draw_networks, [group[0], *lines], changing)
         pictures.append(Picture(f"changes_of_{file_name(baseline)}", caption, draw))
     in_groups = {id(row) for group in groups for row in group}
     ungrouped = [row for row in networks if id(row) not in in_groups]

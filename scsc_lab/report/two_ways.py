@@ -64,7 +64,8 @@ def _sentence(pair: tuple[Row, Row]) -> str:
         return f"In {original(pair[0])}: {facts}."
     if abs(first - second) <= _SAME_MACS:
         return (
-            f"In {original(pair[0])} both cost the same MACs, so that the module does not make the difference: {facts}."
+            f"In {original(pair[0])} both cost the same MACs: {facts}. At initialisation the scale of the modules' "
+            "outputs makes the difference, not the module."
         )
     return (
         f"In {original(pair[0])} they are networks of different cost, each to be compared with its baseline: {facts}."
