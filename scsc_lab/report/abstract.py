@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from scsc_lab import units
 from scsc_lab.analysis.convergence import under_training
 from scsc_lab.records import Row
-from scsc_lab.report import findings, tables
+from scsc_lab.report import fields, findings, tables
+from scsc_lab.report.comparison import without_reference
 from scsc_lab.report.document import Block, Bullets, Grid, Paragraph
 from scsc_lab.report.latency import USUAL, key_in
 from scsc_lab.report.points import (
@@ -73,7 +74,7 @@ def pairs_table(chosen: Sequence[Row], columns: Sequence[Column]) -> Table:
     by_word = {column.word: column for column in columns if column.change is not None}
     ordered = [by_word[name] for name in (*_ORDER, *by_word) if name in by_word]
     changes = [
-        tables.without_reference(column.change.column) for column in dict.fromkeys(ordered) if column.change is not None
+        without_reference(column.change.column) for column in dict.fromkeys(ordered) if column.change is not None
     ]
     is_repeated = len({row["baseline"] for row in chosen}) < len(chosen)
     keys = [
@@ -106,7 +107,8 @@ def scope(rows: Sequence[Row], networks: Sequence[Row]) -> str:
         lines.append("the machine was too busy: verdicts on time are withheld")
     drawn = [row for row in rows if row["table"] == "field"]
     if drawn and all(row.get("weights") == "random" for row in drawn):
-        lines.append("receptive fields at initialisation")
+        one = "one " if all(map(fields.is_of_one_draw, drawn)) else ""
+        lines.append(f"receptive fields at {one}initialisation")
     if inferred := dict.fromkeys(str(row["model"]) for row in networks if row.get("inferred")):
         lines.append(f"settings of {listed(list(inferred))} are partly inferred")
     if str(run.get("commit") or "").endswith("-dirty"):

@@ -101,7 +101,7 @@ def compact_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequenc
         else:
             below = change.beside.removeprefix(column.title).strip()
             cells.append(replace(column, heads=(column.quantity, column.unit)))
-            ratio = tables.without_reference(change.column)
+            ratio = without_reference(change.column, rows)
             cells.append(replace(ratio, title=change.beside, heads=(column.quantity, below)))
             cells += [replace(each, heads=(column.quantity, each.title)) for each in _changes(column)[1:]]
     baselines = list(dict.fromkeys(str(row["baseline"]) for row in rows if row["baseline"] != row["model"]))
@@ -120,6 +120,23 @@ def _with_change(column: Column, change: Column) -> Column:
         return f"{number} ({changed})" if changed else number
 
     return replace(column, key=(str(column.key), str(change.key)), text=text, change=None)
+
+
+def without_reference(column: Column, rows: Sequence[Row] = ()) -> Column:
+    """Return the column of a measured ratio without the time that the ratio is of; any other column as it is.
+
+    Args:
+        column: the column.
+        rows: the rows of its table. Where the baseline's own time in them is of other rounds, the column stays.
+    """
+    if isinstance(column.key, str) or column.text is not units.ratio_of_time:
+        return column
+    reference = column.key[3]
+    for row, baseline in zip(rows, tables.baselines(rows, rows), strict=True):
+        seconds = (baseline or {}).get(reference.replace("baseline_seconds", "median_seconds"))
+        if units.milliseconds(row.get(reference)) not in (units.MISSING, units.milliseconds(seconds)):
+            return column
+    return replace(column, key=column.key[:3], text=units.ratio_interval)
 
 
 def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:

@@ -146,10 +146,15 @@ def _setting(row: Row) -> str:
     return f"Input {units.size(row['resolution'])}, {images}{skipped}, {weights}{drawn}; {how}."
 
 
+def is_of_one_draw(row: Row) -> bool:
+    """Return whether a row's field is that of a single random initialisation."""
+    is_random = row.get("weights") in ("random", "mixed")
+    return is_random and (row.get("initialisations") or row.get("seeds") or 1) == 1
+
+
 def of_one_draw(rows: Sequence[Row]) -> list[str]:
     """Return one line on the fields of a single random initialisation, whose intervals hold for it alone."""
-    drawn = [row for row in rows if row.get("weights") in ("random", "mixed") and "model" in row]
-    single = [row for row in drawn if (row.get("initialisations") or row.get("seeds") or 1) == 1]
+    single = [row for row in rows if "model" in row and is_of_one_draw(row)]
     names = ", ".join(dict.fromkeys(str(row["model"]) for row in single))
     return [f"{names}: intervals are of this initialisation; those of the architecture take several (--seeds 3)."][
         : len(single)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from scsc_lab import units
 from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
-from scsc_lab.report import latency, tables
+from scsc_lab.report import fields, latency, tables
 from scsc_lab.report.tables import Change, Column, Table
 
 FIELD = frozenset(map(key, SHARES))
@@ -63,7 +63,9 @@ def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequ
     for row, baseline in zip(pairs, tables.baselines(pairs, networks), strict=True):
         for column in columns:
             if (column.better or column.question) and column.change is not None:
-                rows += _answers(row, baseline or {}, column, column.change, when if str(column.key) in FIELD else "")
+                of_one_draw = " at this initialisation" if fields.is_of_one_draw(row) else ""
+                moment = when or of_one_draw if str(column.key) in FIELD else ""
+                rows += _answers(row, baseline or {}, column, column.change, moment)
     return Table(COLUMNS, tuple(rows))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report import findings
+from scsc_lab.report.fields import is_of_one_draw
 from scsc_lab.report.latency import USUAL, key_in
 
 MOST_BULLETS = 5
@@ -148,7 +149,9 @@ def _on_parts(variants: Sequence[Row]) -> str:
         row = max(clear, key=lambda row: abs(row["accuracy_difference"]))
         lines.append(f"{row['variant']} {points(row['accuracy_difference'])} of accuracy")
     if wider := [
-        row for row in by_part if (row.get("r50_difference_low") or 0) * (row.get("r50_difference_high") or 0) > 0
+        row
+        for row in by_part
+        if (row.get("r50_difference_low") or 0) * (row.get("r50_difference_high") or 0) > 0 and not is_of_one_draw(row)
     ]:
         row = max(wider, key=lambda row: abs(row["r50_difference"]))
         lines.append(f"{row['variant']} {points(100 * row['r50_difference'])} of r(50%)")

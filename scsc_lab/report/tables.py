@@ -286,13 +286,6 @@ def task(row: Row) -> str:
     return ", ".join((units.size(row["resolution"]), *data))
 
 
-def without_reference(column: Column) -> Column:
-    """Return the column of a measured ratio without the time that the ratio is of; any other column as it is."""
-    if isinstance(column.key, str) or column.text is not units.ratio_of_time:
-        return column
-    return replace(column, key=column.key[:3], text=units.ratio_interval)
-
-
 def filled(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:
     """Return the columns that have something to show in at least one row."""
     return tuple(column for column in columns if any(column.cell(row) for row in rows))

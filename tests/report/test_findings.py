@@ -97,3 +97,13 @@ def test_few_have_a_row_each(others, tmp_path):
     (grid,) = said(others, tmp_path)
     assert isinstance(grid, Grid)
     assert len(grid.table.rows) == 2 * others
+
+
+@pytest.mark.parametrize(("seeds", "moment"), [(1, " at this initialisation"), (3, "")])
+def test_a_field_of_one_draw_is_asked_about_for_that_draw_alone(seeds, moment):
+    column = metrics.columns()["erf"]
+    base = {"model": "a", "baseline": "a", "resolution": [64, 64], "weights": "random", "initialisations": seeds}
+    change = {"r50_difference": 0.1, "r50_difference_low": 0.05, "r50_difference_high": 0.15}
+    pair = [{**base, "r50": 0.1}, {**base, **change, "model": "b", "r50": 0.2}]
+    (row,) = findings.findings_table([], pair, [column]).rows
+    assert row["question"] == f"b: how does its receptive field change{moment}?"

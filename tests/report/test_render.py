@@ -283,6 +283,13 @@ def test_one_command_makes_table_one_with_changes_in_its_cells():
     )
 
 
+def test_a_ratio_of_other_rounds_stands_beside_the_time_that_it_is_of():
+    first, second = compared()
+    for seconds, shown in ((0.1, "1.200 (1.100–1.300)"), (0.1312, "1.200 (1.100–1.300) of 131.2 ms")):
+        table = comparison.compact_table([first, {**second, "baseline_seconds": seconds}], COLUMNS)
+        assert shown in [column.cell(table.rows[1]) for column in table.columns]
+
+
 def test_tables_fit_a_paper_of_two_columns(tmp_path):
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex here")
