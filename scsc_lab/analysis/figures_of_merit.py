@@ -50,10 +50,13 @@ class Analysis:
         )
 
     def figures(self, sums: Array) -> Figures:
-        """Return the figures that follow from :meth:`sums`."""
+        """Return the figures that follow from :meth:`sums`; None for a map without mass."""
         moment_x, moment_y, ring = sums[:3]
         squares, discs = np.split(sums[3:], [len(self.squares.half_sides)])
         total = squares[-1]
+        if total <= 0:
+            merits = ("radius50_pixels", "radius95_pixels", "sigma_x_pixels", "sigma_y_pixels", "truncation")
+            return dict.fromkeys((*map(key, SHARES), *merits))
         return {
             **{key(share): self.squares.holding(squares, share) for share in SHARES},
             "radius50_pixels": profiles.radius_holding(discs, 0.50),

@@ -136,3 +136,11 @@ def test_every_figure_lies_in_its_interval(method, signed):
     for name, number in without.images[0].items():
         low, high = jackknife.interval(number, without.of(name))
         assert low < number < high
+
+
+def test_a_single_map_that_is_not_zero_has_no_interval():
+    maps = np.zeros((1, 8, 16, 16), np.float32)
+    maps[0, 3] = 1.0
+    values = jackknife.left_out(maps, MIDDLE).of("r50")
+    assert [at for at, value in enumerate(values["images"]) if value is None] == [3]
+    assert jackknife.interval(0.5, values) == (None, None)
