@@ -13,7 +13,6 @@ from scsc_lab import metrics as registry
 from scsc_lab.counting import count as counting
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
-from scsc_lab.experiments import ablate as ablating
 from scsc_lab.experiments import compare as comparing
 from scsc_lab.experiments import runner, variants
 from scsc_lab.experiments.results import Result
@@ -107,7 +106,7 @@ def ablate(
     columns = _listed(metrics)
     how = latency_metric.with_runtimes(Settings.of(settings), columns)
     with Parallel(jobs).pool() as pool:
-        experiment = ablating.experiment(studied, registry.with_extra_columns(columns, how), how)
+        experiment = comparing.ablation(studied, registry.with_extra_columns(columns, how), how)
         result = _result(runner.run([experiment], Store(Path(store) if store is not None else None), pool))
     from scsc_lab.report import frames
 

@@ -10,10 +10,12 @@ import contextlib
 import errno
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from scsc_lab import __version__
 from scsc_lab.cli import (
@@ -25,7 +27,6 @@ from scsc_lab.cli import (
     flops,
     latency,
     models,
-    overview,
     paper,
     report,
     roofline,
@@ -38,9 +39,31 @@ from scsc_lab.errors import InputError, located, printable, shorten_warnings
 from scsc_lab.execution import ending
 from scsc_lab.provenance import commanded
 
+
+class Overview(TyperGroup):
+    """All commands, in the order in which one needs them, each with a whole sentence and an example."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each command with the first sentence of its help and its example, none cut off."""
+        names = list(self.commands)
+        wide = max(map(len, names), default=0)
+        with formatter.section("Commands"):
+            for name in names:
+                sentence = " ".join((self.commands[name].help or "").partition("\n\n")[0].split())
+                indent = " " * (formatter.current_indent + wide + 2)
+                head = f"{'':{formatter.current_indent}}{name:{wide}}  "
+                width = max(formatter.width, len(indent) + 20)
+                lines = textwrap.wrap(
+                    sentence, width, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False
+                )
+                formatter.write("\n".join(lines) + "\n")
+                if example := getattr(self.commands[name].callback, "example", ""):
+                    formatter.write(f"{indent}$ {example}\n")
+
+
 app = typer.Typer(
     name="scsc-lab",
-    cls=overview.Overview,
+    cls=Overview,
     help="Measure what a module such as SCSC does to a vision backbone: parameters, multiply-accumulates, latency, "
     "receptive field and accuracy. `scsc-lab COMMAND --help` shows the options of a command.",
     invoke_without_command=True,

@@ -90,7 +90,7 @@ def ablate(
         requests.require_without(context, ("figures", "width", "titles"), "--no-draw draws nothing")
     store = shared.opened(output)
 
-    from scsc_lab.experiments import ablate as studying
+    from scsc_lab.experiments import compare
 
     built = networks.build()
     network = built.networks[-1]
@@ -102,7 +102,7 @@ def ablate(
     shared.warn_of_few_seeds(
         [[variant.network for variant in variants]], column_words, training.seeds, schedule.budgets
     )
-    experiment = studying.experiment(variants, column_words, settings)
+    experiment = compare.ablation(variants, column_words, settings)
     trained = shared.train(experiment, schedule, store, parallel=parallel, status=True)
     if trained.interrupted:
         raise KeyboardInterrupt

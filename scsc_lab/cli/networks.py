@@ -191,7 +191,8 @@ class Networks(Declared):
         if len(networks) > 1:
             networks, model_names, failures = _sound(networks, model_names, heads_fit)
         networks, notes = names.in_all_forms(networks, model_names, self.transplants(), self.label, deploy=self.deploy)
-        notes = [*(note for network in networks for note in build.notes_on_weights(network)), *notes]
+        resized = [network for network in networks if network.resize_weights]
+        notes = [*(note for network in resized for note in build.notes_on_weights(network)), *notes]
         return Built(networks, notes, failures)
 
 

@@ -1,11 +1,13 @@
-"""Networks side by side: the experiment, and the stages or blocks of two of them."""
+"""Comparisons and ablations as experiments, and the stages or blocks of two networks side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from scsc_lab import metrics
-from scsc_lab.experiments.experiment import Experiment, Measure, Roles, comparison
+from scsc_lab.experiments.experiment import Arm, Experiment, Measure, Roles, comparison
+from scsc_lab.experiments.variants import Variant
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.settings import Settings
@@ -38,6 +40,32 @@ def experiment(
     configured = measures(column_names, settings)
     batch = settings.execution.batch
     return comparison(networks, column_names, configured, baseline=baseline, roles=roles, batch=batch, values=values)
+
+
+def ablation(
+    variants: Sequence[Variant],
+    column_names: Sequence[str],
+    settings: Settings,
+    details: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """Return the experiment of variants, each beside the full network of its study where that matters.
+
+    Args:
+        variants: the variants of one or more studies, the full network first in each.
+        column_names: columns they are compared by; see :func:`scsc_lab.metrics.column_names`.
+        settings: measurement settings.
+        details: what else is needed to show it.
+
+    Raises:
+        InputError: if there is no such column.
+    """
+    full: dict[str, int] = {}
+    arms = []
+    for at, variant in enumerate(variants):
+        baseline = full.setdefault(variant.study, at)
+        arms.append(Arm(variant.network, None if baseline == at else baseline, variant.study, variant.name))
+    configured, batch = tuple(measures(column_names, settings)), settings.execution.batch
+    return Experiment("ablation", tuple(arms), configured, tuple(column_names), batch, details or {})
 
 
 def measures(column_names: Sequence[str], settings: Settings) -> list[Measure]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scsc_lab.experiments import ablate, difficulty, runner, train, variants
+from scsc_lab.experiments import compare, difficulty, runner, train, variants
 from scsc_lab.experiments.compare import measures
 from scsc_lab.experiments.experiment import Experiment, Measure
 from scsc_lab.experiments.runner import Progress
@@ -57,7 +57,7 @@ class Study:
         runs = replace(configure(replace(settings, training=training)), weights=weights)
         if not self.ablation:
             return train.experiment([Network.read(name) for name in self.networks], runs)
-        study = ablate.experiment(self.members(), COUNTED, Settings())
+        study = compare.ablation(self.members(), COUNTED, Settings())
         return replace(study, columns=(*COUNTED, "accuracy"), measures=(*study.measures, Measure("accuracy", runs)))
 
     def members(self) -> list[variants.Variant]:

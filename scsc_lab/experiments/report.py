@@ -9,8 +9,8 @@ from typing import Any
 
 from scsc_lab import metrics, runtimes
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import ablate, difficulty, paper, train, tuning, variants
-from scsc_lab.experiments.compare import measures
+from scsc_lab.experiments import difficulty, paper, train, tuning, variants
+from scsc_lab.experiments.compare import ablation, measures
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure, check_names, comparison
 from scsc_lab.experiments.results import Result
 from scsc_lab.metrics import claims
@@ -163,7 +163,7 @@ def _ablations(network: Network, effort: Effort, *, timed: bool) -> list[Experim
     groups = ((in_time, (*_COUNTED, *extra), timing), (in_counts, _COUNTED, base))
     details = {"module": variants.settings(network)}
     return [
-        ablate.experiment(_variants(network, studies), column_names, settings, details)
+        ablation(_variants(network, studies), column_names, settings, details)
         for studies, column_names, settings in groups
         if studies
     ]

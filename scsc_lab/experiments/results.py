@@ -88,7 +88,9 @@ def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapp
                 {"model": labels["model"], **run, **pair} for run, pair in zip(row["runs"], pairs, strict=True)
             ]
         if metric.columns:
-            merged[at] = published.at_its_own_size({**merged[at], **row})
+            merged[at] |= row
+        if "published_top1" in row:
+            merged[at] = published.at_its_own_size(merged[at])
     return Result(experiment, tuple(arms), tuple(with_changes(merged, experiment, arms)), tuple(further))
 
 

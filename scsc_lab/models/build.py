@@ -123,12 +123,12 @@ def whose_weights(network: Network) -> Whose:
 
 
 def notes_on_weights(network: Network) -> list[str]:
-    """Return what is done to a network's weights so that they fit, in words.
+    """Return one note per change that makes the weights of a network with ``resize_weights`` fit.
 
     Raises:
         InputError: as :func:`build`.
     """
-    return [f"{network}: {note}." for note in _fitted(network).notes] if network.resize_weights else []
+    return [f"{network}: {note}." for note in _fitted(network).notes]
 
 
 def _fitted(network: Network) -> resizing.Fitted:

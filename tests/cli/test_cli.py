@@ -294,7 +294,7 @@ def test_no_argument_list_gets_past_the_reading_of_any_command_but_as_input(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("scsc_lab.models.names.networks", begin)
-    monkeypatch.setattr("scsc_lab.experiments.ablate.experiment", begin)
+    monkeypatch.setattr("scsc_lab.experiments.compare.ablation", begin)
     monkeypatch.setattr("scsc_lab.experiments.publish.claims", begin)
     monkeypatch.setattr("scsc_lab.experiments.report.experiments", begin)
     try:

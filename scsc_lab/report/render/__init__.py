@@ -40,7 +40,8 @@ def choose(options: Output) -> str:
     name = name or ("table" if file is None else SUFFIXES[file.suffix])
     if name != "latex" and (options.caption or options.tex_label or _is_bold(options)):
         raise InputError("--caption, --tex-label and --bold-best are for LaTeX: add --format latex")
-    latex.check_label(options.tex_label)
+    if options.tex_label:
+        latex.check_label(options.tex_label)
     if file is not None:
         files.check_writable(file)
     return name
