@@ -234,9 +234,9 @@ def offline(monkeypatch):
         ("quantized_shufflenet_v2_x0_5", 224),
         ("quantized_mobilenet_v2", 224),
         ("inception_v3", 299),
+        ("googlenet", 224),
     ],
 )
-@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_names_of_torchvision_download_nothing(offline, name, side):
     found = external.find(f"torchvision:{name}")
     assert found.resolution == (side and (side, side))
