@@ -83,8 +83,8 @@ def attach(view: Tensor, x: Tensor) -> None:
     setattr(view, _WHOLE, (root, getattr(root, _WRITES, 0)))
 
 
-def whole(view: Tensor) -> Tensor | None:
-    """Return the tensor of which another is a view, or None if it is none."""
+def viewed(view: Tensor) -> Tensor | None:
+    """Return the tensor that another views, or None if it is no view."""
     attached = getattr(view, _WHOLE, None)
     return attached[0] if attached else None
 

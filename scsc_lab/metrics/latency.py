@@ -194,11 +194,13 @@ def notes(rows: Sequence[Row]) -> list[str]:
 def _layouts(rows: Sequence[Row]) -> list[str]:
     """Return which networks were timed in channels-last layout, in one short line."""
     last = {str(row["model"]): row.get("memory_format") == "channels_last" for row in rows}
-    names, others = ([name for name, is_last in last.items() if is_last == which] for which in (True, False))
+    names, contiguous = ([name for name, is_last in last.items() if is_last == which] for which in (True, False))
     if not names:
         return []
-    if len(others) < len(names):
-        return [f"Channels-last layout, the faster one, for all{' except ' if others else ''}{', '.join(others)}."]
+    if len(contiguous) < len(names):
+        return [
+            f"Channels-last layout, the faster one, for all{' except ' if contiguous else ''}{', '.join(contiguous)}."
+        ]
     return [f"Channels-last layout, the faster one, for {', '.join(names)}."]
 
 
