@@ -186,7 +186,7 @@ def _loaded(plan: Plan, seed: int) -> Data:
         plan.image_column,
         plan.label_column,
         plan.evaluated,
-        plan.evaluated and plan.task == "verification",
+        plan.task == "verification",
     )
     data = registry.load(plan.data, request)
     if not plan.validation:

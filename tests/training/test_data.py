@@ -213,6 +213,8 @@ def test_identities_of_the_test_are_others(folder):
     assert (data.open_set, data.tasks[0].classes) == (True, ("cat", "dog"))
     assert set(data.train.labels[:, 0]) == {0, 1}
     assert len(set(data.test.labels[:, 0])) == 2
+    plan = Plan(data=f"imagefolder:{folder}", recipe=RECIPES["pico"], task="verification")
+    assert prepared(plan, Input((8, 8)), 0).data.tasks == data.tasks
     judged = registry.load(f"imagefolder:{folder}", Request(identities=True, evaluated=True))
     assert (judged.tasks[0].classes, set(judged.test.labels[:, 0])) == (("ann", "bob"), {0, 1})
     with pytest.raises(InputError, match="--split divides images, and verification tests other identities"):

@@ -16,6 +16,9 @@ from scsc_lab.training.data.choices import Indices
 from scsc_lab.training.data.encoded import Source
 from scsc_lab.training.data.reading import TESTS, Contents, Part, Request, assemble, of_unused
 
+_SHOWN = 6
+"""Classes that a message lists."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -59,8 +62,9 @@ def load(where: str, request: Request) -> Data:
     if request.identities:
         classes = tuple(sorted({identity for names in names_of.values() for identity in names}))
     elif any(names != classes for names in names_of.values()):
-        differing = ", ".join(sorted(set.symmetric_difference(*map(set, names_of.values()))))
-        raise InputError(f"{where}: the classes of train and {test} differ: {differing}")
+        differing = sorted(set.symmetric_difference(*map(set, names_of.values())))
+        listed_names = f"{', '.join(differing[:_SHOWN])}{', …' if len(differing) > _SHOWN else ''}"
+        raise InputError(f"{where}: the classes of train and {test} differ: {listed_names}")
     left_out: Counter[str] = sum((counts for _, _, _, counts, _ in listed.values()), Counter())
     shared = len(set.intersection(*(real for *_, real in listed.values()))) if len(listed) > 1 else 0
     links = [f"{shared} test images are links to training images, or the reverse"] if shared else []
