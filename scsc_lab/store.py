@@ -22,30 +22,7 @@ from typing import Any, TypeVar
 
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
-
-VERSION = 1
-"""Version of the tables below; a file of a newer one is refused."""
-
-_APPLICATION = 0x53435343
-"""SQLite's application id of a store: ``SCSC`` in ASCII."""
-
-_TABLES = """
-CREATE TABLE experiments (
-    id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, content TEXT NOT NULL);
-CREATE TABLE arms (
-    experiment INTEGER NOT NULL REFERENCES experiments(id), position INTEGER NOT NULL, content TEXT NOT NULL,
-    PRIMARY KEY (experiment, position));
-CREATE TABLE measurements (
-    key TEXT PRIMARY KEY, metric TEXT NOT NULL, content TEXT NOT NULL);
-CREATE TABLE rows (
-    key TEXT NOT NULL REFERENCES measurements(key) ON DELETE CASCADE, position INTEGER NOT NULL, content TEXT NOT NULL,
-    PRIMARY KEY (key, position));
-CREATE TABLE uses (
-    experiment INTEGER NOT NULL REFERENCES experiments(id), arm INTEGER NOT NULL, key TEXT NOT NULL,
-    position INTEGER NOT NULL, part INTEGER NOT NULL, metric TEXT NOT NULL,
-    PRIMARY KEY (experiment, arm, key, position));
-CREATE TABLE maps (name TEXT PRIMARY KEY, content BLOB NOT NULL);
-"""
+from scsc_lab.store_file import committed, prepared
 
 _USE = ("arm", "key", "position", "part", "metric")
 """Columns of ``uses`` beside the experiment."""
@@ -160,7 +137,7 @@ class Store:
         def read(connection: sqlite3.Connection) -> list[tuple[Row, list[Row], list[Row]]]:
             records: dict[int, tuple[Row, list[Row], list[Row]]] = {}
             connection.execute("BEGIN")  # one state of the file
-            with _committed(connection):
+            with committed(connection):
                 for number, text in connection.execute("SELECT id, content FROM experiments ORDER BY id"):
                     records[number] = (json.loads(text), [], [])
                 in_order = "JOIN experiments ON experiments.id = experiment ORDER BY"
@@ -197,7 +174,7 @@ class Store:
         with self._refused("read"):
             if self.path is not None and not self.path.exists():
                 self.close()
-                with contextlib.closing(_prepared(sqlite3.connect(":memory:"), "an empty store")) as empty:
+                with contextlib.closing(prepared(sqlite3.connect(":memory:"), "an empty store")) as empty:
                     return action(empty)
             return self._patiently(lambda: action(self._opened(write=False)))
 
@@ -206,7 +183,7 @@ class Store:
             while True:
                 connection = self._opened(write=True)
                 self._patiently(partial(connection.execute, "BEGIN IMMEDIATE"))
-                with _committed(connection):
+                with committed(connection):
                     result = action(connection)
                 if self.path is None or _identity(self.path) == self._file:
                     return result
@@ -215,7 +192,7 @@ class Store:
         """Return a connection to the file that is there now."""
         if self.path is None:
             if self._connection is None:
-                self._connection = _prepared(sqlite3.connect(":memory:", isolation_level=None), "memory")
+                self._connection = prepared(sqlite3.connect(":memory:", isolation_level=None), "memory")
             return self._connection
         if self._connection is not None and _identity(self.path) == self._file:
             return self._connection
@@ -225,14 +202,14 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_NOTICE_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            self._patiently(lambda: _prepared(connection, str(self.path)))
+            self._patiently(lambda: prepared(connection, str(self.path)))
         except BaseException:
             connection.close()
             raise
         self._connection, self._file = connection, _identity(self.path)
         if self._registered and write:
             connection.execute("BEGIN IMMEDIATE")
-            with _committed(connection):
+            with committed(connection):
                 for entry in self._registered:
                     _register(connection, *entry)
         return connection
@@ -270,54 +247,6 @@ class Store:
         if path.exists() and not path.is_file():
             kind = "folder" if path.is_dir() else "device or pipe"
             raise InputError(f"cannot keep rows in {path}: it is a {kind}; name a file")
-
-
-@contextlib.contextmanager
-def _committed(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit the transaction that has begun, or roll it back."""
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _prepared(connection: sqlite3.Connection, name: str) -> sqlite3.Connection:
-    """Return a connection whose file has our tables; those of an empty file are created."""
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("BEGIN")  # one state of the file, although another process may create the tables meanwhile
-    with _committed(connection):
-        is_ready = _is_store(connection, name)
-    if is_ready:
-        return connection
-    connection.execute("BEGIN IMMEDIATE")
-    with _committed(connection):
-        if not _is_store(connection, name):  # another process was not faster
-            for statement in filter(str.strip, _TABLES.split(";\n")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-    return connection
-
-
-def _is_store(connection: sqlite3.Connection, name: str) -> bool:
-    """Return whether the tables are there; False for an empty file.
-
-    Raises:
-        InputError: if the file is another program's, or of a newer version.
-    """
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application == _APPLICATION:
-        if version > VERSION:
-            raise InputError(f"{name} was written by a newer scsc-lab (schema {version}; this one reads {VERSION})")
-        return True
-    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    if tables or application:
-        raise InputError(f"{name} is an SQLite file of another program: name another file")
-    return False
 
 
 def _register(connection: sqlite3.Connection, experiment: Row, arms: Sequence[Row], uses: Sequence[Row]) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from scsc_lab import InputError, rowfile
-from scsc_lab.store import VERSION, Store, _prepared
+from scsc_lab.store import Store
+from scsc_lab.store_file import VERSION, prepared
 
 EXPERIMENT = {"digest": "d", "kind": "comparison", "columns": ["macs"], "metrics": ["size"], "settings": {}}
 EXPERIMENT |= {"batch": 1, "details": {}, "run": {"command": ""}}
@@ -197,11 +198,11 @@ def test_tables_that_another_process_creates_meanwhile_are_ours(tmp_path):
             if statement == "PRAGMA user_version" and not others:
                 others.append(sqlite3.connect(path, timeout=0, isolation_level=None))
                 with contextlib.suppress(sqlite3.OperationalError):  # locked, as it should be
-                    _prepared(others[0], "the other")
+                    prepared(others[0], "the other")
             return super().execute(statement, *parameters)
 
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, factory=Slow)
-    assert _prepared(connection, "this") is connection
+    assert prepared(connection, "this") is connection
     for opened in (connection, *others):
         opened.close()
     assert Store(path).keys() == set()
