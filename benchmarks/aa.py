@@ -55,7 +55,8 @@ def trials(what: str, pair: Sequence[Candidate], number: int, pairs: int, execut
     first, clock = pair[0], clocks.of(torch.device(execution.device))
     laid_out = replace(execution, memory_format="contiguous")
     model = latency.made(first, laid_out, 0)
-    run = passes.one_pass(model, passes.random_input((1, first.channels, *first.resolution), laid_out, 0), laid_out)
+    x = passes.random_input(*first.tensors(1), laid_out, torch.Generator().manual_seed(0))
+    run = passes.one_pass(model, ((x,), {}), laid_out)
     called = {"paired": 0, "Welch": 0, "Mann–Whitney": 0}
     ratios: dict[str, list[float]] = {"paired": [], "sequential": []}
     missed, repeats, medians = 0, Counter[int](), []

@@ -23,6 +23,7 @@ from scsc_lab.metrics.size import counted, stages_of
 from scsc_lab.models import build as building
 from scsc_lab.models.in_hand import Model, Resolution, network, side_by_side
 from scsc_lab.models.stages import stages
+from scsc_lab.networks.inputs import are_texts
 from scsc_lab.report.results import Count, Field, Latencies, ReceptiveFields
 from scsc_lab.settings import Execution, Fields, Settings, Timing, Training
 from scsc_lab.settings.arguments import argument_names, from_arguments, with_settings
@@ -39,6 +40,7 @@ def compare(
     baseline: int = 0,
     resolution: Resolution = None,
     channels: int | None = None,
+    inputs: Any = None,
     **settings: Any,
 ) -> Comparison:
     """Return networks side by side as a table, one row per network, with changes against one of them.
@@ -49,6 +51,7 @@ def compare(
         baseline: position of the network that the others are compared with.
         resolution: input side, or height and width, in pixels. Default: their own, or 224 without one.
         channels: input channels of networks outside the catalog. Default: their own.
+        inputs: other inputs than one image, for all; see :func:`scsc_lab.network`.
         settings: measurement settings by name; see below.
 
     Returns:
@@ -57,7 +60,7 @@ def compare(
     Raises:
         InputError: if a name or value is wrong, or a network does not take its input.
     """
-    networks = side_by_side(models, resolution, channels, baseline)
+    networks = side_by_side(models, resolution, channels, baseline, inputs)
     columns = registry.default_column_names() if metrics is None else _listed(metrics)
     how = latency_metric.with_runtimes(Settings.of(settings), columns)
     result = _result(runner.run([comparing.experiment(networks, columns, how, baseline=baseline)]))
@@ -133,9 +136,8 @@ def count(
         resolution: input side, or height and width, in pixels. Default: its own, if it has one.
         batch: images in the forward pass.
         channels: input channels of a network outside the catalog. Default: its own.
-        input_shape: the whole input shape, for a module; in place of resolution, batch and channels.
-        inputs: arguments of a module's ``forward``, in place of ``input_shape``: a shape or a tensor, several of them
-            in a tuple or list, or a mapping of keyword arguments; nested tuples, lists and dictionaries too.
+        input_shape: whole input shape of a module.
+        inputs: arguments of ``forward``, if not one image; see :func:`scsc_lab.network`. A module takes nested ones too.
         keywords: further keyword arguments of ``forward``.
         train: count forward and backward in training mode, not forward in evaluation mode.
         changes: changes to a named network's spec, or arguments of its factory.
@@ -143,15 +145,14 @@ def count(
     Raises:
         InputError: if the name or a change is wrong, or the network does not take this input.
     """
-    has_inputs = not (input_shape is inputs is keywords is None)
-    if not isinstance(model, nn.Module):
-        if has_inputs:
-            raise InputError("input_shape and inputs are for modules; a named network takes resolution and batch")
-        to_count = network(model, resolution, channels=channels).changed(changes)
+    if not isinstance(model, nn.Module) or are_texts(inputs):
+        if input_shape is not None or keywords is not None:
+            raise InputError("input_shape and keywords are for modules; a named network takes resolution or inputs")
+        to_count = network(model, resolution, channels=channels, inputs=inputs).changed(changes)
         return Count.of(counted(to_count, batch, train=train), lambda: stages_of(to_count))
     if changes:
         raise InputError(f"{next(iter(changes))!r} changes a named network's spec; a module has none")
-    if input_shape is None and (resolution is not None or not has_inputs):
+    if input_shape is None and (resolution is not None or inputs is keywords is None):
         facts = building.facts(network(model, resolution, channels=channels))
         if facts.resolution_assumed:
             raise InputError("a module needs input_shape, e.g. input_shape=(1, 3, 224, 224), or resolution=224")
@@ -166,6 +167,7 @@ def latency(
     resolution: Resolution = None,
     batch: int | Sequence[int] = 1,
     channels: int | None = None,
+    inputs: Any = None,
     baseline: int = 0,
     compile: bool = False,
     **settings: Any,
@@ -173,29 +175,29 @@ def latency(
     """Time networks side by side, and compare each with one of them; see :func:`scsc_lab.metrics.latency.timings`.
 
     Args:
-        models: names of the catalog or from elsewhere, networks, and modules with one image input, which are left as
-            they are.
+        models: names of the catalog or from elsewhere, networks, and modules, which are left as they are.
         resolution: input side, or height and width, in pixels. Default: their own, if they have one.
         batch: images per pass; several, to measure each.
         channels: input channels of networks outside the catalog. Default: their own.
+        inputs: other inputs than one image, for all; see :func:`scsc_lab.network`.
         baseline: position of the network that the others are compared with.
         compile: the same as ``runtimes=["compile"]``.
         settings: settings of execution and timing by name; see below.
 
     Returns:
-        One latency per batch size, runtime and network, with ``runtime``, ``median_seconds``, ``samples``,
-        ``comparison``, ``against_torch`` and ``row()``; a list with ``frame()``, ``to_latex()`` and ``plot()``.
+        One :class:`scsc_lab.timing.result.Latency` per batch size, runtime and network; a list with ``frame()``,
+        ``to_latex()`` and ``plot()``.
 
     Raises:
-        InputError: if a value is wrong, a runtime is not installed or computes something else than torch, or a network
-            fails on the input.
+        InputError: if a value is wrong, a runtime is not installed, or no network runs on the input.
     """
     execution, timing = from_arguments((Execution, Timing), {"batches": batch, **settings})
     if compile and timing.runtimes not in (("torch",), ("compile",)):
         raise InputError("compile stands for runtimes=['compile']: add 'compile' to runtimes instead")
     timing = replace(timing, runtimes=("compile",)) if compile else timing
-    networks = side_by_side(models, resolution, channels, baseline)
-    if any(network_.module is not None and building.facts(network_).resolution_assumed for network_ in networks):
+    networks = side_by_side(models, resolution, channels, baseline, inputs)
+    modules = [network_ for network_ in networks if network_.module is not None and not network_.inputs]
+    if any(building.facts(network_).resolution_assumed for network_ in modules):
         raise InputError("a module needs a resolution, e.g. resolution=224")
     return Latencies(latency_metric.timings(networks, Settings(execution, timing), baseline=baseline))
 
@@ -209,6 +211,7 @@ def export(
     deploy: bool = False,
     weights: str | Path | None = None,
     channels: int | None = None,
+    inputs: Any = None,
     dynamic_batch: bool = False,
     opset: int | None = None,
     seed: int = 0,
@@ -217,23 +220,22 @@ def export(
     """Write a network to a file for another runtime, after running it there and comparing it with torch.
 
     Args:
-        model: a name of the catalog or from elsewhere, a whole text form, a network, or a module with one image
-            input, which is left as it is.
+        model: a name of the catalog or from elsewhere, a network, or a module, which is left as it is.
         path: the file: ``.onnx``, or ``.pt2`` for torch's exported program; written whole or not at all.
         resolution: input side, or height and width, in pixels. Default: its own, or 224.
         deploy: whether to write the deploy form.
         weights: checkpoint of a named network.
         channels: input channels of a network that declares none.
+        inputs: other inputs than one image; see :func:`scsc_lab.network`.
         dynamic_batch: whether to leave the number of images open. Default: one image.
         opset: version of ONNX's operators. Default: that of torch's exporter.
         seed: seed of random weights and of the inputs of the comparison.
         changes: changes to a named network's spec, or arguments of its factory.
 
     Raises:
-        InputError: if a value is wrong, the network cannot be exported, with the module and the operator at fault, or
-            the exported file computes something else.
+        InputError: if a value is wrong, the network cannot be exported, or the exported file computes something else.
     """
-    chosen = network(model, resolution, channels=channels, weights=weights).changed(changes)
+    chosen = network(model, resolution, channels=channels, inputs=inputs, weights=weights).changed(changes)
     form = chosen.deployed() if deploy else chosen
     return exporting.export(form, Path(path), dynamic_batch=dynamic_batch, opset=opset, seed=seed)
 
@@ -260,22 +262,20 @@ def erf(
         channels: input channels of a network outside the catalog. Default: its own.
         device: where to run. Default: a module's own device, else ``auto``.
         weights: checkpoint of a named network.
-        mean: mean of each input channel, for pixels from 0 to 1. Default: the network's own, or ImageNet's.
-        std: deviation of each input channel. Default: likewise.
-        changes: settings of the field by name, see below; changes to a named network's spec, or arguments of its
-            factory.
+        mean: mean of each channel, for pixels from 0 to 1. Default: the network's own, or ImageNet's.
+        std: deviation of each channel. Default: likewise.
+        changes: settings of the field, see below; changes to a named network's spec, or arguments of its factory.
 
     Returns:
-        One field per stage or layer: ``.map`` (float64, ``(H, W)``, sum 1), ``.maps`` of each image, ``.figures()`` and
-        ``.row()``, with 95 % intervals over images; a list with ``frame()``, ``to_latex()`` and ``plot()``.
+        One field per stage or layer: ``.map`` (float64, ``(H, W)``, sum 1), ``.maps`` of each image, ``.figures()``,
+        ``.row()`` with 95 % intervals; a list with ``frame()``, ``to_latex()`` and ``plot()``.
 
     Raises:
         InputError: if a name, stage or layer does not exist, or the network does not take this input.
 
     Source: Luo et al., arXiv 1701.04128; ``replknet``: Ding et al., arXiv 2203.06717.
     """
-    names = argument_names((Execution, Fields))
-    settings = {name: changes.pop(name) for name in list(changes) if name in names}
+    settings = {name: changes.pop(name) for name in list(changes) if name in argument_names((Execution, Fields))}
     if mean is not None and channels is None:
         channels = len(mean)
     chosen = network(model, resolution, channels=channels, weights=weights).changed(changes)

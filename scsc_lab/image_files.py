@@ -1,7 +1,7 @@
 """Image files: which files of a folder are images, and their pixels. One reader for every command.
 
-The suffix decides the decoder, EXIF rotation is applied, grey of 16 and 32 bits is scaled to 8 bits, transparency is
-dropped.
+The suffix decides the decoder, EXIF rotation is applied, grey of 16 and 32 bits is scaled to 8 bits; transparency is
+dropped, or a colour is put behind it.
 """
 
 from __future__ import annotations
@@ -120,13 +120,14 @@ def describe_left_out(left_out: Mapping[str, int]) -> tuple[str, ...]:
     return (f"files left out: {counted(left_out)}",) if left_out else ()
 
 
-def decode(source: Path | bytes, mode: str = "RGB", name: str = "") -> Image:
+def decode(source: Path | bytes, mode: str = "RGB", name: str = "", background: str = "") -> Image:
     """Return an image in ``L``, ``RGB`` or ``RGBA``, upright.
 
     Args:
         source: a file, whose suffix decides the decoder, or the content of one, whose first bytes decide it.
         mode: Pillow's name of the channels.
         name: the image's name in errors. Default: the file's path.
+        background: colour behind transparent pixels. Default: transparency is dropped.
 
     Raises:
         UnreadableError: if the file is missing, damaged, too large or of another format than its suffix says.
@@ -147,7 +148,11 @@ def decode(source: Path | bytes, mode: str = "RGB", name: str = "") -> Image:
                 if picture.width * picture.height > MOST_PIXELS:
                     raise Image.DecompressionBombError
                 picture.load()
-                return _with_8_bits(picture, name).convert(mode)
+                upright = _with_8_bits(picture, name)
+                if background and upright.mode in ("LA", "RGBA"):
+                    behind = Image.new("RGBA", upright.size, background)
+                    upright = Image.alpha_composite(behind, upright.convert("RGBA"))
+                return upright.convert(mode)
     except (InputError, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -158,11 +163,11 @@ def decode(source: Path | bytes, mode: str = "RGB", name: str = "") -> Image:
         raise UnreadableError(f"{name} cannot be decoded: {first_line(error)}") from None
 
 
-def read(source: Path | bytes, mode: str = "RGB", name: str = "") -> NDArray[np.uint8]:
+def read(source: Path | bytes, mode: str = "RGB", name: str = "", background: str = "") -> NDArray[np.uint8]:
     """Return the pixels of an image, ``(C, H, W)``, 0 to 255; see :func:`decode`."""
     import numpy as np
 
-    pixels = np.asarray(decode(source, mode, name))
+    pixels = np.asarray(decode(source, mode, name, background))
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 

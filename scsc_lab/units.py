@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 MISSING = ""
 """Text of a missing number in tables."""
@@ -189,6 +189,17 @@ def percentage(fraction: float | None) -> str:
 def size(height_width: tuple[int, int] | list[int] | None) -> str:
     """Return an input size: ``224×320``, height first."""
     return MISSING if height_width is None else "×".join(map(str, height_width))
+
+
+def input_text(resolution_and_tensors: tuple[list[int] | None, str | None]) -> str:
+    """Return an input: the size of an image, or the tensors."""
+    resolution, tensors = resolution_and_tensors
+    return tensors or size(resolution)
+
+
+def shapes(tensors: Sequence[Sequence[int]] | None) -> str:
+    """Return the shapes of tensors: ``1×64×56×56``, one after the other."""
+    return ", ".join("×".join(map(str, sides)) for sides in tensors or ())
 
 
 def plain(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from scsc_lab.records import Row
@@ -26,6 +26,8 @@ class Cell:
         bytes: bytes read and written, each operator on its own, nothing fused or cached.
         fvcore: operations that fvcore's rules give it, so that its count can be explained operator by operator.
         fvcore_operator: the name under which fvcore lists it; empty if fvcore has no rule for it.
+        elementwise: operations on each element by itself, less the products that sums add up, which are in the MACs.
+        norms: operations of normalisations.
     """
 
     module: str
@@ -36,11 +38,18 @@ class Cell:
     bytes: int
     fvcore: int = 0
     fvcore_operator: str = ""
+    elementwise: int = 0
+    norms: int = 0
 
 
 @dataclass(frozen=True)
 class Part:
-    """A share of a network: an operator, a module or a stage, with everything inside it counted."""
+    """A share of a network: an operator, a module or a stage, with everything inside it counted.
+
+    Attributes:
+        flops: two operations per multiply-accumulate, and those on elements and of normalisations.
+        output: shapes of the tensors that a module returns.
+    """
 
     name: str
     calls: int = 0
@@ -48,6 +57,8 @@ class Part:
     macs: int = 0
     activations: int = 0
     bytes: int = 0
+    flops: int = 0
+    output: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,6 +71,10 @@ class Count:
         unknown: operators that do arithmetic and have no rule, with their calls; any makes the count partial.
         device: where it was counted: ``meta`` (no arithmetic done) or a real device.
         remark: why it was not counted on the meta device, if it was not.
+        trainable_params: parameters that want a gradient, shared ones once.
+        peak_bytes: the most bytes of tensors alive at one time, weights and buffers left out
+            (:mod:`scsc_lab.counting.memory`).
+        outputs: shapes of the tensors that each module returned in its first call.
     """
 
     cells: tuple[Cell, ...]
@@ -67,6 +82,9 @@ class Count:
     unknown: tuple[tuple[str, int], ...] = ()
     device: str = "meta"
     remark: str = ""
+    trainable_params: int = 0
+    peak_bytes: int = 0
+    outputs: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
     @property
     def params(self) -> int:
@@ -89,6 +107,21 @@ class Count:
         return sum(cell.bytes for cell in self.cells)
 
     @property
+    def elementwise(self) -> int:
+        """Operations on each element by itself, one per element."""
+        return sum(cell.elementwise for cell in self.cells)
+
+    @property
+    def norms(self) -> int:
+        """Operations of normalisations (:mod:`scsc_lab.counting.operations`)."""
+        return sum(cell.norms for cell in self.cells)
+
+    @property
+    def flops(self) -> int:
+        """Two operations per multiply-accumulate, and those on elements and of normalisations."""
+        return 2 * self.macs + self.elementwise + self.norms
+
+    @property
     def status(self) -> Literal["complete", "partial"]:
         """``partial`` if an operator that does arithmetic has no rule, so that the MACs are a lower bound."""
         return "partial" if self.unknown else "complete"
@@ -107,7 +140,7 @@ class Count:
     def total(self) -> Part:
         """The whole network as one part."""
         calls = sum(cell.calls for cell in self.cells)
-        return Part("total", calls, self.params, self.macs, self.activations, self.bytes)
+        return Part("total", calls, self.params, self.macs, self.activations, self.bytes, self.flops)
 
     def row(self) -> Row:
         """Return the totals as one row."""
@@ -116,6 +149,11 @@ class Count:
             "macs": self.macs,
             "activations": self.activations,
             "bytes": self.bytes,
+            "trainable_params": self.trainable_params,
+            "peak_bytes": self.peak_bytes,
+            "elementwise": self.elementwise,
+            "norms": self.norms,
+            "flops": self.flops,
             "status": self.status,
             "unknown_operators": dict(self.unknown),
             "counted_on": self.device,
@@ -139,7 +177,8 @@ class Count:
         for cell in self.cells:
             for parent in parents.get(cell.module) or _ancestors(cell.module):
                 totals[parent].append(cell)
-        return [_part(name, totals[name], params[name]) for name in chosen]
+        parts = (_part(name, totals[name], params[name]) for name in chosen)
+        return [replace(part, output=self.outputs.get(part.name, ())) for part in parts]
 
     def by_stage(self, stages: Mapping[str, Sequence[str]]) -> list[Part]:
         """Return one part per stage; what belongs to none is ``other``, so that the parts sum to the whole.
@@ -222,4 +261,5 @@ def _ancestors(module: str) -> list[str]:
 def _part(name: str, cells: Iterable[Cell], params: int) -> Part:
     cells = list(cells)
     sums = {key: sum(getattr(cell, key) for cell in cells) for key in ("calls", "macs", "activations", "bytes")}
-    return Part(name, params=params, **sums)
+    flops = 2 * sums["macs"] + sum(cell.elementwise + cell.norms for cell in cells)
+    return Part(name, params=params, flops=flops, **sums)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scsc_lab.errors import InputError
-
-NEEDED = {90: 64, 95: 130, 99: 662}
-"""Samples that a percentile needs, at 99 % confidence (the rule of MLPerf's LoadGen)."""
+from scsc_lab.settings import PERCENTILES
 
 FEWEST_FOR_SPREAD = 4
 """Samples below which there are no quartiles, and so no spread and no outliers."""
@@ -63,9 +61,9 @@ def percentile(times: Sequence[float], percent: int) -> float | None:
     Raises:
         InputError: if it is another percentile.
     """
-    if percent not in NEEDED:
-        raise InputError(f"percentile {percent}: one of {', '.join(map(str, NEEDED))}")
-    return float(np.percentile(times, percent)) if len(times) >= NEEDED[percent] else None
+    if percent not in PERCENTILES:
+        raise InputError(f"percentile {percent}: one of {', '.join(map(str, PERCENTILES))}")
+    return float(np.percentile(times, percent)) if len(times) >= PERCENTILES[percent] else None
 
 
 def outliers(times: Sequence[float]) -> tuple[int, ...]:

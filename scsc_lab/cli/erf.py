@@ -35,7 +35,7 @@ def erf(
     context: typer.Context,
     networks: Annotated[Networks, Without("deploy")],
     fields: Fields,
-    execution: Annotated[Execution, Without("dtype", "memory_format", "threads", "train", "batch")],
+    execution: Annotated[Execution, Without("dtype", "memory_format", "threads", "streams", "train", "batch")],
     drawing: Drawing,
     output: Annotated[Output, Without("output")],
     figure: Annotated[

@@ -42,7 +42,7 @@ def evaluate(
         Without("recipe", "recipe_set", "seeds", "epochs", "train_images"),
         Reworded(batch_size="Images per pass. Default: 64."),
     ],
-    execution: Annotated[Execution, Without("dtype", "memory_format", "train", "batch")],
+    execution: Annotated[Execution, Without("dtype", "memory_format", "streams", "train", "batch")],
     output: Output,
     far: Annotated[
         float,

@@ -9,7 +9,7 @@ from typing import Annotated
 from scsc_lab import units
 from scsc_lab.cli import shared
 from scsc_lab.cli.networks import Networks
-from scsc_lab.cli.parameters import Reworded, Without, command, option
+from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.experiment import Measure, comparison
 from scsc_lab.metrics.export import Export, require_writable
@@ -34,7 +34,7 @@ def export(
             deploy="Export the deploy form, fused for inference.",
         ),
     ],
-    execution: Annotated[Execution, Without("device", "dtype", "memory_format", "threads", "train", "batch")],
+    execution: Annotated[Execution, Only("seed")],
     output: Annotated[Output, Without("output")],
     file: Annotated[
         Path | None,

@@ -19,10 +19,13 @@ from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.parts import columns as part_columns
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.settings import Execution, Output, texts
+from scsc_lab.settings import DTYPES, Execution, Output, texts
 
 By = Literal["operator", "module", "stage"]
 """Parts of a network's counts."""
+
+Convention = Literal["macs", "flops"]
+"""What operations are counted in."""
 
 _FORWARD = "One forward pass{batch}, evaluation mode"
 _STEP = (
@@ -37,6 +40,15 @@ _CHANGE_COLUMNS = (
     Column("params_difference", "Δ params", units.signed_mega, unit="M"),
     Column("macs_difference", "Δ MACs", units.signed_giga, unit="G"),
 )
+_FLOPS_RULE = (
+    "FLOPs: 2 × MACs, one operation per element that an elementwise operator writes, and those of norms: 5 per "
+    "element, 4 without weights, BatchNorm 2 or 1, softmax 5. Most papers print MACs as FLOPs."
+)
+_OPERATIONS = (
+    Column("double_macs", "2 × MACs", units.giga, unit="G", optional=True),
+    Column("elementwise", "elementwise", units.giga, unit="G", optional=True),
+    Column("norms", "norms", units.giga, unit="G", optional=True),
+)
 _STEP_COLUMNS = (
     Column("forward_macs", "forward", units.giga, unit="G"),
     Column("backward_macs", "backward", units.giga, unit="G"),
@@ -49,7 +61,7 @@ _STEP_COLUMNS = (
 )
 def flops(
     networks: Networks,
-    execution: Annotated[Execution, Without("device", "dtype", "memory_format", "threads", "seed")],
+    execution: Annotated[Execution, Without("device", "dtype", "memory_format", "threads", "streams", "seed")],
     output: Output,
     baseline: Baselines = (),
     pair: Pairs = (),
@@ -57,6 +69,14 @@ def flops(
     depth: Annotated[
         int | None,
         option("Levels of modules, with --by module. Default: 2.", "--depth", low=1, high=100, metavar="N"),
+    ] = None,
+    convention: Annotated[
+        Convention,
+        option("flops: 2 × MACs plus elementwise and norm operations, in place of MACs.", "--convention"),
+    ] = "macs",
+    dtype: Annotated[
+        str | None,
+        option("Element type of weights and input. Default: the network's.", "--dtype", choices=DTYPES),
     ] = None,
     check: Annotated[bool, option("Cross-check against fvcore.", "--check/--no-check")] = True,
     max_macs: Annotated[
@@ -74,15 +94,20 @@ def flops(
     """
     if depth is not None and by != "module":
         raise InputError("--depth goes with --by module")
+    if convention == "flops" and execution.train:
+        raise InputError("--convention flops is of the forward pass: leave --train out")
     store = shared.opened(output)
     built = networks.build()
-    counting = Counting(execution.batch, execution.train, check, by or "", depth or 2, bool(networks.transplants()))
+    counting = Counting(
+        execution.batch, execution.train, check, dtype or "", by or "", depth or 2, changes=bool(networks.transplants())
+    )
     roles = built.roles(baseline, pair)
     experiment = comparison(built.networks, _WORDS, [Measure("size", counting)], roles=roles, batch=execution.batch)
     measured = shared.measure([experiment], store)
     rows = [{"check": "off", **row} for row in measured.results[0].rows if "macs" in row]
     over = _over_budget(rows, {"macs": max_macs, "params": max_params})
-    table = _breakdown(rows, by) if by else _totals(rows)
+    cost = tables.FLOPS if convention == "flops" else tables.MACS
+    table = _breakdown(rows, by, cost) if by else _totals(rows, cost)
     code = shared.show(_with_changes(table, rows), output, built, cut=measured.interrupted)
     for line in over:
         typer.echo(line, err=True)
@@ -90,26 +115,36 @@ def flops(
     return code or int(bool(over) or wrong)
 
 
-def _totals(rows: Sequence[Row]) -> Table:
+def _totals(rows: Sequence[Row], cost: Column) -> Table:
     has_baselines = len({row["baseline"] for row in rows if row["baseline"] != row["model"]}) > 1
     compared, step = len(rows) > 1, _STEP_COLUMNS if rows[0].get("train") else ()
-    measured = (tables.PARAMS, tables.MACS, tables.ACTIVATIONS)
+    frozen = [tables.TRAINABLE] if any(row["trainable_params"] != row["params"] for row in rows) else []
+    measured = (tables.PARAMS, *frozen, cost, tables.ACTIVATIONS)
     columns = [column for measure in measured for column in (tables.changed(measure) if compared else (measure,))]
-    columns += [] if compared else [replace(tables.BYTES, optional=True)]
+    if cost is tables.FLOPS:
+        by_name, at = {row["model"]: row for row in rows}, columns.index(cost)
+        rows = [tables.with_change(row, by_name[row["baseline"]], [cost]) for row in rows]
+        rows = [{**row, "double_macs": 2 * row["macs"]} for row in rows]
+        columns[at:at] = _OPERATIONS
+    columns += [] if compared else [replace(tables.BYTES, optional=True), tables.MEMORY]
     against = [Column("baseline", "against", number=False)] if has_baselines else []
-    return Table((tables.MODEL, *against, tables.INPUT, *step, *columns), tuple(rows), notes=_notes(rows))
+    return Table((tables.MODEL, *against, tables.INPUT, *step, *columns), tuple(rows), notes=_notes(rows, cost))
 
 
-def _breakdown(rows: Sequence[Row], by: str) -> Table:
+def _breakdown(rows: Sequence[Row], by: str, cost: Column) -> Table:
     rows = list({row["model"]: row for row in rows}.values())
     parts = [
-        {**{key: row[key] for key in ("model", "resolution", "batch", "status")}, "by": by, **part}
+        {
+            **{key: row[key] for key in ("model", "resolution", "inputs", "batch", "status") if key in row},
+            "by": by,
+            **part,
+        }
         for row in rows
         for part in row["parts"]
     ]
-    columns = [*([tables.MODEL] if len(rows) > 1 else []), *part_columns(by)]
-    title = ", ".join(f"{row['model']} at {units.size(row['resolution'])}" for row in rows)
-    notes = [*_notes(rows), *(note for row in rows for note in _operator_notes(row) if by == "operator")]
+    columns = [*([tables.MODEL] if len(rows) > 1 else []), *part_columns(by, cost)]
+    title = ", ".join(f"{row['model']} at {tables.INPUT.cell(row)}" for row in rows)
+    notes = [*_notes(rows, cost), *(note for row in rows for note in _operator_notes(row) if by == "operator")]
     return Table(tuple(columns), tuple(parts), title, tuple(notes))
 
 
@@ -126,10 +161,12 @@ def _with_changes(table: Table, rows: Sequence[Row]) -> Table:
     return replace(table, details=tuple(details))
 
 
-def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
+def _notes(rows: Sequence[Row], cost: Column) -> tuple[str, ...]:
     batch, train = rows[0]["batch"], rows[0].get("train")
     counted_pass = (_STEP if train else _FORWARD).format(batch=f" of {batch} images" if batch > 1 else "")
     notes = [f"{tables.MACS_RULE}; activations: elements that their operators write. {counted_pass}."]
+    if cost is tables.FLOPS:
+        notes = [f"{_FLOPS_RULE} Activations: elements that operators with MACs write. {counted_pass}."]
     checked = [row for row in rows if row["check"] != "off"]
     explained = [row["model"] for row in checked if row["check"] == "explained"]
     if explained:

@@ -62,7 +62,8 @@ def latency(
 ) -> int:
     """Time networks side by side, in pairs of random order, and compare them with 95 % intervals.
 
-    Ctrl-C ends the measurement and prints the rows so far. A network that runs out of memory says so in its row.
+    Ctrl-C ends the measurement and prints the rows so far. A network that fails or runs out of memory has a row that
+    says so.
     """
     if compile and timing.runtimes not in ((runtimes.USUAL,), ("compile",)):
         raise InputError("--compile stands for --runtime compile: add compile to --runtime instead")
@@ -112,7 +113,7 @@ def _timings(rows: Sequence[Row], *, in_order: bool) -> list[Row]:
     timings: list[Row] = []
     for row in rows:
         baseline = row["baseline"] if row["baseline"] != row["model"] else ""
-        names = {"model": row["model"], "resolution": row["resolution"], "baseline": baseline}
+        names = {key: row[key] for key in ("model", "resolution", "inputs") if key in row} | {"baseline": baseline}
         for timing in row.get("timings", ()):
             ordinary = row["model"].removesuffix(" (deploy)") if timing["ordinary_ratio"] is not None else ""
             timings.append({**names, **timing, "ordinary": ordinary})
@@ -173,6 +174,8 @@ def _check_together(
         raise InputError("--self-test compares each network with itself: it takes no --baseline")
     if by and (self_test or plot is not None or compared):
         raise InputError("--by breaks networks down one by one: it does not go with --self-test, --baseline or --plot")
+    if by and execution.streams > 1:
+        raise InputError("--by breaks down one pass: it does not go with --streams")
     if by and execution.train:
         raise InputError("--by breaks down the forward pass as written: it does not go with --train")
     if by and by != "operator" and timing.runtimes != (runtimes.USUAL,):

@@ -35,7 +35,9 @@ def notes(rows: Sequence[Row], settings: Settings, *, self_test: bool = False, p
     lines += _oddities(rows)
     memory_method = next((row["peak_memory_method"] for row in rows if row["peak_memory_method"]), "")
     if memory_method and not parts:
-        lines.append(f"Peak memory: {memory_method}. p90 needs 64 samples. No sample is dropped.")
+        lines.append(
+            f"Peak memory: {memory_method}. p90, p95 and p99 need 64, 130 and 662 samples. No sample is dropped."
+        )
     return tuple(lines)
 
 
@@ -150,7 +152,7 @@ def _cut_short(rows: Sequence[Row]) -> list[str]:
         lines.append("CUT SHORT: interrupted; these are the rounds that were complete.")
     if any(row["status"] == "out of memory" for row in rows):
         lines.append("Out of memory: not measured at this batch size; the other rows stand.")
-    return lines
+    return lines + [f"{_name(row, rows)}: FAILED: {row['failure']}." for row in rows if row.get("failure")]
 
 
 def _name(row: Row, rows: Sequence[Row]) -> str:

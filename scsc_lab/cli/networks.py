@@ -11,31 +11,23 @@ from typing import Annotated
 from scsc_lab.cli.parameters import option
 from scsc_lab.errors import InputError
 from scsc_lab.networks import catalog, overrides
+from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.rules import TransplantSpec
 from scsc_lab.records import Row
 from scsc_lab.settings import texts
 from scsc_lab.settings.declaration import Declared, setting, settings_of
 
+_OF_BASELINES = {"option": "--baseline", "metavar": "NAME", "panel": "Networks"}
+
 Baseline = Annotated[
-    str | None,
-    option(
-        "Network that the others are compared with. Default: the first.",
-        "--baseline",
-        metavar="NAME",
-        panel="Networks",
-    ),
+    str | None, option("Network that the others are compared with. Default: the first.", **_OF_BASELINES)
 ]
 """The option that names the one baseline."""
 
 Baselines = Annotated[
     tuple[str, ...],
-    option(
-        "Network that the others are compared with. Repeatable. Default: the first.",
-        "--baseline",
-        metavar="NAME",
-        panel="Networks",
-    ),
+    option("Network that the others are compared with. Repeatable. Default: the first.", **_OF_BASELINES),
 ]
 """The option that names baselines."""
 
@@ -112,6 +104,14 @@ class Networks(Declared):
         high=4096,
         metavar="N",
     )
+    input: tuple[InputTensor, ...] = _named(
+        (),
+        "Input tensor other than one image, e.g. 1x3x16x112x112 or tokens=int64:1x77. Repeatable.",
+        "--input",
+        metavar="[NAME=][TYPE:]SHAPE",
+        parse=InputTensor.read,
+        repeated=True,
+    )
     transplant: bool = _replacement(
         False, "Also measure a copy with SCSC in place of the spatial operators.", "--transplant"
     )
@@ -133,7 +133,8 @@ class Networks(Declared):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in self.names:
-            Network.read(name)  # a mistyped name is reported at once, before torch is imported
+            network = Network.read(name)  # a mistyped name is reported at once, before torch is imported
+            replace(network, resolution=self.resolution, inputs=self.input)
         self.changes(), self.transplants()
 
     @property
@@ -177,7 +178,7 @@ class Networks(Declared):
         """
         if not self.names:
             raise InputError("name at least one model, e.g. resnet50; `scsc-lab models` lists them")
-        from scsc_lab.models import build, names
+        from scsc_lab.models import names, weights
 
         networks = names.networks(
             self.names,
@@ -185,6 +186,7 @@ class Networks(Declared):
             self.weights,
             channels=self.channels,
             resolution=self.resolution,
+            inputs=self.input,
             resize_weights=self.resize_weights,
         )
         model_names, failures = self.names, list[Row]()
@@ -192,7 +194,7 @@ class Networks(Declared):
             networks, model_names, failures = _sound(networks, model_names, heads_fit)
         networks, notes = names.in_all_forms(networks, model_names, self.transplants(), self.label, deploy=self.deploy)
         resized = [network for network in networks if network.resize_weights]
-        notes = [*(note for network in resized for note in build.notes_on_weights(network)), *notes]
+        notes = [*(note for network in resized for note in weights.notes_on_weights(network)), *notes]
         return Built(networks, notes, failures)
 
 
@@ -272,7 +274,7 @@ def _sound(
     sound, sound_names, failures = [], list[str](), list[Row]()
     for network, name in zip(networks, names, strict=True):
         try:
-            if network.in_catalog and not network.weights:
+            if network.in_catalog and not network.weights and not network.inputs:
                 build.facts(network)  # nothing else of it can be at fault
             elif heads_fit:
                 counted(network)

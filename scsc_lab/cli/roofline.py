@@ -23,7 +23,7 @@ def roofline(
     context: typer.Context,
     networks: Annotated[Networks, Without("deploy")],
     timing: Annotated[Timing, Only("pairs", "max_seconds", "min_seconds", "warm_up_seconds")],
-    execution: Annotated[Execution, Without("train")],
+    execution: Annotated[Execution, Without("streams", "train")],
     drawing: Annotated[Drawing, Without("panels")],
     output: Output,
     plot: Annotated[

@@ -180,7 +180,8 @@ def show(
     if built is not None:
         table = table.noted(built.notes).with_failures(built.failures)
     render.emit(table, run_info(device, seed), output)
-    return 130 if cut else int(bool(built and built.failures))
+    statuses = {row.get(key) for row in table.raw for key in ("status", "latency_status")}
+    return 130 if cut else int(metrics.FAILED in statuses)
 
 
 def device_of(rows: Iterable[Row]) -> str:

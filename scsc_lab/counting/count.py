@@ -17,10 +17,11 @@ from torch.nn.parameter import is_lazy
 
 from scsc_lab.analysis.count import Cell, Count
 from scsc_lab.counting.following import followed
-from scsc_lab.counting.recorder import Tally
+from scsc_lab.counting.memory import Memory
+from scsc_lab.counting.tally import Tally
 from scsc_lab.counting.tensors import META, check_strided, tensors
 from scsc_lab.errors import InputError, last_line, located_by_user
-from scsc_lab.execution.passes import evaluating, replaced
+from scsc_lab.execution.passes import evaluating, random_values, replaced
 
 
 def count(
@@ -41,7 +42,8 @@ def count(
         model: any network; one already on the meta device is counted as it is, with no copy.
         input_shape: shape of its one input, ``(N, C, H, W)`` for images; in place of ``inputs``.
         inputs: what ``forward`` takes: a shape (whole numbers) or a tensor; several in a tuple or list; a mapping of
-            keyword arguments. Tuples, lists and dictionaries may be nested; what is no shape or tensor is passed on.
+            keyword arguments. Tuples, lists and dictionaries may be nested; what is no shape or tensor is passed on. A
+            tensor on the meta device stands for its shape and type.
         keywords: keyword arguments of ``forward``, as ``inputs``.
         dtype: type of the tensors that shapes stand for. Default: the type of the network's first parameter.
         backward: whether the gradients of all parameters that want one are counted too, as a training step has them:
@@ -147,25 +149,40 @@ def _count(
     remark: str,
     backward: bool,
 ) -> Count:
-    tally = Tally(on_meta=device == META, backward=backward)
+    memory = Memory((*model.parameters(), *model.buffers()))
+    tally = Tally(memory, on_meta=device == META, backward=backward)
     mode = torch.enable_grad() if backward else torch.no_grad()
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), mode, evaluating(model, training=backward):
         args, keywords = _example(arguments_, device, dtype)
+        memory.hold(tensors([args, keywords]))
         with followed(model, tally):
             out = model(*args, **keywords)
         if backward:
             ends = _ends(out)
             ones = [torch.ones(x.shape, dtype=x.dtype, device=x.device) for x in ends]
+            memory.hold(ones)
             with followed(model, tally):
                 torch.autograd.backward(ends, ones)
     cells = tuple(
-        Cell(module, operator, entry.calls, entry.macs, entry.activations, entry.bytes, entry.fvcore, listed)
+        Cell(
+            *(module, operator, entry.calls, entry.macs, entry.activations, entry.bytes, entry.fvcore, listed),
+            *(entry.elementwise, entry.norms),
+        )
         for (module, operator, listed), entry in tally.entries.items()
     )
     unknown = tally.unknown + Counter(getattr(model, "not_counted", {}))  # what a module has said in no torch operator
     for graph in filter(None, map(_frozen_graph, model.modules())):
         unknown += Counter(node.kind() for node in graph.findAllNodes("prim::mkldnn_convolution"))  # runs unseen
-    return Count(cells, _parameters_by_module(model), tuple(unknown.items()), device.type, remark)
+    return Count(
+        cells,
+        _parameters_by_module(model),
+        tuple(unknown.items()),
+        device.type,
+        remark,
+        sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        memory.peak,
+        tally.outputs,
+    )
 
 
 def _ends(out: Any) -> list[Tensor]:
@@ -237,6 +254,8 @@ def _example(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
         if device.type == "meta":
             empty = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=device)
             return empty.requires_grad_(value.requires_grad)
+        if value.is_meta:
+            return random_values(value.shape, value.dtype).to(device)
         return value.detach().clone().to(device).requires_grad_(value.requires_grad)
     if _is_shape(value):
         x = torch.empty(tuple(value), dtype=dtype, device=device)

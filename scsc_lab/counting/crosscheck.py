@@ -41,12 +41,13 @@ DIFFERENCES = {
 NO_RULE = "fvcore has no rule for it and counts 0"
 
 
-def cross_check(model: nn.Module, inputs: Sequence[int] | Tensor, count: Count) -> CrossCheck:
+def cross_check(model: nn.Module, inputs: Sequence[int] | Tensor | Sequence[Any], count: Count) -> CrossCheck:
     """Count a network with fvcore and hold it against our count, operator by operator.
 
     Args:
         model: the network that was counted, with real tensors; its mode is put back, its statistics do not move.
-        inputs: the input, or its shape (zeros are fed then).
+        inputs: the input, or its shape (zeros are fed then); or several of them. A tensor on the meta device stands
+            for its shape and type.
         count: our count at this input.
     """
     try:
@@ -83,19 +84,26 @@ def _reason(operator: str, macs: int, predicted: int, counted: int) -> str:
     return DIFFERENCES.get(operator, "outside the MACs")
 
 
-def _analysis(model: nn.Module, inputs: Sequence[int] | Tensor) -> Any:
+def _analysis(model: nn.Module, inputs: Sequence[int] | Tensor | Sequence[Any]) -> Any:
     """Return fvcore's analysis, done; the network's mode, its statistics and the random state are left alone."""
     with warnings.catch_warnings(), _quiet(), spelled_out_attention(), any_machine():
         warnings.simplefilter("ignore")
         from fvcore.nn.flop_count import FlopCountAnalysis
 
         reference = next((x for x in model.parameters() if x.is_floating_point()), torch.empty(0))
-        x = inputs if isinstance(inputs, Tensor) else reference.new_zeros(*inputs)
-        analysis = FlopCountAnalysis(model, x)
+        values = [inputs] if isinstance(inputs, Tensor) or isinstance(inputs[0], int) else inputs
+        analysis = FlopCountAnalysis(model, tuple(_zeros(value, reference) for value in values))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(model):
             analysis.total()
         return analysis
+
+
+def _zeros(value: Any, reference: Tensor) -> Tensor:
+    """Return a tensor with values as it is; zeros for a shape, or for a tensor without values."""
+    if not isinstance(value, Tensor):
+        return reference.new_zeros(*value)
+    return torch.zeros(value.shape, dtype=value.dtype) if value.is_meta else value
 
 
 def _skipped(analysis: Any, model: nn.Module) -> dict[str, set[str]]:

@@ -13,7 +13,9 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from scsc_lab.counting.recorder import Dispatch, Functions, Tally
+from scsc_lab.counting.recorder import Dispatch, Functions
+from scsc_lab.counting.tally import Tally
+from scsc_lab.counting.tensors import tensors
 from scsc_lab.execution.passes import replaced
 
 
@@ -53,6 +55,8 @@ def followed(model: nn.Module, tally: Tally) -> Iterator[None]:
         place = tally.place
         if not place.followed:
             return
+        if id(module) in names:
+            tally.outputs.setdefault(names[id(module)], tuple(tuple(x.shape) for x in tensors(out)))
         place.modules.pop()
         stack = begun.pop((threading.get_ident(), len(place.modules)), None)
         if stack is not None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import importlib.util
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
 from scsc_lab.errors import InputError
+from scsc_lab.networks.inputs import TYPES, InputTensor
 
 _MOST_BYTES = 2**31
 """The size limit of one protobuf file."""
@@ -27,11 +28,33 @@ _LONGEST_SCOPES = 10_000
 
 
 @dataclass(frozen=True)
-class Image:
-    """The single image that a graph takes: its name, and each side of ``(N, C, H, W)``, ``None`` where it is open."""
+class GraphInput:
+    """A tensor that a graph takes.
+
+    Attributes:
+        name: its name.
+        element: ONNX's number of its element type.
+        sides: each side, ``None`` where it is open; ``None`` where not even their number is said.
+    """
 
     name: str
-    sides: tuple[int | None, int | None, int | None, int | None]
+    element: int
+    sides: tuple[int | None, ...] | None
+
+    @property
+    def dtype(self) -> str:
+        """The name of its element type; empty where an input cannot be given in it."""
+        import onnx
+
+        try:
+            name = str(onnx.helper.tensor_dtype_to_np_dtype(self.element))
+        except KeyError:  # of no type, or of one that onnx does not know
+            name = ""
+        return name if name in TYPES else ""
+
+    def __str__(self) -> str:
+        """Return its name and its sides."""
+        return f"{self.name} ({'of any sides' if self.sides is None else 'x'.join(str(s or '?') for s in self.sides)})"
 
 
 def read(path: Path) -> Any:
@@ -67,22 +90,62 @@ def read(path: Path) -> Any:
     return model
 
 
-def image(model: Any, path: Path) -> Image:
-    """Return the single image that a model takes.
+def inputs(model: Any, path: Path) -> tuple[GraphInput, ...]:
+    """Return the tensors that a model takes, in order, without those that it stores itself.
 
     Raises:
-        InputError: if it takes anything else.
+        InputError: if it takes none, anything else, or one of impossible sides.
     """
     stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in stored]
-    shapes = [value.type.tensor_type.shape.dim for value in inputs]
-    if len(inputs) != 1 or len(shapes[0]) != 4:
-        description = "; ".join(f"{value.name} ({len(dims)} sides)" for value, dims in zip(inputs, shapes, strict=True))
-        raise InputError(f"{path} takes {description or 'nothing'}; networks are counted that take one image, N×C×H×W")
-    sides = [int(dim.dim_value) if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in shapes[0]]
-    if math.prod(side or 1 for side in sides) > MOST_ELEMENTS:
-        raise InputError(f"{path} takes an image of impossible sides, {'×'.join(str(side or '?') for side in sides)}")
-    return Image(inputs[0].name, (sides[0], sides[1], sides[2], sides[3]))
+    graph_inputs = []
+    for value in (value for value in model.graph.input if value.name not in stored):
+        if not value.type.HasField("tensor_type"):
+            raise InputError(f"{path} takes {value.name}, which is no tensor")
+        tensor, sides = value.type.tensor_type, None
+        if tensor.HasField("shape"):
+            dims = tensor.shape.dim
+            sides = tuple(int(d.dim_value) if d.HasField("dim_value") and d.dim_value > 0 else None for d in dims)
+        graph_inputs.append(GraphInput(value.name, tensor.elem_type, sides))
+        if math.prod(side or 1 for side in sides or ()) > MOST_ELEMENTS:
+            raise InputError(f"{path} takes a tensor of impossible sides, {graph_inputs[-1]}")
+    if not graph_inputs:
+        raise InputError(f"{path} takes nothing")
+    return tuple(graph_inputs)
+
+
+def is_image(graph_inputs: Sequence[GraphInput]) -> bool:
+    """Return whether a graph takes one image, ``(N, C, H, W)``, and nothing else."""
+    return len(graph_inputs) == 1 and len(graph_inputs[0].sides or ()) == 4
+
+
+def with_names(graph_inputs: Sequence[GraphInput], tensors: Sequence[InputTensor], path: Path) -> list[InputTensor]:
+    """Return the tensors for a graph's inputs, in their order, each with its name and its type.
+
+    Args:
+        graph_inputs: the graph's inputs.
+        tensors: sizes for some of them, by name or in order; the others must be fixed, their batch may be open.
+        path: the file, for messages.
+
+    Raises:
+        InputError: if a tensor is none of the inputs, of another type, or one that is needed is missing.
+    """
+    unnamed = [tensor for tensor in tensors if not tensor.name]
+    by_name = {tensor.name: tensor for tensor in tensors if tensor.name}
+    takes = f"{path} takes {', '.join(map(str, graph_inputs))}"
+    chosen = []
+    for graph_input in graph_inputs:
+        tensor = by_name.pop(graph_input.name, None) or (unnamed.pop(0) if unnamed else None)
+        if tensor is None:
+            first, *rest = graph_input.sides or (None, None)
+            if None in rest:
+                raise InputError(f"{takes}: give its sizes, e.g. --input {graph_input.name}=1x77")
+            tensor = InputTensor((first or 1, *(side for side in rest if side)))
+        if tensor.dtype not in ("", graph_input.dtype):
+            raise InputError(f"--input {tensor}: {graph_input.name} is {graph_input.dtype} in {path}")
+        chosen.append(replace(tensor, name=graph_input.name, dtype=graph_input.dtype))
+    if unnamed or by_name:
+        raise InputError(f"--input {(unnamed or list(by_name.values()))[0]}: {takes}")
+    return chosen
 
 
 def resolved(node: Any, call: Mapping[str, Any]) -> Any:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scsc_lab.counting import onnx_file, onnx_values, onnx_weights, products
-from scsc_lab.counting.onnx_file import function_key, module_of
+from scsc_lab.counting.onnx_file import GraphInput, function_key, module_of
 from scsc_lab.counting.onnx_operators import FREE, MOVES, TRANSLATIONS
 from scsc_lab.counting.onnx_values import Value, of_numbers
 from scsc_lab.counting.onnx_weights import MOST_NODES
@@ -23,6 +23,9 @@ from scsc_lab.errors import InputError, last_line
 _Results = Sequence[Value | None]
 _Run = Callable[[Any, _Results], _Results]
 """Runs a graph on inputs, and returns its results."""
+
+
+_IMAGE_SIDES = ("its batch is", "its channels are", "its height is", "its width is")
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,18 @@ class OnnxGraph(nn.Module):
         path: the file.
 
     Attributes:
-        image: the single image that it takes.
+        inputs: the tensors that it takes.
         not_counted: operators that do arithmetic and have no rule, with their calls in the last pass.
 
     Raises:
-        InputError: if it is no complete and valid ONNX file, takes no image, or expands to too many nodes.
+        InputError: if it is no complete and valid ONNX file, takes no tensor, or expands to too many nodes.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
         self.onnx = onnx_file.read(path)
-        self.image = onnx_file.image(self.onnx, path)
+        self.inputs = onnx_file.inputs(self.onnx, path)
         self.functions = {function_key(function): function for function in self.onnx.functions}
         self.not_counted: Counter[str] = Counter()
         self.nodes = 0
@@ -80,24 +83,33 @@ class OnnxGraph(nn.Module):
             self._place(name)
         self.eval()
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Return the outputs without values, from an image without values, ``(N, C, H, W)``.
+    def forward(self, *tensors: Tensor, **by_name: Tensor) -> list[Tensor]:
+        """Return the outputs without values, from inputs without values, in order or by name.
 
         Raises:
             InputError: if the file fixes another size or batch, or an operator does not fit its inputs.
         """
-        descriptions = ("its batch is", "its channels are", "its height is", "its width is")
-        for description, side, image_side in zip(descriptions, self.image.sides, x.shape, strict=True):
-            if side is not None and side != image_side:
-                raise InputError(f"{self.path}: {description} fixed at {side}, not {image_side}")
+        graph = self.onnx.graph
+        values: dict[str, Value | None] = {}
+        for graph_input, x in zip(self.inputs, [*tensors, *by_name.values()], strict=True):
+            x = by_name.get(graph_input.name, x)
+            self._check(graph_input, x)
+            values[graph_input.name] = Value(x.to(onnx_values.element_type(graph_input.element)))
         self.not_counted.clear()
         self.nodes = 0
-        graph = self.onnx.graph
-        elements = {value.name: value.type.tensor_type.elem_type for value in graph.input}
-        image = Value(x.to(onnx_values.element_type(elements[self.image.name])))
         declared = {value.name: value.type for value in graph.value_info}
-        scope = _Scope(ChainMap({self.image.name: image}), declared, _opsets(self.onnx), {})
+        scope = _Scope(ChainMap(values), declared, _opsets(self.onnx), {})
         return [value.tensor for value in self._graph(graph, (), scope) if value is not None]
+
+    def _check(self, graph_input: GraphInput, x: Tensor) -> None:
+        """Raise InputError if the file fixes another size of an input."""
+        sides = (None,) * x.dim() if graph_input.sides is None else graph_input.sides
+        if len(sides) != x.dim():
+            raise InputError(f"{self.path}: {graph_input.name} has {len(sides)} sides, not {x.dim()}")
+        for at, (side, other) in enumerate(zip(sides, x.shape, strict=True)):
+            if side not in (None, other):
+                which = _IMAGE_SIDES[at] if onnx_file.is_image(self.inputs) else f"side {at} of {graph_input.name} is"
+                raise InputError(f"{self.path}: {which} fixed at {side}, not {other}")
 
     def _graph(self, graph: Any, inputs: _Results, scope: _Scope) -> _Results:
         """Return what a graph gives, which sees the values around it."""

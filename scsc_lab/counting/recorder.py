@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sys
-import threading
-from collections import Counter
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -17,108 +13,12 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from scsc_lab.analysis.count import BACKWARD
-from scsc_lab.counting import names, operators, products, rules, shapes, terms
-from scsc_lab.counting.tensors import META, check_strided, like, stored_bytes, tensors
+from scsc_lab.counting import names, operations, operators, rules, shapes, terms
+from scsc_lab.counting.tally import Tally, moved
+from scsc_lab.counting.tensors import META, check_strided, like, tensors
 from scsc_lab.errors import InputError
 from scsc_lab.execution.passes import replaced
 from scsc_lab.layers.operator import Operator
-
-
-@dataclass
-class _Entry:
-    calls: int = 0
-    macs: int = 0
-    activations: int = 0
-    bytes: int = 0
-    fvcore: int = 0
-    last_call: int = -1
-
-
-class _Place(threading.local):
-    """Position of a thread in the pass: its module and its torch function."""
-
-    def __init__(self) -> None:
-        self.modules: list[str] = [""]
-        self.label = ""
-        self.call = 0
-        self.muted = False
-        self.followed = False
-        self.submitting = False
-        self.autograd_functions = 0
-
-
-class Tally:
-    """Counts so far, and the position of the pass.
-
-    Attributes:
-        on_meta: whether the pass runs on the meta device.
-        backward: whether gradients are wanted.
-    """
-
-    def __init__(self, *, on_meta: bool, backward: bool = False) -> None:
-        self.on_meta = on_meta
-        self.backward = backward
-        self.entries: dict[tuple[str, str, str], _Entry] = {}
-        self.unknown: Counter[str] = Counter()
-        self.place = _Place()
-        self.numbers = itertools.count(1)
-        self.lock = threading.Lock()
-        self.origins: dict[Any, tuple[str, str]] = {}
-
-    def record(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, *, constant: bool = False
-    ) -> None:
-        """Add one ATen operator; of one on constants, only the arithmetic."""
-        kind, place = operators.kind(func), self.place
-        macs, activations = products.follow(func, kind, args, kwargs, out)
-        if kind.is_view or (constant and kind.is_free and not macs):
-            return
-        operator = place.label or names.PRIMITIVES.get(kind.name, kind.name)
-        if kind.rule is not None:
-            macs = _checked(kind.rule(*args, **{**kwargs, "out": out}), kind.name)
-            activations = _written(kind.name, args, out) if macs else 0
-            operator = names.contraction_name(kind.name, place.label, args) or operator
-        elif macs:
-            operator = "multiply-sum"
-        elif not kind.is_free:
-            with self.lock:
-                self.unknown[kind.name] += 1
-        listed, fvcore = names.fvcore_rule(kind.name, place.label, args, out, macs)
-        if any(x.is_complex() for x in tensors(out)):
-            macs *= rules.COMPLEX
-        self.add(operator, listed, macs, activations, _moved((args, kwargs), out), fvcore)
-
-    def add(self, operator: str, listed: str, macs: int, activations: int, moved: int, fvcore: int) -> None:
-        """Add the cost of one operator to the innermost module."""
-        place, module = self.place, self.place.modules[-1]
-        if place.autograd_functions:  # what they do is not in the graph that fvcore counts
-            listed, fvcore = "autograd function", 0
-        if self.backward and (node := torch._C._current_autograd_node()) is not None:
-            module, operator, listed, fvcore = *self._origin(node, operator), "", 0
-        with self.lock:
-            entry = self.entries.setdefault((module, operator, listed), _Entry())
-            if not place.label or entry.last_call != place.call:
-                entry.calls += 1
-                entry.last_call = place.call
-            entry.macs += macs
-            entry.activations += activations
-            entry.bytes += moved
-            entry.fvcore += fvcore
-
-    def remember(self, out: Any) -> None:
-        """Note which module and function made the nodes of the graph behind a result."""
-        nodes = [x.grad_fn for x in tensors(out) if x.grad_fn is not None]
-        while nodes:
-            node = nodes.pop()
-            if node not in self.origins and node.name() != "torch::autograd::AccumulateGrad":
-                self.origins[node] = self.place.modules[-1], self.place.label
-                nodes += [behind for behind, _ in node.next_functions if behind is not None]
-
-    def _origin(self, node: Any, operator: str) -> tuple[str, str]:
-        module, label = self.origins.get(node, ("", ""))
-        keeps_operator = not label or operator.startswith(("multiply-sum", "conv"))
-        return module, (operator.removesuffix("_backward") if keeps_operator else label) + BACKWARD
 
 
 def run_inside(func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -166,7 +66,9 @@ class _FunctionHandler:
             if place.muted:
                 macs, written = _own_cost(func, args, kwargs, out)
                 listed = "" if isinstance(func, Operator) else "bmm"
-                tally.add(place.label, listed, macs, written, _moved((args, kwargs), out), macs if listed else 0)
+                norms = operations.SOFTMAX * (written - out.numel()) if listed else 0
+                read_and_written = moved((args, kwargs), out)
+                tally.add(place.label, listed, macs, written, read_and_written, macs if listed else 0, (0, norms))
             elif place.label == "einsum" and isinstance(args[0], str):
                 tally.add("einsum", "einsum", 0, 0, 0, names.fvcore_einsum(*args))
             elif place.label == "matmul":
@@ -222,6 +124,7 @@ class _DispatchHandler:
                 args = (target, *args[1:])
                 out = target
         _refuse_nested(out)
+        self.tally.memory.hold(tensors(out))
         if not self.tally.place.muted:
             self.tally.record(func, args, kwargs, out, constant=constant)
         return out
@@ -260,30 +163,11 @@ def _refuse_nested(value: Any) -> None:
         )
 
 
-def _checked(macs: Any, name: str) -> int:
-    if not isinstance(macs, int) or isinstance(macs, bool) or macs < 0:
-        raise InputError(f"the rule of {name} gives {macs!r}; multiply-accumulates are a whole number from 0")
-    return macs
-
-
 def _own_cost(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> tuple[int, int]:
     """Return the multiply-accumulates of an operator that counts as one, and the elements it writes."""
     if isinstance(func, Operator):
         return func.macs(*args, **kwargs), out.numel()
     return rules.attention(*args, **kwargs)
-
-
-def _written(name: str, args: tuple[Any, ...], out: Any) -> int:
-    """Return the elements an operator with a rule writes; fused attention counts as its two products."""
-    if name in rules.FUSED_ATTENTION:
-        return rules.attention(*args)[1]
-    if name.startswith("convolution_backward"):
-        return sum(x.numel() for x in tensors(out[:2]))  # the gradients of the input and of the weight
-    return next(tensors(out)).numel()
-
-
-def _moved(inputs: Any, outputs: Any) -> int:
-    return sum(map(stored_bytes, tensors([inputs, outputs])))
 
 
 def _on_meta(value: Any) -> Any:

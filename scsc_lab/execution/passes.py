@@ -1,20 +1,28 @@
-"""How a module is made to run: put on its device, fed random numbers, one pass at a time."""
+"""How a module is made to run: put on its device, called with random numbers, one pass at a time."""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from scsc_lab.errors import InputError
+from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.settings import Execution
+from scsc_lab.settings.declaration import spelled
 
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 Run = Callable[[], object]
 """One pass, or any other piece of work that is done again and again."""
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""What a network's ``forward`` is called with: by place, and by name."""
 
 
 def prepare(model: nn.Module, execution: Execution) -> nn.Module:
@@ -28,47 +36,119 @@ def lay_out(model: nn.Module, memory_format: str) -> None:
     model.to(memory_format=_FORMATS[memory_format])  # type: ignore[call-overload]
 
 
-def random_input(shape: Sequence[int], execution: Execution, seed: int) -> Tensor:
-    """Return normal random numbers, in the order and type in which they are fed; zeros could be faster."""
-    x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-    order = _FORMATS[execution.memory_format]
-    return x.to(torch.device(execution.device), dtype_of(execution), memory_format=order)
+def random_values(
+    shape: Sequence[int], dtype: torch.dtype = torch.float32, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return normal random numbers; for whole numbers and truth values 0 and 1, which are indices of any table."""
+    if dtype.is_floating_point:
+        return torch.randn(*shape, generator=generator).to(dtype)
+    return torch.randint(0, 2, tuple(shape), generator=generator).to(dtype)
 
 
-def one_pass(model: nn.Module, x: Tensor, execution: Execution, again: Callable[[], Tensor] | None = None) -> Run:
+def random_input(tensor: InputTensor, execution: Execution, generator: torch.Generator | None = None) -> Tensor:
+    """Return random values of an input, in the order and type in which it is fed; zeros could be faster."""
+    dtype = getattr(torch, tensor.dtype or execution.dtype)
+    order = _FORMATS[execution.memory_format] if len(tensor.shape) == 4 else torch.preserve_format
+    return random_values(tensor.shape, dtype, generator).to(torch.device(execution.device), memory_format=order)
+
+
+def arguments(model: nn.Module, inputs: Sequence[InputTensor], make: Callable[[InputTensor], Any]) -> Arguments:
+    """Return what a network is called with: by place wherever its ``forward`` allows that, else by name.
+
+    Args:
+        model: the network.
+        inputs: its input tensors.
+        make: makes each of them, in their order.
+
+    Raises:
+        InputError: if ``forward`` takes other arguments.
+    """
+    values = [make(tensor) for tensor in inputs]
+    positional = [value for tensor, value in zip(inputs, values, strict=True) if not tensor.name]
+    named = {tensor.name: value for tensor, value in zip(inputs, values, strict=True) if tensor.name}
+    signature = None
+    with contextlib.suppress(TypeError, ValueError):  # of code that is not Python
+        signature = inspect.signature(model.forward)
+    if signature is None or (len(inputs) == 1 and not named):
+        return tuple(positional), named
+    option, parameters = spelled("--input", "inputs"), signature.parameters.values()
+    takes = f"forward takes {', '.join(map(str, parameters)) or 'nothing'}"
+    unknown = next((name for name in named if name not in signature.parameters), "")
+    if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        raise InputError(f"{option} {unknown}: {takes}")
+    try:
+        bound = signature.bind(*positional, **named)
+    except TypeError as error:
+        raise InputError(f"{option}: {error}; {takes}") from None
+    return bound.args, bound.kwargs
+
+
+def one_pass(
+    model: nn.Module, inputs: Arguments, execution: Execution, again: Callable[[], Arguments] | None = None
+) -> Run:
     """Return one pass: forward without gradients, or forward and backward.
 
     Args:
         model: the module, prepared and laid out.
-        x: its input.
+        inputs: its arguments.
         execution: how it runs.
         again: makes the input once more. A network that changes it in place, as far as torch keeps account of that, is
             then fed a copy from its second pass on, as whoever runs it has to; what copying takes is part of the pass.
     """
-    version = x._version
-    untouched: Tensor | None = None
+    positional, named = inputs
+    fed = list(tensors([*positional, named]))
+    versions = [x._version for x in fed]
+    untouched: list[Tensor] = []
 
-    def fresh_input() -> Tensor:
-        nonlocal untouched
-        if untouched is None and x._version != version and again is not None:
-            untouched = again()
-        return x if untouched is None else x.copy_(untouched)
+    def restore() -> None:
+        if again is not None and not untouched and [x._version for x in fed] != versions:
+            untouched.extend(tensors(list(again())))
+        for x, original in zip(fed, untouched, strict=False):
+            x.copy_(original)
 
     if not execution.train:
 
         def forward() -> None:
             with torch.inference_mode():
-                model(fresh_input())
+                restore()
+                model(*positional, **named)
 
         return forward
 
     def forward_and_backward() -> None:
         model.zero_grad(set_to_none=True)
-        out = model(fresh_input())
+        restore()
+        out = model(*positional, **named)
         parts = [part for part in tensors(out) if part.is_floating_point() and part.requires_grad]
         sum(part.float().sum() for part in parts).backward()  # type: ignore[union-attr]
 
     return forward_and_backward
+
+
+def together(runs: Sequence[Run], execution: Execution) -> Run:
+    """Return several passes as one that ends with the last of them: on CUDA in streams, else in threads."""
+    if len(runs) == 1:
+        return runs[0]
+    if execution.device.startswith("cuda"):
+        streams = [torch.cuda.Stream(execution.device) for _ in runs]
+
+        def in_streams() -> None:
+            current = torch.cuda.current_stream(execution.device)
+            for stream, run in zip(streams, runs, strict=True):
+                stream.wait_stream(current)
+                with torch.cuda.stream(stream):
+                    run()
+            for stream in streams:
+                current.wait_stream(stream)
+
+        return in_streams
+    pool = ThreadPoolExecutor(len(runs), initializer=torch.set_num_threads, initargs=(execution.threads,))
+
+    def in_threads() -> None:
+        for future in [pool.submit(run) for run in runs]:
+            future.result()
+
+    return in_threads
 
 
 def dtype_of(execution: Execution) -> torch.dtype:

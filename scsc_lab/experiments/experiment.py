@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from scsc_lab import metrics
 from scsc_lab.errors import InputError
-from scsc_lab.experiments.task import Task, resolution
+from scsc_lab.experiments.task import Task, input_names
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
@@ -57,7 +57,7 @@ class Arm:
         return {
             "label": self.label or str(self.network),
             "network": self.network.text,
-            "resolution": list(resolution(self.network)),
+            **input_names(self.network),
             "baseline": self.baseline,
             "study": self.study,
             "variant": self.variant,

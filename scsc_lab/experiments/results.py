@@ -78,7 +78,7 @@ def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapp
         if not row:
             continue
         metric = metrics.registry()[name]
-        labels: Row = {key: names[at][key] for key in ("model", "network", "resolution") if key in names[at]}
+        labels: Row = {key: names[at][key] for key in ("model", "network", "resolution", "inputs") if key in names[at]}
         further += [{"table": inner["table"], **labels, **inner} for inner in metric.table_rows(row)]
         if "runs" in row:
             pairs = (
@@ -165,7 +165,8 @@ def _arm_names(arm: Row, arms: Sequence[Row], experiment: Row) -> Row:
     study: dict[str, Any] = {"study": arm["study"], "variant": arm["variant"]} if arm["study"] else {}
     network = {"network": arm["network"]} if arm["network"] != arm["label"] else {}
     values = {f"user:{metric}": value for metric, value in arm["values"].items()}
-    names = {"model": arm["label"], **network, "resolution": arm["resolution"], "batch": experiment["batch"]}
+    taken: Row = {key: arm[key] for key in ("resolution", "inputs") if key in arm}
+    names = {"model": arm["label"], **network, **taken, "batch": experiment["batch"]}
     details = experiment["details"]
     renamed = {"delta": "accuracy_margin", "confidence": "accuracy_confidence"}
     margin = {key: details[name] for name, key in renamed.items() if name in details}

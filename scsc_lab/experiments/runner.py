@@ -19,7 +19,7 @@ from scsc_lab.experiments import results
 from scsc_lab.experiments.experiment import Experiment, Use
 from scsc_lab.experiments.results import Result
 from scsc_lab.experiments.task import Task
-from scsc_lab.metrics import CUT_SHORT
+from scsc_lab.metrics import CUT_SHORT, FAILED
 from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.provenance import commit, versions
 from scsc_lab.records import Row
@@ -175,10 +175,13 @@ def _measure(
         for task, rows in _rows_of(missing, requested, store, executor, report):
             done += 1
             key = requested.keys[task]
-            if any(CUT_SHORT in (row.get("status"), row.get(f"{task.metric}_status")) for row in rows):
+            statuses = {status for row in rows for status in (row.get("status"), row.get(f"{task.metric}_status"))}
+            if not statuses.isdisjoint((CUT_SHORT, FAILED)):
                 unsaved[key] = rows
+            else:
+                _keep(store, key, task, rows)
+            if CUT_SHORT in statuses:
                 return unsaved, True
-            _keep(store, key, task, rows)
             report(f"{task.metric} of {task.networks[-1]}")
     except KeyboardInterrupt:
         return unsaved, True

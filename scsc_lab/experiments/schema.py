@@ -37,7 +37,7 @@ _TEXTS = frozenset(
     "nearest network ordinary ordinary_verdict probe_baseline probe_data probe_network probe_verdict processor "
     "published_source published_text quantity reason recipe runtime runtime_title stage status study table task time "
     "torch_verdict train_data variant verdict accuracy_verdict accuracy_status weights weights_file what "
-    "erf_failure probe_under_trained skipped_files".split()
+    "erf_failure inputs training_memory_failure probe_under_trained skipped_files".split()
 )
 _NUMBERS = frozenset(
     "params macs activations bytes batch batch_size cores dead epochs epoch filled images initialisations load "

@@ -92,12 +92,14 @@ class Task:
         return self.kind.measure(self.networks, self.settings, progress)
 
 
-def resolution(network: Network) -> tuple[int, int]:
-    """Return the input height and width, in pixels, that a network is measured at."""
+def input_names(network: Network) -> Row:
+    """Return what rows say of a network's input: ``resolution`` in pixels, or empty and ``inputs`` as text."""
     if network.resolution is not None:
-        return network.resolution
-    if network.entry is not None:
-        return network.entry.resolution
-    from scsc_lab.models.build import facts
+        return {"resolution": list(network.resolution)}
+    if network.entry is not None and not network.inputs:
+        return {"resolution": list(network.entry.resolution)}
+    from scsc_lab.models import build
 
-    return facts(network).resolution
+    if build.takes_image(network):
+        return {"resolution": list(build.facts(network).resolution)}
+    return {"resolution": [], "inputs": " ".join(map(str, build.inputs(network)))}

@@ -22,6 +22,9 @@ from scsc_lab.settings import Settings
 CUT_SHORT = "cut short"
 """Status, under ``<metric>_status``, of a row that an interrupt ended: it is shown and not kept."""
 
+FAILED = "failed"
+"""Status of a row of what could not be measured: it is shown and not kept, and the exit code is 1."""
+
 
 class Progress(Protocol):
     """Called with a description and the share of the measurement that is done."""
@@ -150,7 +153,8 @@ _SYNONYMS = {
     "params": "parameters weights size param",
     "erf": "field receptive_field rf r(50%)",
     "top1": "published imagenet acc@1 top-1",
-    "bytes": "memory",
+    "bytes": "traffic",
+    "memory": "activation_memory ram peak",
     "accuracy": "acc trained",
 }
 """Other names of quantities, by the word of the column."""

@@ -29,6 +29,8 @@ SHARED = ("data", "recipe", "task", "epochs", "batch_size", "train_images", "tes
 COMPARED = (*SHARED, "tuned")
 """Keys of what :func:`setting` returns."""
 
+_IN_TRAINING = ("training_loss", "accuracy_in_training")
+
 _OF_PAIRS = ("p_value", "p_holm", "pair_correlation", "seed_pairs")
 
 
@@ -48,6 +50,7 @@ def summary(runs: Sequence[Row]) -> Row:
     """
     row: Row = {"runs": [dict(run) for run in runs], "seeds": len(runs)}
     keys = dict.fromkeys(key for run in runs for key in run if key == "accuracy" or key.endswith("_accuracy"))
+    keys |= dict.fromkeys(key for run in runs for key in _IN_TRAINING if key in run)
     for key in keys:  # one that diverged at once has not all of them
         values = [run[key] for run in runs if run["status"] == "complete" and run.get(key) is not None]
         row[f"{key}_mean"] = statistics.fmean(values) if values else None

@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab import __version__, files
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.metrics import Metric, Progress
+from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
+from scsc_lab.settings import Execution
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +63,9 @@ class Exported:
         path: the file.
         bytes: its size.
         opset: version of ONNX's operators; ``None`` in a ``.pt2`` file.
-        shape: shape of the input, ``(N, C, H, W)``; ``None`` for an open batch.
+        inputs: the tensors that it takes.
+        batch: images in one pass; ``None`` where it is left open.
+        resolution: input height and width, in pixels; empty where it takes other inputs than one image.
         resolution_assumed: whether nothing says the network's resolution, so that 224×224 was taken.
         agreement: how near its outputs are to torch's.
     """
@@ -70,7 +74,9 @@ class Exported:
     path: Path
     bytes: int
     opset: int | None
-    shape: tuple[int | None, int, int, int]
+    inputs: tuple[InputTensor, ...]
+    batch: int | None
+    resolution: tuple[int, ...]
     resolution_assumed: bool
     agreement: Agreement
 
@@ -81,9 +87,10 @@ class Exported:
             "file": str(self.path),
             "bytes": self.bytes,
             "opset": self.opset,
-            "resolution": list(self.shape[2:]),
-            "batch": self.shape[0],
-            "channels": self.shape[1],
+            "resolution": list(self.resolution),
+            **({} if self.resolution else {"inputs": " ".join(map(str, self.inputs))}),
+            "batch": self.batch,
+            "channels": self.inputs[0].shape[1] if self.resolution else None,
             "difference": self.agreement.difference,
             "float32_rounding": self.agreement.rounding,
             "outputs_depend_on_input": self.agreement.depends_on_input,
@@ -134,6 +141,7 @@ def export(
     """
     import torch
 
+    from scsc_lab.execution import passes
     from scsc_lab.execution.agreement import agreement
     from scsc_lab.exporting import loaded, onnx_graph
     from scsc_lab.exporting.trace import require_torch
@@ -141,17 +149,25 @@ def export(
 
     require_writable(path, opset)
     require_torch()
-    facts = build.facts(network)
+    takes_image = build.takes_image(network)
     model = build.build(network, seed)
     types = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
     if len(types) == 1 and torch.float32 not in types:
         kind = str(*types).removeprefix("torch.")
         raise InputError(f"{network}: its weights are {kind}, and a file is written in float32: export model.float()")
     draws = torch.Generator().manual_seed(seed)
-    inputs = [
-        [torch.randn(images, facts.channels, *facts.resolution, generator=draws)] for images in _BATCHES[dynamic_batch]
-    ]
+    tensors = build.inputs(network)
+    execution = Execution("cpu", memory_format="contiguous")
+
+    def drawn(images: int) -> list[torch.Tensor]:
+        sized = [replace(x, shape=(images, *x.shape[1:])) if dynamic_batch else x for x in tensors]
+        positional, named = passes.arguments(model, sized, lambda x: passes.random_input(x, execution, draws))
+        if named:
+            raise InputError(f"its argument {next(iter(named))!r} is given by name alone, behind ones left out")
+        return list(positional)
+
     try:
+        inputs = [drawn(images) for images in _BATCHES[dynamic_batch]]
         progress(f"exporting {network}")
         if path.suffix == ".onnx":
             about = {"scsc_lab": __version__, "network": str(network)}
@@ -166,9 +182,11 @@ def export(
     except InputError as error:
         raise InputError(f"{network}: {error}") from error
     files.write(path, data)
-    shape = (None if dynamic_batch else 1, facts.channels, *facts.resolution)
     written = onnx_graph.opset_of(data) if path.suffix == ".onnx" else None
-    return Exported(network, path, len(data), written, shape, facts.resolution_assumed, agreed)
+    resolution = build.facts(network).resolution if takes_image else ()
+    is_assumed = takes_image and build.facts(network).resolution_assumed
+    batch = None if dynamic_batch else tensors[0].shape[0]
+    return Exported(network, path, len(data), written, tensors, batch, resolution, is_assumed, agreed)
 
 
 def _program(model: torch.nn.Module, inputs: list[torch.Tensor], dynamic_batch: bool) -> bytes:

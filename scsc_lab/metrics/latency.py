@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab import runtimes, units
 from scsc_lab.errors import InputError
-from scsc_lab.metrics import CUT_SHORT, Metric
+from scsc_lab.metrics import CUT_SHORT, FAILED, Metric
 from scsc_lab.metrics import Progress as TaskProgress
-from scsc_lab.metrics.size import counted
+from scsc_lab.metrics.size import counted, stages_of
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report.latency import key_in, of_other_pairs, pivoted, rule, timings_of, without_interval
@@ -89,8 +89,9 @@ def _detailed(networks: Sequence[Network], settings: Detailed, progress: Progres
     for row in rows:
         of_first = [timing for timing in row["timings"] if timing["batch"] == settings.batches[0]]
         row |= pivoted(of_first) if of_first and not settings.by else {}
-        if any(timing["status"] == CUT_SHORT for timing in row["timings"]):
-            row["status"] = CUT_SHORT
+        statuses = {timing["status"] for timing in row["timings"]}
+        if not statuses.isdisjoint((FAILED, CUT_SHORT)):
+            row["status"] = CUT_SHORT if CUT_SHORT in statuses else FAILED
         names = ("model", "baseline", "ordinary", "resolution")
         row["timings"] = [{key: value for key, value in each.items() if key not in names} for each in row["timings"]]
     return rows
@@ -152,17 +153,14 @@ def breakdowns(
         InputError: as :func:`timings`, or in training mode; by stage or module, of another runtime than
             torch.
     """
-    from scsc_lab.models import build
-    from scsc_lab.models.stages import stages
     from scsc_lab.timing import breakdown
 
     placements = _candidates(networks, settings.timing.runtimes)
     candidates = [candidate for _, candidate in placements]
     counts = [counted(networks[at], batch) for at, _ in placements for batch in settings.batches]
-    divided = []
+    divided: list[Mapping[str, Sequence[str]]] = []
     if by == "stage":
-        for at, candidate in placements:
-            divided.append(stages(build.empty(networks[at]), (candidate.channels, *candidate.resolution)))
+        divided = [stages_of(networks[at]) for at, _ in placements]
     with_macs = []
     timed = breakdown.measure(candidates, settings, by, divided, clock=clock, progress=progress)
     for index, (of_network, count) in enumerate(zip(timed, counts, strict=False)):
@@ -185,7 +183,11 @@ def notes(rows: Sequence[Row]) -> list[str]:
         f"{first['device_name']}; as by `scsc-lab latency`. {rule(timed)}"
     ]
     unfinished = [row for row in timed if row["latency_status"] != "complete"]
-    notes += [f"{row['model']}: TIMING {str(row['latency_status']).upper()}." for row in unfinished]
+    notes += [
+        f"{row['model']}: TIMING {str(row['latency_status']).upper()}{': ' * bool(reason)}{reason}."
+        for row in unfinished
+        for reason in [row.get("latency_failure", "")]
+    ]
     notes += _layouts(timed)
     notes += without_interval(timed) + _notes_of_other_pairs(timed)
     return notes + _notes_elsewhere(timed) + machine_notes(timed)
@@ -286,7 +288,6 @@ def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple
             raise InputError(f"{network} is an ONNX file, which runs in {' and '.join(able)}: --runtime {able[0]}")
     candidates = []
     for at, network, runtime in placements:
-        facts = build.facts(network)
         file = functools.partial(Path.read_bytes, Path(network.name))
         make = makes.setdefault(network, file if network.is_onnx else functools.partial(build.build, network))
         plain = replace(network, form="ordinary")
@@ -295,8 +296,12 @@ def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple
             ordinary = next(
                 i for i, (*_, placed_at, used) in enumerate(placements) if (placed_at, used) == (plain, runtime)
             )
-        shape = (facts.resolution, facts.channels)
-        candidates.append((at, Candidate(str(network), make, *shape, network.form, ordinary, runtime)))
+        inputs, resolution, channels = build.inputs(network), tuple[int, ...](), 0
+        if build.takes_image(network):
+            facts = build.facts(network)
+            inputs, resolution, channels = (), facts.resolution, facts.channels
+        candidate = Candidate(str(network), make, resolution, channels, inputs, network.form, ordinary, runtime)
+        candidates.append((at, candidate))
     return candidates
 
 

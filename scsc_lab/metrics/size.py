@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scsc_lab.analysis.count import Count, CrossCheck
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
+from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from scsc_lab.models.transplant import Change
 
 _TRACE_BYTES_PER_ACTIVATION = 24
@@ -29,6 +32,7 @@ class Counting:
         batch: images in the forward pass.
         train: whether to count a training step, forward and backward, in place of a forward pass.
         check: whether fvcore counts the forward pass too.
+        dtype: element type of weights and inputs; empty: those of the network.
         by: what to break the counts down by: ``operator``, ``module`` or ``stage``; empty: by nothing.
         depth: levels of modules, where the counts are broken down by module.
         changes: whether to count what a transplant does to each operator.
@@ -37,45 +41,60 @@ class Counting:
     batch: int = 1
     train: bool = False
     check: bool = False
+    dtype: str = ""
     by: str = ""
     depth: int = 2
     changes: bool = False
 
 
-def counted(network: Network, batch: int = 1, *, train: bool = False) -> Count:
+def counted(network: Network, batch: int = 1, *, train: bool = False, dtype: str = "") -> Count:
     """Count one network at the input it is measured at, without weights, on the meta device.
 
     Args:
         network: the network; one from elsewhere that cannot run without values is built for real.
         batch: images in the forward pass.
         train: whether to count a training step, forward and backward, in place of a forward pass.
+        dtype: element type of weights and inputs. Default: those of the network.
 
     Raises:
-        InputError: if the network does not take an input of this size, or its weights are wrong.
-    """
-    from scsc_lab.models import build
-
-    facts = build.facts(network)
-    if network.weights or (train and network.is_onnx):
-        build.build(network)  # a file of another network is an error here too; an ONNX file has no gradients
-    return counted_at(network, (batch, facts.channels, *facts.resolution), train=train)
-
-
-def counted_at(network: Network, shape: Sequence[int], *, train: bool = False) -> Count:
-    """Return the count of one network at an input shape, ``(N, C, H, W)``: forward, or forward and backward.
-
-    Raises:
-        InputError: if the network does not take an input of this shape.
+        InputError: if the network does not take this input, or its weights are wrong.
     """
     from scsc_lab.counting.count import count
+    from scsc_lab.execution import passes
     from scsc_lab.models import build
 
+    inputs = build.inputs(network, batch)
+    if network.weights or (train and network.is_onnx):
+        build.build(network)  # a file of another network is an error here too; an ONNX file has no gradients
+
+    def counted_as(model: nn.Module) -> Count:
+        positional, keywords = passes.arguments(model, inputs, _placeholder)
+        return count(model, inputs=positional, keywords=keywords, backward=train)
+
     try:
-        return count(build.empty(network), shape, backward=train)
+        return counted_as(_typed(build.empty(network), network, dtype))
     except InputError:
         if network.in_catalog or network.is_onnx:
             raise
-        return count(build.build(network), shape, backward=train)
+        return counted_as(_typed(build.build(network), network, dtype))
+
+
+def _placeholder(tensor: InputTensor) -> Any:
+    """Return what stands for an input while it is counted: its shape, or a tensor without values of its type."""
+    import torch
+
+    if not tensor.dtype:
+        return tensor.shape
+    return torch.empty(tensor.shape, dtype=getattr(torch, tensor.dtype), device="meta")
+
+
+def _typed(model: nn.Module, network: Network, dtype: str) -> nn.Module:
+    """Return a network with its weights in an element type, if one is named."""
+    import torch
+
+    if dtype and network.is_onnx:
+        raise InputError(f"--dtype {dtype}: {network} is an ONNX file, whose types are its own")
+    return model.to(getattr(torch, dtype)) if dtype else model
 
 
 def stages_of(network: Network) -> Mapping[str, Sequence[str]]:
@@ -130,13 +149,14 @@ def measure(networks: Sequence[Network], settings: Counting, progress: Progress)
     rows = []
     for network in networks:
         progress(f"counting {network}")
-        facts, count = build.facts(network), counted(network, settings.batch, train=settings.train)
-        row: Row = {**count.row(), "resolution_assumed": facts.resolution_assumed, "batch": settings.batch}
+        count = counted(network, settings.batch, train=settings.train, dtype=settings.dtype)
+        is_assumed = build.takes_image(network) and build.facts(network).resolution_assumed
+        row: Row = {**count.row(), "resolution_assumed": is_assumed, "batch": settings.batch}
         if settings.train:
             backward = count.backward_macs
             row |= {"train": True, "forward_macs": count.macs - backward, "backward_macs": backward}
         if settings.check:
-            row |= _checked(network, (settings.batch, facts.channels, *facts.resolution), count, settings.train).row()
+            row |= _checked(network, settings, count).row()
         if settings.by:
             row["parts"] = _parts(network, count, settings)
         if settings.changes and network.transplant is not None and network.form == "ordinary":
@@ -153,7 +173,12 @@ def _parts(network: Network, count: Count, settings: Counting) -> list[Row]:
     elif settings.by == "stage":
         parts = [*count.by_stage(stages_of(network)), count.total]
     return [
-        {**vars(part), "name": part.name or "total", "macs_share": part.macs / count.macs if count.macs else None}
+        {
+            **vars(part),
+            "name": part.name or "total",
+            "macs_share": part.macs / count.macs if count.macs else None,
+            "flops_share": part.flops / count.flops if count.flops else None,
+        }
         for part in parts
     ]
 
@@ -172,21 +197,26 @@ def assumed(labels: Iterable[object]) -> list[str]:
     return [f"Input 224×224 was taken for {names}, which {says} none; --resolution sets it."] if names else []
 
 
-def _checked(network: Network, shape: Sequence[int], count: Count, train: bool) -> CrossCheck:
+def _checked(network: Network, settings: Counting, count: Count) -> CrossCheck:
     """Return fvcore's count of the forward pass, and how it differs."""
     from scsc_lab.counting.crosscheck import cross_check
+    from scsc_lab.execution import passes
     from scsc_lab.models import build
 
     if network.is_onnx:
         return CrossCheck(None, failure="it counts modules of torch, not ONNX files")
-    count = counted_at(network, shape) if train else count
+    count = counted(network, settings.batch, dtype=settings.dtype) if settings.train else count
     needed = count.activations * _TRACE_BYTES_PER_ACTIVATION + 4 * count.params
     available = _available_bytes()
     if available is not None and needed > available:
         return CrossCheck(
             None, failure=f"fvcore runs on real tensors: about {needed / 1e9:.0f} GB, {available / 1e9:.0f} GB are free"
         )
-    return cross_check(build.empty(network, "cpu"), shape, count)
+    model = _typed(build.empty(network, "cpu"), network, settings.dtype)
+    positional, keywords = passes.arguments(model, build.inputs(network, settings.batch), _placeholder)
+    if keywords:
+        return CrossCheck(None, failure=f"it takes no argument by its name alone, as {next(iter(keywords))} is")
+    return cross_check(model, positional, count)
 
 
 def _available_bytes() -> int | None:
@@ -200,7 +230,7 @@ def _available_bytes() -> int | None:
 
 METRIC = Metric(
     name="size",
-    columns=(tables.PARAMS, tables.MACS, tables.ACTIVATIONS, tables.BYTES),
+    columns=(tables.PARAMS, tables.TRAINABLE, tables.MACS, tables.ACTIVATIONS, tables.BYTES),
     measure=measure,
     configure=lambda settings: Counting(settings.execution.batch),
     notes=notes,

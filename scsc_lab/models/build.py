@@ -6,28 +6,27 @@ import copy
 import functools
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from scsc_lab.counting import onnx_file
 from scsc_lab.errors import InputError, last_line
-from scsc_lab.models import checkpoints, construct, external, resizing
+from scsc_lab.models import checkpoints, construct, external
 from scsc_lab.models.declared import Declared, check_ends, declared
 from scsc_lab.models.deploy import deploy_form
 from scsc_lab.models.transplant import transplant
 from scsc_lab.networks import catalog
+from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.networks.network import Network
 
 if TYPE_CHECKING:
     from scsc_lab.counting.onnx_graph import OnnxGraph
 
 _USUAL_RESOLUTION = (224, 224)
-
-Whose = Literal["random", "file", "own", "mixed"]
-"""Source of a network's weights: drawn from the seed, a file's, its own code's, or some of these with new parts."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +55,55 @@ def facts(network: Network) -> Facts:
     Raises:
         InputError: if it is not there, or does not take the resolution it is to be measured at.
     """
+    if not takes_image(network):
+        what = f"--input {' '.join(map(str, network.inputs))}" if network.inputs else "other inputs than one image"
+        raise InputError(f"{network} takes {what}, with which it can be counted, timed and exported, and nothing else")
     entry = network.entry
     if entry is not None:
         native = Facts(network.resolution or entry.resolution, False, 3, entry.mean, entry.std, catalog.SMALLEST_SIDE)
     elif network.module is not None:
         native = _facts(network, declared(network.module) or Declared())
     else:
-        native = _facts(network, _declared(network, _state(network)))
+        native = _facts(network, _declared(network, state(network)))
     if min(native.resolution) < native.smallest_side:
         raise InputError(
             f"resolution {min(native.resolution)}: {network} takes sides from {native.smallest_side} pixels up"
         )
     return native
+
+
+def takes_image(network: Network) -> bool:
+    """Return whether a network is measured with one image, ``(N, C, H, W)``.
+
+    Raises:
+        InputError: if it is an ONNX file that cannot be read.
+    """
+    if network.inputs:
+        return False
+    return not network.is_onnx or onnx_file.is_image(_graph_inputs(network.name, state(network)))
+
+
+def inputs(network: Network, batch: int = 1) -> tuple[InputTensor, ...]:
+    """Return the tensors that a network is measured with: those that are named, those of its ONNX file, or an image.
+
+    Args:
+        network: the network.
+        batch: images in one pass.
+
+    Raises:
+        InputError: if nothing says the sizes of an ONNX file's inputs, the named ones are not its own, or they come
+            with a batch.
+    """
+    if network.inputs and batch != 1:
+        raise InputError(f"a batch of {batch}: --input says the whole input, its batch too")
+    if takes_image(network):
+        native = facts(network)
+        named: tuple[InputTensor, ...] = (InputTensor((batch, native.channels, *native.resolution)),)
+    else:
+        named = network.inputs
+    if network.is_onnx:
+        return tuple(onnx_file.with_names(_graph_inputs(network.name, state(network)), named, Path(network.name)))
+    return named
 
 
 def build(network: Network, seed: int | None = None) -> nn.Module:
@@ -100,53 +136,6 @@ def empty(network: Network, device: str = "meta") -> nn.Module:
     else:
         model = origin(network).make_empty(_arguments(network), device)
     return _formed(model, network, checked=False)
-
-
-def whose_weights(network: Network) -> Whose:
-    """Return whose weights a network has.
-
-    A factory of the user's own is built twice from different seeds: what comes out the same was not drawn.
-
-    Raises:
-        InputError: as :func:`build`.
-    """
-    if network.weights or network.is_onnx:
-        whose: Whose = "file"
-    elif network.module is not None:
-        whose = "own"
-    elif network.in_catalog:
-        whose = "random"
-    else:
-        whose = _drawn(network, _state(network))
-    has_new_parts = network.transplant is not None or (network.resize_weights and _fitted(network).has_random)
-    return "mixed" if has_new_parts and whose != "random" else whose
-
-
-def notes_on_weights(network: Network) -> list[str]:
-    """Return one note per change that makes the weights of a network with ``resize_weights`` fit.
-
-    Raises:
-        InputError: as :func:`build`.
-    """
-    return [f"{network}: {note}." for note in _fitted(network).notes]
-
-
-def _fitted(network: Network) -> resizing.Fitted:
-    model = empty(replace(network, transplant=None, form="ordinary"))
-    return checkpoints.fitted(model, Path(network.weights), resize=True)
-
-
-@functools.lru_cache(maxsize=256)
-def _drawn(network: Network, state: Hashable) -> Whose:
-    first, second = ({**dict(build(_plain(network), seed).named_parameters())} for seed in (0, 1))
-    varying = [name for name, value in first.items() if value.numel() > 1 and bool((value != value.flatten()[0]).any())]
-    equal = [name for name in varying if torch.equal(first[name], second[name])]
-    return "random" if not equal else "own" if len(equal) == len(varying) else "mixed"
-
-
-def _plain(network: Network) -> Network:
-    """Return what a network's own code makes: nothing put in, nothing fused."""
-    return replace(network, transplant=None, form="ordinary", weights="", resize_weights=False, label="")
 
 
 def _original(network: Network) -> nn.Module:
@@ -188,10 +177,11 @@ def origin(network: Network) -> external.External:
     _require_module(network)
     if network.factory is not None:
         return external.External(network.name, network.factory)
-    return _found_once(network.name, _state(network))
+    return _found_once(network.name, state(network))
 
 
-def _state(network: Network) -> Hashable:
+def state(network: Network) -> Hashable:
+    """Return what changes when the code or the file of a network does."""
     return None if network.factory is not None else external.state(network.name)
 
 
@@ -214,6 +204,11 @@ def _require_module(network: Network) -> None:
 
 
 @functools.lru_cache(maxsize=64)
+def _graph_inputs(name: str, state: Hashable) -> tuple[onnx_file.GraphInput, ...]:
+    return onnx_file.inputs(onnx_file.read(Path(name)), Path(name))
+
+
+@functools.lru_cache(maxsize=64)
 def _found_once(name: str, state: Hashable) -> external.External:
     return external.find(name)
 
@@ -229,9 +224,8 @@ def _arguments(network: Network) -> dict[str, object]:
 @functools.lru_cache(maxsize=256)
 def _declared(network: Network, state: Hashable) -> Declared:
     if network.is_onnx:
-        from scsc_lab.counting import onnx_file
-
-        _, channels, height, width = onnx_file.image(onnx_file.read(Path(network.name)), Path(network.name)).sides
+        (image,) = _graph_inputs(network.name, state)
+        _, channels, height, width = image.sides or (None,) * 4
         return Declared((height, width) if height and width else None, channels)
     return origin(network).declared(_arguments(network))
 

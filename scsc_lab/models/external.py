@@ -42,6 +42,7 @@ class External:
         channels: native input channels, where they are known.
         mean, std: native input normalisation, where it is known.
         folder: the folder of its code, if that is the user's.
+        takes: what it takes in place of one image, in words; empty: one image.
     """
 
     name: str
@@ -51,6 +52,7 @@ class External:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     folder: Path | None = None
+    takes: str = ""
 
     def argument_names(self) -> list[str]:
         """Return the keyword arguments that the factory names."""
@@ -134,8 +136,10 @@ class External:
         or ``(channels, height, width)``.
 
         Raises:
-            InputError: if it cannot be built.
+            InputError: if it cannot be built, or takes no single image.
         """
+        if self.takes:
+            raise InputError(f"{self.name} takes {self.takes}")
         declaration = Declared(self.resolution, self.channels, self.mean, self.std)
         if declaration.resolution is None:
             declaration = declared(self.factory) or declaration
@@ -225,9 +229,7 @@ def _from_torchvision(name: str, rest: str) -> External:
         raise InputError(f"torchvision has no network {rest!r}{nearest(rest, available)}")
 
     builder = models.get_model_builder(rest)
-    for folder, inputs in _NOT_OF_IMAGES.items():
-        if f".{folder}." in builder.__module__:
-            raise InputError(f"{name} takes {inputs}: only networks of single images, N×C×H×W, are measured")
+    takes = next((inputs for folder, inputs in _NOT_OF_IMAGES.items() if f".{folder}." in builder.__module__), "")
     weights = {"weights", "weights_backbone"} & inspect.signature(builder).parameters.keys()
 
     def create(**arguments: Any) -> nn.Module:
@@ -239,12 +241,15 @@ def _from_torchvision(name: str, rest: str) -> External:
     with contextlib.suppress(Exception):  # weights without these words say nothing of the input
         keywords = models.get_model_weights(rest).DEFAULT.transforms.keywords
         side = int(keywords.get("crop_size", keywords.get("resize_size")))  # segmentation is not cropped
-        return External(name, create, (side, side), 3)
-    return External(name, create)
+        return External(name, create, (side, side), 3, takes=takes)
+    return External(name, create, takes=takes)
 
 
-_NOT_OF_IMAGES = {"video": "clips of frames, N×C×T×H×W", "optical_flow": "two images"}
-"""Folders of torchvision's models that take something else than one image, and what."""
+_NOT_OF_IMAGES = {
+    "video": "clips of frames: give --input 1x3x16x112x112, N×C×T×H×W",
+    "optical_flow": "two images: give --input 1x3x224x224 twice",
+}
+"""Folders of torchvision's models that take something else than one image, and what to do."""
 
 
 def _installed(name: str, command: str) -> Any:

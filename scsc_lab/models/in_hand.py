@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from scsc_lab.errors import InputError
 from scsc_lab.models import build as building
+from scsc_lab.networks.inputs import of_python
 from scsc_lab.networks.network import Network
 from scsc_lab.settings.arguments import with_settings
 
@@ -24,6 +26,7 @@ def network(
     resolution: Resolution = None,
     *,
     channels: int | None = None,
+    inputs: Any = None,
     weights: str | Path | None = None,
     resize_weights: bool = False,
     label: str = "",
@@ -36,6 +39,8 @@ def network(
             function or class that makes one; it is called with the changes, and again for each initialisation.
         resolution: input side, or height and width, in pixels. Default: its own.
         channels: input channels of a network outside the catalog. Default: its own.
+        inputs: its input tensors, if they are not one image: a shape, a tensor (its shape and type), or a text such as
+            ``"int64:1x77"``; several in a list, or a mapping by name.
         weights: checkpoint of a named network.
         resize_weights: make weights of another input size, window or number of classes fit, as timm does.
         label: its name in tables and figures. Default: its text form.
@@ -62,6 +67,7 @@ def network(
         base,
         resolution=_size(resolution) or base.resolution,
         channels=channels or base.channels,
+        inputs=base.inputs if inputs is None else of_python(inputs),
         weights=base.weights if weights is None else str(weights),
         resize_weights=resize_weights or base.resize_weights,
         label=label or base.label,
@@ -86,7 +92,9 @@ def build(name: str, weights: str | Path | None = None, **changes: object) -> nn
     return building.build(base if weights is None else replace(base, weights=str(weights)))
 
 
-def side_by_side(models: Sequence[Model], resolution: Resolution, channels: int | None, baseline: int) -> list[Network]:
+def side_by_side(
+    models: Sequence[Model], resolution: Resolution, channels: int | None, baseline: int, inputs: Any = None
+) -> list[Network]:
     """Return several models as networks; modules of one class get a number each behind their name.
 
     Raises:
@@ -96,7 +104,7 @@ def side_by_side(models: Sequence[Model], resolution: Resolution, channels: int 
         raise InputError("name at least one model, or give a module")
     if not (type(baseline) is int and 0 <= baseline < len(models)):
         raise InputError(f"baseline {baseline!r}: one of the {len(models)} models, from 0")
-    networks = [network(model, resolution, channels=channels) for model in models]
+    networks = [network(model, resolution, channels=channels, inputs=inputs) for model in models]
     names = [str(network) for network in networks]
     labelled = []
     for index, (network_, name) in enumerate(zip(networks, names, strict=True)):

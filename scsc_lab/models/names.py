@@ -11,6 +11,7 @@ from pathlib import Path
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.models import build
 from scsc_lab.networks import catalog, overrides
+from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.rules import TransplantSpec
 
@@ -22,6 +23,7 @@ def networks(
     *,
     channels: int | None = None,
     resolution: tuple[int, int] | None = None,
+    inputs: tuple[InputTensor, ...] = (),
     labels: Sequence[str] = (),
     resize_weights: bool = False,
 ) -> list[Network]:
@@ -33,13 +35,14 @@ def networks(
         weights: checkpoint files: ``FILE`` if there is one network, else ``NAME=FILE``.
         channels: input channels of the networks that have none of their own.
         resolution: input height and width, in pixels, that all are measured at.
+        inputs: the tensors that all are measured with, where they are not one image.
         labels: ``LABEL=NAME``: what a network is called.
         resize_weights: make weights of another input size, window or head fit.
 
     Raises:
         InputError: if a name, a change, a file or a label is wrong, or a change fits none.
     """
-    networks = [replace(Network.read(name), resolution=resolution) for name in names]
+    networks = [replace(Network.read(name), resolution=resolution, inputs=inputs) for name in names]
     networks = [net if net.in_catalog or channels is None else replace(net, channels=channels) for net in networks]
     if channels not in (None, 3) and any(network.in_catalog for network in networks):
         networks = [replace(network, channels=channels) for network in networks]  # which says that it takes three

@@ -15,6 +15,7 @@ from typing import Literal
 from scsc_lab.errors import InputError
 from scsc_lab.networks import catalog, mixers, overrides, source, values
 from scsc_lab.networks.catalog import Entry
+from scsc_lab.networks.inputs import InputTensor, check_names
 from scsc_lab.networks.rules import RULES, TransplantSpec
 from scsc_lab.networks.specs import NetworkSpec
 
@@ -38,6 +39,7 @@ class Network:
         resize_weights: whether weights of another input size, window or head are made to fit.
         channels: input channels, where they are not its own.
         resolution: input height and width, in pixels, that it is measured at, where they are not its own.
+        inputs: the tensors that it is measured with, where they are not one image.
         label: what the user calls it; two networks that differ in this alone are equal.
         module: a module in hand; it has no text form that reads back.
         factory: a function or class in hand that makes the module; it has no text form that reads back.
@@ -51,6 +53,7 @@ class Network:
     resize_weights: bool = False
     channels: int | None = None
     resolution: tuple[int, int] | None = None
+    inputs: tuple[InputTensor, ...] = ()
     label: str = field(default="", compare=False)
     module: object = field(default=None, repr=False)
     factory: Callable[..., object] | None = field(default=None, repr=False)
@@ -58,6 +61,9 @@ class Network:
     def __post_init__(self) -> None:
         if self.in_catalog and self.channels not in (None, 3):
             raise InputError(f"--channels {self.channels}: {self.name} takes 3 channels")
+        if self.inputs and (self.resolution is not None or self.channels is not None):
+            raise InputError("--input says the whole input: leave --resolution and --channels out")
+        check_names(self.inputs)
 
     @classmethod
     def of(cls, name: str, changes: Mapping[str, object] | None = None) -> Network:
@@ -140,7 +146,8 @@ class Network:
 
     def __repr__(self) -> str:
         """Return the text form, and the attributes that it leaves out."""
-        attributes = {"label": self.label, "channels": self.channels, "resolution": self.resolution}
+        attributes: dict[str, object] = {"label": self.label, "channels": self.channels, "resolution": self.resolution}
+        attributes["inputs"] = " ".join(map(str, self.inputs))
         suffix = "".join(f", {key}={value!r}" for key, value in attributes.items() if value)
         return f"Network({self.text!r}{suffix})"
 
@@ -198,6 +205,8 @@ class Network:
         }
         if self.resize_weights:
             content["resize_weights"] = True
+        if self.inputs:
+            content["inputs"] = [str(tensor) for tensor in self.inputs]
         if self.spec is not None and self.entry is not None:
             resolution = self.resolution or self.entry.resolution
             return {
@@ -252,7 +261,7 @@ def _split_brackets(text: str) -> tuple[str, dict[str, object]]:
 
 def _assignments(text: str, option: str) -> dict[str, object]:
     """Return the values that stand in brackets, by key."""
-    assignments = _space_separated(text)
+    assignments = values.words(text)
     for assignment in assignments:
         if match := _KEY_AFTER_COMMA.match(assignment):
             raise InputError(
@@ -266,7 +275,7 @@ _KEY_AFTER_COMMA = re.compile(r"""([\w.]+=[^'"\[({]*?),\s*[A-Za-z_][\w.]*=""")
 
 def _written(value: str) -> str:
     """Return a value in quotes where spaces or brackets in it would end it when it is read."""
-    is_readable = _space_separated(value) == ([value] if value else []) and _space_separated(f"{value} x")[-1:] == ["x"]
+    is_readable = values.words(value) == ([value] if value else []) and values.words(f"{value} x")[-1:] == ["x"]
     is_readable = is_readable and not _KEY_AFTER_COMMA.match(f"key={value}")
     return value if is_readable and " @ " not in value and _unwritten(value) == value else _quoted(value)
 
@@ -279,22 +288,3 @@ def _unwritten(value: str) -> str:
             if isinstance(inner, str) and _written(inner) != inner:
                 return inner
     return value
-
-
-def _space_separated(text: str) -> list[str]:
-    """Return words set apart by spaces; inside brackets and quotes a space sets nothing apart."""
-    parts, depth, quote = [""], 0, ""
-    for letter in text:
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "'\"":
-            quote = letter
-        elif letter in "[({":
-            depth += 1
-        elif letter in "])}":
-            depth -= 1
-        if letter.isspace() and not quote and depth <= 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part for part in parts if part]

@@ -160,3 +160,22 @@ def _choice(key: str, value: object, choices: tuple[Any, ...]) -> Any:
         texts = [text(choice) for choice in choices]
         raise InputError(f"{key}={value}: one of {', '.join(filter(None, texts))}{nearest(str(value), texts)}")
     return value
+
+
+def words(text: str) -> list[str]:
+    """Return words set apart by spaces; inside brackets and quotes a space sets nothing apart."""
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "[({":
+            depth += 1
+        elif letter in "])}":
+            depth -= 1
+        if letter.isspace() and not quote and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part for part in parts if part]

@@ -27,6 +27,10 @@ def _with_deviation(values: tuple[float | None, ...]) -> str:
     return units.decimal(mean) if deviation is None else f"{units.decimal(mean)} ± {units.decimal(deviation)}"
 
 
+def _three_digits(value: float | None) -> str:
+    return units.MISSING if value is None else units.significant(value, 3)
+
+
 def _mean(name: str, title: str, *, optional: bool = False) -> Column:
     keys = (f"{name}_mean", f"{name}_deviation")
     return Column(keys, title, _with_deviation, unit="%", optional=optional)
@@ -74,6 +78,13 @@ def networks_table(networks: Sequence[Row], notes: Sequence[str] = ()) -> Table:
         Column("seeds", "seeds"),
         _mean("accuracy", "accuracy"),
         *(_mean(f"{part}_accuracy", part, optional=True) for part in parts),
+        _mean("accuracy_in_training", "in training", optional=True),
+        Column(
+            "training_loss_mean",
+            "training loss",
+            _three_digits,
+            optional=True,
+        ),
         *_differences(rows),
         *(_difference(part, f"Δ {part}, points", optional=True) for part in parts),
         _VERDICT,

@@ -26,14 +26,14 @@ def comparison_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequ
     """
     by_runtime = latency.runtimes_table(rows, notes) if any(column.apart for column in columns) else None
     columns = [column for column in columns if not column.apart]
-    sizes = dict.fromkeys(units.size(row["resolution"]) for row in rows)
+    sizes = dict.fromkeys(map(tables.INPUT.cell, rows))
     title = f"Input {next(iter(sizes))}" if len(sizes) == 1 else ""
     inputs = [] if title else [tables.INPUT]
     columns_shown = (tables.MODEL, *inputs, *tables.filled(columns, rows))
     if by_runtime is not None and len(columns_shown) == 1 + len(inputs):
         return replace(by_runtime, records=tuple(rows))
     apart = () if by_runtime is None else (by_runtime,)
-    once = {(row["model"], units.size(row["resolution"])): row for row in reversed(rows)}  # of several baselines
+    once = {(row["model"], tables.INPUT.cell(row)): row for row in reversed(rows)}  # of several baselines
     table = Table(columns_shown, tuple(reversed(once.values())), title, notes=tuple(notes), records=tuple(rows))
     compact = replace(compact_table(rows, columns, notes), details=() if by_runtime is None else (by_runtime,))
     changed = tuple(row for row in rows if row["baseline"] != row["model"])

@@ -12,6 +12,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.document import Block, Grid, Paragraph, Picture, Section
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.settings import PERCENTILES
 
 USUAL = "torch"
 """The runtime whose numbers stand under their own keys in a row of a network."""
@@ -46,7 +47,7 @@ _ELSEWHERE = (
 
 _SHARED = (
     *("pairs", "repeats", "device", "device_name", "processor", "cores", "load", "load_before", "load_after"),
-    *("is_busy", "dtype", "threads", "compile", "mode", "seed", "batch", "delta", "resamples"),
+    *("is_busy", "dtype", "threads", "streams", "compile", "mode", "seed", "batch", "delta", "resamples"),
 )
 """Those that all runtimes of a measurement share."""
 
@@ -61,7 +62,7 @@ STATUS = Column("status", "status", lambda status: "" if status in ("complete", 
 _MEASURED = (
     MEDIAN,
     IQR,
-    Column("p90_seconds", "p90", units.milliseconds),
+    *(Column(f"p{percent}_seconds", f"p{percent}", units.milliseconds) for percent in PERCENTILES),
     Column("images_per_second", "images/s", units.rate, optional=True),
     Column("peak_memory_bytes", "peak", units.mega, unit="MB"),
     Column("samples", "samples", units.integer),
@@ -96,6 +97,8 @@ def pivoted(timings: Sequence[Row]) -> Row:
     row: Row = {key: timings[0][key] for key in _SHARED if key in timings[0]}
     row["runtimes"] = [timing["runtime"] for timing in timings]
     row["latency_status"] = next((each["status"] for each in timings if each["status"] != "complete"), "complete")
+    if failure := next((each["failure"] for each in timings if each.get("failure")), ""):
+        row["latency_failure"] = failure
     for timing in timings:
         keys = _TIMED if timing["runtime"] == USUAL else (*_TIMED, *_ELSEWHERE)
         row |= {key_in(timing["runtime"], key): timing[key] for key in keys if key in timing}
@@ -132,9 +135,10 @@ def of_other_pairs(row: Row, reference: float) -> bool:
 def title(rows: Sequence[Row]) -> str:
     """Return what all timings share: device, type, threads, mode."""
     row = rows[0]
-    sizes = " and ".join(dict.fromkeys(units.size(timing["resolution"]) for timing in rows))
+    sizes = " and ".join(dict.fromkeys(map(tables.INPUT.cell, rows)))
     batches = ", ".join(dict.fromkeys(str(timing["batch"]) for timing in rows))
     threads = f", {row['threads']} thread{'s' if row['threads'] > 1 else ''}" if row["device"] == "cpu" else ""
+    threads += f", {row['streams']} passes at once" if (row.get("streams") or 1) > 1 else ""
     layout = row["memory_format_asked"]
     everywhere = layout == "channels_last" and all(timing["memory_format"] == layout for timing in rows)
     order = f", {LAYOUTS[layout]}" if everywhere else ""

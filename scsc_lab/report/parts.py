@@ -21,10 +21,12 @@ TIME_RULE = (
 _MACS_SHARE = Column("macs_share", "share", units.share)
 
 
-def columns(by: str) -> list[Column]:
+def columns(by: str, cost: Column = tables.MACS) -> list[Column]:
     """Return the columns of a breakdown by ``operator``, ``module`` or ``stage``; operators own no parameters."""
     owned = Column("calls", "calls", units.integer) if by == "operator" else tables.PARAMS
-    return [_name(by), owned, tables.MACS, _MACS_SHARE, tables.ACTIVATIONS, tables.BYTES]
+    output = [Column("output", "output", units.shapes, optional=True)] if by == "module" else []
+    share = _MACS_SHARE if cost is tables.MACS else Column("flops_share", "share", units.share)
+    return [_name(by), *output, owned, cost, share, tables.ACTIVATIONS, tables.BYTES]
 
 
 def time_columns(by: str) -> list[Column]:

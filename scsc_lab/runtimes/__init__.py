@@ -164,6 +164,8 @@ def check(names: Collection[str], execution: Execution) -> None:
         runtime = find(name)
         if execution.train and not runtime.trains:
             raise InputError(f"{runtime.title} runs inference only: leave --train out")
+        if execution.train and execution.streams > 1:
+            raise InputError("--streams runs passes of inference at once: leave --train out")
         if execution.dtype not in runtime.dtypes:
             raise InputError(f"dtype {execution.dtype!r}: {runtime.title} is timed in {', '.join(runtime.dtypes)}")
     if execution.memory_format == "channels_last" and not any(find(name).layouts for name in names):

@@ -6,6 +6,8 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ class _Session(Session):
     def __init__(self, source: Source, execution: Execution, profiles: Path | None = None) -> None:
         import onnxruntime
 
+        from scsc_lab.execution.passes import together
+
         self.source, self.execution = source, execution
         kind, _, index = execution.device.partition(":")
         settings = onnxruntime.SessionOptions()
@@ -43,20 +47,24 @@ class _Session(Session):
         self.session = onnxruntime.InferenceSession(source.onnx, settings, providers=[first])
         if self.session.get_providers()[0] != _PROVIDERS[kind]:
             raise InputError(f"ONNX Runtime cannot run {source.label} on {execution.device}: --device cpu")
-        (input_,) = self.session.get_inputs()
-        x = onnxruntime.OrtValue.ortvalue_from_numpy(source.input().cpu().numpy(), kind, int(index or 0))
-        self.binding = self.session.io_binding()
-        self.binding.bind_ortvalue_input(input_.name, x)
-        for output in self.session.get_outputs():
-            self.binding.bind_output(output.name, kind, int(index or 0))
+        names = [input_.name for input_ in self.session.get_inputs()]
+        self.bindings = [self.session.io_binding() for _ in range(execution.streams)]
+        for binding in self.bindings:
+            for name, x in zip(names, source.tensors(names), strict=True):
+                value = onnxruntime.OrtValue.ortvalue_from_numpy(x.cpu().numpy(), kind, int(index or 0))
+                binding.bind_ortvalue_input(name, value)
+            for output in self.session.get_outputs():
+                binding.bind_output(output.name, kind, int(index or 0))
+        at_once = [partial(self.session.run_with_iobinding, binding) for binding in self.bindings]
+        self._run = together(at_once, replace(execution, device="cpu"))  # in threads: a run returns when it is done
 
     def run(self) -> None:
-        """Make one pass; it returns when the device is done."""
-        self.session.run_with_iobinding(self.binding)
+        """Make the passes of all streams; it returns when the device is done."""
+        self._run()
 
     def outputs(self) -> Sequence[Any]:
         self.run()
-        return [value.numpy() for value in self.binding.get_outputs()]
+        return [value.numpy() for value in self.bindings[0].get_outputs()]
 
     def describe(self) -> dict[str, Any]:
         return {"provider": self.session.get_providers()[0], "fusion": "all", "spinning": False}

@@ -5,27 +5,31 @@ from __future__ import annotations
 import copy
 import functools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab import runtimes
 from scsc_lab.errors import InputError
+from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.settings import Execution
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from scsc_lab.execution.passes import Arguments
+
 
 @dataclass
 class Source:
-    """A network on its device, in its type and mode, at one input shape.
+    """A network on its device, in its type and mode, with inputs of one shape.
 
     Attributes:
         label: its name in messages.
         model: the module; torch runs this very one, so that its layout is torch's to choose once it is timed. Or the
             bytes of an ONNX file, which torch does not run.
-        shape: the input's, ``(N, C, H, W)``.
+        inputs: the tensors that it takes, of an ONNX file in their order there.
         execution: where and how it runs.
         seed: seed of the input.
         export_seconds: what making the ONNX model took; ``None`` before it was made.
@@ -33,7 +37,7 @@ class Source:
 
     label: str
     model: nn.Module | bytes
-    shape: Sequence[int]
+    inputs: Sequence[InputTensor]
     execution: Execution
     seed: int
     export_seconds: float | None = None
@@ -50,11 +54,35 @@ class Source:
             if runtimes.find(name).format == "onnx":
                 _ = self.onnx
 
-    def input(self, memory_format: str = "contiguous") -> Tensor:
-        """Return the input: random numbers, the same every time."""
+    def input(self, memory_format: str = "contiguous") -> Arguments:
+        """Return what the module is called with: random numbers, the same every time."""
+        from scsc_lab.execution.passes import arguments
+
+        return arguments(self.module, self.inputs, self._draw(memory_format))
+
+    def tensors(self, names: Sequence[str]) -> list[Tensor]:
+        """Return the same random numbers for the inputs of its ONNX model, in their order.
+
+        Raises:
+            InputError: if the model has other inputs.
+        """
+        from scsc_lab.execution import passes
+
+        if isinstance(self.model, bytes):
+            fed = list(map(self._draw("contiguous"), self.inputs))
+        else:
+            fed = list(passes.tensors(list(self.input())))
+        if len(fed) != len(names):
+            raise InputError(f"{self.label}: its ONNX model takes {', '.join(names)}, not {len(fed)} inputs")
+        return [x.float() if x.is_floating_point() and x.element_size() == 2 else x for x in fed]
+
+    def _draw(self, memory_format: str) -> Callable[[InputTensor], Tensor]:
+        import torch
+
         from scsc_lab.execution.passes import random_input
 
-        return random_input(self.shape, replace(self.execution, memory_format=memory_format), self.seed)
+        execution = replace(self.execution, memory_format=memory_format)
+        return partial(random_input, execution=execution, generator=torch.Generator().manual_seed(self.seed))
 
     @functools.cached_property
     def reference(self) -> list[Any]:
@@ -72,7 +100,8 @@ class Source:
             import torch
 
             with torch.inference_mode():
-                return arrays(self.module(self.input()))
+                positional, named = self.input()
+                return arrays(self.module(*positional, **named))
 
         lay_out(self.module, "contiguous")
         return repeatable(run, LARGEST_DIFFERENCE[self.execution.dtype], self.label)
@@ -85,7 +114,7 @@ class Source:
 
     @functools.cached_property
     def onnx(self) -> bytes:
-        """The network's ONNX model, of this very input shape; in float32, the precision is the runtime's to take.
+        """The network's ONNX model, of these very input shapes; in float32, the precision is the runtime's to take.
 
         Raises:
             InputError: if it cannot be exported, with the module and the operator at fault.
@@ -99,7 +128,10 @@ class Source:
         lay_out(self.module, "contiguous")
         module = self.module if self.execution.dtype == "float32" else copy.deepcopy(self.module).float()
         try:
-            content = onnx_model(module, [self.input().float()])
+            positional, named = self.input()
+            if named:
+                raise InputError(f"its argument {next(iter(named))!r} is given by name alone, behind ones left out")
+            content = onnx_model(module, [x.float() if x.is_floating_point() else x for x in positional])
         except InputError as error:
             raise InputError(f"{self.label} cannot be exported: {error}") from None
         self.export_seconds = time.perf_counter() - start

@@ -27,13 +27,14 @@ class TorchSession(Session):
         self._layout = "contiguous"
 
     def in_layout(self, memory_format: str) -> Callable[[], object]:
-        """Lay out weights and a new input, and return their pass."""
+        """Lay out weights and a new input for each stream, and return their passes as one."""
         from scsc_lab.execution import passes
 
         self._run, self._layout = None, memory_format
         passes.lay_out(self.model, memory_format)
         again = partial(self.source.input, memory_format)
-        self._run = passes.one_pass(self.model, again(), self.execution, again)
+        at_once = [passes.one_pass(self.model, again(), self.execution, again) for _ in range(self.execution.streams)]
+        self._run = passes.together(at_once, self.execution)
         return self._run
 
     def run(self) -> object:
@@ -47,7 +48,8 @@ class TorchSession(Session):
         from scsc_lab.execution.passes import arrays
 
         with torch.inference_mode():
-            return arrays(self.model(self.source.input(self._layout)))
+            positional, named = self.source.input(self._layout)
+            return arrays(self.model(*positional, **named))
 
     def profile(self) -> Profile:
         """Return what makes passes under torch's own profiler."""

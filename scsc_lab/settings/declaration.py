@@ -33,6 +33,7 @@ class Declaration:
         metavar: what stands for the value in ``--help``.
         panel: heading under which the option stands in ``--help``.
         decides: whether it decides the numbers, so that a store's key has it.
+        added: whether its default leaves a store's key as it was before the setting was there.
         phrase: part of the report's sentence on method, with ``{}`` for the value; none where it is empty.
         parse: reads the option's text, where the type alone does not say how.
         percent: whether the option is in percent, and the value a fraction.
@@ -48,6 +49,7 @@ class Declaration:
     metavar: str | None = None
     panel: str = "Measurement"
     decides: bool = True
+    added: bool = False
     phrase: str = ""
     parse: Callable[[str], Any] | None = None
     percent: bool = False
@@ -128,7 +130,11 @@ class Declared:
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the numbers, as plain data by name."""
         owner: Any = self.__class__
-        return {entry.name: getattr(self, entry.name) for entry in settings_of(owner) if entry.declared.decides}
+        return {
+            entry.name: getattr(self, entry.name)
+            for entry in settings_of(owner)
+            if entry.declared.decides and not (entry.declared.added and getattr(self, entry.name) == entry.default)
+        }
 
 
 def checked(setting: Setting, value: Any) -> Any:

@@ -31,6 +31,9 @@ LOOKS = (12, 21, 36, 64, 112, 196, 343, 600)
 LOOKS_FOR_VERDICT = 4
 """Number of looks where a clear verdict is enough."""
 
+PERCENTILES = {90: 64, 95: 130, 99: 662}
+"""Samples that a percentile needs, at 99 % confidence (the rule of MLPerf's LoadGen)."""
+
 METHODS = ("linear", "replknet")
 """``linear``: the map as it is, each image normalised; ``replknet``: the published algorithm of arXiv 2203.06717."""
 
@@ -63,6 +66,15 @@ class Execution(Declared):
         choices=MEMORY_FORMATS,
     )
     threads: int = setting(1, "Threads per operator on the CPU.", "--threads", low=1, high=4096, metavar="N")
+    streams: int = setting(
+        1,
+        "Passes that run at once: throughput in place of latency.",
+        "--streams",
+        low=1,
+        high=256,
+        metavar="N",
+        added=True,
+    )
     train: bool = setting(False, "Forward and backward pass, in training mode.", "--train")
     batch: int = setting(1, "Images per forward pass.", "--batch", low=1, high=LARGEST_BATCH, metavar="N")
     seed: int = setting(
@@ -144,6 +156,14 @@ class Timing(Declared):
         phrase="95 % intervals from {} bootstrap resamples",
     )
 
+    percentiles: tuple[int, ...] = setting(
+        (),
+        "Percentiles to show, of 90, 95 and 99: at least 64, 130 or 662 rounds are timed.",
+        "--percentiles",
+        metavar="N,N",
+        parse=texts.numbers,
+        added=True,
+    )
     precision: float | None = setting(
         None,
         "Time until every ratio's interval is within this percentage on both sides, at most 600 rounds.",
@@ -157,9 +177,15 @@ class Timing(Declared):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for percent in self.percentiles:
+            if percent not in PERCENTILES:
+                raise InputError(f"{spelled('--percentiles', 'percentiles')} {percent}: one of 90, 95, 99")
         if self.pairs is not None and self.precision is not None:
             pairs, precision = spelled("--pairs", "pairs"), spelled("--precision", "precision")
             raise InputError(f"{pairs} and {precision} both decide how many rounds are timed: take one of them")
+        if self.percentiles and self.precision is not None:
+            percentiles, precision = spelled("--percentiles", "percentiles"), spelled("--precision", "precision")
+            raise InputError(f"{percentiles} and {precision} both decide how many rounds are timed: take one of them")
         if self.least_seconds > self.max_seconds:
             least, longest = spelled("--min-time", "min_seconds"), spelled("--max-time", "max_seconds")
             raise InputError(f"{least} {self.least_seconds:g} is more than {longest} {self.max_seconds:g}")
@@ -179,6 +205,8 @@ class Timing(Declared):
         """Numbers of rounds after which to look whether to stop, the last at the end; one with ``pairs``."""
         if self.pairs is not None:
             return (self.pairs,)
+        if self.percentiles:
+            return (max(PERCENTILES[percent] for percent in self.percentiles),)
         return LOOKS if self.precision is not None else LOOKS[:LOOKS_FOR_VERDICT]
 
     @property

@@ -12,6 +12,9 @@ from scsc_lab.settings.declaration import Declared, setting, spelled
 TASKS = ("classification", "verification")
 """Tasks of training and evaluation."""
 
+BACKGROUNDS = ("white", "black")
+"""Colours that can be put behind transparent pixels."""
+
 _setting = functools.partial(setting, panel="Training")
 
 
@@ -58,6 +61,12 @@ class Training(Declared):
     label_column: str | None = _setting(
         None, "Column of labels of csv: or hf:. Default: by its type or name.", "--label-column", metavar="NAME"
     )
+    background: str | None = _setting(
+        None,
+        "Colour behind transparent pixels of folders and tables. Default: transparency is dropped.",
+        "--background",
+        choices=BACKGROUNDS,
+    )
     skip_unreadable: bool = _setting(False, "Skip files that cannot be read.", "--skip-unreadable")
 
     def __post_init__(self) -> None:
@@ -67,7 +76,11 @@ class Training(Declared):
         for option, argument in (("--image-column", "image_column"), ("--label-column", "label_column")):
             if getattr(self, argument) is not None and not self.data.startswith(("csv:", "hf:")):
                 raise InputError(f"{spelled(option, argument)} is for tables, csv:FILE and hf:NAME, not {self.data}")
-        for option, argument in (("--split", "split"), ("--skip-unreadable", "skip_unreadable")):
+        for option, argument in (
+            ("--split", "split"),
+            ("--skip-unreadable", "skip_unreadable"),
+            ("--background", "background"),
+        ):
             if getattr(self, argument) not in (None, False) and ":" not in self.data:
                 listed = "imagefolder:DIR, csv:FILE and hf:NAME"
                 raise InputError(f"{spelled(option, argument)} is for images that are read, {listed}, not {self.data}")

@@ -24,7 +24,7 @@ from scsc_lab.timing import clock as clocks
 from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.latency import Candidate, Progress, blank, made, settled
 from scsc_lab.timing.ready import called, failed, warmed_up
-from scsc_lab.timing.result import COMPLETE, CUT_SHORT, Latency
+from scsc_lab.timing.result import COMPLETE, CUT_SHORT, FAILED, Latency
 from scsc_lab.timing.rounds import interleave
 
 OPERATOR = "operator"
@@ -140,8 +140,7 @@ def measure(
             try:
                 if candidate.module != built:
                     model, built = made(candidate, execution, settings.execution.seed), candidate.module
-                shape = (batch, candidate.channels, *candidate.resolution)
-                source = Source(candidate.label, model, shape, execution, settings.execution.seed)
+                source = Source(candidate.label, model, candidate.tensors(batch), execution, settings.execution.seed)
                 source.make_for([candidate.runtime])
                 parts = None
                 if by != OPERATOR:
@@ -155,6 +154,8 @@ def measure(
                 breakdowns.append(replace(empty, latency=failed(empty.latency, error)))
             if breakdowns[-1].latency.status == CUT_SHORT:
                 return breakdowns
+    if all(each.whole.status == FAILED for each in breakdowns):
+        raise InputError(breakdowns[0].whole.failure)
     return breakdowns
 
 

@@ -18,6 +18,7 @@ from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution import device as devices
 from scsc_lab.execution import load, memory
 from scsc_lab.execution.passes import Run, dtype_of, prepare, using_threads
+from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Execution, Settings
 from scsc_lab.timing import clock as clocks
@@ -39,8 +40,9 @@ class Candidate:
     Attributes:
         label: its name in tables.
         make: returns it with weights, random ones from torch's global generator; or an ONNX file's bytes.
-        resolution: input height and width, in pixels.
+        resolution: input height and width, in pixels; empty where it takes other inputs than one image.
         channels: input channels.
+        inputs: its input tensors, where they are not one image.
         form: ``ordinary`` or ``deploy``.
         ordinary: position of its ordinary form among those it is timed with, which it is compared with too.
         runtime: name of its runtime.
@@ -48,8 +50,9 @@ class Candidate:
 
     label: str
     make: Callable[[], nn.Module | bytes]
-    resolution: tuple[int, int]
+    resolution: tuple[int, ...]
     channels: int = 3
+    inputs: tuple[InputTensor, ...] = ()
     form: str = "ordinary"
     ordinary: int | None = None
     runtime: str = runtimes.USUAL
@@ -57,7 +60,11 @@ class Candidate:
     @property
     def module(self) -> object:
         """Key that candidates of one module share."""
-        return self.make, self.resolution, self.channels
+        return self.make, self.resolution, self.channels, self.inputs
+
+    def tensors(self, batch: int) -> tuple[InputTensor, ...]:
+        """Return its input tensors for a batch of so many images."""
+        return self.inputs or (InputTensor((batch, self.channels, *self.resolution)),)
 
     @property
     def pass_(self) -> object:
@@ -88,12 +95,12 @@ def measure(
         progress: called with what is being done.
 
     Returns:
-        One timing a batch size and candidate. A keyboard interrupt ends it with what has been measured so far, marked
-        ``cut short``; only where nothing has is it passed on.
+        One timing a batch size and candidate; one that cannot be made, fails on the input or computes something else in
+        a runtime than in torch says so. A keyboard interrupt ends it with what has been measured so far, marked ``cut
+        short``; only where nothing has is it passed on.
 
     Raises:
-        InputError: if the device is not there or cannot compute in the type, a module fails on the input, or a runtime
-            computes something else than torch.
+        InputError: if the device is not there or cannot compute in the type, or all candidates fail.
     """
     used = [runtimes.find(name) for name in dict.fromkeys(candidate.runtime for candidate in candidates)]
     runtimes.check([runtime.name for runtime in used], settings.execution)
@@ -104,12 +111,15 @@ def measure(
     ]
     latencies: list[Latency] = []
     with using_threads(execution.threads), memory.limited(device, unless=not all(runtime.bounded for runtime in used)):
-        modules: dict[object, nn.Module | bytes] = {}
+        modules: dict[object, nn.Module | bytes | InputError] = {}
         try:
             for candidate in candidates:
                 if candidate.module not in modules:
                     _notify(progress, f"building {candidate.label}")
-                    modules[candidate.module] = made(candidate, execution, settings.execution.seed)
+                    try:
+                        modules[candidate.module] = made(candidate, execution, settings.execution.seed)
+                    except InputError as error:  # the others are timed
+                        modules[candidate.module] = error
             for timings in empty:
                 latencies += _at_batch(candidates, modules, timings, settings, baseline, clock, progress)
                 if any(timing.status == CUT_SHORT for timing in latencies):
@@ -118,7 +128,8 @@ def measure(
             pass
     latencies += [timing for timings in empty for timing in timings][len(latencies) :]
     if not any(timing.samples or timing.status == OUT_OF_MEMORY for timing in latencies):
-        raise KeyboardInterrupt
+        failure = next((timing.failure for timing in latencies if timing.failure), "")
+        raise InputError(failure) if failure else KeyboardInterrupt
     return latencies
 
 
@@ -172,14 +183,14 @@ def blank(candidate: Candidate, batch: int, settings: Settings, execution: Execu
 
 def _at_batch(
     candidates: Sequence[Candidate],
-    modules: Mapping[object, nn.Module | bytes],
+    modules: Mapping[object, nn.Module | bytes | InputError],
     timings: Sequence[Latency],
     settings: Settings,
     baseline: int,
     clock: Clock,
     progress: Progress | None,
 ) -> list[Latency]:
-    """Return timings of all at one batch size; one that runs out of memory says so and is left out."""
+    """Return timings of all at one batch size; one that fails or runs out of memory says so and is left out."""
     latencies = list(timings)
     runs: dict[int, Run] = {}
     warmed: dict[object, int] = {}
@@ -192,11 +203,11 @@ def _at_batch(
                 runs[index], latencies[index] = runs[first], twin
                 continue
             _notify(progress, f"warming up {called(timing)} at batch {timing.batch}")
-            shape = (timing.batch, candidate.channels, *candidate.resolution)
             if candidate.module not in sources:
-                source = Source(
-                    timing.model, modules[candidate.module], shape, timing.execution, settings.execution.seed
-                )
+                model, inputs = modules[candidate.module], candidate.tensors(timing.batch)
+                if isinstance(model, InputError):
+                    raise model
+                source = Source(timing.model, model, inputs, timing.execution, settings.execution.seed)
                 source.make_for(
                     other_candidate.runtime
                     for other_candidate in candidates

@@ -17,7 +17,7 @@ from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Settings
 from scsc_lab.timing import layouts
 from scsc_lab.timing.clock import Clock
-from scsc_lab.timing.result import OUT_OF_MEMORY, Latency
+from scsc_lab.timing.result import FAILED, OUT_OF_MEMORY, Latency
 from scsc_lab.timing.rounds import WarmUp, warm_up
 
 
@@ -66,21 +66,16 @@ def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock)
 
 
 def failed(timing: Latency, error: BaseException) -> Latency:
-    """Return a timing that says that memory ran out.
-
-    Raises:
-        InputError: if the error is another: the network does not run like this.
-    """
+    """Return a timing that says that memory ran out, or why the network does not run like this."""
     if memory.is_exhausted(error):
         gc.collect()
         if timing.execution.device.startswith("cuda"):
             torch.cuda.empty_cache()
         return replace(timing, status=OUT_OF_MEMORY)
-    if isinstance(error, InputError):
-        raise error
-    raise InputError(
-        f"{called(timing)} fails at batch {timing.batch} in {timing.execution.dtype}: {last_line(error)}"
-    ) from error
+    reason = str(error)
+    if not isinstance(error, InputError):
+        reason = f"{called(timing)} fails at batch {timing.batch} in {timing.execution.dtype}: {last_line(error)}"
+    return replace(timing, status=FAILED, failure=reason.rstrip("."))
 
 
 def _checked(session: Session, source: Source, timing: Latency) -> float | None:

@@ -13,10 +13,10 @@ from scsc_lab.execution.load import Load
 from scsc_lab.execution.memory import Memory
 from scsc_lab.provenance import machine, versions
 from scsc_lab.records import Row, change
-from scsc_lab.settings import Execution, Settings
+from scsc_lab.settings import PERCENTILES, Execution, Settings
 from scsc_lab.timing.rounds import WarmUp
 
-COMPLETE, CUT_SHORT, OUT_OF_MEMORY = "complete", "cut short", "out of memory"
+COMPLETE, CUT_SHORT, OUT_OF_MEMORY, FAILED = "complete", "cut short", "out of memory", "failed"
 """Outcomes of a measurement."""
 
 
@@ -27,13 +27,14 @@ class Latency:
     Attributes:
         model: its name.
         form: ``ordinary`` or ``deploy``.
-        resolution: input height and width, in pixels.
+        resolution: input height and width, in pixels; empty where it takes other inputs than one image.
         batch: images in one pass.
         execution: where and how it ran; device and memory format are those that ``auto`` stood for.
         device_name: what the device is called.
         clock: what time was measured with.
         settings: settings of the measurement.
-        status: ``complete``, ``cut short`` (interrupted) or ``out of memory``.
+        status: ``complete``, ``cut short`` (interrupted), ``out of memory`` or ``failed``.
+        failure: why it failed, in one line.
         samples: seconds of each round, in the order in which they were taken.
         repeats: how often the pass was repeated inside each sample, as that of all it is compared with.
         tried: seconds of its fastest pass in each layout, where the faster one was looked for.
@@ -57,13 +58,14 @@ class Latency:
 
     model: str
     form: str
-    resolution: tuple[int, int]
+    resolution: tuple[int, ...]
     batch: int
     execution: Execution
     device_name: str
     clock: str
     settings: Settings
     status: str = COMPLETE
+    failure: str = ""
     samples: tuple[float, ...] = ()
     repeats: int = 1
     tried: Mapping[str, float] = field(default_factory=dict)
@@ -116,10 +118,12 @@ class Latency:
             "memory_format_seconds": dict(self.tried),
             "mode": "train" if self.execution.train else "eval",
             "status": self.status,
+            **({"failure": self.failure} if self.failure else {}),
             "median_seconds": middle,
             "iqr_seconds": samples.interquartile_range(self.samples),
-            "p90_seconds": samples.percentile(self.samples, 90),
-            "images_per_second": self.batch / middle if middle else None,
+            **{f"p{percent}_seconds": samples.percentile(self.samples, percent) for percent in PERCENTILES},
+            "streams": self.execution.streams,
+            "images_per_second": self.batch * self.execution.streams / middle if middle else None,
             "peak_memory_bytes": peak.bytes if peak else None,
             "peak_memory_method": peak.method if peak else "",
             "samples": len(self.samples),

@@ -33,6 +33,7 @@ class Plan:
         skip_unreadable: go on without the files that cannot be read.
         validation: share of the training images that is held out and judged in place of the test; 0: none.
         image_column, label_column: columns of tables; empty: found by their types and names.
+        background: colour behind transparent pixels; empty: transparency is dropped.
         evaluated: whether nothing is trained, so that data without a training split will do.
         tuned: how the recipe's tuned values were chosen, in words; empty: they were not.
     """
@@ -50,6 +51,7 @@ class Plan:
     tuned: str = ""
     image_column: str = ""
     label_column: str = ""
+    background: str = ""
     evaluated: bool = False
 
 
@@ -106,7 +108,12 @@ class Runs:
         """Return what decides the numbers of these runs, as plain data: where files go and the recipe's name do not."""
         plan = dataclasses.asdict(self.plan)
         del plan["recipe"]["source"], plan["recipe_name"]
-        for name in ("image_column", "label_column", "evaluated"):  # as they are usually, rows without them stay valid
+        for name in (
+            "image_column",
+            "label_column",
+            "background",
+            "evaluated",
+        ):  # as they are usually, rows without them stay valid
             if not plan[name]:
                 del plan[name]
         return {"plan": plan, "seeds": self.seeds, "device": self.device}
@@ -142,6 +149,7 @@ def plan(training: Training) -> Plan:
         skip_unreadable=training.skip_unreadable,
         image_column=training.image_column or "",
         label_column=training.label_column or "",
+        background=training.background or "",
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,7 +21,7 @@ from scsc_lab.training.data.reading import Request
 from scsc_lab.training.data.trained_on import TrainedOn
 from scsc_lab.training.draws import Purpose, generator, torch_seed
 from scsc_lab.training.heads import fitted, shape
-from scsc_lab.training.loop import Report, train
+from scsc_lab.training.loop import Report, outputs, train
 from scsc_lab.training.plan import Input, Plan
 from scsc_lab.training.tasks import goal
 
@@ -65,7 +66,8 @@ def run(
     Returns:
         The run, the trained network in evaluation mode, and its row: ``data, recipe, task, seed, lr, tuned, epochs,
         constant_epochs, batch_size, train_images, test_images, chance, accuracy`` and the other accuracies in percent
-        (of the last epoch), ``curve, seconds, images_per_second, waiting, status, head, data_notes, trained_on``.
+        (of the last epoch), ``training_loss``, the last epoch's,
+        ``accuracy_in_training, curve, seconds, images_per_second, waiting, status, head, data_notes, trained_on``.
         Accuracies of a diverged run are ``None``.
 
     Raises:
@@ -89,7 +91,8 @@ def run(
         report=place.report,
     )
     accuracies = trained.curve[-1].accuracy if trained.curve else {"accuracy": None}
-    if trained.status == "diverged":
+    is_complete = trained.status == "complete"
+    if not is_complete:
         accuracies = dict.fromkeys(accuracies)
     row: Row = {
         "data": plan.data,
@@ -105,6 +108,8 @@ def run(
         "test_images": len(batches.data.test.labels),
         "chance": chosen.chance,
         **accuracies,
+        "training_loss": trained.curve[-1].loss if trained.curve else None,
+        "accuracy_in_training": _accuracy_in_training(network, batches, plan, seed, place) if is_complete else None,
         "curve": [asdict(epoch) for epoch in trained.curve],
         "seconds": trained.seconds,
         "images_per_second": trained.images_per_second,
@@ -169,6 +174,21 @@ def prepared(plan: Plan, expected: Input, seed: int, place: Place = HERE, data: 
     return Batches(data, plan.recipe, preparation, seed, place.workers, place.shard)
 
 
+def _accuracy_in_training(network: nn.Module, batches: Batches, plan: Plan, seed: int, place: Place) -> float | None:
+    """Return the accuracy of a trained network, in percent, on as many training images as there are of the test.
+
+    They are evenly spaced, and not augmented. Where the test has other identities there is none.
+    """
+    data = batches.data
+    if data.open_set:
+        return None
+    images = len(data.train.labels)
+    spaced = np.linspace(0, images - 1, min(images, len(data.test.labels))).round().astype(np.int64)
+    shown = replace(data, test=choices.Chosen(data.train, spaced, data.train.labels[spaced]))
+    judge = goal(plan.task, shown, plan.recipe, seed).judge
+    return judge(outputs(network, replace(batches, data=shown), place.device))["accuracy"]
+
+
 def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     """Return values of the channels of an image for a network that takes colour, or grey: their mean."""
     if channels not in (1, 3):
@@ -187,6 +207,7 @@ def _loaded(plan: Plan, seed: int) -> Data:
         plan.label_column,
         plan.evaluated,
         plan.task == "verification",
+        plan.background,
     )
     data = registry.load(plan.data, request)
     if not plan.validation:

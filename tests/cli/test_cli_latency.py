@@ -41,7 +41,7 @@ def test_two_networks_give_two_tables_with_settings_below(run):
     assert "Against swin_tiny[depths=1,1,1,1]" in out
     for words in (
         "median (ms)", "images/s", "peak (MB)", "samples", "Δ MACs", "Δ time", "95 % interval", "verdict",
-        "bootstrap, 5,000 resamples", "within ±2 % of 1", "perf_counter_ns", "Warm-up", "torch", "p90 needs 64 samples",
+        "bootstrap, 5,000 resamples", "within ±2 % of 1", "perf_counter_ns", "Warm-up", "torch", "p99 need 64, 130",
     ):  # fmt: skip
         assert words in flat(out)
 

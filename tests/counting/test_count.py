@@ -324,7 +324,8 @@ def test_python_interface():
     assert count_api(nn.Linear(3, 4), inputs={"input": (5, 3)}, train=True).macs == 120
     assert count_api("resnet18", train=True).macs > 2 * count_api("resnet18").macs
     with pytest.raises(InputError, match="are for modules"):
-        count_api("resnet18", inputs=(1, 3, 8, 8))
+        count_api("resnet18", input_shape=(1, 3, 64, 64))
+    assert count_api("resnet18", inputs=(1, 3, 64, 64)).macs == count_api("resnet18", 64).macs
     with pytest.raises(InputError, match="needs input_shape"):
         count_api(nn.Conv2d(3, 8, 3))
     with pytest.raises(InputError, match="changes a named network"):

@@ -216,7 +216,7 @@ def branchless():
     ("make", "message"),
     [
         (of_no_type, "no known element type: 777"),
-        (lambda: model([node("Relu", ["x"], ["y"])], shape=(1, 2**61, 8, 6)), "takes an image of impossible sides"),
+        (lambda: model([node("Relu", ["x"], ["y"])], shape=(1, 2**61, 8, 6)), "takes a tensor of impossible sides"),
         (branchless, "Required attribute 'else_branch' is missing"),
         (lambda: model([node("Shape", [], ["y"])]), "input size 0 not in range"),
         (lambda: b"", "holds no ONNX graph"),

@@ -12,7 +12,7 @@ import torch
 import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.cli import main
-from scsc_lab.metrics.size import counted_at
+from scsc_lab.metrics.size import counted
 from scsc_lab.models import build as building
 from scsc_lab.models import external
 from scsc_lab.models.names import networks
@@ -81,14 +81,14 @@ def test_timm_and_torchvision(name, resolution, channels):
     (network,) = networks([name])
     known = building.facts(network)
     assert (str(network), known.resolution, known.channels) == (name, resolution, channels)
-    counted = counted_at(network, (1, channels, *resolution))
-    assert counted.status == "complete"
-    assert counted.params == sum(parameter.numel() for parameter in building.build(network).parameters())
+    count = counted(network)
+    assert count.status == "complete"
+    assert count.params == sum(parameter.numel() for parameter in building.build(network).parameters())
 
 
 def test_timm_counts_as_our_own():
     for own, other in (("resnet50", "timm:resnet50"), ("swin_tiny", "timm:swin_tiny_patch4_window7_224")):
-        first, second = (counted_at(network, (1, 3, 224, 224)) for network in networks([own, other]))
+        first, second = (counted(network) for network in networks([own, other]))
         assert (first.params, first.macs, first.activations) == (second.params, second.macs, second.activations)
 
 
@@ -249,15 +249,13 @@ def test_segmentation_is_counted(offline):
 
 @pytest.mark.parametrize("name", ["r3d_18", "mvit_v1_b", "s3d", "swin3d_t"])
 def test_networks_of_clips_are_one_line(name):
-    with pytest.raises(
-        InputError, match=rf"^torchvision:{name} takes clips of frames, N×C×T×H×W: only networks of sing"
-    ):
-        external.find(f"torchvision:{name}")
+    with pytest.raises(InputError, match=rf"^torchvision:{name} takes clips of frames: give --input 1x3x16x112x112"):
+        building.facts(networks([f"torchvision:{name}"])[0])
 
 
 def test_networks_of_two_images_are_one_line():
     with pytest.raises(InputError, match="raft_small takes two images"):
-        external.find("torchvision:raft_small")
+        building.facts(networks(["torchvision:raft_small"])[0])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from torch import nn
 from scsc_lab import InputError, metrics, units
 from scsc_lab.execution import load, passes
 from scsc_lab.metrics.latency import machine_notes
+from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.settings import Execution, Settings, Timing
 from scsc_lab.timing import latency
 from scsc_lab.timing.latency import Candidate
@@ -242,23 +243,26 @@ def test_training_runs_backward_and_inference_does_not():
 
     net = Net()
     x = torch.ones(1, 2)
-    passes.one_pass(net.train(), x, Execution("cpu", train=True))()
+    passes.one_pass(net.train(), ((x,), {}), Execution("cpu", train=True))()
     assert net.linear.weight.grad is not None
     assert net.seen == {(True, False)}
     other = Net().eval()
-    passes.one_pass(other, x, CPU)()
+    passes.one_pass(other, ((), {"x": x}), CPU)()
     assert other.linear.weight.grad is None
     assert other.seen == {(False, True)}
 
 
 def test_input_is_random_seeded_and_in_its_format():
     execution = Execution("cpu", "bfloat16", "channels_last")
-    x = passes.random_input((2, 3, 8, 8), execution, 5)
+    x, again, other = (
+        passes.random_input(InputTensor((2, 3, 8, 8)), execution, torch.Generator().manual_seed(seed))
+        for seed in (5, 5, 6)
+    )
     assert x.dtype == torch.bfloat16
     assert x.is_contiguous(memory_format=torch.channels_last)
     assert x.float().std() > 0.5
-    assert x.equal(passes.random_input((2, 3, 8, 8), execution, 5))
-    assert not x.equal(passes.random_input((2, 3, 8, 8), execution, 6))
+    assert x.equal(again)
+    assert not x.equal(other)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of its own compiler

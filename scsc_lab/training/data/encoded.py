@@ -41,16 +41,18 @@ class Encoded:
         sources: the images of the data set.
         indices: those of the split, by their index in the data set.
         labels: ``(images, 1)``.
+        background: colour behind transparent pixels; empty: transparency is dropped.
     """
 
     sources: Sources
     indices: Indices
     labels: Labels
+    background: str = ""
 
     def image(self, index: int) -> Image:
         """Return one image in RGB, at its own size."""
         source, name = self.sources.source(int(self.indices[index]))
-        return image_files.read(source, name=name)
+        return image_files.read(source, name=name, background=self.background)
 
     def name(self, index: int) -> str:
         """Return the name of one image."""

@@ -35,6 +35,7 @@ class Request:
         image_column, label_column: columns of tables; empty: found by their types and names.
         evaluated: whether only test images are read: data with one split needs no other.
         identities: whether the classes are identities to be verified; those of the test are others.
+        background: colour behind transparent pixels; empty: transparency is dropped.
     """
 
     seed: int = 0
@@ -46,6 +47,7 @@ class Request:
     label_column: str = ""
     evaluated: bool = False
     identities: bool = False
+    background: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def assemble(name: str, listed: Contents, request: Request, unit: str = "files")
             indices, images = indices[:0], 0
         selected = indices[chosen(part.labels[indices], images, random, purpose)]
         readable, unreadable = decodable(part.sources, selected, part.labels, name, request.skip_unreadable)
-        splits.append(readable)
+        splits.append(replace(readable, background=request.background))
         skipped += unreadable
     if skipped:
         notes.append(f"{skipped} unreadable {unit} were left out")

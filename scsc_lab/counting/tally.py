@@ -1,0 +1,151 @@
+"""What has been counted of a pass so far: costs by module and operator, memory, and what modules returned."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from scsc_lab.analysis.count import BACKWARD
+from scsc_lab.counting import names, operations, operators, products, rules
+from scsc_lab.counting.memory import Memory
+from scsc_lab.counting.tensors import stored_bytes, tensors
+from scsc_lab.errors import InputError
+
+
+@dataclass
+class _Entry:
+    calls: int = 0
+    macs: int = 0
+    activations: int = 0
+    bytes: int = 0
+    fvcore: int = 0
+    elementwise: int = 0
+    norms: int = 0
+    last_call: int = -1
+
+
+class _Place(threading.local):
+    """Where a thread of the pass stands: in which module, in which torch function."""
+
+    def __init__(self) -> None:
+        self.modules: list[str] = [""]
+        self.label = ""
+        self.call = 0
+        self.muted = False
+        self.followed = False
+        self.submitting = False
+        self.autograd_functions = 0
+
+
+class Tally:
+    """What has been counted so far, and where the pass stands.
+
+    Attributes:
+        on_meta: whether the pass runs on the meta device.
+        backward: whether gradients are wanted.
+        memory: the tensors that are alive.
+        outputs: shapes of what each module returned first, by its name.
+    """
+
+    def __init__(self, memory: Memory, *, on_meta: bool, backward: bool = False) -> None:
+        self.memory = memory
+        self.outputs: dict[str, tuple[tuple[int, ...], ...]] = {}
+        self.on_meta = on_meta
+        self.backward = backward
+        self.entries: dict[tuple[str, str, str], _Entry] = {}
+        self.unknown: Counter[str] = Counter()
+        self.place = _Place()
+        self.numbers = itertools.count(1)
+        self.lock = threading.Lock()
+        self.origins: dict[Any, tuple[str, str]] = {}
+
+    def record(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, *, constant: bool = False
+    ) -> None:
+        """Add one ATen operator; of one on constants, only the arithmetic."""
+        kind, place = operators.kind(func), self.place
+        macs, activations = products.follow(func, kind, args, kwargs, out)
+        if kind.is_view or (constant and kind.is_free and not macs):
+            return
+        operator = place.label or names.PRIMITIVES.get(kind.name, kind.name)
+        if kind.rule is not None:
+            macs = _checked(kind.rule(*args, **{**kwargs, "out": out}), kind.name)
+            activations = _written(kind.name, args, out) if macs else 0
+            operator = names.contraction_name(kind.name, place.label, args) or operator
+        elif macs:
+            operator = "multiply-sum"
+        elif not kind.is_free:
+            with self.lock:
+                self.unknown[kind.name] += 1
+        listed, fvcore = names.fvcore_rule(kind.name, place.label, args, out, macs)
+        beside = operations.beside(kind, args, out, macs, activations)
+        if any(x.is_complex() for x in tensors(out)):
+            macs *= rules.COMPLEX
+        self.add(operator, listed, macs, activations, moved((args, kwargs), out), fvcore, beside)
+
+    def add(
+        self,
+        operator: str,
+        listed: str,
+        macs: int,
+        activations: int,
+        moved: int,
+        fvcore: int,
+        beside: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Add the cost of one operator to the innermost module; ``beside``: its elementwise and norm operations."""
+        place, module = self.place, self.place.modules[-1]
+        if place.autograd_functions:  # what they do is not in the graph that fvcore counts
+            listed, fvcore = "autograd function", 0
+        if self.backward and (node := torch._C._current_autograd_node()) is not None:
+            module, operator, listed, fvcore = *self._origin(node, operator), "", 0
+        with self.lock:
+            entry = self.entries.setdefault((module, operator, listed), _Entry())
+            if not place.label or entry.last_call != place.call:
+                entry.calls += 1
+                entry.last_call = place.call
+            entry.macs += macs
+            entry.activations += activations
+            entry.bytes += moved
+            entry.fvcore += fvcore
+            entry.elementwise += beside[0]
+            entry.norms += beside[1]
+
+    def remember(self, out: Any) -> None:
+        """Note which module and function made the nodes of the graph behind a result."""
+        nodes = [x.grad_fn for x in tensors(out) if x.grad_fn is not None]
+        while nodes:
+            node = nodes.pop()
+            if node not in self.origins and node.name() != "torch::autograd::AccumulateGrad":
+                self.origins[node] = self.place.modules[-1], self.place.label
+                nodes += [behind for behind, _ in node.next_functions if behind is not None]
+
+    def _origin(self, node: Any, operator: str) -> tuple[str, str]:
+        module, label = self.origins.get(node, ("", ""))
+        keeps_operator = not label or operator.startswith(("multiply-sum", "conv"))
+        return module, (operator.removesuffix("_backward") if keeps_operator else label) + BACKWARD
+
+
+def _checked(macs: Any, name: str) -> int:
+    if not isinstance(macs, int) or isinstance(macs, bool) or macs < 0:
+        raise InputError(f"the rule of {name} gives {macs!r}; multiply-accumulates are a whole number from 0")
+    return macs
+
+
+def _written(name: str, args: tuple[Any, ...], out: Any) -> int:
+    """Return the elements an operator with a rule writes; fused attention counts as its two products."""
+    if name in rules.FUSED_ATTENTION:
+        return rules.attention(*args)[1]
+    if name.startswith("convolution_backward"):
+        return sum(x.numel() for x in tensors(out[:2]))  # the gradients of the input and of the weight
+    return next(tensors(out)).numel()
+
+
+def moved(inputs: Any, outputs: Any) -> int:
+    """Return the bytes that an operator reads and writes."""
+    return sum(map(stored_bytes, tensors([inputs, outputs])))
