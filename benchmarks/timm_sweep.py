@@ -18,7 +18,7 @@ from typing import Any
 from scsc_lab import files, units
 from scsc_lab.counting.crosscheck import DIFFERENCES, NO_RULE, cross_check
 from scsc_lab.errors import InputError
-from scsc_lab.metrics.size import counted_at
+from scsc_lab.metrics.size import counted
 from scsc_lab.models import build
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import versions
@@ -39,12 +39,12 @@ def measure(name: str) -> dict[str, Any]:
         network = Network.read(f"timm:{name}")
         known = build.facts(network)
         shape = (1, known.channels, *known.resolution)
-        counted = counted_at(network, shape)
+        count = counted(network)
     except InputError as error:
         return {**row, "status": "failed", "failure": str(error)}
-    row |= {"resolution": list(known.resolution), "remark": counted.remark, **counted.row()}
-    if counted.macs <= LARGEST_MACS and counted.params <= LARGEST_PARAMS:
-        check = cross_check(build.empty(network, "cpu"), shape, counted)
+    row |= {"resolution": list(known.resolution), "remark": count.remark, **count.row()}
+    if count.macs <= LARGEST_MACS and count.params <= LARGEST_PARAMS:
+        check = cross_check(build.empty(network, "cpu"), shape, count)
         unexplained = [f"{o.operator}: {o.counted} for {o.predicted}" for o in check.operators if not o.explained]
         differing = sorted({o.operator for o in check.operators if o.counted != o.macs})
         row |= {"fvcore_flops": check.flops, "check": check.verdict, "check_failure": check.failure}

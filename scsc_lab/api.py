@@ -137,7 +137,7 @@ def count(
         batch: images in the forward pass.
         channels: input channels of a network outside the catalog. Default: its own.
         input_shape: whole input shape of a module.
-        inputs: arguments of ``forward``, if not one image; see :func:`scsc_lab.network`. A module takes nested ones too.
+        inputs: arguments of ``forward``, if not one image; see :func:`scsc_lab.network`. Modules take nested ones.
         keywords: further keyword arguments of ``forward``.
         train: count forward and backward in training mode, not forward in evaluation mode.
         changes: changes to a named network's spec, or arguments of its factory.

@@ -167,7 +167,7 @@ def test_settings_of_a_command_are_those_it_does_not_leave_out():
         pass
 
     assert set(do.__signature__.parameters) == {
-        *("memory_format", "threads", "train", "batch", "seed", "format", "output", "store", "timeout")
+        *("memory_format", "threads", "streams", "train", "batch", "seed", "format", "output", "store", "timeout")
     }
 
 

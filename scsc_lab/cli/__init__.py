@@ -161,7 +161,8 @@ def _failed(error: BaseException) -> int:
     if isinstance(error, InputError):
         return _complain(str(error))
     if isinstance(error, _UsageError):
-        return _complain(error.format_message().replace("Value error, ", ""))  # pydantic's word before the message
+        message = error.format_message().replace("Value error, ", "")  # pydantic's word before the message
+        return _complain(message + _other_commands(getattr(error, "option_name", None)))
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return _interrupted()
     if isinstance(error, SystemExit) and any(key.endswith("_COMPLETE") for key in os.environ):
@@ -179,6 +180,17 @@ def _failed(error: BaseException) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         return _complain(f"cannot use {error.filename}: {error.strerror}")
     return _complain(f"{located(error)}; `python -X dev -m scsc_lab` shows where it comes from")
+
+
+def _other_commands(option: str | None) -> str:
+    """Return which commands have an option that this one has not, as the end of a sentence."""
+    commands: Any = typer.main.get_command(app)
+    has_it = [
+        name
+        for name, command in (commands.commands.items() if option else ())
+        if any(option in (*parameter.opts, *parameter.secondary_opts) for parameter in command.params)
+    ]
+    return f" (it is an option of {', '.join(has_it)})" if has_it else ""
 
 
 def _discard_output() -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 def erf(
     context: typer.Context,
-    networks: Annotated[Networks, Without("deploy")],
+    networks: Annotated[Networks, Without("deploy", "input")],
     fields: Fields,
     execution: Annotated[Execution, Without("dtype", "memory_format", "threads", "streams", "train", "batch")],
     drawing: Drawing,

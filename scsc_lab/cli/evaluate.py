@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 )
 def evaluate(
     context: typer.Context,
-    networks: Annotated[Networks, Without("transplant", "mixer", "rule", "deploy")],
+    networks: Annotated[Networks, Without("transplant", "mixer", "rule", "deploy", "input")],
     training: Annotated[
         Training,
         Without("recipe", "recipe_set", "seeds", "epochs", "train_images"),

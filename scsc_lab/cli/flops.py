@@ -118,7 +118,9 @@ def flops(
 def _totals(rows: Sequence[Row], cost: Column) -> Table:
     has_baselines = len({row["baseline"] for row in rows if row["baseline"] != row["model"]}) > 1
     compared, step = len(rows) > 1, _STEP_COLUMNS if rows[0].get("train") else ()
-    frozen = [tables.TRAINABLE] if any(row["trainable_params"] != row["params"] for row in rows) else []
+    frozen = (
+        [tables.TRAINABLE] if any(row.get("trainable_params", row["params"]) != row["params"] for row in rows) else []
+    )
     measured = (tables.PARAMS, *frozen, cost, tables.ACTIVATIONS)
     columns = [column for measure in measured for column in (tables.changed(measure) if compared else (measure,))]
     if cost is tables.FLOPS:

@@ -38,7 +38,7 @@ _DEFAULT = ("params", "macs", "activations", "latency", "erf", "top1")
 )
 def report(
     context: typer.Context,
-    networks: Annotated[Networks, Without("deploy")],
+    networks: Annotated[Networks, Without("deploy", "input")],
     execution: Annotated[Execution, Only("device", "threads", "seed")],
     training: Annotated[
         Training,

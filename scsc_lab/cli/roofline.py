@@ -21,7 +21,7 @@ from scsc_lab.settings import Drawing, Execution, Output, Settings, Timing
 )
 def roofline(
     context: typer.Context,
-    networks: Annotated[Networks, Without("deploy")],
+    networks: Annotated[Networks, Without("deploy", "input")],
     timing: Annotated[Timing, Only("pairs", "max_seconds", "min_seconds", "warm_up_seconds")],
     execution: Annotated[Execution, Without("streams", "train")],
     drawing: Annotated[Drawing, Without("panels")],

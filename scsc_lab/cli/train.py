@@ -39,7 +39,7 @@ Suffix = Literal[".safetensors", ".pth"]
 )
 def train(
     context: typer.Context,
-    networks: Annotated[Networks, Without("deploy")],
+    networks: Annotated[Networks, Without("deploy", "input")],
     training: Training,
     schedule: Schedule,
     execution: Annotated[Execution, Only("device", "threads", "seed")],

@@ -51,6 +51,7 @@ NAMED = {
     "--resize-weights": (["--weights", "net.py:Net=weights.pth"], ["--resize-weights"]),
 }
 MACHINE = {"--device": ["--device", "cpu"], "--threads": ["--threads", "2"], "--seed": ["--seed", "3"]}
+INPUT = {"--input": ["--input", "1x3x16x16"]}
 TYPESET = {
     "--caption": (["--format", "latex"], ["--caption", "Ours"]),
     "--tex-label": (["--format", "latex"], ["--tex-label", "tab:ours"]),
@@ -101,6 +102,7 @@ DRAWN = ["--plot", "plot.png"]
 OPTIONS = {
     "flops": {
         **NAMED,
+        **INPUT,
         **EMITTED,
         "--batch": ["--batch", "2"],
         "--deploy": ["--deploy"],
@@ -113,9 +115,14 @@ OPTIONS = {
         "--check": ["--no-check"],
         "--max-macs": ["--max-macs", "1K"],
         "--max-params": ["--max-params", "0"],
+        "--convention": ["--convention", "flops"],
+        "--dtype": ["--dtype", "float64"],
     },
     "latency": {
         **NAMED,
+        **INPUT,
+        "--streams": ["--streams", "2"],
+        "--percentiles": ["--percentiles", "95"],
         **MACHINE,
         **EMITTED,
         **BUDGET,
@@ -162,6 +169,7 @@ OPTIONS = {
     },
     "export": {
         **{key: value for key, value in NAMED.items() if key not in ("--model", "--label")},
+        **INPUT,
         "--output": ["-o", "other.pt2"],
         "--deploy": ["--deploy"],
         "--dynamic-batch": ["--dynamic-batch"],
@@ -173,6 +181,7 @@ OPTIONS = {
     },
     "compare": {
         **NAMED,
+        **INPUT,
         **MACHINE,
         **EMITTED,
         **TRAINED,
@@ -195,6 +204,7 @@ OPTIONS = {
     "paper": {**SHOWN, "--tolerance": ["--tolerance", "100"], "--probe": ["--probe", "runs.jsonl"]},
     "ablate": {
         **{key: value for key, value in NAMED.items() if key != "--model"},
+        **INPUT,
         **MACHINE,
         **EMITTED,
         **TRAINED,
@@ -258,6 +268,7 @@ OPTIONS = {
     },
     "sweep": {
         **NAMED,
+        **INPUT,
         **MACHINE,
         **EMITTED,
         **TRAINED,
@@ -321,6 +332,7 @@ OPTIONS = {
         "--batch-size": ["--batch-size", "8"],
         "--split": (READ, ["--split", "0.3"]),
         "--skip-unreadable": (READ, ["--skip-unreadable"]),
+        "--background": (READ, ["--background", "white"]),
         "--delta": ["--delta", "2"],
         "--self-test": ["--self-test"],
         "--workers": ["--workers", "2"],
@@ -344,6 +356,7 @@ OPTIONS = {
         "--test-images": ["--test-images", "64"],
         "--split": (READ, ["--split", "0.3"]),
         "--skip-unreadable": (READ, ["--skip-unreadable"]),
+        "--background": (READ, ["--background", "white"]),
         "--batch-size": ["--batch-size", "8"],
         "--far": (["--data", "faces"], ["--far", "0.1"]),
         "--predictions": ["--predictions", "p.csv"],
