@@ -56,6 +56,15 @@ def test_a_palette_with_transparency_keeps_its_colours(tmp_path, transparency):
         assert np.array_equal(read(tmp_path / "a.png"), read(tmp_path / "opaque.png"))
 
 
+@pytest.mark.parametrize(("background", "grey"), [("", 100), ("white", 178), ("black", 50)])
+def test_a_background_stands_behind_transparent_pixels(tmp_path, background, grey):
+    Image.new("RGBA", (3, 2), (100, 100, 100, 128)).save(tmp_path / "a.png")
+    pixels = image_files.read(tmp_path / "a.png", background=background)
+    assert pixels.shape == (3, 2, 3)
+    assert np.abs(pixels.astype(int) - grey).max() <= 1
+    assert (image_files.read(tmp_path / "a.png", "RGBA")[3] == 128).all()
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
 def test_every_mode_becomes_every_other(tmp_path, mode):
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")

@@ -225,7 +225,7 @@ def _exchanged(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Modul
 def _check(original: nn.Module, steps: Sequence[Step], inputs: Sequence[Tensor]) -> None:
     """Raise InputError if the deploy form computes something else; it names the place."""
     passes = [*((x, torch.no_grad) for x in inputs), *((inputs[0], mode) for mode in _OTHER_MODES)]
-    for network, (x, mode) in itertools.product(_networks(original, inputs[0]), passes):
+    for network, (x, mode) in itertools.product(_networks(original, steps, inputs[0]), passes):
         reason = _difference(network, steps, x, mode)
         if not reason:
             continue
@@ -237,13 +237,14 @@ def _check(original: nn.Module, steps: Sequence[Step], inputs: Sequence[Tensor])
         raise InputError(f"{type(original).__name__} cannot be fused: {reason}, as {steps[wrong - 1]}")
 
 
-def _networks(original: nn.Module, x: Tensor) -> Iterator[nn.Module]:
+def _networks(original: nn.Module, steps: Sequence[Step], x: Tensor) -> Iterator[nn.Module]:
     """Yield the network as it is, then a copy with random statistics and weights in every BatchNorm, in float64."""
     yield copied(original).requires_grad_(False)
     wide = copied(original).double().requires_grad_(False)
     try:
         outputs(copied(wide), [x.double()])
-    except Exception:  # its own code wants another type
+        _applied(copied(wide), steps)
+    except Exception:  # its own code, or a method that merges branches, wants another type
         wide = copied(original).requires_grad_(False)
     draws = torch.Generator().manual_seed(0)
     for norm in wide.modules():

@@ -409,6 +409,11 @@ def while_training(self):
     in_place(self)
 
 
+def in_float32_alone(self):  # as UniRepLKNet's blocks, which dilate their kernels with ones
+    in_place(self)
+    torch.ones(1) @ self.conv.weight.view(-1)[:1]
+
+
 def without_the_activation(self):
     return folding.folded(self.conv, self.norm)
 
@@ -418,7 +423,7 @@ def fails(self):
 
 
 @pytest.mark.parametrize("method", ["fuse", "reparameterize", "switch_to_deploy"])
-@pytest.mark.parametrize("merge", [in_place, returning, by_another_forward, while_training])
+@pytest.mark.parametrize("merge", [in_place, returning, by_another_forward, while_training, in_float32_alone])
 def test_a_blocks_own_method_is_called_and_checked(method, merge):
     deployed = same_or_refused(nn.Sequential(Mergeable(method, merge)))
     assert deployed is not None

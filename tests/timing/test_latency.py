@@ -182,6 +182,54 @@ def test_a_forward_that_fails_or_exits_is_one_line(time, clock, error, at):
         latency.measure([candidate(Raising(at, time, error), "failing")], plan(), clock=clock)
 
 
+@pytest.mark.parametrize("at", [1, 12])
+def test_one_that_fails_is_a_row_and_the_others_are_timed(time, clock, at):
+    def unmade():
+        raise ValueError("no weights")
+
+    failing = candidate(Raising(at, time, ValueError("no such thing")), "failing")
+    others = [candidate(Layers(number, time), str(number)) for number in (1, 2)]
+    found = latency.measure([others[0], failing, Candidate("unmade", unmade, (4, 4)), others[1]], plan(), clock=clock)
+    assert [timing.status for timing in found] == ["complete", "failed", "failed", "complete"]
+    assert found[1].failure == "failing fails at batch 1 in float32: ValueError: no such thing"
+    assert found[2].row()["failure"] == "unmade cannot be made: ValueError: no weights"
+    assert found[3].comparison.ratio == pytest.approx(3.5 / 2.5)
+    first, *rest = latency.measure([failing, *others], plan(), clock=clock)
+    assert (first.status, [timing.comparison for timing in rest]) == ("failed", [None, None])
+    assert all(len(timing.samples) == 8 for timing in rest)
+
+
+class Meeting(nn.Module):
+    """A network whose passes end only where several run at once."""
+
+    def __init__(self, passes):
+        super().__init__()
+        self.barrier = threading.Barrier(passes)
+
+    def forward(self, x):
+        self.barrier.wait(60)
+        return x
+
+
+def test_streams_run_passes_at_once():
+    settings = Settings(replace(CPU, streams=4), Timing(5, 0.0, 60.0, warm_up_seconds=0.0))
+    (found,) = latency.measure([candidate(Meeting(4))], settings)
+    row = found.row()
+    assert (row["status"], row["streams"], row["samples"]) == ("complete", 4, 5)
+    assert row["images_per_second"] == pytest.approx(4 / row["median_seconds"])
+    with pytest.raises(InputError, match="leave --train out"):
+        latency.measure([candidate(Meeting(2))], replace(settings, execution=replace(CPU, streams=2, train=True)))
+
+
+@pytest.mark.parametrize(("percentiles", "rounds"), [((90,), 64), ((90, 95), 130), ((99,), 662)])
+def test_percentiles_decide_the_rounds(time, clock, percentiles, rounds):
+    (found,) = latency.measure([candidate(Layers(1, time))], plan(None, percentiles=percentiles), clock=clock)
+    row = found.row()
+    assert row["samples"] == rounds
+    assert all(row[f"p{percent}_seconds"] == pytest.approx(2.5) for percent in percentiles)
+    assert row["p99_seconds"] == (pytest.approx(2.5) if rounds == 662 else None)
+
+
 def test_what_cannot_be_made_is_one_line(time, clock):
     def leaving():
         raise SystemExit

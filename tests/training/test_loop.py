@@ -22,9 +22,12 @@ from torch import nn
 from scsc_lab import InputError
 from scsc_lab.training.batches import Shard
 from scsc_lab.training.curve import Trained, is_judged
+from scsc_lab.training.data import InMemory
 from scsc_lab.training.loop import train
 from scsc_lab.training.optimisation import learning_rate, make_optimizer
+from scsc_lab.training.plan import Input, Plan
 from scsc_lab.training.recipes import Recipe
+from scsc_lab.training.run import run
 from scsc_lab.training.tasks import classification
 
 
@@ -45,6 +48,17 @@ def test_it_learns_and_is_repeated_to_the_bit():
     assert numbers(one) == numbers(two)
     assert np.array_equal(one.outputs, two.outputs)
     assert numbers(trained(seed=1)) != numbers(trained(seed=0))
+
+
+def test_the_accuracy_in_training_is_that_of_training_images(monkeypatch):
+    halves = data()  # the test has the very images of training
+    inverted = InMemory(halves.test.images, 1 - halves.test.labels)
+    for test, right in ((halves.test, lambda accuracy: accuracy), (inverted, lambda accuracy: 100 - accuracy)):
+        whole = dataclasses.replace(halves, test=test)
+        monkeypatch.setattr("scsc_lab.training.data.registry.load", lambda *_, whole=whole: whole)
+        _, _, row = run(built, Input((8, 8)), Plan("halves", RECIPE), 0)
+        assert row["training_loss"] == row["curve"][-1]["loss"]
+        assert row["accuracy_in_training"] == pytest.approx(right(row["accuracy"]))
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
