@@ -187,14 +187,16 @@ def test_one_that_fails_is_a_row_and_the_others_are_timed(time, clock, at):
     def unmade():
         raise ValueError("no weights")
 
-    failing = candidate(Raising(at, time, ValueError("no such thing")), "failing")
+    def failing():
+        return candidate(Raising(at, time, ValueError("no such thing")), "failing")
+
     others = [candidate(Layers(number, time), str(number)) for number in (1, 2)]
-    found = latency.measure([others[0], failing, Candidate("unmade", unmade, (4, 4)), others[1]], plan(), clock=clock)
+    found = latency.measure([others[0], failing(), Candidate("unmade", unmade, (4, 4)), others[1]], plan(), clock=clock)
     assert [timing.status for timing in found] == ["complete", "failed", "failed", "complete"]
     assert found[1].failure == "failing fails at batch 1 in float32: ValueError: no such thing"
     assert found[2].row()["failure"] == "unmade cannot be made: ValueError: no weights"
     assert found[3].comparison.ratio == pytest.approx(3.5 / 2.5)
-    first, *rest = latency.measure([failing, *others], plan(), clock=clock)
+    first, *rest = latency.measure([failing(), *others], plan(), clock=clock)
     assert (first.status, [timing.comparison for timing in rest]) == ("failed", [None, None])
     assert all(len(timing.samples) == 8 for timing in rest)
 
