@@ -17,6 +17,7 @@ from scsc_lab.experiments.experiment import Measure, comparison
 from scsc_lab.metrics.size import Counting, assumed
 from scsc_lab.records import Row
 from scsc_lab.report import tables
+from scsc_lab.report.parts import FLOPS, MEMORY, TRAINABLE
 from scsc_lab.report.parts import columns as part_columns
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import DTYPES, Execution, Output, texts
@@ -106,7 +107,7 @@ def flops(
     measured = shared.measure([experiment], store)
     rows = [{"check": "off", **row} for row in measured.results[0].rows if "macs" in row]
     over = _over_budget(rows, {"macs": max_macs, "params": max_params})
-    cost = tables.FLOPS if convention == "flops" else tables.MACS
+    cost = FLOPS if convention == "flops" else tables.MACS
     table = _breakdown(rows, by, cost) if by else _totals(rows, cost)
     code = shared.show(_with_changes(table, rows), output, built, cut=measured.interrupted)
     for line in over:
@@ -118,17 +119,15 @@ def flops(
 def _totals(rows: Sequence[Row], cost: Column) -> Table:
     has_baselines = len({row["baseline"] for row in rows if row["baseline"] != row["model"]}) > 1
     compared, step = len(rows) > 1, _STEP_COLUMNS if rows[0].get("train") else ()
-    frozen = (
-        [tables.TRAINABLE] if any(row.get("trainable_params", row["params"]) != row["params"] for row in rows) else []
-    )
+    frozen = [TRAINABLE] if any(row.get("trainable_params", row["params"]) != row["params"] for row in rows) else []
     measured = (tables.PARAMS, *frozen, cost, tables.ACTIVATIONS)
     columns = [column for measure in measured for column in (tables.changed(measure) if compared else (measure,))]
-    if cost is tables.FLOPS:
+    if cost is FLOPS:
         by_name, at = {row["model"]: row for row in rows}, columns.index(cost)
         rows = [tables.with_change(row, by_name[row["baseline"]], [cost]) for row in rows]
         rows = [{**row, "double_macs": 2 * row["macs"]} for row in rows]
         columns[at:at] = _OPERATIONS
-    columns += [] if compared else [replace(tables.BYTES, optional=True), tables.MEMORY]
+    columns += [] if compared else [replace(tables.BYTES, optional=True), MEMORY]
     against = [Column("baseline", "against", number=False)] if has_baselines else []
     return Table((tables.MODEL, *against, tables.INPUT, *step, *columns), tuple(rows), notes=_notes(rows, cost))
 
@@ -167,7 +166,7 @@ def _notes(rows: Sequence[Row], cost: Column) -> tuple[str, ...]:
     batch, train = rows[0]["batch"], rows[0].get("train")
     counted_pass = (_STEP if train else _FORWARD).format(batch=f" of {batch} images" if batch > 1 else "")
     notes = [f"{tables.MACS_RULE}; activations: elements that their operators write. {counted_pass}."]
-    if cost is tables.FLOPS:
+    if cost is FLOPS:
         notes = [f"{_FLOPS_RULE} Activations: elements that operators with MACs write. {counted_pass}."]
     checked = [row for row in rows if row["check"] != "off"]
     explained = [row["model"] for row in checked if row["check"] == "explained"]

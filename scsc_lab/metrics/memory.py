@@ -10,7 +10,7 @@ from scsc_lab.metrics import Metric, Progress
 from scsc_lab.metrics.size import Counting, counted
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
-from scsc_lab.report import tables
+from scsc_lab.report import parts, tables
 
 
 def measure(networks: Sequence[Network], settings: Counting, progress: Progress) -> list[Row]:
@@ -31,14 +31,14 @@ def notes(rows: Sequence[Row]) -> list[str]:
     """Return what counts as memory, and which networks cannot be trained."""
     failures = [row for row in rows if row.get("training_memory_failure")]
     return [
-        f"{tables.MEMORY_RULE}; of a training step with gradients, without optimizer.",
+        f"{parts.MEMORY_RULE}; of a training step with gradients, without optimizer.",
         *(f"No training memory for {row['model']}: {row['training_memory_failure']}." for row in failures),
     ]
 
 
 TRAINING_MEMORY = replace(
     tables.measured(
-        "training_peak_bytes", "training memory", "MB", tables.MEMORY.text, "training_memory", 1e-6, "lower"
+        "training_peak_bytes", "training memory", "MB", parts.MEMORY.text, "training_memory", 1e-6, "lower"
     ),
     name="peak memory of a training step",
     question="Does training need less memory?",
@@ -46,7 +46,7 @@ TRAINING_MEMORY = replace(
 
 METRIC = Metric(
     name="memory",
-    columns=(tables.MEMORY, TRAINING_MEMORY),
+    columns=(parts.MEMORY, TRAINING_MEMORY),
     measure=measure,
     configure=lambda settings: Counting(settings.execution.batch),
     notes=notes,

@@ -14,6 +14,7 @@ from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report import tables
+from scsc_lab.report.parts import TRAINABLE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -230,7 +231,7 @@ def _available_bytes() -> int | None:
 
 METRIC = Metric(
     name="size",
-    columns=(tables.PARAMS, tables.TRAINABLE, tables.MACS, tables.ACTIVATIONS, tables.BYTES),
+    columns=(tables.PARAMS, TRAINABLE, tables.MACS, tables.ACTIVATIONS, tables.BYTES),
     measure=measure,
     configure=lambda settings: Counting(settings.execution.batch),
     notes=notes,

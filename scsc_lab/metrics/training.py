@@ -156,7 +156,7 @@ def is_incomplete(row: Row, settings: Runs) -> bool:
 
 def own_input(network: Network) -> Input:
     """Return what a network says of its input and first weights, and timm's crop and filter."""
-    from scsc_lab.models import build
+    from scsc_lab.models import build, weights
 
     facts = build.facts(network)
     config = getattr(build.empty(network), "pretrained_cfg", None) or {}
@@ -167,7 +167,7 @@ def own_input(network: Network) -> Input:
         float(config.get("crop_pct") or Input.crop_share),
         str(config.get("interpolation") or Input.interpolation),
         facts.channels,
-        build.whose_weights(network) == "random",
+        weights.whose_weights(network) == "random",
     )
 
 

@@ -19,7 +19,6 @@ USUAL = "torch"
 
 IN_RUNTIMES = "In each runtime"
 """Title of the table, and of the section, of several runtimes."""
-
 _MOST_STRIPS = 12
 """Networks whose samples a picture shows; of more it would be a wall."""
 
@@ -97,9 +96,8 @@ def pivoted(timings: Sequence[Row]) -> Row:
     row: Row = {key: timings[0][key] for key in _SHARED if key in timings[0]}
     row["runtimes"] = [timing["runtime"] for timing in timings]
     row["latency_status"] = next((each["status"] for each in timings if each["status"] != "complete"), "complete")
-    if failure := next((each["failure"] for each in timings if each.get("failure")), ""):
-        row["latency_failure"] = failure
     for timing in timings:
+        row |= {"latency_failure": timing["failure"]} if timing.get("failure") else {}
         keys = _TIMED if timing["runtime"] == USUAL else (*_TIMED, *_ELSEWHERE)
         row |= {key_in(timing["runtime"], key): timing[key] for key in keys if key in timing}
     return row

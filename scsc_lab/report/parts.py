@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scsc_lab import units
 from scsc_lab.analysis.count import Count, Part
@@ -17,6 +18,22 @@ TIME_RULE = (
     "share of an instrumented pass. Unexplained: the total less the parts."
 )
 """The explanation of the time of every part."""
+
+TRAINABLE = replace(
+    tables.measured("trainable_params", "trainable", "M", units.mega, "trainable", 1e-6, "lower", optional=True),
+    name="trainable parameters",
+    question="Does it train fewer parameters?",
+)
+MEMORY = replace(
+    tables.measured("peak_bytes", "memory", "MB", units.mega, "memory", 1e-6, "lower", optional=True),
+    name="peak activation memory",
+    question="Does it need less memory?",
+)
+FLOPS = tables.measured("flops", "FLOPs", "G", units.giga, "flops", 1e-9, "lower")
+MEMORY_RULE = (
+    "Memory: most bytes of tensors alive at one time, weights left out, without workspaces and an allocator's rounding"
+)
+"""The explanation of the memory of every pass."""
 
 _MACS_SHARE = Column("macs_share", "share", units.share)
 

@@ -270,21 +270,6 @@ ACTIVATIONS = replace(
 BYTES = replace(
     measured("bytes", "bytes", "M", units.mega, "bytes", 1e-6, "lower"), question="Does it move fewer bytes?"
 )
-TRAINABLE = replace(
-    measured("trainable_params", "trainable", "M", units.mega, "trainable", 1e-6, "lower", optional=True),
-    name="trainable parameters",
-    question="Does it train fewer parameters?",
-)
-MEMORY = replace(
-    measured("peak_bytes", "memory", "MB", units.mega, "memory", 1e-6, "lower", optional=True),
-    name="peak activation memory",
-    question="Does it need less memory?",
-)
-FLOPS = measured("flops", "FLOPs", "G", units.giga, "flops", 1e-9, "lower")
-MEMORY_RULE = (
-    "Memory: most bytes of tensors alive at one time, weights left out, without workspaces and an allocator's rounding"
-)
-"""The explanation of the memory of every pass."""
 
 
 def baselines(rows: Sequence[Row], networks: Sequence[Row]) -> list[Row | None]:

@@ -154,8 +154,8 @@ def measure(
                 breakdowns.append(replace(empty, latency=failed(empty.latency, error)))
             if breakdowns[-1].latency.status == CUT_SHORT:
                 return breakdowns
-    if all(each.whole.status == FAILED for each in breakdowns):
-        raise InputError(breakdowns[0].whole.failure)
+    if all(each.latency.status == FAILED for each in breakdowns):
+        raise InputError(breakdowns[0].latency.failure)
     return breakdowns
 
 
