@@ -124,7 +124,7 @@ class _DispatchHandler:
                 args = (target, *args[1:])
                 out = target
         _refuse_nested(out)
-        self.tally.memory.hold(tensors(out))
+        self.tally.memory.hold([*operands, *tensors(out)])  # operands too: constants of an earlier pass
         if not self.tally.place.muted:
             self.tally.record(func, args, kwargs, out, constant=constant)
         return out
