@@ -16,7 +16,7 @@ import torch
 from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.execution.pools import Parallel
-from scsc_lab.experiments import ablate, runner, variants
+from scsc_lab.experiments import compare, runner, variants
 from scsc_lab.experiments.variants import Variant
 from scsc_lab.models import build
 from scsc_lab.networks import mixers, overrides
@@ -72,11 +72,11 @@ def given(name: str = "scsc_swin_tiny", studies: tuple[str, ...] = (), side: int
 
 
 def measured(variants, *more):
-    return runner.run([ablate.experiment(variants, COUNTED, Settings())], *more).results[0].rows
+    return runner.run([compare.ablation(variants, COUNTED, Settings())], *more).results[0].rows
 
 
 def keys(variants) -> set[str]:
-    return set(runner.ask([ablate.experiment(variants, COUNTED, Settings())], Store()).keys.values())
+    return set(runner.ask([compare.ablation(variants, COUNTED, Settings())], Store()).keys.values())
 
 
 def test_every_study_of_swin_equals_the_closed_form_row_by_row():
@@ -210,7 +210,7 @@ def test_an_interrupt_begins_nothing_more(tmp_path, monkeypatch):
     store = Store(tmp_path / "rows.db")
     found = given(studies=("kernels", "groups", "stages"))
     with ThreadPoolExecutor(1) as pool:
-        done = runner.run([ablate.experiment(found, COUNTED, Settings())], store, pool, stop)
+        done = runner.run([compare.ablation(found, COUNTED, Settings())], store, pool, stop)
     rows = done.results[0].rows
     assert done.interrupted
     assert len(Store(store.path).keys()) == 1

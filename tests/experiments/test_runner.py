@@ -13,7 +13,7 @@ import pytest
 
 import scsc_lab
 from scsc_lab import InputError
-from scsc_lab.experiments import ablate, compare, runner, task
+from scsc_lab.experiments import compare, runner, task
 from scsc_lab.experiments.experiment import Measure, comparison
 from scsc_lab.experiments.variants import Variant
 from scsc_lab.networks.network import Network
@@ -148,7 +148,7 @@ def test_a_variant_is_measured_beside_its_baseline_and_a_baseline_by_itself():
     full, other = Network.read("resnet18"), Network.of("resnet18", {"outputs": 10})
     names = (("full", full), ("same", full), ("outputs=10", other))
     variants = [Variant("one", name, network) for name, network in names]
-    experiment = replace(ablate.experiment(variants, ["macs"], Settings()), measures=(Measure("latency", Settings()),))
+    experiment = replace(compare.ablation(variants, ["macs"], Settings()), measures=(Measure("latency", Settings()),))
     uses = [(use.arm, use.task.networks, use.position) for use in experiment.uses()]
     assert uses == [(0, (full,), 0), (1, (full,), 0), (2, (full, other), 1)]
 
