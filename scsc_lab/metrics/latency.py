@@ -17,6 +17,7 @@ from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report.latency import key_in, of_other_pairs, pivoted, rule, timings_of, without_interval
 from scsc_lab.report.tables import Change, Column
+from scsc_lab.report.text import listed
 from scsc_lab.settings import Settings
 
 if TYPE_CHECKING:
@@ -200,10 +201,8 @@ def _layouts(rows: Sequence[Row]) -> list[str]:
     if not names:
         return []
     if len(contiguous) < len(names):
-        return [
-            f"Channels-last layout, the faster one, for all{' except ' if contiguous else ''}{', '.join(contiguous)}."
-        ]
-    return [f"Channels-last layout, the faster one, for {', '.join(names)}."]
+        return [f"Channels-last layout, the faster one, for all{' except ' if contiguous else ''}{listed(contiguous)}."]
+    return [f"Channels-last layout, the faster one, for {listed(names)}."]
 
 
 def _notes_of_other_pairs(rows: Sequence[Row]) -> list[str]:

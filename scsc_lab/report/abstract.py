@@ -12,19 +12,18 @@ from scsc_lab.report.comparison import without_reference
 from scsc_lab.report.document import Block, Bullets, Grid, Paragraph
 from scsc_lab.report.latency import USUAL, key_in
 from scsc_lab.report.points import (
-    MOST_NAMES,
     backbone,
     bullets,
     count,
     effect,
     is_clear,
-    listed,
     module,
     pairs,
     points,
     time_verdict,
 )
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.report.text import MOST_NAMES, listed
 
 _MOST_COLUMNS, _MOST_ROWS = 6, 8
 _ORDER = ("params", "macs", "latency", "accuracy", "erf", "activations", "bytes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import quantiles
@@ -76,10 +77,9 @@ def _changes(column: Column) -> list[Column]:
     change = column.change
     if change is None:
         return []
-    return [
-        change.column,
-        *([Column(change.verdict, "verdict", number=False, optional=True)] if change.how == "measured" else []),
-    ]
+    verdict = change.verdict if change.how == "measured" else change.judged
+    title = "verdict" if change.how == "measured" else f"verdict on {column.quantity}"
+    return [change.column, *([Column(verdict, title, number=False, optional=True)] if verdict else [])]
 
 
 def compact_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:
@@ -103,7 +103,9 @@ def compact_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequenc
             cells.append(replace(column, heads=(column.quantity, column.unit)))
             ratio = without_reference(change.column, rows)
             cells.append(replace(ratio, title=change.beside, heads=(column.quantity, below)))
-            cells += [replace(each, heads=(column.quantity, each.title)) for each in _changes(column)[1:]]
+            cells += [
+                replace(each, heads=(column.quantity, "verdict"), optional=False) for each in _changes(column)[1:]
+            ]
     baselines = list(dict.fromkeys(str(row["baseline"]) for row in rows if row["baseline"] != row["model"]))
     against = (
         f", with the change against {baselines[0] if len(baselines) == 1 else 'the baseline'}" if baselines else ""
@@ -119,7 +121,8 @@ def _with_change(column: Column, change: Column) -> Column:
         number, changed = column.text(values[0]), change.text(values[1])
         return f"{number} ({changed})" if changed else number
 
-    return replace(column, key=(str(column.key), str(change.key)), text=text, change=None)
+    optional = column.optional or change.optional
+    return replace(column, key=(str(column.key), str(change.key)), text=text, change=None, optional=optional)
 
 
 def without_reference(column: Column, rows: Sequence[Row] = ()) -> Column:
@@ -160,9 +163,15 @@ def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:
 
 
 def interval(column: Column, row: Row) -> tuple[float, float] | None:
-    """Return the ends of a number's interval, in the row's unit: those of the row, of a time its quartiles, or None."""
+    """Return the ends of a number's interval, in the row's unit, or None.
+
+    They are those of the row; of a time the quartiles of its samples, of an accuracy two standard errors of its mean.
+    """
     stem = str(column.key).removesuffix("_mean")
     low, high = row.get(f"{stem}_low"), row.get(f"{stem}_high")
+    if row.get(f"{stem}_deviation") is not None and row.get("seeds"):
+        reach = 2 * row[f"{stem}_deviation"] / math.sqrt(row["seeds"])
+        low, high = row[str(column.key)] - reach, row[str(column.key)] + reach
     samples = row.get("samples_seconds") if column.key == "median_seconds" else None
     if samples and len(samples) > 1:
         low, _, high = quantiles(samples, n=4, method="inclusive")

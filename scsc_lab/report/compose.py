@@ -34,6 +34,7 @@ Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 
 _FEWEST_POINTS = 2
 _MOST_IN_FOREST = 40
+_REPEATED = ("Inferred, ", "Verdict on accuracy: ")
 _MANY = 4
 """More networks than these against one baseline have a picture of their own."""
 
@@ -72,11 +73,11 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
             blocks.append(Details("Every answer", (Grid(Table(findings.COLUMNS, full), "every_finding"),)))
         sections.append(Section("Findings", (Details(f"{len(short)} questions and their answers", tuple(blocks)),)))
     if claimed:
-        sections.append(Section(findings.CLAIMS, (Grid(_without_inferred(claims.claims_table(claimed)), "claims"),)))
+        sections.append(Section(findings.CLAIMS, (Grid(_without_repeated(claims.claims_table(claimed)), "claims"),)))
     if networks:
         main = [column for column in filled if not column.apart]
         table = comparison.wide_table(networks, main, notes(networks, [column.word for column in main]))
-        blocks = [Grid(_without_inferred(table), "networks"), *_trade_offs(networks, main)]
+        blocks = [Grid(_without_repeated(table), "networks"), *_trade_offs(networks, main)]
         sections += [Section(findings.NETWORKS, tuple(blocks)), *two_ways.section(networks, main)]
     ablated = _of(rows, "ablation")
     if with_runs := [row for row in _of(rows, "comparison") if row.get("runs")]:
@@ -117,10 +118,10 @@ def _without(section: Section, picture: Picture) -> Section:
     return replace(section, blocks=tuple(block for block in section.blocks if block is not picture))
 
 
-def _without_inferred(table: Table) -> Table:
-    """Return a table without the notes on what is inferred, which have a section of their own."""
-    compact = table.compact and _without_inferred(table.compact)
-    notes = tuple(note for note in table.notes if not note.startswith("Inferred, "))
+def _without_repeated(table: Table) -> Table:
+    """Return a table without the notes that other sections have: on inferred settings and on verdicts."""
+    compact = table.compact and _without_repeated(table.compact)
+    notes = tuple(note for note in table.notes if not note.startswith(_REPEATED))
     return replace(table, notes=notes, compact=compact)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.report.text import listed
 
 TITLE = "Effective receptive fields"
 
@@ -108,7 +110,7 @@ def fields_table(rows: Sequence[Row]) -> Table:
     weights = [Column("weights", "weights", number=False)] if any(row.get("weights") == TRAINED for row in rows) else []
     areas = [_AREAS[share] for share in (0.20, 0.50, 0.95)]
     columns = (tables.MODEL, tables.INPUT, Column("stage", "stage", number=False), *weights, *areas)
-    figures = (*columns, _RADIUS, _THEORETICAL, _TRUNCATION)
+    figures = (*columns, *(replace(column, optional=True) for column in (_RADIUS, _THEORETICAL, _TRUNCATION)))
     return Table(figures, tuple(rows), notes=(f"{RULE} {_OTHERS}", *of_one_draw(rows)))
 
 
@@ -131,7 +133,7 @@ def on_weights(rows: Sequence[Row]) -> str:
 def settings(rows: Sequence[Row]) -> list[str]:
     """Return what fields were measured on, one line for those that share it."""
     lines = {line: [_name(row) for row in rows if _setting(row) == line] for line in map(_setting, rows)}
-    return [line if len(names) == len(rows) else f"{', '.join(names)}: {line}" for line, names in lines.items()]
+    return [line if len(names) == len(rows) else f"{listed(names)}: {line}" for line, names in lines.items()]
 
 
 def _setting(row: Row) -> str:

@@ -45,7 +45,7 @@ COLUMNS = (
     Column("question", "question", number=False),
     Column("answer", "answer", number=False),
     Column("figure", "figure", number=False),
-    Column("evidence", "evidence", number=False),
+    Column("evidence", "evidence", number=False, optional=True),
 )
 
 

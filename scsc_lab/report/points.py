@@ -11,9 +11,9 @@ from scsc_lab.records import Row
 from scsc_lab.report import findings
 from scsc_lab.report.fields import is_of_one_draw
 from scsc_lab.report.latency import USUAL, key_in
+from scsc_lab.report.text import MOST_NAMES, listed
 
 MOST_BULLETS = 5
-MOST_NAMES = 4
 MOST_LABELS = 6
 """Names in one picture; what has none is drawn lightly."""
 
@@ -221,12 +221,3 @@ def points(value: float) -> str:
 def count(number: int) -> str:
     """Return a small number in words."""
     return _COUNTS[number] if number < len(_COUNTS) else str(number)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as a sentence lists them, each once; of many the first ones and how many more there are."""
-    unique = list(dict.fromkeys(names))
-    if len(unique) > MOST_NAMES:
-        unique = [*unique[: MOST_NAMES - 1], f"{len(unique) - MOST_NAMES + 1} more"]
-    *first, last = unique or [""]
-    return f"{', '.join(first)} and {last}" if first else last

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 """Control characters, those that turn the direction of writing, and halves of characters."""
+
+MOST_NAMES = 4
+"""Names that a sentence lists; of more it counts the others."""
 
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -27,3 +31,12 @@ def spans(prose: str) -> list[tuple[str, bool]]:
     """
     pieces = _CODE.split(one_line(prose))
     return [(piece, bool(index % 2)) for index, piece in enumerate(pieces) if piece]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them, each once; of many the first ones and how many more there are."""
+    unique = list(dict.fromkeys(names))
+    if len(unique) > MOST_NAMES:
+        unique = [*unique[: MOST_NAMES - 1], f"{len(unique) - MOST_NAMES + 1} more"]
+    *first, last = unique or [""]
+    return f"{', '.join(first)} and {last}" if first else last

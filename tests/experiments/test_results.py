@@ -130,7 +130,7 @@ def test_several_files_become_one_report_without_torch(store, tmp_path, monkeypa
     text = (tmp_path / "reports/both/README.md").read_text()
     for part in ("is it more accurate? ", "A probe at small scale", "no shuffle", "Every run", "resnet_pico"):
         assert part in text
-    assert (tmp_path / "reports/both/accuracy_swin_pico.png").exists()
+    assert (tmp_path / "reports/both/accuracy_of_seeds.png").exists()
     assert main(["report", "--from", "reports/both/rows.jsonl"]) == 0  # beside the rows, which stay as they are
     assert (tmp_path / "reports/both/README.md").read_text() == text
     assert len(rowfile.opened(tmp_path / "reports/both/rows.jsonl").experiments()) == 3

@@ -313,6 +313,8 @@ def test_no_front_where_intervals_overlap():
     column = Column("x", "x", better="lower")
     rows = [{"x": 1.0, "y": 3.0, "y_low": 2.9, "y_high": 3.1}, {"x": 2.0, "y": 2.0, "y_low": 1.9, "y_high": 2.1}]
     assert comparison.front(rows, column, replace(column, key="y")) == [0, 1]
+    seeds = [{"x": row["x"], "y_mean": row["y"], "y_deviation": 1.0, "seeds": 9} for row in rows]
+    assert not comparison.front(seeds, column, replace(column, key="y_mean"))
     rows[1] |= {"y_high": 3.0}
     assert not comparison.front(rows, column, replace(column, key="y"))
 

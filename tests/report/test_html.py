@@ -153,7 +153,8 @@ def test_every_number_says_how_it_was_obtained():
     assert any("multiply-accumulates" in line for line in columns[("macs",)]["how"])
     assert "as a fraction of that of the baseline" in columns[("macs_change",)]["how"][0]
     assert columns[("macs_change",)]["heading"] == "Δ MACs"
-    assert table["settings"][0].startswith("input 224×224, batch 1, threads 1, dtype float32")
+    assert table["settings"]["time"][0].startswith("input 224×224, batch 1, threads 1, dtype float32")
+    assert table["settings"][columns[("macs",)]["kind"]][0] == "input 224×224, batch 1"
     assert [20 * MILLION] in table["raw"][0]
 
 

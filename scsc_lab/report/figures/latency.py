@@ -23,7 +23,7 @@ _CAPTION, _SAMPLES, _BOX = -0.34, -0.02, 0.27
 """Where caption, samples and box of a strip stand, in strips from its middle, downwards."""
 
 _ACROSS = "one pass (ms); bar: quartiles, line: median"
-_LONGEST_LABEL = 18
+_LONGEST_LABEL, _LONGEST_BASELINE = 18, 14
 _WIDEST_LINEAR = 8.0
 
 
@@ -122,5 +122,5 @@ def _caption(row: Row) -> str:
     interval = units.interval((row["ratio_low"], row["ratio_high"]))
     baseline = str(row.get("baseline") or "the baseline")
     is_named = str(row["model"]).startswith(f"{baseline} + ")  # the strip's own name says what it is against
-    against = "" if is_named else f" {style.name(baseline, _LONGEST_LABEL)}"
+    against = "" if is_named else f" {style.name(baseline, _LONGEST_BASELINE)}"
     return f"{text}: {units.ratio(row['ratio'])} ×{against}" + (f" ({interval})" if interval else "")

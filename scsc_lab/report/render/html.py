@@ -14,6 +14,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.document import Document, Grid, Picture
+from scsc_lab.report.findings import FIELD
 from scsc_lab.report.render import latex, plots
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line, spans
@@ -27,8 +28,12 @@ _MOST_CHANGES = 6000
 
 _DOTS_A_PIXEL, _WIDEST = 1.45, 704
 
-_SETTINGS = ("batch", "threads", "dtype", "device", "device_name", "compile", "weights", "image_kind", "images", "seed")
-"""Keys of a row that say how its numbers were measured."""
+_SETTINGS = {
+    "time": ("batch", "threads", "dtype", "device", "device_name", "compile", "seed"),
+    "field": ("weights", "image_kind", "images", "initialisations"),
+    "count": ("batch",),
+}
+"""Keys of a row that say how its numbers of a kind were measured."""
 
 
 def check() -> None:
@@ -107,13 +112,14 @@ def _described(
                     "number": column.number,
                     "optional": column.optional,
                     "how": _how(column, table, columns, notes),
+                    "kind": _kind(column, columns),
                 }
                 for column, heading, names in zip(table.columns, latex.headings(table.columns), keys, strict=True)
             ],
             "cells": [[one_line(cell) for cell in cells] for cells in table.cells()],
             "raw": [[[_raw(row.get(key)) for key in names] for names in keys] for row in table.rows],
             "names": [one_line(str(row.get("model") or row.get("variant") or "")) for row in table.rows],
-            "settings": [settings(row) for row in table.rows],
+            "settings": {kind: [settings(row, kind) for row in table.rows] for kind in _SETTINGS},
             "baselines": _baselines(table, columns) if _compared(table) else [],
         },
     )
@@ -125,9 +131,19 @@ def _raw(value: Any) -> Any:
     return value if value is None or isinstance(value, (int, float)) else one_line(units.plain(value))
 
 
-def settings(row: Row) -> str:
-    """Return how a row's numbers were measured: ``input 224×224, batch 1, threads 2``."""
-    facts = [f"{key.replace('_', ' ')} {row[key]}" for key in _SETTINGS if row.get(key) is not None]
+def _kind(column: Column, columns: Mapping[str, Column]) -> str:
+    """Return whether a column is of times, of receptive fields, or of counts and all else."""
+    for candidate in columns.values():
+        if column.key == candidate.key or (candidate.change and column.key == candidate.change.column.key):
+            is_timed = candidate.change is not None and candidate.change.how == "measured"
+            return "time" if is_timed else "field" if str(candidate.key) in FIELD else "count"
+    return "count"
+
+
+def settings(row: Row, kind: str = "") -> str:
+    """Return how a row's numbers, all or those of a kind, were measured: ``input 224×224, batch 1, threads 2``."""
+    keys = _SETTINGS[kind] if kind else dict.fromkeys(key for kinds in _SETTINGS.values() for key in kinds)
+    facts = [f"{key.replace('_', ' ')} {row[key]}" for key in keys if row.get(key) not in (None, False)]
     if row.get("resolution"):
         facts.insert(0, f"input {units.size(row['resolution'])}")
     return one_line(", ".join(facts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
 from scsc_lab.provenance import RunInfo
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture
@@ -23,6 +24,9 @@ _NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])|^>")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _BRACKET = re.compile(r"(\\.)|([\[\]])")
+_PAGE_PIXELS, _SIGN_PIXELS, _CELL_PIXELS = 1012, 7, 27
+"""Width of a page on GitHub, of a letter and of the rim of a cell."""
+
 _ESCAPED = r"\\\g<0>"
 _ENTITIES = {"<": "&lt;", ">": "&gt;"}
 
@@ -68,12 +72,27 @@ def _block(block: Block) -> str:
             count = f"{len(block.table.rows):,} rows"
             return f"{text(block.table.title or block.name)}: {count} in [{block.name}.csv](tables/{block.name}.csv)."
         case Grid():
-            return _table(block.table.compact or block.table).rstrip("\n")
+            return _table(_fitting(block.table.compact or block.table)).rstrip("\n")
         case Picture():
             return picture(f"{block.name}.png", block.caption)
         case Details():
             inner = "\n\n".join(map(_block, block.blocks))
             return f"<details>\n<summary>{html.escape(one_line(block.summary))}</summary>\n\n{inner}\n\n</details>"
+
+
+def _fitting(table: Table) -> Table:
+    """Return a table without as many optional columns, the last ones first, as make it wider than GitHub's page."""
+    columns, left_out = list(table.columns), list[str]()
+    while _width(replace(table, columns=tuple(columns))) > _PAGE_PIXELS and any(column.optional for column in columns):
+        at = max(place for place, column in enumerate(columns) if column.optional)
+        left_out.insert(0, columns.pop(at).heading)
+    notes = [f"In `rows.jsonl` and not here, for width: {', '.join(left_out)}."] if left_out else []
+    return replace(table, columns=tuple(columns)).noted(notes)
+
+
+def _width(table: Table) -> int:
+    lines = [[column.heading for column in table.columns], *table.cells()]
+    return sum(_SIGN_PIXELS * max(map(len, cells)) + _CELL_PIXELS for cells in zip(*lines, strict=True))
 
 
 def text(value: str) -> str:

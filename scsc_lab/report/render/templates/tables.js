@@ -76,16 +76,16 @@ function start(section) {
     const row = number(cell.parentElement), column = table.columns[cell.cellIndex], values = raw[row][cell.cellIndex];
     if (!texts[row][cell.cellIndex]) return ["No number here", column.heading];
     const changes = against && against.cells[cell.cellIndex];
-    const others = table.names.filter((other) => other && other !== table.names[row]);
-    const concerns = (line) => line.includes(table.names[row]) || !others.some((other) => line.includes(other));
+    const exact = column.keys.map((key, index) => [key, values[index]]).filter(([, value]) => typeof value === "number");
+    const measured = table.settings[column.kind][row];
     return [
       [table.names[row], column.heading].filter(Boolean).join(" · "),
       texts[row][cell.cellIndex],
-      values.some((value) => typeof value === "number") && `unrounded: ${column.keys.map((key, index) => `${key} = ${rounded(values[index])}`).join(", ")}`,
-      table.settings[row] && `measured with: ${table.settings[row]}`,
+      exact.length && `unrounded: ${exact.map(([key, value]) => `${key} = ${Number(value.toPrecision(6))}`).join(", ")}`,
+      measured && `measured with: ${measured}`,
       changes && `against ${against.label}${texts[row][cell.cellIndex].startsWith("≈")
         ? ": the quotient of the two numbers, which were not measured side by side, so without an interval" : ""}`,
-      ...column.how.filter(concerns),
+      ...column.how.filter((line, index) => index < 2 || (table.names[row] && line.includes(table.names[row]))),
     ];
   }
 
@@ -234,8 +234,6 @@ function start(section) {
   });
   body.addEventListener("pointerleave", () => { closing = setTimeout(close, 150); });
 }
-
-function rounded(value) { return typeof value === "number" ? Number(value.toPrecision(6)) : value ?? "none"; }
 
 async function copy(text) {
   try {
