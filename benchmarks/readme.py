@@ -27,19 +27,19 @@ def glance() -> str:
         (points,) = [
             cell for heading, cell in probe[f"scsc_{PICO[backbone]}"].items() if heading.startswith("Δ points")
         ]
-        changes = (after["Δ params (M)"], after["Δ MACs (G)"], after["time ×, 95%"], field, points)
+        params, macs = (after[heading].partition(" (")[2].rstrip(")") for heading in ("params (M)", "MACs (G)"))
+        changes = (params, macs, after["time ×, 95%"], field, points)
         lines.append(f"| {backbone} | {' | '.join(changes)} |\n")
     return HEAD + "".join(lines)
 
 
 def _rows(report: Path, heading: str) -> dict[str, dict[str, str]]:
-    """Return the rows of the first table behind a heading by model, cells by heading (Δ with the column before it)."""
+    """Return the rows of the first table behind a heading by model, cells by heading."""
     lines = [line for line in report.read_text().partition(heading)[2].splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    headings = [f"Δ {cells[0][at - 1]}" if text == "Δ" else text for at, text in enumerate(cells[0])]
     rows: dict[str, dict[str, str]] = {}
     for line in cells[2:]:
-        rows.setdefault(line[0], dict(zip(headings, line, strict=False)))
+        rows.setdefault(line[0], dict(zip(cells[0], line, strict=False)))
     return rows
 
 
