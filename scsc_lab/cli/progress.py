@@ -28,14 +28,17 @@ def stepwise() -> Iterator[Callable[[str, float, int], None]]:
         A function to call with a description, the steps done (a fraction is allowed) and the steps in total.
     """
     with _display() as draw:
-        first: tuple[float, float] | None = None
+        begun_at = begun_with = last = 0.0
+        current = ""
 
         def report(description: str, done: float, of: int) -> None:
-            nonlocal first
+            nonlocal begun_at, begun_with, last, current
             now = time.monotonic()
-            first = first or (now, done)
-            gained = done - first[1]
-            left = (now - first[0]) * (of - done) / gained if gained > 0 else None
+            if description != current and last == begun_with:  # building and warming up are no progress
+                begun_at, begun_with = now, done
+            last, current = done, description
+            gained = done - begun_with
+            left = (now - begun_at) * (of - done) / gained if gained > 0 else None
             draw(description, f"{int(done)}/{of}", done, of, left)
 
         yield report

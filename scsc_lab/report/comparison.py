@@ -41,7 +41,8 @@ def comparison_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequ
     if not changed:
         return replace(table, notes=() if apart else table.notes, details=apart, compact=compact)
     against = dict.fromkeys(str(row["baseline"]) for row in changed)
-    heading = "Change against " + (next(iter(against)) if len(against) == 1 else "the baseline")
+    short = tables.without_folders(str(row["model"]) for row in rows)
+    heading = "Change against " + (short[next(iter(against))] if len(against) == 1 else "the baseline")
     against_columns = [Column("baseline", "against", number=False)] if len(against) > 1 else []
     changes = [columns_shown for column in columns for columns_shown in _changes(column)]
     columns_shown = (tables.MODEL, *against_columns, *tables.filled(changes, changed))

@@ -51,6 +51,8 @@ def test_a_terminal_shows_a_bar_with_the_time_left(seconds, monkeypatch, capsys)
         report("warming up a", 0.0, 1)
         seconds[0] = 3.0
         report("timing a", 0.3, 1)
+        seconds[0] = 6.0
+        report("timing a", 0.65, 1)
     error = capsys.readouterr().err
     assert "timing a" in error
-    assert "0:07 left" in error
+    assert "0:03 left" in error  # the warm-up is no progress
