@@ -140,6 +140,8 @@ def train(
     studying.check(schedule, settings)
     built = networks.build(heads_fit=False)
     built_networks, index = built.networks, built.position(baseline)
+    if self_test and len(built_networks) > 1:
+        raise InputError(f"a self-test trains one network against itself; {len(built_networks)} are named")
     if not self_test and not plan and until is None:
         tables = [[built_networks[index], *built_networks]]
         shared.warn_of_few_seeds(tables, ["accuracy"], chosen_training.seeds, schedule.budgets)
@@ -149,9 +151,8 @@ def train(
             built_networks, runs, baseline=index, delta=delta, confidence=confidence, self_test=self_test
         )
 
-    requested = experiment(settings)  # a mistake in it shows before anything starts
     if store and schedule.tune is None and until is None:
-        typer.echo(runner.status(studying.scheduled(requested, schedule)[0], results_store), err=True)
+        typer.echo(runner.status(studying.scheduled(experiment(settings), schedule)[0], results_store), err=True)
     from scsc_lab.training import processes
 
     with (
