@@ -12,7 +12,6 @@ from scsc_lab.report.comparison import without_reference
 from scsc_lab.report.document import Block, Bullets, Grid, Paragraph
 from scsc_lab.report.latency import USUAL, key_in
 from scsc_lab.report.points import (
-    backbone,
     bullets,
     count,
     effect,
@@ -20,6 +19,7 @@ from scsc_lab.report.points import (
     module,
     pairs,
     points,
+    subject,
     time_verdict,
 )
 from scsc_lab.report.tables import Column, Table
@@ -123,18 +123,19 @@ def _on_time(chosen: Sequence[Row]) -> str:
     shrunk = all((row.get("params_change") or 0.0) < -findings.SAME for row in timed if time_verdict(row) == "faster")
     titles = {"faster": "smaller and faster" if shrunk else "faster"}
     whose, total, parts = module(timed[0]), len(timed), list[str]()
+    names = [subject(row, timed) for row in timed]
+    compared = "backbones" if whose and names == [str(row["baseline"]) for row in timed] else "networks"
     is_clear_of_one = bool(whose) and {*verdicts} <= {"faster", "slower"}
     for verdict, number in ((verdict, verdicts.count(verdict)) for verdict in _VERDICTS if verdict in verdicts):
         share = ("both" if total == 2 else f"all {count(total)}") if number == total else count(number)
         share += "" if number == total else f" of {count(total)}"
-        compared = "backbones" if whose else "networks"
-        whom = backbone(timed[0]) if total == 1 else count(number) if parts else f"{share} {compared}"
+        whom = names[0] if total == 1 else count(number) if parts else f"{share} {compared}"
         verdict = titles.get(verdict, verdict)
         parts.append(f"{whom} {verdict}" if is_clear_of_one else f"{verdict} for {whom}")
     device = _DEVICES.get(str(timed[0].get("device") or "").partition(":")[0])
-    subject = f"{whose} makes" if is_clear_of_one else f"Time{f' with {whose}' if whose else ''} against the baseline:"
-    head = f"{subject} {parts[0]}{f' on {device}' if device else ''}{f', and {listed(parts[1:])}' if parts[1:] else ''}"
-    first, *further = ((backbone(row), units.ratio(row["ratio"])) for row in timed[:MOST_NAMES])
+    head = f"{whose} makes" if is_clear_of_one else f"Time{f' with {whose}' if whose else ''} against the baseline:"
+    head += f" {parts[0]}{f' on {device}' if device else ''}{f', and {listed(parts[1:])}' if parts[1:] else ''}"
+    first, *further = zip(names, (units.ratio(row["ratio"]) for row in timed[:MOST_NAMES]), strict=False)
     rest = "".join(f", {name} {ratio} ×" for name, ratio in further)
     return f"{head}: {first[0]} needs {first[1]} × the time of its baseline{rest}."
 

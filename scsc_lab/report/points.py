@@ -67,9 +67,10 @@ def pairs(networks: Sequence[Row]) -> list[Row]:
     return [row for row in compared if module(row) == "SCSC"] or compared
 
 
-def backbone(row: Row) -> str:
-    """Return what a sentence calls a pair: its backbone where a module was put in, else the network."""
-    return str(row["baseline"] if module(row) else row["model"])
+def subject(row: Row, pairs: Sequence[Row]) -> str:
+    """Return what a sentence calls a pair: its backbone where one of the pairs alone has it, with a module put in."""
+    is_alone = sum(pair["baseline"] == row["baseline"] for pair in pairs) == 1
+    return str(row["baseline"] if module(row) and is_alone else row["model"])
 
 
 def effect(row: Row) -> float:
@@ -120,7 +121,7 @@ def _time_against_macs(chosen: Sequence[Row]) -> str:
         if macs is None or ratio is None or time_verdict(row) not in ("faster", "slower"):
             continue
         if abs(ratio - 1 - macs) > APART or (ratio - 1) * macs < 0:
-            lines.append(f"{backbone(row)}: {units.percent(macs)} MACs, {units.percent(ratio - 1)} time")
+            lines.append(f"{subject(row, chosen)}: {units.percent(macs)} MACs, {units.percent(ratio - 1)} time")
     return f"MACs do not predict the time. {'; '.join(lines[:MOST_NAMES])}." if lines else ""
 
 

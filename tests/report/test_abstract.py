@@ -27,6 +27,12 @@ def made(rows, tmp_path=None):
     return compose.document([RUN, *rows], "name", metrics.columns(), lambda *_: [], tmp_path)
 
 
+def test_two_pairs_of_one_backbone_go_by_their_own_names():
+    first, second = pair("a", 0.8), pair("a", 0.5, model="a + SCSC")
+    says = on_time(first, [first[0], second[1]])
+    assert says.startswith("SCSC makes both networks smaller and faster on a CPU: a + SCSC needs 0.500 × ")
+
+
 def on_time(*pairs):
     return abstract.sentences([RUN], [row for _, row in pairs], [row for rows in pairs for row in rows])
 
