@@ -114,6 +114,23 @@ def test_notes_say_when_the_machine_is_busy_and_which_run_channels_last():
     assert latency.notes([{"model": "a"}]) == []
 
 
+@pytest.mark.parametrize(
+    ("differences", "says"),
+    [
+        ((1e-6, 2e-6), "Outputs were compared with torch's: equal within 2e-06"),
+        ((1e-6, None), "1 of 2 outputs were"),
+        ((None, None), ""),
+    ],
+)
+def test_outputs_agree_only_where_they_were_compared(differences, says):
+    row = {"latency_status": "complete", "batch": 1, "dtype": "float32", "threads": 1, "device_name": "CPU", "cores": 2}
+    row |= {"runtimes": ["torch", "onnxruntime"], "median_seconds": 1.0, "onnxruntime_median_seconds": 0.5}
+    rows = [{**row, "model": str(at), "onnxruntime_output_difference": value} for at, value in enumerate(differences)]
+    (note,) = [note for note in latency.notes(rows) if note.startswith("Other runtimes")]
+    assert says in note
+    assert bool(says) == ("compared with torch" in note)
+
+
 def test_medians_that_are_not_of_the_baselines_pairs_are_said_to_be():
     how = {"latency_status": "complete", "batch": 1, "dtype": "float32", "threads": 1, "device_name": "CPU"}
     how |= {"spread": 1.1, "load": 0.5, "cores": 2, "memory_format": "contiguous", "resolution": [64, 64]}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
+from scsc_lab.report.ablations import by_study
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.settings import Drawing
@@ -163,7 +164,7 @@ def _name_lines(axes: Any, lines: Sequence[_Line]) -> None:
 def _lines(rows: Sequence[Row]) -> list[_Line]:
     """Return the lines of studies: under each study's name, where there are several, its variants, each once."""
     studies: dict[str, dict[str, Row]] = {}
-    for study, members in _by_study(rows).items():
+    for study, members in by_study(rows).items():
         variants = studies.setdefault(_MERGED.get(study, study), {})
         for row in members[1:]:
             variants.setdefault(str(row["variant"]), row)
@@ -172,13 +173,6 @@ def _lines(rows: Sequence[Row]) -> list[_Line]:
         lines += [(style.name(study, _LONGEST_NAME), None)] if len(studies) > 1 else []
         lines += [(style.name(name, _LONGEST_NAME), row) for name, row in variants.items()]
     return lines
-
-
-def _by_study(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    studies: dict[str, list[Row]] = {}
-    for row in rows:
-        studies.setdefault(str(row["study"]), []).append(row)
-    return studies
 
 
 def _folded(lines: Sequence[_Line], columns: Sequence[Column]) -> list[_Line]:

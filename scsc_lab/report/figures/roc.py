@@ -22,7 +22,7 @@ def draw(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figur
         least = min((rate for far, _ in curves.values() for rate in far if rate > 0), default=1e-3)
         for position, (name, (far, tar)) in enumerate(curves.items()):
             points = [(max(x, least), 100 * y) for x, y in zip(far, tar, strict=True)]
-            colour = style.COLOURS[position % len(style.COLOURS)]
+            colour = style.colour(position)
             axis.step(*zip(*points, strict=True), where="post", color=colour, label=style.name(name))
         axis.set_xscale("log")
         style.plain_log(axis.xaxis)
