@@ -436,6 +436,8 @@ def test_rows_are_bytes_or_files_of_the_folder(hub, tmp_path):
         ({"bytes": None, "path": "https://example.org/a.png"}, "which is not a file in"),
         (truncated, "row 1 of train of hf:some cannot be decoded"),
         ({"bytes": b"%!PS-Adobe-3.0", "path": "a.png"}, "row 1 of train of hf:some is not an image"),
+        ({"bytes": None, "path": "a\0.png"}, "which is not a file in"),
+        ({"bytes": None, "path": "a" * 5000}, "which is not a file in"),
     ):
         images = [encoded_image(0), image, encoded_image(2), encoded_image(3)]
         with pytest.raises(InputError, match=words):

@@ -111,7 +111,7 @@ def _key(source: Path | bytes) -> str:
     else:
         try:
             state = source.stat()
-        except OSError:
+        except (OSError, ValueError):
             raise image_files.UnreadableError(f"{source} is not a file") from None
         content = f"{os.path.realpath(source)}|{state.st_size}|{state.st_mtime_ns}".encode(errors="surrogateescape")
     return hashlib.sha256(content).hexdigest()[:_KEY_LENGTH]

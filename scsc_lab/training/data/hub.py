@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,11 @@ class Rows:
         if not path:
             raise InputError(f"{name} has no image")
         for folder in self.folders:
-            file = (folder / path).resolve()
-            if file.is_relative_to(folder.resolve()) and file.is_file():
-                return file, f"{name} ({path})"
-        raise InputError(f"{name} names {path!r}, which is not a file in {' or '.join(map(str, self.folders))}")
+            with contextlib.suppress(OSError, ValueError):  # a name that no file can have
+                file = (folder / path).resolve()
+                if file.is_relative_to(folder.resolve()) and file.is_file():
+                    return file, f"{name} ({path})"
+        raise InputError(f"{name} names {path!r:.200}, which is not a file in {' or '.join(map(str, self.folders))}")
 
 
 def load(where: str, request: Request) -> Data:
