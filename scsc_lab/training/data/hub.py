@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
