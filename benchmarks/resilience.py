@@ -146,7 +146,9 @@ def end_and_resume(command: list[str], folder: Path, sent: str, draw: random.Ran
     if sent != "KILL":
         trials.seconds = max(trials.seconds, time.monotonic() - since)
     trials.times[sent] += 1
-    trials.losses["other exit codes"] += code != EXIT_CODES[sent]
+    if code != EXIT_CODES[sent]:
+        trials.losses["other exit codes"] += 1
+        print(f"{sent}: exit code {code}: {error[-500:]}", file=sys.stderr)
     time.sleep(2)
     trials.losses["processes left"] += sum(map(is_running, workers))
     resume(command, folder, stored, error, trials)

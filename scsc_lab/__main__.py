@@ -1,5 +1,6 @@
 """``python -m scsc_lab`` is ``scsc-lab``."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -15,7 +16,9 @@ def run() -> NoReturn:
         code = main()
     except KeyboardInterrupt:  # while it was imported
         print("scsc-lab: interrupted", file=sys.stderr)
-        code = ending.exit_code() if "ending" in locals() else 130
+        if "ending" not in locals():
+            os._exit(130)
+        code = ending.exit_code()
     ending.leave(code)
 
 

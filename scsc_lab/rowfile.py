@@ -137,6 +137,7 @@ class _Content:
         number = self._number(record, "experiment")
         types = {"digest": str, "kind": str, "columns": list, "metrics": list, "settings": dict, "details": dict}
         self._require(record, {**types, "batch": int, "run": dict})
+        self._require(record["run"], {"command": str})
         self._require_items(record, "columns", str)
         self._require_items(record, "metrics", str)
         self._experiments[number] = (record, [], [])
@@ -148,7 +149,9 @@ class _Content:
         self._require(record, {**types, "seed_shift": int, "metrics": list})
         self._require_items(record, "metrics", str)
         self._require_items(record, "resolution", int)
-        baseline = record.get("baseline")
+        if "baseline" not in record:
+            self._refuse("has no baseline")
+        baseline = record["baseline"]
         if number != len(arms) or not (baseline is None or (type(baseline) is int and baseline >= 0)):
             self._refuse("is no arm in its place")
         arms.append(record)

@@ -79,11 +79,14 @@ def is_interrupted() -> bool:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process, also where threads that users' code has started still run."""
+    """End the process, also where threads that users' code has started still run.
+
+    Python itself would end an interrupted process by SIGINT if the interrupt met code that ``exec`` ran.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     other_threads = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if not any(not thread.daemon for thread in other_threads):
+    if not is_interrupted() and all(thread.daemon for thread in other_threads):
         sys.exit(code)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -14,6 +14,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.models import build as building
 from scsc_lab.networks.inputs import of_python
 from scsc_lab.networks.network import Network
+from scsc_lab.report.text import one_line
 from scsc_lab.settings.arguments import with_settings
 
 Model = str | nn.Module | Callable[..., nn.Module] | Network
@@ -62,7 +63,8 @@ def network(
         factory = Network(getattr(model, "__name__", type(model).__name__), factory=model)
         base = factory.changed(changes)
     else:
-        raise InputError(f"model {model!r}: a name, a module, a function or class that makes one, or a network")
+        shown = one_line(f"{model!r:.100}")
+        raise InputError(f"model {shown}: a name, a module, a function or class that makes one, or a network")
     return replace(
         base,
         resolution=_size(resolution) or base.resolution,

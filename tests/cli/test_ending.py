@@ -58,6 +58,10 @@ def never():
     while True:
         pass
 
+def executed():
+    begin()
+    exec("while True: pass")
+
 def stubborn():
     begin()
     while True:
@@ -108,7 +112,7 @@ def end(process):
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("network", ["never", "stubborn", "Never", "InModes"])
+@pytest.mark.parametrize("network", ["never", "executed", "stubborn", "Never", "InModes"])
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_one_signal_ends_code_that_never_returns(start, network, sent, code):
     process = start("flops", f"net.py:{network}", "--resolution", "8", "--no-check")
@@ -116,8 +120,9 @@ def test_one_signal_ends_code_that_never_returns(start, network, sent, code):
     assert end(process) == (code, "", "scsc-lab: interrupted\n")
 
 
-def test_an_interrupt_while_modules_are_imported_is_no_traceback(tmp_path, start):
-    (tmp_path / "typer.py").write_text("import sys\nprint('begun', file=sys.stderr)\nwhile True: pass\n")
+@pytest.mark.parametrize("module", ["typer", "multiprocessing"])
+def test_an_interrupt_while_modules_are_imported_is_no_traceback(tmp_path, start, module):
+    (tmp_path / f"{module}.py").write_text("import sys\nprint('begun', file=sys.stderr)\nwhile True: pass\n")
     process = start("--version")
     process.send_signal(signal.SIGINT)
     assert end(process) == (130, "", "scsc-lab: interrupted\n")
