@@ -55,7 +55,7 @@ COMMANDS = {
     "report": ["report", *(f"net.py:Tiny[width={at}]" for at in range(1, 9)), "--with", "macs,erf", *SMALL],
 }
 COMMANDS["search"] += FIELD
-COMMANDS["report"] += ["--name", "mine", *FIELD]
+COMMANDS["report"] += ["--name", "mine", "--seeds", "1"]
 PLACES = {"one process": [], "--jobs 2": ["--jobs", "2"], "Dask": ["--executor"]}
 EXIT_CODES = {"TERM": 143, "KILL": -9, "INT": 130}
 LONGEST_SECONDS = 300

@@ -125,9 +125,11 @@ def adjusted(rows: Sequence[Row]) -> list[Row]:
     Args:
         rows: networks, those that are compared with their ``p_value``.
     """
+    family = {_comparison(row): row["p_value"] for row in rows if row.get("p_value") is not None}
+    if not family:
+        return [{} for _ in rows]
     from scsc_lab.analysis.paired_seeds import holm, verdict
 
-    family = {_comparison(row): row["p_value"] for row in rows if row.get("p_value") is not None}
     by_holm = dict(zip(family, holm(list(family.values())), strict=True))
     added: list[Row] = []
     for row in rows:

@@ -72,7 +72,10 @@ ARMS = [{"label": 1}, {"resolution": "64"}, {"resolution": [64, [1]]}, {"baselin
 
 @pytest.mark.parametrize(
     ("experiment_change", "change"),
-    [*(({}, change) for change in (*ARMS, {"metrics": [1]})), *(({"columns": [[]]}, {}), ({"metrics": [{}]}, {}), ({"run": {}}, {}))],
+    [
+        *(({}, change) for change in (*ARMS, {"metrics": [1]})),
+        *(({"columns": [[]]}, {}), ({"metrics": [{}]}, {}), ({"run": {}}, {})),
+    ],
 )
 def test_an_experiment_of_a_wrong_type_is_one_line(experiment_change, change, tmp_path, capsys):
     experiment = comparison([Network.read("swin_pico")], [], [])
