@@ -70,18 +70,15 @@ class Trials:
     Attributes:
         times: how many count, by signal.
         losses: what was lost, by kind.
-        seconds: the longest time from a signal, not KILL, to the end of the command.
     """
 
     times: Counter[str] = field(default_factory=Counter)
     losses: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
 
     def row(self, name: str) -> str:
         """Return the row of the table."""
         times = [self.times[sent] or "–" for sent in EXIT_CODES]
-        seconds = f"{self.seconds:.1f}" if self.seconds else "–"
-        cells = [*times, self.times["full"] or "–", *(self.losses[kind] for kind in LOSSES), seconds]
+        cells = [*times, self.times["full"] or "–", *(self.losses[kind] for kind in LOSSES)]
         return f"| {name} | {' | '.join(map(str, cells))} |"
 
 
@@ -95,7 +92,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join([*COMMANDS, "writers"]))
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    heads = ["command", *EXIT_CODES, "disk full", *LOSSES, "seconds to end"]
+    heads = ["command", *EXIT_CODES, "disk full", *LOSSES]
     lines = [f"| {' | '.join(heads)} |", f"|:--|{'--:|' * (len(heads) - 1)}"]
     print("\n".join(lines), flush=True)
     for name, trials in all_trials(options.only.split(","), options.trials, random.Random(0)):
@@ -139,12 +136,9 @@ def end_and_resume(command: list[str], folder: Path, sent: str, draw: random.Ran
     if process.poll() is not None:
         return
     process.send_signal(getattr(signal, f"SIG{sent}"))
-    since = time.monotonic()
     code, error = ended(process)
     if code == 0:
         return  # it was about to end
-    if sent != "KILL":
-        trials.seconds = max(trials.seconds, time.monotonic() - since)
     trials.times[sent] += 1
     if code != EXIT_CODES[sent]:
         trials.losses["other exit codes"] += 1
