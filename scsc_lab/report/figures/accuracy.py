@@ -49,9 +49,9 @@ def draw(groups: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Fig
     with style.applied():
         first = 0
         for number, group in enumerate(groups):
-            _draw_group(dots, intervals, group, first, style.colour(number))
+            _draw_group(dots, intervals, group, first, style.colour(number), is_narrow=is_narrow)
             first += len(group)
-        dots.set_yticks(range(len(networks)), [style.name(row["model"]) for row in networks])
+        dots.set_yticks(range(len(networks)), [_name(row) for row in networks])
         dots.set_ylim(len(networks) - 0.5, -0.5)
         dots.set_xlabel("accuracy (%), last epoch; line: mean")
         intervals.axvline(0, color="black", linewidth=0.6)
@@ -59,8 +59,10 @@ def draw(groups: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Fig
         intervals.spines["left"].set_visible(False)
         intervals.margins(x=0.05)
         low, high = intervals.get_xlim()
-        intervals.set_xlim(low, high + (high - low) * (2.4 if is_narrow else 1.0))  # room for the values
-        intervals.set_xticks([tick for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high])
+        intervals.set_xlim(low, high + (high - low) * (0.6 if is_narrow else 1.0))  # room for the values
+        intervals.set_xticks(
+            [tick for tick in MaxNLocator(3 if is_narrow else 4).tick_values(low, high) if low <= tick <= high]
+        )
         baseline = (
             style.name(networks[0].get("baseline") or networks[0]["model"]) if len(groups) == 1 else "its baseline"
         )
@@ -68,7 +70,7 @@ def draw(groups: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Fig
     return figure
 
 
-def _draw_group(dots: Any, intervals: Any, group: Sequence[Row], first: int, colour: str) -> None:
+def _draw_group(dots: Any, intervals: Any, group: Sequence[Row], first: int, colour: str, *, is_narrow: bool) -> None:
     """Draw the rows of a baseline and its variants, from a place downwards."""
     for place, row in enumerate(group, start=first):
         values = [run["accuracy"] for run in row["runs"] if run["accuracy"] is not None]
@@ -77,23 +79,28 @@ def _draw_group(dots: Any, intervals: Any, group: Sequence[Row], first: int, col
         if (mean := _mean_accuracy(row)) is not None:
             dots.plot([mean, mean], [place - 0.3, place + 0.3], color="black", linewidth=1.2, zorder=3)
         if row.get("accuracy_difference") is not None:
-            _draw_difference(intervals, row, place)
+            _draw_difference(intervals, row, place, is_narrow=is_narrow)
     if len(group) <= MANY:
         for pair in zip(*([run["accuracy"] for run in row["runs"]] for row in group), strict=False):
             if None not in pair:
                 dots.plot(pair, range(first, first + len(pair)), color="0.75", linewidth=0.6, zorder=1)
 
 
-def _draw_difference(axis: Any, row: Row, place: int) -> None:
+def _name(row: Row) -> str:
+    """Return a network's name, which begins with "+" where the row of its baseline is above."""
+    return style.name(str(row["model"]).replace(f"{row.get('baseline')} + ", "+ ", 1))
+
+
+def _draw_difference(axis: Any, row: Row, place: int, *, is_narrow: bool) -> None:
     low, high = row.get("difference_low"), row.get("difference_high")
     colour = "black"
     if low is not None and high is not None:
         colour = "0.6" if low <= 0 <= high or row.get("verdict") == "inconclusive" else "black"
         axis.plot([low, high], [place, place], color=colour, linewidth=1.6)
     axis.scatter([row["accuracy_difference"]], [place], s=12, color=colour, zorder=3)
-    text = units.points_interval((row["accuracy_difference"], low, high))
+    text = f"{units.points_interval((row['accuracy_difference'], low, high))}  {row.get('verdict') or ''}".rstrip()
     axis.annotate(
-        f"{text}  {row.get('verdict') or ''}".rstrip(),
+        units.signed_decimal(row["accuracy_difference"]) if is_narrow else text,
         (row["accuracy_difference"] if high is None else high, place),
         xytext=(4, 0),
         textcoords="offset points",
