@@ -34,7 +34,7 @@ class GraphInput:
     Attributes:
         name: its name.
         element: ONNX's number of its element type.
-        sides: each side, ``None`` where it is open; ``None`` where not even their number is said.
+        sides: each side, ``None`` where it is open; ``None`` where their number is unknown.
     """
 
     name: str
@@ -131,20 +131,20 @@ def with_names(graph_inputs: Sequence[GraphInput], tensors: Sequence[InputTensor
     """
     unnamed = [tensor for tensor in tensors if not tensor.name]
     by_name = {tensor.name: tensor for tensor in tensors if tensor.name}
-    takes = f"{path} takes {', '.join(map(str, graph_inputs))}"
+    inputs = f"{path} takes {', '.join(map(str, graph_inputs))}"
     chosen = []
     for graph_input in graph_inputs:
         tensor = by_name.pop(graph_input.name, None) or (unnamed.pop(0) if unnamed else None)
         if tensor is None:
             first, *rest = graph_input.sides or (None, None)
             if None in rest:
-                raise InputError(f"{takes}: give its sizes, e.g. --input {graph_input.name}=1x77")
+                raise InputError(f"{inputs}: give its sizes, e.g. --input {graph_input.name}=1x77")
             tensor = InputTensor((first or 1, *(side for side in rest if side)))
         if tensor.dtype not in ("", graph_input.dtype):
             raise InputError(f"--input {tensor}: {graph_input.name} is {graph_input.dtype} in {path}")
         chosen.append(replace(tensor, name=graph_input.name, dtype=graph_input.dtype))
     if unnamed or by_name:
-        raise InputError(f"--input {(unnamed or list(by_name.values()))[0]}: {takes}")
+        raise InputError(f"--input {(unnamed or list(by_name.values()))[0]}: {inputs}")
     return chosen
 
 

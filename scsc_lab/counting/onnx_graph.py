@@ -106,10 +106,10 @@ class OnnxGraph(nn.Module):
         sides = (None,) * x.dim() if graph_input.sides is None else graph_input.sides
         if len(sides) != x.dim():
             raise InputError(f"{self.path}: {graph_input.name} has {len(sides)} sides, not {x.dim()}")
-        for at, (side, other) in enumerate(zip(sides, x.shape, strict=True)):
-            if side not in (None, other):
+        for at, (side, length) in enumerate(zip(sides, x.shape, strict=True)):
+            if side not in (None, length):
                 which = _IMAGE_SIDES[at] if onnx_file.is_image(self.inputs) else f"side {at} of {graph_input.name} is"
-                raise InputError(f"{self.path}: {which} fixed at {side}, not {other}")
+                raise InputError(f"{self.path}: {which} fixed at {side}, not {length}")
 
     def _graph(self, graph: Any, inputs: _Results, scope: _Scope) -> _Results:
         """Return what a graph gives, which sees the values around it."""

@@ -1,4 +1,4 @@
-"""Operations beside multiply-accumulates: those on each element, and those of normalisations.
+"""Operations other than multiply-accumulates: those on each element, and those of normalisations.
 
 They are part of the FLOPs of ``--convention flops`` alone. An elementwise operator counts one for each element that it
 writes. Normalisations count what fvcore gives them: 5 for each element of their input, 4 without weights; BatchNorm on
@@ -26,7 +26,7 @@ _WEIGHT_OF = {"native_layer_norm": 2, "native_group_norm": 1, "_fused_rms_norm":
 """Which argument of a normalisation is its weight."""
 
 
-def beside(kind: Kind, args: Sequence[Any], out: Any, macs: int, activations: int) -> tuple[int, int]:
+def further_counts(kind: Kind, args: Sequence[Any], out: Any, macs: int, activations: int) -> tuple[int, int]:
     """Return the elementwise operations and those of normalisation that an ATen operator does.
 
     A product that a sum adds up is one of its multiply-accumulates, and so no longer an elementwise operation.

@@ -83,10 +83,10 @@ class Tally:
             with self.lock:
                 self.unknown[kind.name] += 1
         listed, fvcore = names.fvcore_rule(kind.name, place.label, args, out, macs)
-        beside = operations.beside(kind, args, out, macs, activations)
+        further = operations.further_counts(kind, args, out, macs, activations)
         if any(x.is_complex() for x in tensors(out)):
             macs *= rules.COMPLEX
-        self.add(operator, listed, macs, activations, moved((args, kwargs), out), fvcore, beside)
+        self.add(operator, listed, macs, activations, moved((args, kwargs), out), fvcore, further)
 
     def add(
         self,
@@ -96,9 +96,9 @@ class Tally:
         activations: int,
         moved: int,
         fvcore: int,
-        beside: tuple[int, int] = (0, 0),
+        further: tuple[int, int] = (0, 0),
     ) -> None:
-        """Add the cost of one operator to the innermost module; ``beside``: its elementwise and norm operations."""
+        """Add the cost of one operator to the innermost module; ``further``: its elementwise and norm operations."""
         place, module = self.place, self.place.modules[-1]
         if place.autograd_functions:  # what they do is not in the graph that fvcore counts
             listed, fvcore = "autograd function", 0
@@ -113,8 +113,8 @@ class Tally:
             entry.activations += activations
             entry.bytes += moved
             entry.fvcore += fvcore
-            entry.elementwise += beside[0]
-            entry.norms += beside[1]
+            entry.elementwise += further[0]
+            entry.norms += further[1]
 
     def remember(self, out: Any) -> None:
         """Note which module and function made the nodes of the graph behind a result."""

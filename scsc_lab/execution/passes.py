@@ -65,21 +65,21 @@ def arguments(model: nn.Module, inputs: Sequence[InputTensor], make: Callable[[I
     """
     values = [make(tensor) for tensor in inputs]
     positional = [value for tensor, value in zip(inputs, values, strict=True) if not tensor.name]
-    named = {tensor.name: value for tensor, value in zip(inputs, values, strict=True) if tensor.name}
+    keywords = {tensor.name: value for tensor, value in zip(inputs, values, strict=True) if tensor.name}
     signature = None
     with contextlib.suppress(TypeError, ValueError):  # of code that is not Python
         signature = inspect.signature(model.forward)
-    if signature is None or (len(inputs) == 1 and not named):
-        return tuple(positional), named
+    if signature is None or (len(inputs) == 1 and not keywords):
+        return tuple(positional), keywords
     option, parameters = spelled("--input", "inputs"), signature.parameters.values()
-    takes = f"forward takes {', '.join(map(str, parameters)) or 'nothing'}"
-    unknown = next((name for name in named if name not in signature.parameters), "")
+    arguments = f"forward takes {', '.join(map(str, parameters)) or 'nothing'}"
+    unknown = next((name for name in keywords if name not in signature.parameters), "")
     if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        raise InputError(f"{option} {unknown}: {takes}")
+        raise InputError(f"{option} {unknown}: {arguments}")
     try:
-        bound = signature.bind(*positional, **named)
+        bound = signature.bind(*positional, **keywords)
     except TypeError as error:
-        raise InputError(f"{option}: {error}; {takes}") from None
+        raise InputError(f"{option}: {error}; {arguments}") from None
     return bound.args, bound.kwargs
 
 
@@ -95,8 +95,8 @@ def one_pass(
         again: makes the input once more. A network that changes it in place, as far as torch keeps account of that, is
             then fed a copy from its second pass on, as whoever runs it has to; what copying takes is part of the pass.
     """
-    positional, named = inputs
-    fed = list(tensors([*positional, named]))
+    positional, keywords = inputs
+    fed = list(tensors([*positional, keywords]))
     versions = [x._version for x in fed]
     untouched: list[Tensor] = []
 
@@ -111,14 +111,14 @@ def one_pass(
         def forward() -> None:
             with torch.inference_mode():
                 restore()
-                model(*positional, **named)
+                model(*positional, **keywords)
 
         return forward
 
     def forward_and_backward() -> None:
         model.zero_grad(set_to_none=True)
         restore()
-        out = model(*positional, **named)
+        out = model(*positional, **keywords)
         parts = [part for part in tensors(out) if part.is_floating_point() and part.requires_grad]
         sum(part.float().sum() for part in parts).backward()  # type: ignore[union-attr]
 

@@ -165,8 +165,8 @@ def _arm_names(arm: Row, arms: Sequence[Row], experiment: Row) -> Row:
     study: dict[str, Any] = {"study": arm["study"], "variant": arm["variant"]} if arm["study"] else {}
     network = {"network": arm["network"]} if arm["network"] != arm["label"] else {}
     values = {f"user:{metric}": value for metric, value in arm["values"].items()}
-    taken: Row = {key: arm[key] for key in ("resolution", "inputs") if key in arm}
-    names = {"model": arm["label"], **network, **taken, "batch": experiment["batch"]}
+    sizes: Row = {key: arm[key] for key in ("resolution", "inputs") if key in arm}
+    names = {"model": arm["label"], **network, **sizes, "batch": experiment["batch"]}
     details = experiment["details"]
     renamed = {"delta": "accuracy_margin", "confidence": "accuracy_confidence"}
     margin = {key: details[name] for name, key in renamed.items() if name in details}

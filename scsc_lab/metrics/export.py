@@ -161,9 +161,9 @@ def export(
 
     def drawn(images: int) -> list[torch.Tensor]:
         sized = [replace(x, shape=(images, *x.shape[1:])) if dynamic_batch else x for x in tensors]
-        positional, named = passes.arguments(model, sized, lambda x: passes.random_input(x, execution, draws))
-        if named:
-            raise InputError(f"its argument {next(iter(named))!r} is given by name alone, behind ones left out")
+        positional, keywords = passes.arguments(model, sized, lambda x: passes.random_input(x, execution, draws))
+        if keywords:
+            raise InputError(f"its argument {next(iter(keywords))!r} is given by name alone, behind ones left out")
         return list(positional)
 
     try:

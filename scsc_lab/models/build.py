@@ -56,8 +56,10 @@ def facts(network: Network) -> Facts:
         InputError: if it is not there, or does not take the resolution it is to be measured at.
     """
     if not takes_image(network):
-        what = f"--input {' '.join(map(str, network.inputs))}" if network.inputs else "other inputs than one image"
-        raise InputError(f"{network} takes {what}, with which it can be counted, timed and exported, and nothing else")
+        listed = f"--input {' '.join(map(str, network.inputs))}" if network.inputs else "other inputs than one image"
+        raise InputError(
+            f"{network} takes {listed}, with which it can be counted, timed and exported, and nothing else"
+        )
     entry = network.entry
     if entry is not None:
         native = Facts(network.resolution or entry.resolution, False, 3, entry.mean, entry.std, catalog.SMALLEST_SIDE)
@@ -95,15 +97,15 @@ def inputs(network: Network, batch: int = 1) -> tuple[InputTensor, ...]:
             with a batch.
     """
     if network.inputs and batch != 1:
-        raise InputError(f"a batch of {batch}: --input says the whole input, its batch too")
+        raise InputError(f"a batch of {batch}: --input names the whole input, with its batch")
     if takes_image(network):
         native = facts(network)
-        named: tuple[InputTensor, ...] = (InputTensor((batch, native.channels, *native.resolution)),)
+        inputs: tuple[InputTensor, ...] = (InputTensor((batch, native.channels, *native.resolution)),)
     else:
-        named = network.inputs
+        inputs = network.inputs
     if network.is_onnx:
-        return tuple(onnx_file.with_names(_graph_inputs(network.name, state(network)), named, Path(network.name)))
-    return named
+        return tuple(onnx_file.with_names(_graph_inputs(network.name, state(network)), inputs, Path(network.name)))
+    return inputs
 
 
 def build(network: Network, seed: int | None = None) -> nn.Module:

@@ -42,7 +42,7 @@ class External:
         channels: native input channels, where they are known.
         mean, std: native input normalisation, where it is known.
         folder: the folder of its code, if that is the user's.
-        takes: what it takes in place of one image, in words; empty: one image.
+        inputs: description of its input; empty: one image.
     """
 
     name: str
@@ -52,7 +52,7 @@ class External:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     folder: Path | None = None
-    takes: str = ""
+    inputs: str = ""
 
     def argument_names(self) -> list[str]:
         """Return the keyword arguments that the factory names."""
@@ -138,8 +138,8 @@ class External:
         Raises:
             InputError: if it cannot be built, or takes no single image.
         """
-        if self.takes:
-            raise InputError(f"{self.name} takes {self.takes}")
+        if self.inputs:
+            raise InputError(f"{self.name} takes {self.inputs}")
         declaration = Declared(self.resolution, self.channels, self.mean, self.std)
         if declaration.resolution is None:
             declaration = declared(self.factory) or declaration
@@ -229,7 +229,7 @@ def _from_torchvision(name: str, rest: str) -> External:
         raise InputError(f"torchvision has no network {rest!r}{nearest(rest, available)}")
 
     builder = models.get_model_builder(rest)
-    takes = next((inputs for folder, inputs in _NOT_OF_IMAGES.items() if f".{folder}." in builder.__module__), "")
+    inputs = next((kind for folder, kind in _NOT_OF_IMAGES.items() if f".{folder}." in builder.__module__), "")
     weights = {"weights", "weights_backbone"} & inspect.signature(builder).parameters.keys()
 
     def create(**arguments: Any) -> nn.Module:
@@ -241,8 +241,8 @@ def _from_torchvision(name: str, rest: str) -> External:
     with contextlib.suppress(Exception):  # weights without these words say nothing of the input
         keywords = models.get_model_weights(rest).DEFAULT.transforms.keywords
         side = int(keywords.get("crop_size", keywords.get("resize_size")))  # segmentation is not cropped
-        return External(name, create, (side, side), 3, takes=takes)
-    return External(name, create, takes=takes)
+        return External(name, create, (side, side), 3, inputs=inputs)
+    return External(name, create, inputs=inputs)
 
 
 _NOT_OF_IMAGES = {

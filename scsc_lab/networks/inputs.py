@@ -66,13 +66,13 @@ def of_python(inputs: Any) -> tuple[InputTensor, ...]:
         InputError: if one is none of these.
     """
     if isinstance(inputs, Mapping):
-        return tuple(_one(value, str(name)) for name, value in inputs.items())
+        return tuple(_tensor(value, str(name)) for name, value in inputs.items())
     if isinstance(inputs, (list, tuple)) and not all(isinstance(side, int) for side in inputs):
-        return tuple(_one(value) for value in inputs)
-    return (_one(inputs),)
+        return tuple(_tensor(value) for value in inputs)
+    return (_tensor(inputs),)
 
 
-def _one(value: Any, name: str = "") -> InputTensor:
+def _tensor(value: Any, name: str = "") -> InputTensor:
     if isinstance(value, str):
         return InputTensor.read(f"{name}={value}" if name else value)
     if isinstance(value, InputTensor):

@@ -261,7 +261,7 @@ def _split_brackets(text: str) -> tuple[str, dict[str, object]]:
 
 def _assignments(text: str, option: str) -> dict[str, object]:
     """Return the values that stand in brackets, by key."""
-    assignments = values.words(text)
+    assignments = values.space_separated(text)
     for assignment in assignments:
         if match := _KEY_AFTER_COMMA.match(assignment):
             raise InputError(
@@ -275,7 +275,9 @@ _KEY_AFTER_COMMA = re.compile(r"""([\w.]+=[^'"\[({]*?),\s*[A-Za-z_][\w.]*=""")
 
 def _written(value: str) -> str:
     """Return a value in quotes where spaces or brackets in it would end it when it is read."""
-    is_readable = values.words(value) == ([value] if value else []) and values.words(f"{value} x")[-1:] == ["x"]
+    is_readable = values.space_separated(value) == ([value] if value else []) and values.space_separated(f"{value} x")[
+        -1:
+    ] == ["x"]
     is_readable = is_readable and not _KEY_AFTER_COMMA.match(f"key={value}")
     return value if is_readable and " @ " not in value and _unwritten(value) == value else _quoted(value)
 

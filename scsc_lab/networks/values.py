@@ -162,7 +162,7 @@ def _choice(key: str, value: object, choices: tuple[Any, ...]) -> Any:
     return value
 
 
-def words(text: str) -> list[str]:
+def space_separated(text: str) -> list[str]:
     """Return words set apart by spaces; inside brackets and quotes a space sets nothing apart."""
     parts, depth, quote = [""], 0, ""
     for letter in text:

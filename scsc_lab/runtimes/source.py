@@ -100,8 +100,8 @@ class Source:
             import torch
 
             with torch.inference_mode():
-                positional, named = self.input()
-                return arrays(self.module(*positional, **named))
+                positional, keywords = self.input()
+                return arrays(self.module(*positional, **keywords))
 
         lay_out(self.module, "contiguous")
         return repeatable(run, LARGEST_DIFFERENCE[self.execution.dtype], self.label)
@@ -128,9 +128,9 @@ class Source:
         lay_out(self.module, "contiguous")
         module = self.module if self.execution.dtype == "float32" else copy.deepcopy(self.module).float()
         try:
-            positional, named = self.input()
-            if named:
-                raise InputError(f"its argument {next(iter(named))!r} is given by name alone, behind ones left out")
+            positional, keywords = self.input()
+            if keywords:
+                raise InputError(f"its argument {next(iter(keywords))!r} is given by name alone, behind ones left out")
             content = onnx_model(module, [x.float() if x.is_floating_point() else x for x in positional])
         except InputError as error:
             raise InputError(f"{self.label} cannot be exported: {error}") from None

@@ -48,8 +48,8 @@ class TorchSession(Session):
         from scsc_lab.execution.passes import arrays
 
         with torch.inference_mode():
-            positional, named = self.source.input(self._layout)
-            return arrays(self.model(*positional, **named))
+            positional, keywords = self.source.input(self._layout)
+            return arrays(self.model(*positional, **keywords))
 
     def profile(self) -> Profile:
         """Return what makes passes under torch's own profiler."""

@@ -184,9 +184,9 @@ def _accuracy_in_training(network: nn.Module, batches: Batches, plan: Plan, seed
         return None
     images = len(data.train.labels)
     spaced = np.linspace(0, images - 1, min(images, len(data.test.labels))).round().astype(np.int64)
-    shown = replace(data, test=choices.Chosen(data.train, spaced, data.train.labels[spaced]))
-    judge = goal(plan.task, shown, plan.recipe, seed).judge
-    return judge(outputs(network, replace(batches, data=shown), place.device))["accuracy"]
+    sample = replace(data, test=choices.Chosen(data.train, spaced, data.train.labels[spaced]))
+    judge = goal(plan.task, sample, plan.recipe, seed).judge
+    return judge(outputs(network, replace(batches, data=sample), place.device))["accuracy"]
 
 
 def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

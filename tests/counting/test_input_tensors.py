@@ -190,7 +190,7 @@ def test_open_sides_of_a_file_are_given(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("flops", *PAIR, "--batch", "4"), "--input says the whole input, its batch too"),
+        (("flops", *PAIR, "--batch", "4"), "--input names the whole input, with its batch"),
         (("flops", *PAIR, "--resolution", "64"), "leave --resolution and --channels out"),
         (("flops", "nets.py:Pair", "--input", "tokens=int64:2x7", "--input", "picture=1x3x8x8"), "picture: forward"),
         (("flops", "nets.py:Pair", "--input", "tokens=int64:2x7"), "missing a required argument: 'image'"),
