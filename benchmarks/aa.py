@@ -29,7 +29,7 @@ from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Execution, Settings, Timing
 from scsc_lab.timing import clock as clocks
 from scsc_lab.timing import latency
-from scsc_lab.timing.latency import Candidate
+from scsc_lab.timing.candidates import Candidate, made
 
 Z = NormalDist().inv_cdf(0.975)
 
@@ -54,7 +54,7 @@ def trials(what: str, pair: Sequence[Candidate], number: int, pairs: int, execut
     """Run A/A trials of two candidates that are alike, and print the shares called different."""
     first, clock = pair[0], clocks.of(torch.device(execution.device))
     laid_out = replace(execution, memory_format="contiguous")
-    model = latency.made(first, laid_out, 0)
+    model = made(first, laid_out, 0)
     x = passes.random_input(*first.tensors(1), laid_out, torch.Generator().manual_seed(0))
     run = passes.one_pass(model, ((x,), {}), laid_out)
     called = {"paired": 0, "Welch": 0, "Mann–Whitney": 0}

@@ -88,17 +88,9 @@ def test_no_room_imports_in_a_circle():
     assert not below, f"rooms that import each other: {below}"
 
 
-LONG = (
-    *("timing/latency.py", "metrics/latency.py"),
-    "experiments/report.py",
-)
-"""Files that are still longer than one reads at a sitting."""
-
-
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_are_read_at_a_sitting(path):
-    if str(path.relative_to(PACKAGE)) not in LONG:
-        assert len(path.read_text().splitlines()) <= 300
+    assert len(path.read_text().splitlines()) <= 300
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

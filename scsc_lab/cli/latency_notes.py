@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scsc_lab import runtimes, units
-from scsc_lab.metrics.latency import machine_notes
+from scsc_lab.metrics.latency_notes import machine_notes
 from scsc_lab.records import Row
 from scsc_lab.report.latency import LAYOUTS, rule
 from scsc_lab.report.parts import TIME_RULE

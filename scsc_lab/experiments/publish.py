@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scsc_lab import files, metrics, rowfile
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import paper, report, results, schema
+from scsc_lab.experiments import paper, report_rows, results, schema
 from scsc_lab.experiments.runner import run
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
@@ -103,7 +103,7 @@ def rows_of(source: Store) -> list[Row]:
     Raises:
         InputError: if it has none.
     """
-    rows = [_with_folder(row) for row in report.rows(results.read(source), run_info())]
+    rows = [_with_folder(row) for row in report_rows.rows(results.read(source), run_info())]
     schema.check(rows, "the rows are not those of a report")
     return rows
 
@@ -116,7 +116,7 @@ def trained(path: Path | None) -> list[Row]:
     """
     if path is None:
         return []
-    rows = [row for row in table_rows(path) if row["table"] in report.ACROSS and row.get("runs")]
+    rows = [row for row in table_rows(path) if row["table"] in report_rows.ACROSS and row.get("runs")]
     if not rows:
         raise InputError(f"{path} has no training runs: name the --store of `scsc-lab train`")
     return [
@@ -146,7 +146,7 @@ def claims(probe: Sequence[Row] = ()) -> list[Row]:
         probe: rows of trained pico networks, shown beside the claims about accuracy.
     """
     (result,) = run([paper.experiment(probe)]).results
-    return [row for row in report.rows([result], run_info()) if row["table"] == "claim"]
+    return [row for row in report_rows.rows([result], run_info()) if row["table"] == "claim"]
 
 
 def _with_folder(row: Row) -> Row:

@@ -40,7 +40,7 @@ def write(
 
     Args:
         folder: where they go.
-        rows: rows of :func:`scsc_lab.experiments.report.rows`, the run's first.
+        rows: rows of :func:`scsc_lab.experiments.report_rows.rows`, the run's first.
         name: what the report is called.
         columns: the columns of every metric, by word.
         notes: returns what must be known to read rows of some columns, from the rows and the columns' words.

@@ -9,7 +9,7 @@ import pytest
 
 from scsc_lab import InputError, rowfile
 from scsc_lab.cli import main
-from scsc_lab.experiments import paper, probe, publish, report, results, train
+from scsc_lab.experiments import paper, probe, publish, report_rows, results, train
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.metrics.claims import with_probe
 from scsc_lab.networks.network import Network
@@ -203,7 +203,7 @@ def test_a_report_on_the_claims_takes_the_probe_of_what_is_listed_beside_it(stor
     both.keep("claims", {"metric": "claims"}, [{"claims": [claim]}])
     use = {"arm": 0, "key": "claims", "position": 0, "part": 0, "metric": "claims"}
     both.register(experiment.row(), [experiment.arms[0].row()], [use])
-    rows = report.rows(results.read(both), run_info())
+    rows = report_rows.rows(results.read(both), run_info())
     (row,) = [row for row in rows if row["table"] == "claim"]
     assert row["probe_pairs"] == 7
 
@@ -214,7 +214,7 @@ def test_p_values_are_adjusted_over_all_comparisons_of_a_report(tmp_path):
         arms = [Arm(Network.read(name)), Arm(Network.read(f"scsc_{name}"), 0)]
         values = [20 + seed for seed in range(6)]
         add(both, arms, [{"accuracy": runs(*values)}, {"accuracy": runs(*(v + 10 + v % 2 for v in values))}])
-    rows = report.rows(results.read(both), run_info())
+    rows = report_rows.rows(results.read(both), run_info())
     adjusted = [row["p_holm"] for row in rows if row.get("p_value")]
     assert adjusted == [pytest.approx(0.0625)] * 2  # twice the smallest, 1/32
 
@@ -253,7 +253,7 @@ def test_the_probe_resumes_and_needs_no_weights_once_it_is_done(tmp_path, monkey
 
 def test_a_report_on_nothing_is_refused():
     with pytest.raises(InputError, match="no experiment to report on"):
-        report.rows([], run_info())
+        report_rows.rows([], run_info())
 
 
 def test_an_experiment_that_is_repeated_with_more_seeds_is_shown_once(tmp_path):
@@ -263,7 +263,7 @@ def test_an_experiment_that_is_repeated_with_more_seeds_is_shown_once(tmp_path):
         asked = train.experiment(networks, Runs(seeds=tuple(range(seeds))))
         for experiment in train.scheduled(asked, Schedule(budgets=(4, 8)))[0]:
             store.register(experiment.row(), [arm.row() for arm in experiment.arms], [])
-    tables = [row["table"] for row in report.rows(results.read(store), run_info())]
+    tables = [row["table"] for row in report_rows.rows(results.read(store), run_info())]
     assert tables.count("comparison") == 2
 
 
