@@ -91,11 +91,13 @@ def of_values(
     points: list[dict[str, object]] = [{key: value} for key, values in factors.items() for value in values]
     if axes:
         points += [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    from scsc_lab.models import build
+
     study = "grid" if axes else "vary"
     variants: dict[object, Variant] = {}
     for variant in [_full(study, network), *(_changed(study, network, point) for point in points)]:
         changed = variant.network
-        variants.setdefault((changed.spec or changed.overrides, changed.transplant), variant)
+        variants.setdefault((build.distinction(changed), changed.transplant), variant)
     return list(variants.values())
 
 

@@ -215,6 +215,13 @@ def _found_once(name: str, state: Hashable) -> external.External:
     return external.find(name)
 
 
+def distinction(network: Network) -> Hashable:
+    """Return what two networks of one source differ in: the spec, or all arguments of the factory with its defaults."""
+    if network.spec is not None or network.module is not None or network.is_onnx:
+        return network.spec or network.overrides
+    return repr(sorted({**origin(network).defaults(), **_arguments(network)}.items()))
+
+
 def _arguments(network: Network) -> dict[str, object]:
     factory = origin(network)
     arguments: dict[str, object] = {key: factory.value(key, value) for key, value in network.overrides}

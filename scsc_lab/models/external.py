@@ -58,6 +58,10 @@ class External:
         """Return the keyword arguments that the factory names."""
         return [p.name for p in self._parameters() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
+    def defaults(self) -> dict[str, object]:
+        """Return the defaults of the keyword arguments that the factory names."""
+        return {p.name: p.default for p in self._parameters() if p.default is not p.empty}
+
     def accepts(self, key: str, value: object = None) -> bool:
         """Return whether the factory takes a keyword argument; one that takes any is called to find out."""
         if key in self.argument_names():

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
-from scsc_lab import InputError
+from scsc_lab import InputError, api
 from scsc_lab.cli import main
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import compare, runner, variants
@@ -117,6 +118,15 @@ def test_components_are_what_they_say():
         for stage, (full, own, other) in enumerate(zip(specs["full"], equal, wider, strict=True)):
             assert own.reduced_channels(96 << stage) == full.reduced_channels(96 << stage)
             assert other.reduced_channels(96 << stage) > full.reduced_channels(96 << stage)
+
+
+def test_a_value_that_is_the_default_is_the_unchanged_network():
+    def make(width: int = 4, bias: bool = True):
+        return nn.Conv2d(3, width, 3, bias=bias)
+
+    frame = api.ablate(make, vary={"width": [4, 8], "bias": ["false", "true"]}, resolution=8, metrics=["params"])
+    assert list(frame["variant"]) == ["full", "width=8", "bias=false"]
+    assert list(frame["params"]) == [112, 224, 108]
 
 
 def test_grids():
