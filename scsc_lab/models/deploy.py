@@ -106,7 +106,7 @@ def deploy_form(model: nn.Module, input_shape: Sequence[int] | None = None, *, c
 def _inputs(model: nn.Module, input_shape: Sequence[int] | None) -> list[Tensor]:
     """Return random inputs that a network takes: of the first size, and of those others that it takes too.
 
-    Code may do something else where an image is smaller, larger, of odd sides or not square, or the batch is.
+    Code may do something else where an image is smaller, larger, of odd sides, not square or laid out channels last.
 
     Raises:
         InputError: if it takes none that is tried.
@@ -124,7 +124,8 @@ def _inputs(model: nn.Module, input_shape: Sequence[int] | None) -> list[Tensor]
         [(images, channels, *(2 * side for side in sides))] if all(side <= _LARGEST_DOUBLED for side in sides) else [],
     ]
     further = (_first_taken(model, shapes)[0] for shapes in groups)
-    return [first, *(x for x in further if x is not None)]
+    turned = [first.contiguous(memory_format=torch.channels_last)] if first.dim() == 4 else []
+    return [first, *turned, *(x for x in further if x is not None)]
 
 
 def _first_taken(model: nn.Module, shapes: Sequence[Sequence[int]]) -> tuple[Tensor | None, str]:

@@ -38,6 +38,7 @@ def same_or_refused(model: nn.Module) -> nn.Module | None:
     cases = [*itertools.product(SIZES, (1.0, -1.0, 100.0), modes[:1]), *((SIZES[0], 1.0, mode) for mode in modes[1:])]
     for shape, scale, mode in cases:
         x = torch.rand(shape) * scale
+        x = x.contiguous(memory_format=torch.channels_last) if mode is torch.inference_mode else x
         with mode():
             expected, out = model(x.clone()).detach(), deployed(x.clone()).detach()
         torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
@@ -212,6 +213,9 @@ PAIR_CASES = {
     ),
     "the convolution alone with gradients": lambda: Pair(
         lambda self, x: self.conv1(x) if torch.is_grad_enabled() else self.bn1(self.conv1(x))
+    ),
+    "the convolution alone in the layout channels last": lambda: Pair(
+        lambda self, x: self.bn1(self.conv1(x)) if x.is_contiguous() else self.conv1(x)
     ),
     "the output is read again with gradients": lambda: Pair(
         lambda self, x: self.bn1(y := self.conv1(x)) + (y if torch.is_grad_enabled() else 0)
