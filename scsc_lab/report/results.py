@@ -111,8 +111,9 @@ def _html(table: Table, *sentences: str) -> str:
     """Return a table as a notebook shows it, with sentences and its notes as the caption."""
     cells = [[column.heading for column in table.columns], *table.cells()]
     lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in line) for line in cells]
-    caption = html.escape(" ".join((*sentences, *table.notes)))
-    return f"<table><caption>{caption}</caption>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+    text = html.escape(" ".join((*sentences, *table.notes)))
+    caption = f"<caption>{text}</caption>" if text else ""
+    return f"<table>{caption}{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 class _HasRow(Protocol):
