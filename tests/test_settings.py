@@ -139,13 +139,13 @@ def test_help_has_types_defaults_bounds_panels_and_an_example(run, capsys):
     text = " ".join(capsys.readouterr().out.split())
     for words in (
         "Example: $ do --pairs 3",
-        "Measurement: --pairs N Number of pairs. [default: 64; 1<=x<=100]",
+        "Measurement: --pairs N Number of pairs. [default: 64; 1 to 100]",
         "--delta",
         "default: 2.0",
         "<plain|",
         "One or more of a, b.",
         "Where figures go.",
-        "A number. [default: 1; x>=1]",
+        "A number. [default: 1; from 1]",
     ):
         assert words in text
 
@@ -167,12 +167,13 @@ def test_settings_of_a_command_are_those_it_does_not_leave_out():
         pass
 
     assert set(do.__signature__.parameters) == {
-        *("memory_format", "threads", "streams", "train", "batch", "seed", "format", "output", "store", "timeout")
+        *("memory_format", "threads", "streams", "train", "batch", "seed"),
+        *("format", "output", "caption", "tex_label", "store", "timeout"),
     }
 
 
 NAMES = {
-    *("pair", "vary", "spaces", "study"),
+    *("pair", "vary", "spaces", "study", "caption", "tex_label"),
     *("models", "model", "weights", "label", "mixer", "baseline", "data", "name"),
     *("stages", "layers", "grid", "executor", "image_column", "label_column", "over"),
 }

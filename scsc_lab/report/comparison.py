@@ -137,7 +137,7 @@ def without_reference(column: Column, rows: Sequence[Row] = ()) -> Column:
         return column
     reference = column.key[3]
     for row, baseline in zip(rows, tables.baselines(rows, rows), strict=True):
-        seconds = (baseline or {}).get(reference.replace("baseline_seconds", "median_seconds"))
+        seconds = (baseline or {}).get(reference.replace("baseline_seconds", str(latency.MEDIAN.key)))
         if units.milliseconds(row.get(reference)) not in (units.MISSING, units.milliseconds(seconds)):
             return column
     return replace(column, key=column.key[:3], text=units.ratio_interval)
@@ -173,7 +173,7 @@ def interval(column: Column, row: Row) -> tuple[float, float] | None:
     if row.get(f"{stem}_deviation") is not None and row.get("seeds"):
         reach = 2 * row[f"{stem}_deviation"] / math.sqrt(row["seeds"])
         low, high = row[str(column.key)] - reach, row[str(column.key)] + reach
-    samples = row.get("samples_seconds") if column.key == "median_seconds" else None
+    samples = row.get("samples_seconds") if column.key == latency.MEDIAN.key else None
     if samples and len(samples) > 1:
         low, _, high = quantiles(samples, n=4, method="inclusive")
     return None if low is None or high is None else (low, high)
