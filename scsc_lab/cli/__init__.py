@@ -215,17 +215,16 @@ codecs.register_error("scsc_lab.plain", _in_plain_letters)
 @contextlib.contextmanager
 def _encodable() -> Iterator[None]:
     """Print what a terminal of few characters cannot show in those it has."""
-    stream: Any = sys.stdout
-    errors = getattr(stream, "errors", None)
-    if errors != "strict" or not hasattr(stream, "reconfigure"):
-        yield
-        return
-    stream.reconfigure(errors="scsc_lab.plain")
+    streams: list[Any] = [sys.stdout, sys.stderr]
+    strict = [each for each in streams if getattr(each, "errors", "") == "strict" and hasattr(each, "reconfigure")]
+    for stream in strict:
+        stream.reconfigure(errors="scsc_lab.plain")
     try:
         yield
     finally:
-        if not stream.closed:
-            stream.reconfigure(errors=errors)
+        for stream in strict:
+            if not stream.closed:
+                stream.reconfigure(errors="strict")
 
 
 def _complain(message: str) -> int:

@@ -106,3 +106,13 @@ def test_the_overview_has_whole_sentences_in_80_columns_and_an_example_of_every_
         assert {word for word in words if word.startswith("-")} <= known
     heads = [line.split()[0] for line in lines if line.startswith("  ") and line[2:3].isalpha()]
     assert [name for name in heads if name in commands] == list(commands)
+
+
+def test_a_file_name_that_is_no_text_is_printed_in_other_letters(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        typer.echo("\udcff keeps 3 measurements", err=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scsc_lab.experiments.train.scheduled", interrupted)
+    assert main(["train", "swin_pico", "--seeds", "1"]) == 130
+    assert "? keeps 3 measurements" in capsys.readouterr().err
