@@ -12,11 +12,11 @@ from scsc_lab.report.comparison import without_reference
 from scsc_lab.report.document import Block, Bullets, Grid, Paragraph
 from scsc_lab.report.latency import USUAL, key_in
 from scsc_lab.report.points import (
+    added_module,
     bullets,
     count,
     effect,
     is_clear,
-    module,
     pairs,
     points,
     subject,
@@ -35,9 +35,11 @@ def title(networks: Sequence[Row], name: str) -> str:
     """Return the title of a report: its subject, from its networks, or its name where nothing is compared."""
     compared = [row for row in networks if row.get("baseline") not in (None, row["model"])]
     backbones = listed([str(row["baseline"]) for row in pairs(networks)])
-    modules = dict.fromkeys(filter(None, map(module, compared)))
+    modules = dict.fromkeys(filter(None, map(added_module, compared)))
     if not compared:
         return f"Networks, measured: {name}"
+    if all(str(row["model"]).partition("[")[0] == row["baseline"] for row in compared):
+        return f"Settings of {backbones}"
     if "SCSC" in modules:
         mixers = len(modules) - 1
         return f"SCSC{f' and {count(mixers)} other mixers' if mixers else ''} in {backbones}"
@@ -77,7 +79,7 @@ def pairs_table(chosen: Sequence[Row], columns: Sequence[Column]) -> Table:
     ]
     is_repeated = len({row["baseline"] for row in chosen}) < len(chosen)
     keys = [
-        *([tables.MODEL] if is_repeated or not module(chosen[0]) else []),
+        *([tables.MODEL] if is_repeated or not added_module(chosen[0]) else []),
         Column("baseline", "backbone", number=False),
     ]
     filled = tables.filled(changes, chosen)[: _MOST_COLUMNS - len(keys)]
@@ -122,7 +124,7 @@ def _on_time(chosen: Sequence[Row]) -> str:
     verdicts = [time_verdict(row) for row in timed]
     shrunk = all((row.get("params_change") or 0.0) < -findings.SAME for row in timed if time_verdict(row) == "faster")
     titles = {"faster": "smaller and faster" if shrunk else "faster"}
-    whose, total, parts = module(timed[0]), len(timed), list[str]()
+    whose, total, parts = added_module(timed[0]), len(timed), list[str]()
     names = [subject(row, timed) for row in timed]
     compared = "backbones" if whose and names == [str(row["baseline"]) for row in timed] else "networks"
     is_clear_of_one = bool(whose) and {*verdicts} <= {"faster", "slower"}
@@ -161,7 +163,9 @@ def _on_accuracy(rows: Sequence[Row], chosen: Sequence[Row], networks: Sequence[
         return f"Accuracy{' at full size' if claimed else ''} was not tested." if chosen else ""
     clear = sorted((row for row in trained if is_clear(row)), key=lambda row: -abs(row["accuracy_difference"]))
     lines = [f"{points(row['accuracy_difference'])} in {row['baseline']}" for row in clear]
-    head = f"Trained from scratch, {module(trained[0]) or 'it'} changes accuracy by {listed(lines)}" if lines else ""
+    head = (
+        f"Trained from scratch, {added_module(trained[0]) or 'it'} changes accuracy by {listed(lines)}" if lines else ""
+    )
     open_ = [f"{row['baseline']} ({points(row['accuracy_difference'])})" for row in trained if not is_clear(row)]
     if open_:
         head += f"{'; it is' if head else 'Accuracy after training is'} inconclusive in {listed(open_)}"

@@ -43,6 +43,12 @@ def module(row: Row) -> str:
     return "SCSC" if text.startswith("scsc_") else added[1] if added else ""
 
 
+def added_module(row: Row) -> str:
+    """Return the module that a network has and its baseline has not, or nothing."""
+    own = module(row)
+    return "" if own == module({"model": str(row.get("baseline"))}) else own
+
+
 def original(row: Row) -> str:
     """Return the name of the network that another was made of: without a module put in, settings, or a deploy form."""
     text = str(row.get("network") or row["model"]).partition(" + ")[0].partition("[")[0]
@@ -70,7 +76,7 @@ def pairs(networks: Sequence[Row]) -> list[Row]:
 def subject(row: Row, pairs: Sequence[Row]) -> str:
     """Return what a sentence calls a pair: its backbone where one of the pairs alone has it, with a module put in."""
     is_alone = sum(pair["baseline"] == row["baseline"] for pair in pairs) == 1
-    return str(row["baseline"] if module(row) and is_alone else row["model"])
+    return str(row["baseline"] if added_module(row) and is_alone else row["model"])
 
 
 def effect(row: Row) -> float:
