@@ -166,4 +166,4 @@ def test_settings_of_a_network_with_scsc_are_not_what_scsc_does():
     rows = [{**row, "baseline": "scsc_a"} for row in pair("a", 0.8)]
     rows = [{**rows[0], "model": "scsc_a"}, {**rows[1], "model": "scsc_a[groups=2]"}]
     assert abstract.title(rows, "name") == "Settings of scsc_a"
-    assert on_time(rows).startswith("Time against the baseline: faster for scsc_a[groups=2] on a CPU: ")
+    assert on_time(rows).startswith("Time against the baseline: smaller and faster for scsc_a[groups=2] on a CPU: ")
