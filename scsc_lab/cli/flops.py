@@ -17,7 +17,7 @@ from scsc_lab.experiments.experiment import Measure, comparison
 from scsc_lab.metrics.size import Counting, assumed
 from scsc_lab.records import Row
 from scsc_lab.report import tables
-from scsc_lab.report.parts import FLOPS, MEMORY, TRAINABLE
+from scsc_lab.report.parts import FLOPS, MEMORY, MEMORY_RULE, TRAINABLE
 from scsc_lab.report.parts import columns as part_columns
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import DTYPES, Execution, Output, texts
@@ -168,6 +168,8 @@ def _notes(rows: Sequence[Row], cost: Column) -> tuple[str, ...]:
     notes = [f"{tables.MACS_RULE}; activations: elements that their operators write. {counted_pass}."]
     if cost is FLOPS:
         notes = [f"{_FLOPS_RULE} Activations: elements that operators with MACs write. {counted_pass}."]
+    if len(rows) == 1 and "parts" not in rows[0]:
+        notes.append(f"{MEMORY_RULE}. Bytes: read and written by all operators.")
     checked = [row for row in rows if row["check"] != "off"]
     explained = [row["model"] for row in checked if row["check"] == "explained"]
     if explained:

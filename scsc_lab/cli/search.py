@@ -88,7 +88,12 @@ def search(
     trials: Annotated[
         int, option("Trials in all, those of earlier runs included.", "--trials", low=1, metavar="N")
     ] = 100,
-    max_runs: Annotated[int, option("Training runs in all.", "--max-runs", low=1, metavar="N")] = 100,
+    max_runs: Annotated[
+        int,
+        option(
+            "Training runs of all trials; the front's last measurement adds its own.", "--max-runs", low=1, metavar="N"
+        ),
+    ] = 100,
     sampler: Annotated[
         Sampler, option("Optuna's sampler; exact counts all combinations; auto does where it can.", "--sampler")
     ] = "auto",

@@ -80,7 +80,8 @@ def _changes(column: Column) -> list[Column]:
         return []
     verdict = change.verdict if change.how == "measured" else change.judged
     title = "verdict" if change.how == "measured" else f"verdict on {column.quantity}"
-    return [change.column, *([Column(verdict, title, number=False, optional=True)] if verdict else [])]
+    optional = change.how != "measured"  # without its verdict a ratio of times is half an answer
+    return [change.column, *([Column(verdict, title, number=False, optional=optional)] if verdict else [])]
 
 
 def compact_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:

@@ -17,7 +17,7 @@ _READABLE = 20
 """Letters that a column of words has at least, or an optional column is left out."""
 
 _LEAST = 8
-"""Letters that a column of words has at least, or the last column of numbers is left out, with a note."""
+"""Letters that a column of words has at least, or the last columns stand in a further block below."""
 
 
 def render(table: Table, run: RunInfo) -> str:
@@ -61,18 +61,20 @@ def print_table(table: Table, file: IO[str]) -> None:
 
     while not fits(table, _READABLE) and (narrower := _without_last_optional(table)):
         table = narrower
-    left_out: list[str] = []
-    while not fits(table, _LEAST) and len(table.columns) > 2:
-        left_out.insert(0, table.columns[-1].heading)
-        table = replace(table, columns=table.columns[:-1])
-    if left_out:
-        note = f"Too narrow for {', '.join(left_out)}: a wider terminal shows them, and so does --format json."
-        table = replace(table, notes=(*table.notes, note))
-    grid = drawn(table)
     if table.title:
         console.print(Text(one_line(table.title), style="bold"))
-    console.print(grid)
-    width = console.width if console.is_terminal else max(_LINE, console.measure(grid).maximum)
+    widest, columns = 0, table.columns
+    while columns:
+        block = replace(table, columns=columns)
+        while not fits(block, _LEAST) and len(block.columns) > 2:
+            block = replace(block, columns=block.columns[:-1])
+        grid = drawn(block)
+        console.print(grid)
+        widest, rest = max(widest, console.measure(grid).maximum), columns[len(block.columns) :]
+        columns = (columns[0], *rest) if rest else ()
+        if rest:
+            console.print()
+    width = console.width if console.is_terminal else max(_LINE, widest)
     for note in table.notes:
         lines = textwrap.fill(one_line(note), width, subsequent_indent="  ", break_long_words=False)
         console.print(Text(lines, style="dim"))
