@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import io
+import pkgutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 import typer
 from PIL import Image
 
+import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.analysis import mapfile
 from scsc_lab.analysis.field import Field, Setting
@@ -434,6 +437,14 @@ SPIED = {
     "execution.pools.Parallel.pool": lambda *a, **k: nullcontext(None),
 }
 """What is replaced, each by a function that returns at once what the command goes on with."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _imported():
+    """Import every module first: one that is imported meanwhile would keep what is replaced, for all later tests."""
+    for found in pkgutil.walk_packages(scsc_lab.__path__, "scsc_lab."):
+        if not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
 
 
 def made_up(experiment):
