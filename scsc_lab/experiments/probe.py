@@ -28,7 +28,7 @@ RATES = ("lr", "1e-4,3e-4,1e-3,3e-3")
 """Tuning of every network."""
 
 
-LONG = Schedule(budgets=(4, 8, 16, 32), tune=RATES, tune_seeds=2, tune_epochs=16)
+LONG = Schedule(budgets=(4, 8, 16), tune=RATES, tune_seeds=2, tune_epochs=8)
 """Budgets and tuning of the pairs."""
 
 SHORT = Schedule(tune=RATES, tune_seeds=1, tune_epochs=8)
