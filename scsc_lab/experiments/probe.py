@@ -79,8 +79,8 @@ ABLATIONS = (
 """SCSC's parts taken out one by one, and every mixer in the places of Swin's attention."""
 
 STEPS = ((PAIRS, 3), (PAIRS, 6), (PAIRS, 10), (ABLATIONS, 10))
-"""Order of training and numbers of seeds: after any interrupt, all pairs have about the same seeds. Fewer than nine could not
-tell one of so many comparisons from none."""
+"""Order of training and numbers of seeds: pairs first, all with about the same seeds after any interrupt. Fewer than
+nine seeds cannot tell one of so many comparisons from none."""
 
 FIELDS = Settings(fields=Fields(samples=16))
 """Settings of the receptive fields of trained networks."""
