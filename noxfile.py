@@ -67,3 +67,11 @@ def package(session: nox.Session) -> None:
     session.run(os.path.join(empty, "bin", "pip"), "install", "-q", *CONSTRAINTS, wheel, external=True)
     session.chdir(folder)
     session.run(os.path.join("empty", "bin", "scsc-lab"), "flops", "resnet50", "--no-check", external=True)
+
+
+@nox.session(default=False)
+def benchmarks(session: nox.Session) -> None:
+    """Run every benchmark beside its peers, on a machine that does nothing else, and write benchmarks/README.md."""
+    extras = ".[timm,safetensors,dask,html,onnx,openvino,search]"
+    session.install(*CONSTRAINTS, extras, "playwright", "-r", "benchmarks/requirements.txt")
+    session.run("python", "benchmarks/all.py", *session.posargs)

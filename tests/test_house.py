@@ -131,6 +131,16 @@ def test_every_command_is_in_the_readme():
         assert f"scsc-lab {command.name}" in readme
 
 
+def test_every_benchmark_is_run_by_the_one_command_or_takes_hours():
+    runner = runpy.run_path(str(ROOT / "benchmarks" / "all.py"))
+    by_hand = {"all", "readme", "resilience", "timm_sweep"}
+    assert {part.name for part in runner["PARTS"]} | by_hand == {
+        path.stem for path in (ROOT / "benchmarks").glob("*.py")
+    }
+    assert set(runner["_sections"](ROOT / "benchmarks" / "README.md")) <= {part.title for part in runner["PARTS"]}
+    assert (ROOT / "benchmarks" / "README.md").read_text().startswith(runner["HEAD"])
+
+
 def test_the_readme_is_read_at_a_sitting():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
