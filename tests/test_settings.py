@@ -44,7 +44,7 @@ def run():
     """Return a function that runs a command with two settings classes and returns what it was called with."""
     application, calls = typer.Typer(rich_markup_mode=None, add_completion=False), []
 
-    @command(example="do --pairs 3")
+    @command()
     def do(
         timed: Timed,
         drawn: Annotated[Drawn, Reworded(folder="Where figures go.")],
@@ -134,11 +134,10 @@ def test_identity_and_phrases_follow_the_declarations():
     assert phrases(Timed, stored) == ["up to 64 rounds", "up to 20 s", "±5 %", "in a"]
 
 
-def test_help_has_types_defaults_bounds_panels_and_an_example(run, capsys):
+def test_help_has_types_defaults_bounds_and_panels(run, capsys):
     run("--help")
     text = " ".join(capsys.readouterr().out.split())
     for words in (
-        "Example: $ do --pairs 3",
         "Measurement: --pairs N Number of pairs. [default: 64; 1 to 100]",
         "--delta",
         "default: 2.0",
@@ -162,7 +161,7 @@ def test_every_setting_has_an_option_and_help_that_is_a_sentence(owner):
 
 
 def test_settings_of_a_command_are_those_it_does_not_leave_out():
-    @command(example="do")
+    @command()
     def do(execution: Annotated[Execution, Without("device", "dtype")], output: Output) -> None:
         pass
 
@@ -182,8 +181,8 @@ NAMES = {
 
 def test_no_parameter_of_a_command_is_a_text_where_a_type_exists():
     found = set()
-    for registered in app.registered_commands:
-        for parameter in inspect.signature(registered.callback).parameters.values():
+    for registered in typer.main.get_command(app).commands.values():
+        for parameter in inspect.signature(registered.callback.__wrapped__).parameters.values():
             if typing.get_origin(parameter.annotation) is Annotated:
                 kind, info = typing.get_args(parameter.annotation)
                 if info.parser is None and {str, list[str]} & {kind, *typing.get_args(kind)}:
@@ -206,7 +205,7 @@ def test_a_setting_that_is_added_is_found_wherever_it_is_due(hurry, capsys):
     application = typer.Typer(rich_markup_mode=None, add_completion=False)
     asked = []
 
-    time_with = command(example="time --hurry 3")(_annotated(hurry, asked))
+    time_with = command()(_annotated(hurry, asked))
     application.command(cls=Command)(time_with)
     application(["--help"], standalone_mode=False)
     assert "--hurry N" in capsys.readouterr().out

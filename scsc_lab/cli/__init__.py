@@ -8,57 +8,105 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import functools
+import importlib
 import os
+import re
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from scsc_lab import __version__
-from scsc_lab.cli import (
-    ablate,
-    compare,
-    erf,
-    evaluate,
-    export,
-    flops,
-    latency,
-    models,
-    paper,
-    report,
-    roofline,
-    search,
-    sweep,
-    train,
-)
-from scsc_lab.cli.parameters import Command
 from scsc_lab.errors import InputError, located, printable, shorten_warnings
 from scsc_lab.execution import ending
 from scsc_lab.provenance import commanded
 
+OVERVIEW = """\
+models: List the networks of the catalog with their input, aliases, published accuracy and its source.
+$ scsc-lab models --family swin
+flops: Count parameters, MACs, activations and bytes of networks, cross-checked against fvcore.
+$ scsc-lab flops resnet50 scsc_resnet50
+latency: Time networks side by side, in pairs of random order, and compare them with 95 % intervals.
+$ scsc-lab latency swin_tiny scsc_swin_tiny
+roofline: Compare each kind of module with the roofs of this machine: peak MACs and memory bandwidth.
+$ scsc-lab roofline swin_tiny scsc_swin_tiny
+erf: Measure and draw effective receptive fields, so that networks can be compared.
+$ scsc-lab erf swin_tiny scsc_swin_tiny -o erf.png
+compare: Compare networks by size, latency, receptive field, and published, your own or trained accuracy.
+$ scsc-lab compare swin scsc_swin
+ablate: Measure variants of a network, each against the full one, and draw one figure per study.
+$ scsc-lab ablate scsc_swin_tiny --study components
+search: Search settings of a network for the best under budgets: exactly where counts decide, else by trials.
+$ scsc-lab search scsc_swin_tiny --space kernels --minimise macs
+sweep: Measure networks at each value of a setting: exponents of growth, and where two networks are equal.
+$ scsc-lab sweep swin scsc_swin --over resolution=128..512:64
+train: Train networks in pairs of one seed and compare their accuracies: the last epoch, with a 95 % interval.
+$ scsc-lab train swin_pico scsc_swin_pico --seeds 10
+evaluate: Evaluate trained networks: top-1 and top-5, or verification, with 95 % intervals; McNemar's test of each pair.
+$ scsc-lab evaluate swin_pico --weights run.pt --data navon
+export: Write a network to an ONNX file or a torch.export program, run there and compared with torch.
+$ scsc-lab export scsc_resnet50 --output scsc_resnet50.onnx
+paper: Compare the claims of the paper's abstract (arXiv 2308.07110) with our own counts.
+$ scsc-lab paper
+report: Measure the paper's networks, or those named (the first is the baseline), and write a report.
+$ scsc-lab report --name mine --html --open
+"""
+"""Each command with the first sentence of its help and an example, in the order in which one needs them."""
+
+COMMANDS = {name: (sentence, example) for name, sentence, example in re.findall(r"(.+?): (.+)\n\$ (.+)\n", OVERVIEW)}
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported and built when it is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _built(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+@functools.cache
+def _built(name: str) -> Any:
+    _, example = COMMANDS[name]
+
+    from scsc_lab.cli.parameters import Command
+
+    function = getattr(importlib.import_module(f"scsc_lab.cli.{name}"), name)
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name, cls=Command)(function)
+    command: Any = typer.main.get_command(alone)
+    command.example = example
+    return command
+
 
 class Overview(TyperGroup):
-    """All commands, in the order in which one needs them, each with a whole sentence and an example."""
+    """All commands, each with a whole sentence and an example."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = _Commands()
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with the first sentence of its help and its example, none cut off."""
-        names = list(self.commands)
-        wide = max(map(len, names), default=0)
+        wide = max(map(len, COMMANDS))
+        indent = " " * (formatter.current_indent + 2 + wide + 2)
         with formatter.section("Commands"):
-            for name in names:
-                sentence = " ".join((self.commands[name].help or "").partition("\n\n")[0].split())
-                indent = " " * (formatter.current_indent + wide + 2)
+            for name, (sentence, example) in COMMANDS.items():
                 head = f"{'':{formatter.current_indent}}{name:{wide}}  "
                 width = max(formatter.width, len(indent) + 20)
                 lines = textwrap.wrap(
                     sentence, width, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False
                 )
                 formatter.write("\n".join(lines) + "\n")
-                if example := getattr(self.commands[name].callback, "example", ""):
-                    formatter.write(f"{indent}$ {example}\n")
+                formatter.write(f"{indent}$ {example}\n")
 
 
 app = typer.Typer(
@@ -71,24 +119,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for _function in (
-    models.models,
-    flops.flops,
-    latency.latency,
-    roofline.roofline,
-    erf.erf,
-    compare.compare,
-    ablate.ablate,
-    search.search,
-    sweep.sweep,
-    train.train,
-    evaluate.evaluate,
-    export.export,
-    paper.paper,
-    report.report,
-):  # in the order in which one needs them
-    app.command(_function.__name__, cls=Command)(_function)
-
 _UsageError: Any = typer.BadParameter.__mro__[2]
 """The parent of all of typer's usage errors; it has no public name on every version."""
 
@@ -184,10 +214,9 @@ def _failed(error: BaseException) -> int:
 
 def _other_commands(option: str | None) -> str:
     """Return which commands have an option that this one has not, as the end of a sentence."""
-    commands: Any = typer.main.get_command(app)
     has_it = [
         name
-        for name, command in (commands.commands.items() if option else ())
+        for name, command in (_Commands().items() if option else ())
         if any(option in (*parameter.opts, *parameter.secondary_opts) for parameter in command.params)
     ]
     return f" (it is an option of {', '.join(has_it)})" if has_it else ""

@@ -29,10 +29,7 @@ _DEFAULT = ("params", "macs", "activations", "bytes")
 _STUDIES = (*studied.STUDIES, studied.MIXERS)
 
 
-@command(
-    example="scsc-lab ablate scsc_swin_tiny --study components",
-    first="--grid --vary --study --with --store",
-)
+@command(first="--grid --vary --study --with --store")
 def ablate(
     context: typer.Context,
     networks: Annotated[Networks, Without("model", "deploy")],

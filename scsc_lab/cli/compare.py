@@ -34,10 +34,7 @@ _BY_BLOCK = (
 """Parameters that act where two networks are counted block by block."""
 
 
-@command(
-    example="scsc-lab compare swin scsc_swin",
-    first="--with --resolution --transplant --plot --format",
-)
+@command(first="--with --resolution --transplant --plot --format")
 def compare(
     context: typer.Context,
     networks: Annotated[Networks, Without("deploy")],

@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     from scsc_lab.store import Store
 
 
-@command(
-    example="scsc-lab erf swin_tiny scsc_swin_tiny -o erf.png",
-    first="--stage --resolution --weights --images --output",
-)
+@command(first="--stage --resolution --weights --images --output")
 def erf(
     context: typer.Context,
     networks: Annotated[Networks, Without("deploy", "input")],

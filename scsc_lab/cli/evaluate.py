@@ -30,10 +30,7 @@ if TYPE_CHECKING:
     from scsc_lab.analysis.confusion import Confusion
 
 
-@command(
-    example="scsc-lab evaluate swin_pico --weights run.pt --data navon",
-    first="--weights --data --by-class --class-map --plot",
-)
+@command(first="--weights --data --by-class --class-map --plot")
 def evaluate(
     context: typer.Context,
     networks: Annotated[Networks, Without("transplant", "mixer", "rule", "deploy", "input")],

@@ -20,10 +20,7 @@ from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Execution, Output
 
 
-@command(
-    example="scsc-lab export scsc_resnet50 --output scsc_resnet50.onnx",
-    first="--output --resolution --weights --deploy --dynamic-batch",
-)
+@command(first="--output --resolution --weights --deploy --dynamic-batch")
 def export(
     networks: Annotated[
         Networks,

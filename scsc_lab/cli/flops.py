@@ -56,10 +56,7 @@ _STEP_COLUMNS = (
 )
 
 
-@command(
-    example="scsc-lab flops resnet50 scsc_resnet50",
-    first="--by --resolution --transplant --max-macs --output",
-)
+@command(first="--by --resolution --transplant --max-macs --output")
 def flops(
     networks: Networks,
     execution: Annotated[Execution, Without("device", "dtype", "memory_format", "threads", "streams", "seed")],

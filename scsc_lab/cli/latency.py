@@ -35,10 +35,7 @@ By = Literal["module", "stage", "operator"]
 """Parts of a network's time."""
 
 
-@command(
-    example="scsc-lab latency swin_tiny scsc_swin_tiny",
-    first="--resolution --by --runtime --pairs --plot",
-)
+@command(first="--resolution --by --runtime --pairs --plot")
 def latency(
     context: typer.Context,
     networks: Networks,

@@ -17,7 +17,7 @@ from scsc_lab.settings import Output
 _FAMILIES = tuple(dict.fromkeys(entry.family for entry in catalog.CATALOG.values()))
 
 
-@command(example="scsc-lab models --family swin")
+@command()
 def models(
     output: Annotated[Output, Without("store")],
     family: Annotated[str | None, option("Only list networks of this family.", "--family", choices=_FAMILIES)] = None,

@@ -15,7 +15,7 @@ from scsc_lab.report.claims import claims_table
 from scsc_lab.settings import Output
 
 
-@command(example="scsc-lab paper")
+@command()
 def paper(
     output: Annotated[Output, Without("store")],
     tolerance: Annotated[

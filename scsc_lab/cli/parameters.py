@@ -73,11 +73,14 @@ _TIMEOUT = Setting(
 class Command(TyperCommand):
     """A command whose ``--help`` has an example, the options to start with, and the others under headings."""
 
+    example = ""
+    """A command line, for ``--help``."""
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the example, the arguments, the first options, and the others of each panel."""
-        if example := getattr(self.callback, "example", ""):
+        if self.example:
             with formatter.section("Example"):
-                formatter.write(f"{'':{formatter.current_indent}}$ {example}\n")
+                formatter.write(f"{'':{formatter.current_indent}}$ {self.example}\n")
         first = getattr(self.callback, "first", "").split()
         headings = ("Arguments", *(["Options to start with"] if first else []), *PANELS)
         sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in headings}
@@ -109,14 +112,13 @@ def _position(parameter: Any, first: Sequence[str]) -> int:
     return next((at for at, name in enumerate(first) if name in parameter.opts), len(first))
 
 
-def command(example: str, first: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def command(first: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that makes each settings class among a function's parameters the options that it declares.
 
     A parameter annotated with a declaration is an option of its own; other parameters stay as they are. A setting that
     several classes declare under one name is one option, which goes to each.
 
     Args:
-        example: a command line, for ``--help``.
         first: the options that ``--help`` shows first, separated by spaces.
     """
 
@@ -164,7 +166,7 @@ def command(example: str, first: str = "") -> Callable[[Callable[..., Any]], Cal
         described: Any = run
         described.__signature__ = inspect.Signature(list(options.values()))
         described.__annotations__ = {name: parameter.annotation for name, parameter in options.items()}
-        described.example, described.first = example, first
+        described.first = first
         return run
 
     return decorate

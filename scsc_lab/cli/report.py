@@ -32,10 +32,7 @@ if TYPE_CHECKING:
 _DEFAULT = ("params", "macs", "activations", "latency", "erf", "top1")
 
 
-@command(
-    example="scsc-lab report --name mine --html --open",
-    first="--name --quick --with --html --from",
-)
+@command(first="--name --quick --with --html --from")
 def report(
     context: typer.Context,
     networks: Annotated[Networks, Without("deploy", "input")],

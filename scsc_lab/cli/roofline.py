@@ -15,10 +15,7 @@ from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing, Execution, Output, Settings, Timing
 
 
-@command(
-    example="scsc-lab roofline swin_tiny scsc_swin_tiny",
-    first="--resolution --batch --threads --plot --output",
-)
+@command(first="--resolution --batch --threads --plot --output")
 def roofline(
     context: typer.Context,
     networks: Annotated[Networks, Without("deploy", "input")],

@@ -37,10 +37,7 @@ def _most(quantity: str, column: str) -> Any:
     return option(quantity, name, metavar="N", parse=lambda text: goals.Budget(goals.bound(column, text, name), True))
 
 
-@command(
-    example="scsc-lab search scsc_swin_tiny --space kernels --minimise macs",
-    first="--space --minimise --max-macs --budget --store",
-)
+@command(first="--space --minimise --max-macs --budget --store")
 def search(
     context: typer.Context,
     networks: Annotated[Networks, Only("models", "set", "weights", "resolution", "channels")],

@@ -18,10 +18,7 @@ from scsc_lab.report import sweep as tables
 from scsc_lab.settings import Drawing, Execution, Output, Settings
 
 
-@command(
-    example="scsc-lab sweep swin scsc_swin --over resolution=128..512:64",
-    first="--over --with --pairs --figures --store",
-)
+@command(first="--over --with --pairs --figures --store")
 def sweep(
     context: typer.Context,
     networks: Networks,

@@ -33,10 +33,7 @@ Suffix = Literal[".safetensors", ".pth"]
 """Kinds of file that trained weights are written to."""
 
 
-@command(
-    example="scsc-lab train swin_pico scsc_swin_pico --seeds 10",
-    first="--data --seeds --budgets --tune --store",
-)
+@command(first="--data --seeds --budgets --tune --store")
 def train(
     context: typer.Context,
     networks: Annotated[Networks, Without("deploy", "input")],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import multiprocessing
 import os
 import select
 import signal
@@ -12,13 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from scsc_lab.errors import InputError, is_users, shorten_warnings
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from multiprocessing.connection import Connection
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C has ended, also where it printed its rows; SIGTERM's is 143."""
@@ -134,6 +135,9 @@ def time_limit(subject: str, networks: int = 1) -> Iterator[None]:
 @contextlib.contextmanager
 def processes(number: int) -> Iterator[Executor]:
     """Yield an executor of several processes, which end with this one, and at once when the context is left."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
     begin = (reader, _state.seconds)

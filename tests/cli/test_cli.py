@@ -153,6 +153,7 @@ def test_every_command_has_help_within_100_columns(run, command):
     assert code == 0
     usage, *described = out.splitlines()
     assert f" {command} [OPTIONS]" in usage
+    assert f"$ scsc-lab {command}" in out
     shown = {word.strip(",") for line in described for word in line.replace("/", " ").split()[:4]}
     for parameter in typer.main.get_command(app).commands[command].params:
         assert parameter.help

@@ -98,7 +98,7 @@ def test_the_overview_has_whole_sentences_in_80_columns_and_an_example_of_every_
         first = " ".join(command.help.partition("\n\n")[0].split())
         assert first.endswith(".")
         assert first in shown
-        example = command.callback.example
+        example = command.example
         words = example.split()
         assert f"$ {example}" in shown
         assert words[:2] == ["scsc-lab", name]
