@@ -58,7 +58,7 @@ def expected() -> list[dict[str, str]]:
 def _without_progress_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep stderr for notes and mistakes, however slow the machine is."""
     for name in ("LINE_SECONDS", "LONG_SECONDS"):
-        monkeypatch.setattr(f"scsc_lab.cli.progress.{name}", float("inf"))
+        monkeypatch.setattr(f"scsc_lab.cli.running.{name}", float("inf"))
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.cli import requests, shared
+from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
@@ -77,15 +77,15 @@ def ablate(
         raise InputError("an ablation has one network: name one model")
     settings = with_runtimes(Settings(execution, timing, fields, training), columns)
     runtimes.check(settings.timing.runtimes, execution)
-    requests.require_used(context, columns, settings)
+    shared.require_used(context, columns, settings)
     shared.check_schedule(schedule, columns, settings)
     column_words = metrics.with_extra_columns(columns, settings)
     configured = _configured(config)
     if draw:
         check_writable((figures or Path()) / "ablation.png")
     else:
-        requests.require_without(context, ("figures", "width", "titles"), "--no-draw draws nothing")
-    store = shared.opened(output)
+        shared.require_without(context, ("figures", "width", "titles"), "--no-draw draws nothing")
+    store = running.opened(output)
 
     from scsc_lab.experiments import compare
 
@@ -100,14 +100,14 @@ def ablate(
         [[variant.network for variant in variants]], column_words, training.seeds, schedule.budgets
     )
     experiment = compare.ablation(variants, column_words, settings)
-    trained = shared.train(experiment, schedule, store, parallel=parallel, status=True)
+    trained = running.train(experiment, schedule, store, parallel=parallel, status=True)
     if trained.interrupted:
         raise KeyboardInterrupt
     result = trained.results[-1]
     shown_columns = [metrics.columns()[column] for column in column_words]
     table = ablations.ablation_tables(result.rows, shown_columns, result.notes)
     scheduled = with_schedule(table, trained.budgets, trained.tuned)
-    code = shared.show(scheduled, output, built, device=shared.device_of(result.rows), seed=execution.seed)
+    code = running.show(scheduled, output, built, device=running.device_of(result.rows), seed=execution.seed)
     if draw:
         _draw(table, shown_columns, figures or Path(f"ablation_{file_name(str(variants[0].network))}"), drawing)
     return code

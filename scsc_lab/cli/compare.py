@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.cli import requests, shared
+from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
@@ -68,16 +68,16 @@ def compare(
         raise InputError(f"--plot {','.join(plot)!r}: two columns with a comma between, e.g. --plot macs,latency")
     drawn = figure or Path(f"compare_{'_'.join(plot)}.png".replace("/", "-"))
     if by:
-        requests.require_only(context, _BY_BLOCK, "--by counts block by block")
+        shared.require_only(context, _BY_BLOCK, "--by counts block by block")
     if not plot:
-        requests.require_without(context, ("figure", "width", "titles"), "nothing is drawn without --plot X,Y")
+        shared.require_without(context, ("figure", "width", "titles"), "nothing is drawn without --plot X,Y")
     else:
         style.check(drawn)
     settings = with_runtimes(Settings(execution, timing, fields, training), columns)
     runtimes.check(settings.timing.runtimes, execution)
-    requests.require_used(context, columns, settings)
+    shared.require_used(context, columns, settings)
     shared.check_schedule(schedule, columns, settings)
-    store = shared.opened(output)
+    store = running.opened(output)
 
     from scsc_lab.experiments import compare as comparing
     from scsc_lab.experiments import own_results
@@ -88,7 +88,7 @@ def compare(
         if len(labels) != 2:
             raise InputError(f"--by {by} compares two networks; {len(labels)} are named")
         rows = comparing.side_by_side(built.networks, by, execution.batch)
-        return shared.show(comparison.blocks_table(rows, labels, by), output, built)
+        return running.show(comparison.blocks_table(rows, labels, by), output, built)
     values = own_results.read(accuracies, labels) if accuracies else {}
     column_names = [*metrics.with_extra_columns(columns, settings), *own_results.metrics(values)]
     for axis in plot:
@@ -99,12 +99,12 @@ def compare(
     pairs = [[built.networks[first], built.networks[at]] for at, first in roles if first is not None]
     shared.warn_of_few_seeds(pairs, columns, training.seeds, schedule.budgets)
     experiment = comparing.experiment(built.networks, columns, settings, roles=roles, values=values)
-    trained = shared.train(experiment, schedule, store, parallel=parallel)
+    trained = running.train(experiment, schedule, store, parallel=parallel)
     result = trained.results[-1]
     table = comparison.comparison_table(result.rows, result.columns, result.notes)
     table = with_schedule(table, trained.budgets, trained.tuned)
-    device = shared.device_of(result.rows)
-    code = shared.show(table, output, built, device=device, seed=execution.seed, cut=trained.interrupted)
+    device = running.device_of(result.rows)
+    code = running.show(table, output, built, device=device, seed=execution.seed, cut=trained.interrupted)
     if plot:
         _draw(result.rows, result.columns, plot, drawn, drawing)
     return code

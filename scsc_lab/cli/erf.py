@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scsc_lab.cli import requests, shared
+from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
@@ -62,13 +62,13 @@ def erf(
     from scsc_lab.analysis import mapfile
 
     written = replace(output, output=table)
-    store = shared.opened(written)
+    store = running.opened(written)
     style.check(figure or _default_path(()))
     if save is not None:
         mapfile.check(save)
     built, interrupted = None, False
     if from_ is not None:
-        requests.require_only(context, _DRAWING, "--from draws saved maps")
+        shared.require_only(context, _DRAWING, "--from draws saved maps")
         measured = mapfile.load(from_)
         rows = [field.row() for field in measured]
     else:
@@ -78,7 +78,7 @@ def erf(
         settings = configure(Settings(execution, fields=fields))
         settings = WithMaps(**vars(settings)) if save is not None else settings
         experiment = comparison(built.networks, ["erf"], [Measure("erf", settings)])
-        result = shared.measure([experiment], store)
+        result = running.measure([experiment], store)
         rows, failures, interrupted = *_rows(result.results[0].rows, execution.seed), result.interrupted
         built = replace(built, failures=[*built.failures, *failures])
         measured = [_field(row, store) for row in rows]
@@ -96,7 +96,7 @@ def erf(
     finally:  # what was measured is shown, whatever cannot be written
         table_of_fields = blocks.merits_table([{key: row[key] for key in row if key != "map_file"} for row in rows])
         seed = measured[0].setting.seed
-        code = shared.show(table_of_fields, written, built, device=execution.device, seed=seed, cut=interrupted)
+        code = running.show(table_of_fields, written, built, device=execution.device, seed=seed, cut=interrupted)
     return code
 
 

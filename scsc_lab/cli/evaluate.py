@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scsc_lab import units
-from scsc_lab.cli import requests, shared
+from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baseline, Networks
 from scsc_lab.cli.parameters import Reworded, Without, command, option
 from scsc_lab.errors import InputError
@@ -71,7 +71,7 @@ def evaluate(
         style.check(plot)
     if predictions:
         check_writable(predictions)
-    store = shared.opened(output)
+    store = running.opened(output)
 
     from scsc_lab.metrics.evaluation import Evaluation, class_maps
     from scsc_lab.metrics.training import configure
@@ -82,14 +82,14 @@ def evaluate(
     is_verification = runs.plan.task == "verification"
     idle = ("by_class", "class_map") if is_verification else ("far", "pairs", "flip")
     other_task = "classification" if is_verification else "verification"
-    requests.require_without(context, idle, f"the task is {runs.plan.task}, not {other_task}")
+    shared.require_without(context, idle, f"the task is {runs.plan.task}, not {other_task}")
     if pairs and not pairs.is_file():
         raise InputError(f"--pairs {pairs}: no such file")
     outputs = tuple(class_maps.read(class_map).items()) if class_map else None
     built = networks.build(heads_fit=False)
     settings = Evaluation(runs, far, training.batch_size or 64, outputs, pairs, flip)
     experiment = comparison(built.networks, [], [Measure("evaluation", settings)], baseline=built.position(baseline))
-    result = shared.measure([experiment], store).results[0]
+    result = running.measure([experiment], store).results[0]
     rows = _rows(result)
     rows_to_show = [
         {key: row[key] for key in row if key not in ("predictions", "curve", "notes", "table")} for row in rows
@@ -97,7 +97,7 @@ def evaluate(
     table = _table(rows_to_show, rows[0]["notes"])
     if by_class:
         table = _with_classes(table, [row for confusion in _confusions(rows) for row in confusion.rows()])
-    code = shared.show(table, output, built, device=execution.device, seed=execution.seed)
+    code = running.show(table, output, built, device=execution.device, seed=execution.seed)
     if predictions:
         write(predictions, csv.of_rows(_predictions(rows)))
     if plot:

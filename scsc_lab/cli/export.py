@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from scsc_lab import units
-from scsc_lab.cli import shared
+from scsc_lab.cli import running
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
 from scsc_lab.errors import InputError
@@ -66,16 +66,16 @@ def export(
     replacements = networks.transplants()
     if len(networks.names) != 1 or len(replacements) > 1:
         raise InputError("one file holds one network: name one model, and one mixer at most")
-    store = shared.opened(output)
+    store = running.opened(output)
     require_writable(file, opset)
     built = replace(networks, transplant=False, mixer=(), rule=(), deploy=False).build()
     network = built.networks[0].with_transplant(replacements[0]) if replacements else built.networks[0]
     network = network.deployed() if networks.deploy else network
     settings = Export(str(file), dynamic_batch, opset, execution.seed)
-    measured = shared.measure([comparison([network], [], [Measure("export", settings)])], store)
+    measured = running.measure([comparison([network], [], [Measure("export", settings)])], store)
     (row,) = measured.results[0].further
     notes = [*_notes(row, file), *(assumed([network]) if row["resolution_assumed"] else [])]
-    return shared.show(Table(_COLUMNS, (row,), notes=tuple(notes)), output, seed=execution.seed)
+    return running.show(Table(_COLUMNS, (row,), notes=tuple(notes)), output, seed=execution.seed)
 
 
 _COLUMNS = (

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from scsc_lab import units
-from scsc_lab.cli import shared
+from scsc_lab.cli import running
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
@@ -94,19 +94,19 @@ def flops(
         raise InputError("--depth goes with --by module")
     if convention == "flops" and execution.train:
         raise InputError("--convention flops is of the forward pass: leave --train out")
-    store = shared.opened(output)
+    store = running.opened(output)
     built = networks.build()
     counting = Counting(
         execution.batch, execution.train, check, dtype or "", by or "", depth or 2, changes=bool(networks.transplants())
     )
     roles = built.roles(baseline, pair)
     experiment = comparison(built.networks, _WORDS, [Measure("size", counting)], roles=roles, batch=execution.batch)
-    measured = shared.measure([experiment], store)
+    measured = running.measure([experiment], store)
     rows = [{"check": "off", **row} for row in measured.results[0].rows if "macs" in row]
     over = _over_budget(rows, {"macs": max_macs, "params": max_params})
     cost = FLOPS if convention == "flops" else tables.MACS
     table = _breakdown(rows, by, cost) if by else _totals(rows, cost)
-    code = shared.show(_with_changes(table, rows), output, built, cut=measured.interrupted)
+    code = running.show(_with_changes(table, rows), output, built, cut=measured.interrupted)
     for line in over:
         typer.echo(line, err=True)
     wrong = any(row["status"] == "partial" or row["check"] == "unexplained" for row in rows)

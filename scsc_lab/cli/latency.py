@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from scsc_lab import runtimes
-from scsc_lab.cli import latency_notes, requests, shared
+from scsc_lab.cli import latency_notes, running, shared
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
@@ -70,7 +70,7 @@ def latency(
         raise InputError("--width and --no-titles go with --plot FILE")
     compared = bool(baseline or pair)
     _check_together(execution, timing, deploy=networks.deploy, self_test=self_test, by=by, compared=compared, plot=plot)
-    store = shared.opened(output)
+    store = running.opened(output)
     built = networks.build()
     roles = built.roles(baseline, pair)
     if by:
@@ -81,18 +81,18 @@ def latency(
         built = replace(built, networks=[form for network in built.networks for form in _twice(network)])
         roles = [(at, at - 1 if at % 2 else None) for at in range(len(built.networks))]
     if by or (len(roles) == 1 and len(timing.runtimes) == 1):
-        requests.require_without(context, ("delta", "resamples", "precision"), "no times are compared")
+        shared.require_without(context, ("delta", "resamples", "precision"), "no times are compared")
     settings = Detailed(**vars(configure(Settings(execution, timing))), by=by or "")
     kind: Kind = "noise" if self_test else "comparison"
     experiment = comparison(
         built.networks, ["latency"], [Measure("latency", settings)], roles=roles, batch=settings.batches[0], kind=kind
     )
-    measured = shared.measure([experiment], store)
+    measured = running.measure([experiment], store)
     rows = _timings(measured.results[0].rows, in_order=not by)
     rows = [{**row, "self_test": True} for row in rows] if self_test else rows
     notes = latency_notes.notes(rows, settings, self_test=self_test, parts=bool(by))
     table = _breakdown(rows, settings, notes) if by else blocks.table(rows, notes)
-    code = shared.show(table, output, built, device=rows[0]["device"], seed=execution.seed, cut=measured.interrupted)
+    code = running.show(table, output, built, device=rows[0]["device"], seed=execution.seed, cut=measured.interrupted)
     if plot is not None:
         from scsc_lab.report.figures import latency as figure
 

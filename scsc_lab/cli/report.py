@@ -12,7 +12,7 @@ import typer
 
 from scsc_lab import files, metrics, rowfile
 from scsc_lab import runtimes as runtimes_
-from scsc_lab.cli import progress, requests, shared
+from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
 from scsc_lab.errors import InputError
@@ -127,10 +127,10 @@ def report(
         pages.check()
     written = publish.Output(drawing, page)
     if from_:
-        requests.require_only(context, (*_WRITING, "from_", "probe"), "--from measures nothing")
+        shared.require_only(context, (*_WRITING, "from_", "probe"), "--from measures nothing")
         return _held_against(old, _rewritten(from_, folder, name, probe, written, open_), fail_on)
     if pico:
-        requests.require_only(context, (*_WRITING, *_OF_PICO), "--pico trains networks of its own")
+        shared.require_only(context, (*_WRITING, *_OF_PICO), "--pico trains networks of its own")
         place = folder / (name or "accuracy")
         source = _probe(Settings(execution, training=training), place, write_weights, parallel)
         return _held_against(old, _published(source, place, written, open_), fail_on)
@@ -142,7 +142,7 @@ def report(
     if networks.names and probe is not None:
         raise InputError("--probe goes with the paper's claims, and a report on named models has none: leave it out")
     of_fields = {column.word for column in metrics.registry()["erf"].columns}
-    if not of_fields & set(columns) and "panels" in requests.explicit(context):
+    if not of_fields & set(columns) and "panels" in shared.explicit(context):
         raise InputError("--panels needs receptive fields: add erf to --with")
     home = folder / called
     files.check_writable(home / publish.ROWS)
@@ -160,7 +160,7 @@ def report(
     )
     settings = with_runtimes(settings, columns)
     runtimes_.check(settings.timing.runtimes, execution)
-    requests.require_used(context, columns, settings)
+    shared.require_used(context, columns, settings)
     shared.check_schedule(schedule, columns, settings)
     effort = replace(effort, settings=settings, columns=columns)
     groups, failed = None, False
@@ -227,7 +227,7 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, parallel: Par
     is_new, probe_store = not path.exists(), Store(path)
     for file in sorted(folder.glob("*.jsonl")) if is_new else ():
         rowfile.absorb(probe_store, rowfile.opened(file), digests=())
-    with shared.resumable(probe_store), parallel.pool() as pool, progress.stepwise() as report:
+    with running.resumable(probe_store), parallel.pool() as pool, running.stepwise() as report:
         experiments = probe.run(settings, weights or folder / "weights", probe_store, pool, report)
     selection = Store()
     rowfile.absorb(selection, probe_store, digests={str(experiment.row()["digest"]) for experiment in experiments})
@@ -238,7 +238,7 @@ def _measured(experiments: Sequence[Experiment], schedule: Schedule, store: Stor
     """Measure what a store lacks of experiments, their networks tuned and trained as the schedule says."""
     from scsc_lab.experiments import runner, train
 
-    with shared.resumable(store), parallel.pool() as pool, progress.stepwise() as report:
+    with running.resumable(store), parallel.pool() as pool, running.stepwise() as report:
         planned = [train.scheduled(experiment, schedule, store, pool, report)[0] for experiment in experiments]
         if runner.run([part for each in planned for part in each], store, pool, report).interrupted:
             raise KeyboardInterrupt

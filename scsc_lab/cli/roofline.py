@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab.cli import requests, shared
+from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.report import roofline as tables
@@ -29,21 +29,21 @@ def roofline(
 ) -> int:
     """Compare each kind of module with the roofs of this machine: peak MACs and memory bandwidth."""
     if plot is None:
-        requests.require_without(context, ("width", "titles"), "nothing is drawn without --plot FILE")
+        shared.require_without(context, ("width", "titles"), "nothing is drawn without --plot FILE")
     else:
         style.check(plot)
     settings = Settings(execution, timing)
-    store = shared.opened(output)
+    store = running.opened(output)
 
     from scsc_lab.experiments import compare
 
     built = networks.build()
     experiment = compare.experiment(built.networks, ["roof"], settings)
-    measured = shared.measure([experiment], store)
+    measured = running.measure([experiment], store)
     (result,) = measured.results
     table = tables.roofline_table(result.rows, result.notes)
-    device = shared.device_of(result.rows)
-    code = shared.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
+    device = running.device_of(result.rows)
+    code = running.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
     if plot is not None:
         from scsc_lab.report.figures import roofline as figure
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.cli import progress, requests, shared
+from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.errors import InputError
@@ -127,14 +127,14 @@ def search(
         raise InputError(f"a search varies one network; {len(networks.names) or 'none'} named")
     if study and not output.store:
         raise InputError("--study keeps trials, and --store FILE their rows: name both")
-    store = shared.opened(output)
+    store = running.opened(output)
     if figure:
         style.check(figure)
     else:
-        requests.require_without(context, ("width", "titles"), "nothing is drawn without --figure FILE")
+        shared.require_without(context, ("width", "titles"), "nothing is drawn without --figure FILE")
     settings = with_runtimes(Settings(execution, timing, fields, training), chosen_goals.columns)
     runtimes.check(settings.timing.runtimes, execution)
-    requests.require_used(context, chosen_goals.columns, settings, acting=("seed",))
+    shared.require_used(context, chosen_goals.columns, settings, acting=("seed",))
     space.parse(
         Network.read(networks.names[0]).changed(networks.changes()), spaces
     )  # a mistake shows before torch is here
@@ -156,11 +156,11 @@ def search(
         raise InputError("--sampler exact: only params and macs of a plain network of the catalog are enumerated")
     if enumerates:
         _require_no_trials(context)
-        with progress.stepwise() as report:
+        with running.stepwise() as report:
             result = exact.run(question, report)
     else:
         chosen: Any = "tpe" if sampler == "auto" else sampler
-        with parallel.pool() as pool, progress.stepwise() as report:
+        with parallel.pool() as pool, running.stepwise() as report:
             result = sampled.run(replace(question, sampler=chosen), store, study or "", pool, parallel.jobs, report)
     code = _show(result, built.notes, output)
     if figure:
@@ -170,7 +170,7 @@ def search(
 
 def _require_no_trials(context: typer.Context) -> None:
     idle = ("trials", "max_runs", "study", "store", "jobs", "executor", "executor_timeout", "seed")
-    requests.require_without(context, idle, "all combinations are counted here (--sampler tpe tries some)")
+    shared.require_without(context, idle, "all combinations are counted here (--sampler tpe tries some)")
 
 
 def _show(result: Any, notes: Sequence[str], output: Output) -> int:
@@ -190,7 +190,7 @@ def _show(result: Any, notes: Sequence[str], output: Output) -> int:
         lines.append("No network meets the budgets.")
     measured = metrics.notes([row for row in (again or front) if row], search.goals.columns)
     table = tables.search_table(front, again, columns, title, [*lines, *measured, *notes])
-    code = shared.show(table, output, seed=search.settings.execution.seed, cut=result.interrupted)
+    code = running.show(table, output, seed=search.settings.execution.seed, cut=result.interrupted)
     return code or int(not result.front)
 
 

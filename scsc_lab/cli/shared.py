@@ -1,39 +1,23 @@
-"""Parts that commands share: options that no settings class declares, selections of settings, the runner.
-
-A command opens its output, builds its networks, has an experiment measured and shows the table of its rows.
-"""
+"""Options that commands share, and the refusal of those that would do nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from scsc_lab import metrics
-from scsc_lab.cli import progress
-from scsc_lab.cli.networks import Built
 from scsc_lab.cli.parameters import Only, Reworded, option
 from scsc_lab.errors import InputError
-from scsc_lab.execution.pools import HERE, Parallel
-from scsc_lab.files import check_writable
 from scsc_lab.metrics import accuracy
 from scsc_lab.metrics.training import configure
 from scsc_lab.networks.network import Network
-from scsc_lab.provenance import run_info
-from scsc_lab.records import Row
-from scsc_lab.report import render
-from scsc_lab.report.tables import Table
-from scsc_lab.settings import Execution, Fields, Output, Schedule, Settings, Timing, Training, texts
-from scsc_lab.store import Store
+from scsc_lab.settings import Execution, Fields, Schedule, Settings, Timing, Training, texts
+from scsc_lab.settings.declaration import settings_of
 from scsc_lab.training.plan import SEEDS
-
-if TYPE_CHECKING:
-    from scsc_lab.experiments.experiment import Experiment
-    from scsc_lab.experiments.runner import Measured
-    from scsc_lab.experiments.train import Trained as TrainedRuns
 
 Columns = Annotated[
     tuple[str, ...],
@@ -70,64 +54,7 @@ Drawn = Annotated[
 Trained = Annotated[Training, Only("data", "recipe", "recipe_set", "seeds")]
 """Settings of training in such a command."""
 
-
-def opened(output: Output) -> Store:
-    """Return the store of a command, once it is known that its rows and its table can be written.
-
-    Raises:
-        InputError: if a file cannot be written, or is no store, or the format is unknown.
-    """
-    render.choose(output)
-    if output.store is not None:
-        check_writable(output.store)
-    return Store(output.store)
-
-
-def measure(
-    experiments: Sequence[Experiment], store: Store, parallel: Parallel = HERE, *, status: bool = False
-) -> Measured:
-    """Measure what a store lacks of experiments, with a progress bar.
-
-    Args:
-        experiments: what to measure.
-        store: where rows are kept as they are measured.
-        parallel: where tasks run that may run anywhere.
-        status: whether to print how many measurements a store in a file has.
-
-    Raises:
-        InputError: if a network does not fit; rows measured before are kept.
-        KeyboardInterrupt: if nothing was measured before an interrupt.
-    """
-    from scsc_lab.experiments import runner
-
-    if status and store.path:
-        typer.echo(runner.status(experiments, store), err=True)
-    with parallel.pool() as pool, progress.stepwise() as report:
-        measured = runner.run(experiments, store, pool, report)
-    if measured.interrupted:
-        _tell_kept(store)
-    return measured
-
-
-def train(
-    experiment: Experiment,
-    schedule: Schedule,
-    store: Store,
-    *,
-    parallel: Parallel = HERE,
-    status: bool = False,
-) -> TrainedRuns:
-    """Measure an experiment like :func:`measure`, its networks tuned and trained as a schedule says."""
-    from scsc_lab.experiments import runner
-    from scsc_lab.experiments import train as training
-
-    if status and store.path and schedule.tune is None:
-        typer.echo(runner.status(training.scheduled(experiment, schedule)[0], store), err=True)
-    with resumable(store), parallel.pool() as pool, progress.stepwise() as report:
-        trained = training.run(experiment, schedule, store, pool, report)
-    if trained.interrupted:
-        _tell_kept(store)
-    return trained
+_GROUPS = ("execution", "timing", "fields", "training")
 
 
 def check_schedule(schedule: Schedule, column_names: Sequence[str], settings: Settings) -> None:
@@ -149,46 +76,6 @@ def require_one_budget(schedule: Schedule, training: Training) -> None:
         raise InputError(f"--budgets and {option} both name epochs: leave {option} out")
 
 
-@contextmanager
-def resumable(store: Store) -> Iterator[None]:
-    """On Ctrl-C, print how much a store in a file keeps."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _tell_kept(store)
-        raise
-
-
-def _tell_kept(store: Store) -> None:
-    if store.path:
-        typer.echo(f"{store.path} keeps {len(store.keys())} measurements; the same command resumes", err=True)
-
-
-def show(
-    table: Table, output: Output, built: Built | None = None, *, device: str = "cpu", seed: int = 0, cut: bool = False
-) -> int:
-    """Print or write a table; return the exit code: 130 after an interrupt, 1 if a network could not be measured.
-
-    Args:
-        table: the table.
-        output: where it goes, and in which format.
-        built: the networks that were named, with the notes on them and the failures among them.
-        device: where was measured, for the record of the run.
-        seed: seed of the measurement, for the record of the run.
-        cut: whether an interrupt ended the measurement.
-    """
-    if built is not None:
-        table = table.noted(built.notes).with_failures(built.failures)
-    render.emit(table, run_info(device, seed), output)
-    statuses = {row.get(key) for row in table.raw for key in ("status", "latency_status")}
-    return 130 if cut else int(metrics.FAILED in statuses)
-
-
-def device_of(rows: Iterable[Row]) -> str:
-    """Return the device that rows were measured on; ``cpu`` for counts, which have none."""
-    return next((str(row["device"]) for row in rows if row.get("device")), "cpu")
-
-
 def warn_of_few_seeds(
     tables: Iterable[Sequence[Network]], column_names: Sequence[str], seeds: int | None, budgets: Sequence[int] = ()
 ) -> None:
@@ -202,3 +89,69 @@ def warn_of_few_seeds(
     """
     for line in accuracy.shortage(tables, seeds or SEEDS, len(budgets) or 1) if "accuracy" in column_names else []:
         typer.echo(line, err=True)
+
+
+def require_used(
+    context: typer.Context, columns: Sequence[str], settings: Settings, acting: Collection[str] = ()
+) -> None:
+    """Raise InputError if an option changes nothing of what is measured.
+
+    Args:
+        context: the command's.
+        columns: columns that networks are measured for.
+        settings: the settings that the options make.
+        acting: parameters that change something else.
+    """
+    for name, word in explicit(context).items():
+        with_default = _with_default(settings, name)
+        if name in acting or with_default == settings or _differing(metrics.chosen(columns), settings, with_default):
+            continue
+        acting = _differing(metrics.registry().values(), settings, with_default)
+        raise InputError(f"{word} changes nothing of {', '.join(columns)}: it goes with {' or '.join(acting)}")
+
+
+def explicit(context: typer.Context) -> dict[str, str]:
+    """Return the parameters that the command line names, each with the longest word for it."""
+    options = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            longest = "the models" if parameter.param_type_name == "argument" else max(parameter.opts, key=len)
+            options[str(parameter.name)] = longest
+    return options
+
+
+def require_only(context: typer.Context, allowed: Collection[str], reason: str) -> None:
+    """Raise InputError if the command line names a parameter that does nothing here.
+
+    Args:
+        context: the command's.
+        allowed: names of the parameters that act.
+        reason: how the complaint begins, ``--from measures nothing`` say.
+    """
+    require_without(context, explicit(context).keys() - set(allowed), reason)
+
+
+def require_without(context: typer.Context, idle: Collection[str], reason: str) -> None:
+    """Raise InputError if the command line names one of the parameters that do nothing here."""
+    for name, word in explicit(context).items():
+        if name in idle:
+            raise InputError(f"{reason}: leave {word} out")
+
+
+def _with_default(settings: Settings, name: str) -> Settings:
+    """Return settings with the default of one of them, in every class that declares it."""
+    for group in _GROUPS:
+        owner = getattr(settings, group)
+        changes = {setting.name: setting.default for setting in settings_of(owner.__class__) if setting.name == name}
+        settings = replace(settings, **{group: replace(owner, **changes)})
+    return settings
+
+
+def _differing(chosen: Collection[metrics.Metric], settings: Settings, default: Settings) -> list[str]:
+    """Return the first words of the metrics that two settings have measure in different ways."""
+    return [
+        metric.columns[0].word
+        for metric in chosen
+        if metric.columns and metric.configure(settings) != metric.configure(default)
+    ]

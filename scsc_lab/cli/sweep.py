@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scsc_lab import metrics, runtimes
-from scsc_lab.cli import requests, shared
+from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.execution.pools import Parallel
@@ -49,23 +49,23 @@ def sweep(
     setting = sweeping.over(over)
     settings = with_runtimes(Settings(execution, timing, fields, training), columns)
     runtimes.check(settings.timing.runtimes, execution)
-    requests.require_used(context, columns, settings)
+    shared.require_used(context, columns, settings)
     if figures is None:
-        requests.require_without(context, ("width", "titles"), "nothing is drawn without --figures FOLDER")
+        shared.require_without(context, ("width", "titles"), "nothing is drawn without --figures FOLDER")
     else:
         check_writable(figures / "latency.png")
     clash = {"resolution": "resolution", **{key: key for key in sweeping.OF_SETTINGS}}.get(setting.key)
     if clash:
-        requests.require_without(context, (clash,), f"--over goes over {setting.key}")
-    store = shared.opened(output)
+        shared.require_without(context, (clash,), f"--over goes over {setting.key}")
+    store = running.opened(output)
     built = networks.build()
     experiment = sweeping.experiment(built.networks, columns, setting, settings)
-    measured = shared.measure([experiment], store, parallel)
+    measured = running.measure([experiment], store, parallel)
     (result,) = measured.results
     rows = [{**row, "model": f"{row['model']} at {row['variant']}"} for row in result.rows]
     table = tables.sweep_table(result.rows, result.columns, setting.key, metrics.notes(rows, columns))
-    device = shared.device_of(result.rows)
-    code = shared.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
+    device = running.device_of(result.rows)
+    code = running.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
     if figures is not None:
         from scsc_lab.report.figures import style
         from scsc_lab.report.figures import sweep as drawn

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from scsc_lab.cli import progress, requests, shared
+from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baseline, Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.errors import InputError
@@ -100,7 +100,7 @@ def train(
     """
     shared.require_one_budget(schedule, training)
     if until is None:
-        requests.require_without(context, ("max_seeds",), "--max-seeds goes with --until")
+        shared.require_without(context, ("max_seeds",), "--max-seeds goes with --until")
     if plot_budgets and len(schedule.budgets) < 2:
         raise InputError("--plot-budgets needs --budgets with two or more")
     store = output.store
@@ -108,9 +108,9 @@ def train(
         style.check(figure)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (store or parallel.jobs > 1):
         raise InputError("torchrun spreads one run at a time: leave --store and --jobs out")
-    results_store = shared.opened(output)
+    results_store = running.opened(output)
     if not write_weights:
-        requests.require_without(context, ("suffix",), "no weights are written without --write-weights FOLDER")
+        shared.require_without(context, ("suffix",), "no weights are written without --write-weights FOLDER")
     if write_weights:
         check_writable(write_weights / "weights.safetensors")
 
@@ -156,9 +156,9 @@ def train(
         processes.joined() as shard,
         _quiet(shard.rank > 0),
         parallel.pool() as pool,
-        shared.resumable(results_store),
+        running.resumable(results_store),
     ):
-        with progress.stepwise() as report:
+        with running.stepwise() as report:
 
             def measure(runs: Runs, confidence: float) -> studying.Trained:
                 return studying.run(experiment(runs, confidence), schedule, results_store, pool, report)
@@ -172,7 +172,7 @@ def train(
             raise KeyboardInterrupt
         harder: list[Row] = []
         if difficulty:
-            with progress.stepwise() as report:
+            with running.stepwise() as report:
                 judged = runner.run([curves_of.experiment(trained.arms)], results_store, pool, report)
             if judged.interrupted:
                 raise KeyboardInterrupt
@@ -193,7 +193,7 @@ def train(
         where = next((str(row["device"]) for row in trained.runs), "cpu")
         code = 0
         if shard.rank == 0:
-            code = shared.show(table, output, built, device=where, seed=execution.seed, cut=trained.interrupted)
+            code = running.show(table, output, built, device=where, seed=execution.seed, cut=trained.interrupted)
             _draw(trained, plot, curves, plot_budgets)
     return code
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from scsc_lab.cli import progress
+from scsc_lab.cli import running
 
 
 @pytest.fixture
 def seconds(monkeypatch):
     """Return a clock that tests set."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(progress, "LINE_SECONDS", 10.0)
-    monkeypatch.setattr(progress, "LONG_SECONDS", 60.0)
+    monkeypatch.setattr(running.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(running, "LINE_SECONDS", 10.0)
+    monkeypatch.setattr(running, "LONG_SECONDS", 60.0)
     return now
 
 
 def test_lines_come_every_ten_seconds_with_the_time_left(seconds, capsys):
-    with progress.stepwise() as report:
+    with running.stepwise() as report:
         for step in range(31):
             seconds[0] = float(step)
             report("net", step, 30)
@@ -30,7 +30,7 @@ def test_lines_come_every_ten_seconds_with_the_time_left(seconds, capsys):
 
 
 def test_a_long_run_is_announced_once_its_estimate_has_settled(seconds, capsys):
-    with progress.stepwise() as report:
+    with running.stepwise() as report:
         for step in range(9):
             seconds[0] = float(step)
             report("field", step, 100)
@@ -38,7 +38,7 @@ def test_a_long_run_is_announced_once_its_estimate_has_settled(seconds, capsys):
 
 
 def test_a_short_run_is_silent(seconds, capsys):
-    with progress.stepwise() as report:
+    with running.stepwise() as report:
         for step in range(9):
             seconds[0] = float(step)
             report("net", step, 9)
@@ -47,7 +47,7 @@ def test_a_short_run_is_silent(seconds, capsys):
 
 def test_a_terminal_shows_a_bar_with_the_time_left(seconds, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with progress.stepwise() as report:
+    with running.stepwise() as report:
         report("warming up a", 0.0, 1)
         seconds[0] = 3.0
         report("timing a", 0.3, 1)
