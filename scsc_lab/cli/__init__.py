@@ -59,6 +59,9 @@ $ scsc-lab report --name mine --html --open
 
 COMMANDS = {name: (sentence, example) for name, sentence, example in re.findall(r"(.+?): (.+)\n\$ (.+)\n", OVERVIEW)}
 
+_HOMES = {"paper": "models", "roofline": "latency", "sweep": "compare"}
+"""Modules of the commands that share one with a kindred command."""
+
 
 class _Commands(Mapping[str, Any]):
     """The commands by name, each imported and built when it is looked up."""
@@ -79,7 +82,7 @@ def _built(name: str) -> Any:
 
     from scsc_lab.cli.parameters import Command
 
-    function = getattr(importlib.import_module(f"scsc_lab.cli.{name}"), name)
+    function = getattr(importlib.import_module(f"scsc_lab.cli.{_HOMES.get(name, name)}"), name)
     alone = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
     alone.command(name, cls=Command)(function)
     command: Any = typer.main.get_command(alone)

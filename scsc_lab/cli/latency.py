@@ -1,4 +1,4 @@
-"""``scsc-lab latency``: how long networks take, and how they compare, with intervals."""
+"""``scsc-lab latency``: how long networks take; ``scsc-lab roofline``: why fewer MACs need not be less time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 import typer
 
 from scsc_lab import runtimes
-from scsc_lab.cli import latency_notes, running, shared
+from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
-from scsc_lab.cli.parameters import Without, command, option
+from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.experiment import Kind, Measure, comparison
+from scsc_lab.metrics import latency_notes
 from scsc_lab.metrics.latency import Detailed, configure
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
@@ -23,6 +24,7 @@ from scsc_lab.report import tables
 from scsc_lab.report.figures import style
 from scsc_lab.report.latency import BATCH, RUNTIME, STATUS
 from scsc_lab.report.parts import time_columns
+from scsc_lab.report.roofline import roofline_table
 from scsc_lab.report.tables import Table
 from scsc_lab.settings import Drawing, Execution, Output, Settings, Timing
 from scsc_lab.settings.measuring import LOOKS, LOOKS_FOR_VERDICT
@@ -90,7 +92,7 @@ def latency(
     measured = running.measure([experiment], store)
     rows = _timings(measured.results[0].rows, in_order=not by)
     rows = [{**row, "self_test": True} for row in rows] if self_test else rows
-    notes = latency_notes.notes(rows, settings, self_test=self_test, parts=bool(by))
+    notes = latency_notes.detailed_notes(rows, settings, self_test=self_test, parts=bool(by))
     table = _breakdown(rows, settings, notes) if by else blocks.table(rows, notes)
     code = running.show(table, output, built, device=rows[0]["device"], seed=execution.seed, cut=measured.interrupted)
     if plot is not None:
@@ -179,3 +181,40 @@ def _check_together(
         raise InputError(f"--by {by} breaks down what torch runs; --by operator, what any runtime does")
     if plot is not None:
         style.check(plot)
+
+
+@command(first="--resolution --batch --threads --plot --output")
+def roofline(
+    context: typer.Context,
+    networks: Annotated[Networks, Without("deploy", "input")],
+    timing: Annotated[Timing, Only("pairs", "max_seconds", "min_seconds", "warm_up_seconds")],
+    execution: Annotated[Execution, Without("streams", "train")],
+    drawing: Annotated[Drawing, Without("panels")],
+    output: Output,
+    plot: Annotated[
+        Path | None, option("Draw the roofline to this file.", "--plot", metavar="FILE", panel="Output")
+    ] = None,
+) -> int:
+    """Compare each kind of module with the roofs of this machine: peak MACs and memory bandwidth."""
+    if plot is None:
+        shared.require_without(context, ("width", "titles"), "nothing is drawn without --plot FILE")
+    else:
+        style.check(plot)
+    settings = Settings(execution, timing)
+    store = running.opened(output)
+
+    from scsc_lab.experiments import compare
+
+    built = networks.build()
+    experiment = compare.experiment(built.networks, ["roof"], settings)
+    measured = running.measure([experiment], store)
+    (result,) = measured.results
+    table = roofline_table(result.rows, result.notes)
+    device = running.device_of(result.rows)
+    code = running.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
+    if plot is not None:
+        from scsc_lab.report.figures import roofline as figure
+
+        style.save(figure.draw(result.rows, drawing), plot)
+        typer.echo(f"figure: {plot}", err=True)
+    return code

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from scsc_lab import runtimes
-from scsc_lab.cli import latency_notes, main
+from scsc_lab.cli import main
+from scsc_lab.metrics import latency_notes
 from scsc_lab.report.figures import latency as figure
 from scsc_lab.report.latency import table as table_of
 from scsc_lab.report.latency import title
@@ -94,7 +95,7 @@ def test_several_runtimes_have_tables_of_their_own_and_rows_that_say_which(run, 
     assert [row["runtime"] for row in rows] == ["torch"] * 2 + ["onnxruntime"] * 2
     assert [row["baseline"] for row in rows] == ["", nets[0]] * 2
     settings = Settings(timing=Timing(runtimes=("torch", "onnxruntime")))
-    table = table_of(rows, latency_notes.notes(rows, settings))
+    table = table_of(rows, latency_notes.detailed_notes(rows, settings))
     assert [detail.title for detail in table.details] == [
         f"Against {nets[0]}, in the same runtime",
         "Against the same in torch",
@@ -253,7 +254,7 @@ def test_notes_say_what_is_odd():
         row(model="b", status="cut short"),
         row(model="c", status="out of memory", warm_up_runs=0, samples=0),
     ]
-    text = " ".join(latency_notes.notes(rows, Settings()))
+    text = " ".join(latency_notes.detailed_notes(rows, Settings()))
     for words in (
         "DRIFT: a changed by +10.0% from the first third of its samples to the last",
         "Outliers, kept: 1 of 20 (a), 1 of 20 (b).",
@@ -265,7 +266,7 @@ def test_notes_say_what_is_odd():
         assert words in text
     assert "BUSY" not in text
     assert "Layout" not in text
-    assert "Nothing was warmed up" in " ".join(latency_notes.notes([row(warm_up_runs=0)], Settings()))
+    assert "Nothing was warmed up" in " ".join(latency_notes.detailed_notes([row(warm_up_runs=0)], Settings()))
     assert title([row(runtime="compile", runtime_title="torch.compile", mode="train", device="cuda:0")]) == (
         "cuda:0, float32, compiled, forward and backward, batch 1, 32×32"
     )
@@ -277,14 +278,14 @@ def test_notes_say_when_the_machine_is_busy():
         ({"load": 3.17}, "BUSY MACHINE: the load is 3.2 on 2 cores. Times"),
         ({"spread": 1.5, "load": 9.0}, "BUSY MACHINE: a median is 1.50 times the fastest sample and the load is 9.0"),
     ]:
-        assert words in " ".join(latency_notes.notes([row(), row(**changes)], Settings()))
-    quiet = " ".join(latency_notes.notes([row(spread=None, load=None)], Settings()))
+        assert words in " ".join(latency_notes.detailed_notes([row(), row(**changes)], Settings()))
+    quiet = " ".join(latency_notes.detailed_notes([row(spread=None, load=None)], Settings()))
     assert "BUSY" not in quiet
 
 
 def test_notes_say_which_layout_each_network_ran_in():
     rows = [row(memory_format_asked="auto"), row(model="b", memory_format_asked="auto", memory_format="channels_last")]
-    text = " ".join(latency_notes.notes(rows, Settings()))
+    text = " ".join(latency_notes.detailed_notes(rows, Settings()))
     assert "tried by turns: contiguous a; channels-last b." in text
 
 
@@ -292,7 +293,7 @@ def test_notes_say_which_parts_are_not_steady():
     parts = [row(name="stage1", iqr_seconds=0.3, median_seconds=0.2), row(name="stage2", iqr_seconds=0.1)]
     parts[1]["median_seconds"] = 0.2
     parts += [row(name="unexplained", iqr_seconds=None, median_seconds=-0.1), row(name="total", iqr_seconds=9.0)]
-    text = " ".join(latency_notes.notes(parts, Settings(), parts=True))
+    text = " ".join(latency_notes.detailed_notes(parts, Settings(), parts=True))
     assert "NOT STEADY: parts whose interquartile range exceeds their median: stage1 (a). Other" in text
 
 
