@@ -36,7 +36,7 @@ _OF_PAIRS = ("p_value", "p_holm", "pair_correlation", "seed_pairs")
 
 def runs(network: Network, settings: Runs) -> list[Runs]:
     """Return the settings of a network's runs, one a seed: inputs at the network's resolution, the device's name."""
-    from scsc_lab.execution.device import find
+    from scsc_lab.execution.hardware import find
 
     plan = dataclasses.replace(settings.plan, size=network.resolution)
     run_plan = dataclasses.replace(settings, plan=plan, device=str(find(settings.device)))

@@ -51,7 +51,7 @@ def fields(
     Raises:
         InputError: if a stage or layer does not exist or is no map, there are no images, or the input is too small.
     """
-    from scsc_lab.execution import device as devices
+    from scsc_lab.execution import hardware
     from scsc_lab.models import build, stages, weights
     from scsc_lab.receptive_field import images, measure
 
@@ -60,7 +60,7 @@ def fields(
     drawn_weights = whose in ("random", "mixed")
     if (field_settings.seeds or 1) > 1 and not drawn_weights:
         raise InputError(f"--seeds averages over random weights; {network} has weights of its own")
-    device = devices.find(settings.execution.device)
+    device = hardware.find(settings.execution.device)
     mean, std = normalisation or (facts.mean, facts.std)
     drawn = images.drawn(field_settings.images, field_settings.samples, facts.resolution, mean, std, seed)
     shape = (len(mean), *facts.resolution)

@@ -63,7 +63,7 @@ def measure(networks: Sequence[Network], settings: TrainedField, progress: Progr
 def _moment(network: Network, settings: TrainedField, trained: bool, progress: Progress) -> Row:
     """Return the row of a network's field at the first or the last weights of its runs."""
     from scsc_lab.analysis import mapfile
-    from scsc_lab.execution.device import find
+    from scsc_lab.execution.hardware import find
     from scsc_lab.models import stages
     from scsc_lab.receptive_field import measure as fields
 

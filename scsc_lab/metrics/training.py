@@ -52,8 +52,7 @@ def run(network: Network, settings: Runs, seed: int, progress: Progress) -> Row:
     import torch
 
     from scsc_lab.counting.count import count
-    from scsc_lab.execution.device import find
-    from scsc_lab.execution.memory import is_exhausted
+    from scsc_lab.execution.hardware import find, is_exhausted
     from scsc_lab.models import build
     from scsc_lab.training import processes
     from scsc_lab.training import run as training

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from scsc_lab.errors import InputError, located_by_user, nearest
 from scsc_lab.execution import layout
+from scsc_lab.execution.hardware import is_exhausted
 from scsc_lab.execution.layout import Layout
-from scsc_lab.execution.memory import is_exhausted
 from scsc_lab.execution.passes import evaluating
 
 

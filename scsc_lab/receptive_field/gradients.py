@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from scsc_lab.errors import InputError
+from scsc_lab.execution.hardware import is_exhausted
 from scsc_lab.execution.layout import Layout
-from scsc_lab.execution.memory import is_exhausted
 from scsc_lab.execution.passes import evaluating
 from scsc_lab.receptive_field.feature_maps import run_to
 

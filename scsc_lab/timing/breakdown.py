@@ -14,7 +14,7 @@ from torch import nn
 from scsc_lab import runtimes
 from scsc_lab.analysis import samples
 from scsc_lab.errors import InputError
-from scsc_lab.execution import load, memory
+from scsc_lab.execution import hardware
 from scsc_lab.execution.passes import Run, using_threads
 from scsc_lab.records import Row
 from scsc_lab.runtimes import Profile
@@ -133,7 +133,7 @@ def measure(
     device, execution = settled(settings.execution)
     clock = clock or clocks.of(device)
     breakdowns: list[Breakdown] = []
-    with using_threads(execution.threads), memory.limited(device, unless=not bounded):
+    with using_threads(execution.threads), hardware.limited(device, unless=not bounded):
         built: object = None
         for index, batch in itertools.product(range(len(candidates)), settings.batches):
             candidate = candidates[index]
@@ -200,14 +200,14 @@ def _broken_down(
     session, run, latency = warmed_up(source, empty.latency, settings, clock)
     watched = _Profiled(session.profile(), clock) if parts is None else _Watch(source.module, run, parts, clock)
     report = functools.partial(progress, description) if progress else None
-    before = load.average()
+    before = hardware.load_average()
     rounds = interleave([run, watched], settings.timing, clock, seed=settings.execution.seed, progress=report)
     latency = replace(
         latency,
         status=CUT_SHORT if rounds.cut_short else COMPLETE,
         samples=rounds.samples[0],
         repeats=rounds.repeats,
-        load=load.Load(before, load.average(), load.cores()),
+        load=hardware.Load(before, hardware.load_average(), hardware.cores()),
     )
     if not rounds.orders:
         return replace(empty, latency=latency)

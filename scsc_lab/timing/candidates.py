@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from scsc_lab import runtimes
 from scsc_lab.errors import InputError, last_line
-from scsc_lab.execution import device as devices
+from scsc_lab.execution import hardware
 from scsc_lab.execution.passes import dtype_of, prepare
 from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.settings import Execution, Settings
@@ -65,8 +65,8 @@ class Candidate:
 
 def settled(execution: Execution) -> tuple[torch.device, Execution]:
     """Return the device that is meant, and the execution with its name, if it can compute in the type."""
-    device = devices.find(execution.device)
-    devices.check_dtype(device, dtype_of(execution))
+    device = hardware.find(execution.device)
+    hardware.check_dtype(device, dtype_of(execution))
     return device, replace(execution, device=str(device))
 
 
@@ -96,7 +96,7 @@ def made(candidate: Candidate, execution: Execution, seed: int) -> nn.Module | b
 
 def blank(candidate: Candidate, batch: int, settings: Settings, execution: Execution, clock: Clock) -> Latency:
     """Return a timing with everything but the time."""
-    name = devices.describe(torch.device(execution.device))
+    name = hardware.describe(torch.device(execution.device))
     return Latency(
         candidate.label,
         candidate.form,

@@ -13,7 +13,7 @@ from scsc_lab import runtimes
 from scsc_lab.analysis import paired
 from scsc_lab.analysis.paired import Comparison
 from scsc_lab.errors import InputError
-from scsc_lab.execution import load, memory
+from scsc_lab.execution import hardware
 from scsc_lab.execution.passes import Run, using_threads
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Settings
@@ -63,7 +63,10 @@ def measure(
         [blank(candidate, batch, settings, execution, clock) for candidate in candidates] for batch in settings.batches
     ]
     latencies: list[Latency] = []
-    with using_threads(execution.threads), memory.limited(device, unless=not all(runtime.bounded for runtime in used)):
+    with (
+        using_threads(execution.threads),
+        hardware.limited(device, unless=not all(runtime.bounded for runtime in used)),
+    ):
         modules: dict[object, nn.Module | bytes | InputError] = {}
         try:
             for candidate in candidates:
@@ -130,7 +133,7 @@ def _at_batch(
         together = ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(names)} passes"
         description = f"timing {together} at batch {timings[0].batch}"
         watched = {index: _Watched(run) for index, run in runs.items()}
-        before = load.average()
+        before = hardware.load_average()
         try:
             rounds = interleave(
                 list(watched.values()),
@@ -149,7 +152,7 @@ def _at_batch(
                 del runs[index]
             continue
         status = CUT_SHORT if rounds.cut_short else COMPLETE
-        machine = load.Load(before, load.average(), load.cores())
+        machine = hardware.Load(before, hardware.load_average(), hardware.cores())
         for samples, index in zip(rounds.samples, runs, strict=True):
             latencies[index] = replace(
                 latencies[index], status=status, samples=samples, repeats=rounds.repeats, load=machine

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
-from scsc_lab.execution.memory import is_exhausted
+from scsc_lab.execution.hardware import is_exhausted
 from scsc_lab.execution.passes import Run
 from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.rounds import common_repeats

@@ -9,7 +9,7 @@ import torch
 
 from scsc_lab import runtimes
 from scsc_lab.errors import InputError, last_line
-from scsc_lab.execution import memory
+from scsc_lab.execution import hardware
 from scsc_lab.execution.agreement import LARGEST_DIFFERENCE, difference, repeatable
 from scsc_lab.execution.passes import Run
 from scsc_lab.runtimes import Session
@@ -55,10 +55,10 @@ def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock)
         return clock.time(passes[0])
 
     if runtime.format == "module":
-        peak = memory.peak(fresh_pass, torch.device(execution.device), memory.weight_bytes(source.module))
+        peak = hardware.peak(fresh_pass, torch.device(execution.device), hardware.weight_bytes(source.module))
     else:  # what holds the memory was allocated with the session, beside all that is done once
         fresh_pass()
-        peak = memory.Memory(None, "")
+        peak = hardware.Memory(None, "")
     warm = warm_up(passes[0], clock, settings.timing.warm_up_limit)
     warm = WarmUp(warm.runs + tried.runs + 2, warm.seconds + tried.seconds + first, first, warm.settled)
     execution = replace(execution, memory_format=layout if runtime.layouts else "auto")
@@ -67,7 +67,7 @@ def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock)
 
 def failed(timing: Latency, error: BaseException) -> Latency:
     """Return a timing that says that memory ran out, or why the network does not run like this."""
-    if memory.is_exhausted(error):
+    if hardware.is_exhausted(error):
         gc.collect()
         if timing.execution.device.startswith("cuda"):
             torch.cuda.empty_cache()

@@ -9,8 +9,7 @@ from typing import Any
 from scsc_lab import runtimes
 from scsc_lab.analysis import samples
 from scsc_lab.analysis.paired import Comparison
-from scsc_lab.execution.load import Load
-from scsc_lab.execution.memory import Memory
+from scsc_lab.execution.hardware import Load, Memory
 from scsc_lab.provenance import machine, versions
 from scsc_lab.records import Row, change
 from scsc_lab.settings import PERCENTILES, Execution, Settings

@@ -16,7 +16,7 @@ from torch import nn
 
 from scsc_lab.analysis.count import Count
 from scsc_lab.analysis.paired import bootstrap_medians
-from scsc_lab.execution import device as devices
+from scsc_lab.execution import hardware
 from scsc_lab.execution.passes import dtype_of, using_threads
 from scsc_lab.records import Row
 from scsc_lab.settings import Execution
@@ -82,7 +82,7 @@ def measure(execution: Execution, *, clock: Clock | None = None, side: int = 0, 
         copied_bytes: bytes that are copied. 0: :data:`COPIED_BYTES`.
     """
     side, copied_bytes = side or SIDE, copied_bytes or COPIED_BYTES
-    device = devices.find(execution.device)
+    device = hardware.find(execution.device)
     clock = clock or clocks.of(device)
     dtype = dtype_of(execution)
     with torch.inference_mode(), using_threads(execution.threads):

@@ -114,7 +114,7 @@ def test_the_allocator_of_the_processor_holds_as_much(make, workspaces, backward
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("name", ["resnet18", "swin_tiny", "scsc_resnet50"])
 def test_the_allocator_of_cuda_holds_as_much(name, backward):
-    from scsc_lab.execution.memory import peak as measured
+    from scsc_lab.execution.hardware import peak as measured
 
     device = torch.device("cuda")
     model = api.building.build(api.network(name), 0).to(device).train(backward)

@@ -12,7 +12,7 @@ from simulated import CPU, Hungry, Layer, Layers, Raising, Time, candidate, plan
 from torch import nn
 
 from scsc_lab import InputError, metrics, units
-from scsc_lab.execution import load, passes
+from scsc_lab.execution import hardware, passes
 from scsc_lab.metrics.latency_notes import machine_notes
 from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.settings import Execution, Settings, Timing
@@ -71,12 +71,12 @@ def test_rows_carry_every_setting_and_are_json(time, clock):
 
 def test_rows_say_how_busy_the_machine_was(time, clock, monkeypatch):
     averages = iter([0.5, 3.25])
-    monkeypatch.setattr(load.os, "getloadavg", lambda: (next(averages), 9.0, 9.0))
+    monkeypatch.setattr(hardware.os, "getloadavg", lambda: (next(averages), 9.0, 9.0))
     [row] = [timing.row() for timing in latency.measure([candidate(Layer(time))], plan(), clock=clock)]
     assert (row["load"], row["load_before"], row["load_after"]) == (3.25, 0.5, 3.25)
     assert row["cores"] >= 1
     assert row["spread"] == 1.0
-    monkeypatch.delattr(load.os, "getloadavg")
+    monkeypatch.delattr(hardware.os, "getloadavg")
     [row] = [timing.row() for timing in latency.measure([candidate(Layer(time))], plan(), clock=clock)]
     assert row["load"] is None
     assert row["is_busy"] is False
@@ -84,14 +84,14 @@ def test_rows_say_how_busy_the_machine_was(time, clock, monkeypatch):
 
 def test_a_machine_that_is_too_busy_gives_no_verdict(time, clock, monkeypatch):
     two = [candidate(Layer(time), "a"), candidate(Layers(2, time), "b")]
-    monkeypatch.setattr(load.os, "getloadavg", lambda: (load.cores() + 0.1,) * 3)
+    monkeypatch.setattr(hardware.os, "getloadavg", lambda: (hardware.cores() + 0.1,) * 3)
     found = latency.measure(two, plan(), clock=clock)
     assert found[1].comparison.verdict == "withheld"
     row = found[1].row()
     assert (row["verdict"], row["is_busy"]) == ("withheld", True)
     assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
     assert any("BUSY MACHINE" in note and "No verdicts" in note for note in machine_notes([row]))
-    monkeypatch.setattr(load.os, "getloadavg", lambda: (float(load.cores()),) * 3)
+    monkeypatch.setattr(hardware.os, "getloadavg", lambda: (float(hardware.cores()),) * 3)
     assert latency.measure(two, plan(), clock=clock)[1].row()["verdict"] == "slower"
 
 

@@ -12,8 +12,7 @@ import torch
 
 from scsc_lab import InputError
 from scsc_lab.analysis import paired
-from scsc_lab.execution import device as devices
-from scsc_lab.execution import memory
+from scsc_lab.execution import hardware
 from scsc_lab.settings import Execution, Timing
 from scsc_lab.timing import clock as clocks
 from scsc_lab.timing.clock import Clock
@@ -215,12 +214,14 @@ def test_cuda_memory_is_the_allocators_peak(monkeypatch):
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1000)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 1700)
-    assert memory.peak(lambda: None, torch.device("cuda"), weights=40) == memory.Memory(740, "CUDA allocator's peak")
+    assert hardware.peak(lambda: None, torch.device("cuda"), weights=40) == hardware.Memory(
+        740, "CUDA allocator's peak"
+    )
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of the resident set is Linux's")
 def test_memory_of_the_processor_is_the_growth_of_the_resident_set():
-    found = memory.peak(lambda: torch.ones(25_000_000), torch.device("cpu"), weights=5)
+    found = hardware.peak(lambda: torch.ones(25_000_000), torch.device("cpu"), weights=5)
     if found.bytes is not None:  # None where the peak cannot be reset
         assert 90e6 < found.bytes < 130e6
     assert "resident set" in found.method
@@ -230,12 +231,12 @@ def test_memory_of_the_processor_is_the_growth_of_the_resident_set():
 def test_what_the_machine_cannot_hold_is_an_error_and_no_kill():
     code = """
 import torch
-from scsc_lab.execution import memory
-with memory.limited(torch.device("cpu")):
+from scsc_lab.execution import hardware
+with hardware.limited(torch.device("cpu")):
     try:
         torch.ones(2**46)
     except RuntimeError as error:
-        print(memory.is_exhausted(error))
+        print(hardware.is_exhausted(error))
 torch.ones(10)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -243,17 +244,17 @@ torch.ones(10)
 
 
 def test_running_out_of_memory_is_told_from_other_errors():
-    assert memory.is_exhausted(MemoryError())
-    assert memory.is_exhausted(torch.cuda.OutOfMemoryError("CUDA out of memory"))
-    assert memory.is_exhausted(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
-    assert not memory.is_exhausted(RuntimeError("shapes cannot be multiplied"))
-    assert not memory.is_exhausted(ValueError("out of memory"))
+    assert hardware.is_exhausted(MemoryError())
+    assert hardware.is_exhausted(torch.cuda.OutOfMemoryError("CUDA out of memory"))
+    assert hardware.is_exhausted(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
+    assert not hardware.is_exhausted(RuntimeError("shapes cannot be multiplied"))
+    assert not hardware.is_exhausted(ValueError("out of memory"))
 
 
 def test_a_type_that_the_device_cannot_compute_in():
-    devices.check_dtype(torch.device("cpu"), torch.float32)
+    hardware.check_dtype(torch.device("cpu"), torch.float32)
     with pytest.raises(InputError, match=r"dtype 'int8': cpu cannot compute in it .*--dtype float32"):
-        devices.check_dtype(torch.device("cpu"), torch.int8)
+        hardware.check_dtype(torch.device("cpu"), torch.int8)
 
 
 @pytest.mark.parametrize(

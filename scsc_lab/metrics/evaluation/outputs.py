@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from scsc_lab.analysis import verification
 from scsc_lab.analysis.paired_seeds import mcnemar_p, share_interval
 from scsc_lab.errors import InputError
-from scsc_lab.execution.device import find
+from scsc_lab.execution.hardware import find
 from scsc_lab.metrics import Progress
 from scsc_lab.metrics.evaluation import NOT_FINITE, Evaluation, class_maps
 from scsc_lab.metrics.evaluation.class_maps import listed

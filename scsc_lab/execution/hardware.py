@@ -1,9 +1,10 @@
-"""The most memory a run holds: the allocator's peak on CUDA, the growth of the resident set on the CPU."""
+"""The device that something is measured on, what else runs there, and the most memory that a run holds."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,48 @@ from pathlib import Path
 
 import torch
 from torch import nn
+
+from scsc_lab.errors import InputError
+from scsc_lab.provenance import machine
+
+
+def find(name: str) -> torch.device:
+    """Return a device by name; ``auto`` is the first there is of CUDA, MPS and the CPU.
+
+    Raises:
+        InputError: if it is not there.
+    """
+    if name == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(kind)
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {name!r}: this torch sees no CUDA device; --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {name!r}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0 up")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device {name!r}: this torch sees no MPS device; --device cpu")
+    return device
+
+
+def describe(device: torch.device) -> str:
+    """Return what a device is called: the GPU's or the processor's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return str(machine()["processor"])
+
+
+def check_dtype(device: torch.device, dtype: torch.dtype) -> None:
+    """Raise InputError if a device cannot convolve and multiply matrices in a type: both are tried, once."""
+    try:
+        x = torch.ones(1, 2, 4, 4, dtype=dtype, device=device)
+        torch.nn.functional.conv2d(x, x.new_ones(2, 2, 3, 3))
+        torch.nn.functional.layer_norm(x.flatten(2) @ x.flatten(2).mT, (2,))
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        name = str(dtype).removeprefix("torch.")
+        raise InputError(f"dtype {name!r}: {device} cannot compute in it ({reason}); --dtype float32") from None
+
 
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")
@@ -134,3 +177,41 @@ def _reset_peak() -> bool:
     except OSError:
         return False
     return _status_bytes("VmHWM") is not None
+
+
+@dataclass(frozen=True)
+class Load:
+    """How many processes wanted a core, averaged over a minute, before and after a measurement.
+
+    Attributes:
+        before: when it began; ``None`` where the system does not tell.
+        after: when it ended.
+        cores: the machine's.
+    """
+
+    before: float | None
+    after: float | None
+    cores: int
+
+    @property
+    def most(self) -> float | None:
+        """The larger of the two."""
+        return max((load for load in (self.before, self.after) if load is not None), default=None)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether more processes wanted a core than there are, so that intervals of ratios are too narrow."""
+        return self.most is not None and self.most > self.cores
+
+
+def load_average() -> float | None:
+    """Return the load average over the last minute, or ``None`` where the system does not tell."""
+    try:
+        return os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return None
+
+
+def cores() -> int:
+    """Return the cores of the machine, which its load average is of, whether or not this process may use them."""
+    return os.cpu_count() or 1
