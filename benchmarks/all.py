@@ -66,7 +66,7 @@ PARTS = (
         "first_command.py",
         "200 passes of Swin-T; of these, receptive fields 15 s where they took 40.",
     ),
-    Part("Receptive fields", "erf.py", "three times RepLKNet's loop.", is_text=True),
+    Part("Receptive fields", "erf.py --threads 1", "three times RepLKNet's loop.", is_text=True),
     Part(
         "SCSC's own speed",
         "scsc.py",

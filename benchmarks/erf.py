@@ -4,7 +4,8 @@
     python benchmarks/erf.py --model resnet18 --resolution 64 --images 4 --rounds 1
 
 RepLKNet's way: one image, one forward and one backward pass for each stage, as its script does it. Both sides take the
-same unit of the same network on the same images; samples alternate. Nothing is asserted on time.
+same unit of the same network on the same images; samples alternate. Nothing is asserted on time. With ``--threads 1``
+seconds are the processor's, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -86,13 +87,14 @@ def open_erf(model: nn.Module, images: np.ndarray, targets: Sequence[Target]) ->
 
 def alternate(calls: Sequence[Callable[[], Any]], rounds: int) -> list[list[float]]:
     """Return the seconds of each call; they take turns, and every round starts with another."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     seconds: list[list[float]] = [[] for _ in calls]
     for round_ in range(rounds):
         for offset in range(len(calls)):
             index = (round_ + offset) % len(calls)
-            start = time.perf_counter()
+            start = clock()
             calls[index]()
-            seconds[index].append(time.perf_counter() - start)
+            seconds[index].append(clock() - start)
     return seconds
 
 

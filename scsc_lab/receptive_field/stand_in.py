@@ -110,6 +110,25 @@ def _middle_of_mean(
     return _pooled(x, kernel_size, stride, padding, ceil_mode=ceil_mode, centre_taps=True)
 
 
+def _middle_taps(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolve with the taps in the middle of kernels alone: all others are zero, and float64 has no fast kernels."""
+    if isinstance(padding, str):
+        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    cuts = [(side - 1) // 2 for side in weight.shape[2:]]
+    taps = weight[:, :, cuts[0] : weight.shape[2] - cuts[0], cuts[1] : weight.shape[3] - cuts[1]]
+    steps, pads = ((value, value) if isinstance(value, int) else value for value in (dilation, padding))
+    rims = [pad - cut * step for pad, cut, step in zip(pads, cuts, steps, strict=True)]
+    return F.conv2d(F.pad(x, (rims[1],) * 2 + (rims[0],) * 2), taps, bias, stride, 0, dilation, groups)
+
+
 def _either(operator: str) -> Rule:
     """Return what stands for the larger or smaller of two tensors: the gradient goes to both; of one, it is torch's."""
 
@@ -238,6 +257,7 @@ class Alignment(_StandInMode):
     rules: ClassVar[dict[str, Rule]] = {
         **_COMMON,
         **dict.fromkeys(_GATES, _only(_constant)),
+        "conv2d": _middle_taps,
         "max_pool2d": functools.partial(_pooled, centre_taps=True),
         "avg_pool2d": _middle_of_mean,
         "group_norm": _only(_passed),

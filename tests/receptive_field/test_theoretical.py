@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from scsc_lab import SCSC, erf
 from scsc_lab.layers.window_attention import WindowAttention
 from scsc_lab.receptive_field.feature_maps import survey, units
+from scsc_lab.receptive_field.stand_in import Alignment, stand_in
 from scsc_lab.receptive_field.theoretical import receptive_fields
 
 
@@ -308,3 +309,14 @@ def test_deep_and_cut_off_fields_are_aligned_too():
     found = field(nn.Sequential(*layers), str(len(layers) - 1), 64)
     assert found.reaches_border
     assert (found.centre, found.stride) == ((32, 32), (2, 2))
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 4, (3, 6)])
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 0, 1), (2, 3, 1), (1, 2, 2), (1, "same", 1)])
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_kernels_of_middle_taps_are_cut_to_them(kernel, stride, padding, dilation):
+    model = stand_in(nn.Conv2d(4, 6, kernel, stride, padding, dilation, groups=2), centre_taps=True)
+    x = torch.randn(2, 4, 17, 18, dtype=torch.float64)
+    with Alignment():
+        cut = model(x)
+    assert torch.allclose(cut, model(x), atol=1e-12)
