@@ -38,10 +38,10 @@ def from_spec(spec: NetworkSpec, weights: str | Path | None = None, *, resize: b
 
 def empty(spec: NetworkSpec, device: str = "meta") -> ResNet | Swin:
     """Return the network of a spec in evaluation mode with no weights: on ``meta`` no memory, elsewhere zeros."""
-    with torch.device("meta"), uninitialised():
+    with torch.device(device), uninitialised():  # to_empty of meta tensors imports SymPy
         model = _construct(spec)
     if device != "meta":
-        fill(model.to_empty(device=device), 0.0)
+        fill(model, 0.0)
     return model.eval()
 
 
