@@ -29,8 +29,7 @@ from scsc_lab.networks.network import Network
 from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Training
 from scsc_lab.training import tasks
-from scsc_lab.training.loop import normalised, train
-from scsc_lab.training.optimisation import make_optimizer
+from scsc_lab.training.loop import make_optimizer, normalised, train
 from scsc_lab.training.plan import Input, plan
 from scsc_lab.training.run import prepared
 

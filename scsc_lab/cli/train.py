@@ -150,10 +150,10 @@ def train(
 
     if store and schedule.tune is None and until is None:
         typer.echo(runner.status(studying.scheduled(experiment(settings), schedule)[0], results_store), err=True)
-    from scsc_lab.training import processes
+    from scsc_lab.training import batches
 
     with (
-        processes.joined() as shard,
+        batches.joined() as shard,
         _quiet(shard.rank > 0),
         parallel.pool() as pool,
         running.resumable(results_store),

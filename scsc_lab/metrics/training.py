@@ -54,7 +54,7 @@ def run(network: Network, settings: Runs, seed: int, progress: Progress) -> Row:
     from scsc_lab.counting.count import count
     from scsc_lab.execution.hardware import find, is_exhausted
     from scsc_lab.models import build
-    from scsc_lab.training import processes
+    from scsc_lab.training import batches
     from scsc_lab.training import run as training
 
     torch.set_num_threads(settings.threads)
@@ -66,7 +66,7 @@ def run(network: Network, settings: Runs, seed: int, progress: Progress) -> Row:
         settings.workers,
         _checkpoint(network, settings, settings.identity()),
         _checkpoint(network, settings, settings.chain()),
-        processes.shard(),
+        batches.shard(),
         report,
     )
     progress(f"{network}, seed {seed}")

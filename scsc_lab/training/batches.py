@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,3 +124,78 @@ class _Prepared(Dataset[tuple[Tensor, Tensor]]):
         if len(self.preparation.mean) == 1:
             image = as_grey(image)
         return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.from_numpy(self.split.labels[index])
+
+
+class Mixing:
+    """Mixes the images of a batch and their targets, or leaves them as they are.
+
+    The draw of a batch is keyed by seed, epoch and the batch's number: here, and only here, the batch layout counts,
+    since the images of a batch are mixed with one another.
+    """
+
+    def __init__(self, mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None, seed: int) -> None:
+        self.mix = mix
+        self.seed = seed
+
+    @classmethod
+    def of(cls, recipe: Recipe, batches: Batches) -> Mixing:
+        """Return what a recipe mixes.
+
+        Raises:
+            InputError: if timm is missing, or the data has several tasks or an open set.
+        """
+        if not (recipe.mixup or recipe.cutmix):
+            return cls(None, batches.seed)
+        if len(batches.data.tasks) > 1 or batches.data.open_set:
+            raise InputError(
+                f"mixup and cutmix need one class per image; {batches.data.name} has several tasks: set both to 0"
+            )
+        try:
+            from timm.data.mixup import Mixup
+        except ImportError:
+            raise InputError("mixup and cutmix need timm: pip install 'scsc-lab[timm]'") from None
+        mix: Any = Mixup(
+            mixup_alpha=recipe.mixup,
+            cutmix_alpha=recipe.cutmix,
+            label_smoothing=0.0,  # the objective smooths
+            num_classes=batches.data.outputs,
+        )
+        return cls(mix, batches.seed)
+
+    def __call__(self, images: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Return images and targets: labels ``(N, tasks)`` as they are, or shares ``(N, 1, classes)`` if mixed."""
+        if self.mix is None:
+            return images, labels
+        before = np.random.get_state()  # noqa: NPY002  # timm draws from the global generator
+        try:
+            np.random.seed(int(generator(self.seed, Purpose.MIXING, epoch, step).integers(2**32)))  # noqa: NPY002
+            images, shares = self.mix(images, labels[:, 0])
+        finally:
+            np.random.set_state(before)  # noqa: NPY002
+        return images, shares.to(torch.float32)[:, None, :]
+
+
+@contextmanager
+def joined() -> Iterator[Shard]:
+    """Join the processes that ``torchrun`` has started, if it has, over NCCL where there is CUDA and gloo elsewhere.
+
+    Yields:
+        The part of every batch that this process takes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield WHOLE
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield shard()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def shard() -> Shard:
+    """Return the part of every batch that this process takes."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return WHOLE
+    return Shard(torch.distributed.get_rank(), torch.distributed.get_world_size())

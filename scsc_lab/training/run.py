@@ -15,15 +15,14 @@ from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.training.augmentation import Preparation
 from scsc_lab.training.batches import WHOLE, Batches, Shard
-from scsc_lab.training.curve import Trained
-from scsc_lab.training.data import Data, choices, registry
+from scsc_lab.training.checkpoint import Trained
+from scsc_lab.training.data import Data, reading, registry
 from scsc_lab.training.data.reading import Request
 from scsc_lab.training.data.trained_on import TrainedOn
 from scsc_lab.training.draws import Purpose, generator, torch_seed
-from scsc_lab.training.heads import fitted, shape
 from scsc_lab.training.loop import Report, outputs, train
 from scsc_lab.training.plan import Input, Plan
-from scsc_lab.training.tasks import goal
+from scsc_lab.training.tasks import fitted, goal, shape
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def _accuracy_in_training(network: nn.Module, batches: Batches, plan: Plan, seed
         return None
     images = len(data.train.labels)
     spaced = np.linspace(0, images - 1, min(images, len(data.test.labels))).round().astype(np.int64)
-    sample = replace(data, test=choices.Chosen(data.train, spaced, data.train.labels[spaced]))
+    sample = replace(data, test=reading.Chosen(data.train, spaced, data.train.labels[spaced]))
     judge = goal(plan.task, sample, plan.recipe, seed).judge
     return judge(outputs(network, replace(batches, data=sample), place.device))["accuracy"]
 
@@ -212,7 +211,7 @@ def _loaded(plan: Plan, seed: int) -> Data:
     data = registry.load(plan.data, request)
     if not plan.validation:
         return data
-    return choices.validation(data, plan.validation, generator(seed, Purpose.VALIDATION))
+    return reading.validation(data, plan.validation, generator(seed, Purpose.VALIDATION))
 
 
 def _length(network: nn.Module, batches: Batches) -> int:

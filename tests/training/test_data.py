@@ -16,8 +16,7 @@ from PIL import Image as Pillow
 from scsc_lab import InputError, image_files
 from scsc_lab.training.augmentation import draw_crop
 from scsc_lab.training.data import Data, InMemory, Task, encoded, registry
-from scsc_lab.training.data.choices import chosen, divided, validation
-from scsc_lab.training.data.reading import Request
+from scsc_lab.training.data.reading import Request, chosen, divided, validation
 from scsc_lab.training.draws import Purpose, generator
 from scsc_lab.training.plan import Input, Plan
 from scsc_lab.training.recipes import RECIPES

@@ -21,10 +21,9 @@ from torch import nn
 
 from scsc_lab import InputError
 from scsc_lab.training.batches import Shard
-from scsc_lab.training.curve import Trained, is_judged
+from scsc_lab.training.checkpoint import Trained, is_judged
 from scsc_lab.training.data import InMemory
-from scsc_lab.training.loop import train
-from scsc_lab.training.optimisation import learning_rate, make_optimizer
+from scsc_lab.training.loop import learning_rate, make_optimizer, train
 from scsc_lab.training.plan import Input, Plan
 from scsc_lab.training.recipes import Recipe
 from scsc_lab.training.run import run

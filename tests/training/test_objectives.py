@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from scsc_lab.training.objectives import MarginLoss, SummedCrossEntropy
+from scsc_lab.training.tasks import MarginLoss, SummedCrossEntropy
 
 
 def test_the_tasks_cross_entropies_are_summed():

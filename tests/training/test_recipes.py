@@ -11,8 +11,8 @@ from small import RECIPE, batches, data
 
 from scsc_lab import InputError
 from scsc_lab.training.augmentation import Preparation, augment, centred
+from scsc_lab.training.batches import Mixing
 from scsc_lab.training.draws import Purpose, generator
-from scsc_lab.training.mixing import Mixing
 from scsc_lab.training.recipes import RECIPES
 
 PREPARATION = Preparation((16, 16), (0.5,) * 3, (0.25,) * 3)

@@ -13,9 +13,8 @@ from torch import nn
 from scsc_lab import InputError
 from scsc_lab.training.batches import Shard
 from scsc_lab.training.data import Data, InMemory, Task
-from scsc_lab.training.heads import fitted
 from scsc_lab.training.run import Input, Plan, run
-from scsc_lab.training.tasks import correct, goal, not_finite
+from scsc_lab.training.tasks import correct, fitted, goal, not_finite
 
 
 def test_all_tasks_must_be_right_for_an_image_to_be_right():

@@ -24,7 +24,7 @@ from scsc_lab.metrics.training import own_input
 from scsc_lab.models import build, checkpoints
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
-from scsc_lab.training import heads, tasks
+from scsc_lab.training import tasks
 from scsc_lab.training.batches import Batches
 from scsc_lab.training.data import Data, trained_on
 from scsc_lab.training.data.encoded import Encoded
@@ -73,7 +73,7 @@ def evaluate(networks: Sequence[Network], settings: Evaluation, progress: Progre
         needed = None if data.open_set or class_map is not None else data.outputs
         model = _built(network, batches, needed, seed)
         try:
-            shape = heads.shape(model, preparation.size, len(preparation.mean))
+            shape = tasks.shape(model, preparation.size, len(preparation.mean))
         except InputError as error:
             raise InputError(f"{network}: {error}") from None
         if class_map is not None and mapped is None:

@@ -14,6 +14,9 @@ from scsc_lab.errors import InputError
 Image = npt.NDArray[np.uint8]
 """One image, ``(C, H, W)``, values 0 to 255."""
 
+Indices = npt.NDArray[np.int64]
+"""Positions of images in a split."""
+
 Labels = npt.NDArray[np.int64]
 """The labels of a split, ``(images, tasks)``."""
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from scsc_lab import image_files
 from scsc_lab.errors import InputError
-from scsc_lab.training.data import Image, Labels
-from scsc_lab.training.data.choices import Indices
+from scsc_lab.training.data import Image, Indices, Labels
 
 _KEY_LENGTH = 24
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from scsc_lab.errors import InputError, nearest
-from scsc_lab.training.data import Data, faces, folders, hub, navon, tables
+from scsc_lab.training.data import Data, faces, folders, hub, navon
 from scsc_lab.training.data.reading import Request
 
 DRAWN: Mapping[str, Callable[[int, int, int], Data]] = {"navon": navon.load, "faces": faces.load}
@@ -13,7 +13,7 @@ DRAWN: Mapping[str, Callable[[int, int, int], Data]] = {"navon": navon.load, "fa
 
 READ: Mapping[str, Callable[[str, Request], Data]] = {
     "imagefolder": folders.load,
-    "csv": tables.load,
+    "csv": folders.load_table,
     "hf": hub.load,
 }
 """Data sets read from somewhere, by what stands before the colon."""
