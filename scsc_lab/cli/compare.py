@@ -82,7 +82,7 @@ def compare(
     store = running.opened(output)
 
     from scsc_lab.experiments import compare as comparing
-    from scsc_lab.experiments import own_results
+    from scsc_lab.experiments import results
 
     built = networks.build()
     labels = [str(network) for network in built.networks]
@@ -91,8 +91,8 @@ def compare(
             raise InputError(f"--by {by} compares two networks; {len(labels)} are named")
         rows = comparing.side_by_side(built.networks, by, execution.batch)
         return running.show(comparison.blocks_table(rows, labels, by), output, built)
-    values = own_results.read(accuracies, labels) if accuracies else {}
-    column_names = [*metrics.with_extra_columns(columns, settings), *own_results.metrics(values)]
+    values = results.read_own(accuracies, labels) if accuracies else {}
+    column_names = [*metrics.with_extra_columns(columns, settings), *results.own_metrics(values)]
     for axis in plot:
         if axis not in column_names:
             hint = f"; add {axis} to --with" if axis in metrics.columns() else metrics.meant(axis)

@@ -15,7 +15,8 @@ from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
-from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.experiments.compare import comparison
+from scsc_lab.experiments.experiment import Measure
 from scsc_lab.files import results
 from scsc_lab.metrics.erf import WithMaps, configure
 from scsc_lab.records import Row

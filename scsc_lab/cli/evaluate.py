@@ -14,7 +14,8 @@ from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baseline, Networks
 from scsc_lab.cli.parameters import Reworded, Without, command, option
 from scsc_lab.errors import InputError
-from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.experiments.compare import comparison
+from scsc_lab.experiments.experiment import Measure
 from scsc_lab.experiments.results import Result
 from scsc_lab.files import check_writable, write
 from scsc_lab.records import Row

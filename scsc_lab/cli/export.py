@@ -11,7 +11,8 @@ from scsc_lab.cli import running
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
 from scsc_lab.errors import InputError
-from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.experiments.compare import comparison
+from scsc_lab.experiments.experiment import Measure
 from scsc_lab.metrics.export import Export, require_writable
 from scsc_lab.metrics.size import assumed
 from scsc_lab.records import Row

@@ -13,7 +13,8 @@ from scsc_lab.cli import running
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
-from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.experiments.compare import comparison
+from scsc_lab.experiments.experiment import Measure
 from scsc_lab.metrics.size import Counting, assumed
 from scsc_lab.records import Row
 from scsc_lab.report import tables

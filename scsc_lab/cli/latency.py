@@ -14,7 +14,8 @@ from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.errors import InputError
-from scsc_lab.experiments.experiment import Kind, Measure, comparison
+from scsc_lab.experiments.compare import comparison
+from scsc_lab.experiments.experiment import Kind, Measure
 from scsc_lab.metrics import latency_notes
 from scsc_lab.metrics.latency import Detailed, configure
 from scsc_lab.networks.network import Network

@@ -140,7 +140,7 @@ def search(
     )  # a mistake shows before torch is here
 
     from scsc_lab.experiments.search import exact, sampled
-    from scsc_lab.experiments.search.data import Search
+    from scsc_lab.experiments.search.exact import Search
     from scsc_lab.models import names
 
     built = networks.build()

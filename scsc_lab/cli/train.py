@@ -115,7 +115,6 @@ def train(
         check_writable(write_weights / "weights.safetensors")
 
     from scsc_lab.analysis import sequential
-    from scsc_lab.experiments import difficulty as curves_of
     from scsc_lab.experiments import runner, stopping
     from scsc_lab.experiments import train as studying
     from scsc_lab.metrics import accuracy
@@ -173,10 +172,10 @@ def train(
         harder: list[Row] = []
         if difficulty:
             with running.stepwise() as report:
-                judged = runner.run([curves_of.experiment(trained.arms)], results_store, pool, report)
+                judged = runner.run([studying.on_harder_images(trained.arms)], results_store, pool, report)
             if judged.interrupted:
                 raise KeyboardInterrupt
-            harder = curves_of.summaries(judged.results[0], str(trained.networks[0]["baseline"]))
+            harder = studying.summaries_by_difficulty(judged.results[0], str(trained.networks[0]["baseline"]))
         if plan:
             plans = stopping.plan(trained, stopping.DIFFERENCE)
             typer.echo("\n".join(stopping.lines(plans, stopping.DIFFERENCE, parallel.jobs)), err=True)

@@ -7,18 +7,108 @@ for, and nothing has to be guessed from rows.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scsc_lab import metrics
-from scsc_lab.errors import InputError
-from scsc_lab.experiments.task import Task, input_names
+from scsc_lab.metrics import Metric, Progress
 from scsc_lab.networks.network import Network
-from scsc_lab.provenance import run_info
+from scsc_lab.provenance import machine, run_info, versions
 from scsc_lab.records import Row
+
+_versions, _machine = functools.cache(versions), functools.cache(machine)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One measurement, as data: it may run in another process or on another machine.
+
+    Attributes:
+        metric: name of the metric.
+        networks: one network; or several that are measured side by side, the baseline first.
+        settings: the metric's settings.
+    """
+
+    metric: str
+    networks: tuple[Network, ...]
+    settings: Any
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Identity of a measurement: networks, files, settings, versions, and the machine of times.
+
+        A network is its spec, or the contents of its files with all that they import; its weights are their file's
+        content. Of this package the key has the version, not the commit: a commit that changes no number, as nearly all
+        do, would have every store measured again, and one that changes numbers is due a new version. Each measurement
+        has the commit it was made at, so that a reader sees where rows of one store are of several.
+
+        Raises:
+            InputError: if a network is a module in hand.
+        """
+        identity_of = getattr(self.settings, "identity", None)  # of settings that hold more than decides the numbers
+        plain = dataclasses.asdict(self.settings) if self.settings is not None and identity_of is None else None
+        settings = identity_of() if identity_of else plain
+        identity = [self.metric, [network.identity() for network in self.networks], settings, _versions()]
+        if self.kind.alone:  # times of two machines do not compare
+            identity.append(_machine())
+        return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    @property
+    def is_named(self) -> bool:
+        """Whether every network has a name, so that the task has a key."""
+        return all(network.is_named for network in self.networks)
+
+    @property
+    def kind(self) -> Metric:
+        """The metric itself."""
+        return metrics.registry()[self.metric]
+
+    def parts(self, checkpoints: str = "") -> list[Task]:
+        """Return the tasks that it is made of, each kept and resumed by itself; itself alone if it has none.
+
+        Args:
+            checkpoints: folder of the files that an interrupted task resumes from; empty: there are none.
+        """
+        made_of = self.kind.parts
+        tasks = [self]
+        if made_of is not None:
+            (network,) = self.networks
+            tasks = [Task(made_of.metric, (network,), settings) for settings in made_of.split(network, self.settings)]
+        place = tasks[0].kind.checkpoint_to if tasks else None
+        if not checkpoints or place is None:
+            return tasks
+        return [dataclasses.replace(task, settings=place(task.settings, checkpoints)) for task in tasks]
+
+    @functools.cached_property
+    def chain(self) -> str:
+        """Common to tasks that one process measures in turn, each resuming from the one before; empty for others."""
+        shared = getattr(self.settings, "chain", lambda: None)()
+        if shared is None:
+            return ""
+        return json.dumps([self.metric, [network.identity() for network in self.networks], shared], default=str)
+
+    def measure(self, progress: Progress) -> list[Row]:
+        """Return the rows of each network, in order; of a task that is not made of parts."""
+        assert self.kind.measure is not None
+        return self.kind.measure(self.networks, self.settings, progress)
+
+
+def input_names(network: Network) -> Row:
+    """Return what rows say of a network's input: ``resolution`` in pixels, or empty and ``inputs`` as text."""
+    if network.resolution is not None:
+        return {"resolution": list(network.resolution)}
+    if network.entry is not None and not network.inputs:
+        return {"resolution": list(network.entry.resolution)}
+    from scsc_lab.models import build
+
+    if build.takes_image(network):
+        return {"resolution": list(build.facts(network).resolution)}
+    return {"resolution": [], "inputs": " ".join(map(str, build.inputs(network)))}
+
 
 Kind = Literal["comparison", "ablation", "noise", "claims", "tuning", "difficulty", "search", "sweep"]
 """Kinds of an experiment: networks side by side, studies of variants, a network against itself, the paper's claims,
@@ -173,61 +263,6 @@ class Experiment:
         }
         content_text = json.dumps([content, [arm.row() for arm in self.arms]], sort_keys=True, default=str)
         return {"digest": hashlib.sha256(content_text.encode()).hexdigest()[:16], **content, "run": run_info().row()}
-
-
-Roles = Sequence[tuple[int, int | None]]
-"""Position of a network, and that of the network it is compared with; None for a baseline. One pair per arm."""
-
-
-def comparison(
-    networks: Sequence[Network],
-    column_names: Sequence[str],
-    measures: Sequence[Measure],
-    *,
-    baseline: int = 0,
-    roles: Roles = (),
-    batch: int = 1,
-    values: Mapping[str, Mapping[str, float]] | None = None,
-    kind: Kind = "comparison",
-    details: Mapping[str, Any] | None = None,
-) -> Experiment:
-    """Return networks side by side, each compared with one of them.
-
-    Args:
-        networks: the networks.
-        column_names: columns that are shown.
-        measures: what they are measured by.
-        baseline: position of the network that the others are compared with, where there are no roles.
-        roles: which network is compared with which, for several baselines.
-        batch: images in one pass.
-        values: the user's own results by metric, by the network's label.
-        kind: ``comparison``, or ``noise`` for a network against itself.
-        details: what else is needed to show it.
-
-    Raises:
-        InputError: if two networks of a comparison have one name.
-    """
-    if kind == "comparison":
-        check_names(networks)
-    roles = roles or [(at, None if at == baseline else baseline) for at in range(len(networks))]
-    arm_of = {network: at for at, (network, reference) in enumerate(roles) if reference is None}
-    arms = tuple(
-        Arm(
-            networks[at],
-            None if reference is None else arm_of[reference],
-            values=(values or {}).get(str(networks[at]), {}),
-        )
-        for at, reference in roles
-    )
-    return Experiment(kind, arms, tuple(measures), tuple(column_names), batch, details or {})
-
-
-def check_names(networks: Sequence[Network]) -> None:
-    """Raise InputError if two networks of a comparison have one name."""
-    labels = [str(network) for network in networks]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise InputError(f"{label} is named twice: name each network once")
 
 
 def plain(settings: Any) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scsc_lab.experiments import compare, difficulty, runner, train, variants
+from scsc_lab.experiments import compare, runner, train, variants
 from scsc_lab.experiments.compare import measures
 from scsc_lab.experiments.experiment import Experiment, Measure
 from scsc_lab.experiments.runner import Progress
@@ -141,7 +141,7 @@ def _with_weights(trained: Experiment, data: str) -> list[Experiment]:
     full = replace(trained, arms=tuple(arms), columns=(*COUNTED, "accuracy", "erf"), measures=measured)
     if data != "navon":
         return [full]
-    return [full, difficulty.experiment([(arm.network, arm.settings["accuracy"]) for arm in arms])]
+    return [full, train.on_harder_images([(arm.network, arm.settings["accuracy"]) for arm in arms])]
 
 
 def _without_weights(experiment: Experiment) -> Experiment:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scsc_lab import files, metrics, rowfile
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import paper, report_rows, results, schema
+from scsc_lab.experiments import report, report_rows, results, schema
 from scsc_lab.experiments.runner import run
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
@@ -145,7 +145,7 @@ def claims(probe: Sequence[Row] = ()) -> list[Row]:
     Args:
         probe: rows of trained pico networks, shown beside the claims about accuracy.
     """
-    (result,) = run([paper.experiment(probe)]).results
+    (result,) = run([report.claims(probe)]).results
     return [row for row in report_rows.rows([result], run_info()) if row["table"] == "claim"]
 
 

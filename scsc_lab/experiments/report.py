@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from scsc_lab import metrics, runtimes
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import paper, variants
-from scsc_lab.experiments.compare import ablation, measures
-from scsc_lab.experiments.experiment import Arm, Experiment, Measure, check_names, comparison
+from scsc_lab.experiments import variants
+from scsc_lab.experiments.compare import ablation, check_names, comparison, measures
+from scsc_lab.experiments.experiment import Arm, Experiment, Measure
+from scsc_lab.metrics.claims import CLAIMS
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.settings import Fields, Settings, Timing
@@ -85,7 +86,7 @@ def experiments(
     else:
         ablated = [network for group in groups for network in group if effort.studies]
     studied = [network for network in ablated if variants.has_scsc(network)]
-    planned = [paper.experiment(probe)] if ours else []
+    planned = [claims(probe)] if ours else []
     planned += [study for network in studied for study in _ablations(network, effort, timed=network is studied[0])]
     planned += [_comparison(group, effort, forms=ours and effort.forms) for group in groups]
     if _TIME in effort.columns:
@@ -189,3 +190,14 @@ def with_mixers(networks: Sequence[Network]) -> list[list[Network]]:
         by_base.setdefault(replace(network, transplant=None, label="").text, []).append(network)
     studies = (variants.built_in(group[0], [variants.MIXERS], group) for group in by_base.values())
     return [[variant.network for variant in study] for study in studies]
+
+
+def claims(probe: Sequence[Row] = ()) -> Experiment:
+    """Return the experiment of the abstract's claims (arXiv 2308.07110).
+
+    Args:
+        probe: rows of trained pico networks, shown beside the claims about accuracy.
+    """
+    names: Sequence[str] = [*dict.fromkeys(claim.network for claim in CLAIMS)]
+    arms = tuple(Arm(Network.read(name)) for name in names)
+    return Experiment("claims", arms, (Measure("claims", None),), details={"probe": list(probe)})

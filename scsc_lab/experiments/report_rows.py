@@ -8,7 +8,7 @@ from typing import Any
 
 from scsc_lab import metrics
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import difficulty, train, tuning
+from scsc_lab.experiments import train, tuning
 from scsc_lab.experiments.results import Result
 from scsc_lab.metrics import claims
 from scsc_lab.provenance import RunInfo
@@ -64,7 +64,7 @@ ACROSS = ("comparison", "budget")
 _KINDS: dict[str, Callable[[Result], list[Row]] | None] = {
     "ablation": None,
     "tuning": tuning.rows,
-    "difficulty": difficulty.summaries,
+    "difficulty": train.summaries_by_difficulty,
 }
 """Kinds of experiments whose rows have tables of their own; those of an ablation are further below."""
 

@@ -16,9 +16,8 @@ from scsc_lab import metrics
 from scsc_lab.errors import InputError
 from scsc_lab.execution import ending, pools
 from scsc_lab.experiments import results
-from scsc_lab.experiments.experiment import Experiment, Use
+from scsc_lab.experiments.experiment import Experiment, Task, Use
 from scsc_lab.experiments.results import Result
-from scsc_lab.experiments.task import Task
 from scsc_lab.metrics import CUT_SHORT, FAILED
 from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.provenance import commit, versions

@@ -110,7 +110,7 @@ def table(
         notes: what must be known to read them.
         budgets: rows of the networks at each budget, if there are several.
         tuned: rows of :func:`scsc_lab.experiments.tuning.rows`.
-        difficulty: rows of :func:`scsc_lab.experiments.difficulty.summaries`.
+        difficulty: rows of :func:`scsc_lab.experiments.train.summaries_by_difficulty`.
     """
     by_budget = [row for rows in budgets for row in rows] or list(networks)
     warning = caveat(networks)
@@ -196,7 +196,7 @@ def difficulty_findings(rows: Sequence[Row]) -> list[str]:
     """Return one line per network, condition and task: the difference at the easiest and at the hardest images.
 
     Args:
-        rows: rows of :func:`scsc_lab.experiments.difficulty.summaries`.
+        rows: rows of :func:`scsc_lab.experiments.train.summaries_by_difficulty`.
     """
     lines = []
     for model in dict.fromkeys(row["model"] for row in rows if any(key.endswith("_difference") for key in row)):

@@ -145,7 +145,7 @@ def without_reference(column: Column, rows: Sequence[Row] = ()) -> Column:
 
 
 def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:
-    """Return two networks side by side, from the rows of :mod:`scsc_lab.experiments.diff`."""
+    """Return two networks side by side, from the rows of :mod:`scsc_lab.experiments.compare`."""
     columns = (
         Column("name", "stage" if by == "stage" else "block", number=False),
         Column("params_first", "params", units.mega_aligned, unit="M"),

@@ -23,7 +23,7 @@ from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.cli import app
 from scsc_lab.experiments.results import Result
 from scsc_lab.experiments.runner import Measured
-from scsc_lab.experiments.search.data import SearchResult
+from scsc_lab.experiments.search.exact import SearchResult
 from scsc_lab.provenance import RunInfo
 from scsc_lab.store import Store
 

@@ -7,7 +7,6 @@ from torch import nn
 
 from scsc_lab.counting.count import count
 from scsc_lab.experiments import compare
-from scsc_lab.experiments import diff as align
 from scsc_lab.networks.network import Network
 
 PAIRS = [("swin", "scsc_swin"), ("resnet50", "scsc_resnet50"), ("resnet18", "resnet34"), ("resnet50", "swin")]
@@ -53,7 +52,7 @@ def test_as_many_blocks_of_other_names_go_together_in_order():
             return self.parts(x)
 
     second = Other()
-    rows = align.rows([first, second], [count(model, (1, 2)) for model in (first, second)], "module")
+    rows = compare.aligned([first, second], [count(model, (1, 2)) for model in (first, second)], "module")
     assert [row["name"] for row in rows] == ["0 → parts.0", "1 → parts.1", "total"]
     assert [row["macs_difference"] for row in rows] == [4, 6, 10]
 
@@ -69,7 +68,7 @@ def test_what_a_module_does_between_its_parts_is_a_row():
             return self.parts(x) @ self.scale
 
     model = Outer()
-    parts = {part.name: part for part in align.blocks(model, count(model, (1, 3)))}
+    parts = {part.name: part for part in compare.blocks(model, count(model, (1, 3)))}
     assert set(parts) == {"network (between its parts)", "parts.0"}
     assert parts["network (between its parts)"].macs == 9
     assert parts["network (between its parts)"].params == 9

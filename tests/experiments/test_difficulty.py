@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scsc_lab.cli import main
-from scsc_lab.experiments import difficulty
+from scsc_lab.experiments import train
 from scsc_lab.experiments.results import Result
 from scsc_lab.training.data import navon, registry
 from scsc_lab.training.data.reading import Request
@@ -75,6 +75,6 @@ def test_differences_are_of_pairs():
         for seed in range(3)
     ]
     result = Result({}, (), (), tuple({"table": "difficulty", **row} for row in rows))
-    first, second = difficulty.summaries(result, "a")
+    first, second = train.summaries_by_difficulty(result, "a")
     assert "local_difference" not in first
     assert (second["local_difference"], second["local_low"]) == (10.0, 10.0)

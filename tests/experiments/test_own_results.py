@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scsc_lab import InputError
-from scsc_lab.experiments import own_results as accuracy
+from scsc_lab.experiments import results
 
 LABELS = ["resnet50", "scsc_resnet50", "swin_tiny[window=4]"]
 
@@ -22,13 +22,13 @@ def test_values_by_metric_by_label(tmp_path):
         "model,metric,value,note\nResNet-50, mIoU, 40.5,x\nscsc_resnet,mIoU,42\nresnet50,top-1,76.1\n"
         "swin_tiny[window=4],mIoU,3e1\nswin_base,mIoU,50\ntimm:other,mIoU,1\n",
     )
-    found = accuracy.read(path, LABELS)
+    found = results.read_own(path, LABELS)
     assert found == {
         "resnet50": {"mIoU": 40.5, "top-1": 76.1},
         "scsc_resnet50": {"mIoU": 42.0},
         "swin_tiny[window=4]": {"mIoU": 30.0},
     }
-    assert accuracy.metrics(found) == ["mIoU", "top-1"]
+    assert results.own_metrics(found) == ["mIoU", "top-1"]
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_values_by_metric_by_label(tmp_path):
 )
 def test_bad_files_are_one_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
-        accuracy.read(write(tmp_path, text), LABELS)
+        results.read_own(write(tmp_path, text), LABELS)
 
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="cannot read"):
-        accuracy.read(tmp_path / "none.csv", LABELS)
+        results.read_own(tmp_path / "none.csv", LABELS)
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00model")
     with pytest.raises(InputError, match="UTF-8"):
-        accuracy.read(tmp_path / "bytes.csv", LABELS)
+        results.read_own(tmp_path / "bytes.csv", LABELS)

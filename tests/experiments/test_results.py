@@ -9,7 +9,7 @@ import pytest
 
 from scsc_lab import InputError, rowfile
 from scsc_lab.cli import main
-from scsc_lab.experiments import paper, probe, publish, report_rows, results, train
+from scsc_lab.experiments import probe, publish, report, report_rows, results, train
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.metrics.claims import with_probe
 from scsc_lab.networks.network import Network
@@ -198,7 +198,7 @@ def test_claims_have_the_probe_of_every_budget():
 def test_a_report_on_the_claims_takes_the_probe_of_what_is_listed_beside_it(store):
     both = Store()
     rowfile.absorb(both, store, {})
-    experiment = paper.experiment()
+    experiment = report.claims()
     claim = {"claim": "Swin: better accuracy", "network": "scsc_swin_tiny", "measured": None}
     both.keep("claims", {"metric": "claims"}, [{"claims": [claim]}])
     use = {"arm": 0, "key": "claims", "position": 0, "part": 0, "metric": "claims"}

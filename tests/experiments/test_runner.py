@@ -13,8 +13,10 @@ import pytest
 
 import scsc_lab
 from scsc_lab import InputError
-from scsc_lab.experiments import compare, runner, task
-from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.experiments import compare, runner
+from scsc_lab.experiments import experiment as experiments
+from scsc_lab.experiments.compare import comparison
+from scsc_lab.experiments.experiment import Measure
 from scsc_lab.experiments.variants import Variant
 from scsc_lab.networks.network import Network
 from scsc_lab.settings import Settings
@@ -128,7 +130,7 @@ def test_a_measurement_says_at_which_commit_it_was_made_and_its_key_does_not(tmp
         (result,) = runner.run([counting(Network.read("faceresnet"))], store).results
         assert "commit" not in result.rows[0]
     assert [measurement["commit"] for measurement in store.measurements().values()] == ["one"]
-    monkeypatch.setattr(task, "_versions", lambda: {"scsc-lab": "another"})
+    monkeypatch.setattr(experiments, "_versions", lambda: {"scsc-lab": "another"})
     runner.run([counting(Network.read("faceresnet"))], store)
     assert [measurement["commit"] for measurement in store.measurements().values()] == ["one", "two"]
 

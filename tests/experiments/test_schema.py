@@ -10,7 +10,8 @@ import pytest
 from scsc_lab import rowfile
 from scsc_lab.cli import main
 from scsc_lab.experiments import publish, schema
-from scsc_lab.experiments.experiment import Measure, comparison
+from scsc_lab.experiments.compare import comparison
+from scsc_lab.experiments.experiment import Measure
 from scsc_lab.networks.network import Network
 from scsc_lab.store import Store
 

@@ -13,7 +13,7 @@ import pytest
 from scsc_lab.cli import main
 from scsc_lab.experiments import results, runner
 from scsc_lab.experiments.search import exact, goals, sampled, trials
-from scsc_lab.experiments.search.data import Search
+from scsc_lab.experiments.search.exact import Search
 from scsc_lab.experiments.search.goals import Goals
 from scsc_lab.metrics import training
 from scsc_lab.metrics.size import counted

@@ -16,8 +16,8 @@ import pytest
 from scsc_lab import metrics
 from scsc_lab.cli import main
 from scsc_lab.errors import InputError
-from scsc_lab.experiments import paper, report, runner, schema
 from scsc_lab.experiments import publish as publishing
+from scsc_lab.experiments import report, runner, schema
 from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
 from scsc_lab.records import file_name
@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
     claim |= {"published": -0.68, "measured": -0.681, "difference": -0.001, "verdict": "reproduced", "nearest": None}
     claim |= {"nearest_change": None, "published_text": "", "inferred": catalog.find("scsc_faceresnet").inferred}
     store.keep("claim", {"metric": "claims"}, [{"claims": [claim]}])
-    claims = paper.experiment()
+    claims = report.claims()
     arm = claims.arms[0].row()
     store.register(claims.row(), [arm], [{"arm": 0, "key": "claim", "position": 0, "part": 0, "metric": "claims"}])
     publishing.write(store, folder, "tiny", publishing.Output())

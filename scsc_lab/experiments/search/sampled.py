@@ -18,7 +18,7 @@ from scsc_lab.analysis.paired_seeds import Noise
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import compare, runner
 from scsc_lab.experiments.experiment import Arm, Experiment
-from scsc_lab.experiments.search.data import Search, SearchResult
+from scsc_lab.experiments.search.exact import Search, SearchResult
 from scsc_lab.experiments.search.goals import EXACT, Objective
 from scsc_lab.experiments.search.trials import Trials, url_of
 from scsc_lab.models import enumeration
