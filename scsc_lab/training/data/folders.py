@@ -1,4 +1,4 @@
-"""``imagefolder:DIR``: a folder per class, in ``train`` and ``val`` or below ``DIR``; ``csv:FILE``: paths in a table."""
+"""``imagefolder:DIR``: a folder per class, in ``train`` and ``val`` or below; ``csv:FILE``: paths in a table."""
 
 from __future__ import annotations
 
