@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scsc_lab.errors import InputError
+from scsc_lab.files import committed, prepared
 from scsc_lab.records import Row
-from scsc_lab.store_file import committed, prepared
 
 _USE = ("arm", "key", "position", "part", "metric")
 """Columns of ``uses`` beside the experiment."""

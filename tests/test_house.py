@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     0: (
         *("errors", "records", "provenance", "settings", "units"),
-        *("files", "image_files", "store_file", "store", "rowfile"),
+        *("files", "image_files", "store", "rowfile"),
     ),
     1: ("networks", "analysis", "report"),
     2: ("layers", "execution"),

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from scsc_lab import InputError, rowfile
+from scsc_lab.files import VERSION, prepared
 from scsc_lab.store import Store
-from scsc_lab.store_file import VERSION, prepared
 
 EXPERIMENT = {"digest": "d", "kind": "comparison", "columns": ["macs"], "metrics": ["size"], "settings": {}}
 EXPERIMENT |= {"batch": 1, "details": {}, "run": {"command": ""}}
