@@ -227,7 +227,7 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, parallel: Par
     is_new, probe_store = not path.exists(), Store(path)
     for file in sorted(folder.glob("*.jsonl")) if is_new else ():
         rowfile.absorb(probe_store, rowfile.opened(file), digests=())
-    with running.resumable(probe_store), parallel.pool() as pool, running.stepwise() as report:
+    with running.working(probe_store, parallel) as (pool, report):
         experiments = probe.run(settings, weights or folder / "weights", probe_store, pool, report)
     selection = Store()
     rowfile.absorb(selection, probe_store, digests={str(experiment.row()["digest"]) for experiment in experiments})
@@ -238,7 +238,7 @@ def _measured(experiments: Sequence[Experiment], schedule: Schedule, store: Stor
     """Measure what a store lacks of experiments, their networks tuned and trained as the schedule says."""
     from scsc_lab.experiments import runner, train
 
-    with running.resumable(store), parallel.pool() as pool, running.stepwise() as report:
+    with running.working(store, parallel) as (pool, report):
         planned = [train.scheduled(experiment, schedule, store, pool, report)[0] for experiment in experiments]
         if runner.run([part for each in planned for part in each], store, pool, report).interrupted:
             raise KeyboardInterrupt

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from scsc_lab.cli.networks import Built
-from scsc_lab.execution.pools import HERE, Parallel
 from scsc_lab.files import check_writable
 from scsc_lab.metrics import FAILED
 from scsc_lab.provenance import run_info
@@ -26,6 +25,9 @@ from scsc_lab.settings import Output, Schedule
 from scsc_lab.store import Store
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from scsc_lab.execution.pools import Parallel
     from scsc_lab.experiments.experiment import Experiment
     from scsc_lab.experiments.runner import Measured
     from scsc_lab.experiments.train import Trained as TrainedRuns
@@ -52,16 +54,13 @@ def opened(output: Output) -> Store:
     return Store(output.store)
 
 
-def measure(
-    experiments: Sequence[Experiment], store: Store, parallel: Parallel = HERE, *, status: bool = False
-) -> Measured:
+def measure(experiments: Sequence[Experiment], store: Store, parallel: Parallel | None = None) -> Measured:
     """Measure what a store lacks of experiments, with a progress bar.
 
     Args:
         experiments: what to measure.
         store: where rows are kept as they are measured.
-        parallel: where tasks run that may run anywhere.
-        status: whether to print how many measurements a store in a file has.
+        parallel: where tasks run that may run anywhere; this process without one.
 
     Raises:
         InputError: if a network does not fit; rows measured before are kept.
@@ -69,9 +68,7 @@ def measure(
     """
     from scsc_lab.experiments import runner
 
-    if status and store.path:
-        typer.echo(runner.status(experiments, store), err=True)
-    with parallel.pool() as pool, stepwise() as report:
+    with working(store, parallel) as (pool, report):
         measured = runner.run(experiments, store, pool, report)
     if measured.interrupted:
         _tell_kept(store)
@@ -83,7 +80,7 @@ def train(
     schedule: Schedule,
     store: Store,
     *,
-    parallel: Parallel = HERE,
+    parallel: Parallel | None = None,
     status: bool = False,
 ) -> TrainedRuns:
     """Measure an experiment like :func:`measure`, its networks tuned and trained as a schedule says."""
@@ -92,7 +89,7 @@ def train(
 
     if status and store.path and schedule.tune is None:
         typer.echo(runner.status(training.scheduled(experiment, schedule)[0], store), err=True)
-    with resumable(store), parallel.pool() as pool, stepwise() as report:
+    with working(store, parallel) as (pool, report):
         trained = training.run(experiment, schedule, store, pool, report)
     if trained.interrupted:
         _tell_kept(store)
@@ -100,10 +97,13 @@ def train(
 
 
 @contextlib.contextmanager
-def resumable(store: Store) -> Iterator[None]:
-    """On Ctrl-C, print how much a store in a file keeps."""
+def working(
+    store: Store, parallel: Parallel | None = None
+) -> Iterator[tuple[Executor | None, Callable[[str, float, int], None]]]:
+    """Yield an executor, or None for this process, and a progress report; on Ctrl-C, print what a store keeps."""
     try:
-        yield
+        with parallel.pool() if parallel else contextlib.nullcontext() as pool, stepwise() as report:
+            yield pool, report
     except KeyboardInterrupt:
         _tell_kept(store)
         raise

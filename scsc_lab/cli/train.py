@@ -151,13 +151,8 @@ def train(
         typer.echo(runner.status(studying.scheduled(experiment(settings), schedule)[0], results_store), err=True)
     from scsc_lab.training import batches
 
-    with (
-        batches.joined() as shard,
-        _quiet(shard.rank > 0),
-        parallel.pool() as pool,
-        running.resumable(results_store),
-    ):
-        with running.stepwise() as report:
+    with batches.joined() as shard, _quiet(shard.rank > 0):
+        with running.working(results_store, parallel) as (pool, report):
 
             def measure(runs: Runs, confidence: float) -> studying.Trained:
                 return studying.run(experiment(runs, confidence), schedule, results_store, pool, report)
@@ -167,12 +162,11 @@ def train(
             else:
                 trained, look = stopping.until_narrow(measure, settings, looks, until)
                 stopped = [stopping.note(look, looks, until)]
-        if trained.interrupted and (store or not trained.networks):
-            raise KeyboardInterrupt
+            if trained.interrupted and (store or not trained.networks):
+                raise KeyboardInterrupt
         harder: list[Row] = []
         if difficulty:
-            with running.stepwise() as report:
-                judged = runner.run([studying.on_harder_images(trained.arms)], results_store, pool, report)
+            judged = running.measure([studying.on_harder_images(trained.arms)], results_store, parallel)
             if judged.interrupted:
                 raise KeyboardInterrupt
             harder = studying.summaries_by_difficulty(judged.results[0], str(trained.networks[0]["baseline"]))

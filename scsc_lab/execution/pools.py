@@ -56,10 +56,6 @@ class Parallel(Declared):
         return contextlib.nullcontext(None) if self.jobs == 1 else ending.processes(self.jobs)
 
 
-HERE = Parallel()
-"""This process."""
-
-
 def completed(executor: Executor, futures: Collection[Future[Any]]) -> Iterator[Future[Any]]:
     """Yield futures as they end; those that have ended come also if another fails or Ctrl-C ends the waiting.
 
