@@ -65,7 +65,7 @@ class Task:
     @property
     def kind(self) -> Metric:
         """The metric itself."""
-        return metrics.registry()[self.metric]
+        return _metric(self.metric)
 
     def parts(self, checkpoints: str = "") -> list[Task]:
         """Return the tasks that it is made of, each kept and resumed by itself; itself alone if it has none.
@@ -95,6 +95,12 @@ class Task:
         """Return the rows of each network, in order; of a task that is not made of parts."""
         assert self.kind.measure is not None
         return self.kind.measure(self.networks, self.settings, progress)
+
+
+def _metric(name: str) -> Metric:
+    metric = metrics.named(name)
+    assert metric is not None, f"no metric {name}"
+    return metric
 
 
 def input_names(network: Network) -> Row:
@@ -212,7 +218,7 @@ class Experiment:
 
     def _tasks(self, measure: Measure) -> Iterable[tuple[Task, list[tuple[int, int]]]]:
         """Return the tasks of a metric, each with its arms and their positions among the task's networks."""
-        metric = metrics.registry()[measure.metric]
+        metric = _metric(measure.metric)
         if not metric.together:
             for at, arm in self._arms_of(measure):
                 yield (

@@ -81,10 +81,10 @@ def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapp
     for use in uses:
         parts.setdefault((use["arm"], use["metric"]), []).append(use)
     for (at, name), needed in parts.items():
-        row = _joined(name, needed, rows)
-        if not row:
+        metric = metrics.named(name)
+        row = _joined(metric, needed, rows) if metric else {}
+        if metric is None or not row:
             continue
-        metric = metrics.registry()[name]
         labels: Row = {key: names[at][key] for key in ("model", "network", "resolution", "inputs") if key in names[at]}
         further += [{"table": inner["table"], **labels, **inner} for inner in metric.table_rows(row)]
         if "runs" in row:
@@ -103,8 +103,8 @@ def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapp
 
 def with_changes(rows: Sequence[Row], experiment: Row, arms: Sequence[Row]) -> list[Row]:
     """Return rows with the change of every number against the row of each arm's baseline."""
-    measured = [metrics.registry()[name] for name in experiment["metrics"] if name in metrics.registry()]
-    columns = [*(column for metric in measured for column in metric.columns), *user_columns(rows)]
+    measured = map(metrics.named, experiment["metrics"])
+    columns = [*(column for metric in measured if metric for column in metric.columns), *user_columns(rows)]
     changed: list[Row] = []
     for row, arm in zip(rows, arms, strict=True):
         baseline = row if arm["baseline"] is None else rows[arm["baseline"]]
@@ -180,13 +180,13 @@ def _arm_names(arm: Row, arms: Sequence[Row], experiment: Row) -> Row:
     return {**study, **names, **values, **margin, "baseline": baseline["label"]}
 
 
-def _joined(metric: str, needed: Sequence[Row], rows: Mapping[str, Sequence[Row]]) -> Row:
+def _joined(metric: metrics.Metric, needed: Sequence[Row], rows: Mapping[str, Sequence[Row]]) -> Row:
     """Return what the rows that an arm has of a metric say together; empty without any."""
     measured = [dict(rows[use["key"]][use["position"]]) for use in needed if use["key"] in rows]
-    if not measured or metric not in metrics.registry():
+    if not measured:
         return {}
-    cut_short = {} if len(measured) == len(needed) else {f"{metric}_status": CUT_SHORT}
-    return {**metrics.registry()[metric].join(measured), **cut_short}
+    cut_short = {} if len(measured) == len(needed) else {f"{metric.name}_status": CUT_SHORT}
+    return {**metric.join(measured), **cut_short}
 
 
 _COLUMNS = ("model", "metric", "value")

@@ -189,10 +189,9 @@ def _measure(
 
 def _check(tasks: Sequence[Task]) -> None:
     """Raise InputError if a task cannot be measured, where its metric knows before."""
-    for name in dict.fromkeys(task.metric for task in tasks):
-        check = metrics.registry()[name].check
-        if check is not None:
-            check([(task.networks, task.settings) for task in tasks if task.metric == name])
+    for name, kind in {task.metric: task.kind for task in tasks}.items():
+        if kind.check is not None:
+            kind.check([(task.networks, task.settings) for task in tasks if task.metric == name])
 
 
 def _keep(store: Store, key: str, task: Task, rows: Sequence[Row]) -> None:

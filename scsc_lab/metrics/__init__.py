@@ -131,10 +131,22 @@ class Metric:
 @functools.cache
 def registry() -> dict[str, Metric]:
     """Return every metric by name: those of the modules of this folder that set ``METRIC``, in their ``ORDER``."""
-    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in _files()]
     metrics = [module for module in modules if isinstance(getattr(module, "METRIC", None), Metric)]
     metrics.sort(key=lambda module: getattr(module, "ORDER", 100))
     return {module.METRIC.name: module.METRIC for module in metrics}
+
+
+@functools.cache
+def named(name: str) -> Metric | None:
+    """Return the metric of a name, which is that of its module, without importing the others; None if there is none."""
+    metric = getattr(importlib.import_module(f"{__name__}.{name}"), "METRIC", None) if name in _files() else None
+    return metric if isinstance(metric, Metric) else None
+
+
+@functools.cache
+def _files() -> list[str]:
+    return [info.name for info in pkgutil.iter_modules(__path__)]
 
 
 def columns() -> dict[str, Column]:
