@@ -41,46 +41,7 @@ class Net(nn.Sequential):
 """
 TWO = ["net.py:Net", "net.py:Net[width=4]"]
 SMALL = ["--resolution", "16"]
-NAMED = {
-    "--model": ["-m", "net.py:Net[width=2]"],
-    "--set": ["--set", "width=16"],
-    "--label": ["--label", "Ours=net.py:Net"],
-    "--resolution": ["--resolution", "24"],
-    "--channels": ["--channels", "3"],
-    "--transplant": ["--transplant"],
-    "--mixer": ["--mixer", "depthwise"],
-    "--rule": (["--transplant"], ["--rule", "kernels=3,5"]),
-    "--weights": ["--weights", "net.py:Net=weights.pth"],
-    "--resize-weights": (["--weights", "net.py:Net=weights.pth"], ["--resize-weights"]),
-}
-MACHINE = {"--device": ["--device", "cpu"], "--threads": ["--threads", "2"], "--seed": ["--seed", "3"]}
-INPUT = {"--input": ["--input", "1x3x16x16"]}
-TYPESET = {
-    "--caption": (["--format", "latex"], ["--caption", "Ours"]),
-    "--tex-label": (["--format", "latex"], ["--tex-label", "tab:ours"]),
-}
-SHOWN = {"--format": ["--format", "csv"], "--output": ["-o", "out.csv"], **TYPESET}
-EMITTED = {**SHOWN, "--store": ["--store", "rows.db"]}
-PAIRED = {"--baseline": ["--baseline", TWO[1]], "--pair": ["--pair", f"{TWO[1]}:{TWO[0]}"]}
-TRAINED = {"--data": ["--data", "faces"], "--recipe": ["--recipe", "cifar"], "--recipe-set": ["--recipe-set", "lr=1"]}
-KEPT = {"--jobs": ["--jobs", "2"], "--executor": ["--executor", "tcp://h:1"]}
-KEPT["--executor-timeout"] = ["--executor-timeout", "9"]
-FIELDS = {"--samples": ["--samples", "2"], "--stage": ["--stage", "2"], "--seeds": ["--seeds", "2"]}
-BUDGET = {"--max-time": ["--max-time", "3"], "--runtime": ["--runtime", "compile"]}
-BUDGET |= {"--pairs": ["--pairs", "3"], "--delta": ["--delta", "5"]}
 ALL = ["--with", "params,latency,erf,accuracy"]
-SCHEDULED = {
-    "--budgets": ["--budgets", "1,2"],
-    "--tune": ["--tune", "lr=1e-3,1e-2"],
-    "--tune-epochs": (["--tune", "lr=1e-3,1e-2"], ["--tune-epochs", "3"]),
-    "--tune-seeds": (["--tune", "lr=1e-3,1e-2"], ["--tune-seeds", "3"]),
-}
-TABLE = {
-    "--image-column": (["--data", "csv:images.csv"], ["--image-column", "picture"]),
-    "--label-column": (["--data", "csv:images.csv"], ["--label-column", "kind"]),
-}
-
-READ = ["--data", "imagefolder:."]
 
 BASE = {
     "flops": [*TWO, *SMALL],
@@ -101,273 +62,67 @@ BASE = {
     "train": TWO,
     "evaluate": [*TWO, *SMALL],
 }
-DRAWN = ["--plot", "plot.png"]
-OPTIONS = {
-    "flops": {
-        **NAMED,
-        **INPUT,
-        **EMITTED,
-        "--batch": ["--batch", "2"],
-        "--deploy": ["--deploy"],
-        **PAIRED,
-        "--by": ["--by", "stage"],
-        "--channels": ["--channels", "4"],
-        "--weights": ["--weights", "missing.pth"],
-        "--depth": (["--by", "module"], ["--depth", "1"]),
-        "--train": ["--train"],
-        "--check": ["--no-check"],
-        "--max-macs": ["--max-macs", "1K"],
-        "--max-params": ["--max-params", "0"],
-        "--convention": ["--convention", "flops"],
-        "--dtype": ["--dtype", "float64"],
-    },
-    "latency": {
-        **NAMED,
-        **INPUT,
-        "--streams": ["--streams", "2"],
-        "--percentiles": ["--percentiles", "95"],
-        **MACHINE,
-        **EMITTED,
-        **BUDGET,
-        "--batch-sizes": ["--batch-sizes", "2"],
-        "--deploy": ["--deploy"],
-        **PAIRED,
-        "--dtype": ["--dtype", "float64"],
-        "--memory-format": ["--memory-format", "contiguous"],
-        "--compile": ["--compile"],
-        "--train": ["--train"],
-        "--min-time": ["--min-time", "1"],
-        "--warm-up": ["--warm-up", "1"],
-        "--resamples": ["--resamples", "3000"],
-        "--precision": ["--precision", "5"],
-        "--self-test": ["--self-test"],
-        "--by": ["--by", "stage"],
-        "--plot": DRAWN,
-        "--width": (DRAWN, ["--width", "page"]),
-        "--titles": (DRAWN, ["--no-titles"]),
-    },
-    "erf": {
-        **NAMED,
-        "--stage": ["--stage", "1"],
-        "--layer": ["--layer", "0"],
-        "--layout": ["--layout", "nchw"],
-        "--images": ["--images", "."],
-        "--samples": ["--samples", "3"],
-        "--method": ["--method", "replknet"],
-        "--contribution": ["--contribution", "relu"],
-        "--seeds": ["--seeds", "2"],
-        "--batch": ["--batch", "2"],
-        "--device": ["--device", "cpu"],
-        "--seed": ["--seed", "3"],
-        "--save": ["--save", "maps.npz"],
-        "--from": ([], ["--from", "maps.npz"]),
-        "--output": ["-o", "field.pdf"],
-        "--table": ["--table", "table.csv"],
-        "--width": ["--width", "page"],
-        "--titles": ["--no-titles"],
-        "--panels": ["--panels", "profiles"],
-        "--format": ["--format", "csv"],
-        **TYPESET,
-        "--store": ["--store", "rows.db"],
-    },
-    "export": {
-        **{key: value for key, value in NAMED.items() if key not in ("--model", "--label")},
-        **INPUT,
-        "--output": ["-o", "other.pt2"],
-        "--deploy": ["--deploy"],
-        "--dynamic-batch": ["--dynamic-batch"],
-        "--opset": (["-o", "net.onnx"], ["--opset", "18"]),
-        "--seed": ["--seed", "3"],
-        "--format": ["--format", "csv"],
-        **TYPESET,
-        "--store": ["--store", "rows.db"],
-    },
-    "compare": {
-        **NAMED,
-        **INPUT,
-        **MACHINE,
-        **EMITTED,
-        **TRAINED,
-        **KEPT,
-        **FIELDS,
-        **SCHEDULED,
-        **BUDGET,
-        "--with": ["--with", "params"],
-        "--accuracy": ["--accuracy", "own.csv"],
-        "--by": None,
-        "--bold-best": (["--format", "latex"], ["--bold-best"]),
-        "--plot": ["--plot", "params,latency"],
-        "--figure": (["--plot", "params,latency"], ["--figure", "c.png"]),
-        "--batch": ["--batch", "2"],
-        **PAIRED,
-        "--width": (["--plot", "params,latency"], ["--width", "page"]),
-        "--titles": (["--plot", "params,latency"], ["--no-titles"]),
-    },
-    "models": {**SHOWN, "--family": ["--family", "swin"]},
-    "paper": {**SHOWN, "--tolerance": ["--tolerance", "100"], "--probe": ["--probe", "runs.jsonl"]},
-    "ablate": {
-        **{key: value for key, value in NAMED.items() if key != "--model"},
-        **INPUT,
-        **MACHINE,
-        **EMITTED,
-        **TRAINED,
-        **KEPT,
-        **FIELDS,
-        **SCHEDULED,
-        **BUDGET,
-        "--with": ["--with", "params"],
-        "--study": (["--transplant"], ["--study", "components"]),
-        "--grid": ["--grid", "width=3"],
-        "--vary": ["--vary", "width=3"],
-        "--config": ["--config", "other.toml"],
-        "--batch": ["--batch", "2"],
-        "--draw": ["--draw"],
-        "--figures": (["--draw"], ["--figures", "figures"]),
-        "--width": (["--draw"], ["--width", "column"]),
-        "--titles": (["--draw"], ["--no-titles"]),
-    },
-    "search": {
-        **{key: NAMED[key] for key in ("--set", "--channels")},
-        **MACHINE,
-        **EMITTED,
-        **TRAINED,
-        **KEPT,
-        **FIELDS,
-        **BUDGET,
-        "--weights": ["--weights", "weights.pth"],
-        "--resolution": ["--resolution", "24"],
-        "--batch": ["--batch", "2"],
-        "--store": ["--store", "other.db"],
-        "--space": ["--space", "width=3,4"],
-        "--minimise": ["--minimise", "params"],
-        "--maximise": ["--maximise", "macs"],
-        "--near": ["--near", "macs=-22%"],
-        "--max-macs": ["--max-macs", "3G"],
-        "--max-params": ["--max-params", "3M"],
-        "--budget": ["--budget", "latency<=5"],
-        "--trials": ["--trials", "8"],
-        "--max-runs": ["--max-runs", "9"],
-        "--sampler": ["--sampler", "tpe"],
-        "--study": ["--study", "sqlite:///other.db"],
-        "--baseline": ["--baseline", TWO[1]],
-        "--figure": ["--figure", "front.png"],
-        "--width": (["--figure", "front.png"], ["--width", "page"]),
-        "--titles": (["--figure", "front.png"], ["--no-titles"]),
-    },
-    "roofline": {
-        **NAMED,
-        **MACHINE,
-        **EMITTED,
-        "--batch": ["--batch", "2"],
-        "--dtype": ["--dtype", "float64"],
-        "--memory-format": ["--memory-format", "contiguous"],
-        "--pairs": ["--pairs", "3"],
-        "--max-time": ["--max-time", "3"],
-        "--min-time": ["--min-time", "1"],
-        "--warm-up": ["--warm-up", "1"],
-        "--plot": DRAWN,
-        "--width": (DRAWN, ["--width", "page"]),
-        "--titles": (DRAWN, ["--no-titles"]),
-    },
-    "sweep": {
-        **NAMED,
-        **INPUT,
-        **MACHINE,
-        **EMITTED,
-        **TRAINED,
-        **KEPT,
-        **FIELDS,
-        **BUDGET,
-        "--with": ["--with", "params"],
-        "--over": ["--over", "width=2,4"],
-        "--deploy": ["--deploy"],
-        "--dtype": ["--dtype", "float64"],
-        "--batch": ["--batch", "2"],
-        "--figures": ["--figures", "figures"],
-        "--width": (["--figures", "figures"], ["--width", "page"]),
-        "--titles": (["--figures", "figures"], ["--no-titles"]),
-    },
-    "report": {
-        **NAMED,
-        **MACHINE,
-        **TRAINED,
-        **SCHEDULED,
-        "--name": ["--name", "mine"],
-        "--folder": ["--folder", "elsewhere"],
-        "--quick": ["--quick"],
-        "--pico": None,
-        "--write-weights": None,
-        "--jobs": ["--jobs", "2"],
-        "--executor": ["--executor", "tcp://h:1"],
-        "--executor-timeout": ["--executor-timeout", "9"],
-        "--from": None,
-        "--probe": None,
-        "--against": ["--against", "old.jsonl"],
-        "--fail-on": (["--against", "old.jsonl"], ["--fail-on", "worse"]),
-        "--html": ["--html"],
-        "--open": ["--open"],
-        "--with": ["--with", "params"],
-        "--mixers": ["--mixers"],
-        "--runtime": ["--runtime", "compile"],
-        "--seeds": ["--seeds", "2"],
-        "--width": ["--width", "page"],
-        "--titles": ["--no-titles"],
-        "--panels": ["--panels", "maps"],
-    },
-    "train": {
-        **NAMED,
-        **MACHINE,
-        **EMITTED,
-        **TRAINED,
-        **KEPT,
-        **SCHEDULED,
-        **TABLE,
-        "--task": ["--task", "verification"],
-        "--seeds": ["--seeds", "2"],
-        "--epochs": ["--epochs", "2"],
-        "--plan": ["--plan"],
-        "--until": (["--store", "rows.jsonl"], ["--until", "3"]),
-        "--max-seeds": (["--store", "rows.jsonl", "--until", "3"], ["--max-seeds", "30"]),
-        "--difficulty": (["--data", "faces", "--write-weights", "w"], ["--difficulty"]),
-        "--plot-budgets": (["--budgets", "2,4"], ["--plot-budgets", "budgets.png"]),
-        "--train-images": ["--train-images", "64"],
-        "--test-images": ["--test-images", "64"],
-        "--batch-size": ["--batch-size", "8"],
-        "--split": (READ, ["--split", "0.3"]),
-        "--skip-unreadable": (READ, ["--skip-unreadable"]),
-        "--background": (READ, ["--background", "white"]),
-        "--delta": ["--delta", "2"],
-        "--self-test": ["--self-test"],
-        "--workers": ["--workers", "2"],
-        "--write-weights": ["--write-weights", "w"],
-        "--weights-format": (["--write-weights", "w"], ["--weights-format", ".pth"]),
-        "--plot": DRAWN,
-        "--curves": ["--curves", "curves.png"],
-        "--baseline": ["--baseline", TWO[1]],
-    },
-    "evaluate": {
-        **{key: value for key, value in NAMED.items() if key not in ("--transplant", "--mixer", "--rule")},
-        **MACHINE,
-        **EMITTED,
-        **TABLE,
-        "--by-class": ["--by-class"],
-        "--class-map": ["--class-map", "missing.csv"],
-        "--pairs": (["--data", "faces"], ["--pairs", "pairs.txt"]),
-        "--flip": (["--data", "faces"], ["--flip"]),
-        "--data": ["--data", "faces"],
-        "--task": ["--task", "verification"],
-        "--test-images": ["--test-images", "64"],
-        "--split": (READ, ["--split", "0.3"]),
-        "--skip-unreadable": (READ, ["--skip-unreadable"]),
-        "--background": (READ, ["--background", "white"]),
-        "--batch-size": ["--batch-size", "8"],
-        "--far": (["--data", "faces"], ["--far", "0.1"]),
-        "--predictions": ["--predictions", "p.csv"],
-        "--plot": (["--data", "faces"], ["--plot", "missing/roc.txt"]),
-        "--baseline": ["--baseline", TWO[1]],
-    },
+USES = """
+-m net.py:Net[width=2]; --set width=16; --label Ours=net.py:Net; --resolution 24; --channels 3; --transplant;
+--mixer depthwise; --transplant | --rule kernels=3,5; --weights net.py:Net=weights.pth;
+--weights net.py:Net=weights.pth | --resize-weights; --input 1x3x16x16; --format csv; -o out.csv;
+--format latex | --caption Ours; --format latex | --tex-label tab:ours; --store rows.db; --batch 2; --deploy;
+--baseline net.py:Net[width=4]; --pair net.py:Net[width=4]:net.py:Net; --by stage; --by module | --depth 1;
+--train; --no-check; --max-macs 1K; --max-params 0; --convention flops; --dtype float64; --timeout 9; --streams 2;
+--percentiles 95; --device cpu; --threads 2; --seed 3; --max-time 3; --runtime compile; --pairs 3; --delta 5;
+--batch-sizes 2; --memory-format contiguous; --compile; --min-time 1; --warm-up 1; --resamples 3000; --precision 5;
+--self-test; --plot plot.png; --plot plot.png | --width page; --plot plot.png | --no-titles; --stage 2; --layer 0;
+--layout nchw; --images .; --samples 2; --method replknet; --contribution relu; --seeds 2; --save maps.npz;
+| --from maps.npz; --table table.csv; --panels profiles; --dynamic-batch; -o net.onnx | --opset 18; --data faces;
+--recipe cifar; --recipe-set lr=1; --jobs 2; --executor tcp://h:1; --executor-timeout 9; --budgets 1,2;
+--tune lr=1e-3,1e-2; --tune lr=1e-3,1e-2 | --tune-epochs 3; --tune lr=1e-3,1e-2 | --tune-seeds 3; --with params;
+--accuracy own.csv; --format latex | --bold-best; --plot params,latency | --figure c.png; --family swin;
+--tolerance 100; --probe runs.jsonl; --transplant | --study components; --grid width=3; --vary width=3;
+--config other.toml; --draw; --draw | --figures figures; --space width=3,4; --minimise params; --maximise macs;
+--near macs=-22%; --budget latency<=5; --trials 8; --max-runs 9; --sampler tpe; --over width=2,4; --name mine;
+--folder elsewhere; --quick; --against old.jsonl; --against old.jsonl | --fail-on worse; --html; --open; --mixers;
+--data csv:images.csv | --image-column picture; --data csv:images.csv | --label-column kind; --task verification;
+--epochs 2; --plan; --store rows.jsonl | --until 3; --store rows.jsonl --until 3 | --max-seeds 30;
+--data faces --write-weights w | --difficulty; --budgets 2,4 | --plot-budgets budgets.png; --train-images 64;
+--test-images 64; --batch-size 8; --data imagefolder:. | --split 0.3; --data imagefolder:. | --skip-unreadable;
+--data imagefolder:. | --background white; --workers 2; --write-weights w | --weights-format .pth;
+--curves curves.png; --by-class; --class-map missing.csv; --data faces | --flip; --data faces | --far 0.1;
+--predictions p.csv
+"""
+"""How to use each option, behind the words of its context if it needs some."""
+
+OWN_USES = {
+    "flops": "--channels 4; --weights missing.pth",
+    "erf": "--stage 1; --samples 3; -o field.pdf; --width page; --no-titles",
+    "export": "-o other.pt2",
+    "compare": "--plot params,latency; --plot params,latency | --width page; --plot params,latency | --no-titles",
+    "ablate": "--draw | --width column; --draw | --no-titles",
+    "search": "--store other.db; --weights weights.pth; --max-macs 3G; --max-params 3M; --study sqlite:///other.db; "
+    "--figure front.png; --figure front.png | --width page; --figure front.png | --no-titles",
+    "sweep": "--figures figures; --figures figures | --width page; --figures figures | --no-titles",
+    "report": "--width page; --no-titles; --panels maps",
+    "train": "--delta 2; --write-weights w",
+    "evaluate": "--data faces | --pairs pairs.txt; --data faces | --plot missing/roc.txt",
 }
-"""How to use each option: its words, or a context and its words; none where a test of its own does."""
+"""How some commands use an option in another way."""
+
+ELSEWHERE = {"compare": ["--by"], "report": ["--from", "--pico", "--probe", "--write-weights"]}
+"""Options that a test of their own uses."""
+
+
+def uses(command):
+    """Return context and words of each option of a command, by its longest name; ``None`` for one without a use."""
+    texts = filter(str.strip, f"{USES};{OWN_USES.get(command, '')}".split(";"))
+    lines = [text.rpartition("|") for text in texts]
+    by_word = {words.split()[0]: (context.split(), words.split()) for context, _, words in lines}
+    options = {}
+    for parameter in COMMANDS[command].params:
+        name = max(parameter.opts, key=len)
+        if name.startswith("-") and name != "--help" and name not in ELSEWHERE.get(command, ()):
+            names = (*parameter.opts, *parameter.secondary_opts)
+            options[name] = next((by_word[word] for word in names if word in by_word), None)
+    return options
+
 
 ROW = {"model": "a", "baseline": "a", "resolution": [16, 16], "params": 1e6, "median_seconds": 1e-3, "study": "grid"}
 ROWS = [{**ROW, "variant": "full"}, {**ROW, "model": "b", "variant": "x", "params": 2e6, "params_change": 1.0}]
@@ -418,9 +173,6 @@ def run(experiments, store=None, *_, **__):
     rows.keep("made up", {"metric": "erf"}, [{"made": "up"}], {"field.npz": mapfile.content([field("net")])})
     return Measured(tuple(map(made_up, experiments)))
 
-
-for _command in OPTIONS.keys() - {"models", "paper"}:
-    OPTIONS[_command]["--timeout"] = ["--timeout", "9"]
 
 SPIED = {
     "experiments.runner.run": run,
@@ -536,23 +288,16 @@ def outcome(tmp_path, monkeypatch, capsys):
     return run
 
 
-def words_of(command):
-    found = {max(parameter.opts, key=len) for parameter in COMMANDS[command].params if parameter.opts[0][0] == "-"}
-    return sorted(found - {"--help"})
-
-
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_option_acts(command, outcome):
-    assert words_of(command) == sorted(OPTIONS[command]), "an option is new or gone: say how it is used"
-    idle, base = [], {}
-    for option, use in OPTIONS[command].items():
-        if use is None:
-            continue
-        context, own = use if isinstance(use, tuple) else ([], use)
+    idle, plainly = [], {}
+    for option, use in uses(command).items():
+        assert use, f"{option} is new: say how it is used"
+        context, words = use
         start = [command, *([] if option == "--from" else BASE[command]), *context]
-        if tuple(start) not in base and option != "--from":
-            base[tuple(start)] = outcome(start)
-        if outcome([*start, *own]) == base.get(tuple(start)):
+        if tuple(start) not in plainly and option != "--from":
+            plainly[tuple(start)] = outcome(start)
+        if outcome([*start, *words]) == plainly.get(tuple(start)):
             idle.append(option)
     assert not idle
 
