@@ -102,12 +102,12 @@ def require_used(
         settings: the settings that the options make.
         acting: parameters that change something else.
     """
-    for name, word in explicit(context).items():
+    for name, spelling in explicit(context).items():
         with_default = _with_default(settings, name)
         if name in acting or with_default == settings or _differing(metrics.chosen(columns), settings, with_default):
             continue
         acting = _differing(metrics.registry().values(), settings, with_default)
-        raise InputError(f"{word} changes nothing of {', '.join(columns)}: it goes with {' or '.join(acting)}")
+        raise InputError(f"{spelling} changes nothing of {', '.join(columns)}: it goes with {' or '.join(acting)}")
 
 
 def explicit(context: typer.Context) -> dict[str, str]:
@@ -134,9 +134,9 @@ def require_only(context: typer.Context, allowed: Collection[str], reason: str) 
 
 def require_without(context: typer.Context, idle: Collection[str], reason: str) -> None:
     """Raise InputError if the command line names one of the parameters that do nothing here."""
-    for name, word in explicit(context).items():
+    for name, spelling in explicit(context).items():
         if name in idle:
-            raise InputError(f"{reason}: leave {word} out")
+            raise InputError(f"{reason}: leave {spelling} out")
 
 
 def _with_default(settings: Settings, name: str) -> Settings:

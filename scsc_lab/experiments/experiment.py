@@ -98,7 +98,7 @@ class Task:
 
 
 def _metric(name: str) -> Metric:
-    metric = metrics.named(name)
+    metric = metrics.find(name)
     assert metric is not None, f"no metric {name}"
     return metric
 

@@ -81,7 +81,7 @@ def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapp
     for use in uses:
         parts.setdefault((use["arm"], use["metric"]), []).append(use)
     for (at, name), needed in parts.items():
-        metric = metrics.named(name)
+        metric = metrics.find(name)
         row = _joined(metric, needed, rows) if metric else {}
         if metric is None or not row:
             continue
@@ -103,7 +103,7 @@ def result(experiment: Row, arms: Sequence[Row], uses: Sequence[Row], rows: Mapp
 
 def with_changes(rows: Sequence[Row], experiment: Row, arms: Sequence[Row]) -> list[Row]:
     """Return rows with the change of every number against the row of each arm's baseline."""
-    measured = map(metrics.named, experiment["metrics"])
+    measured = map(metrics.find, experiment["metrics"])
     columns = [*(column for metric in measured if metric for column in metric.columns), *user_columns(rows)]
     changed: list[Row] = []
     for row, arm in zip(rows, arms, strict=True):

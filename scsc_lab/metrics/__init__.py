@@ -138,7 +138,7 @@ def registry() -> dict[str, Metric]:
 
 
 @functools.cache
-def named(name: str) -> Metric | None:
+def find(name: str) -> Metric | None:
     """Return the metric of a name, which is that of its module, without importing the others; None if there is none."""
     metric = getattr(importlib.import_module(f"{__name__}.{name}"), "METRIC", None) if name in _files() else None
     return metric if isinstance(metric, Metric) else None
