@@ -111,42 +111,6 @@ def test_transplant_measures_both(run):
     assert [line.split(",")[0] for line in out.splitlines()[1:]] == ["resnet18", '"resnet18 + SCSC[kernels=3']
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "name at least one model"),
-        (("resnet5",), "resnet5"),
-        (("resnet18", "--stage", "9", *SMALL), "no stage '9': one of stage1, stage2, stage3, stage4, or all"),
-        (("resnet18", "--layer", "layer9", *SMALL), "no layer 'layer9'"),
-        (("resnet18", "--stage", "1", "--layer", "layer1"), "--stage and --layer: take one of them"),
-        (("resnet18", "--samples", "0"), "--samples 0: a whole number from 1"),
-        (("resnet18", "--resolution", "16"), "takes sides from 32 pixels up"),
-        (("resnet18", "--images", "nowhere"), "no folder 'nowhere'"),
-        (("resnet18", "--images", ".", *SMALL), "no images in ."),
-        (("resnet18", "--layout", "hwc"), "'hwc' is not one of 'nchw', 'nhwc', 'nlc', 'ncl'"),
-        (("resnet18", "--method", "luo"), "'luo' is not one of 'linear', 'replknet'"),
-        (("resnet18", "--contribution", "square"), "'square' is not one of 'abs', 'relu', 'signed'"),
-        (("resnet18", "-o", "a.txt"), "a figure's suffix is one of .png, .pdf, .svg"),
-        (("resnet18", "--save", "a.pth"), "the suffix is .npz"),
-        (("resnet18", "--table", "a.doc"), "cannot tell a format"),
-        (("resnet18", "--from", "maps.npz"), "leave the models out"),
-        (("--from", "maps.npz", "--stage", "2"), "--from draws saved maps: leave --stage out"),
-        (("--from", "maps.npz", "--samples", "32"), "--from draws saved maps: leave --samples out"),
-        (("resnet18", "--method", "replknet", "--contribution", "signed"), "leave --contribution out"),
-        (("--from", "nowhere.npz"), "cannot read nowhere.npz"),
-        (("resnet18", "--layer", "fc", *SMALL), "not a spatial map"),
-        (("resnet18", "--batch", "0"), "--batch 0: a whole number from 1"),
-        (("resnet18", "--seeds", "x"), "Invalid value for '--seeds'"),
-    ],
-)
-def test_mistakes_are_one_line_and_exit_with_2(run, arguments, message):
-    code, out, err = run(*arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("scsc-lab: ")
-    assert err.count("\n") == 1
-    assert message in err
-
-
 def test_a_file_that_holds_no_maps(run, tmp_path):
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     (tmp_path / "text.npz").write_text("no maps")

@@ -67,24 +67,6 @@ def test_what_cannot_be_exported_names_module_and_reason_and_leaves_no_file(net,
     assert sorted(path.name for path in net.iterdir() if path.is_file()) == ["net.py"]
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("resnet18", "-o names the file"),
-        ("resnet18 -o model.onx", "ends in .onnx or .pt2; did you mean .onnx?"),
-        ("resnet18 resnet34 -o model.onnx", "name one model"),
-        ("resnet18 -o model.pt2 --opset 18", "--opset goes with an .onnx file"),
-        ("resnet18 -o model.onnx --opset 7", "--opset 7: from 18 to"),
-        ("no_such.py:net -o nowhere.onnx", "no file 'no_such.py'"),
-    ],
-)
-def test_mistakes_are_one_line_and_write_nothing(net, capsys, words, message):
-    assert main(["export", *words.split()]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
-    assert sorted(path.name for path in net.iterdir() if path.is_file()) == ["net.py"]
-
-
 def test_a_runtime_that_computes_something_else_is_an_error(net, monkeypatch):
     right = loaded.in_onnxruntime
     monkeypatch.setattr(loaded, "in_onnxruntime", lambda data: lambda x: [y + 1e-3 for y in right(data)(x)])

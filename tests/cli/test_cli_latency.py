@@ -158,51 +158,6 @@ def test_a_network_of_your_own_file(run, tmp_path):
     assert row["repeats"] >= 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--device", "tpu"], "Invalid value for '--device': 'tpu': one of auto, cpu, cuda, cuda:N, mps"),
-        (["--device", "cuda:99"], "device 'cuda:99': "),
-        (
-            ["--dtype", "float31"],
-            "Invalid value for '--dtype': 'float31' is not one of 'float32'",
-        ),
-        (
-            ["--memory-format", "nhwc"],
-            "Invalid value for '--memory-format': 'nhwc' is not one of 'auto'",
-        ),
-        (["--min-time", "-1"], "--min-time -1: a "),
-        (["--max-time", "-0.5"], "--max-time -0.5: a "),
-        (["--max-time", "nan"], "--max-time nan: a "),
-        (["--min-time", "9", "--max-time", "3"], "--min-time 9 is more than --max-time 3"),
-        (["--pairs", "0"], "--pairs 0: a "),
-        (["--delta", "-2"], "--delta -2: a "),
-        (["--batch-sizes", "1,x"], "Invalid value for '--batch-sizes': 'x': whole numbers with commas between"),
-        (["--batch-sizes", "0"], "--batch-sizes 0: a whole number from 1"),
-        (["--batch-sizes", ","], "Invalid value for '--batch-sizes': names nothing"),
-        (["--threads", "many"], "Invalid value for '--threads'"),
-        (["--baseline", "resnet50"], "--baseline 'resnet50' is not among the models: resnet18"),
-        (["--plot", "samples.gif"], "cannot draw 'samples.gif': a figure's suffix is one of .png, .pdf, .svg"),
-        (["--by", "operators"], "Invalid value for '--by': 'operators' is not one of "),
-        (["--by", "stage", "--train"], "--by breaks down the forward pass as written"),
-        (["--by", "stage", "--runtime", "compile"], "--by stage breaks down what torch runs; --by operator"),
-        (["--runtime", "torch,onnx"], "--runtime 'onnx': one of torch, compile, onnxruntime, openvino; did you mean"),
-        (["--runtime", ","], "Invalid value for '--runtime': names nothing"),
-        (["--compile", "--runtime", "torch,compile"], "--compile stands for --runtime compile"),
-        (["--by", "stage", "--self-test"], "--by breaks networks down one by one"),
-        (["--self-test", "--baseline", "resnet18"], "--self-test compares each network with itself"),
-        (["--deploy", "--train"], "--deploy is for inference"),
-        (["--rule", "kernels=3"], "--rule goes with --transplant"),
-        (["--resolution", "16"], "resolution 16: resnet18 takes sides from 32 pixels up"),
-    ],
-)
-def test_mistakes_are_one_line(run, arguments, message):
-    code, out, err = run("resnet18", *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"scsc-lab: {message}")
-    assert err.count("\n") == 1
-
-
 def test_deploy_forms_of_those_that_have_one(run):
     code, out, err = run("swin_tiny", "--deploy")
     assert (code, out) == (2, "")

@@ -82,27 +82,6 @@ def test_the_studies_of_every_scsc_network_of_the_default_report_are_planned():
     assert all(variants.has_scsc(network) for network in ablated)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["report", "--resolution", "64"], "--resolution go with models"),
-        (["report", "resnet18", "--with", "parms"], "'parms'"),
-        (["report", "--width", "9"], "Invalid value for '--width': '9'"),
-        (["report", "--panels", "map"], "'map' is not one of 'maps', 'profiles', 'both'"),
-        (["report", "resnet18", "resnet18"], "resnet18 is named twice"),
-        (["compare", "resnet18", "--width", "page"], "without --plot X,Y: leave --width out"),
-        (["latency", "resnet18", "--no-titles"], "go with --plot"),
-        (["erf", "resnet18", "--panels", "all"], "'all' is not one of 'maps', 'profiles', 'both'"),
-        (["ablate", "scsc_resnet50", "--width", "0in"], "0in: from 2 to 20 inches"),
-    ],
-)
-def test_mistakes_are_one_line(arguments, message, capsys, here):
-    assert main(arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
-
-
 def test_every_command_that_draws_takes_the_width_of_its_figure(here):
     net = ["net.py:make", "--resolution", "64"]
     wide = ["--width", "4in", "--no-titles"]

@@ -302,49 +302,6 @@ def test_every_option_acts(command, outcome):
     assert not idle
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["report", "--from", "old.jsonl", "--seeds", "3"], "--from measures nothing: leave --seeds out"),
-        (["report", "--from", "old.jsonl", "--with", "params"], "leave --with out"),
-        (["report", "--from", "old.jsonl", "--jobs", "2"], "leave --jobs out"),
-        (["report", "net.py:Net", "--from", "old.jsonl"], "leave the models out"),
-        (["report", "--pico", "--data", "faces"], "--pico trains networks of its own: leave --data out"),
-        (["report", "--pico", "--with", "erf"], "leave --with out"),
-        (["report", "--pico", "--quick"], "leave --quick out"),
-        (["report", "net.py:Net", "--probe", "old.jsonl"], "--probe goes with the paper's claims"),
-        (["report", "net.py:Net", "--write-weights", "w"], "--write-weights goes with --pico"),
-        (["report", "net.py:Net", "--with", "params", "--seeds", "3"], "it goes with erf or accuracy"),
-        (["report", "net.py:Net", "--data", "faces"], "it goes with accuracy"),
-        (["compare", "net.py:Net", "--with", "params", "--recipe", "cifar"], "it goes with accuracy"),
-        (["compare", "net.py:Net", "--with", "params", "--samples", "3"], "it goes with erf"),
-        (["compare", "net.py:Net", "--with", "erf", "--runtime", "compile"], "it goes with latency"),
-        (["compare", *TWO, "--by", "stage", "--store", "rows.db"], "leave --store out"),
-        (["ablate", "net.py:Net", "--grid", "width=4", "--max-time", "3"], "it goes with latency"),
-        (["ablate", "net.py:Net", "--no-draw", "--figures", "f"], "leave --figures out"),
-        (["evaluate", "net.py:Net", "--far", "0.1"], "leave --far out"),
-        (["train", "net.py:Net", "--weights-format", ".pth"], "leave --weights-format out"),
-        (["train", *TWO, "--self-test"], "a self-test trains one network against itself; 2 are named"),
-        (["train", "net.py:Net", "--split", "0.2"], "split is for images that are read"),
-        (["evaluate", "net.py:Net", "--skip-unreadable"], "is for images that are read"),
-        (["train", "net.py:Net", "--budgets", "1,2", "--recipe-set", "epochs=3"], "leave --recipe-set epochs out"),
-        (["sweep", "net.py:Net", "--over", "threads=1,2", "--with", "params"], "threads changes nothing of params"),
-        (["compare", *TWO, "--with", "params", "--threads", "2"], "it goes with latency"),
-        (["latency", "net.py:Net", "--delta", "3"], "no times are compared: leave --delta out"),
-        (["ablate", "net.py:Net", "--grid", "width=4", "--with", "macs", "--seed", "2"], "it goes with latency"),
-        (["train", "net.py:Net", "--tune-seeds", "3"], "--tune-seeds goes with --tune"),
-        (["train", "net.py:Net", "--tune-epochs", "3"], "--tune-epochs goes with --tune"),
-        (["train", "net.py:Net", "--max-seeds", "30"], "--max-seeds goes with --until"),
-        (["train", "net.py:Net", "--plot-budgets", "b.png"], "--plot-budgets needs --budgets"),
-    ],
-)
-def test_an_option_that_cannot_act_is_refused(words, message, outcome):
-    code, _, _, calls, written = outcome(words)
-    assert message in str(code)
-    assert not [name for name, *_ in calls if name != "execution.ending.set_time_limit"]
-    assert not written
-
-
 def test_the_seeds_and_the_recipe_of_the_pico_pairs_are_the_users(monkeypatch, outcome):
     asked = []
     monkeypatch.setattr("scsc_lab.experiments.probe.run", lambda settings, *_: asked.append(settings) or [])

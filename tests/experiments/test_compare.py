@@ -104,33 +104,3 @@ def test_transplant_compares_the_original_with_the_transplanted(capsys):
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [row["model"] for row in rows] == ["resnet18", "resnet18 + SCSC"]
     assert rows[1]["macs_change"] < 0
-
-
-MISTAKES = [
-    (["--with", "speed"], "Invalid value for '--with': 'speed': one of params"),
-    (["--with", ""], "names nothing"),
-    (["--by", "block"], "'block' is not one of 'stage', 'module'"),
-    (["resnet34", "--by", "stage"], "--by stage compares two networks; 3 are named"),
-    (["--plot", "macs"], "--plot 'macs': two columns"),
-    (["--plot", "macs,speed"], "'speed' is none of params"),
-    (["--with", "params,macs", "--plot", "macs,latency"], "'latency' is none of params, macs"),
-    (["--figure", "x.png"], "without --plot X,Y: leave --figure out"),
-    (["--plot", "macs,params", "--figure", "x.bmp"], "a figure's suffix is one of"),
-    (["--accuracy", "none.csv"], "cannot read none.csv"),
-    (["--device", "tpu"], "Invalid value for '--device': 'tpu': one of auto"),
-    (["--threads", "0"], "--threads 0: a "),
-    (["--max-time", "-1"], "--max-time -1: a "),
-    (["--samples", "0"], "--samples 0: a "),
-    (["--seed", "x"], "Invalid value for '--seed'"),
-    (["--baseline", "swin"], "--baseline 'swin' is not among the models"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(given) for given, _ in MISTAKES])
-def test_mistakes_are_one_line(arguments, message, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["compare", "resnet18", "resnet50", *arguments]) == 2
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err.count("\n")) == ("", 1)
-    assert message in captured.err
-    assert not list(tmp_path.iterdir())

@@ -240,27 +240,6 @@ def test_accuracy_is_a_column_of_a_comparison(networks):
     assert any("there is no verdict" in note for note in found.notes)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--recipe", "picco"], "'picco' is not one of 'pico'"),
-        (["--recipe-set", "lrr=1"], "unknown key 'lrr' of a recipe; did you mean lr"),
-        (["--recipe-set", "lr=fast"], "a number is needed"),
-        (["--data", "navom"], "unknown data 'navom'; did you mean navon"),
-        (["--task", "verification"], "navon is data for classification"),
-        (["--train-images", "10"], "10 training images make no batch of 32"),
-        (["--epochs", "2", "--recipe-set", "epochs=3"], "epochs is given twice"),
-        (["--seeds", "0"], "--seeds 0: a whole number from 1"),
-    ],
-)
-def test_bad_input_is_one_line_before_anything_is_trained(words, message, networks, capsys, monkeypatch):
-    monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
-    assert main(["train", "net.py:linear", *words]) == 2
-    error = capsys.readouterr().err.strip()
-    assert message in error
-    assert "\n" not in error
-
-
 def test_a_network_that_does_not_fit_is_said_before_another_is_trained(networks, capsys, monkeypatch):
     monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
     monkeypatch.setattr("scsc_lab.timing.latency.measure", lambda *args, **options: pytest.fail("timed"))
@@ -427,28 +406,3 @@ def test_every_command_trains_by_the_same_schedule_and_shares_its_runs(networks,
 def test_without_tuning_the_table_says_so(networks):
     trained = measure(networks, small())
     assert "One learning rate for all, not tuned." in accuracy.notes(trained.networks)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--budgets", "4,4"], "a budget occurs twice"),
-        (["--budgets", "4,x"], "Invalid value for '--budgets': 'x'"),
-        (["--budgets", "4,8", "--epochs", "3"], "leave --epochs out"),
-        (["--budgets", "4,8", "--recipe", "swin300"], "--budgets needs --recipe-set schedule=constant"),
-        (["--tune", "lr"], "write key=value"),
-        (["--tune", "lr=1e-3"], "at least two values"),
-        (["--tune", "lr=1e-3,0.001"], "a value occurs twice"),
-        (["--tune", "lrr=1,2"], "unknown key 'lrr' of a recipe; did you mean lr"),
-        (["--tune", "lr=1,-1"], "lr=-1.0: a number above 0"),
-        (["--tune", "epochs=1,2"], "the budget is the same for all networks"),
-        (["--tune-epochs", "3"], "--tune-epochs goes with --tune"),
-        (["--tune", "lr=1e-3,1e-2", "--seed", "995"], "takes the seeds from 1000 up"),
-    ],
-)
-def test_budgets_and_tuning_are_checked_before_anything_is_trained(words, message, networks, capsys, monkeypatch):
-    monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
-    assert main(["train", "net.py:linear", *words]) == 2
-    error = capsys.readouterr().err.strip()
-    assert message in error
-    assert "\n" not in error

@@ -250,32 +250,6 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     assert tables[:3] == ["run", "comparison", "comparison"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--from", "none.jsonl"], "no file 'none.jsonl'"),
-        (["--from", "bad.jsonl"], "bad.jsonl, line 1 is not a record"),
-        (["--from", "torn.jsonl"], "torn.jsonl, line 1 is not a record"),
-        (["resnet18", "--from", "bad.jsonl"], "--from measures nothing: leave the models out"),
-        (["--name", "../x"], "--name '../x'"),
-        (["--name", ".."], "--name '..'"),
-        (["--name", ""], "--name ''"),
-        (["--from", "bad.jsonl", "--name", ""], "--name ''"),
-        (["--set", "groups=2"], "--set go with models"),
-        (["--seed", "-1"], "--seed -1: a whole number from 0"),
-        (["resnet5"], "unknown model 'resnet5'"),
-    ],
-)
-def test_mistakes_are_one_line(arguments, message, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("bad.jsonl").write_text('{"a": 1}\n')
-    Path("torn.jsonl").write_text('{"table": "ru')
-    assert main(["report", *arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
-
-
 def test_rows_that_lack_something_are_refused(folder):
     rows = publishing.table_rows(folder / publishing.ROWS)
     with pytest.raises(InputError, match="not those of a report"):
