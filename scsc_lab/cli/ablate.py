@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scsc_lab import metrics, runtimes
+from scsc_lab import metrics
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command, option
@@ -17,7 +17,6 @@ from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import variants as studied
 from scsc_lab.files import check_writable, read_text
-from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.records import file_name
 from scsc_lab.report import ablations
 from scsc_lab.report.accuracy import with_schedule
@@ -75,10 +74,7 @@ def ablate(
     """
     if len(networks.names) > 1:
         raise InputError("an ablation has one network: name one model")
-    settings = with_runtimes(Settings(execution, timing, fields, training), columns)
-    runtimes.check(settings.timing.runtimes, execution)
-    shared.require_used(context, columns, settings)
-    shared.check_schedule(schedule, columns, settings)
+    settings = shared.checked_settings(context, columns, Settings(execution, timing, fields, training), schedule)
     column_words = metrics.with_extra_columns(columns, settings)
     configured = _configured(config)
     if draw:

@@ -8,14 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from scsc_lab import metrics, runtimes
+from scsc_lab import metrics
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.files import check_writable
-from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.records import Row
 from scsc_lab.report import comparison
 from scsc_lab.report.accuracy import with_schedule
@@ -75,10 +74,7 @@ def compare(
         shared.require_without(context, ("figure", "width", "titles"), "nothing is drawn without --plot X,Y")
     else:
         style.check(drawn)
-    settings = with_runtimes(Settings(execution, timing, fields, training), columns)
-    runtimes.check(settings.timing.runtimes, execution)
-    shared.require_used(context, columns, settings)
-    shared.check_schedule(schedule, columns, settings)
+    settings = shared.checked_settings(context, columns, Settings(execution, timing, fields, training), schedule)
     store = running.opened(output)
 
     from scsc_lab.experiments import compare as comparing
@@ -149,9 +145,7 @@ def sweep(
     from scsc_lab.experiments import sweep as sweeping
 
     setting = sweeping.over(over)
-    settings = with_runtimes(Settings(execution, timing, fields, training), columns)
-    runtimes.check(settings.timing.runtimes, execution)
-    shared.require_used(context, columns, settings)
+    settings = shared.checked_settings(context, columns, Settings(execution, timing, fields, training))
     if figures is None:
         shared.require_without(context, ("width", "titles"), "nothing is drawn without --figures FOLDER")
     else:

@@ -17,7 +17,6 @@ from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
-from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import against as changed
@@ -158,10 +157,7 @@ def report(
         fields=replace(effort.settings.fields, seeds=training.seeds),
         training=training,
     )
-    settings = with_runtimes(settings, columns)
-    runtimes_.check(settings.timing.runtimes, execution)
-    shared.require_used(context, columns, settings)
-    shared.check_schedule(schedule, columns, settings)
+    settings = shared.checked_settings(context, columns, settings, schedule)
     effort = replace(effort, settings=settings, columns=columns)
     groups, failed = None, False
     if networks.names:

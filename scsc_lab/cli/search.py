@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from scsc_lab import metrics, runtimes
+from scsc_lab import metrics
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Only, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments.search import goals
-from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.networks import space
 from scsc_lab.networks.network import Network
 from scsc_lab.report import search as tables
@@ -132,9 +131,8 @@ def search(
         style.check(figure)
     else:
         shared.require_without(context, ("width", "titles"), "nothing is drawn without --figure FILE")
-    settings = with_runtimes(Settings(execution, timing, fields, training), chosen_goals.columns)
-    runtimes.check(settings.timing.runtimes, execution)
-    shared.require_used(context, chosen_goals.columns, settings, acting=("seed",))
+    settings = Settings(execution, timing, fields, training)
+    settings = shared.checked_settings(context, chosen_goals.columns, settings, acting=("seed",))
     space.parse(
         Network.read(networks.names[0]).changed(networks.changes()), spaces
     )  # a mistake shows before torch is here

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from scsc_lab import metrics
+from scsc_lab import metrics, runtimes
 from scsc_lab.cli.parameters import Only, Reworded, option
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import accuracy
+from scsc_lab.metrics.latency import with_runtimes
 from scsc_lab.metrics.training import configure
 from scsc_lab.networks.network import Network
 from scsc_lab.settings import Execution, Fields, Schedule, Settings, Timing, Training, texts
@@ -57,7 +58,33 @@ Trained = Annotated[Training, Only("data", "recipe", "recipe_set", "seeds")]
 _GROUPS = ("execution", "timing", "fields", "training")
 
 
-def check_schedule(schedule: Schedule, column_names: Sequence[str], settings: Settings) -> None:
+def checked_settings(
+    context: typer.Context,
+    columns: Sequence[str],
+    settings: Settings,
+    schedule: Schedule | None = None,
+    acting: Collection[str] = (),
+) -> Settings:
+    """Return the settings of a command that measures columns, with the runtimes that columns name.
+
+    Args:
+        context: the command's.
+        columns: what is measured.
+        settings: what the options make.
+        schedule: budgets and tuning of what is trained.
+        acting: parameters that act whatever is measured.
+
+    Raises:
+        InputError: if an option changes nothing, a runtime is not there, or a schedule does not fit the recipe.
+    """
+    settings = with_runtimes(settings, columns)
+    runtimes.check(settings.timing.runtimes, settings.execution)
+    _require_used(context, columns, settings, acting)
+    _check_schedule(schedule or Schedule(), columns, settings)
+    return settings
+
+
+def _check_schedule(schedule: Schedule, column_names: Sequence[str], settings: Settings) -> None:
     """Raise InputError if budgets or a tuning do nothing, or do not fit the recipe."""
     if schedule == Schedule():
         return
@@ -91,17 +118,8 @@ def warn_of_few_seeds(
         typer.echo(line, err=True)
 
 
-def require_used(
-    context: typer.Context, columns: Sequence[str], settings: Settings, acting: Collection[str] = ()
-) -> None:
-    """Raise InputError if an option changes nothing of what is measured.
-
-    Args:
-        context: the command's.
-        columns: columns that networks are measured for.
-        settings: the settings that the options make.
-        acting: parameters that change something else.
-    """
+def _require_used(context: typer.Context, columns: Sequence[str], settings: Settings, acting: Collection[str]) -> None:
+    """Raise InputError if an option changes nothing of what is measured, and is none of those that act anyway."""
     for name, spelling in explicit(context).items():
         with_default = _with_default(settings, name)
         if name in acting or with_default == settings or _differing(metrics.chosen(columns), settings, with_default):
