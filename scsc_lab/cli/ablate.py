@@ -20,7 +20,6 @@ from scsc_lab.files import check_writable, read_text
 from scsc_lab.records import file_name
 from scsc_lab.report import ablations
 from scsc_lab.report.accuracy import with_schedule
-from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Drawing, Output, Schedule, Settings
 
@@ -139,5 +138,4 @@ def _draw(table: Table, columns: Sequence[Column], folder: Path, drawing: Drawin
 
     for part in (table, *table.details):
         path = folder / f"ablation_{file_name(str(part.rows[0]['study']))}.png"
-        style.save(forest.draw(part.rows, columns, drawing, alongside=table.raw), path)
-        typer.echo(f"figure: {path}", err=True)
+        running.save_figure(forest.draw(part.rows, columns, drawing, alongside=table.raw), path)

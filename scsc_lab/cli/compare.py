@@ -112,8 +112,7 @@ def _draw(rows: Sequence[Row], columns: Sequence[Column], axes: Sequence[str], p
     from scsc_lab.report.figures import scatter
 
     x, y = (comparison.axis(name, columns, rows) for name in axes)
-    style.save(scatter.draw(rows, x, y, drawing), path)
-    typer.echo(f"figure: {path}", err=True)
+    running.save_figure(scatter.draw(rows, x, y, drawing), path)
 
 
 @command(first="--over --with --pairs --figures --store")
@@ -163,11 +162,9 @@ def sweep(
     device = running.device_of(result.rows)
     code = running.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
     if figures is not None:
-        from scsc_lab.report.figures import style
         from scsc_lab.report.figures import sweep as drawn
 
         for column in result.columns:
             path = figures / f"{column.word or column.heading}.png"
-            style.save(drawn.draw(result.rows, column, setting.key, drawing), path)
-            typer.echo(f"figure: {path}", err=True)
+            running.save_figure(drawn.draw(result.rows, column, setting.key, drawing), path)
     return code

@@ -102,8 +102,7 @@ def evaluate(
     if predictions:
         write(predictions, csv.of_rows(_predictions(rows)))
     if plot:
-        style.save(_figure(rows), plot)
-        typer.echo(f"figure: {plot}", err=True)
+        running.save_figure(_figure(rows), plot)
     return code
 
 

@@ -99,8 +99,7 @@ def latency(
     if plot is not None:
         from scsc_lab.report.figures import latency as figure
 
-        style.save(figure.draw(rows, drawing), plot)
-        typer.echo(f"figure: {plot}", err=True)
+        running.save_figure(figure.draw(rows, drawing), plot)
     return code
 
 
@@ -216,6 +215,5 @@ def roofline(
     if plot is not None:
         from scsc_lab.report.figures import roofline as figure
 
-        style.save(figure.draw(result.rows, drawing), plot)
-        typer.echo(f"figure: {plot}", err=True)
+        running.save_figure(figure.draw(result.rows, drawing), plot)
     return code

@@ -26,6 +26,9 @@ from scsc_lab.store import Store
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
 
     from scsc_lab.execution.pools import Parallel
     from scsc_lab.experiments.experiment import Experiment
@@ -137,6 +140,14 @@ def show(
 def device_of(rows: Iterable[Row]) -> str:
     """Return the device that rows were measured on; ``cpu`` for counts, which have none."""
     return next((str(row["device"]) for row in rows if row.get("device")), "cpu")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, and print where it is."""
+    from scsc_lab.report.figures import style
+
+    style.save(figure, path)
+    typer.echo(f"figure: {path}", err=True)
 
 
 @contextlib.contextmanager

@@ -210,8 +210,7 @@ def _draw(result: Any, path: Path, drawing: Drawing) -> None:
     picture = figures.draw(
         result.dots or result.rows, [result.rows[at] for at in result.front], baseline, x, y, lines, drawing
     )
-    style.save(picture, path)
-    typer.echo(f"figure: {path}", err=True)
+    running.save_figure(picture, path)
 
 
 def _on_axis(bound: goals.Bound, baseline: dict[str, Any]) -> float:

@@ -212,8 +212,7 @@ def _draw(trained: Trained, plot: Path | None, curves: Path | None, plot_budgets
     ]
     for path, draw in drawings:
         if path is not None:
-            style.save(draw(), path)
-            typer.echo(f"figure: {path}", err=True)
+            running.save_figure(draw(), path)
 
 
 @contextlib.contextmanager
