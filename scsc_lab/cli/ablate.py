@@ -102,7 +102,7 @@ def ablate(
     shown_columns = [metrics.columns()[column] for column in column_words]
     table = ablations.ablation_tables(result.rows, shown_columns, result.notes)
     scheduled = with_schedule(table, trained.budgets, trained.tuned)
-    code = running.show(scheduled, output, built, device=running.device_of(result.rows), seed=execution.seed)
+    code = running.show(scheduled, output, built, seed=execution.seed)
     if draw:
         _draw(table, shown_columns, figures or Path(f"ablation_{file_name(str(variants[0].network))}"), drawing)
     return code

@@ -101,8 +101,7 @@ def compare(
     result = trained.results[-1]
     table = comparison.comparison_table(result.rows, result.columns, result.notes)
     table = with_schedule(table, trained.budgets, trained.tuned)
-    device = running.device_of(result.rows)
-    code = running.show(table, output, built, device=device, seed=execution.seed, cut=trained.interrupted)
+    code = running.show(table, output, built, seed=execution.seed, cut=trained.interrupted)
     if plot:
         _draw(result.rows, result.columns, plot, drawn, drawing)
     return code
@@ -159,8 +158,7 @@ def sweep(
     (result,) = measured.results
     rows = [{**row, "model": f"{row['model']} at {row['variant']}"} for row in result.rows]
     table = sweep_table(result.rows, result.columns, setting.key, metrics.notes(rows, columns))
-    device = running.device_of(result.rows)
-    code = running.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
+    code = running.show(table, output, built, seed=execution.seed, cut=measured.interrupted)
     if figures is not None:
         from scsc_lab.report.figures import sweep as drawn
 

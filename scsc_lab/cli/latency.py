@@ -95,7 +95,7 @@ def latency(
     rows = [{**row, "self_test": True} for row in rows] if self_test else rows
     notes = latency_notes.detailed_notes(rows, settings, self_test=self_test, parts=bool(by))
     table = _breakdown(rows, settings, notes) if by else blocks.table(rows, notes)
-    code = running.show(table, output, built, device=rows[0]["device"], seed=execution.seed, cut=measured.interrupted)
+    code = running.show(table, output, built, seed=execution.seed, cut=measured.interrupted)
     if plot is not None:
         from scsc_lab.report.figures import latency as figure
 
@@ -210,8 +210,7 @@ def roofline(
     measured = running.measure([experiment], store)
     (result,) = measured.results
     table = roofline_table(result.rows, result.notes)
-    device = running.device_of(result.rows)
-    code = running.show(table, output, built, device=device, seed=execution.seed, cut=measured.interrupted)
+    code = running.show(table, output, built, seed=execution.seed, cut=measured.interrupted)
     if plot is not None:
         from scsc_lab.report.figures import roofline as figure
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,7 +18,6 @@ from scsc_lab.cli.networks import Built
 from scsc_lab.files import check_writable
 from scsc_lab.metrics import FAILED
 from scsc_lab.provenance import run_info
-from scsc_lab.records import Row
 from scsc_lab.report import render
 from scsc_lab.report.tables import Table
 from scsc_lab.settings import Output, Schedule
@@ -118,7 +117,7 @@ def _tell_kept(store: Store) -> None:
 
 
 def show(
-    table: Table, output: Output, built: Built | None = None, *, device: str = "cpu", seed: int = 0, cut: bool = False
+    table: Table, output: Output, built: Built | None = None, *, device: str = "", seed: int = 0, cut: bool = False
 ) -> int:
     """Print or write a table; return the exit code: 130 after an interrupt, 1 if a network could not be measured.
 
@@ -126,20 +125,16 @@ def show(
         table: the table.
         output: where it goes, and in which format.
         built: the networks that were named, with the notes on them and the failures among them.
-        device: where was measured, for the record of the run.
+        device: where was measured, for the record of the run. Default: the rows'; ``cpu`` for counts, which have none.
         seed: seed of the measurement, for the record of the run.
         cut: whether an interrupt ended the measurement.
     """
     if built is not None:
         table = table.noted(built.notes).with_failures(built.failures)
-    render.emit(table, run_info(device, seed), output)
+    devices = (str(row["device"]) for row in table.raw if row.get("device"))
+    render.emit(table, run_info(device or next(devices, "cpu"), seed), output)
     statuses = {row.get(key) for row in table.raw for key in ("status", "latency_status")}
     return 130 if cut else int(FAILED in statuses)
-
-
-def device_of(rows: Iterable[Row]) -> str:
-    """Return the device that rows were measured on; ``cpu`` for counts, which have none."""
-    return next((str(row["device"]) for row in rows if row.get("device")), "cpu")
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -183,10 +183,9 @@ def train(
             *cut_short,
         ]
         table = blocks.table(trained.networks, trained.runs, notes, trained.budgets, trained.tuned, harder)
-        where = next((str(row["device"]) for row in trained.runs), "cpu")
         code = 0
         if shard.rank == 0:
-            code = running.show(table, output, built, device=where, seed=execution.seed, cut=trained.interrupted)
+            code = running.show(table, output, built, seed=execution.seed, cut=trained.interrupted)
             _draw(trained, plot, curves, plot_budgets)
     return code
 
