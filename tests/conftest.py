@@ -7,11 +7,14 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from scsc_lab.cli import main
 
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="scsc-lab-tests-")  # no test reads or fills the user's cache
 torch.set_num_threads(1)  # small tensors gain nothing from more, and on a busy machine threads wait for each other
@@ -70,3 +73,15 @@ def _seeded() -> None:
 def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the machine seem idle: on a busy one, verdicts are withheld."""
     monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.5, 0.5), raising=False)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs a command and returns its exit code, output and complaint."""
+
+    def runner(*words: str) -> tuple[int, str, str]:
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return runner

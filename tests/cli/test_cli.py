@@ -19,18 +19,6 @@ from scsc_lab import build
 from scsc_lab.cli import app, main
 
 
-@pytest.fixture
-def run(capsys):
-    """Return a function that runs a command and returns its exit code, output and complaint."""
-
-    def _run(*arguments):
-        code = main(list(arguments))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return _run
-
-
 def test_flops_prints_one_table_with_changes_conventions_and_verdict(run):
     code, out, err = run("flops", "resnet50", "scsc_resnet50", "swin", "scsc_swin")
     assert (code, err) == (0, "")

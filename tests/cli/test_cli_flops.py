@@ -6,18 +6,6 @@ import json
 
 import pytest
 
-from scsc_lab.cli import main
-
-
-@pytest.fixture
-def run(capsys):
-    def runner(*arguments):
-        code = main(list(arguments))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return runner
-
 
 def test_a_training_step(run):
     code, out, _ = run("flops", "resnet18", "--resolution", "64", "--train", "--format", "json")
