@@ -74,6 +74,7 @@ def run_info(device: str = "cpu", seed: int = 0, arguments: Sequence[str] | None
     )
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of its numerical libraries, without importing them."""
     installed = {"python": platform.python_version()}
@@ -85,6 +86,7 @@ def versions() -> dict[str, str]:
     return installed
 
 
+@functools.cache
 def machine() -> dict[str, Any]:
     """Return the processor's name, the cores this process may use and the operating system."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

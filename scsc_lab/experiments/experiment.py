@@ -20,8 +20,6 @@ from scsc_lab.networks.network import Network
 from scsc_lab.provenance import machine, run_info, versions
 from scsc_lab.records import Row
 
-_versions, _machine = functools.cache(versions), functools.cache(machine)
-
 
 @dataclass(frozen=True)
 class Task:
@@ -52,9 +50,9 @@ class Task:
         identity_of = getattr(self.settings, "identity", None)  # of settings that hold more than decides the numbers
         plain = dataclasses.asdict(self.settings) if self.settings is not None and identity_of is None else None
         settings = identity_of() if identity_of else plain
-        identity = [self.metric, [network.identity() for network in self.networks], settings, _versions()]
+        identity = [self.metric, [network.identity() for network in self.networks], settings, versions()]
         if self.kind.alone:  # times of two machines do not compare
-            identity.append(_machine())
+            identity.append(machine())
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     @property

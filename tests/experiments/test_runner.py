@@ -130,7 +130,7 @@ def test_a_measurement_says_at_which_commit_it_was_made_and_its_key_does_not(tmp
         (result,) = runner.run([counting(Network.read("faceresnet"))], store).results
         assert "commit" not in result.rows[0]
     assert [measurement["commit"] for measurement in store.measurements().values()] == ["one"]
-    monkeypatch.setattr(experiments, "_versions", lambda: {"scsc-lab": "another"})
+    monkeypatch.setattr(experiments, "versions", lambda: {"scsc-lab": "another"})
     runner.run([counting(Network.read("faceresnet"))], store)
     assert [measurement["commit"] for measurement in store.measurements().values()] == ["one", "two"]
 
