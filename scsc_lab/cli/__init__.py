@@ -97,6 +97,14 @@ class Overview(TyperGroup):
         super().__init__(**settings)
         self.commands: Any = _Commands()
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options; flags without a default, as typer's own have none, would have it import pydantic."""
+        options = super().get_params(ctx)
+        for option in options:
+            if getattr(option, "is_flag", False) and option.default is None:
+                option.default = False
+        return options
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with the first sentence of its help and its example, none cut off."""
         wide = max(map(len, COMMANDS))
@@ -181,7 +189,7 @@ def _run(arguments: list[str]) -> int:
         code = app(arguments, standalone_mode=False)
         return _interrupted() if code == ending.INTERRUPTED else code if isinstance(code, int) else 0
     except BaseException as error:
-        return _interrupted() if ending.is_interrupted() else _failed(error)
+        return _interrupted() if ending.is_interrupted() else _failed(error, arguments)
 
 
 def _interrupted() -> int:
@@ -189,7 +197,7 @@ def _interrupted() -> int:
     return ending.exit_code()
 
 
-def _failed(error: BaseException) -> int:
+def _failed(error: BaseException, arguments: Sequence[str]) -> int:
     """Say in one line what ended a command, and return its exit code."""
     if isinstance(error, InputError):
         return _complain(str(error))
@@ -198,8 +206,10 @@ def _failed(error: BaseException) -> int:
         return _complain(message + _other_commands(getattr(error, "option_name", None)))
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return _interrupted()
-    if isinstance(error, SystemExit) and any(key.endswith("_COMPLETE") for key in os.environ):
-        raise error  # the shell asks for completions
+    if isinstance(error, SystemExit) and (
+        any(key.endswith("_COMPLETE") for key in os.environ) or any(word.endswith("-completion") for word in arguments)
+    ):
+        raise error  # typer answers the shell, and ends the process
     broken = error.__context__ if isinstance(error, SystemExit) else error  # rich turns one into the other
     if isinstance(broken, BrokenPipeError):
         _discard_output()

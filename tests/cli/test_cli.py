@@ -241,7 +241,8 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert result.stderr == ""
 
 
-def test_completion_offers_model_names():
+def test_completion_is_shown_and_offers_model_names():
+    assert "network" not in shell("--show-completion").stderr
     result = shell(_SCSC_LAB_COMPLETE="complete_bash", COMP_WORDS="scsc-lab flops scsc_s", COMP_CWORD="2")
     from scsc_lab.cli.networks import complete_model
 
