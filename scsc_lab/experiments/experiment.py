@@ -1,7 +1,7 @@
 """An experiment as data: which networks are measured, by what, and which of them is compared with which.
 
-It is written to the store before anything is measured, so that tables, figures and reports follow from the request
-for, and nothing has to be guessed from rows.
+It is written to the store before anything is measured, so that tables, figures and reports follow from the request, and
+nothing has to be guessed from rows. Its measurements are tasks, with the keys that make two of them the same.
 """
 
 from __future__ import annotations

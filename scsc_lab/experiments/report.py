@@ -1,4 +1,4 @@
-"""The experiments of a report: what is compared, ablated and timed, with how much effort."""
+"""The experiments of a report: what is compared, ablated, claimed and timed, with how much effort."""
 
 from __future__ import annotations
 

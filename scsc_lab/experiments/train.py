@@ -1,4 +1,4 @@
-"""Training runs, network × seed × budget, and their summaries: of networks side by side, or of any other experiment."""
+"""Training runs, network × seed × budget, and their summaries: side by side, in other experiments, on harder images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches in the order of a seed and an epoch: what a step sees depends on nothing else, workers or resuming."""
+"""Batches in the order of a seed and an epoch, mixed, and divided over processes: a step's depends on nothing else."""
 
 from __future__ import annotations
 
