@@ -1,4 +1,4 @@
-"""Experiments read back: a wide row per arm, with its changes against its baseline; and the user's own results. No torch.
+"""Experiments read back: a wide row per arm, with its changes against its baseline; the user's own results. No torch.
 
 The same function serves new rows and the rows of a file.
 """
