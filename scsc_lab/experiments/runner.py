@@ -104,20 +104,19 @@ def run(
     """
     store = store or Store()
     requested = ask(experiments, store)
-    for experiment, uses in zip(experiments, requested.uses, strict=True):
-        store.register(
-            experiment.row(), [arm.row() for arm in experiment.arms], [_use_row(use, requested) for use in uses]
-        )
+    records = [
+        (experiment.row(), [arm.row() for arm in experiment.arms], [_use_row(use, requested) for use in uses])
+        for experiment, uses in zip(experiments, requested.uses, strict=True)
+    ]
+    for record in records:
+        store.register(*record)
     _forget_incomplete(requested, store)
     unsaved, interrupted = _measure(requested, store, executor, progress)
     rows = store.all_rows() | unsaved
-    read_results = []
-    for experiment, uses in zip(experiments, requested.uses, strict=True):
-        arms = [arm.row() for arm in experiment.arms]
-        read_results.append(results.result(experiment.row(), arms, [_use_row(use, requested) for use in uses], rows))
+    read_results = tuple(results.result(*record, rows) for record in records)
     if interrupted and not any(requested.keys[task] in rows for task in requested.tasks):
         raise KeyboardInterrupt
-    return Measured(tuple(read_results), interrupted)
+    return Measured(read_results, interrupted)
 
 
 def status(experiments: Sequence[Experiment], store: Store) -> str:
