@@ -207,7 +207,8 @@ def _failed(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return _interrupted()
     if isinstance(error, SystemExit) and (
-        any(key.endswith("_COMPLETE") for key in os.environ) or any(word.endswith("-completion") for word in arguments)
+        any(key.endswith("_COMPLETE") for key in os.environ)
+        or any(argument.endswith("-completion") for argument in arguments)
     ):
         raise error  # typer answers the shell, and ends the process
     broken = error.__context__ if isinstance(error, SystemExit) else error  # rich turns one into the other
