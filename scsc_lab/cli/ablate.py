@@ -12,7 +12,7 @@ import typer
 from scsc_lab import metrics
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
-from scsc_lab.cli.parameters import Without, command, option
+from scsc_lab.cli.parameters import Without, command, option, output_file
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import variants as studied
@@ -62,8 +62,7 @@ def ablate(
     ] = None,
     columns: shared.Columns = _DEFAULT,
     figures: Annotated[
-        Path | None,
-        option("Folder of the figures. Default: ablation_MODEL.", "--figures", metavar="FOLDER", panel="Output"),
+        Path | None, output_file("Folder of the figures. Default: ablation_MODEL.", "--figures", "FOLDER")
     ] = None,
     draw: Annotated[bool, option("Draw one figure per study.", "--draw/--no-draw", panel="Output")] = True,
 ) -> int:

@@ -11,7 +11,7 @@ import typer
 from scsc_lab import metrics
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
-from scsc_lab.cli.parameters import Only, Without, command, option
+from scsc_lab.cli.parameters import Only, Without, command, option, output_file
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.files import check_writable
@@ -57,10 +57,7 @@ def compare(
         tuple[str, ...],
         option("Draw a scatter of two columns, e.g. macs,latency.", "--plot", metavar="X,Y", parse=texts.names),
     ] = (),
-    figure: Annotated[
-        Path | None,
-        option("File of the scatter. Default: compare_X_Y.png.", "--figure", metavar="FILE", panel="Output"),
-    ] = None,
+    figure: Annotated[Path | None, output_file("File of the scatter. Default: compare_X_Y.png.", "--figure")] = None,
     baseline: Baselines = (),
     pair: Pairs = (),
 ) -> int:
@@ -135,9 +132,7 @@ def sweep(
         ),
     ] = "resolution=128..384:64",
     columns: shared.Columns = ("macs", "latency"),
-    figures: Annotated[
-        Path | None, option("Folder for one figure per column.", "--figures", metavar="FOLDER", panel="Output")
-    ] = None,
+    figures: Annotated[Path | None, output_file("Folder for one figure per column.", "--figures", "FOLDER")] = None,
 ) -> int:
     """Measure networks at each value of a setting: exponents of growth, and where two networks are equal."""
     from scsc_lab.experiments import sweep as sweeping

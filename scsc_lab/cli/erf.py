@@ -13,7 +13,7 @@ import typer
 
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
-from scsc_lab.cli.parameters import Without, command, option
+from scsc_lab.cli.parameters import Without, command, option, output_file
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.compare import comparison
 from scsc_lab.experiments.experiment import Measure
@@ -38,18 +38,10 @@ def erf(
     output: Annotated[Output, Without("output")],
     figure: Annotated[
         Path | None,
-        option(
-            "Draw the figure to this file: .png, .pdf or .svg. Default: erf_MODEL.png.",
-            "-o/--output",
-            metavar="FILE",
-            panel="Output",
-        ),
+        output_file("Draw the figure to this file: .png, .pdf or .svg. Default: erf_MODEL.png.", "-o/--output"),
     ] = None,
     table: Annotated[
-        Path | None,
-        option(
-            "Write the table to this file. Its suffix chooses the format.", "--table", metavar="FILE", panel="Output"
-        ),
+        Path | None, output_file("Write the table to this file. Its suffix chooses the format.", "--table")
     ] = None,
     save: Annotated[
         Path | None, option("Save the maps, with all settings.", "--save", metavar="FILE.npz", panel="Output")

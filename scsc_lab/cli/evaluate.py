@@ -12,7 +12,7 @@ import typer
 from scsc_lab import units
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baseline, Networks
-from scsc_lab.cli.parameters import Reworded, Without, command, option
+from scsc_lab.cli.parameters import Reworded, Without, command, option, output_file
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.compare import comparison
 from scsc_lab.experiments.experiment import Measure
@@ -47,12 +47,10 @@ def evaluate(
         option("False-accept rate at which to report the true-accept rate.", "--far", low=0, high=1, metavar="RATE"),
     ] = 0.01,
     predictions: Annotated[
-        Path | None,
-        option("Write per-image predictions to this CSV file.", "--predictions", metavar="FILE", panel="Output"),
+        Path | None, output_file("Write per-image predictions to this CSV file.", "--predictions")
     ] = None,
     plot: Annotated[
-        Path | None,
-        option("Draw confusion matrices, or a verification's ROC curve.", "--plot", metavar="FILE", panel="Output"),
+        Path | None, output_file("Draw confusion matrices, or a verification's ROC curve.", "--plot")
     ] = None,
     by_class: Annotated[bool, option("Also print the accuracy of each class.", "--by-class")] = False,
     class_map: Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated
 from scsc_lab import units
 from scsc_lab.cli import running
 from scsc_lab.cli.networks import Networks
-from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
+from scsc_lab.cli.parameters import Only, Reworded, Without, command, option, output_file
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.compare import comparison
 from scsc_lab.experiments.experiment import Measure
@@ -35,13 +35,7 @@ def export(
     execution: Annotated[Execution, Only("seed")],
     output: Annotated[Output, Without("output")],
     file: Annotated[
-        Path | None,
-        option(
-            "File to write: .onnx (extra onnx), or .pt2 for torch.export.",
-            "-o/--output",
-            metavar="FILE",
-            panel="Output",
-        ),
+        Path | None, output_file("File to write: .onnx (extra onnx), or .pt2 for torch.export.", "-o/--output")
     ] = None,
     dynamic_batch: Annotated[
         bool, option("Leave the number of images open. Default: one image.", "--dynamic-batch", panel="Output")

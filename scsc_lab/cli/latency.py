@@ -12,7 +12,7 @@ import typer
 from scsc_lab import runtimes
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baselines, Networks, Pairs
-from scsc_lab.cli.parameters import Only, Without, command, option
+from scsc_lab.cli.parameters import Only, Without, command, option, output_file
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.compare import comparison
 from scsc_lab.experiments.experiment import Kind, Measure
@@ -55,10 +55,7 @@ def latency(
     compile: Annotated[
         bool, option("Time networks compiled by torch, as --runtime compile does.", "--compile", panel="Measurement")
     ] = False,
-    plot: Annotated[
-        Path | None,
-        option("Draw the samples to this file: .png, .pdf or .svg.", "--plot", metavar="FILE", panel="Output"),
-    ] = None,
+    plot: Annotated[Path | None, output_file("Draw the samples to this file: .png, .pdf or .svg.", "--plot")] = None,
 ) -> int:
     """Time networks side by side, in pairs of random order, and compare them with 95 % intervals.
 
@@ -191,9 +188,7 @@ def roofline(
     execution: Annotated[Execution, Without("streams", "train")],
     drawing: Annotated[Drawing, Without("panels")],
     output: Output,
-    plot: Annotated[
-        Path | None, option("Draw the roofline to this file.", "--plot", metavar="FILE", panel="Output")
-    ] = None,
+    plot: Annotated[Path | None, output_file("Draw the roofline to this file.", "--plot")] = None,
 ) -> int:
     """Compare each kind of module with the roofs of this machine: peak MACs and memory bandwidth."""
     if plot is None:

@@ -54,6 +54,11 @@ def option(help: str, option: str, **declared: Any) -> Declaration:
     return Declaration(help, option, **{"panel": PANELS[0], **declared})
 
 
+def output_file(help: str, name: str, metavar: str = "FILE") -> Declaration:
+    """Return the declaration of an option that names a file or a folder to write."""
+    return option(help, name, metavar=metavar, panel="Output")
+
+
 _TIMEOUT = Setting(
     "timeout",
     float,

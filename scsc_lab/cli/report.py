@@ -14,7 +14,7 @@ from scsc_lab import files, metrics, rowfile
 from scsc_lab import runtimes as runtimes_
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
-from scsc_lab.cli.parameters import Only, Reworded, Without, command, option
+from scsc_lab.cli.parameters import Only, Reworded, Without, command, option, output_file
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.provenance import run_info
@@ -47,9 +47,7 @@ def report(
     name: Annotated[
         str | None, option("Folder of the report. Default: quick or full.", "--name", metavar="NAME", panel="Output")
     ] = None,
-    folder: Annotated[Path, option("Parent folder of reports.", "--folder", metavar="FOLDER", panel="Output")] = Path(
-        "reports"
-    ),
+    folder: Annotated[Path, output_file("Parent folder of reports.", "--folder", "FOLDER")] = Path("reports"),
     quick: Annotated[bool, option("Measure fewer samples: under two minutes on two cores.", "--quick")] = False,
     pico: Annotated[
         bool, option("Only train the pico pairs, a small-scale probe.", "--pico", panel="Training")

@@ -12,7 +12,7 @@ import typer
 from scsc_lab import metrics
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Networks
-from scsc_lab.cli.parameters import Only, Without, command, option
+from scsc_lab.cli.parameters import Only, Without, command, option, output_file
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments.search import goals
@@ -97,9 +97,7 @@ def search(
         str | None,
         option("Database of Optuna's study. Default: that of --store.", "--study", metavar="URL", panel="Output"),
     ] = None,
-    figure: Annotated[
-        Path | None, option("Draw all trials and the front to this file.", "--figure", metavar="FILE", panel="Output")
-    ] = None,
+    figure: Annotated[Path | None, output_file("Draw all trials and the front to this file.", "--figure")] = None,
     baseline: Annotated[
         str | None,
         option(

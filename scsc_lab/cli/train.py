@@ -14,7 +14,7 @@ import typer
 
 from scsc_lab.cli import running, shared
 from scsc_lab.cli.networks import Baseline, Networks
-from scsc_lab.cli.parameters import Only, Without, command, option
+from scsc_lab.cli.parameters import Only, Without, command, option, output_file
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.files import check_writable
@@ -73,25 +73,18 @@ def train(
     ] = 0,
     write_weights: Annotated[
         Path | None,
-        option(
+        output_file(
             "Write trained weights to this folder, for --weights. Runs whose weights are missing are repeated.",
             "--write-weights",
-            metavar="FOLDER",
-            panel="Output",
+            "FOLDER",
         ),
     ] = None,
     suffix: Annotated[Suffix, option("Format of the weights.", "--weights-format", panel="Output")] = ".safetensors",
-    plot: Annotated[
-        Path | None,
-        option("Draw every seed, pairs joined, and the differences.", "--plot", metavar="FILE", panel="Output"),
-    ] = None,
+    plot: Annotated[Path | None, output_file("Draw every seed, pairs joined, and the differences.", "--plot")] = None,
     plot_budgets: Annotated[
-        Path | None,
-        option("Draw the differences at each of --budgets.", "--plot-budgets", metavar="FILE", panel="Output"),
+        Path | None, output_file("Draw the differences at each of --budgets.", "--plot-budgets")
     ] = None,
-    curves: Annotated[
-        Path | None, option("Draw the learning curves.", "--curves", metavar="FILE", panel="Output")
-    ] = None,
+    curves: Annotated[Path | None, output_file("Draw the learning curves.", "--curves")] = None,
     baseline: Baseline = None,
 ) -> int:
     """Train networks in pairs of one seed and compare their accuracies: the last epoch, with a 95 % interval.
