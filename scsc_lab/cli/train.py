@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -168,7 +168,7 @@ def train(
             typer.echo("\n".join(stopping.lines(plans, stopping.DIFFERENCE, parallel.jobs)), err=True)
         cut_short = ["CUT SHORT: runs are missing."] if trained.interrupted else []
         notes = [
-            *_notes(trained.networks),
+            *(f"{row['model']}: {row['runs'][0]['head']}." for row in trained.networks if row["runs"][0]["head"]),
             *stopped,
             *blocks.difficulty_findings(harder),
             *blocks.tuning_notes(trained.tuned),
@@ -181,17 +181,6 @@ def train(
             code = running.show(table, output, built, seed=execution.seed, cut=trained.interrupted)
             _draw(trained, plot, curves, plot_budgets)
     return code
-
-
-def _notes(rows: Sequence[Row]) -> list[str]:
-    """Return which heads were replaced, and which settings make these numbers a probe."""
-    sentences = []
-    for row in rows:
-        runs = row["runs"]
-        assert isinstance(runs, list)
-        if runs and runs[0]["head"]:
-            sentences.append(f"{row['model']}: {runs[0]['head']}.")
-    return sentences
 
 
 def _draw(trained: Trained, plot: Path | None, curves: Path | None, plot_budgets: Path | None) -> None:
