@@ -29,7 +29,7 @@ from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Execution, Settings, Timing
 from scsc_lab.timing import clock as clocks
 from scsc_lab.timing import latency
-from scsc_lab.timing.candidates import Candidate, made
+from scsc_lab.timing.result import Candidate, made
 
 Z = NormalDist().inv_cdf(0.975)
 

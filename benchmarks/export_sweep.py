@@ -25,7 +25,7 @@ import torch
 
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.agreement import agreement
-from scsc_lab.exporting.loaded import in_onnxruntime
+from scsc_lab.exporting.onnx_graph import in_onnxruntime
 from scsc_lab.metrics.export import export
 from scsc_lab.models import build
 from scsc_lab.networks.network import Network

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from scsc_lab.models.in_hand import build, network
     from scsc_lab.models.transplant import transplant
     from scsc_lab.networks.catalog import list_models
+    from scsc_lab.networks.mixers import TransplantSpec
     from scsc_lab.networks.network import Network
-    from scsc_lab.networks.rules import TransplantSpec
     from scsc_lab.networks.specs import ResNetSpec, SCSCSpec, SwinSpec
     from scsc_lab.report.results import Count, Field
 
@@ -53,7 +53,7 @@ _HOMES = {
     "ResNetSpec": "scsc_lab.networks.specs",
     "SCSCSpec": "scsc_lab.networks.specs",
     "SwinSpec": "scsc_lab.networks.specs",
-    "TransplantSpec": "scsc_lab.networks.rules",
+    "TransplantSpec": "scsc_lab.networks.mixers",
     "ablate": "scsc_lab.api",
     "build": "scsc_lab.models.in_hand",
     "compare": "scsc_lab.api",

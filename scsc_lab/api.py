@@ -23,7 +23,7 @@ from scsc_lab.metrics.size import counted, stages_of
 from scsc_lab.models import build as building
 from scsc_lab.models.in_hand import Model, Resolution, network, side_by_side
 from scsc_lab.models.stages import stages
-from scsc_lab.networks.inputs import are_texts
+from scsc_lab.networks.values import are_texts
 from scsc_lab.report.results import Count, Field, Latencies, ReceptiveFields
 from scsc_lab.settings import Execution, Fields, Settings, Timing, Training
 from scsc_lab.settings.arguments import argument_names, from_arguments, with_settings

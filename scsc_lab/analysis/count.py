@@ -73,7 +73,7 @@ class Count:
         remark: why it was not counted on the meta device, if it was not.
         trainable_params: parameters that want a gradient, shared ones once.
         peak_bytes: the most bytes of tensors alive at one time, weights and buffers left out
-            (:mod:`scsc_lab.counting.memory`).
+            (:mod:`scsc_lab.counting.tally`).
         outputs: shapes of the tensors that each module returned in its first call.
     """
 
@@ -113,7 +113,7 @@ class Count:
 
     @property
     def norms(self) -> int:
-        """Operations of normalisations (:mod:`scsc_lab.counting.operations`)."""
+        """Operations of normalisations (:mod:`scsc_lab.counting.tally`)."""
         return sum(cell.norms for cell in self.cells)
 
     @property

@@ -11,9 +11,9 @@ from typing import Annotated
 from scsc_lab.cli.parameters import option
 from scsc_lab.errors import InputError
 from scsc_lab.networks import catalog, overrides
-from scsc_lab.networks.inputs import InputTensor
+from scsc_lab.networks.mixers import TransplantSpec
 from scsc_lab.networks.network import Network
-from scsc_lab.networks.rules import TransplantSpec
+from scsc_lab.networks.values import InputTensor
 from scsc_lab.records import Row
 from scsc_lab.settings import texts
 from scsc_lab.settings.declaration import Declared, setting, settings_of

@@ -17,8 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from scsc_lab.analysis.count import Cell, Count
 from scsc_lab.counting.following import followed
-from scsc_lab.counting.memory import Memory
-from scsc_lab.counting.tally import Tally
+from scsc_lab.counting.tally import Memory, Tally
 from scsc_lab.counting.tensors import META, check_strided, tensors
 from scsc_lab.errors import InputError, last_line, located_by_user
 from scsc_lab.execution.passes import evaluating, random_values, replaced

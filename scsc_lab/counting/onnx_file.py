@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scsc_lab.errors import InputError
-from scsc_lab.networks.inputs import TYPES, InputTensor
+from scsc_lab.networks.values import TYPES, InputTensor
 
 _MOST_BYTES = 2**31
 """The size limit of one protobuf file."""

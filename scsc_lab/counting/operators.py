@@ -1,20 +1,19 @@
-"""Rules of ATen operators, and the operators that cost nothing.
-
-Convolution, matrix products, attention and a few others have rules (:mod:`scsc_lab.counting.rules`). Operators that
-move, view, allocate, normalise, activate, pool, resample, compare or work on each element alone are free, unless
-:mod:`scsc_lab.counting.products` finds that they add up products. Anything else makes a count partial.
-"""
+"""Rules of ATen operators, those that cost nothing, and the names that list operators here and in fvcore."""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from scsc_lab.counting.rules import RULES, Rule
+from scsc_lab.counting.rules import CONVOLUTIONS, FUSED_ATTENTION, RULES, Rule
+from scsc_lab.counting.tensors import tensors
 from scsc_lab.errors import InputError
 
 FREE = frozenset(
@@ -164,3 +163,130 @@ def is_composite(operator: Any) -> bool:
         torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), "CompositeImplicitAutograd")
         and operator._can_decompose()
     )
+
+
+PRIMITIVES = {"addmm": "linear", "mm": "linear"}
+_REFLECTED = {"radd": "add", "iadd": "add", "rmul": "mul", "imul": "mul", "rsub": "sub", "isub": "sub"}
+_SPELLINGS = {
+    **_REFLECTED,
+    "rmatmul": "matmul",
+    "truediv": "div",
+    "rtruediv": "div",
+    "itruediv": "div",
+    "linalg_matmul": "matmul",
+} | {
+    "getitem": "index",
+    "setitem": "index_put",
+}
+
+
+def spelled(name: str) -> str:
+    """Return the name of a torch function, however an operator of Python spells it."""
+    bare = name.strip("_")
+    return _SPELLINGS.get(bare, bare)
+
+
+def contraction_name(name: str, label: str, args: tuple[Any, ...]) -> str:
+    """Return the name of an operator with a rule, where the torch function's own does not say enough."""
+    if name in CONVOLUTIONS:
+        return _convolution_name(*args)
+    if name.startswith("convolution_backward"):
+        return _convolution_name(*args[1:10])
+    if name in FUSED_ATTENTION:
+        return "scaled_dot_product_attention"
+    if label == "multi_head_attention_forward":
+        return "linear" if _is_projection(name, args) else "scaled_dot_product_attention"
+    return ""
+
+
+def _is_projection(name: str, args: tuple[Any, ...]) -> bool:
+    """Return whether a product inside multi-head attention is with a weight, common to the batch."""
+    return name in ("addmm", "mm") or (name == "bmm" and args[1].stride(0) == 0)
+
+
+def _convolution_name(
+    x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, *rest: Any
+) -> str:
+    groups = rest[-1]
+    name = f"conv{'_transpose' if transposed else ''}{x.dim() - 2}d"
+    if groups > 1:
+        return f"{name} {'depthwise' if groups == x.shape[1] else 'grouped'}"
+    return f"{name} 1×1" if math.prod(weight.shape[2:]) == 1 else name
+
+
+def fvcore_rule(name: str, label: str, args: tuple[Any, ...], out: Any, macs: int) -> tuple[str, int]:
+    """Return the name under which fvcore lists an operator, and its count by the rules of fvcore, else ``("", 0)``.
+
+    Args:
+        name: ATen name of the operator.
+        label: name of the torch function that the network called.
+        args: arguments of the ATen operator.
+        out: its result.
+        macs: its multiply-accumulates.
+
+    Source: fvcore 0.1.5, ``fvcore/nn/flop_count.py``.
+    """
+    if name in CONVOLUTIONS:
+        return "conv", macs
+    if label == "einsum":
+        return "einsum", 0  # its own rule, once a call
+    if label in _FVCORE_PRODUCTS:
+        if label == "matmul":
+            return label, 0  # its own rule, once a call
+        return (label, macs) if name in RULES else ("", 0)
+    if label == "scaled_dot_product_attention" or name in FUSED_ATTENTION:
+        return "bmm", macs  # the two products, spelled out in the graph that it counts
+    if label == "multi_head_attention_forward" and name in ("bmm", "addmm", "mm"):
+        return "linear" if _is_projection(name, args) else "bmm", macs
+    if label == "adaptive_avg_pool2d" and name in ("mean", "_adaptive_avg_pool2d"):
+        return label, int(args[0].numel())
+    if name in _FVCORE_NORMS:
+        listed, plain, affine = ("instance_norm", 4, 5) if label == "instance_norm" else _FVCORE_NORMS[name]
+        if name == "native_batch_norm" and args[5]:  # statistics of the batch itself, as weight standardisation has it
+            plain, affine = 4, 5
+        weight = args[2] if name == "native_layer_norm" else args[1]
+        return listed, (plain if weight is None else affine) * args[0].numel()
+    if name in _FVCORE_RESAMPLERS:
+        listed, factor = _FVCORE_RESAMPLERS[name]
+        return listed, factor * out.numel()
+    return "", 0
+
+
+def fvcore_einsum(equation: str, *operands: Any) -> int:
+    """Return what fvcore gives an einsum: two forms by rule, any other by NumPy's estimate, printed and read again.
+
+    Source: fvcore 0.1.5, ``einsum_flop_jit`` in ``fvcore/nn/jit_handles.py``.
+    """
+    factors = list(tensors(list(operands)))
+    letters = dict.fromkeys(letter for letter in equation if letter.isalpha())
+    renamed = equation.replace(" ", "").translate({ord(letter): 97 + i for i, letter in enumerate(letters)})
+    if renamed in ("abc,abd->acd", "abc,adc->adb"):
+        return factors[0].numel() * (factors[1].shape[-1] if renamed == "abc,abd->acd" else factors[1].shape[1])
+    report = np.einsum_path(renamed, *(np.broadcast_to(0.0, x.shape) for x in factors), optimize="optimal")[1]
+    line = next(line for line in report.split("\n") if "optimized flop" in line.lower())
+    return math.floor(float(line.split(":")[-1]) / 2)
+
+
+def fvcore_matmul(function: str, a: Tensor, b: Tensor, *rest: Any) -> int:
+    """Return what fvcore gives a matrix product: its rule does not see that the first factor is broadcast.
+
+    Source: fvcore 0.1.5, ``matmul_flop_jit`` in ``fvcore/nn/jit_handles.py``.
+    """
+    first, second = (b, a) if function == "__rmatmul__" else (a, b)
+    return first.numel() * second.shape[-1]
+
+
+_FVCORE_PRODUCTS = frozenset({"linear", "matmul", "bmm", "mm", "addmm"})
+_FVCORE_NORMS = {
+    "native_batch_norm": ("batch_norm", 1, 2),
+    "_native_batch_norm_legit_no_training": ("batch_norm", 1, 2),
+    "cudnn_batch_norm": ("batch_norm", 1, 2),
+    "native_layer_norm": ("layer_norm", 4, 5),
+    "native_group_norm": ("group_norm", 4, 5),
+}
+_FVCORE_RESAMPLERS = {
+    "upsample_nearest2d": ("upsample_nearest2d", 1),
+    "upsample_bilinear2d": ("upsample_bilinear2d", 4),
+    "grid_sampler_2d": ("grid_sampler", 4),
+    "grid_sampler_3d": ("grid_sampler", 4),
+}

@@ -19,7 +19,7 @@ product (``x + gamma * y``). A sum is finished once anything but a further addit
 stream is read by every block, so that its next ``x + gamma * y`` is again one product.
 
 Each element is followed by itself, so that ``cat``, slices and ``+=`` come to the same. Where an element goes to by an
-index is not known without values: :mod:`scsc_lab.counting.indexing` says what is taken for it.
+index is not known without values: :mod:`scsc_lab.counting.tensors` says what is taken for it.
 
 Operators that are sums of products by definition (convolution, ``linear``, ``matmul``, attention) count in full,
 whatever their size, and are finished; ``einsum`` is what torch makes of it: matrix products, sums and multiplications.
@@ -35,9 +35,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scsc_lab.counting import indexing, sources
 from scsc_lab.counting.operators import ALLOCATIONS, Kind
-from scsc_lab.counting.tensors import tensors
+from scsc_lab.counting.tensors import Relation, accumulates, keep, moves, placing, source, tensors
 from scsc_lab.counting.terms import (
     SUMS,
     Terms,
@@ -98,7 +97,7 @@ def follow(func: Any, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any],
         if kind.is_view and kind.name not in ALLOCATIONS and args and x is not args[0]:
             attach(x, args[0])
     with torch._C.DisableTorchFunction():
-        sources.keep(func, (args, kwargs), operands, out, _relation(kind, bare))
+        keep(func, (args, kwargs), operands, out, _relation(kind, bare))
     return macs, sum(x.numel() for x in tensors(out)) if macs and begins else 0
 
 
@@ -116,7 +115,7 @@ def _terms(
         return _chosen(operands, out), 0
     if bare in _MOVES:
         return _moved(bare, operands, args, out), 0
-    if indexing.moves(bare):
+    if moves(bare):
         return _indexed(bare, operands, args, out)
     if bare in _ADDITIONS:
         return _added([of(x) for x in operands], out)
@@ -145,7 +144,7 @@ def _multiplied(bare: str, args: tuple[Any, ...], out: Tensor) -> tuple[Terms | 
         terms = of(factors[0]) if factors else None
     else:
         a, b = factors
-        square = len({sources.source(x) for x in (args if bare == "lerp" else factors)}) == 1 and a.shape == b.shape
+        square = len({source(x) for x in (args if bare == "lerp" else factors)}) == 1 and a.shape == b.shape
         changing = [(False,) * (out.dim() - x.dim()) + tuple(side > 1 for side in x.shape) for x in factors]
         varies = tuple(map(all, zip(*changing, strict=True)))
         none = nothing(out.shape)
@@ -242,9 +241,9 @@ def _indexed(bare: str, operands: list[Tensor], args: tuple[Any, ...], out: Tens
     each_terms = [terms for x in operands if (terms := of(x))]
     varies = (True,) * out.dim()
     load = _values(args[0], "products") + 2 * _values(args[0], "counted")
-    place = indexing.placing(bare, args, load)
+    place = placing(bare, args, load)
     products, counted = (place(functools.partial(_values, key=key)) for key in ("products", "counted"))
-    if indexing.accumulates(bare, args):
+    if accumulates(bare, args):
         return settled(products, counted > 0, out.shape, varies)
     return Terms(products, counted > 0, varies, any(terms.grown for terms in each_terms), each_terms[0].readers), 0
 
@@ -260,7 +259,7 @@ def _added(operands: list[Terms | None], out: Tensor) -> tuple[Terms | None, int
     return settled(products, counted, out.shape, _either(each_terms, out))
 
 
-def _relation(kind: Kind, bare: str) -> sources.Relation:
+def _relation(kind: Kind, bare: str) -> Relation:
     """Return how a result comes from its operands."""
     if kind.is_pointwise or bare in _SAME:
         return "elementwise"

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from scsc_lab.counting import names, operations, operators, rules, shapes, terms
-from scsc_lab.counting.tally import Tally, moved
+from scsc_lab.counting import operators, rules, shapes, terms
+from scsc_lab.counting.tally import SOFTMAX, Tally, moved
 from scsc_lab.counting.tensors import META, check_strided, like, tensors
 from scsc_lab.errors import InputError
 from scsc_lab.execution.passes import replaced
-from scsc_lab.layers.operator import Operator
+from scsc_lab.layers.tracing import Operator
 
 
 def run_inside(func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -54,7 +54,7 @@ class _FunctionHandler:
                 return run_inside(func, args, kwargs)
         if place.label or func.__name__ == "__get__":
             return func(*args, **kwargs)
-        place.label, place.call = names.spelled(func.__name__), next(tally.numbers)
+        place.label, place.call = operators.spelled(func.__name__), next(tally.numbers)
         if func is F.interpolate and "area" in (*args[3:4], kwargs.get("mode")):
             place.label = f"adaptive_avg_pool{args[0].dim() - 2}d"
         place.muted = _counts_as_one(func, tally, args, kwargs)
@@ -66,13 +66,13 @@ class _FunctionHandler:
             if place.muted:
                 macs, written = _own_cost(func, args, kwargs, out)
                 listed = "" if isinstance(func, Operator) else "bmm"
-                norms = operations.SOFTMAX * (written - out.numel()) if listed else 0
+                norms = SOFTMAX * (written - out.numel()) if listed else 0
                 read_and_written = moved((args, kwargs), out)
                 tally.add(place.label, listed, macs, written, read_and_written, macs if listed else 0, (0, norms))
             elif place.label == "einsum" and isinstance(args[0], str):
-                tally.add("einsum", "einsum", 0, 0, 0, names.fvcore_einsum(*args))
+                tally.add("einsum", "einsum", 0, 0, 0, operators.fvcore_einsum(*args))
             elif place.label == "matmul":
-                tally.add("matmul", "matmul", 0, 0, 0, names.fvcore_matmul(func.__name__, *args))
+                tally.add("matmul", "matmul", 0, 0, 0, operators.fvcore_matmul(func.__name__, *args))
             if tally.backward:
                 tally.remember(out)
         finally:

@@ -2,19 +2,98 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
+import weakref
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from scsc_lab.analysis.count import BACKWARD
-from scsc_lab.counting import names, operations, operators, products, rules
-from scsc_lab.counting.memory import Memory
+from scsc_lab.counting import operators, products, rules
+from scsc_lab.counting.operators import Kind
+from scsc_lab.counting.rules import FUSED_ATTENTION
 from scsc_lab.counting.tensors import stored_bytes, tensors
 from scsc_lab.errors import InputError
+
+
+class Memory:
+    """The bytes that are alive, and the most that were.
+
+    Args:
+        resident: tensors that are there all the time and do not count: weights and buffers.
+
+    Attributes:
+        alive: bytes of the tensors that are alive.
+        peak: the most they have been.
+    """
+
+    def __init__(self, resident: Iterable[Tensor]) -> None:
+        self.alive = self.peak = 0
+        self._resident = {storage._cdata for storage in map(_storage, resident) if storage is not None}
+        self._references: dict[int, Any] = {}
+
+    def hold(self, tensors: Iterable[Tensor]) -> None:
+        """Count tensors from now on until they are freed."""
+        for x in tensors:
+            storage = _storage(x)
+            if storage is None or storage._cdata in self._references or storage._cdata in self._resident:
+                continue
+            key, size = storage._cdata, storage.nbytes()
+            self._references[key] = weakref.ref(storage, functools.partial(self._free, key, size))
+            self.alive += size
+            self.peak = max(self.peak, self.alive)
+
+    def _free(self, key: int, size: int, _: object) -> None:
+        del self._references[key]
+        self.alive -= size
+
+
+def _storage(x: Tensor) -> torch.UntypedStorage | None:
+    """Return where a tensor's elements are; None where it has no memory of its own, as a sparse one."""
+    try:
+        return x.untyped_storage()
+    except (NotImplementedError, RuntimeError):
+        return None
+
+
+SOFTMAX = 5
+"""Operations of a softmax for each element: maximum, difference, exponential, sum, quotient."""
+
+_MOVES = frozenset("clone copy _to_copy where masked_fill fill zero dropout native_dropout bernoulli".split())
+_BATCH_NORMS = frozenset(
+    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
+    "miopen_batch_norm _batch_norm_with_update _batch_norm_no_update".split()
+)
+_WEIGHT_OF = {"native_layer_norm": 2, "native_group_norm": 1, "_fused_rms_norm": 2}
+"""Which argument of a normalisation is its weight."""
+
+
+def further_counts(kind: Kind, args: Sequence[Any], out: Any, macs: int, activations: int) -> tuple[int, int]:
+    """Return the elementwise operations and those of normalisation that an ATen operator does.
+
+    A product that a sum adds up is one of its multiply-accumulates, and so no longer an elementwise operation.
+    """
+    name = kind.name.removesuffix("_")
+    if name in FUSED_ATTENTION:
+        return 0, SOFTMAX * (activations - next(tensors(out)).numel())
+    if name in _BATCH_NORMS:
+        on_batch = next((arg for arg in args[3:] if isinstance(arg, bool)), name.endswith("with_update"))
+        return 0, args[0].numel() * ((4 if on_batch else 1) + (args[1] is not None))
+    if name in _WEIGHT_OF:
+        has_weight = len(args) > _WEIGHT_OF[name] and args[_WEIGHT_OF[name]] is not None
+        return 0, args[0].numel() * ((3 if name == "_fused_rms_norm" else 4) + has_weight)
+    if name in ("_softmax", "_log_softmax", "_safe_softmax"):
+        return 0, args[0].numel() * SOFTMAX
+    if kind.rule is not None:
+        return 0, 0
+    written = next((x.numel() for x in tensors(out)), 0) if kind.is_pointwise and name not in _MOVES else 0
+    return written - macs, 0
 
 
 @dataclass
@@ -72,18 +151,18 @@ class Tally:
         macs, activations = products.follow(func, kind, args, kwargs, out)
         if kind.is_view or (constant and kind.is_free and not macs):
             return
-        operator = place.label or names.PRIMITIVES.get(kind.name, kind.name)
+        operator = place.label or operators.PRIMITIVES.get(kind.name, kind.name)
         if kind.rule is not None:
             macs = _checked(kind.rule(*args, **{**kwargs, "out": out}), kind.name)
             activations = _written(kind.name, args, out) if macs else 0
-            operator = names.contraction_name(kind.name, place.label, args) or operator
+            operator = operators.contraction_name(kind.name, place.label, args) or operator
         elif macs:
             operator = "multiply-sum"
         elif not kind.is_free:
             with self.lock:
                 self.unknown[kind.name] += 1
-        listed, fvcore = names.fvcore_rule(kind.name, place.label, args, out, macs)
-        further = operations.further_counts(kind, args, out, macs, activations)
+        listed, fvcore = operators.fvcore_rule(kind.name, place.label, args, out, macs)
+        further = further_counts(kind, args, out, macs, activations)
         if any(x.is_complex() for x in tensors(out)):
             macs *= rules.COMPLEX
         self.add(operator, listed, macs, activations, moved((args, kwargs), out), fvcore, further)

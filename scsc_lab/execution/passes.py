@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from scsc_lab.errors import InputError
-from scsc_lab.networks.inputs import InputTensor
+from scsc_lab.networks.values import InputTensor
 from scsc_lab.settings import Execution
 from scsc_lab.settings.declaration import spelled
 

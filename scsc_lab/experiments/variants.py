@@ -13,8 +13,8 @@ from typing import Any
 
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.networks import catalog, mixers, overrides
+from scsc_lab.networks.mixers import RULES, TransplantSpec, scsc_of
 from scsc_lab.networks.network import Network
-from scsc_lab.networks.rules import RULES, TransplantSpec, scsc_of
 from scsc_lab.networks.specs import SCSCSpec
 
 LARGEST_GRID = 10_000

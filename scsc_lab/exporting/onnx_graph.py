@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, TensorArgument
+from torch.utils import _pytree
 
-from scsc_lab.errors import InputError
-from scsc_lab.exporting import faults
-from scsc_lab.exporting.attention import of_four_axes
-from scsc_lab.exporting.trace import quiet, traced
+from scsc_lab.errors import InputError, last_line
+from scsc_lab.execution.agreement import Run
+from scsc_lab.execution.passes import arrays
+from scsc_lab.exporting import trace
+from scsc_lab.exporting.trace import of_four_axes, quiet, traced
 
 OPSETS = (18, 23)
 """The oldest and the newest opset that can be asked for."""
@@ -89,7 +92,7 @@ def onnx_model(
         except (KeyboardInterrupt, MemoryError):
             raise
         except BaseException as error:  # whatever exporter and passes raise
-            raise InputError(f"torch.onnx cannot write it{faults.of(error, model, program)}") from error
+            raise InputError(f"torch.onnx cannot write it{trace.of(error, model, program)}") from error
     written = graph.opset_imports.get("", 0)
     if opset is not None and written != opset:
         raise InputError(f"--opset {opset}: torch's exporter gives opset {written} for it and cannot convert that")
@@ -206,3 +209,52 @@ def _is_constant(value: Any, number: float, *, scalar: bool = False) -> bool:
         return False
     tensor = onnx_ir.convenience.get_const_tensor(value)
     return tensor is not None and not (scalar and tensor.shape.numpy()) and bool((tensor.numpy() == number).all())
+
+
+def in_onnxruntime(data: bytes) -> Run:
+    """Return passes of an ONNX file's bytes in ONNX Runtime, on the CPU.
+
+    Raises:
+        InputError: if it is not installed, or refuses the file.
+    """
+    require_onnxruntime()
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no public parent
+        raise InputError(f"ONNX Runtime refuses what torch's exporter wrote: {last_line(error)}") from error
+    names = [x.name for x in session.get_inputs()]
+
+    def run(inputs: Sequence[Tensor]) -> Sequence[Any]:
+        fed = {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
+        return list(session.run(None, fed))
+
+    return run
+
+
+def require_onnxruntime() -> None:
+    """Raise InputError if ONNX Runtime is not installed."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise InputError(f"onnxruntime is not installed: {EXTRA}")
+
+
+def in_torch(data: bytes) -> Run:
+    """Return passes of a ``.pt2`` file's bytes, loaded by ``torch.export``.
+
+    Raises:
+        InputError: if it cannot load them.
+    """
+    try:
+        with quiet():
+            module: Any = torch.export.load(io.BytesIO(data)).module()
+    except Exception as error:  # what its own format cannot hold shows here
+        raise InputError(f"torch.export refuses its own file: {last_line(error)}") from error
+
+    def run(inputs: Sequence[Tensor]) -> Sequence[Any]:
+        with quiet(), torch.no_grad():
+            return arrays(_pytree.tree_leaves(module(*inputs)))
+
+    return run

@@ -1,4 +1,4 @@
-"""Parts that mixers share: projections between widths, strides, biases that start at 0. Maps are ``(N, C, H, W)``."""
+"""Parts that blocks share: projections, strides, biases of 0, stochastic depth. Maps are ``(N, C, H, W)``."""
 
 from __future__ import annotations
 
@@ -20,3 +20,23 @@ def zero_biases(module: nn.Module) -> None:
     for conv in module.modules():
         if isinstance(conv, nn.Conv2d) and conv.bias is not None:
             nn.init.zeros_(conv.bias)
+
+
+class DropPath(nn.Module):
+    """Drop a whole residual branch of a sample with a probability while training; scale the share ones up."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x``, some of its samples zeroed while training."""
+        if not self.training or self.probability == 0.0:
+            return x
+        share = 1.0 - self.probability
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(share)
+        return x * mask.div_(share)
+
+    def extra_repr(self) -> str:
+        """Return the probability, for ``print(model)``."""
+        return f"{self.probability:g}"

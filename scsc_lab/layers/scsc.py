@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.gelu import GELU, gelu
-from scsc_lab.layers.operator import operator
 from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
-from scsc_lab.layers.tracing import is_exporting
+from scsc_lab.layers.tracing import is_exporting, operator
 from scsc_lab.networks.specs import SCSCSpec
 
 

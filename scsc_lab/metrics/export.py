@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab import __version__, files
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.metrics import Metric, Progress
-from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.networks.network import Network
+from scsc_lab.networks.values import InputTensor
 from scsc_lab.records import Row
 from scsc_lab.settings import Execution
 
@@ -99,7 +99,7 @@ class Exported:
 
 def require_writable(path: Path, opset: int | None = None) -> None:
     """Raise InputError if a file cannot be exported to, before anything is done: its suffix, its place, packages."""
-    from scsc_lab.exporting import loaded, onnx_graph
+    from scsc_lab.exporting import onnx_graph
 
     if path.suffix not in SUFFIXES:
         raise InputError(f"-o {path}: a file ends in {' or '.join(SUFFIXES)}{nearest(path.suffix, SUFFIXES)}")
@@ -109,7 +109,7 @@ def require_writable(path: Path, opset: int | None = None) -> None:
         raise InputError(f"--opset {opset}: from {onnx_graph.OPSETS[0]} to {onnx_graph.OPSETS[1]}")
     if path.suffix == ".onnx":
         onnx_graph.require_packages()
-        loaded.require_onnxruntime()
+        onnx_graph.require_onnxruntime()
     files.check_writable(path)
 
 
@@ -143,7 +143,7 @@ def export(
 
     from scsc_lab.execution import passes
     from scsc_lab.execution.agreement import agreement
-    from scsc_lab.exporting import loaded, onnx_graph
+    from scsc_lab.exporting import onnx_graph
     from scsc_lab.exporting.trace import require_torch
     from scsc_lab.models import build
 
@@ -173,11 +173,11 @@ def export(
             about = {"scsc_lab": __version__, "network": str(network)}
             data = onnx_graph.onnx_model(model, inputs[0], dynamic_batch=dynamic_batch, opset=opset, about=about)
             progress("running it in ONNX Runtime")
-            run = loaded.in_onnxruntime(data)
+            run = onnx_graph.in_onnxruntime(data)
         else:
             data = _program(model, inputs[0], dynamic_batch)
             progress("running it in torch.export")
-            run = loaded.in_torch(data)
+            run = onnx_graph.in_torch(data)
         agreed = agreement(run, model, inputs, "the written file")
     except InputError as error:
         raise InputError(f"{network}: {error}") from error

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from scsc_lab.timing.breakdown import Breakdown
-    from scsc_lab.timing.candidates import Candidate
     from scsc_lab.timing.clock import Clock
     from scsc_lab.timing.latency import Progress
-    from scsc_lab.timing.result import Latency
+    from scsc_lab.timing.result import Candidate, Latency
 
 _OF_THE_COMPARISON = ("model", "baseline", "macs", "macs_ratio", "macs_change", "versions")
 """Keys of a timing that rows of a comparison have from elsewhere."""
@@ -202,7 +201,7 @@ def _candidates(networks: Sequence[Network], names: Sequence[str]) -> list[tuple
         InputError: if none of the runtimes runs it.
     """
     from scsc_lab.models import build
-    from scsc_lab.timing.candidates import Candidate
+    from scsc_lab.timing.result import Candidate
 
     makes: dict[Network, Callable[[], nn.Module | bytes]] = {}
     placements = [

@@ -30,7 +30,7 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
     from scsc_lab.analysis import samples
     from scsc_lab.models import build
     from scsc_lab.timing import breakdown, roofs
-    from scsc_lab.timing.candidates import Candidate
+    from scsc_lab.timing.result import Candidate
 
     rows: list[Row] = []
     for network in networks:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab.analysis.count import Count, CrossCheck
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
-from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.networks.network import Network
+from scsc_lab.networks.values import InputTensor
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.parts import TRAINABLE

@@ -20,8 +20,8 @@ from scsc_lab.models.declared import Declared, check_ends, declared
 from scsc_lab.models.deploy import deploy_form
 from scsc_lab.models.transplant import transplant
 from scsc_lab.networks import catalog
-from scsc_lab.networks.inputs import InputTensor
 from scsc_lab.networks.network import Network
+from scsc_lab.networks.values import InputTensor
 
 if TYPE_CHECKING:
     from scsc_lab.counting.onnx_graph import OnnxGraph

@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.agreement import TOLERANCE, DisagreementError, GradMode, agreement, outputs
-from scsc_lab.layers.folding import folded
+from scsc_lab.layers.fused import folded
 from scsc_lab.models import reparametrised
 from scsc_lab.models.adjacent import Uses, candidates, has_activation, pairs
 from scsc_lab.models.declared import copied, require_module

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from scsc_lab.layers.depthwise import DepthwiseConv2d
-from scsc_lab.layers.drop_path import DropPath
-from scsc_lab.layers.folding import affine
-from scsc_lab.layers.fused import FusedSCSC
-from scsc_lab.layers.fused_pointwise import FusedPointwise
+from scsc_lab.layers.fused import FusedPointwise, FusedSCSC, affine
 from scsc_lab.layers.gelu import GELU
 from scsc_lab.layers.mixers.dilated_reparam import DilatedReparam
+from scsc_lab.layers.pointwise import DropPath
 from scsc_lab.layers.scsc import SCSC, PlainSum, SpatialCrossScaleEncoder, SpatialEmbed
 from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
 from scsc_lab.models.swin import MLP, SCSCSwinBlock

@@ -12,8 +12,8 @@ from torch import nn
 
 from scsc_lab.errors import InputError
 from scsc_lab.models import build as building
-from scsc_lab.networks.inputs import of_python
 from scsc_lab.networks.network import Network
+from scsc_lab.networks.values import of_python
 from scsc_lab.report.text import one_line
 from scsc_lab.settings.arguments import with_settings
 

@@ -13,7 +13,7 @@ from scsc_lab.analysis.count import Count
 from scsc_lab.counting.count import count
 from scsc_lab.models.replacement import UsersMixer, decide
 from scsc_lab.models.spatial import Candidate
-from scsc_lab.networks.rules import TransplantSpec
+from scsc_lab.networks.mixers import TransplantSpec
 
 NEAR_ENOUGH = 0.01
 """Relative difference that counts as the same cost."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.models import build
 from scsc_lab.networks import catalog, overrides
-from scsc_lab.networks.inputs import InputTensor
+from scsc_lab.networks.mixers import TransplantSpec
 from scsc_lab.networks.network import Network
-from scsc_lab.networks.rules import TransplantSpec
+from scsc_lab.networks.values import InputTensor
 
 
 def networks(

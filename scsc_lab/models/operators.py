@@ -10,7 +10,7 @@ from torch import nn
 
 from scsc_lab.layers.window_attention import WindowAttention
 from scsc_lab.models import folders
-from scsc_lab.networks.rules import SpatialOperator
+from scsc_lab.networks.mixers import SpatialOperator
 
 Kind: TypeAlias = SpatialOperator | Literal["module"]
 """Kind of a replaced module: an operator, or a module of a class that the rules name."""

@@ -18,7 +18,7 @@ from scsc_lab.models.declared import check_ends
 from scsc_lab.models.operators import HOSTS
 from scsc_lab.models.spatial import Candidate
 from scsc_lab.networks import mixers
-from scsc_lab.networks.rules import TransplantSpec, scsc_of
+from scsc_lab.networks.mixers import TransplantSpec, scsc_of
 from scsc_lab.networks.values import text
 
 Mixer: TypeAlias = Callable[..., nn.Module]

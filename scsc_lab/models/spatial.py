@@ -18,7 +18,7 @@ from scsc_lab.execution import layout
 from scsc_lab.models import carried, operators, staying
 from scsc_lab.models.operators import Kind, Operator
 from scsc_lab.models.staying import Maps, Record
-from scsc_lab.networks.rules import TransplantSpec
+from scsc_lab.networks.mixers import TransplantSpec
 
 Hook: TypeAlias = Callable[..., Any]
 """A forward hook: called with the module, its positional arguments and its output."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scsc_lab.layers.drop_path import DropPath
+from scsc_lab.layers.pointwise import DropPath
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.layers.window_attention import WindowAttention
 from scsc_lab.networks.specs import SCSCSpec, SwinSpec

@@ -21,7 +21,7 @@ from scsc_lab.models.replacement import Decision, Mixer, UsersMixer, decide, giv
 from scsc_lab.models.scales import Scales, scales
 from scsc_lab.models.spatial import Candidate
 from scsc_lab.networks import overrides
-from scsc_lab.networks.rules import TransplantSpec
+from scsc_lab.networks.mixers import TransplantSpec
 
 
 @dataclass(frozen=True)

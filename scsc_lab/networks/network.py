@@ -15,9 +15,9 @@ from typing import Literal
 from scsc_lab.errors import InputError
 from scsc_lab.networks import catalog, mixers, overrides, source, values
 from scsc_lab.networks.catalog import Entry
-from scsc_lab.networks.inputs import InputTensor, check_names
-from scsc_lab.networks.rules import RULES, TransplantSpec
+from scsc_lab.networks.mixers import RULES, TransplantSpec
 from scsc_lab.networks.specs import NetworkSpec
+from scsc_lab.networks.values import InputTensor, check_names
 
 Form = Literal["ordinary", "deploy"]
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.networks import mixers
-from scsc_lab.networks.rules import RULES, TransplantSpec
+from scsc_lab.networks.mixers import RULES, TransplantSpec
 from scsc_lab.networks.specs import NetworkSpec, SCSCSpec
 from scsc_lab.networks.values import text as text
 from scsc_lab.networks.values import typed

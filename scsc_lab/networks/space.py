@@ -12,8 +12,8 @@ from typing import Any, get_origin
 
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.networks import mixers, overrides, values
+from scsc_lab.networks.mixers import RULES
 from scsc_lab.networks.network import Network
-from scsc_lab.networks.rules import RULES
 from scsc_lab.networks.specs import NetworkSpec
 
 _RULE = "rule."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scsc_lab import runtimes
 from scsc_lab.errors import InputError
-from scsc_lab.networks.inputs import InputTensor
+from scsc_lab.networks.values import InputTensor
 from scsc_lab.settings import Execution
 
 if TYPE_CHECKING:

@@ -21,11 +21,10 @@ from scsc_lab.runtimes import Profile
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Settings
 from scsc_lab.timing import clock as clocks
-from scsc_lab.timing.candidates import Candidate, blank, made, settled
 from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.latency import Progress
 from scsc_lab.timing.ready import called, failed, warmed_up
-from scsc_lab.timing.result import COMPLETE, CUT_SHORT, FAILED, Latency
+from scsc_lab.timing.result import COMPLETE, CUT_SHORT, FAILED, Candidate, Latency, blank, made, settled
 from scsc_lab.timing.rounds import interleave
 
 OPERATOR = "operator"

@@ -18,10 +18,9 @@ from scsc_lab.execution.passes import Run, using_threads
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Settings
 from scsc_lab.timing import clock as clocks
-from scsc_lab.timing.candidates import Candidate, blank, made, settled
 from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.ready import called, failed, warmed_up
-from scsc_lab.timing.result import COMPLETE, CUT_SHORT, OUT_OF_MEMORY, Latency
+from scsc_lab.timing.result import COMPLETE, CUT_SHORT, OUT_OF_MEMORY, Candidate, Latency, blank, made, settled
 from scsc_lab.timing.rounds import interleave
 
 Progress = Callable[[str, float, float | None], None]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from statistics import median
 
 import torch
 
@@ -11,14 +13,14 @@ from scsc_lab import runtimes
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution import hardware
 from scsc_lab.execution.agreement import LARGEST_DIFFERENCE, difference, repeatable
+from scsc_lab.execution.hardware import is_exhausted
 from scsc_lab.execution.passes import Run
 from scsc_lab.runtimes import Session
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Settings
-from scsc_lab.timing import layouts
 from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.result import FAILED, OUT_OF_MEMORY, Latency
-from scsc_lab.timing.rounds import WarmUp, warm_up
+from scsc_lab.timing.rounds import WarmUp, common_repeats, warm_up
 
 
 def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock) -> tuple[Session, Run, Latency]:
@@ -32,8 +34,8 @@ def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock)
     session = runtime.prepare(source, execution)
     prepared = clock.now() - start
     run_in = session.in_layout
-    memory_format = execution.memory_format if runtime.layouts else layouts.CONTIGUOUS
-    passes = [run_in(layouts.CONTIGUOUS if memory_format == "auto" else memory_format)]
+    memory_format = execution.memory_format if runtime.layouts else CONTIGUOUS
+    passes = [run_in(CONTIGUOUS if memory_format == "auto" else memory_format)]
     first = clock.time(passes[0])  # pays for what is done only once, in memory too
     timing = replace(
         timing,
@@ -42,9 +44,7 @@ def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock)
         output_difference=None if timing.runtime == runtimes.USUAL else _checked(session, source, timing),
         runtime_details={"version": runtime.version, **session.describe(), "versions": dict(runtime.versions)},
     )
-    tried = (
-        layouts.compare(run_in, clock, settings.timing.warm_up_limit) if memory_format == "auto" else layouts.Layouts()
-    )
+    tried = compare(run_in, clock, settings.timing.warm_up_limit) if memory_format == "auto" else Layouts()
     layout = tried.faster if memory_format == "auto" else memory_format
     passes.clear()
     if runtime.format == "module":
@@ -102,3 +102,81 @@ def _checked(session: Session, source: Source, timing: Latency) -> float | None:
 def called(timing: Latency) -> str:
     """Return what messages call a network: with its runtime, where that is not torch."""
     return timing.model if timing.runtime == runtimes.USUAL else f"{timing.model} in {runtimes.title(timing.runtime)}"
+
+
+CONTIGUOUS, CHANNELS_LAST = "contiguous", "channels_last"
+"""The two orders of an image's elements in memory."""
+
+_FEWEST_TURNS, _MOST_TURNS = 3, 15
+_CLEAR = 1.1
+
+
+@dataclass
+class Layouts:
+    """A network in both layouts.
+
+    Attributes:
+        fastest: seconds of the fastest warm pass in each layout that the network runs in.
+        ratios: its time channels-last over that contiguous, one of each turn.
+        runs: passes that this took.
+        seconds: time of those passes.
+    """
+
+    fastest: dict[str, float] = field(default_factory=dict)
+    ratios: list[float] = field(default_factory=list)
+    runs: int = 0
+    seconds: float = 0.0
+
+    @property
+    def faster(self) -> str:
+        """The one to take: see :data:`scsc_lab.settings.LAYOUT_RULE`."""
+        return CHANNELS_LAST if self.ratios and median(self.ratios) < 1 else CONTIGUOUS
+
+    @property
+    def clear(self) -> bool:
+        """Whether further turns would not change it: all say the same, by a tenth."""
+        few = len(self.ratios) < _FEWEST_TURNS
+        return not few and (min(self.ratios) > _CLEAR or max(self.ratios) < 1 / _CLEAR)
+
+
+def compare(run_in: Callable[[str], Run], clock: Clock, max_seconds: float) -> Layouts:
+    """Run a network in both layouts by turns, each time warmed up by a pass.
+
+    Where the two are close the choice must not be chance: turns go on until one is clearly faster, there are fifteen,
+    or the time is over.
+
+    Args:
+        run_in: puts the network into a layout and returns its pass; left in either of them.
+        clock: the clock of its device.
+        max_seconds: time after which no further turn begins; each layout has one in any case.
+
+    Returns:
+        What each took. A network that does not run channels-last, because it views its maps as contiguous say, is one
+        that runs contiguous.
+    """
+    layouts = Layouts()
+    start = clock.now()
+    repeats = common_repeats([run_in(CONTIGUOUS)], clock)
+    for turn in range(_MOST_TURNS):
+        times = {}
+        for layout in (CONTIGUOUS, CHANNELS_LAST)[:: -1 if turn % 2 else 1]:
+            try:
+                times[layout] = _sample(run_in(layout), clock, repeats, layouts)
+            except Exception as error:  # whatever the network's own code raises
+                if layout == CONTIGUOUS or is_exhausted(error):
+                    raise
+                return Layouts({CONTIGUOUS: layouts.fastest[CONTIGUOUS]}, [], layouts.runs, layouts.seconds)
+            layouts.fastest[layout] = min(times[layout], layouts.fastest.get(layout, times[layout]))
+        if times[CONTIGUOUS] > 0:
+            layouts.ratios.append(times[CHANNELS_LAST] / times[CONTIGUOUS])
+        if layouts.clear or clock.now() - start >= max_seconds:
+            break
+    return layouts
+
+
+def _sample(run: Run, clock: Clock, repeats: int, layouts: Layouts) -> float:
+    """Return the seconds of a warm pass, the faster of two samples."""
+    times = [clock.time(run, repeats) for _ in range(3)]
+    layouts.runs += len(times) * repeats
+    layouts.seconds += sum(times) * repeats
+    return min(times[1:])

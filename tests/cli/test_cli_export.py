@@ -10,7 +10,7 @@ import torch
 import scsc_lab
 from scsc_lab.cli import main
 from scsc_lab.execution.agreement import TOLERANCE
-from scsc_lab.exporting import loaded
+from scsc_lab.exporting import onnx_graph
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -55,8 +55,8 @@ def test_a_file_s_factory_with_a_transplant_in_its_deploy_form(net, capsys):
 
 def test_a_program_of_torch_export_round_trips(net, capsys):
     assert main("export net.py:Net --resolution 12x20 --dynamic-batch -o folder/net.pt2 --format json".split()) == 0
-    loaded = torch.export.load(net / "folder" / "net.pt2").module()
-    assert loaded(torch.randn(5, 3, 12, 20)).shape == (5, 8)
+    onnx_graph = torch.export.load(net / "folder" / "net.pt2").module()
+    assert onnx_graph(torch.randn(5, 3, 12, 20)).shape == (5, 8)
 
 
 def test_what_cannot_be_exported_names_module_and_reason_and_leaves_no_file(net, capsys):
@@ -68,8 +68,8 @@ def test_what_cannot_be_exported_names_module_and_reason_and_leaves_no_file(net,
 
 
 def test_a_runtime_that_computes_something_else_is_an_error(net, monkeypatch):
-    right = loaded.in_onnxruntime
-    monkeypatch.setattr(loaded, "in_onnxruntime", lambda data: lambda x: [y + 1e-3 for y in right(data)(x)])
+    right = onnx_graph.in_onnxruntime
+    monkeypatch.setattr(onnx_graph, "in_onnxruntime", lambda data: lambda x: [y + 1e-3 for y in right(data)(x)])
     with pytest.raises(scsc_lab.InputError, match=r"differs from torch by .* more than 1e-05"):
         scsc_lab.export("net.py:Net", "net.onnx", resolution=8)
     assert not (net / "net.onnx").exists()

@@ -19,7 +19,7 @@ import scsc_lab
 from scsc_lab import Count, InputError, build
 from scsc_lab import count as count_api
 from scsc_lab.counting.count import count
-from scsc_lab.layers.operator import operator
+from scsc_lab.layers.tracing import operator
 from scsc_lab.layers.window_attention import WindowAttention
 from scsc_lab.models.resnet import Bottleneck
 from scsc_lab.networks import catalog

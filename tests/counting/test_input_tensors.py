@@ -11,7 +11,7 @@ from torch import nn
 import scsc_lab
 from scsc_lab import InputError, api
 from scsc_lab.cli import main
-from scsc_lab.networks.inputs import InputTensor, of_python
+from scsc_lab.networks.values import InputTensor, of_python
 
 NETS = """
 import torch

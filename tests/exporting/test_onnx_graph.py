@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from scsc_lab import InputError
 from scsc_lab.execution.agreement import agreement
-from scsc_lab.exporting import loaded
+from scsc_lab.exporting import onnx_graph
 from scsc_lab.exporting.onnx_graph import onnx_model
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.layers.window_attention import WindowAttention
@@ -115,4 +115,4 @@ def test_attention_over_other_than_four_axes_is_written_too(axes, mask, dynamic)
     model = Attending(axes, mask, broadcast=axes == 3)
     data = onnx_model(model, [torch.randn(1, 3, 8, 8)], dynamic_batch=dynamic)
     inputs = [[torch.randn(images, 3, 8, 8)] for images in ((1, 3) if dynamic else (1, 1))]
-    assert agreement(loaded.in_onnxruntime(data), model, inputs, "the file").depends_on_input
+    assert agreement(onnx_graph.in_onnxruntime(data), model, inputs, "the file").depends_on_input

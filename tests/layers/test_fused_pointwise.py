@@ -8,8 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import profile
 
-from scsc_lab.layers.fused import FusedSCSC, in_order
-from scsc_lab.layers.fused_pointwise import FusedPointwise
+from scsc_lab.layers.fused import FusedPointwise, FusedSCSC, in_order
 from scsc_lab.layers.scsc import SCSC
 
 OPERATOR = "mkldnn::_linear_pointwise"

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 import scsc_lab
 from scsc_lab import SCSC, InputError
-from scsc_lab.layers import folding
-from scsc_lab.layers.drop_path import DropPath
+from scsc_lab.layers import fused
 from scsc_lab.layers.fused import FusedSCSC
+from scsc_lab.layers.pointwise import DropPath
 from scsc_lab.models import deploy as deploying
 from scsc_lab.models.deploy import deploy
 from scsc_lab.models.swin import SCSCSwinBlock
@@ -395,11 +395,11 @@ class Mergeable(nn.Module):
 
 
 def in_place(self):
-    self.conv, self.norm = folding.folded(self.conv, self.norm), nn.Identity()
+    self.conv, self.norm = fused.folded(self.conv, self.norm), nn.Identity()
 
 
 def returning(self):
-    return nn.Sequential(folding.folded(self.conv, self.norm), nn.ReLU())
+    return nn.Sequential(fused.folded(self.conv, self.norm), nn.ReLU())
 
 
 def by_another_forward(self):
@@ -419,7 +419,7 @@ def in_float32_alone(self):  # as UniRepLKNet's blocks, which dilate their kerne
 
 
 def without_the_activation(self):
-    return folding.folded(self.conv, self.norm)
+    return fused.folded(self.conv, self.norm)
 
 
 def fails(self):

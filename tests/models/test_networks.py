@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scsc_lab import build
-from scsc_lab.layers.drop_path import DropPath
+from scsc_lab.layers.pointwise import DropPath
 from scsc_lab.networks import catalog
 
 SMALL = {

@@ -12,7 +12,7 @@ from scsc_lab import SCSC, InputError, build, transplant
 from scsc_lab.cli import main
 from scsc_lab.counting.count import count
 from scsc_lab.networks import overrides as changes
-from scsc_lab.networks.rules import TransplantSpec
+from scsc_lab.networks.mixers import TransplantSpec
 
 timm = pytest.importorskip("timm")
 torchvision_models = pytest.importorskip("torchvision.models")

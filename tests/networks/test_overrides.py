@@ -10,8 +10,8 @@ from scsc_lab import InputError
 from scsc_lab.models.names import networks
 from scsc_lab.networks import catalog
 from scsc_lab.networks import overrides as changes
+from scsc_lab.networks.mixers import TransplantSpec
 from scsc_lab.networks.network import Network
-from scsc_lab.networks.rules import TransplantSpec
 from scsc_lab.networks.specs import SCSCSpec, SwinSpec
 
 SCSC_SWIN = catalog.find("scsc_swin_tiny").spec

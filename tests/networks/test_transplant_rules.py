@@ -10,8 +10,8 @@ import pytest
 from scsc_lab import InputError
 from scsc_lab.networks import mixers
 from scsc_lab.networks import overrides as changes
+from scsc_lab.networks.mixers import RULES, TransplantSpec
 from scsc_lab.networks.network import Network
-from scsc_lab.networks.rules import RULES, TransplantSpec
 
 OWN = """
 from torch import nn

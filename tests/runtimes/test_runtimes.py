@@ -15,7 +15,7 @@ from torch import nn
 
 from scsc_lab import InputError, api, runtimes
 from scsc_lab.cli import main
-from scsc_lab.networks.inputs import InputTensor
+from scsc_lab.networks.values import InputTensor
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Execution, Settings, Timing
 from scsc_lab.timing import breakdown, latency, ready

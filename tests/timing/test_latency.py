@@ -14,10 +14,10 @@ from torch import nn
 from scsc_lab import InputError, metrics, units
 from scsc_lab.execution import hardware, passes
 from scsc_lab.metrics.latency_notes import machine_notes
-from scsc_lab.networks.inputs import InputTensor
+from scsc_lab.networks.values import InputTensor
 from scsc_lab.settings import Execution, Settings, Timing
 from scsc_lab.timing import latency
-from scsc_lab.timing.candidates import Candidate
+from scsc_lab.timing.result import Candidate
 
 SETTINGS = {"device", "dtype", "memory_format", "threads", "compile", "mode", "form", "batch", "resolution", "seed"}
 SETTINGS |= {"delta", "resamples", "pairs", "min_seconds", "max_seconds", "warm_up_max_seconds", "memory_format_asked"}

@@ -9,7 +9,7 @@ from torch import nn
 
 from scsc_lab import InputError
 from scsc_lab.settings import Execution
-from scsc_lab.timing import latency, layouts
+from scsc_lab.timing import latency, ready
 
 AUTO = Execution("cpu")
 
@@ -82,17 +82,17 @@ def test_equal_networks_whose_layouts_are_close_run_in_the_same_one():
         def run_in(layout, net=net, time=time):
             return lambda: time.spend(net.seconds[layout == "channels_last"])
 
-        chosen.add(layouts.compare(run_in, time.clock(), 1e9).faster)
+        chosen.add(ready.compare(run_in, time.clock(), 1e9).faster)
     assert chosen == {"channels_last"}
 
 
 def test_turns_end_when_one_layout_is_clearly_faster():
     time = Time()
-    found = layouts.compare(lambda layout: lambda: time.spend(len(layout)), time.clock(), 1e9)
+    found = ready.compare(lambda layout: lambda: time.spend(len(layout)), time.clock(), 1e9)
     assert (found.faster, len(found.ratios)) == ("contiguous", 3)
-    close = layouts.compare(lambda layout: lambda: time.spend(100 + len(layout)), time.clock(), 1e9)
+    close = ready.compare(lambda layout: lambda: time.spend(100 + len(layout)), time.clock(), 1e9)
     assert (close.faster, len(close.ratios)) == ("contiguous", 15)
-    still = layouts.compare(lambda layout: lambda: None, time.clock(), 0.0)
+    still = ready.compare(lambda layout: lambda: None, time.clock(), 0.0)
     assert (still.faster, still.ratios) == ("contiguous", [])
 
 

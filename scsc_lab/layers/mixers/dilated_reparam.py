@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from scsc_lab.errors import InputError
 from scsc_lab.layers.depthwise import DepthwiseConv2d
-from scsc_lab.layers.folding import folded
+from scsc_lab.layers.fused import folded
 from scsc_lab.layers.pointwise import pointwise
 
 BRANCHES: dict[int, tuple[tuple[int, int], ...]] = {
