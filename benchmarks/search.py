@@ -12,7 +12,7 @@ import random
 import time
 
 from scsc_lab.metrics.size import counted
-from scsc_lab.models import block_sums, enumeration
+from scsc_lab.models import construct, enumeration
 from scsc_lab.networks import space
 from scsc_lab.networks.network import Network
 
@@ -33,7 +33,7 @@ def main() -> None:
         start = time.perf_counter()
         for network in networks:
             assert network.spec is not None
-            block_sums.cost(network.spec, (224, 224))
+            construct.cost(network.spec, (224, 224))
         print(f"sums of blocks, {name}: {SPECS / (time.perf_counter() - start):,.0f} specs/s")
     start = time.perf_counter()
     enumeration.enumerate_costs(whole)

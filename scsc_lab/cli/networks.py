@@ -178,7 +178,7 @@ class Networks(Declared):
         """
         if not self.names:
             raise InputError("name at least one model, e.g. resnet50; `scsc-lab models` lists them")
-        from scsc_lab.models import names, weights
+        from scsc_lab.models import in_hand, names
 
         networks = names.networks(
             self.names,
@@ -194,7 +194,7 @@ class Networks(Declared):
             networks, model_names, failures = _sound(networks, model_names, heads_fit)
         networks, notes = names.in_all_forms(networks, model_names, self.transplants(), self.label, deploy=self.deploy)
         resized = [network for network in networks if network.resize_weights]
-        notes = [*(note for network in resized for note in weights.notes_on_weights(network)), *notes]
+        notes = [*(note for network in resized for note in in_hand.notes_on_weights(network)), *notes]
         return Built(networks, notes, failures)
 
 

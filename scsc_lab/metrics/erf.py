@@ -52,11 +52,11 @@ def fields(
         InputError: if a stage or layer does not exist or is no map, there are no images, or the input is too small.
     """
     from scsc_lab.execution import hardware
-    from scsc_lab.models import build, stages, weights
+    from scsc_lab.models import build, in_hand, stages
     from scsc_lab.receptive_field import images, measure
 
     field_settings, seed = settings.fields, settings.execution.seed
-    facts, whose = build.facts(network), weights.whose_weights(network)
+    facts, whose = build.facts(network), in_hand.whose_weights(network)
     drawn_weights = whose in ("random", "mixed")
     if (field_settings.seeds or 1) > 1 and not drawn_weights:
         raise InputError(f"--seeds averages over random weights; {network} has weights of its own")
@@ -131,9 +131,9 @@ def map_file(name: str, *identity: object) -> str:
 
 def _of(network: Network, settings: Settings) -> Settings:
     """Return how one of several networks is measured: one with weights of its own has no others to draw."""
-    from scsc_lab.models import weights
+    from scsc_lab.models import in_hand
 
-    if weights.whose_weights(network) in ("random", "mixed"):
+    if in_hand.whose_weights(network) in ("random", "mixed"):
         return settings
     return replace(settings, fields=replace(settings.fields, seeds=None))
 

@@ -155,7 +155,7 @@ def is_incomplete(row: Row, settings: Runs) -> bool:
 
 def own_input(network: Network) -> Input:
     """Return what a network says of its input and first weights, and timm's crop and filter."""
-    from scsc_lab.models import build, weights
+    from scsc_lab.models import build, in_hand
 
     facts = build.facts(network)
     config = getattr(build.empty(network), "pretrained_cfg", None) or {}
@@ -166,7 +166,7 @@ def own_input(network: Network) -> Input:
         float(config.get("crop_pct") or Input.crop_share),
         str(config.get("interpolation") or Input.interpolation),
         facts.channels,
-        weights.whose_weights(network) == "random",
+        in_hand.whose_weights(network) == "random",
     )
 
 

@@ -16,10 +16,9 @@ from torch.nn.parameter import is_lazy
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.agreement import TOLERANCE, DisagreementError, GradMode, agreement, outputs
 from scsc_lab.layers.fused import folded
-from scsc_lab.models import reparametrised
 from scsc_lab.models.adjacent import Uses, candidates, has_activation, pairs
 from scsc_lab.models.declared import copied, require_module
-from scsc_lab.models.fusible import fused, has_statistics, is_fusible
+from scsc_lab.models.fusible import fused, has_statistics, is_fusible, merge, merging_method
 
 _SIDES = (224, 64, 32, 8)
 """Sides of the inputs that are tried, in pixels, where none is given."""
@@ -54,7 +53,7 @@ class Step:
         """Return what replaces which modules of a network; a module's own method changes the module."""
         module = model.get_submodule(self.name)
         if self.method:
-            return {module: reparametrised.merge(module, self.name)}
+            return {module: merge(module, self.name)}
         if self.norm is None:
             return {module: fused(module)}
         norm: Any = model.get_submodule(self.norm)
@@ -66,7 +65,7 @@ def deploy(model: nn.Module, input_shape: Sequence[int] | None = None) -> nn.Mod
     """Return an equivalent network for inference; it cannot be turned back, and has a ``state_dict`` of its own.
 
     Modules with a method of their own for it, as timm's ``reparameterize`` and ``fuse`` or RepVGG's
-    ``switch_to_deploy``, have it called (:mod:`scsc_lab.models.reparametrised`). Every SCSC module and SCSC-Swin block
+    ``switch_to_deploy``, have it called. Every SCSC module and SCSC-Swin block
     is fused (see :mod:`scsc_lab.layers.fused`) and the branches of every dilated reparametrised convolution are merged
     into one. A BatchNorm is folded where passes of several sizes show that it follows one layer (see
     :mod:`scsc_lab.models.adjacent`). Both forms are then run at these sizes, with the weights as they are, and in
@@ -152,9 +151,9 @@ def _method_calls(model: nn.Module) -> list[Step]:
     while waiting:
         name = waiting.pop(0)
         module = trial.get_submodule(name)
-        if method := reparametrised.method_of(module):
+        if method := merging_method(module):
             before = _contents(module)
-            merged = reparametrised.merge(module, name)
+            merged = merge(module, name)
             trial = _exchanged(trial, {module: merged})
             if _contents(merged) != before:
                 calls.append(Step(name, method=method))

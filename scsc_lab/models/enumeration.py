@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from scsc_lab.analysis.pareto import Better
 from scsc_lab.errors import InputError
-from scsc_lab.models import block_sums
+from scsc_lab.models import construct
 from scsc_lab.models.build import facts
 from scsc_lab.networks import overrides
 from scsc_lab.networks.network import Network
@@ -112,14 +112,14 @@ def is_plain(network: Network) -> bool:
     return network.in_catalog and network.transplant is None and network.form == "ordinary"
 
 
-def cost(network: Network) -> block_sums.Cost:
+def cost(network: Network) -> construct.Cost:
     """Return what a plain network costs at its resolution.
 
     Raises:
         InputError: if a block of it cannot be built.
     """
     assert network.spec is not None
-    return block_sums.cost(network.spec, facts(network).resolution)
+    return construct.cost(network.spec, facts(network).resolution)
 
 
 def is_exact(space: Space) -> bool:
@@ -165,7 +165,7 @@ class _Costs:
         changes = {choices[axis][0]: choices[axis][1][pick] for axis, pick in picks.items()}
         assert network.spec is not None
         try:
-            return block_sums.cost(overrides.apply(network.spec, changes), facts(network).resolution)
+            return construct.cost(overrides.apply(network.spec, changes), facts(network).resolution)
         except InputError as error:
             self.reasons[str(error)] += 1
             return None

@@ -1,17 +1,20 @@
-"""Networks of the Python interface: names, modules and networks, with a resolution, weights and a label."""
+"""Networks of the Python interface, and whose weights a network has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from scsc_lab.errors import InputError
 from scsc_lab.models import build as building
+from scsc_lab.models import checkpoints, resizing
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.values import of_python
 from scsc_lab.report.text import one_line
@@ -123,3 +126,50 @@ def _size(resolution: Resolution) -> tuple[int, int] | None:
     if len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
         raise InputError(f"resolution={resolution!r}: a side, or height and width; a whole shape is input_shape")
     return int(sides[0]), int(sides[1])
+
+
+Whose = Literal["random", "file", "own", "mixed"]
+"""Whose weights a network has: drawn from the seed, a file's, its own code's, or some of these with new parts."""
+
+
+def whose_weights(network: Network) -> Whose:
+    """Return whose weights a network has.
+
+    A factory of the user's own is built twice from different seeds: what comes out the same was not drawn.
+
+    Raises:
+        InputError: as :func:`scsc_lab.models.build.build`.
+    """
+    if network.weights or network.is_onnx:
+        whose: Whose = "file"
+    elif network.module is not None:
+        whose = "own"
+    elif network.in_catalog:
+        whose = "random"
+    else:
+        whose = _drawn(network, building.state(network))
+    has_new_parts = network.transplant is not None or (network.resize_weights and _fitted(network).has_random)
+    return "mixed" if has_new_parts and whose != "random" else whose
+
+
+def notes_on_weights(network: Network) -> list[str]:
+    """Return one note per change that makes the weights of a network with ``resize_weights`` fit.
+
+    Raises:
+        InputError: as :func:`scsc_lab.models.build.build`.
+    """
+    return [f"{network}: {note}." for note in _fitted(network).notes]
+
+
+def _fitted(network: Network) -> resizing.Fitted:
+    model = building.empty(replace(network, transplant=None, form="ordinary"))
+    return checkpoints.fitted(model, Path(network.weights), resize=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _drawn(network: Network, state: Hashable) -> Whose:
+    plain = replace(network, transplant=None, form="ordinary", weights="", resize_weights=False, label="")
+    first, second = ({**dict(building.build(plain, seed).named_parameters())} for seed in (0, 1))
+    varying = [name for name, value in first.items() if value.numel() > 1 and bool((value != value.flatten()[0]).any())]
+    equal = [name for name in varying if torch.equal(first[name], second[name])]
+    return "random" if not equal else "own" if len(equal) == len(varying) else "mixed"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from scsc_lab.errors import InputError, located
 from scsc_lab.layers.mixers import load
-from scsc_lab.models import carried, construct, external, spatial
+from scsc_lab.models import construct, declared, external, spatial
 from scsc_lab.models.declared import check_ends
 from scsc_lab.models.operators import HOSTS
 from scsc_lab.models.spatial import Candidate
@@ -212,10 +212,10 @@ def install(model: nn.Module, candidate: Candidate, mixer: nn.Module, spec: Tran
     if not places:
         return
     shortcut = spec.shortcut and candidate.maps.input == candidate.maps.output
-    plain = not candidate.channels_last and not shortcut and not carried.hooks_of(candidate.module)
+    plain = not candidate.channels_last and not shortcut and not declared.hooks_of(candidate.module)
     in_place = mixer if plain else PlacedMixer(mixer, channels_last=candidate.channels_last, shortcut=shortcut)
     if not plain:
-        carried.carry_hooks(candidate.module, onto=in_place)
+        declared.carry_hooks(candidate.module, onto=in_place)
     for parent, name in places:
         setattr(parent, name, in_place)
         if type(parent).__name__ in HOSTS and candidate.kind == "attention":

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from scsc_lab.errors import InputError, located_by_user
 from scsc_lab.execution import layout
-from scsc_lab.models import carried, operators, staying
-from scsc_lab.models.operators import Kind, Operator
-from scsc_lab.models.staying import Maps, Record
+from scsc_lab.models import declared, operators
+from scsc_lab.models.operators import Kind, Maps, Operator, Record
 from scsc_lab.networks.mixers import TransplantSpec
 
 Hook: TypeAlias = Callable[..., Any]
@@ -55,7 +54,7 @@ class Candidate:
     @property
     def stride(self) -> int:
         """Its stride; 1 for attention."""
-        return staying.stride_of(self.module, self.maps)
+        return operators.stride_of(self.module, self.maps)
 
 
 def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candidate], torch.Size]:
@@ -76,9 +75,9 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
     weighted = [(module, _record_first(first_inputs)) for module in model.modules() if _has_weights(module)]
     recorders = [(operator.watched, _record(records, operator, x.shape)) for operator in chosen]
     out = watch(model, x, [*weighted, *recorders])
-    stems = staying.stems_of(chosen, records, [x, *first_inputs])
-    stem = staying.stem_of(stems, [operator.name for operator in chosen])
-    branches, ties = staying.branches_of(model, records), staying.ties_of(model)
+    stems = operators.stems_of(chosen, records, [x, *first_inputs])
+    stem = operators.stem_of(stems, [operator.name for operator in chosen])
+    branches, ties = operators.branches_of(model, records), operators.ties_of(model)
     candidates = []
     for name, kind, watched, _ in chosen:
         maps = records[name].maps if name in records else None
@@ -87,10 +86,10 @@ def find(model: nn.Module, x: Tensor, rules: TransplantSpec) -> tuple[list[Candi
         if rules.stages and not (maps and stage(maps.output, x.shape) in rules.stages):
             continue
         module = model.get_submodule(name)
-        why = staying.cannot(module, maps) or carried.lost(module, takes_windows=watched is not module)
+        why = operators.cannot(module, maps) or declared.lost(module, takes_windows=watched is not module)
         unless_named = not why and not rules.names and not rules.modules
         if unless_named:
-            why = "its input is the image" if name in stems else staying.does_not_mix(name, watched, stem, branches)
+            why = "its input is the image" if name in stems else operators.does_not_mix(name, watched, stem, branches)
             why = why or ties.get(module, "")
         calls, first_input, last = (
             (tuple(records[name].calls), *records[name][1:3]) if name in records else ((), x, False)

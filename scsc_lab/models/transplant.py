@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from scsc_lab.counting.count import count
 from scsc_lab.errors import InputError, first_line
-from scsc_lab.models import calibrate, carried, match, operators, spatial
+from scsc_lab.models import calibrate, declared, operators, spatial
 from scsc_lab.models.declared import copied, require_module
 from scsc_lab.models.operators import Kind
 from scsc_lab.models.replacement import Decision, Mixer, UsersMixer, decide, give_copies, holders, install, users_own
@@ -85,14 +85,14 @@ def transplant(
     require_module(model)
     plain = model
     wrappers: dict[str, Any] = {}
-    if any(map(carried.is_wrapper, model.modules())):
-        plain, wrappers = carried.unwrap(copied(model))
+    if any(map(declared.is_wrapper, model.modules())):
+        plain, wrappers = declared.unwrap(copied(model))
     devices = sorted({tensor.device.index for tensor in model.parameters() if tensor.is_cuda})
     with torch.random.fork_rng(devices=devices):
         grafted, decided = _transplanted(plain, spec, users_own(spec, make), input_shape, {})
     _restore_modes(grafted, {name: module.training for name, module in plain.named_modules()})
     changes = [Change(c.name, c.kind, c.was, replacement is not None, reason) for c, replacement, reason in decided]
-    return carried.wrap(grafted, wrappers), changes
+    return declared.wrap(grafted, wrappers), changes
 
 
 def _restore_modes(grafted: nn.Module, modes: Mapping[str, bool]) -> None:
@@ -119,7 +119,7 @@ def _transplanted(
         dataclasses.replace(candidate, stays=refused.get(candidate.name, candidate.stays)) for candidate in chosen
     ]
     original = count(grafted, x.shape, dtype=x.dtype) if rules.match else None
-    spec = match.matched(original, candidates, x, rules, users_mixer) if original is not None else rules
+    spec = calibrate.matched(original, candidates, x, rules, users_mixer) if original is not None else rules
     decided = [decide(candidate, x.shape, spec, users_mixer) for candidate in candidates]
     _check_any(model, decided, rules)
     before = _scales(grafted, x, decided)
@@ -141,7 +141,7 @@ def _transplanted(
     if before is not None:
         _calibrate(grafted, x, decided, before)
     if original is not None:
-        note = match.share(original, count(grafted, x.shape, dtype=x.dtype), rules.match)
+        note = calibrate.share(original, count(grafted, x.shape, dtype=x.dtype), rules.match)
         decided = [(c, mixer, f"{why}{note}" if mixer else why) for c, mixer, why in decided]
     return grafted, decided
 

@@ -8,7 +8,7 @@ import pytest
 
 from scsc_lab.counting.count import count
 from scsc_lab.errors import InputError
-from scsc_lab.models import block_sums, construct
+from scsc_lab.models import construct
 from scsc_lab.networks import catalog
 from scsc_lab.networks.specs import ResNetSpec, SCSCSpec, SwinSpec
 
@@ -64,22 +64,22 @@ def test_a_hundred_random_specs_each(seed):
             spec = random_spec(draw)
         except InputError:
             continue
-        assert block_sums.cost(spec, resolution) == full(spec, resolution), (spec, resolution)
+        assert construct.cost(spec, resolution) == full(spec, resolution), (spec, resolution)
         compared += 1
 
 
 @pytest.mark.parametrize("name", ["resnet18", "scsc_resnet50", "swin_tiny", "scsc_swin_tiny", "scsc_faceresnet"])
 def test_networks_of_the_catalog(name):
     entry = catalog.find(name)
-    assert block_sums.cost(entry.spec, entry.resolution) == full(entry.spec, entry.resolution)
+    assert construct.cost(entry.spec, entry.resolution) == full(entry.spec, entry.resolution)
 
 
 def test_a_block_is_counted_once(monkeypatch):
     counted = []
-    monkeypatch.setattr(block_sums, "count", lambda *args, **keywords: counted.append(args) or count(*args, **keywords))
+    monkeypatch.setattr(construct, "count", lambda *args, **keywords: counted.append(args) or count(*args, **keywords))
     spec = catalog.find("scsc_swin_pico").spec
-    block_sums.cost(spec, (53, 47))
+    construct.cost(spec, (53, 47))
     first = len(counted)
-    block_sums.cost(spec, (53, 47))
+    construct.cost(spec, (53, 47))
     assert first
     assert len(counted) == first

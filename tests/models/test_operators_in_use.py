@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from scsc_lab import SCSC, InputError, transplant
-from scsc_lab.models.carried import is_wrapper
+from scsc_lab.models.declared import is_wrapper
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from scsc_lab import SCSC, InputError, TransplantSpec, transplant
 from scsc_lab.counting.count import count
 from scsc_lab.models import deploy, spatial
-from scsc_lab.models.match import nearest_width
+from scsc_lab.models.calibrate import nearest_width
 from scsc_lab.networks import mixers
 
 timm = pytest.importorskip("timm")
