@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from scsc_lab.analysis.count import Cell, Count
-from scsc_lab.counting.following import followed
+from scsc_lab.counting.recorder import followed
 from scsc_lab.counting.tally import Memory, Tally
 from scsc_lab.counting.tensors import META, check_strided, tensors
 from scsc_lab.errors import InputError, last_line, located_by_user

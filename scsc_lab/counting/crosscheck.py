@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from scsc_lab.analysis.count import Count, CrossCheck, OperatorCheck
-from scsc_lab.counting.following import any_machine
+from scsc_lab.counting.recorder import any_machine
 from scsc_lab.counting.rules import COMPLEX
 from scsc_lab.errors import last_line
 from scsc_lab.execution.passes import evaluating, replaced

@@ -1,15 +1,19 @@
-"""Recorder of a pass: the torch functions it calls, ATen's operators below them, and the current module."""
+"""A pass as it is recorded: the functions and operators it calls, the module that is running, the threads it starts."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._ops import HigherOrderOperator
 from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -39,10 +43,14 @@ def watching(mode: Any) -> contextlib.AbstractContextManager[Any]:
     return cast("contextlib.AbstractContextManager[Any]", mode)
 
 
-class _FunctionHandler:
-    """Name what the network calls; an operator that knows its own cost is counted here, as one."""
+class _Handler:
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self.tally = tally
 
-    tally: Tally
+
+class _FunctionHandler(_Handler):
+    """Name what the network calls; an operator that knows its own cost is counted here, as one."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -83,15 +91,9 @@ class _FunctionHandler:
 class Functions(_FunctionHandler, TorchFunctionMode):
     """Names what ATen's operators do after the torch functions that the network calls."""
 
-    def __init__(self, tally: Tally) -> None:
-        super().__init__()
-        self.tally = tally
 
-
-class _DispatchHandler:
+class _DispatchHandler(_Handler):
     """See every ATen operator; on the meta device, give its result without torch's slow-to-import decompositions."""
-
-    tally: Tally
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -138,10 +140,6 @@ class Dispatch(_DispatchHandler, TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, tally: Tally) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch has not annotated it
-        self.tally = tally
-
 
 def _qkv(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) -> tuple[Tensor, Tensor, Tensor]:
     return query, key, value
@@ -159,7 +157,7 @@ def _counts_as_one(func: Any, tally: Tally, args: tuple[Any, ...], kwargs: dict[
 def _refuse_nested(value: Any) -> None:
     if any(x.is_nested for x in tensors(value)):
         raise InputError(
-            "tensors of torch.nested are counted in the layout torch.jagged, and outside attention: pad them"
+            "torch.nested: tensors are counted in the layout torch.jagged, and outside attention: pad them"
         )
 
 
@@ -181,3 +179,120 @@ def _on_meta(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(map(_on_meta, value))
     return {key: _on_meta(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+@contextlib.contextmanager
+def watched(tally: Tally) -> Iterator[None]:
+    """Watch what this thread does."""
+    if tally.place.followed:
+        yield
+        return
+    with torch.set_grad_enabled(tally.backward), Dispatch(tally), Functions(tally):
+        tally.place.followed = True
+        try:
+            yield
+        finally:
+            tally.place.followed = False
+
+
+@contextlib.contextmanager
+def followed(model: nn.Module, tally: Tally) -> Iterator[None]:
+    """Watch a pass, on every thread that it uses, and keep track of the module that is running.
+
+    The hooks are torch's global ones, so no module is touched.
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+    begun: dict[tuple[int, int], contextlib.ExitStack] = {}
+
+    def enter(module: nn.Module, args: Any) -> None:
+        place = tally.place
+        if not place.followed:
+            if id(module) not in names:
+                return
+            stack = begun[threading.get_ident(), len(place.modules)] = contextlib.ExitStack()
+            stack.enter_context(watched(tally))
+        place.modules.append(names.get(id(module), place.modules[-1]))
+
+    def leave(module: nn.Module, args: Any, out: Any) -> None:
+        place = tally.place
+        if not place.followed:
+            return
+        if id(module) in names:
+            tally.outputs.setdefault(names[id(module)], tuple(tuple(x.shape) for x in tensors(out)))
+        place.modules.pop()
+        stack = begun.pop((threading.get_ident(), len(place.modules)), None)
+        if stack is not None:
+            stack.close()
+
+    hooks = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
+    try:
+        with watched(tally), threads_watched(tally), autograd_functions_noted(tally), any_machine():
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
+def any_machine() -> Iterator[None]:
+    """Keep networks and torch off paths that are for one machine: special processors, fused kernels, compiled code."""
+    flex = sys.modules.get("torch.nn.attention.flex_attention")
+    with (
+        replaced(flex, "_validate_device", lambda *args: None) if flex else contextlib.nullcontext(),
+        replaced(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT"),
+        replaced(torch, "compile", lambda model=None, **options: model or (lambda function: function)),
+        replaced(torch.backends.mkldnn, "enabled", False),  # its LSTM is one operator
+        replaced(torch.backends.cudnn, "enabled", False),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def autograd_functions_noted(tally: Tally) -> Iterator[None]:
+    """Keep track of whether the pass is inside an autograd function."""
+    apply = vars(torch.autograd.Function)["apply"].__func__
+
+    def noted(function: type[torch.autograd.Function], *args: Any, **options: Any) -> Any:
+        tally.place.autograd_functions += 1
+        try:
+            return apply(function, *args, **options)
+        finally:
+            tally.place.autograd_functions -= 1
+
+    with replaced(torch.autograd.Function, "apply", classmethod(noted)):
+        yield
+
+
+@contextlib.contextmanager
+def threads_watched(tally: Tally) -> Iterator[None]:
+    """Watch the threads that a watched thread starts, and the work that it gives to pools."""
+    start, submit = threading.Thread.start, ThreadPoolExecutor.submit
+
+    def watching(function: Callable[..., Any], module: str) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with watched(tally):
+                tally.place.modules[:] = [module]
+                return function(*args, **kwargs)
+
+        return run
+
+    def start_watched(thread: threading.Thread) -> None:
+        if tally.place.followed and not tally.place.submitting:
+            # of this one thread: the class's own method stays as it is, which mypy takes for the only place
+            thread.run = watching(thread.run, tally.place.modules[-1])  # type: ignore[method-assign]
+        start(thread)
+
+    def submit_watched(
+        pool: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Future[Any]:
+        place = tally.place
+        if not place.followed:
+            return submit(pool, function, *args, **kwargs)
+        place.submitting = True  # the pool may start a thread that outlives the pass
+        try:
+            return submit(pool, watching(function, place.modules[-1]), *args, **kwargs)
+        finally:
+            place.submitting = False
+
+    with replaced(threading.Thread, "start", start_watched), replaced(ThreadPoolExecutor, "submit", submit_watched):
+        yield
