@@ -27,9 +27,9 @@ import scsc_lab
 from scsc_lab.execution import passes
 from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Execution, Settings, Timing
-from scsc_lab.timing import clock as clocks
 from scsc_lab.timing import latency
 from scsc_lab.timing.result import Candidate, made
+from scsc_lab.timing.rounds import clock_of
 
 Z = NormalDist().inv_cdf(0.975)
 
@@ -52,7 +52,7 @@ def mann_whitney(a: Sequence[float], b: Sequence[float]) -> bool:
 
 def trials(what: str, pair: Sequence[Candidate], number: int, pairs: int, execution: Execution) -> None:
     """Run A/A trials of two candidates that are alike, and print the shares called different."""
-    first, clock = pair[0], clocks.of(torch.device(execution.device))
+    first, clock = pair[0], clock_of(torch.device(execution.device))
     laid_out = replace(execution, memory_format="contiguous")
     model = made(first, laid_out, 0)
     x = passes.random_input(*first.tensors(1), laid_out, torch.Generator().manual_seed(0))

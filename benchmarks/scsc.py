@@ -33,8 +33,7 @@ from scsc_lab.models.deploy import deploy
 from scsc_lab.networks import catalog
 from scsc_lab.provenance import machine, versions
 from scsc_lab.settings import Timing
-from scsc_lab.timing import clock as clocks
-from scsc_lab.timing.rounds import interleave, warm_up
+from scsc_lab.timing.rounds import Clock, clock_of, interleave, warm_up
 
 STAGES = ((96, 56, (3, 9, 13)), (192, 28, (3, 7, 11)), (384, 14, (3, 5, 7)), (768, 7, (3, 5)))
 GROUPS = 4
@@ -134,10 +133,10 @@ def convolutions_alone(fused: FusedSCSC, tokens: Tensor) -> Callable[[], object]
     return run
 
 
-PROCESS = clocks.Clock("process_time_ns", time.process_time_ns, lambda start, end: (end - start) / 1e9)
+PROCESS = Clock("process_time_ns", time.process_time_ns, lambda start, end: (end - start) / 1e9)
 
 
-def timed(runs: dict[str, Callable[[], object]], clock: clocks.Clock, seconds: float) -> dict[str, tuple[float, ...]]:
+def timed(runs: dict[str, Callable[[], object]], clock: Clock, seconds: float) -> dict[str, tuple[float, ...]]:
     """Return samples of every run, taken side by side."""
     with torch.inference_mode():
         for run in runs.values():
@@ -166,7 +165,7 @@ def blocks(
     dtype: torch.dtype,
     batches: tuple[int, ...],
     threads: tuple[int, ...],
-    clock: clocks.Clock,
+    clock: Clock,
 ) -> None:
     """Time the block in its forms over the four stages, in torch and in the runtimes that are installed."""
     print(f"\nThe block, {str(dtype).removeprefix('torch.')}: ms (× the transcription's speed, 95 % interval)")
@@ -210,7 +209,7 @@ def networks(
     dtype: torch.dtype,
     batches: tuple[int, ...],
     threads: tuple[int, ...],
-    clock: clocks.Clock,
+    clock: Clock,
 ) -> None:
     """Time whole networks, ordinary and deployed, beside their baselines."""
     for baseline, scsc in (("swin_tiny", "scsc_swin_tiny"), ("resnet50", "scsc_resnet50")):
@@ -228,7 +227,7 @@ def networks(
                 print(f"| {batch} | {count} | {' | '.join(cells)} |", flush=True)
 
 
-def where_time_goes(device: torch.device, batch: int, clock: clocks.Clock) -> None:
+def where_time_goes(device: torch.device, batch: int, clock: Clock) -> None:
     """Time the parts of the deploy form, each alone on inputs that are ready."""
     print(f"\nWhere the time of the deploy form goes, batch {batch}, one thread: ms\n")
     print("| stage | 1×1 convolutions | depthwise | GELU of the scales | gates and gated sum | SE | sum | whole |")
@@ -270,7 +269,7 @@ def main() -> None:
     print(machine(), versions())
     on_cpu = device.type == "cpu"
     batches, threads = ((1, 8), (1, 2)) if on_cpu else ((1, 64), (1,))
-    clock = clocks.of(device)
+    clock = clock_of(device)
     if options.cpu_time:
         clock, threads = PROCESS, (1,)
     for dtype in (torch.float32,) if on_cpu else (torch.float32, torch.bfloat16):

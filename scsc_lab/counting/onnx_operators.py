@@ -19,13 +19,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scsc_lab.counting.onnx_layers import (
+from scsc_lab.counting.onnx_values import (
     Integers,
+    Value,
     attend,
     attention,
     average_pool,
     conv,
     conv_transpose,
+    element_type,
     gemm,
     heads,
     layer_norm,
@@ -33,7 +35,6 @@ from scsc_lab.counting.onnx_layers import (
     recurrent,
     rotary,
 )
-from scsc_lab.counting.onnx_values import Value, element_type
 from scsc_lab.errors import InputError
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from scsc_lab.timing.breakdown import Breakdown
-    from scsc_lab.timing.clock import Clock
     from scsc_lab.timing.latency import Progress
     from scsc_lab.timing.result import Candidate, Latency
+    from scsc_lab.timing.rounds import Clock
 
 _OF_THE_COMPARISON = ("model", "baseline", "macs", "macs_ratio", "macs_change", "versions")
 """Keys of a timing that rows of a comparison have from elsewhere."""

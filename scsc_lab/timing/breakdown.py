@@ -20,12 +20,10 @@ from scsc_lab.records import Row
 from scsc_lab.runtimes import Profile
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Settings
-from scsc_lab.timing import clock as clocks
-from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.latency import Progress
 from scsc_lab.timing.ready import called, failed, warmed_up
 from scsc_lab.timing.result import COMPLETE, CUT_SHORT, FAILED, Candidate, Latency, blank, made, settled
-from scsc_lab.timing.rounds import interleave
+from scsc_lab.timing.rounds import Clock, clock_of, interleave
 
 OPERATOR = "operator"
 """Name of a breakdown by the runtime's own operators."""
@@ -130,7 +128,7 @@ def measure(
     runtimes.check(used, settings.execution)
     bounded = all(runtimes.find(name).bounded for name in used)
     device, execution = settled(settings.execution)
-    clock = clock or clocks.of(device)
+    clock = clock or clock_of(device)
     breakdowns: list[Breakdown] = []
     with using_threads(execution.threads), hardware.limited(device, unless=not bounded):
         built: object = None

@@ -17,11 +17,9 @@ from scsc_lab.execution import hardware
 from scsc_lab.execution.passes import Run, using_threads
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Settings
-from scsc_lab.timing import clock as clocks
-from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.ready import called, failed, warmed_up
 from scsc_lab.timing.result import COMPLETE, CUT_SHORT, OUT_OF_MEMORY, Candidate, Latency, blank, made, settled
-from scsc_lab.timing.rounds import interleave
+from scsc_lab.timing.rounds import Clock, clock_of, interleave
 
 Progress = Callable[[str, float, float | None], None]
 """Told what is being done, the seconds it has taken and those still expected (``None``: not known)."""
@@ -57,7 +55,7 @@ def measure(
     used = [runtimes.find(name) for name in dict.fromkeys(candidate.runtime for candidate in candidates)]
     runtimes.check([runtime.name for runtime in used], settings.execution)
     device, execution = settled(settings.execution)
-    clock = clock or clocks.of(device)
+    clock = clock or clock_of(device)
     empty = [
         [blank(candidate, batch, settings, execution, clock) for candidate in candidates] for batch in settings.batches
     ]

@@ -18,9 +18,8 @@ from scsc_lab.execution.passes import Run
 from scsc_lab.runtimes import Session
 from scsc_lab.runtimes.source import Source
 from scsc_lab.settings import Settings
-from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.result import FAILED, OUT_OF_MEMORY, Latency
-from scsc_lab.timing.rounds import WarmUp, common_repeats, warm_up
+from scsc_lab.timing.rounds import Clock, WarmUp, common_repeats, warm_up
 
 
 def warmed_up(source: Source, timing: Latency, settings: Settings, clock: Clock) -> tuple[Session, Run, Latency]:

@@ -21,8 +21,7 @@ from scsc_lab.networks.values import InputTensor
 from scsc_lab.provenance import machine, versions
 from scsc_lab.records import Row, change
 from scsc_lab.settings import PERCENTILES, Execution, Settings
-from scsc_lab.timing.clock import Clock
-from scsc_lab.timing.rounds import WarmUp
+from scsc_lab.timing.rounds import Clock, WarmUp
 
 COMPLETE, CUT_SHORT, OUT_OF_MEMORY, FAILED = "complete", "cut short", "out of memory", "failed"
 """Outcomes of a measurement."""

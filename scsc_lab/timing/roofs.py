@@ -20,8 +20,7 @@ from scsc_lab.execution import hardware
 from scsc_lab.execution.passes import dtype_of, using_threads
 from scsc_lab.records import Row
 from scsc_lab.settings import Execution
-from scsc_lab.timing import clock as clocks
-from scsc_lab.timing.clock import Clock
+from scsc_lab.timing.rounds import Clock, clock_of
 
 SIDE = 1024
 """Side of the square matrices whose product gives the peak."""
@@ -83,7 +82,7 @@ def measure(execution: Execution, *, clock: Clock | None = None, side: int = 0, 
     """
     side, copied_bytes = side or SIDE, copied_bytes or COPIED_BYTES
     device = hardware.find(execution.device)
-    clock = clock or clocks.of(device)
+    clock = clock or clock_of(device)
     dtype = dtype_of(execution)
     with torch.inference_mode(), using_threads(execution.threads):
         left, right = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))

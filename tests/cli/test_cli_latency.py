@@ -286,7 +286,7 @@ def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(m
 
 
 def test_an_interrupt_prints_what_there_is_and_exits_with_130(run, monkeypatch):
-    from scsc_lab.timing.clock import Clock
+    from scsc_lab.timing.rounds import Clock
 
     passes = []
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from scsc_lab.settings import Execution, Settings, Timing
-from scsc_lab.timing.clock import Clock
 from scsc_lab.timing.result import Candidate
+from scsc_lab.timing.rounds import Clock
 
 CPU = Execution("cpu", memory_format="contiguous")
 

@@ -14,9 +14,7 @@ from scsc_lab import InputError
 from scsc_lab.analysis import paired
 from scsc_lab.execution import hardware
 from scsc_lab.settings import Execution, Timing
-from scsc_lab.timing import clock as clocks
-from scsc_lab.timing.clock import Clock
-from scsc_lab.timing.rounds import interleave, warm_up
+from scsc_lab.timing.rounds import Clock, clock_of, interleave, warm_up
 
 
 class Time:
@@ -182,7 +180,7 @@ def test_progress_says_how_long_is_left():
 
 
 def test_the_processors_clock_goes_forward():
-    clock = clocks.of(torch.device("cpu"))
+    clock = clock_of(torch.device("cpu"))
     marks = [clock.mark() for _ in range(5)]
     assert all(clock.between(a, b) >= 0 for a, b in pairwise(marks))
     assert clock.time(lambda: sum(range(10_000))) > 0
@@ -204,7 +202,7 @@ def test_cuda_is_timed_by_events_after_a_synchronise(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append("synchronise"))
-    clock = clocks.of(torch.device("cuda"))
+    clock = clock_of(torch.device("cuda"))
     assert clock.time(lambda: log.append("run"), 4) == 0.002
     assert log == ["synchronise", "record", "run", "run", "run", "run", "record", "synchronise"]
 
