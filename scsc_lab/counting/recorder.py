@@ -157,7 +157,7 @@ def _counts_as_one(func: Any, tally: Tally, args: tuple[Any, ...], kwargs: dict[
 def _refuse_nested(value: Any) -> None:
     if any(x.is_nested for x in tensors(value)):
         raise InputError(
-            "torch.nested: tensors are counted in the layout torch.jagged, and outside attention: pad them"
+            "tensors of torch.nested are counted in the layout torch.jagged, and outside attention: pad them"
         )
 
 
