@@ -214,7 +214,7 @@ def folder(tmp_path, monkeypatch):
     texts = {"net.py": NETWORK, "bad.jsonl": '{"macs": 1}\n', "torn.jsonl": '{"table": "ru', "old.jsonl": ""}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-    for name in ("training.loop.make_optimizer", "timing.clock.Clock.time"):
+    for name in ("training.loop.make_optimizer", "timing.rounds.Clock.time"):
         monkeypatch.setattr(f"scsc_lab.{name}", lambda *_, **__: pytest.fail("measured"))
     return tmp_path
 
