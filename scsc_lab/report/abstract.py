@@ -11,17 +11,8 @@ from scsc_lab.report import fields, findings, tables
 from scsc_lab.report.comparison import without_reference
 from scsc_lab.report.document import Block, Bullets, Grid, Paragraph
 from scsc_lab.report.latency import USUAL, key_in
-from scsc_lab.report.points import (
-    added_module,
-    bullets,
-    count,
-    effect,
-    is_clear,
-    pairs,
-    points,
-    subject,
-    time_verdict,
-)
+from scsc_lab.report.names import added_module, effect, original
+from scsc_lab.report.points import bullets, count, is_clear, pairs, points, subject, time_verdict
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import MOST_NAMES, listed
 
@@ -38,7 +29,7 @@ def title(networks: Sequence[Row], name: str) -> str:
     modules = dict.fromkeys(filter(None, map(added_module, compared)))
     if not compared:
         return f"Networks, measured: {name}"
-    if all(str(row["model"]).partition("[")[0] == row["baseline"] for row in compared):
+    if not modules and all(original(row) == original({"model": row["baseline"]}) for row in compared):
         return f"Settings of {backbones}"
     if "SCSC" in modules:
         mixers = len(modules) - 1
@@ -162,11 +153,11 @@ def _on_accuracy(rows: Sequence[Row], chosen: Sequence[Row], networks: Sequence[
         claimed = any(row["table"] == "claim" and row.get("quantity") == "accuracy" for row in rows)
         return f"Accuracy{' at full size' if claimed else ''} was not tested." if chosen else ""
     clear = sorted((row for row in trained if is_clear(row)), key=lambda row: -abs(row["accuracy_difference"]))
-    lines = [f"{points(row['accuracy_difference'])} in {row['baseline']}" for row in clear]
+    lines = [f"{points(row['accuracy_difference'])} in {subject(row, trained)}" for row in clear]
     head = (
         f"Trained from scratch, {added_module(trained[0]) or 'it'} changes accuracy by {listed(lines)}" if lines else ""
     )
-    open_ = [f"{row['baseline']} ({points(row['accuracy_difference'])})" for row in trained if not is_clear(row)]
+    open_ = [f"{subject(row, trained)} ({points(row['accuracy_difference'])})" for row in trained if not is_clear(row)]
     if open_:
         head += f"{'; it is' if head else 'Accuracy after training is'} inconclusive in {listed(open_)}"
     weak = [

@@ -18,8 +18,6 @@ PAIRS_RULE = (
 )
 """The explanation of every accuracy and its difference."""
 
-_VERDICT = Column("verdict", "verdict", number=False)
-
 
 def _with_deviation(values: tuple[float | None, ...]) -> str:
     """Return a mean and a deviation as ``63.2 ± 1.4``."""
@@ -55,6 +53,7 @@ def level(rows: Sequence[Row]) -> str:
 def _differences(rows: Sequence[Row]) -> tuple[Column, ...]:
     return (
         _difference("accuracy", f"Δ points, {level(rows)}"),
+        Column("verdict", "verdict", number=False),
         Column("p_value", "p", units.probability, optional=True),
         Column("p_holm", "p, Holm", units.probability, optional=True),
         Column("pair_correlation", "ρ", units.correlation, optional=True),
@@ -87,7 +86,6 @@ def networks_table(networks: Sequence[Row], notes: Sequence[str] = ()) -> Table:
         ),
         *_differences(rows),
         *(_difference(part, f"Δ {part}, points", optional=True) for part in parts),
-        _VERDICT,
     )
     return Table(tables.filled(columns, rows), tuple(rows), notes=tuple(notes))
 
@@ -113,7 +111,7 @@ def table(
         difficulty: rows of :func:`scsc_lab.experiments.train.summaries_by_difficulty`.
     """
     by_budget = [row for rows in budgets for row in rows] or list(networks)
-    warning = caveat(networks)
+    warning = " ".join(caveats(networks))
     notes = [*([f"{RULE[0].upper()}{RULE[1:]}."] if warning else []), *sentences(budgets), *notes]
     records = [{"kind": "network", **{k: v for k, v in row.items() if k != "runs"}} for row in by_budget]
     for kind, rows in (("run", runs), ("tuning", tuned), ("difficulty", difficulty)):
@@ -123,8 +121,8 @@ def table(
     return Table(summary.columns, summary.rows, warning, (), details, tuple(records)).noted(notes)
 
 
-def caveat(networks: Sequence[Row]) -> str:
-    """Return one line if runs are at chance, or a compared baseline's had not converged; else an empty one."""
+def caveats(networks: Sequence[Row]) -> list[str]:
+    """Return one line per network whose runs are at chance, or compared baseline whose runs had not converged."""
     lines = []
     for row in networks:
         converged, at_chance, complete = share_converged(row["runs"])
@@ -135,7 +133,7 @@ def caveat(networks: Sequence[Row]) -> str:
                 f"CAVEAT: {row['model']}, the baseline, had not converged in {complete - converged - at_chance} of "
                 f"{complete} runs of {row['runs'][0]['epochs']} epochs: differences may be of the speed of learning."
             )
-    return " ".join(lines)
+    return lines
 
 
 def sentences(budgets: Sequence[Sequence[Row]]) -> list[str]:
@@ -222,7 +220,6 @@ def budgets_table(rows: Sequence[Row]) -> Table:
         Column("seconds_mean", "seconds", units.decimal),
         Column(("runs_converged", "runs_at_chance", "seeds"), "converged", _converged, number=False),
         *_differences(rows),
-        _VERDICT,
     )
     return Table(tables.filled(columns, ordered), tuple(ordered), "By training budget")
 

@@ -13,7 +13,7 @@ from scsc_lab.report import tables
 from scsc_lab.report.accuracy import (
     PAIRS_RULE,
     budgets_table,
-    caveat,
+    caveats,
     difficulty_findings,
     difficulty_table,
     networks_table,
@@ -55,8 +55,8 @@ def section(networks: Sequence[Row], ablated: Sequence[Row] = (), further: Seque
     budgets, tuned, harder = ([row for row in further if row["table"] == name] for name in TABLES)
     budgets = [{**row, "verdict": row.get("accuracy_verdict", row.get("verdict"))} for row in budgets]
     by_budget = {key: _by_epochs([row for row in budgets if _group(row) == key]) for key in groups}
-    caveats = [text for group in groups.values() if (text := caveat(group))]
-    blocks: list[Block] = [Bullets((*caveats, f"{RULE[0].upper()}{RULE[1:]}."))] if caveats else []
+    warnings = [text for group in groups.values() for text in caveats(group)]
+    blocks: list[Block] = [Bullets((*warnings, f"{RULE[0].upper()}{RULE[1:]}."))] if warnings else []
     is_pico = all(_PICO.match(str(row.get("network") or row["model"])) for row in networks)
     if is_pico and all(run["data"] in DRAWN for row in networks for run in row["runs"]):
         blocks.append(Paragraph(PROBE))
@@ -71,13 +71,13 @@ def section(networks: Sequence[Row], ablated: Sequence[Row] = (), further: Seque
     blocks += [Grid(budgets_table(budgets), "budgets")] if budgets else []
     ordered = {key: sorted(group, key=lambda row: row["model"] != row["baseline"]) for key, group in groups.items()}
     blocks.append(_seeds(list(ordered.values())))
+    if len({row["epochs"] for row in budgets}) > 1:
+        blocks.append(_budget_picture(_by_epochs(budgets)))
     curves: list[Block] = []
     for key in groups:
         is_shared = sum(group_key[0] == key[0] for group_key in groups) > 1
         name = file_name("_".join(filter(None, key if is_shared else key[:1])))
         curves.append(_curves(ordered[key], key[0], name))
-        if by_budget[key]:
-            blocks.append(_budget_picture(by_budget[key], key[0], name))
     if tuned:
         blocks.append(Details("Tuning", (Bullets(tuple(tuning_notes(tuned))), Grid(tuning_table(tuned), "tuning"))))
     if harder:
@@ -104,11 +104,11 @@ def _by_epochs(rows: Sequence[Row]) -> list[list[Row]]:
     return [[row for row in rows if row["epochs"] == epochs] for epochs in sorted({row["epochs"] for row in rows})]
 
 
-def _budget_picture(budgets: Sequence[Sequence[Row]], baseline: str, name: str) -> Picture:
+def _budget_picture(budgets: Sequence[Sequence[Row]]) -> Picture:
     from scsc_lab.report.figures import accuracy
 
-    caption = f"{baseline} and its variants: paired differences at each budget"
-    return Picture(f"budgets_{name}", caption, partial(accuracy.draw_budgets, budgets))
+    caption = "Accuracy against the cost of training, and the paired differences to each baseline, at each budget"
+    return Picture("budgets", caption, partial(accuracy.draw_budgets, budgets))
 
 
 def _seeds(groups: Sequence[Sequence[Row]]) -> Picture:

@@ -25,7 +25,7 @@ from scsc_lab.report import (
     two_ways,
 )
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section
-from scsc_lab.report.points import effect
+from scsc_lab.report.names import effect, numbered
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
 
@@ -52,13 +52,14 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
     Raises:
         InputError: if a row lacks something, or a map cannot be read.
     """
+    rows, key = numbered(rows)
     run, claimed, drawn = rows[0], _of(rows, "claim"), _of(rows, "field")
     fused = _of(rows, "deploy")
     trained = [row for row in drawn if row.get("weights") == fields.TRAINED]
     networks = fields.joined(_of(rows, "comparison"), [row for row in drawn if row not in trained])
     requested = [column for key, column in columns.items() if key in run["columns"]]
     filled = list(tables.filled(requested, networks))
-    sections = []
+    sections = [Section("Numbered settings", (Grid(key, "settings"),))] if key else []
     answers = findings.findings_table(claimed, networks, filled, ", before training" if trained else "").rows
     if trained:
         after = fields.joined(_of(rows, "comparison"), trained)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,8 @@ def _map(row: Row, folder: Path) -> Field:
     fields = mapfile.load(_inside(folder, str(row["map_file"])))
     if len(fields) != 1:
         raise InputError(f"{row['map_file']!r} holds {len(fields)} fields, where its row is about one")
-    return fields[0]
+    setting = replace(fields[0].setting, model=str(row["model"]))  # the report may have a shorter name for it
+    return replace(fields[0], setting=setting)
 
 
 def _inside(folder: Path, name: str) -> Path:

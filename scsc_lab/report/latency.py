@@ -106,7 +106,7 @@ def pivoted(timings: Sequence[Row]) -> Row:
 def timings_of(networks: Sequence[Row]) -> list[Row]:
     """Return one row per network and runtime, network by network, from rows that :func:`pivoted` made."""
     names = dict.fromkeys(name for row in networks for name in row.get("runtimes") or (USUAL,))
-    shared = ("model", "resolution", "form", "ordinary", "macs", "macs_change", *_SHARED)
+    shared = ("model", "network", "hue", "resolution", "form", "ordinary", "macs", "macs_change", *_SHARED)
     return [
         {
             **{key: row.get(key_in(name, key)) for key in (*_TIMED, *_ELSEWHERE)},
@@ -290,11 +290,11 @@ def steadiness(rows: Sequence[Row]) -> Table:
     columns = (
         tables.MODEL,
         Column("pairs", "pairs", units.integer),
-        Column("repeats", "passes per sample", units.integer),
+        Column("repeats", "passes/sample", units.integer),
         Column("spread", "median / fastest", units.ratio),
         Column("drift_change", "drift, last third", units.percent),
         Column("outlier_count", "outliers, kept", units.integer),
-        Column("load", "load on the machine", units.decimal),
+        Column("load", "load", units.decimal),
         LAYOUT,
     )
     return Table(tables.filled(columns, counted), tuple(counted))

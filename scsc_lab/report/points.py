@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 from scsc_lab import units
@@ -11,11 +10,10 @@ from scsc_lab.records import Row
 from scsc_lab.report import findings
 from scsc_lab.report.fields import is_of_one_draw
 from scsc_lab.report.latency import USUAL, key_in
+from scsc_lab.report.names import added_module, effect, module
 from scsc_lab.report.text import MOST_NAMES, listed
 
 MOST_BULLETS = 5
-MOST_LABELS = 6
-"""Names in one picture; what has none is drawn lightly."""
 
 APART = 0.10
 """Distance of a change in time from that in MACs, as a fraction of the baseline, that is worth a sentence."""
@@ -26,7 +24,6 @@ GAIN = 0.05
 SIGNIFICANT = 0.05
 """Adjusted p value below which a sentence gives a difference of accuracy."""
 
-_ADDED = re.compile(r" \+ (\w+)")
 _CONTROLS = ("identity", "depthwise", "pooling", "inception", "mixconv")
 """Mixers simpler than SCSC: one that does as well shows that its parts are not what counts."""
 
@@ -34,37 +31,6 @@ _SINGLE = ("smallest kernel only", "smallest, equal width", "largest kernel only
 """Variants of the components that have one kernel in place of several."""
 
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-
-
-def module(row: Row) -> str:
-    """Return the module that a network has in place of its own: ``SCSC``, a mixer's name, or nothing."""
-    text = str(row.get("network") or row["model"])
-    added = _ADDED.search(text) or _ADDED.search(str(row["model"]))
-    return "SCSC" if text.startswith("scsc_") else added[1] if added else ""
-
-
-def added_module(row: Row) -> str:
-    """Return the module that a network has and its baseline has not, or nothing."""
-    own = module(row)
-    return "" if own == module({"model": str(row.get("baseline"))}) else own
-
-
-def original(row: Row) -> str:
-    """Return the name of the network that another was made of: without a module put in, settings, or a deploy form."""
-    text = str(row.get("network") or row["model"]).partition(" + ")[0].partition("[")[0]
-    return text.partition(" (")[0].removeprefix("scsc_")
-
-
-def is_made_of(row: Row, baseline: Row) -> bool:
-    """Return whether a network is another one that was changed: has a module put in, or other settings."""
-    return row is not baseline and original(row) == original(baseline)
-
-
-def labelled(rows: Sequence[Row]) -> list[int]:
-    """Return which rows a picture names, at most six: networks with SCSC and their baselines first."""
-    with_scsc = [row for row in rows if module(row) == "SCSC"]
-    first = {str(row["model"]) for row in with_scsc} | {str(row.get("baseline")) for row in with_scsc}
-    return sorted(sorted(range(len(rows)), key=lambda at: str(rows[at]["model"]) not in first)[:MOST_LABELS])
 
 
 def pairs(networks: Sequence[Row]) -> list[Row]:
@@ -77,11 +43,6 @@ def subject(row: Row, pairs: Sequence[Row]) -> str:
     """Return what a sentence calls a pair: its backbone where one of the pairs alone has it, with a module put in."""
     is_alone = sum(pair["baseline"] == row["baseline"] for pair in pairs) == 1
     return str(row["baseline"] if added_module(row) and is_alone else row["model"])
-
-
-def effect(row: Row) -> float:
-    """Return how large a pair's effect on time is, whichever way it goes."""
-    return abs(math.log(row["ratio"])) if row.get("ratio") else 0.0
 
 
 def time_verdict(row: Row, runtime: str = USUAL) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -125,6 +125,16 @@ class Change:
         return (*shown_keys, *verdict, *filter(None, (self.judged,)), *self.adds)
 
 
+def _are_together(columns: Sequence[Column]) -> bool:
+    """Return whether two columns have one heading above them, a number and its change."""
+    heads = [column.heads and column.heads[0] for column in columns]
+    return len(heads) > 1 and heads[0] is not None and heads[0] == heads[1]
+
+
+_MOST_NAMES = 2
+"""Columns of names that a table repeats where it stands in blocks."""
+
+
 def _with_unit(name: str, unit: str) -> str:
     return f"{name} ({unit})" if unit else name
 
@@ -226,6 +236,21 @@ class Table:
         compact = self.compact and replace(self.compact, rows=(*self.compact.rows, *failures))
         table = replace(self, rows=(*self.rows, *failures), records=records, compact=compact).noted(reasons)
         return replace(table, columns=(*self.columns, _FAILED))
+
+    def in_blocks(self, fits: Callable[[Table], bool]) -> Iterator[Table]:
+        """Return the table as one or more narrower ones, below each other, that all begin with the columns of names.
+
+        Args:
+            fits: whether there is room for a table.
+        """
+        names = next((at for at, column in enumerate(self.columns) if column.number or at == _MOST_NAMES), 1) or 1
+        columns = self.columns
+        while columns:
+            alone = [at for at in range(names + 1, len(columns) + 1) if not _are_together(columns[at - 1 : at + 1])]
+            ends = alone or [len(columns)]
+            count = next((at for at in reversed(ends) if fits(replace(self, columns=columns[:at]))), ends[0])
+            yield replace(self, columns=columns[:count])
+            columns = (*columns[:names], *columns[count:]) if columns[count:] else ()
 
     def cells(self) -> list[list[str]]:
         """Return every row as text; a network of a file is called by the file's name, without its folders."""

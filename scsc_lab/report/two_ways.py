@@ -8,7 +8,7 @@ from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.document import Block, Grid, Paragraph, Section
-from scsc_lab.report.points import module, original
+from scsc_lab.report.names import module, original
 from scsc_lab.report.tables import Column, Table
 
 TITLE = "Two ways to put SCSC in"

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
-from scsc_lab.report import comparison, tables
-from scsc_lab.report.figures import erf, forest, latency, scatter, style
+from scsc_lab.report import comparison, names, tables
+from scsc_lab.report.figures import accuracy, erf, forest, latency, scatter, style
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
 from scsc_lab.settings import texts as texts_of_values
@@ -364,3 +365,51 @@ def test_names_in_a_script_that_no_font_has_are_reported_and_stay_text_in_svg(tm
         style.save(figure, tmp_path / "a.png")
     style.save(figure, tmp_path / "a.svg")
     assert "猫 net" in (tmp_path / "a.svg").read_text()
+
+
+def settings_of_one_network(count: int) -> list[dict[str, object]]:
+    labels = [f"scsc_net[stage1.kernels={at},13 stage2.kernels=3,11 groups=1 reduction=0.25]" for at in range(count)]
+    return [
+        {"table": "comparison", "model": label, "network": label, "baseline": "scsc_net"}
+        for label in ("scsc_net", *labels)
+    ]
+
+
+def test_long_settings_have_numbers_that_a_table_explains_and_pictures_name_six():
+    rows, key = names.numbered(settings_of_one_network(9))
+    assert [row["model"] for row in rows] == ["scsc_net", *(f"scsc_net no. {at}" for at in range(1, 10))]
+    assert key is not None
+    assert [row["network"] for row in key.rows] == [row["network"] for row in rows[1:]]
+    epoch = {"epoch": 1, "loss": 1.0, "accuracy": {"accuracy": 50.0}}
+    curves = [{**row, "runs": [{"status": "complete", "curve": [epoch, {**epoch, "epoch": 2}]}]} for row in rows]
+    for width in (3.3, 6.9):
+        figure = accuracy.curves(curves, Drawing(width=width))
+        figure.draw_without_rendering()
+        shown = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert len(set(shown)) == len(shown) == names.MOST_LABELS
+        assert figure.get_tightbbox().x0 >= -0.01  # the key is not cut
+
+
+def test_a_backbone_has_one_hue_dashed_as_it_is_and_solid_with_a_module():
+    rows = [{"model": name} for name in ("a", "scsc_a", "b", "b + SCSC", "b + pooling")]
+    looks = style.looks(rows)
+    assert [look.face == "white" for look in looks] == [True, False, True, False, False]
+    assert [look.dashes == "-" for look in looks] == [False, True, False, True, False]
+    assert looks[0].colour == looks[1].colour != looks[2].colour == looks[3].colour != looks[4].colour
+    assert names.hues([{**rows[2], "hue": 7}]) == [7]  # that of the whole report
+
+
+def test_no_leader_crosses_a_name():
+    places = ((0.155, 8.8), (0.175, 17.6), (0.59, 18.6), (0.13, 17.0))
+    rows = [
+        {"model": name, "baseline": name.partition(" + ")[0], "macs": macs * 1e9, "x": y}
+        for name, (macs, y) in zip(("Ours", "Ours + SCSC", "resnet18", "resnet18 + SCSC"), places, strict=True)
+    ]
+    figure = scatter.draw(rows, tables.MACS, Column("x", "time", unit="ms", better="lower"))
+    figure.draw_without_rendering()
+    written = [text for text in figure.axes[0].texts if text.get_text()]
+    for text in (text for text in written if text.arrow_patch is not None):
+        path = text.arrow_patch.get_path().interpolated(50).transformed(text.arrow_patch.get_transform())
+        for other in (other for other in written if other is not text):
+            box = Text.get_window_extent(other)
+            assert not any(box.contains(*point) for point in path.vertices)

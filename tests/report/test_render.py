@@ -21,6 +21,7 @@ from scsc_lab.provenance import run_info
 from scsc_lab.records import change, file_name
 from scsc_lab.report import comparison, tables
 from scsc_lab.report import render as formats
+from scsc_lab.report.document import Document, Grid
 from scsc_lab.report.render import csv as csv_format
 from scsc_lab.report.render import json as json_format
 from scsc_lab.report.render import latex, markdown, terminal
@@ -424,3 +425,16 @@ def test_a_terminal_that_is_too_narrow_has_all_columns_in_blocks_below_each_othe
     assert [re.findall(r"column (\d)", line) for line in heads] == [
         [str(at) for at in block] for block in batched(range(8), len(re.findall("column", heads[0])))
     ]
+
+
+def test_a_page_has_columns_without_room_in_a_table_below_a_number_with_its_change():
+    columns = [*COLUMNS, *(Column(f"n{at}", f"number {at}", units.decimal) for at in range(9))]
+    rows = [{**row, **{f"n{at}": 1234.5 for at in range(9)}} for row in compared()]
+    grid = Grid(comparison.wide_table(rows, columns), "networks")
+    page = markdown.document(Document("t", (grid,), ())).splitlines()
+    lines = [line for line in page if line.startswith("|")]
+    heads = [line for line in lines if "model" in line]
+    assert len(heads) > 1
+    assert max(map(len, lines)) <= 130  # tabulate makes headings two wider than they are
+    assert all("time ×" not in head or "time (ms)" in head for head in heads)
+    assert all(f"number {at}" in " ".join(heads) for at in range(9))

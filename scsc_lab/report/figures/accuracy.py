@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab import units
 from scsc_lab.analysis.convergence import chance_of
 from scsc_lab.records import Row
-from scsc_lab.report import points
+from scsc_lab.report import names
 from scsc_lab.report.accuracy import level
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing
@@ -23,9 +23,6 @@ _ROW_INCHES = 0.24
 _FRAME_INCHES = 0.5
 MANY = 4
 """More networks than these stand below each other, and their curves are means over the seeds."""
-
-_LINES = ("-", "--", "-.", ":")
-"""Dashes that go with the colours, for readers without colour."""
 
 
 def draw(groups: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Figure:
@@ -48,8 +45,9 @@ def draw(groups: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Fig
     figure, (dots, intervals) = style.new(width, 2 * height if is_narrow else height, sharey=True, **shape)
     with style.applied():
         first = 0
-        for number, group in enumerate(groups):
-            _draw_group(dots, intervals, group, first, style.colour(number), is_narrow=is_narrow)
+        hues = names.hues([group[0] for group in groups])
+        for hue, group in zip(hues, groups, strict=True):
+            _draw_group(dots, intervals, group, first, style.colour(hue), is_narrow=is_narrow)
             first += len(group)
         dots.set_yticks(range(len(networks)), [_name(row) for row in networks])
         dots.set_ylim(len(networks) - 0.5, -0.5)
@@ -116,7 +114,9 @@ def _mean_accuracy(row: Row) -> float | None:
 
 
 def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Figure:
-    """Return a figure with a line per compared network: its difference to the baseline at each budget, and interval.
+    """Return a figure of training budgets: each accuracy over what it costs, and the difference to the baseline.
+
+    Baselines are hollow and dashed. Bars: one deviation of the runs on the left, the interval on the right.
 
     Args:
         budgets: rows of :func:`scsc_lab.experiments.train.summaries`, ascending.
@@ -124,40 +124,36 @@ def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAI
     """
     width = options.width or style.PAGE_INCHES
     is_narrow = width <= style.NARROW_INCHES
-    shape = {"nrows": 2} if is_narrow else {"ncols": 2}
-    figure, axes = style.new(width, 2 * _PANEL_INCHES if is_narrow else _PANEL_INCHES, sharey=True, **shape)
-    everything = [row for rows in budgets for row in rows]
-    compared = [row for row in everything if row.get("accuracy_difference") is not None]
+    figure, axes = style.new(
+        width, (2 if is_narrow else 1) * _PANEL_INCHES + 0.3, **({"nrows": 2} if is_narrow else {"ncols": 2})
+    )
+    rows = [row for rows_of_budget in budgets for row in rows_of_budget]
+    models = list({row["model"]: row for row in rows}.values())
+    ticks = sorted({row["epochs"] for row in rows})
     with style.applied():
-        for axis, key, scale, label in (
-            (axes[0], "train_macs_mean", 1e-9, "MACs spent per run (G)"),
-            (axes[1], "seconds_mean", 1.0, "seconds per run"),
-        ):
-            for number, model in enumerate(dict.fromkeys(row["model"] for row in compared)):
-                rows = [row for row in compared if row["model"] == model and row.get(key)]
-                values = [row["accuracy_difference"] for row in rows]
-                reach = [
-                    [0.0 if row[end] is None else abs(row[end] - row["accuracy_difference"]) for row in rows]
-                    for end in ("difference_low", "difference_high")
-                ]
-                axis.errorbar(
-                    [scale * row[key] for row in rows],
-                    values,
-                    yerr=reach,
-                    marker="o",
-                    markersize=3,
-                    linewidth=0.8,
-                    capsize=2,
-                    color=style.colour(number),
-                    label=style.name(model),
-                )
-            axis.axhline(0, color="black", linewidth=0.6)
-            axis.set_xscale("log")
-            style.plain_log(axis.xaxis, (1.0, 2.0, 5.0))
-            axis.set_xlabel(label)
-        for axis in axes if is_narrow else axes[:1]:
-            axis.set_ylabel(f"difference, points, {level(compared)}")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=1 if is_narrow else 3)
+        for at, (model, look) in enumerate(zip(models, style.looks(models), strict=True)):
+            line = {**look.mark, "linestyle": look.dashes, "markersize": 3.5, "linewidth": 0.9, "elinewidth": 0.7}
+            own = [row for row in rows if row["model"] == model["model"]]
+            spent = [row for row in own if row.get("train_macs_mean") and row.get("accuracy_mean") is not None]
+            reach = [row.get("accuracy_deviation") or 0.0 for row in spent]
+            xs, ys = [1e-9 * row["train_macs_mean"] for row in spent], [row["accuracy_mean"] for row in spent]
+            axes[0].errorbar(xs, ys, yerr=reach, label=style.name(model["model"]), **line)
+            compared = [row for row in own if row.get("accuracy_difference") is not None]
+            values = [row["accuracy_difference"] for row in compared]
+            ends = [
+                [0.0 if row.get(end) is None else abs(row[end] - row["accuracy_difference"]) for row in compared]
+                for end in ("difference_low", "difference_high")
+            ]
+            beside = 1.03 ** (at - len(models) / 2)  # so that intervals at one budget stand beside each other
+            if compared:
+                axes[1].errorbar([row["epochs"] * beside for row in compared], values, yerr=ends, **line)
+        axes[1].axhline(0, color="black", linewidth=0.6)
+        axes[0].set(xscale="log", xlabel="MACs spent per run (G)", ylabel="accuracy (%)")
+        axes[1].set(xscale="log", xlabel="epochs", ylabel=f"difference, points, {level(rows)}")
+        style.plain_log(axes[0].xaxis, (1.0, 2.0, 5.0))
+        style.plain_log(axes[1].xaxis)
+        axes[1].set_xticks(ticks, [str(tick) for tick in ticks])
+        style.key(figure, *axes[0].get_legend_handles_labels())
     return figure
 
 
@@ -171,28 +167,28 @@ def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
         networks: rows with their ``runs``, each with its ``curve``.
         options: width and titles.
     """
-    names = list(dict.fromkeys(name for row in networks for run in row["runs"] for name in _last(run)))
-    width, count = options.width or style.PAGE_INCHES, 1 + len(names)
+    parts = list(dict.fromkeys(name for row in networks for run in row["runs"] for name in _last(run)))
+    width, count = options.width or style.PAGE_INCHES, 1 + len(parts)
     side_by_side = min(count, 2 if width <= style.NARROW_INCHES else 4)
     bands = math.ceil(count / side_by_side)
     height = bands * _PANEL_INCHES * (0.8 if bands > 1 else 1.0)
     figure, axes = style.new(width, height, nrows=bands, ncols=side_by_side, squeeze=False)
     panels = list(axes.flat)
-    titles = ["training loss", *(f"{name.replace('_', ' ')} (%)" for name in names)]
+    titles = ["training loss", *(f"{name.replace('_', ' ')} (%)" for name in parts)]
     with style.applied():
         for panel in panels[count:]:
             panel.set_axis_off()
-        labelled = points.labelled(networks)
+        labelled = names.labelled(networks)
+        looks = dict(zip(labelled, style.looks([networks[at] for at in labelled]), strict=True))
         for at, row in enumerate(networks):
-            place = labelled.index(at) if at in labelled else None
             runs = [run["curve"] for run in row["runs"] if run["status"] == "complete"]
-            for panel, name in zip(panels, [None, *names], strict=False):
-                look = None if place is None else (place, style.name(row["model"]))
-                _draw_curves(panel, runs, name, look, with_runs=len(networks) <= MANY)
+            for panel, name in zip(panels, [None, *parts], strict=False):
+                label = style.name(row["model"])
+                _draw_curves(panel, runs, name, looks.get(at), label, with_runs=len(networks) <= MANY)
         guesses = [chance_of(run) for row in networks for run in row["runs"][:1]]
         chance = next((percent for percent in guesses if percent is not None), None)
-        if chance is not None and "accuracy" in names:
-            panels[1 + names.index("accuracy")].axhline(
+        if chance is not None and "accuracy" in parts:
+            panels[1 + parts.index("accuracy")].axhline(
                 chance, color="0.3", linestyle=":", linewidth=0.8, label="chance"
             )
         for panel, title in zip(panels, titles, strict=False):
@@ -201,15 +197,20 @@ def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
             panel.xaxis.get_major_locator().set_params(integer=True)
         drawn = [panel.get_legend_handles_labels() for panel in panels[:count]]
         entries = {label: handle for pair in drawn for handle, label in zip(*pair, strict=True)}
-        columns = 2 if width <= style.NARROW_INCHES else 4
-        figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns)
+        style.key(figure, list(entries.values()), list(entries))
     return figure
 
 
 def _draw_curves(
-    panel: Any, runs: Sequence[Sequence[Row]], name: str | None, look: tuple[int, str] | None, *, with_runs: bool
+    panel: Any,
+    runs: Sequence[Sequence[Row]],
+    name: str | None,
+    look: style.Look | None,
+    label: str,
+    *,
+    with_runs: bool,
 ) -> None:
-    """Draw the loss, or one accuracy, of a network's runs: in its colour with mean and band, or as one light line."""
+    """Draw the loss, or one accuracy, of a network's runs: in its look with mean and band, or as one light line."""
     by_epoch: dict[int, list[float]] = {}
     for curve in runs:
         judged = [epoch for epoch in curve if name is None or name in epoch["accuracy"]]  # long runs are judged seldom
@@ -217,21 +218,18 @@ def _draw_curves(
         for epoch, value in zip(judged, values, strict=True):
             by_epoch.setdefault(epoch["epoch"], []).append(value)
         if look is not None and with_runs:
-            panel.plot(
-                [epoch["epoch"] for epoch in judged], values, color=style.colour(look[0]), linewidth=0.3, alpha=0.5
-            )
+            panel.plot([epoch["epoch"] for epoch in judged], values, color=look.colour, linewidth=0.3, alpha=0.5)
     complete = {epoch: values for epoch, values in sorted(by_epoch.items()) if len(values) == len(runs)}
     means = [statistics.fmean(values) for values in complete.values()]
     if look is None:
         panel.plot(list(complete), means, color="0.8", linewidth=0.8, zorder=1)
         return
-    place, label = look
-    colour, dashes = style.colour(place), _LINES[place % len(_LINES)]
-    panel.plot(list(complete), means, color=colour, linewidth=1.3, linestyle=dashes, label=label, zorder=3)
+    line = {"color": look.colour, "linestyle": look.dashes, "linewidth": 1.3}
+    panel.plot(list(complete), means, label=label, zorder=3, **line)
     if len(runs) > 1 and with_runs:
         spread = [statistics.stdev(values) for values in complete.values()]
         ends = [[mean + sign * deviation for mean, deviation in zip(means, spread, strict=True)] for sign in (-1, 1)]
-        panel.fill_between(list(complete), *ends, color=colour, alpha=0.15, linewidth=0, zorder=2)
+        panel.fill_between(list(complete), *ends, color=look.colour, alpha=0.15, linewidth=0, zorder=2)
 
 
 def _last(run: Row) -> Mapping[str, float]:

@@ -14,7 +14,7 @@ from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.profiles import Array, Squares
 from scsc_lab.records import Row
 from scsc_lab.report.figures import profiles, style
-from scsc_lab.report.points import MOST_LABELS
+from scsc_lab.report.names import MOST_LABELS
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:

@@ -76,7 +76,8 @@ def draw_networks(rows: Sequence[Row], columns: Sequence[Column], options: Drawi
     """
     baseline = str(rows[0]["model"])
     lines: list[_Line] = [
-        (style.name(str(row["model"]).removeprefix(f"{baseline} + "), _LONGEST_NAME), row) for row in rows[1:]
+        (style.name(str(row["model"]).removeprefix(f"{baseline} ").removeprefix("+ "), _LONGEST_NAME), row)
+        for row in rows[1:]
     ]
     longest = max((len(name) for name, _ in lines), default=0)
     return _draw(lines, columns, options, (style.name(baseline, 20), f"against {baseline}"), rows, longest)

@@ -9,7 +9,7 @@ import numpy as np
 
 from scsc_lab import units
 from scsc_lab.records import Row
-from scsc_lab.report import points
+from scsc_lab.report import names
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing
 
@@ -46,10 +46,10 @@ def draw(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
         width, sum(heights), nrows=len(panels), squeeze=False, gridspec_kw={"height_ratios": heights}
     )
     batches = len({row["batch"] for row in rows}) > 1
-    backbones = list(dict.fromkeys(map(points.original, rows)))
+    hues = {id(row): hue for row, hue in zip(rows, names.hues(rows), strict=True)}
     with style.applied():
         for axis, panel, size in zip(axes[:, 0], panels, sizes, strict=True):
-            _draw_panel(axis, panel, backbones, batches=batches)
+            _draw_panel(axis, panel, [hues[id(row)] for row in panel], batches=batches)
             facts = [f"input {size}"] if size and (len(panels) > 1 or options.titles) else []
             facts += [] if batches or not options.titles else [f"batch {panel[0]['batch']}"]
             axis.set_title(", ".join(facts), fontsize=style.POINTS, fontweight="bold", loc="left", pad=5)
@@ -67,20 +67,19 @@ def panel(rows: Sequence[Row], axes: Any = None) -> Any:
     if axes is None:
         _, axes = style.new(style.COLUMN_INCHES, _FRAME_INCHES + _STRIP_INCHES * len(rows))
     with style.applied():
-        backbones = list(dict.fromkeys(map(points.original, rows)))
-        _draw_panel(axes, rows, backbones, batches=len({row["batch"] for row in rows}) > 1)
+        _draw_panel(axes, rows, names.hues(rows), batches=len({row["batch"] for row in rows}) > 1)
         axes.set_xlabel(_ACROSS)
     return axes
 
 
-def _draw_panel(axis: Any, rows: Sequence[Row], backbones: Sequence[str], *, batches: bool) -> None:
+def _draw_panel(axis: Any, rows: Sequence[Row], hues: Sequence[int], *, batches: bool) -> None:
     from matplotlib.ticker import MaxNLocator
 
     generator = np.random.default_rng(0)
     times = [1e3 * np.asarray(row["samples_seconds"], dtype=float) for row in rows]
-    for position, (row, values) in enumerate(zip(rows, times, strict=True)):
-        colour = style.colour(backbones.index(points.original(row)))
-        face = {"facecolor": colour if points.module(row) else "white", "edgecolor": colour}  # hollow: the baseline
+    for position, (row, hue, values) in enumerate(zip(rows, hues, times, strict=True)):
+        colour = style.colour(hue)
+        face = {"facecolor": "white" if names.is_baseline(row) else colour, "edgecolor": colour}
         place = axis.get_yaxis_transform()
         axis.text(0.0, position + _CAPTION, _caption(row), transform=place, va="center", fontsize=style.POINTS)
         if not len(values):

@@ -11,11 +11,8 @@ from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.profiles import Array, Squares
 from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
-from scsc_lab.report import points
+from scsc_lab.report import names as naming
 from scsc_lab.report.figures import style
-
-_DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 2)), (0, (1, 2.5)))
-"""Dashes that go with the colours, for readers without colour."""
 
 
 def draw(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *, named_beside: bool = False) -> None:
@@ -29,9 +26,9 @@ def draw(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *, named_be
 
     banded = False
     alike = are_alike(measured)
-    rows_of_fields = [{"model": field.setting.model} for field in measured]
-    labelled = points.labelled(rows_of_fields)
-    looks = _looks([rows_of_fields[at] for at in labelled])
+    networks = [{**_row_of(field, rows), "model": field.setting.model} for field in measured]
+    labelled = naming.labelled(networks)
+    looks = dict(zip(labelled, style.looks([networks[at] for at in labelled]), strict=True))
     for index, (field, name) in enumerate(zip(measured, names(measured), strict=True)):
         setting = field.setting
         unit = 1.0 if alike else 1.0 / min(setting.resolution)
@@ -41,12 +38,14 @@ def draw(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *, named_be
         if index not in labelled:
             panel.plot(around.half_sides * unit, 100 * parts, color="0.8", linewidth=0.8, zorder=1)
             continue
-        colour, line = looks[labelled.index(index)]
+        look = looks[index]
         low, high = _band(field.row() if len(field.maps) > 1 else _row_of(field, rows), around, masses, parts)
         if low is not None:
-            panel.fill_betweenx(100 * parts, low * unit, high * unit, color=colour, alpha=0.2, linewidth=0)
+            panel.fill_betweenx(100 * parts, low * unit, high * unit, color=look.colour, alpha=0.2, linewidth=0)
             banded = True
-        panel.plot(around.half_sides * unit, 100 * parts, color=colour, linestyle=line, label=name, zorder=2)
+        panel.plot(
+            around.half_sides * unit, 100 * parts, color=look.colour, linestyle=look.dashes, label=name, zorder=2
+        )
     panel.set_xlim(left=0)
     panel.set_ylim(0, 100)
     panel.set_yticks([0, 25, 50, 75, 100])
@@ -60,20 +59,6 @@ def draw(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *, named_be
     handles += [Patch(color="0.85", label="95 % interval")] if banded else []
     beside_panel = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.03), "borderaxespad": 0.0}
     panel.legend(handles=handles, handlelength=3.2, **(beside_panel if named_beside else {"loc": "lower right"}))
-
-
-def _looks(rows: Sequence[Row]) -> list[tuple[str, Any]]:
-    """Return colour and dashes of each curve.
-
-    Several backbones have a colour each, dashed as they are, solid with a module; else each curve has its own.
-    """
-    backbones = list(dict.fromkeys(map(points.original, rows)))
-    kinds = {(points.original(row), bool(points.module(row))) for row in rows}
-    if len(backbones) > 1 and len(kinds) == len(rows):
-        return [
-            (style.colour(backbones.index(points.original(row))), "-" if points.module(row) else "--") for row in rows
-        ]
-    return [(style.colour(place), _DASHES[place % len(_DASHES)]) for place in range(len(rows))]
 
 
 def _row_of(field: Field, rows: Sequence[Row]) -> Row:

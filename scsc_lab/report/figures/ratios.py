@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab.records import Row
-from scsc_lab.report import tables
+from scsc_lab.report import names, tables
 from scsc_lab.report.figures import style
-from scsc_lab.report.points import original
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ def draw(timings: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     width = options.width or style.COLUMN_INCHES
     figure, axes = style.new(width, 1.02 * width)
     titles = list(dict.fromkeys(str(row["runtime_title"]) for row in timings))
-    backbones = list(dict.fromkeys(map(original, timings)))
     drawn = points(timings)
     ends = [end for row, _ in drawn for end in (row.get("ratio_low"), row.get("ratio_high")) if end]
     values = [1.0, *ends, *(value for _, place in drawn for value in place)]
@@ -58,8 +56,8 @@ def draw(timings: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
         axes.plot([low, high], [low, high], color="0.6", linestyle="--", linewidth=0.8, zorder=1)
         axes.axhline(1.0, color="0.85", linewidth=0.6, zorder=0)
         axes.axvline(1.0, color="0.85", linewidth=0.6, zorder=0)
-        for row, place in drawn:
-            _mark(axes, row, place, _look(backbones.index(original(row)), titles.index(str(row["runtime_title"]))))
+        for (row, place), hue in zip(drawn, names.hues([row for row, _ in drawn]), strict=True):
+            _mark(axes, row, place, _look(hue, titles.index(str(row["runtime_title"]))))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(FixedLocator([tick for tick in _TICKS if low <= tick <= high]))
             axis.set_major_formatter(lambda value, _: f"{value:g}")

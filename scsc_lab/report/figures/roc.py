@@ -20,10 +20,11 @@ def draw(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figur
     figure, axis = style.new(style.COLUMN_INCHES, style.COLUMN_INCHES * 0.8)
     with style.applied():
         least = min((rate for far, _ in curves.values() for rate in far if rate > 0), default=1e-3)
-        for position, (name, (far, tar)) in enumerate(curves.items()):
+        looks = style.looks([{"model": name} for name in curves])
+        for look, (name, (far, tar)) in zip(looks, curves.items(), strict=True):
             points = [(max(x, least), 100 * y) for x, y in zip(far, tar, strict=True)]
-            colour = style.colour(position)
-            axis.step(*zip(*points, strict=True), where="post", color=colour, label=style.name(name))
+            line = {"color": look.colour, "linestyle": look.dashes, "label": style.name(name)}
+            axis.step(*zip(*points, strict=True), where="post", **line)
         axis.set_xscale("log")
         style.plain_log(axis.xaxis)
         axis.set_xlabel("false accept rate")

@@ -42,24 +42,15 @@ def draw(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
         axes.plot([low, corner, high], [moved * low, peak, peak], color="0.35", linewidth=1.0, zorder=1)
         axes.annotate(f"{peak:.3g} GMAC/s", (corner, peak), (-2, 3), textcoords="offset points", color="0.25")
         axes.annotate(f"{moved:.3g} GB/s", (low, moved * low), (12, -2), textcoords="offset points", color="0.25")
-        for at, row in enumerate(rows):
-            colour = style.colour(at)
+        for at, (row, look) in enumerate(zip(rows, style.looks(rows), strict=True)):
             for part in (part for part in marks if part["model"] == row["model"]):
                 place = (part["intensity"], part["macs"] / part["seconds"] / 1e9)
                 size = max(_LARGEST * part["time_share"] ** 0.5 * 1.6, _SMALLEST)
-                marker = style.MARKERS[at % len(style.MARKERS)]
-                axes.plot(*place, marker, color=colour, markersize=size, alpha=0.75, markeredgewidth=0, zorder=2)
+                axes.plot(*place, markersize=size, alpha=0.75, zorder=2, **look.mark)
                 if part["time_share"] >= _NUMBERED_SHARE:
                     offset = (0.35 * size + 2, -0.35 * size - 5) if at % 2 else (-0.35 * size - 6, 0.35 * size + 1)
                     axes.annotate(str(part["number"]), place, offset, textcoords="offset points", zorder=3)
-            axes.plot(
-                [],
-                [],
-                style.MARKERS[at % len(style.MARKERS)],
-                color=colour,
-                markersize=5,
-                label=style.name(row["model"]),
-            )
+            axes.plot([], [], linestyle="", markersize=5, label=style.name(row["model"]), **look.mark)
         axes.margins(0.1)
         axes.set(xscale="log", yscale="log", xlabel="MACs per byte", ylabel="GMAC/s")
         for axis in (axes.xaxis, axes.yaxis):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scsc_lab.records import Row
-from scsc_lab.report import comparison, points, tables
+from scsc_lab.report import comparison, names, tables
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
@@ -69,10 +69,9 @@ def panel(rows: Sequence[Row], x: Column, y: Column, axes: Any = None) -> Any:
     places = [(x.scale * row[str(x.key)], y.scale * row[str(y.key)]) for row in complete]
     with style.applied():
         lines = _front(axes, complete, places, x, y) + _arrows(axes, complete, places, y)
-        backbones = list(dict.fromkeys(map(points.original, complete)))
-        labelled = points.labelled(complete)
-        for at, (row, place) in enumerate(zip(complete, places, strict=True)):
-            look = _look(backbones.index(points.original(row)), hollow=not points.module(row))
+        labelled = names.labelled(complete)
+        for at, (hue, row, place) in enumerate(zip(names.hues(complete), complete, places, strict=True)):
+            look = _look(hue, hollow=names.is_baseline(row))
             axes.plot(*place, alpha=1.0 if at in labelled else 0.35, zorder=3, **look)
         _key(axes, complete)
         axes.margins(0.18)
@@ -92,10 +91,10 @@ def _look(number: int, *, hollow: bool) -> dict[str, Any]:
 
 def _key(axes: Any, rows: Sequence[Row]) -> None:
     """Write what hollow and filled marks are, where there are both, and what the dashed line is."""
-    filled = [bool(points.module(row)) for row in rows]
+    filled = [not names.is_baseline(row) for row in rows]
     handles, labels = axes.get_legend_handles_labels()
     if any(filled) and not all(filled):
-        modules = "/".join(dict.fromkeys(filter(None, map(points.module, rows))))
+        modules = "/".join(dict.fromkeys(filter(None, map(names.added_module, rows)))) or "other settings"
         for hollow, label in ((True, "baseline"), (False, f"with {style.name(modules, 16)}")):
             (handle,) = axes.plot([], [], **{**_look(0, hollow=hollow), "color": "0.25"})
             handle.set_markerfacecolor("white" if hollow else "0.25")
@@ -123,7 +122,7 @@ def _arrows(axes: Any, rows: Sequence[Row], places: Sequence[_Point], y: Column)
     at = {id(row): place for row, place in zip(rows, places, strict=True)}
     lines = []
     for row, place, baseline in zip(rows, places, tables.baselines(rows, rows), strict=True):
-        if baseline is not None and points.is_made_of(row, baseline) and (start := at[id(baseline)]) != place:
+        if baseline is not None and names.is_made_of(row, baseline) and (start := at[id(baseline)]) != place:
             _, low, high = y.change.scaled(row) if y.change is not None else (None, None, None)
             is_open = low is not None and high is not None and low <= 0 <= high
             arrow = {"arrowstyle": "-|>", "color": "0.7" if is_open else "0.35", "linewidth": 0.8, "shrinkA": 4}
@@ -152,27 +151,30 @@ def _label(
     figure = axes.figure
     figure.draw_without_rendering()
     frame = axes.get_window_extent()
-    obstacles = axes.transData.transform([*marks, *(place for line in lines for place in _along(line))])
+    obstacles = list(axes.transData.transform([*marks, *(place for line in lines for place in _along(line))]))
     boxes: list[Any] = []
     for index in labelled:
+        mark = obstacles[index]
         around = [obstacle for number, obstacle in enumerate(obstacles) if number != index]
-        tried: list[tuple[float, int, _Point, Any]] = []
+        tried: list[tuple[float, int, _Point, Any, list[_Point]]] = []
         for place in _PLACES:
             text = _write(axes, names[index], marks[index], place, tie=False)
             box = text.get_window_extent()
+            text.remove()
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             wide = box.padded(_MARKER_POINTS / 2 * figure.dpi / 72)
-            clashes = sum(box.overlaps(obstacle) for obstacle in boxes) + sum(
-                wide.contains(*obstacle) for obstacle in around
-            )
+            end = (min(max(mark[0], box.x0), box.x1), min(max(mark[1], box.y0), box.y1))
+            tie = _along([tuple(mark), end]) if max(map(abs, place)) > _NEAR_POINTS else []
+            clashes = sum(box.overlaps(other) or any(other.contains(*point) for point in tie) for other in boxes)
+            clashes += sum(wide.contains(*obstacle) for obstacle in around)
             far = max(map(abs, place)) / _FAR_POINTS
-            tried.append((clashes + (0 if inside else 3) + far, len(tried), place, box))
-            text.remove()
+            tried.append((clashes + (0 if inside else 3) + far, len(tried), place, box, tie))
             if clashes == 0 and inside:
                 break
-        _, _, best, box = min(tried, key=lambda attempt: attempt[:2])
-        _write(axes, names[index], marks[index], best, tie=max(map(abs, best)) > _NEAR_POINTS)
+        _, _, best, box, tie = min(tried, key=lambda attempt: attempt[:2])
+        _write(axes, names[index], marks[index], best, tie=bool(tie))
         boxes.append(box)
+        obstacles += tie  # later names keep clear of it
 
 
 def _write(axes: Any, name: str, point: _Point, place: _Point, *, tie: bool) -> Any:
@@ -185,7 +187,7 @@ def _write(axes: Any, name: str, point: _Point, place: _Point, *, tie: bool) -> 
         ha="left" if place[0] > 0 else "right" if place[0] < 0 else "center",
         va="bottom" if place[1] > 0 else "top",
         fontsize=style.POINTS,
-        arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "0.5", "shrinkB": 3} if tie else None,
+        arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": "0.5", "shrinkA": 0, "shrinkB": 3} if tie else None,
     )
 
 

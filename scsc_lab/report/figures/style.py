@@ -7,13 +7,17 @@ import io
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab import files
 from scsc_lab.errors import InputError
+from scsc_lab.records import Row
+from scsc_lab.report import names
 from scsc_lab.report.text import one_line
 from scsc_lab.settings import Drawing
 from scsc_lab.settings.texts import COLUMN_INCHES as COLUMN_INCHES
@@ -36,6 +40,13 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 """Markers that go with the colours, for readers without colour."""
+
+_SHADES = (0.0, -0.55, 0.3, -0.8, -0.3, 0.45)
+"""Shares of white, or of black below zero, in the colours of networks of one hue."""
+
+_SOLID: tuple[Any, ...] = ("-", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 2)), (0, (1, 2.5)))
+_DASHED: tuple[Any, ...] = ("--", (0, (6, 2)), (0, (2, 1.5)), (0, (9, 2)))
+"""Dashes that go with the shades, for readers without colour: of what has a module put in, and of baselines."""
 
 MAP = "magma"
 """Perceptually uniform colour map for fields."""
@@ -119,6 +130,50 @@ def applied() -> AbstractContextManager[None]:
 def colour(number: int) -> str:
     """Return the colour of the line or network of a number, counted from 0."""
     return COLOURS[number % len(COLOURS)]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a network is drawn: a colour, dashes of its line, a marker, and the colour inside it."""
+
+    colour: str
+    dashes: Any
+    marker: str
+    face: str
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """The marker, as matplotlib takes it."""
+        return {"color": self.colour, "marker": self.marker, "markerfacecolor": self.face}
+
+
+def looks(rows: Sequence[Row]) -> list[Look]:
+    """Return the look of each network: a hue and a marker per backbone, a shade per network of it.
+
+    Baselines are hollow and dashed, what has a module put in is filled and solid.
+    """
+    from matplotlib.colors import to_hex, to_rgb
+
+    made: list[Look] = []
+    members: Counter[tuple[int, bool]] = Counter()
+    for row, hue in zip(rows, names.hues(rows), strict=True):
+        is_baseline = names.is_baseline(row)
+        place = members[hue, is_baseline]
+        members[hue, is_baseline] += 1
+        share = _SHADES[place % len(_SHADES)]
+        red, green, blue = (part * (1 - abs(share)) + max(share, 0.0) for part in to_rgb(colour(hue)))
+        shade = to_hex((red, green, blue))
+        dashes = _DASHED if is_baseline else _SOLID
+        face = "white" if is_baseline else shade
+        made.append(Look(shade, dashes[place % len(dashes)], MARKERS[hue % len(MARKERS)], face))
+    return made
+
+
+def key(figure: Any, handles: Sequence[Any], labels: Sequence[str], place: str = "upper") -> None:
+    """Write a key above or below a figure, in as many columns as its width has room for."""
+    widest = max(map(len, labels), default=0) * POINTS * 0.58 / 72 + 0.5
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / widest)))
+    figure.legend(handles, labels, loc=f"outside {place} center", ncols=columns, columnspacing=1.2)
 
 
 def name(text: object, longest: int = LONGEST_NAME) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab.records import Row
-from scsc_lab.report import points, sweep
+from scsc_lab.report import sweep
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
@@ -38,24 +38,23 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
     numeric = all(sweep.number_of(value) is not None for value in values)
     by_model = {curve.model: curve for curve in sweep.curves(rows, [column])} if numeric else {}
     powers = bool(by_model) and all(curve.is_power for curve in by_model.values())
-    backbones = list(dict.fromkeys(map(points.original, rows)))
+    networks: dict[str, Row] = {}
+    for row in rows:
+        networks.setdefault(str(row["model"]), row)
     with style.applied():
-        for at, model in enumerate(dict.fromkeys(str(row["model"]) for row in rows)):
-            first = next(row for row in rows if row["model"] == model)
-            colour = style.colour(backbones.index(points.original(first)))
-            face = colour if points.module(first) else "white"  # hollow: the baseline
-            marker = style.MARKERS[at % len(style.MARKERS)]
+        for model, look in zip(networks, style.looks(list(networks.values())), strict=True):
             places = _places(rows, model, column, values, numeric)
             if not places:
                 continue
-            name, line = style.name(model), "-" if not powers else ""
+            name, line = style.name(model), look.dashes if not powers else ""
             curve = by_model.get(model)
             if powers and curve is not None and curve.power is not None:
                 name = f"{name}, exponent {curve.power.exponent:.2f}"
                 ends = [min(curve.xs), max(curve.xs)]
-                axes.plot(ends, [column.scale * curve.power.at(x) for x in ends], color=colour, linewidth=0.9, zorder=1)
-            look = {"marker": marker, "linestyle": line, "color": colour, "markerfacecolor": face, "markersize": 4}
-            axes.plot(*zip(*places, strict=True), label=name, zorder=2, **look)
+                axes.plot(
+                    ends, [column.scale * curve.power.at(x) for x in ends], color=look.colour, linewidth=0.9, zorder=1
+                )
+            axes.plot(*zip(*places, strict=True), label=name, linestyle=line, markersize=4, zorder=2, **look.mark)
         _axes(axes, values, numeric, powers)
         axes.set_xlabel(_UNITS.get(key, key))
         axes.set_ylabel(heading)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from dataclasses import replace
 
@@ -24,8 +25,11 @@ _NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])|^>")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _BRACKET = re.compile(r"(\\.)|([\[\]])")
-_PAGE_PIXELS, _SIGN_PIXELS, _CELL_PIXELS = 1012, 7, 27
-"""Width of a page on GitHub, of a letter and of the rim of a cell."""
+_PAGE, _WRAPPED, _RIM = 120, 36, 3
+"""Characters that a page on GitHub has room for, those of a column of words, which wraps, and those between cells."""
+
+_SHORT = 24
+"""Rows of a table that shows all its columns, in further tables below where a page has no room."""
 
 _ESCAPED = r"\\\g<0>"
 _ENTITIES = {"<": "&lt;", ">": "&gt;"}
@@ -36,21 +40,23 @@ def render(table: Table, run: RunInfo) -> str:
     return _table(table)
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, page: float = math.inf) -> str:
     from tabulate import tabulate
 
     lines = [f"**{text(table.title)}**\n"] if table.title else []
-    lines.append(
+    grids = [
         tabulate(
-            [[text(cell) for cell in cells] for cells in table.cells()],
-            headers=[text(column.heading) for column in table.columns],
+            [[text(cell) for cell in cells] for cells in block.cells()],
+            headers=[text(column.heading) for column in block.columns],
             tablefmt="github",
-            colalign=alignments(table.columns) if table.rows else None,
+            colalign=alignments(block.columns) if block.rows else None,
             disable_numparse=True,
         )
-    )
+        for block in table.in_blocks(lambda block: _width(block) <= page)
+    ]
+    lines += ["\n\n".join(grids)]
     lines += [f"\n{prose(note)}" for note in table.notes]
-    lines += [f"\n{_table(detail)}" for detail in table.details]
+    lines += [f"\n{_table(_fitting(detail) if page < math.inf else detail, page)}" for detail in table.details]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -72,7 +78,7 @@ def _block(block: Block) -> str:
             count = f"{len(block.table.rows):,} rows"
             return f"{text(block.table.title or block.name)}: {count} in [{block.name}.csv](tables/{block.name}.csv)."
         case Grid():
-            return _table(_fitting(block.table.compact or block.table)).rstrip("\n")
+            return _table(_fitting(block.table.compact or block.table), _PAGE).rstrip("\n")
         case Picture():
             return picture(f"{block.name}.png", block.caption)
         case Details():
@@ -81,9 +87,11 @@ def _block(block: Block) -> str:
 
 
 def _fitting(table: Table) -> Table:
-    """Return a table without as many optional columns, the last ones first, as make it wider than GitHub's page."""
+    """Return a long table, or one of words, without as many optional columns as make it wider than GitHub's page."""
+    if len(table.rows) <= _SHORT and any(column.number for column in table.columns):
+        return table
     columns, left_out = list(table.columns), list[str]()
-    while _width(replace(table, columns=tuple(columns))) > _PAGE_PIXELS and any(column.optional for column in columns):
+    while _width(replace(table, columns=tuple(columns))) > _PAGE and any(column.optional for column in columns):
         at = max(place for place, column in enumerate(columns) if column.optional)
         left_out.insert(0, columns.pop(at).heading)
     notes = [f"In `rows.jsonl` and not here, for width: {', '.join(left_out)}."] if left_out else []
@@ -91,8 +99,15 @@ def _fitting(table: Table) -> Table:
 
 
 def _width(table: Table) -> int:
+    """Return the characters of a line; a column of words is as wide as its longest word at least."""
     lines = [[column.heading for column in table.columns], *table.cells()]
-    return sum(_SIGN_PIXELS * max(map(len, cells)) + _CELL_PIXELS for cells in zip(*lines, strict=True))
+    width = 0
+    for column, cells in zip(table.columns, zip(*lines, strict=True), strict=True):
+        longest = max(map(len, cells))
+        if not column.number:
+            longest = max([min(longest, _WRAPPED), *(len(word) for cell in cells for word in cell.split())])
+        width += longest + _RIM
+    return width
 
 
 def text(value: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab.records import Row
 from scsc_lab.report import comparison, tables
 from scsc_lab.report.document import Curves, Maps
-from scsc_lab.report.points import is_made_of
+from scsc_lab.report.names import is_made_of
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
 

@@ -63,17 +63,13 @@ def print_table(table: Table, file: IO[str]) -> None:
         table = narrower
     if table.title:
         console.print(Text(one_line(table.title), style="bold"))
-    widest, columns = 0, table.columns
-    while columns:
-        block = replace(table, columns=columns)
-        while not fits(block, _LEAST) and len(block.columns) > 2:
-            block = replace(block, columns=block.columns[:-1])
+    widest = 0
+    for number, block in enumerate(table.in_blocks(lambda block: fits(block, _LEAST))):
+        if number:
+            console.print()
         grid = drawn(block)
         console.print(grid)
-        widest, rest = max(widest, console.measure(grid).maximum), columns[len(block.columns) :]
-        columns = (columns[0], *rest) if rest else ()
-        if rest:
-            console.print()
+        widest = max(widest, console.measure(grid).maximum)
     width = console.width if console.is_terminal else max(_LINE, widest)
     for note in table.notes:
         lines = textwrap.fill(one_line(note), width, subsequent_indent="  ", break_long_words=False)

@@ -1,0 +1,109 @@
+"""What a report calls its networks: their module and backbone, numbers in place of long settings, one hue each."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from scsc_lab.records import Row
+from scsc_lab.report import tables
+from scsc_lab.report.tables import Column, Table
+
+MOST_LABELS = 6
+"""Names in one picture; what has none is drawn lightly."""
+
+_LONGEST = 40
+"""Characters of a network's name, settings included; a report numbers longer ones."""
+
+_ADDED = re.compile(r" \+ (\w+)")
+_SETTINGS = re.compile(r"\[[^\]]*\]")
+_LABELS = ("model", "baseline", "ordinary")
+"""Keys of a row that hold the name of a network."""
+
+
+def module(row: Row) -> str:
+    """Return the module that a network has in place of its own: ``SCSC``, a mixer's name, or nothing."""
+    text = str(row.get("network") or row["model"])
+    added = _ADDED.search(text) or _ADDED.search(str(row["model"]))
+    return "SCSC" if text.startswith("scsc_") else added[1] if added else ""
+
+
+def added_module(row: Row) -> str:
+    """Return the module that a network has and its baseline has not, or nothing."""
+    own = module(row)
+    return "" if own == module({"model": str(row.get("baseline"))}) else own
+
+
+def original(row: Row) -> str:
+    """Return the name of the network that another was made of: without a module put in, settings, or a deploy form."""
+    text = str(row.get("network") or row["model"]).partition(" + ")[0].partition("[")[0]
+    return text.partition(" (")[0].partition(" no. ")[0].removeprefix("scsc_")
+
+
+def is_made_of(row: Row, baseline: Row) -> bool:
+    """Return whether a network is another one that was changed: has a module put in, or other settings."""
+    return row is not baseline and original(row) == original(baseline)
+
+
+def is_baseline(row: Row) -> bool:
+    """Return whether a picture shows a network as a baseline, hollow or dashed: it is one, or has no module put in."""
+    return row["model"] == row.get("baseline") or not module(row)
+
+
+def effect(row: Row) -> float:
+    """Return how large a pair's effect on time is, whichever way it goes."""
+    return abs(math.log(row["ratio"])) if row.get("ratio") else 0.0
+
+
+def labelled(rows: Sequence[Row]) -> list[int]:
+    """Return which rows a picture names, at most six.
+
+    Baselines of networks with SCSC come first, then these, then the largest differences of accuracy and of time.
+    """
+    with_scsc = [row for row in rows if module(row) == "SCSC"]
+    baselines = {str(row.get("baseline")) for row in with_scsc}
+
+    def rank(at: int) -> tuple[bool, bool, float, float]:
+        row = rows[at]
+        is_first = str(row["model"]) in baselines
+        is_second = module(row) == "SCSC"
+        return not is_first, not is_second, -abs(row.get("accuracy_difference") or 0.0), -effect(row)
+
+    return sorted(sorted(range(len(rows)), key=rank)[:MOST_LABELS])
+
+
+def hues(rows: Sequence[Row]) -> list[int]:
+    """Return the number of each row's hue: one per backbone, the same in all pictures of a report."""
+    backbones = list(dict.fromkeys(map(original, rows)))
+    return [backbones.index(original(row)) if row.get("hue") is None else int(row["hue"]) for row in rows]
+
+
+def numbered(rows: Sequence[Row]) -> tuple[list[Row], Table | None]:
+    """Return a report's rows with short names and hues, and the table of the numbers that replace long settings.
+
+    ``net[stage1.kernels=3 …]`` becomes ``net no. 1``: names that a picture had to cut would read alike.
+    """
+    listed = [row for row in rows if row.get("variant") in (None, "full")]
+    labels = list(dict.fromkeys(str(row[key]) for row in listed for key in _LABELS if row.get(key)))
+    names, long = tables.without_folders(labels), list[Row]()
+    for label in labels:
+        stem = _SETTINGS.sub("", names[label])
+        if len(names[label]) > _LONGEST and stem != names[label]:
+            number = sum(entry["stem"] == stem for entry in long) + 1
+            long.append({"model": f"{stem} no. {number}", "network": names[label], "stem": stem})
+            names[label] = long[-1]["model"]
+    backbones = list(dict.fromkeys(original(row) for row in listed if row["table"] == "comparison"))
+    renamed = [_renamed(row, names, backbones) for row in rows]
+    columns = (tables.MODEL, Column("network", "network", number=False))
+    return renamed, Table(columns, tuple(long)) if long else None
+
+
+def _renamed(row: Row, names: dict[str, str], backbones: list[str]) -> Row:
+    changed: dict[str, Any] = {key: names.get(row[key], row[key]) for key in _LABELS if isinstance(row.get(key), str)}
+    if "model" in row and original(row) in backbones:
+        changed["hue"] = backbones.index(original(row))
+    if row.get("runs"):
+        changed["runs"] = [_renamed(run, names, []) for run in row["runs"]]
+    return {**row, **changed}
