@@ -223,8 +223,10 @@ def _probe(settings: Settings, folder: Path, weights: Path | None, parallel: Par
         rowfile.absorb(probe_store, rowfile.opened(file), digests=())
     with running.working(probe_store, parallel) as (pool, report):
         experiments = probe.run(settings, weights or folder / "weights", probe_store, pool, report)
+    digests = {str(experiment.row()["digest"]) for experiment in experiments}
+    digests |= {str(stored["digest"]) for stored, *_ in probe_store.experiments() if stored["kind"] == "tuning"}
     selection = Store()
-    rowfile.absorb(selection, probe_store, digests={str(experiment.row()["digest"]) for experiment in experiments})
+    rowfile.absorb(selection, probe_store, digests=digests)
     return selection
 
 

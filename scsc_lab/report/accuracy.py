@@ -211,7 +211,8 @@ def difficulty_findings(rows: Sequence[Row]) -> list[str]:
 
 def budgets_table(rows: Sequence[Row]) -> Table:
     """Return the table of networks at several budgets, with what these cost."""
-    ordered = sorted(rows, key=lambda row: (row["epochs"], row["model"] != row["baseline"]))
+    baselines = list(dict.fromkeys(row["baseline"] for row in rows))
+    ordered = sorted(rows, key=lambda row: (row["epochs"], baselines.index(row["baseline"])))
     columns = (
         Column("epochs", "epochs"),
         tables.MODEL,
@@ -230,17 +231,23 @@ def _converged(counts: tuple[int, int | None, int]) -> str:
 
 
 def tuning_table(rows: Sequence[Row]) -> Table:
-    """Return the table of a tuning: every value of every network, its cost, and the choice."""
+    """Return the table of a tuning: the held-out accuracy of every value of every network, its cost, and the choice."""
+    networks: dict[tuple[str, str, str], Row] = {}
+    for row in rows:
+        line = networks.setdefault((row["model"], row["key"], row["grid"]), {"model": row["model"], "key": row["key"]})
+        line[f"at {row['value']}"] = row["accuracy_mean"]
+        line["train_macs"] = line.get("train_macs", 0) + row["train_macs"]
+        if row["chosen"]:
+            line["chosen"] = row["value"]
+    values = dict.fromkeys(str(row["value"]) for row in rows)
     columns = (
         tables.MODEL,
         Column("key", "tuned", number=False),
-        Column("value", "value", number=False),
-        Column("accuracy_mean", "held-out accuracy", units.decimal, unit="%"),
+        Column("chosen", "chosen"),
+        *(Column(f"at {value}", f"at {value}", units.decimal, unit="%") for value in values),
         Column("train_macs", "MACs spent", units.giga, unit="G"),
-        Column("seconds", "seconds", units.decimal),
-        Column("chosen", "chosen", lambda chosen: "yes" if chosen else "", number=False),
     )
-    return Table(tables.filled(columns, rows), tuple(rows), "Tuning, on held-out training images")
+    return Table(columns, tuple(networks.values()), "Tuning: accuracy on held-out training images")
 
 
 def difficulty_table(rows: Sequence[Row]) -> Table:

@@ -48,6 +48,8 @@ def section(networks: Sequence[Row], ablated: Sequence[Row] = (), further: Seque
         ablated: variants with theirs.
         further: rows of the tables :data:`TABLES`.
     """
+    from scsc_lab.report.figures.accuracy import draw_difficulty
+
     judged = [{**row, "verdict": row.get("accuracy_verdict")} for row in networks]
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in judged:
@@ -81,7 +83,9 @@ def section(networks: Sequence[Row], ablated: Sequence[Row] = (), further: Seque
     if tuned:
         blocks.append(Details("Tuning", (Bullets(tuple(tuning_notes(tuned))), Grid(tuning_table(tuned), "tuning"))))
     if harder:
-        blocks.append(Details("Harder images", (Grid(difficulty_table(harder), "difficulty"),)))
+        caption = "The same weights on smaller letters and noisier images, harder to the right; dashed: the baseline"
+        picture = Picture("difficulty", caption, partial(draw_difficulty, harder))
+        blocks.append(Details("Harder images", (picture, Grid(difficulty_table(harder), "difficulty"))))
     runs = [run for row in [*networks, *budgets, *ablated] for run in row["runs"]]
     unique = list({tuple(str(run.get(key)) for key in _TOLD_BY): run for run in runs}.values())
     return Section(

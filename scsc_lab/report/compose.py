@@ -35,6 +35,9 @@ Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 _FEWEST_POINTS = 2
 _MOST_IN_FOREST = 40
 _REPEATED = ("Inferred, ", "Verdict on accuracy: ")
+_SELDOM = ("trainable", "memory")
+"""Columns that every count fills, and that a report has only where they are asked for."""
+
 _MANY = 4
 """More networks than these against one baseline have a picture of their own."""
 
@@ -187,7 +190,8 @@ def _ablations(rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> 
 def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> tuple[Block, ...]:
     from scsc_lab.report.figures import forest
 
-    main = [column for column in columns if column.question or str(column.key) not in findings.FIELD]
+    main = [column for column in columns if column.word not in _SELDOM]
+    main = [column for column in main if column.question or str(column.key) not in findings.FIELD]
     changing = [column for column in main if column.change is not None and tables.filled([column], rows)]
     full = rows[0]
     absolute = ", ".join(
@@ -206,12 +210,10 @@ def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: 
 
 
 def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Return the rows of each network's studies; a variant belongs to the full network before it."""
+    """Return the rows of each network's studies; the first of a study is the full network."""
     by_model: dict[str, list[Row]] = {}
-    model = ""
     for row in rows:
-        model = str(row["model"]) if row["variant"] == "full" else model
-        by_model.setdefault(model, []).append(row)
+        by_model.setdefault(str(row["baseline"]), []).append(row)
     return by_model
 
 

@@ -131,8 +131,8 @@ def _are_together(columns: Sequence[Column]) -> bool:
     return len(heads) > 1 and heads[0] is not None and heads[0] == heads[1]
 
 
-_MOST_NAMES = 2
-"""Columns of names that a table repeats where it stands in blocks."""
+_MOST_NAMES = 3
+"""The columns among which are those of names, which a table repeats where it stands in blocks."""
 
 
 def _with_unit(name: str, unit: str) -> str:
@@ -243,8 +243,11 @@ class Table:
         Args:
             fits: whether there is room for a table.
         """
-        names = next((at for at, column in enumerate(self.columns) if column.number or at == _MOST_NAMES), 1) or 1
         columns = self.columns
+        words = [at for at, column in enumerate(columns[:_MOST_NAMES]) if not column.number]
+        names = max(words, default=0) + 1
+        while names > 1 and not fits(replace(self, columns=columns[: names + 1])):
+            names -= 1
         while columns:
             alone = [at for at in range(names + 1, len(columns) + 1) if not _are_together(columns[at - 1 : at + 1])]
             ends = alone or [len(columns)]

@@ -242,12 +242,12 @@ def test_the_probe_resumes_and_needs_no_weights_once_it_is_done(tmp_path, monkey
         assert f"how does its receptive field change, {moment} training?" in text
     for part in (
         "By training budget",
-        "Tuning, on held-out",
+        "Tuning: accuracy on held-out",
         "By difficulty",
         "CAVEAT: resnet_pico is at chance in 2 of 2 runs",
     ):
         assert text.count(part) == 1
-    for figure in ("receptive_fields", "budgets_resnet_pico"):
+    for figure in ("receptive_fields", "budgets", "difficulty"):
         assert (tmp_path / "fields" / f"{figure}.png").exists()
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
-from scsc_lab.report import comparison, names, tables
+from scsc_lab.report import comparison, compose, names, tables
 from scsc_lab.report.figures import accuracy, erf, forest, latency, scatter, style
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
@@ -397,6 +397,19 @@ def test_a_backbone_has_one_hue_dashed_as_it_is_and_solid_with_a_module():
     assert [look.dashes == "-" for look in looks] == [False, True, False, True, False]
     assert looks[0].colour == looks[1].colour != looks[2].colour == looks[3].colour != looks[4].colour
     assert names.hues([{**rows[2], "hue": 7}]) == [7]  # that of the whole report
+
+
+def test_studies_of_two_networks_stay_apart_whatever_their_first_variant_is_called():
+    rows = [
+        {"model": model, "baseline": baseline, "study": study, "variant": variant}
+        for baseline, study, variant, model in (
+            ("scsc_a", "components", "full", "scsc_a"),
+            ("scsc_a", "components", "no gates", "scsc_a[gates=false]"),
+            ("a", "mixers", "as it is", "a"),
+            ("a", "mixers", "SCSC", "a + SCSC"),
+        )
+    ]
+    assert {model: len(own) for model, own in compose._by_model(rows).items()} == {"scsc_a": 2, "a": 2}
 
 
 def test_no_leader_crosses_a_name():

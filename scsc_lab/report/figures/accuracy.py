@@ -157,6 +157,41 @@ def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAI
     return figure
 
 
+def draw_difficulty(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
+    """Return a figure of trained networks on harder images: a panel per condition and task, a line per network.
+
+    Args:
+        rows: rows of :func:`scsc_lab.experiments.difficulty.summaries`.
+        options: width and titles.
+    """
+    tasks = list(dict.fromkeys(key.removesuffix("_mean") for row in rows for key in row if key.endswith("_mean")))
+    conditions = list(dict.fromkeys(str(row["condition"]) for row in rows))
+    networks = list({row["model"]: row for row in rows}.values())
+    panels = [(condition, task) for condition in conditions for task in tasks]
+    width = options.width or style.PAGE_INCHES
+    side_by_side = min(len(panels), 2 if width <= style.NARROW_INCHES else 4)
+    bands = math.ceil(len(panels) / side_by_side)
+    figure, axes = style.new(width, bands * 0.8 * _PANEL_INCHES + 0.3, nrows=bands, ncols=side_by_side, squeeze=False)
+    with style.applied():
+        for axis in axes.flat[len(panels) :]:
+            axis.set_axis_off()
+        for axis, (condition, task) in zip(axes.flat, panels, strict=False):
+            for network, look in zip(networks, style.looks(networks), strict=True):
+                of_network = [row for row in rows if (row["model"], row["condition"]) == (network["model"], condition)]
+                cells = sorted((row for row in of_network if f"{task}_mean" in row), key=lambda row: row["value"])
+                line = {**look.mark, "linestyle": look.dashes, "markersize": 3.5, "linewidth": 0.9}
+                places = [row["value"] for row in cells], [row[f"{task}_mean"] for row in cells]
+                axis.plot(*places, label=style.name(network["model"]), **line)
+            axis.set(xlabel=_CONDITIONS.get(condition, condition), ylabel=f"{task} accuracy (%)")
+            if condition == "small letters":
+                axis.invert_xaxis()  # harder to the right
+        style.key(figure, *axes[0, 0].get_legend_handles_labels())
+    return figure
+
+
+_CONDITIONS = {"small letters": "letter height (px)", "noise": "noise, deviation"}
+
+
 def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     """Return a figure of learning curves: training loss on the left, each accuracy of the data beside it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _ROW_INCHES = 0.165
 _FRAME_INCHES = 0.62
 _KEY_INCHES = 0.2
-_LONGEST_NAME = 28
+_LONGEST_NAME, _LONGEST_LABEL = 28, 16
 _PANEL_INCHES = 0.86
 _VALUE_INCHES = 0.36
 """Room for a written value beside its dot."""
@@ -117,6 +118,7 @@ def _draw(
     names = longest_name * style.POINTS * 0.55 / 72
     side_by_side = max(1, min(len(changing), int((width - names) / _PANEL_INCHES)))
     bands = max(1, math.ceil(len(changing) / side_by_side))
+    side_by_side = max(1, math.ceil(len(changing) / bands))
     height = bands * (_FRAME_INCHES + _ROW_INCHES * len(lines)) + _KEY_INCHES * (
         2 if width <= style.NARROW_INCHES else 1
     )
@@ -256,7 +258,7 @@ def _draw_panel(
     axis.tick_params(left=False)
     axis.locator_params(axis="x", nbins=3)
     axis.set_xlim(*_limits([change.scaled(row) for row in on_one_scale], room))
-    axis.set_xlabel(f"{column.quantity}\n({_unit(change)})", linespacing=1.0)
+    axis.set_xlabel(f"{textwrap.fill(column.quantity, _LONGEST_LABEL)}\n({_unit(change)})", linespacing=1.0)
 
 
 def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[float, float]:

@@ -58,7 +58,7 @@ def draw(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *, named_be
         handles.append(Line2D([], [], color="0.8", linewidth=0.8, label=f"{len(measured) - len(labelled)} others"))
     handles += [Patch(color="0.85", label="95 % interval")] if banded else []
     beside_panel = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.03), "borderaxespad": 0.0}
-    panel.legend(handles=handles, handlelength=3.2, **(beside_panel if named_beside else {"loc": "lower right"}))
+    panel.legend(handles=handles, handlelength=3.2, **(beside_panel if named_beside else {"loc": "best"}))
 
 
 def _row_of(field: Field, rows: Sequence[Row]) -> Row:
