@@ -15,6 +15,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report import latency, tables
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.report.text import without_folders
 
 
 def comparison_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:
@@ -41,7 +42,7 @@ def comparison_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequ
     if not changed:
         return replace(table, notes=() if apart else table.notes, details=apart, compact=compact)
     against = dict.fromkeys(str(row["baseline"]) for row in changed)
-    short = tables.without_folders(str(row["model"]) for row in rows)
+    short = without_folders(str(row["model"]) for row in rows)
     heading = "Change against " + (short[next(iter(against))] if len(against) == 1 else "the baseline")
     against_columns = [Column("baseline", "against", number=False)] if len(against) > 1 else []
     changes = [columns_shown for column in columns for columns_shown in _changes(column)]

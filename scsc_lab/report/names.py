@@ -10,6 +10,7 @@ from typing import Any
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.report.text import without_folders
 
 MOST_LABELS = 6
 """Names in one picture; what has none is drawn lightly."""
@@ -87,7 +88,7 @@ def numbered(rows: Sequence[Row]) -> tuple[list[Row], Table | None]:
     """
     listed = [row for row in rows if row.get("variant") in (None, "full")]
     labels = list(dict.fromkeys(str(row[key]) for row in listed for key in _LABELS if row.get(key)))
-    names, long = tables.without_folders(labels), list[Row]()
+    names, long = without_folders(labels), list[Row]()
     for label in labels:
         stem = _SETTINGS.sub("", names[label])
         if len(names[label]) > _LONGEST and stem != names[label]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scsc_lab import units
 from scsc_lab.analysis.pareto import Better
 from scsc_lab.records import Row, change
+from scsc_lab.report.text import without_folders
 
 
 @dataclass(frozen=True)
@@ -260,16 +259,6 @@ class Table:
         names = without_folders(str(row["model"]) for row in self.rows if "model" in row)
         lines = [[column.cell(row) for column in self.columns] for row in self.rows]
         return [[names.get(cell, cell) for cell in line] for line in lines]
-
-
-_FOLDERS = re.compile(r"(?:[^\s'\"/]*/)+(?=[^\s'\"/]+\.(?:py|onnx)\b)")
-
-
-def without_folders(labels: Iterable[str]) -> dict[str, str]:
-    """Return labels of networks without the folders of their files, by label; those that would be alike stay whole."""
-    short = {label: _FOLDERS.sub("", label) for label in labels}
-    times = Counter(short.values())
-    return {label: name if times[name] == 1 else label for label, name in short.items()}
 
 
 def changed(column: Column, title: str = "Δ") -> tuple[Column, Column]:

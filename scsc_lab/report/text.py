@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 """Control characters, those that turn the direction of writing, and halves of characters."""
@@ -11,6 +12,7 @@ _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\
 MOST_NAMES = 4
 """Names that a sentence lists; of more it counts the others."""
 
+_FOLDERS = re.compile(r"(?:[^\s'\"/]*/)+(?=[^\s'\"/]+\.(?:py|onnx)\b)")
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -40,3 +42,10 @@ def listed(names: Sequence[str]) -> str:
         unique = [*unique[: MOST_NAMES - 1], f"{len(unique) - MOST_NAMES + 1} more"]
     *first, last = unique or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def without_folders(labels: Iterable[str]) -> dict[str, str]:
+    """Return labels of networks without the folders of their files, by label; those that would be alike stay whole."""
+    short = {label: _FOLDERS.sub("", label) for label in labels}
+    times = Counter(short.values())
+    return {label: name if times[name] == 1 else label for label, name in short.items()}
