@@ -10,7 +10,7 @@ from typing import Any
 from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report import fields as receptive_fields
-from scsc_lab.report import tables
+from scsc_lab.report.names import task
 from scsc_lab.report.tables import Column, Table
 
 WORDS = ("slower", "worse")
@@ -151,7 +151,7 @@ def _certainty(pair: _Pair, column: Column) -> tuple[str, bool]:
     if column.change is None or not column.change.paired:
         return "exact", True
     if column.change.judged:  # of runs, each of which is a pair with that of the same seed in the other report
-        if tables.task(pair.old) != tables.task(pair.new):
+        if task(pair.old) != task(pair.new):
             return "trained on other data", False
         difference = column.change.paired(pair.new, pair.old)
         ends = [difference.get(end) for end in column.change.column.key[1:]]

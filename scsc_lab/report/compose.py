@@ -25,7 +25,7 @@ from scsc_lab.report import (
     two_ways,
 )
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section
-from scsc_lab.report.names import effect, numbered
+from scsc_lab.report.names import effect, numbered, task
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
 
@@ -151,7 +151,7 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
     for column in columns:
         of_time = column.change is not None and column.change.how == "measured"
         complete = [row for row in ungrouped if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]
-        alike = [row for row in complete if tables.task(row) == tables.task(complete[0])]
+        alike = [row for row in complete if task(row) == task(complete[0])]
         is_drawn = of_time or column.better == "higher" or (column.question and not column.better)
         if is_drawn and len(alike) >= _FEWEST_POINTS and any(row.get("baseline") != row["model"] for row in alike):
             caption = f"{column.quantity} against MACs at {units.size(alike[0]['resolution'])}"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
@@ -79,6 +80,12 @@ def hues(rows: Sequence[Row]) -> list[int]:
     """Return the number of each row's hue: one per backbone, the same in all pictures of a report."""
     backbones = list(dict.fromkeys(map(original, rows)))
     return [backbones.index(original(row)) if row.get("hue") is None else int(row["hue"]) for row in rows]
+
+
+def task(row: Row) -> str:
+    """Return what networks share that may stand on one scale: their input's size, and the data they were trained on."""
+    data = dict.fromkeys(str(run["data"]) for run in row.get("runs") or ())
+    return ", ".join((units.size(row["resolution"]), *data))
 
 
 def numbered(rows: Sequence[Row]) -> tuple[list[Row], Table | None]:

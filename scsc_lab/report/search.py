@@ -70,8 +70,7 @@ def axis(column: Column) -> Column:
 
 
 def _of_trial(column: Column) -> Column:
-    keys = (column.key,) if isinstance(column.key, str) else column.key
-    renamed = tuple(f"trial_{key}" for key in keys)
+    renamed = tuple(f"trial_{key}" for key in column.keys)
     return replace(column, key=renamed[0] if isinstance(column.key, str) else renamed)
 
 

@@ -52,6 +52,11 @@ class Column:
     heads: tuple[str, str] | None = None
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Its keys, in order."""
+        return (self.key,) if isinstance(self.key, str) else self.key
+
+    @property
     def quantity(self) -> str:
         """Its quantity, without the unit."""
         return self.name or self.title
@@ -68,9 +73,8 @@ class Column:
 
     def cell(self, row: Row) -> str:
         """Return the text of this column's cell in a row."""
-        if isinstance(self.key, str):
-            return self.text(row.get(self.key))
-        return self.text(tuple(row.get(key) for key in self.key))
+        values = tuple(map(row.get, self.keys))
+        return self.text(values[0] if isinstance(self.key, str) else values)
 
 
 @dataclass(frozen=True)
@@ -105,13 +109,12 @@ class Change:
     @property
     def key(self) -> str:
         """Key of the number that says how much it changes."""
-        return self.column.key if isinstance(self.column.key, str) else self.column.key[0]
+        return self.column.keys[0]
 
     def scaled(self, row: Row) -> tuple[float | None, float | None, float | None]:
         """Return a row's change and the ends of its interval, in percent or points; a measured ratio of 1.1 is 10."""
-        keys = (self.column.key,) if isinstance(self.column.key, str) else self.column.key
         scale = self.scale if self.how == "difference" else 100
-        numbers = [row.get(key) for key in keys[:3]]
+        numbers = [row.get(key) for key in self.column.keys[:3]]
         changes = [None if number is None else scale * (number - (self.how == "measured")) for number in numbers]
         value, low, high = (*changes, None, None)[:3]
         return value, low, high
@@ -119,15 +122,8 @@ class Change:
     @property
     def keys(self) -> tuple[str, ...]:
         """Every key of a row that is of the change, its interval and its verdict."""
-        shown_keys = (self.column.key,) if isinstance(self.column.key, str) else self.column.key
         verdict = (self.verdict,) if self.how == "measured" else ()
-        return (*shown_keys, *verdict, *filter(None, (self.judged,)), *self.adds)
-
-
-def _are_together(columns: Sequence[Column]) -> bool:
-    """Return whether two columns have one heading above them, a number and its change."""
-    heads = [column.heads and column.heads[0] for column in columns]
-    return len(heads) > 1 and heads[0] is not None and heads[0] == heads[1]
+        return (*self.column.keys, *verdict, *filter(None, (self.judged,)), *self.adds)
 
 
 _MOST_NAMES = 3
@@ -248,7 +244,8 @@ class Table:
         while names > 1 and not fits(replace(self, columns=columns[: names + 1])):
             names -= 1
         while columns:
-            alone = [at for at in range(names + 1, len(columns) + 1) if not _are_together(columns[at - 1 : at + 1])]
+            heads = [*(column.heads and column.heads[0] for column in columns), None]  # a number and its change: one
+            alone = [at for at in range(names + 1, len(heads)) if not heads[at] or heads[at - 1] != heads[at]]
             ends = alone or [len(columns)]
             count = next((at for at in reversed(ends) if fits(replace(self, columns=columns[:at]))), ends[0])
             yield replace(self, columns=columns[:count])
@@ -295,12 +292,6 @@ def baselines(rows: Sequence[Row], networks: Sequence[Row]) -> list[Row | None]:
     by_size = {(network["model"], str(network.get("resolution"))): network for network in reversed(networks)}
     names = [(row.get("baseline"), str(row.get("resolution"))) for row in rows]
     return [by_size.get((name, size), by_name.get(name)) for name, size in names]
-
-
-def task(row: Row) -> str:
-    """Return what networks share that may stand on one scale: their input's size, and the data they were trained on."""
-    data = dict.fromkeys(str(run["data"]) for run in row.get("runs") or ())
-    return ", ".join((units.size(row["resolution"]), *data))
 
 
 def filled(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Column, ...]:

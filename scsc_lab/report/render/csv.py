@@ -25,7 +25,7 @@ def render(table: Table, run: RunInfo) -> str:
 
 def of_columns(table: Table) -> str:
     """Return the columns that a table shows as CSV, numbers raw."""
-    keys = [key for column in table.columns for key in ((column.key,) if isinstance(column.key, str) else column.key)]
+    keys = [key for column in table.columns for key in column.keys]
     return of_rows([{key: row.get(key) for key in keys} for row in table.rows])
 
 

@@ -101,7 +101,7 @@ def _described(
     name: str, table: Table, columns: Mapping[str, Column], notes: Notes
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a table and its details by name: what the page's script must know of them."""
-    keys = [[column.key] if isinstance(column.key, str) else list(column.key) for column in table.columns]
+    keys = [list(column.keys) for column in table.columns]
     yield (
         name,
         {
@@ -215,7 +215,7 @@ def _change(column: Column, row: Row, baseline: Row) -> list[Any]:
     """Return the text and the raw numbers of a row's change against a baseline."""
     assert column.change is not None
     change = column.change.column
-    keys = (change.key,) if isinstance(change.key, str) else change.key[:3]
+    keys = change.keys[:3]
     nothing = ["", *(None for _ in keys)]
     if row["resolution"] != baseline["resolution"] or row["model"] == baseline["model"]:
         return nothing

@@ -177,7 +177,7 @@ def _best(table: Table) -> set[tuple[int, int]]:
         groups.setdefault((str(row.get("baseline")), str(row.get("resolution"))), []).append(at)
     best: set[tuple[int, int]] = set()
     for place, column in enumerate(table.columns):
-        key = column.key if isinstance(column.key, str) else column.key[0]
+        key = column.keys[0]
         for members in groups.values() if column.better else ():
             values = {at: table.rows[at][key] for at in members if table.rows[at].get(key) is not None}
             if len(values) > 1:

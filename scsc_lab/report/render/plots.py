@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab.records import Row
 from scsc_lab.report import comparison, tables
 from scsc_lab.report.document import Curves, Maps
-from scsc_lab.report.names import is_made_of
+from scsc_lab.report.names import is_made_of, task
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
 
@@ -46,7 +46,7 @@ def networks(table: Table, columns: Mapping[str, Column], settings: Callable[[Ro
                 }
             )
     names = [one_line(str(row["model"])) for row in rows]
-    sizes = [one_line(tables.task(row)) for row in rows]
+    sizes = [one_line(task(row)) for row in rows]
     places = {id(row): at for at, row in enumerate(rows)}
     return {
         "names": names,
@@ -73,7 +73,7 @@ def _fronts(rows: Sequence[Row], x: Column, y: Column) -> list[list[int]]:
     """
     by_task: dict[str, list[int]] = {}
     for at, row in enumerate(rows):
-        members = by_task.setdefault(tables.task(row), [])
+        members = by_task.setdefault(task(row), [])
         members += [at] if None not in (row.get(str(x.key)), row.get(str(y.key))) else []
     return [
         [members[at] for at in comparison.front([rows[at] for at in members], x, y)] for members in by_task.values()
