@@ -34,12 +34,13 @@ def glance() -> str:
 
 
 def _rows(report: Path, heading: str) -> dict[str, dict[str, str]]:
-    """Return the rows of the first table behind a heading by model, cells by heading."""
-    lines = [line for line in report.read_text().partition(heading)[2].splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    """Return the rows of a section's tables of networks by model: of cells that have one heading the first."""
     rows: dict[str, dict[str, str]] = {}
-    for line in cells[2:]:
-        rows.setdefault(line[0], dict(zip(cells[0], line, strict=False)))
+    section = report.read_text().partition(f"{heading}\n")[2].partition("\n## ")[0]
+    for table in re.findall(r"^\| model .*\n(?:\|.*\n)+", section, re.MULTILINE):
+        head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+        for line in lines:
+            rows[line[0]] = dict(zip(head, line, strict=False)) | rows.get(line[0], {})
     return rows
 
 
