@@ -317,7 +317,8 @@ def test_every_table_is_a_file_for_latex_and_every_figure_a_pdf(folder):
 
 def test_studies_of_other_networks_are_folded_away(folder, tmp_path):
     rows = publishing.table_rows(folder / publishing.ROWS)
-    again = [{**row, "model": f"other {row['model']}"} for row in rows if row["table"] == "ablation"]
+    names = ("model", "baseline")
+    again = [{**row, **{name: f"other {row[name]}" for name in names}} for row in rows if row["table"] == "ablation"]
     details = [block for block in composed(folder, [*rows, *again]).blocks() if isinstance(block, Details)]
     assert len(details) == 2  # the answers, and these
     written(tmp_path, [*rows, *again], "two", folder)
