@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scsc_lab.analysis import figures_of_merit, jackknife, replknet
-from scsc_lab.analysis.figures_of_merit import Figures
-from scsc_lab.analysis.profiles import Array, Centre
+from scsc_lab.analysis import figures_of_merit, jackknife
+from scsc_lab.analysis.figures_of_merit import Array, Centre, Figures
 from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 
@@ -115,7 +114,7 @@ class Field:
     @property
     def drawn(self) -> Array:
         """The map as it is drawn: contributions over their mean (1: uniform), or RepLKNet's log map."""
-        return replknet.log_map(self.map) if self.setting.method == "replknet" else self.map * self.map.size
+        return figures_of_merit.log_map(self.map) if self.setting.method == "replknet" else self.map * self.map.size
 
     @property
     def images_as_text(self) -> str:

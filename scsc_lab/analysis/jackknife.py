@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scsc_lab.analysis import figures_of_merit, replknet
-from scsc_lab.analysis.figures_of_merit import Analysis, Figures
-from scsc_lab.analysis.profiles import Array, Centre
+from scsc_lab.analysis import figures_of_merit
+from scsc_lab.analysis.figures_of_merit import Analysis, Array, Centre, Figures
 
 FEWEST_IMAGES = 6
 """Images below which there is no interval: so few say little about their own spread."""
@@ -177,7 +176,7 @@ def _rests(parts: Array) -> list[Array]:
 def _of_mean(image: Array, centre: Centre, method: str) -> Figures:
     if method != "replknet":
         return figures_of_merit.figures(np.abs(image), centre)
-    image = replknet.log_map(image)  # the published sizes come in steps; those of squares of any side do not
+    image = figures_of_merit.log_map(image)  # the published sizes come in steps; those of squares of any side do not
     return figures_of_merit.figures(image, (image.shape[0] // 2, image.shape[1] // 2))
 
 

@@ -17,8 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from scsc_lab.analysis import seeds as counts
 from scsc_lab.errors import InputError
+
+ALPHA = 0.05
+"""Adjusted p up to which a difference counts as one."""
+
 
 Verdict = Literal["better", "worse", "same", "inconclusive", ""]
 """Verdict on a difference; empty: too few seeds for one."""
@@ -120,7 +123,7 @@ def verdict(
     seeds: int,
     delta: float,
     p_value: float | None,
-    alpha: float = counts.ALPHA,
+    alpha: float = ALPHA,
 ) -> Verdict:
     """Return what a difference is called.
 
@@ -135,7 +138,7 @@ def verdict(
         p_value: p of no difference, adjusted for the number of comparisons.
         alpha: p up to which a difference counts as one.
     """
-    if low is None or high is None or p_value is None or seeds < counts.FEWEST:
+    if low is None or high is None or p_value is None or seeds < FEWEST:
         return ""
     if -delta <= low and high <= delta:
         return "same"
@@ -188,3 +191,33 @@ def mcnemar_p(right: npt.ArrayLike, other_right: npt.ArrayLike) -> float:
     if not only_one + only_two:
         return 1.0
     return float(stats.binomtest(only_one, only_one + only_two, 0.5).pvalue)
+
+
+def needed(comparisons: int) -> int:
+    """Return the fewest pairs of seeds with which one of several comparisons can reach :data:`ALPHA`.
+
+    The smallest two-sided p of a sign-flip test over n pairs is 2 / 2ⁿ, and Holm's method multiplies the smallest p of
+    a family by its size: one comparison needs 6 pairs, five need 8, ten need 9.
+    """
+    pairs = 1
+    while max(comparisons, 1) * 2 / 2**pairs > ALPHA:
+        pairs += 1
+    return pairs
+
+
+def shortage(comparisons: int, pairs: int) -> str:
+    """Return one line if a family is too large for its pairs of seeds; empty if it is not."""
+    fewest = needed(comparisons)
+    if not comparisons or pairs >= fewest:
+        return ""
+    family = f"{comparisons} comparisons need" if comparisons > 1 else "1 comparison needs"
+    loss = "there is no verdict" if pairs < FEWEST else "no difference can be called better or worse"
+    times = ", times their number by Holm" if comparisons > 1 else ""
+    return (
+        f"{family} {fewest} seeds or more: with {pairs}, {loss}, since the smallest p of a sign-flip test is "
+        f"2 / 2^{pairs}{times}."
+    )
+
+
+FEWEST = needed(1)
+"""Seeds below which a comparison has no verdict: of five, a sign-flip test cannot get below 2 / 2⁵ = 6 %."""

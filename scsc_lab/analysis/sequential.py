@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from scsc_lab.analysis import seeds as counts
+from scsc_lab.analysis import paired_seeds as counts
 from scsc_lab.errors import InputError
 
 LOOKS = 4

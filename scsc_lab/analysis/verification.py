@@ -1,8 +1,8 @@
-"""Verification: whether two images show one identity, told by the cosine of their embeddings. Arrays in, no torch."""
+"""Verification and confusion: rates at thresholds with intervals over identities; classes taken for others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from scsc_lab.analysis.paired_seeds import share_interval
 from scsc_lab.errors import InputError
+from scsc_lab.records import Row
 
 FOLDS = 10
 """Folds of the accuracy: each is judged at the threshold that is best on the nine others, as on LFW."""
@@ -226,3 +228,45 @@ def _accepted(scores: Floats, is_same: Bools) -> tuple[Floats, Floats, Floats]:
     thresholds = np.append(np.inf, scores[order][last])
     genuine, impostors = (np.append(0.0, np.cumsum(kind[order])[last]) for kind in (is_same, ~is_same))
     return thresholds, genuine, impostors
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """Confusions of one network in one task.
+
+    Attributes:
+        model: the network.
+        task: name of the task; empty if the data has one only.
+        classes: names of the classes that images have, or are taken for.
+        counts: number of images by their class and the class that they are taken for, ``(classes, classes)``.
+    """
+
+    model: str
+    task: str
+    classes: tuple[str, ...]
+    counts: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, model: str, task: str, labels: Sequence[str], predicted: Sequence[str]) -> Confusion:
+        """Return the confusions of the labels of images and the classes that a network takes them for."""
+        classes, numbers = np.unique([*labels, *predicted], return_inverse=True)
+        counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        np.add.at(counts, tuple(numbers.reshape(2, -1)), 1)
+        return cls(model, task, tuple(map(str, classes)), counts)
+
+    def rows(self) -> list[Row]:
+        """Return one row per class that has images: accuracy in percent, and its most frequent wrong class."""
+        rows: list[Row] = []
+        for number, name in enumerate(self.classes):
+            images, right = int(self.counts[number].sum()), int(self.counts[number, number])
+            if not images:
+                continue
+            low, high = share_interval(right, images)
+            row: Row = {"model": self.model, **({"task": self.task} if self.task else {}), "class": name}
+            row |= {"images": images, "accuracy": 100 * right / images, "accuracy_low": low, "accuracy_high": high}
+            wrong = self.counts[number].copy()
+            wrong[number] = 0
+            mistaken = int(wrong.max())
+            taken_for = self.classes[int(wrong.argmax())] if mistaken else None
+            rows.append({**row, "taken_for": taken_for, "taken_for_images": mistaken})
+        return rows

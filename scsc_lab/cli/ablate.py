@@ -18,7 +18,7 @@ from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import variants as studied
 from scsc_lab.files import check_writable, read_text
 from scsc_lab.records import file_name
-from scsc_lab.report import ablations
+from scsc_lab.report import comparison
 from scsc_lab.report.accuracy import with_schedule
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Drawing, Output, Schedule, Settings
@@ -99,7 +99,7 @@ def ablate(
         raise KeyboardInterrupt
     result = trained.results[-1]
     shown_columns = [metrics.columns()[column] for column in column_words]
-    table = ablations.ablation_tables(result.rows, shown_columns, result.notes)
+    table = comparison.ablation_tables(result.rows, shown_columns, result.notes)
     scheduled = with_schedule(table, trained.budgets, trained.tuned)
     code = running.show(scheduled, output, built, seed=execution.seed)
     if draw:

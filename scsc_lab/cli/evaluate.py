@@ -21,14 +21,14 @@ from scsc_lab.files import check_writable, write
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
-from scsc_lab.report.render import csv
+from scsc_lab.report.render import raw
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Execution, Output, Settings, Training
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from scsc_lab.analysis.confusion import Confusion
+    from scsc_lab.analysis.verification import Confusion
 
 
 @command(first="--weights --data --by-class --class-map --plot")
@@ -98,7 +98,7 @@ def evaluate(
         table = _with_classes(table, [row for confusion in _confusions(rows) for row in confusion.rows()])
     code = running.show(table, output, built, device=execution.device, seed=execution.seed)
     if predictions:
-        write(predictions, csv.of_rows(_predictions(rows)))
+        write(predictions, raw.of_rows(_predictions(rows)))
     if plot:
         running.save_figure(_figure(rows), plot)
     return code
@@ -110,18 +110,18 @@ def _figure(rows: Sequence[Row]) -> Figure:
     Raises:
         InputError: if no network has finite outputs.
     """
-    from scsc_lab.report.figures import confusion, roc
+    from scsc_lab.report.figures import evaluation
 
     curves = {row["model"]: (row["curve"]["far"], row["curve"]["tar"]) for row in rows if row.get("curve")}
     confusions = _confusions(rows)
     if not (curves or confusions):
         raise InputError("--plot: no network has finite outputs for all images")
-    return confusion.draw(confusions) if confusions else roc.draw(curves)
+    return evaluation.draw_confusions(confusions) if confusions else evaluation.draw_rates(curves)
 
 
 def _confusions(rows: Sequence[Row]) -> list[Confusion]:
     """Return the confusions of each network whose outputs are all finite, in each task; none in verification."""
-    from scsc_lab.analysis.confusion import Confusion
+    from scsc_lab.analysis.verification import Confusion
 
     sound = [row for row in rows if not row["not_finite"] and "top1" in row]
     return [

@@ -14,7 +14,7 @@ from scsc_lab.networks import catalog
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
 from scsc_lab.report import render as formats
-from scsc_lab.report.claims import claims_table
+from scsc_lab.report.findings import claims_table
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Output
 

@@ -18,7 +18,7 @@ from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments.search import goals
 from scsc_lab.networks import space
 from scsc_lab.networks.network import Network
-from scsc_lab.report import search as tables
+from scsc_lab.report import sweep as tables
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing, Output, Settings, texts
 
@@ -197,7 +197,7 @@ def _shown_columns(result: Any) -> list[str]:
 
 
 def _draw(result: Any, path: Path, drawing: Drawing) -> None:
-    from scsc_lab.report.figures import search as figures
+    from scsc_lab.report.figures import sweep as figures
     from scsc_lab.report.tables import Column
 
     axes = [tables.axis(metrics.columns()[name]) for name in _shown_columns(result)]
@@ -205,7 +205,7 @@ def _draw(result: Any, path: Path, drawing: Drawing) -> None:
     baseline = {**result.baseline, **{column.key: 1.0 for column in (x, y) if str(column.key).endswith("ratio")}}
     bounds = [budget.bound for budget in result.search.goals.budgets]
     lines = [(bound.name, _on_axis(bound, result.baseline)) for bound in bounds]
-    picture = figures.draw(
+    picture = figures.draw_search(
         result.dots or result.rows, [result.rows[at] for at in result.front], baseline, x, y, lines, drawing
     )
     running.save_figure(picture, path)

@@ -12,7 +12,7 @@ from scsc_lab.experiments import report, report_rows, results, schema
 from scsc_lab.experiments.runner import run
 from scsc_lab.provenance import run_info
 from scsc_lab.records import Row
-from scsc_lab.report import publish
+from scsc_lab.report import compose
 from scsc_lab.report.figures import style
 from scsc_lab.settings import Drawing
 from scsc_lab.store import Store
@@ -51,7 +51,7 @@ def write(source: Store, folder: Path, name: str, output: Output) -> tuple[list[
         for file_name, content in names:
             files.write(folder / rowfile.MAPS / file_name, content)
     files.write(folder / ROWS, rowfile.lines(source))
-    paths = publish.write(
+    paths = compose.write(
         folder, rows, name, metrics.columns(), metrics.notes, options=output.figures, page=output.page
     )
     return rows, paths

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from scsc_lab import units
-from scsc_lab.analysis import seeds
+from scsc_lab.analysis import paired_seeds
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Parts, training
 from scsc_lab.networks.network import Network
@@ -172,7 +172,7 @@ def shortage(tables: Iterable[Sequence[Network]], runs: int, budgets: int = 1) -
     compared: set[tuple[str, str]] = set()
     for texts in ([identity(network.text) for network in networks] for networks in tables):
         compared |= {(texts[0], text) for text in texts[1:] if text != texts[0]}
-    return list(filter(None, [seeds.shortage(budgets * len(compared), runs)]))
+    return list(filter(None, [paired_seeds.shortage(budgets * len(compared), runs)]))
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -198,7 +198,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
         if diverged:
             sentences.append(f"{row['model']}: DIVERGED with seed {', '.join(diverged)}; left out.")
     pairs = [row["seed_pairs"] for row in trained if row.get("seed_pairs")]
-    sentences += filter(None, [seeds.shortage(comparisons(trained), min(pairs, default=0))])
+    sentences += filter(None, [paired_seeds.shortage(comparisons(trained), min(pairs, default=0))])
     verdicts = [
         f"{row['model']} {row['accuracy_verdict']} (p {units.probability(row['p_value'])}, "
         f"Holm {units.probability(row.get('p_holm'))}; ρ {units.correlation(row['pair_correlation'])})"

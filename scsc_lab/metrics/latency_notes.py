@@ -72,7 +72,7 @@ def _notes_elsewhere(rows: Sequence[Row]) -> list[str]:
 
 def machine_notes(rows: Sequence[Row]) -> list[str]:
     """Return a line where other work on the machine shows in the rows, or nothing."""
-    from scsc_lab.analysis.samples import RESTLESS
+    from scsc_lab.analysis.paired import RESTLESS
 
     signs = []
     spread = max((row.get("spread") or 1.0 for row in rows), default=1.0)

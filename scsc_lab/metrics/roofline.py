@@ -11,7 +11,7 @@ from scsc_lab.metrics import Metric, Progress, latency
 from scsc_lab.metrics.size import counted
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
-from scsc_lab.report.roofline import BETWEEN, notes
+from scsc_lab.report.parts import BETWEEN, notes
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Settings
 
@@ -27,7 +27,7 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
     Raises:
         InputError: if a network does not take its input, or does not run.
     """
-    from scsc_lab.analysis import samples
+    from scsc_lab.analysis import paired
     from scsc_lab.models import build
     from scsc_lab.timing import breakdown, roofs
     from scsc_lab.timing.result import Candidate
@@ -43,7 +43,7 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
         make = functools.partial(build.build, network)
         candidate = Candidate(str(network), make, facts.resolution, facts.channels)
         (timed,) = breakdown.measure([candidate], settings, "module", [parts])
-        by_part = {part: samples.median(seconds) or 0.0 for part, seconds in timed.parts.items()}
+        by_part = {part: paired.median(seconds) or 0.0 for part, seconds in timed.parts.items()}
         total = timed.latency.median_seconds
         row: Row = {"roofs": machine.row(), "roofline_status": timed.latency.status, "roof_seconds": total}
         row |= {key: timed.latency.row()[key] for key in ("device_name", "dtype", "threads", "batch", "is_busy")}

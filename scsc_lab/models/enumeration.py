@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scsc_lab.analysis.pareto import Better
+from scsc_lab.analysis.fronts import Better
 from scsc_lab.errors import InputError
 from scsc_lab.models import construct
 from scsc_lab.models.build import facts

@@ -1,19 +1,19 @@
-"""From rows to a document, by rules: a sentence, table or figure only where rows support it."""
+"""From rows to a document, by rules, and to a folder: README.md, tables for a paper, figures, a page to explore."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from scsc_lab import units
+from scsc_lab import files, units
+from scsc_lab.errors import InputError, last_line
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import (
-    ablations,
     abstract,
     accuracy_section,
-    claims,
     comparison,
     fields,
     fields_section,
@@ -22,12 +22,14 @@ from scsc_lab.report import (
     method,
     parts,
     tables,
-    two_ways,
 )
-from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section
+from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section, unfolded
+from scsc_lab.report.figures import style
 from scsc_lab.report.names import effect, numbered, task
+from scsc_lab.report.render import html, latex, markdown, raw
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
+from scsc_lab.settings import Drawing
 
 Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 """Returns what must be known to read rows of the columns of some words."""
@@ -77,12 +79,12 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
             blocks.append(Details("Every answer", (Grid(Table(findings.COLUMNS, full), "every_finding"),)))
         sections.append(Section("Findings", (Details(f"{len(short)} questions and their answers", tuple(blocks)),)))
     if claimed:
-        sections.append(Section(findings.CLAIMS, (Grid(_without_repeated(claims.claims_table(claimed)), "claims"),)))
+        sections.append(Section(findings.CLAIMS, (Grid(_without_repeated(findings.claims_table(claimed)), "claims"),)))
     if networks:
         main = [column for column in filled if not column.apart]
         table = comparison.wide_table(networks, main, notes(networks, [column.word for column in main]))
         blocks = [Grid(_without_repeated(table), "networks"), *_trade_offs(networks, main)]
-        sections += [Section(findings.NETWORKS, tuple(blocks)), *two_ways.section(networks, main)]
+        sections += [Section(findings.NETWORKS, tuple(blocks)), *method.section(networks, main)]
     ablated = _of(rows, "ablation")
     if with_runs := [row for row in _of(rows, "comparison") if row.get("runs")]:
         further = [row for row in rows if row["table"] in accuracy_section.TABLES]
@@ -198,8 +200,8 @@ def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: 
         f"{column.quantity} {column.cell(full)} {column.unit}".rstrip() for column in changing if column.cell(full)
     )
     settings = f" Its modules: {one_line(str(full['module']))}." if full.get("module") else ""
-    table = ablations.changes_table(rows, changing, notes(rows, [column.word for column in changing]))
-    compared = ablations.with_changes(rows, changing)
+    table = comparison.changes_table(rows, changing, notes(rows, [column.word for column in changing]))
+    compared = comparison.with_changes(rows, changing)
     name = f"ablation_{file_name(model)}"
     draw = partial(forest.draw, compared, changing)
     return (
@@ -219,3 +221,67 @@ def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _of(rows: Sequence[Row], table: str) -> list[Row]:
     return [row for row in rows if row["table"] == table]
+
+
+_DOTS_PER_INCH = 200
+
+
+def _label(name: str) -> str:
+    r"""Return what ``\ref`` names a table by, from the name of its file."""
+    return f"tab:{re.sub(r'[^a-zA-Z0-9_.+-]', '-', name)}"
+
+
+def write(
+    folder: Path,
+    rows: Sequence[Row],
+    name: str,
+    columns: Mapping[str, Column],
+    notes: Notes,
+    source: Path | None = None,
+    options: Drawing = style.PLAIN,
+    page: bool = False,
+) -> list[Path]:
+    """Write a report into a folder, each file whole or not at all; return their paths, README.md first.
+
+    Args:
+        folder: where they go.
+        rows: rows of :func:`scsc_lab.experiments.report_rows.rows`, the run's first.
+        name: what the report is called.
+        columns: the columns of every metric, by word.
+        notes: returns what must be known to read rows of some columns, from the rows and the columns' words.
+        source: folder of the rows and of the maps that they name. Default: ``folder``.
+        options: width and titles of the figures.
+        page: whether ``index.html``, the same as one page to explore, is written too.
+
+    Raises:
+        InputError: if a file cannot be written, a row lacks something, or what the page needs is not installed.
+    """
+    composed = document(rows, name, columns, notes, source or folder)
+    try:
+        texts = {folder / "README.md": markdown.document(composed)}
+        for title, blocks in (
+            (composed.title, composed.abstract),
+            *((part.title, part.blocks) for part in composed.sections),
+        ):
+            for grid in (block for block in unfolded(blocks) if isinstance(block, Grid)):
+                caption = (grid.table.compact or grid.table).title or title
+                texts[folder / "tables" / f"{grid.name}.tex"] = latex.of(grid.table, caption, _label(grid.name))
+                if grid.in_file:
+                    texts[folder / "tables" / f"{grid.name}.csv"] = raw.of_columns(grid.table)
+        figures = {block.name: block.draw(options) for block in composed.blocks() if isinstance(block, Picture)}
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(f"the rows are not those of a report: {one_line(last_line(error))}") from None
+    for path, text in texts.items():
+        files.write(path, text)
+    drawn = []
+    for stem, figure in figures.items():
+        for suffix in (".png", ".pdf"):
+            drawn.append(folder / f"{stem}{suffix}")
+            style.save(figure, drawn[-1], palette=True, dots_per_inch=_DOTS_PER_INCH)
+    if page:
+        pictures = {stem: (folder / f"{stem}.png").read_bytes() for stem in figures}
+        drawn.append(folder / "index.html")
+        files.write(drawn[-1], html.document(composed, columns, notes, pictures))
+    return [*texts, *drawn]

@@ -11,7 +11,7 @@ import pandas
 
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
-from scsc_lab.report import ablations, comparison
+from scsc_lab.report import comparison
 from scsc_lab.report.figures import forest, scatter
 from scsc_lab.report.tables import Column, Table
 
@@ -129,7 +129,7 @@ class Ablation(_Frame):
 
     def _rows(self) -> list[Row]:
         rows = super()._rows()
-        for variants in ablations.by_study(rows).values():
+        for variants in comparison.by_study(rows).values():
             keys = [column.change.key for column in self._context.columns if column.change is not None]
             if any(variants[0].get(key) is not None for key in keys):
                 raise InputError(
@@ -138,7 +138,7 @@ class Ablation(_Frame):
         return rows
 
     def _table(self) -> Table:
-        return ablations.ablation_tables(self._rows(), self._context.columns, self._context.notes)
+        return comparison.ablation_tables(self._rows(), self._context.columns, self._context.notes)
 
 
 def _hashable(value: Any) -> Any:

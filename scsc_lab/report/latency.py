@@ -210,8 +210,8 @@ def sections(networks: Sequence[Row], deployed: Sequence[Row], noise: Sequence[R
         deployed: deploy forms, each with the label of the network that it is a form of under ``ordinary``.
         noise: a network timed against itself, if one was.
     """
-    from scsc_lab.report import roofline
-    from scsc_lab.report.figures import latency, ratios
+    from scsc_lab.report import parts
+    from scsc_lab.report.figures import latency
 
     in_order = []
     form_of = {str(row.get("ordinary")): row for row in deployed}
@@ -219,11 +219,11 @@ def sections(networks: Sequence[Row], deployed: Sequence[Row], noise: Sequence[R
     if (table_of_runtimes := runtimes_table(forms, (rule(networks),))) is not None:
         blocks: list[Block] = [Grid(table_of_runtimes, "runtimes")]
         timings = timings_of(forms)
-        if ratios.points(timings):
+        if latency.points(timings):
             caption = (
                 "Time and MACs, both as multiples of the baseline's, in each runtime; on the line time follows MACs"
             )
-            blocks.append(Picture("time_against_macs_in_runtimes", caption, partial(ratios.draw, timings)))
+            blocks.append(Picture("time_against_macs_in_runtimes", caption, partial(latency.draw_ratios, timings)))
         in_order.append(Section(IN_RUNTIMES, tuple(blocks)))
     blocks = [Paragraph(noise_floor(noise))] if noise_floor(noise) else []
     if timed := [row for row in networks if row.get("samples_seconds")]:
@@ -231,7 +231,7 @@ def sections(networks: Sequence[Row], deployed: Sequence[Row], noise: Sequence[R
         blocks.append(Grid(steadiness(timed), "steadiness"))
         if len(timed) <= _MOST_STRIPS:
             blocks.append(Picture("latency", caption, partial(latency.draw, timed)))
-    in_order += roofline.section(networks)
+    in_order += parts.roofline_section(networks)
     return [*in_order, *([Section("Latency and its noise floor", tuple(blocks))] if blocks else [])]
 
 

@@ -1,12 +1,12 @@
-"""What a sweep shows: every row, the exponents that fit, and where two networks are equal."""
+"""Tables of sweeps and searches: every row, fitted exponents and crossings; the front and the options that make it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from scsc_lab import units
-from scsc_lab.analysis import powers
+from scsc_lab.analysis import fronts
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
@@ -33,7 +33,7 @@ class Curve:
     column: Column
     xs: tuple[float, ...]
     ys: tuple[float, ...]
-    power: powers.Power | None
+    power: fronts.Power | None
 
     @property
     def is_power(self) -> bool:
@@ -55,11 +55,11 @@ def curves(rows: Sequence[Row], columns: Sequence[Column]) -> list[Curve]:
             ]
             if points:
                 xs, ys = zip(*points, strict=True)
-                made.append(Curve(model, column, xs, ys, powers.fit(xs, ys) if min(xs) > 0 else None))
+                made.append(Curve(model, column, xs, ys, fronts.fit(xs, ys) if min(xs) > 0 else None))
     return made
 
 
-def crossings(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str, str, Column, powers.Crossing]]:
+def crossings(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str, str, Column, fronts.Crossing]]:
     """Return where networks are equal to the first one: network, baseline, column and crossing."""
     crossing_networks = []
     baseline = str(rows[0]["baseline"])
@@ -71,7 +71,7 @@ def crossings(rows: Sequence[Row], columns: Sequence[Column]) -> list[tuple[str,
             complete = [
                 (x, *ratio) for x, ratio in points if x is not None and ratio is not None and min(x, *ratio) > 0
             ]
-            if len(complete) > 1 and (crossing := powers.crossing(*zip(*complete, strict=True))) is not None:
+            if len(complete) > 1 and (crossing := fronts.crossing(*zip(*complete, strict=True))) is not None:
                 crossing_networks.append((model, baseline, column, crossing))
     return crossing_networks
 
@@ -125,7 +125,7 @@ def sweep_table(rows: Sequence[Row], columns: Sequence[Column], key: str, notes:
     return Table(table.columns, table.rows, table.title, table.notes, details, (*rows, *exponents))
 
 
-def sentence(model: str, baseline: str, column: Column, crossing: powers.Crossing, key: str) -> str:
+def sentence(model: str, baseline: str, column: Column, crossing: fronts.Crossing, key: str) -> str:
     """Return where a network becomes better than another: ``a is faster than b above 160 px (152–171)``."""
     low, high = (units.significant(end, 3) if end is not None else "…" for end in (crossing.low, crossing.high))
     side = "above" if crossing.falls else "below"
@@ -180,3 +180,74 @@ def _on_fields(fitted: Sequence[Curve], key: str) -> list[str]:
             whose = "is not told apart: of the network (exponent −2) or of the image (0)"
         lines.append(f"{curve.column.heading} of {curve.model} {whose}.")
     return lines
+
+
+_MOST_REASONS = 3
+_LONGEST_REASON = 100
+
+
+def search_table(
+    front: Sequence[Row], again: Sequence[Row], columns: Sequence[Column], title: str, notes: Sequence[str]
+) -> Table:
+    """Return the networks of a front, what each was measured at, and the options that make it.
+
+    Args:
+        front: one row per network, the baseline's first: as its trial measured it, with its ``options``.
+        again: the same networks measured again in one run, in the same order; empty where counts decide.
+        columns: objectives and budgets.
+        title: the title.
+        notes: what must be known to read it.
+    """
+    rows: list[Row] = []
+    for number, row in enumerate(front):
+        latest = {**row, **(again[number] if again else {})}
+        earlier = {f"trial_{key}": value for key, value in row.items()} if again and number else {}
+        label = "baseline" if not number else str(number)
+        rows.append({**latest, "point": label, "options": row.get("options") or "", **earlier})
+    chosen = [Column("point", "", number=False)]
+    for column in columns:
+        chosen.append(replace(column, optional=False))
+        change = column.change
+        if change is not None:
+            chosen.append(
+                replace(change.column, title="Δ" if change.how != "measured" else "× baseline, 95%", optional=False)
+            )
+            if again and (change.how == "measured" or change.paired is not None):
+                chosen.append(replace(_of_trial(change.column), title="in its trial", optional=True))
+    options = [Column("point", "", number=False), Column("written", "options", number=False)]
+    points = [{"point": row["point"], "written": _with_equals(row)} for row in rows[1:]]
+    details = (Table(tuple(options), tuple(points), "What makes them", tuple(notes)),) if points else ()
+    table = Table(tables.filled(chosen, rows), tuple(rows), title, () if details else tuple(notes), details)
+    return replace(table, records=tuple(rows))
+
+
+def notes_on_trials(given_up: Mapping[str, int], tried: int, *, enumerated: bool) -> list[str]:
+    """Return how many combinations were tried, and why others were given up."""
+    total = sum(given_up.values())
+    if enumerated:
+        notes = [f"All {tried:,} combinations were counted: the front is exact."]
+    else:
+        notes = [f"{tried:,} trials, {tried - total:,} of them measured to the end."]
+    for reason, number in list(given_up.items())[:_MOST_REASONS]:
+        text = reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
+        notes.append(f"{number:,} {'could not be built' if enumerated else 'given up'}: {text}.")
+    return notes
+
+
+def axis(column: Column) -> Column:
+    """Return the column that an axis shows: the ratio to the baseline's where only ratios compare."""
+    if column.change is None or column.change.how != "measured":
+        return column
+    name = f"{column.quantity} × baseline's"
+    return replace(column, key=column.change.key, title=name, name=name, unit="", scale=1.0)
+
+
+def _of_trial(column: Column) -> Column:
+    renamed = tuple(f"trial_{key}" for key in column.keys)
+    return replace(column, key=renamed[0] if isinstance(column.key, str) else renamed)
+
+
+def _with_equals(row: Row) -> str:
+    equal = row.get("equal") or 0
+    equals = f" (or one of {equal:,} that cost the same)" if equal else ""
+    return f"{row['options'] or 'as it is'}{equals}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from scsc_lab import units
-from scsc_lab.analysis.pareto import Better
+from scsc_lab.analysis.fronts import Better
 from scsc_lab.records import Row, change
 from scsc_lab.report.text import without_folders
 

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from scsc_lab import runtimes
-from scsc_lab.analysis import samples
+from scsc_lab.analysis import paired
 from scsc_lab.errors import InputError
 from scsc_lab.execution import hardware
 from scsc_lab.execution.passes import Run, using_threads
@@ -77,8 +77,8 @@ class Breakdown:
                 "by": self.by,
                 "name": name,
                 "median_seconds": value,
-                "iqr_seconds": samples.interquartile_range(self.parts.get(name, ())),
-                "spread": samples.spread(self.parts.get(name, ())),
+                "iqr_seconds": paired.interquartile_range(self.parts.get(name, ())),
+                "spread": paired.spread(self.parts.get(name, ())),
                 "time_share": value / total if total else None,
                 "macs": macs[name],
                 "macs_share": macs[name] / counted if counted and macs[name] is not None else None,  # type: ignore[operator]
@@ -92,7 +92,7 @@ class Breakdown:
 
     def _share(self, times: Sequence[float]) -> float:
         shares = [part / total for part, total in zip(times, self.passes, strict=True) if total > 0]
-        return samples.median(shares) or 0.0
+        return paired.median(shares) or 0.0
 
 
 def measure(
@@ -237,7 +237,7 @@ class _Profiled:
         if len(passes) < len(self.passes):
             raise InputError(f"the profile holds {len(passes)} of {len(self.passes)} passes: take fewer --pairs")
         seconds = {name: [profile.get(name, 0.0) for profile in passes] for profile in passes for name in profile}
-        return dict(sorted(seconds.items(), key=lambda item: -(samples.median(item[1]) or 0.0)))
+        return dict(sorted(seconds.items(), key=lambda item: -(paired.median(item[1]) or 0.0)))
 
 
 class _Watch:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from scsc_lab import runtimes
-from scsc_lab.analysis import samples
+from scsc_lab.analysis import paired
 from scsc_lab.analysis.paired import Comparison
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution import hardware
@@ -95,7 +95,7 @@ class Latency:
     @property
     def median_seconds(self) -> float | None:
         """Median of the samples."""
-        return samples.median(self.samples)
+        return paired.median(self.samples)
 
     def __repr__(self) -> str:
         """Return the median and its ratio to the baseline, not the samples."""
@@ -107,7 +107,7 @@ class Latency:
 
     def row(self) -> Row:
         """Return it as one row of raw numbers, with every sample and every setting."""
-        middle, drift = self.median_seconds, samples.drift(self.samples)
+        middle, drift = self.median_seconds, paired.drift(self.samples)
         execution = {key: getattr(self.execution, key) for key in ("device", "dtype", "memory_format", "threads")}
         warm, peak = self.warm_up, self.memory
         memory_format_asked = self.settings.execution.memory_format
@@ -127,8 +127,8 @@ class Latency:
             "status": self.status,
             **({"failure": self.failure} if self.failure else {}),
             "median_seconds": middle,
-            "iqr_seconds": samples.interquartile_range(self.samples),
-            **{f"p{percent}_seconds": samples.percentile(self.samples, percent) for percent in PERCENTILES},
+            "iqr_seconds": paired.interquartile_range(self.samples),
+            **{f"p{percent}_seconds": paired.percentile(self.samples, percent) for percent in PERCENTILES},
             "streams": self.execution.streams,
             "images_per_second": self.batch * self.execution.streams / middle if middle else None,
             "peak_memory_bytes": peak.bytes if peak else None,
@@ -136,8 +136,8 @@ class Latency:
             "samples": len(self.samples),
             "samples_seconds": list(self.samples),
             "repeats": self.repeats,
-            "spread": samples.spread(self.samples),
-            "outliers": list(samples.outliers(self.samples)),
+            "spread": paired.spread(self.samples),
+            "outliers": list(paired.outliers(self.samples)),
             "drift": drift.flagged,
             "drift_change": drift.change,
             "warm_up_runs": warm.runs if warm else 0,

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from scsc_lab.analysis import profiles
-from scsc_lab.analysis.figures_of_merit import above_luos_level, figures
-from scsc_lab.analysis.profiles import Squares
+from scsc_lab.analysis import figures_of_merit
+from scsc_lab.analysis.figures_of_merit import Squares, above_luos_level, figures
 from scsc_lab.analysis.protocol import SHARES, key
 
 
@@ -83,6 +82,6 @@ def test_the_order_of_images_does_not_matter():
 def test_masses_of_discs():
     image = np.zeros((21, 21))
     image[10, 10] = 1.0
-    masses = profiles.disc_masses(image, profiles.distances((21, 21), (10.0, 10.0)))
+    masses = figures_of_merit.disc_masses(image, figures_of_merit.distances((21, 21), (10.0, 10.0)))
     assert masses[0] == 0
     assert masses[1] == masses[-1] == pytest.approx(1.0)

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from scsc_lab import InputError
-from scsc_lab.analysis import seeds
+from scsc_lab.analysis import paired_seeds
 from scsc_lab.analysis.paired_seeds import compare, holm, mcnemar_p, noise, share_interval, sign_flip_p, verdict
 
 
@@ -68,12 +68,12 @@ def test_verdicts(low, high, expected):
     ("comparisons", "fewest"), [(1, 6), (2, 7), (5, 8), (6, 8), (7, 9), (10, 9), (12, 9), (13, 10)]
 )
 def test_a_family_needs_seeds_by_its_size(comparisons, fewest):
-    assert seeds.needed(comparisons) == fewest
+    assert paired_seeds.needed(comparisons) == fewest
     rising = [1.0 + 0.1 * at for at in range(fewest)]
     assert holm([sign_flip_p(rising)] * comparisons)[0] <= 0.05 < holm([sign_flip_p(rising[1:])] * comparisons)[0]
-    assert seeds.shortage(comparisons, fewest) == ""
-    assert f"{fewest} seeds or more: with {fewest - 1}" in seeds.shortage(comparisons, fewest - 1)
-    assert seeds.shortage(0, 1) == ""
+    assert paired_seeds.shortage(comparisons, fewest) == ""
+    assert f"{fewest} seeds or more: with {fewest - 1}" in paired_seeds.shortage(comparisons, fewest - 1)
+    assert paired_seeds.shortage(0, 1) == ""
 
 
 def test_holm_adjusts_step_down():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scsc_lab.analysis import pareto
+from scsc_lab.analysis import fronts
 
 points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12)
 
@@ -14,7 +14,7 @@ points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, m
 def test_front_is_what_no_other_point_beats(pairs, higher_x, higher_y):
     xs, ys = zip(*pairs, strict=True)
     words = ["higher" if higher else "lower" for higher in (higher_x, higher_y)]
-    found = pareto.front(xs, ys, *words)
+    found = fronts.front(xs, ys, *words)
 
     def at_least_as_good(a, b, higher):
         return a >= b if higher else a <= b
@@ -31,7 +31,7 @@ def test_front_is_what_no_other_point_beats(pairs, higher_x, higher_y):
 
 
 def test_by_hand():
-    assert pareto.front([1, 2, 3], [3, 1, 2]) == [0, 1]
-    assert pareto.front([1, 2, 3], [3, 1, 2], better_y="higher") == [0]
-    assert pareto.front([1, 2, 3], [3, 1, 2], better_y="") == []
-    assert pareto.front([1, 1], [2, 2]) == [0, 1]
+    assert fronts.front([1, 2, 3], [3, 1, 2]) == [0, 1]
+    assert fronts.front([1, 2, 3], [3, 1, 2], better_y="higher") == [0]
+    assert fronts.front([1, 2, 3], [3, 1, 2], better_y="") == []
+    assert fronts.front([1, 1], [2, 2]) == [0, 1]

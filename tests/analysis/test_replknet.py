@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import scsc_lab
-from scsc_lab.analysis import replknet
+from scsc_lab.analysis import figures_of_merit
 from scsc_lab.analysis.figures_of_merit import replknet_figures
 from scsc_lab.receptive_field.images import synthetic
 
@@ -38,18 +38,18 @@ def naive_area(image, threshold):
 def test_squares_of_random_maps(shape, scale):
     contributions = np.random.default_rng(shape[0]).random(shape) ** 6 * scale
     expected = naive_log_map(contributions.tolist())
-    image = replknet.log_map(contributions)
+    image = figures_of_merit.log_map(contributions)
     assert np.allclose(image, expected, rtol=1e-12)
     for threshold in (0.2, 0.3, 0.5, 0.99):
         share = naive_area(expected, threshold)
-        assert replknet.area_share(image, threshold) == (share and pytest.approx(share, rel=1e-12))
+        assert figures_of_merit.area_share(image, threshold) == (share and pytest.approx(share, rel=1e-12))
 
 
 def test_a_square_that_never_holds_enough_is_none():
     image = np.zeros((16, 16))
     image[0, 0], image[8, 8] = 1.0, 0.001
     assert naive_area(image.tolist(), 0.5) is None
-    assert replknet.area_share(image, 0.5) is None
+    assert figures_of_merit.area_share(image, 0.5) is None
     assert replknet_figures(image)["r50"] is None
 
 

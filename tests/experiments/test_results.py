@@ -14,7 +14,7 @@ from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.metrics.claims import with_probe
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
-from scsc_lab.report.claims import claims_table
+from scsc_lab.report.findings import claims_table
 from scsc_lab.settings import Execution, Schedule, Settings, Training
 from scsc_lab.store import Store
 from scsc_lab.training.plan import Runs

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from scsc_lab.analysis import pareto
+from scsc_lab.analysis import fronts
 from scsc_lab.errors import InputError
 from scsc_lab.metrics.size import counted
 from scsc_lab.models import enumeration
@@ -45,7 +45,7 @@ def test_the_front_is_that_of_all_pairs():
     inside = found.inside_bounds({}, {"macs": np.median(found.macs)})
     xs, ys = found.params[inside].tolist(), found.macs[inside].tolist()
     front = found.front([(found.params, "lower"), (found.macs, "higher")], inside)
-    every = np.flatnonzero(inside)[pareto.front(xs, ys, "lower", "higher")]
+    every = np.flatnonzero(inside)[fronts.front(xs, ys, "lower", "higher")]
     assert len(front) > 2
     assert sorted(front) == sorted(every)
     best = found.front([(found.macs, "higher")], inside)

@@ -21,7 +21,7 @@ from scsc_lab.experiments import report, runner, schema
 from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
 from scsc_lab.records import file_name
-from scsc_lab.report import compose, fields_section, publish
+from scsc_lab.report import compose, fields_section
 from scsc_lab.report.document import Details, Grid, Picture
 from scsc_lab.report.render import latex
 from scsc_lab.settings import Fields, Settings, Timing
@@ -36,7 +36,7 @@ def groups():
 
 
 def written(folder: Path, rows: list[dict[str, object]], name: str, source: Path | None = None) -> list[Path]:
-    return publish.write(folder, rows, name, metrics.columns(), metrics.notes, source)
+    return compose.write(folder, rows, name, metrics.columns(), metrics.notes, source)
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ from scsc_lab.records import change, file_name
 from scsc_lab.report import comparison, tables
 from scsc_lab.report import render as formats
 from scsc_lab.report.document import Document, Grid
-from scsc_lab.report.render import csv as csv_format
-from scsc_lab.report.render import json as json_format
 from scsc_lab.report.render import latex, markdown, terminal
+from scsc_lab.report.render import raw as csv_format
+from scsc_lab.report.render import raw as json_format
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.report.text import one_line
 from scsc_lab.settings import Output, PaperTable
@@ -81,7 +81,7 @@ def test_changes():
 
 
 def test_json_has_schema_run_and_raw_numbers():
-    document = json.loads(json_format.render(table("resnet50"), RUN))
+    document = json.loads(json_format.render_json(table("resnet50"), RUN))
     assert document["schema"] == 1
     assert document["rows"][0]["macs"] == 4089184256
     run = document["run"]
@@ -325,7 +325,7 @@ def test_no_cell_of_a_csv_is_a_formula(text):
 
 def test_json_reads_back_whatever_the_text():
     for text in HOSTILE:
-        assert json.loads(json_format.render(hostile(text), RUN))["rows"][0]["model"] == text
+        assert json.loads(json_format.render_json(hostile(text), RUN))["rows"][0]["model"] == text
 
 
 @given(st.text(max_size=300))

@@ -9,7 +9,8 @@ import pytest
 from scsc_lab import metrics
 from scsc_lab.report import comparison, compose, findings, latency
 from scsc_lab.report.document import Grid, Picture
-from scsc_lab.report.figures import ratios, style
+from scsc_lab.report.figures import latency as figures
+from scsc_lab.report.figures import style
 from scsc_lab.report.render import markdown
 
 TIMES = [metrics.columns()[word] for word in ("latency", "latency_onnxruntime")]
@@ -103,7 +104,7 @@ def test_a_terminal_has_a_row_per_network_and_runtime(rows):
 
 
 def test_the_figure_has_a_mark_per_runtime_and_names_each_network_once(rows, deployed):
-    drawn = ratios.draw(latency.timings_of([*rows[:2], *deployed, *rows[2:]]))
+    drawn = figures.draw_ratios(latency.timings_of([*rows[:2], *deployed, *rows[2:]]))
     (axis,) = drawn.axes
     assert [text.get_text() for text in axis.texts] == ["scsc_resnet50", "scsc_swin_tiny"]
     assert [text.get_text() for text in drawn.legends[0].texts] == ["torch", "ONNX Runtime", "deploy form"]
@@ -123,4 +124,4 @@ def test_the_figure_has_a_mark_per_runtime_and_names_each_network_once(rows, dep
 @pytest.mark.parametrize("lacking", [{"macs": None}, {"ratio": None, "onnxruntime_ratio": None}])
 def test_what_lacks_a_ratio_is_not_drawn(rows, lacking):
     timings = latency.timings_of([rows[0], {**rows[1], **lacking}])
-    assert ratios.points(timings) == []
+    assert figures.points(timings) == []

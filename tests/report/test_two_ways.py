@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scsc_lab import metrics
-from scsc_lab.report import compose, fields, fields_section, two_ways
+from scsc_lab.report import compose, fields, fields_section, method
 
 RUN = {"table": "run", "columns": ["macs", "latency", "erf"], "command": "x", "versions": {}}
 RUN |= {"machine": {"processor": "CPU", "cores": 2}}
@@ -27,7 +27,7 @@ def test_both_rows_stand_together_with_the_cause(macs, reason):
         for name, share in (("swin", 0.02), ("scsc_swin", 0.24), ("swin + SCSC", 0.018))
     ]
     document = compose.document([RUN, *networks(macs), *random], "name", metrics.columns(), lambda *_: [], None)
-    (section,) = [section for section in document.sections if section.title == two_ways.TITLE]
+    (section,) = [section for section in document.sections if section.title == method.TITLE]
     paragraph, grid = section.blocks
     assert reason in paragraph.text
     assert "r(50%) of 24.0%" in paragraph.text
@@ -36,8 +36,8 @@ def test_both_rows_stand_together_with_the_cause(macs, reason):
 
 
 def test_one_of_the_two_alone_has_no_such_section():
-    assert not two_ways.section(networks(-0.4)[:2], [])
-    assert not two_ways.section([*networks(-0.4)[:2], {**networks(-0.4)[2], "resolution": [96, 96]}], [])
+    assert not method.section(networks(-0.4)[:2], [])
+    assert not method.section([*networks(-0.4)[:2], {**networks(-0.4)[2], "resolution": [96, 96]}], [])
 
 
 def test_the_trained_field_stands_beside_that_at_random_weights():

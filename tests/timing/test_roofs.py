@@ -13,8 +13,8 @@ from scsc_lab.cli import main
 from scsc_lab.counting.count import count
 from scsc_lab.models import construct
 from scsc_lab.networks import catalog
-from scsc_lab.report import roofline
-from scsc_lab.report.figures import roofline as figure
+from scsc_lab.report import parts
+from scsc_lab.report.figures import parts as figure
 from scsc_lab.settings import Execution
 from scsc_lab.timing import roofs
 from scsc_lab.timing.roofs import Rate, Roofs
@@ -103,13 +103,13 @@ def test_a_sentence_says_what_bounds_and_what_is_lost():
     sentence = (
         "net: 59 % of its time is overhead, near neither roof; its depthwise convolutions reach 12 % of the roof."
     )
-    assert roofline.sentence(placed()) == sentence
-    assert roofline.notes([placed()])[0] == sentence
-    assert roofline.notes([{"model": "net"}]) == []
+    assert parts.sentence(placed()) == sentence
+    assert parts.notes([placed()])[0] == sentence
+    assert parts.notes([{"model": "net"}]) == []
 
 
 def test_a_report_has_a_section_where_a_network_has_places():
-    (section,) = roofline.section([placed(), {"model": "other"}])
+    (section,) = parts.roofline_section([placed(), {"model": "other"}])
     assert section.title == "Why time does not follow MACs"
     assert [row["part"] for row in section.blocks[0].table.rows] == [
         "linear layers",
@@ -117,11 +117,11 @@ def test_a_report_has_a_section_where_a_network_has_places():
         "rest",
         "all",
     ]
-    assert roofline.section([{"model": "other"}]) == []
+    assert parts.roofline_section([{"model": "other"}]) == []
 
 
 def test_the_figure_has_the_roofs_and_a_mark_per_kind_that_multiplies():
-    (axes,) = figure.draw([placed()]).axes
+    (axes,) = figure.draw_roofline([placed()]).axes
     marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
     assert sorted(line.get_xdata()[0] for line in marks) == [50, 120]
     assert max(axes.lines[0].get_ydata()) == pytest.approx(100 / 1e9)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scsc_lab import metrics
-from scsc_lab.analysis.pareto import Better
+from scsc_lab.analysis.fronts import Better
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report.tables import Column

@@ -11,7 +11,7 @@ import numpy as np
 
 from scsc_lab import units
 from scsc_lab.analysis.field import Field
-from scsc_lab.analysis.profiles import Array, Squares
+from scsc_lab.analysis.figures_of_merit import Array, Squares
 from scsc_lab.records import Row
 from scsc_lab.report.figures import profiles, style
 from scsc_lab.report.names import MOST_LABELS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
-from scsc_lab.report.ablations import by_study
+from scsc_lab.report.comparison import by_study
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.settings import Drawing

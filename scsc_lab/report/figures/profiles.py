@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scsc_lab.analysis.field import Field
-from scsc_lab.analysis.profiles import Array, Squares
+from scsc_lab.analysis.figures_of_merit import Array, Squares
 from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report import names as naming

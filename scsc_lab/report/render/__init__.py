@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from scsc_lab import files
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import RunInfo
-from scsc_lab.report.render import csv, json, latex, markdown, terminal
+from scsc_lab.report.render import latex, markdown, raw, terminal
 from scsc_lab.report.tables import Table
 from scsc_lab.settings import Output, PaperTable
 
 FORMATS: Mapping[str, Callable[[Table, RunInfo], str]] = {
     "table": terminal.render,
     "markdown": markdown.render,
-    "csv": csv.render,
-    "json": json.render,
+    "csv": raw.render,
+    "json": raw.render_json,
     "latex": latex.render,
 }
 """Every output format by name."""
@@ -76,5 +76,5 @@ def emit(table: Table, run: RunInfo, options: Output | None = None) -> None:
         return
     text = write(table, run)
     if name == "json" and not (files.results().encoding or "").lower().startswith("utf"):
-        text = json.in_ascii(text)
+        text = raw.in_ascii(text)
     print(text, end="", file=files.results())

@@ -1,8 +1,8 @@
-"""The figure of confusions: one panel per network and task, each row the shares of one class."""
+"""The figures of evaluations: confusions of classes, and the rates of a verification."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +12,14 @@ from scsc_lab.report.figures import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from scsc_lab.analysis.confusion import Confusion
+    from scsc_lab.analysis.verification import Confusion
+
 
 _MOST_NAMES = 30
 """Classes beyond which axes have no names."""
 
 
-def draw(confusions: Sequence[Confusion]) -> Figure:
+def draw_confusions(confusions: Sequence[Confusion]) -> Figure:
     """Return a figure with the share of the images of each class (rows) that is taken for each class (columns)."""
     columns = min(len(confusions), 2)
     rows = -(-len(confusions) // columns)
@@ -39,4 +40,27 @@ def draw(confusions: Sequence[Confusion]) -> Figure:
         for axis in axes.flat[len(confusions) :]:
             axis.remove()
         figure.colorbar(image, ax=axes, label="share of the class (%)", shrink=0.6)
+    return figure
+
+
+def draw_rates(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """Return a figure with the rates of each network at every threshold; false accepts on a logarithmic scale.
+
+    Args:
+        curves: false and true accept rates, from 0 to 1, by the name of the network.
+    """
+    figure, axis = style.new(style.COLUMN_INCHES, style.COLUMN_INCHES * 0.8)
+    with style.applied():
+        least = min((rate for far, _ in curves.values() for rate in far if rate > 0), default=1e-3)
+        looks = style.looks([{"model": name} for name in curves])
+        for look, (name, (far, tar)) in zip(looks, curves.items(), strict=True):
+            points = [(max(x, least), 100 * y) for x, y in zip(far, tar, strict=True)]
+            line = {"color": look.colour, "linestyle": look.dashes, "label": style.name(name)}
+            axis.step(*zip(*points, strict=True), where="post", **line)
+        axis.set_xscale("log")
+        style.plain_log(axis.xaxis)
+        axis.set_xlabel("false accept rate")
+        axis.set_ylabel("true accept rate (%)")
+        if curves:
+            axis.legend(loc="lower right")
     return figure

@@ -1,13 +1,14 @@
-"""CSV: the rows with raw numbers, one column for every key that any row has; no cell that a spreadsheet runs."""
+"""Rows as data: CSV with raw numbers that no spreadsheet runs, and JSON as {schema, run, rows, notes}."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from scsc_lab.provenance import RunInfo
-from scsc_lab.records import Row
+from scsc_lab.records import SCHEMA, Row
 from scsc_lab.report.tables import Table
 from scsc_lab.report.text import visible
 
@@ -48,3 +49,20 @@ def _scalar(key: str, value: Any) -> Any:
 def _text(value: str) -> str:
     guarded = f"'{value}" if value.startswith(_FORMULA) else value
     return "\n".join(map(visible, guarded.split("\n")))
+
+
+_RAW = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that JSON allows in a text as they are, and terminals obey or files refuse."""
+
+
+def render_json(table: Table, run: RunInfo) -> str:
+    """Return the table's rows with how they were made; text reads back as it was."""
+    notes = [*table.notes, *(note for part in table.details for note in part.notes)]
+    document = {"schema": SCHEMA, "run": run.row(), "rows": list(table.raw), "notes": notes}
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return _RAW.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+
+
+def in_ascii(text: str) -> str:
+    """Return JSON in ASCII alone, for where no other character can be written."""
+    return re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match[0])[1:-1], text)
