@@ -256,8 +256,8 @@ def _coordinates(
     other_dims = [dim for dim in range(x.dim()) if dim not in indexed_dims]
     sizes = [x.shape[dim] for dim in indexed_dims]
     cells = load.sum(other_dims) if other_dims else load
-    given = [index for dim in indexed_dims if (index := indices[dim]) is not None]
-    shape, first = torch.broadcast_shapes(*(index.shape for index in given)), given[0]
+    joint = [index for dim in indexed_dims if (index := indices[dim]) is not None]
+    shape, first = torch.broadcast_shapes(*(index.shape for index in joint)), joint[0]
     flat = _assumed(first, x, cells.flatten(), math.prod(shape)).reshape(shape)
     values: list[Tensor | None] = [None] * len(indices)
     for place, dim in enumerate(indexed_dims):

@@ -66,8 +66,8 @@ def network(
         factory = Network(getattr(model, "__name__", type(model).__name__), factory=model)
         base = factory.changed(changes)
     else:
-        shown = one_line(f"{model!r:.100}")
-        raise InputError(f"model {shown}: a name, a module, a function or class that makes one, or a network")
+        text = one_line(f"{model!r:.100}")
+        raise InputError(f"model {text}: a name, a module, a function or class that makes one, or a network")
     return replace(
         base,
         resolution=_size(resolution) or base.resolution,

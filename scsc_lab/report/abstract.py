@@ -99,8 +99,8 @@ def scope(rows: Sequence[Row], networks: Sequence[Row]) -> str:
         lines.append("the machine was too busy: verdicts on time are withheld")
     drawn = [row for row in rows if row["table"] == "field"]
     if drawn and all(row.get("weights") == "random" for row in drawn):
-        one = "one " if all(map(fields.is_of_one_draw, drawn)) else ""
-        lines.append(f"receptive fields at {one}initialisation")
+        number = "one " if all(map(fields.is_of_one_draw, drawn)) else ""
+        lines.append(f"receptive fields at {number}initialisation")
     if inferred := dict.fromkeys(str(row["model"]) for row in networks if row.get("inferred")):
         lines.append(f"settings of {listed(list(inferred))} are partly inferred")
     if str(run.get("commit") or "").endswith("-dirty"):

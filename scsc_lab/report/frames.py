@@ -124,8 +124,8 @@ class Ablation(_Frame):
         Raises:
             InputError: if the column was not measured.
         """
-        words = [column.word for column in self._context.columns if column.change is not None]
-        return forest.panel(self._rows(), self._column(metric or (words or [""])[0]), ax)
+        names = [column.word for column in self._context.columns if column.change is not None]
+        return forest.panel(self._rows(), self._column(metric or (names or [""])[0]), ax)
 
     def _rows(self) -> list[Row]:
         rows = super()._rows()

@@ -34,8 +34,8 @@ def module(row: Row) -> str:
 
 def added_module(row: Row) -> str:
     """Return the module that a network has and its baseline has not, or nothing."""
-    own = module(row)
-    return "" if own == module({"model": str(row.get("baseline"))}) else own
+    name = module(row)
+    return "" if name == module({"model": str(row.get("baseline"))}) else name
 
 
 def original(row: Row) -> str:

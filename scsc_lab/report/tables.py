@@ -239,8 +239,8 @@ class Table:
             fits: whether there is room for a table.
         """
         columns = self.columns
-        words = [at for at, column in enumerate(columns[:_MOST_NAMES]) if not column.number]
-        names = max(words, default=0) + 1
+        texts = [at for at, column in enumerate(columns[:_MOST_NAMES]) if not column.number]
+        names = max(texts, default=0) + 1
         while names > 1 and not fits(replace(self, columns=columns[: names + 1])):
             names -= 1
         while columns:

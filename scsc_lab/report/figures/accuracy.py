@@ -114,7 +114,7 @@ def _mean_accuracy(row: Row) -> float | None:
 
 
 def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Figure:
-    """Return a figure of training budgets: each accuracy over what it costs, and the difference to the baseline.
+    """Return a figure of training budgets: each accuracy over its cost, and the difference to the baseline.
 
     Baselines are hollow and dashed. Bars: one deviation of the runs on the left, the interval on the right.
 
@@ -133,20 +133,20 @@ def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAI
     with style.applied():
         for at, (model, look) in enumerate(zip(models, style.looks(models), strict=True)):
             line = {**look.mark, "linestyle": look.dashes, "markersize": 3.5, "linewidth": 0.9, "elinewidth": 0.7}
-            own = [row for row in rows if row["model"] == model["model"]]
-            spent = [row for row in own if row.get("train_macs_mean") and row.get("accuracy_mean") is not None]
+            by_budget = [row for row in rows if row["model"] == model["model"]]
+            spent = [row for row in by_budget if row.get("train_macs_mean") and row.get("accuracy_mean") is not None]
             reach = [row.get("accuracy_deviation") or 0.0 for row in spent]
             xs, ys = [1e-9 * row["train_macs_mean"] for row in spent], [row["accuracy_mean"] for row in spent]
             axes[0].errorbar(xs, ys, yerr=reach, label=style.name(model["model"]), **line)
-            compared = [row for row in own if row.get("accuracy_difference") is not None]
+            compared = [row for row in by_budget if row.get("accuracy_difference") is not None]
             values = [row["accuracy_difference"] for row in compared]
             ends = [
                 [0.0 if row.get(end) is None else abs(row[end] - row["accuracy_difference"]) for row in compared]
                 for end in ("difference_low", "difference_high")
             ]
-            beside = 1.03 ** (at - len(models) / 2)  # so that intervals at one budget stand beside each other
+            shift = 1.03 ** (at - len(models) / 2)  # so that intervals at one budget stand beside each other
             if compared:
-                axes[1].errorbar([row["epochs"] * beside for row in compared], values, yerr=ends, **line)
+                axes[1].errorbar([row["epochs"] * shift for row in compared], values, yerr=ends, **line)
         axes[1].axhline(0, color="black", linewidth=0.6)
         axes[0].set(xscale="log", xlabel="MACs spent per run (G)", ylabel="accuracy (%)")
         axes[1].set(xscale="log", xlabel="epochs", ylabel=f"difference, points, {level(rows)}")

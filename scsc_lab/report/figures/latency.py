@@ -121,7 +121,7 @@ def _caption(row: Row) -> str:
         return text
     interval = units.interval((row["ratio_low"], row["ratio_high"]))
     baseline = str(row.get("baseline") or "the baseline")
-    is_named = str(row["model"]).startswith(f"{baseline} + ")  # the strip's own name says what it is against
+    is_named = str(row["model"]).startswith(f"{baseline} + ")  # the strip's name names the baseline
     against = "" if is_named else f" {style.name(baseline, _LONGEST_BASELINE)}"
     return f"{text}: {units.ratio(row['ratio'])} ×{against}" + (f" ({interval})" if interval else "")
 
