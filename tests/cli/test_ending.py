@@ -120,10 +120,10 @@ def test_one_signal_ends_code_that_never_returns(start, network, sent, code):
     assert end(process) == (code, "", "scsc-lab: interrupted\n")
 
 
-@pytest.mark.parametrize("module", ["typer", "multiprocessing"])
-def test_an_interrupt_while_modules_are_imported_is_no_traceback(tmp_path, start, module):
+@pytest.mark.parametrize(("module", "words"), [("typer", ["--version"]), ("torch", ["flops", "resnet18"])])
+def test_an_interrupt_while_modules_are_imported_is_no_traceback(tmp_path, start, module, words):
     (tmp_path / f"{module}.py").write_text("import sys\nprint('begun', file=sys.stderr)\nwhile True: pass\n")
-    process = start("--version")
+    process = start(*words)
     process.send_signal(signal.SIGINT)
     assert end(process) == (130, "", "scsc-lab: interrupted\n")
 

@@ -114,9 +114,9 @@ def _mean_accuracy(row: Row) -> float | None:
 
 
 def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Figure:
-    """Return a figure of training budgets: each accuracy over its cost, and the difference to the baseline.
+    """Return a figure of training budgets: accuracy against MACs, and its difference against MACs and seconds.
 
-    Baselines are hollow and dashed. Bars: one deviation of the runs on the left, the interval on the right.
+    Baselines are hollow and dashed. Bars: one deviation of the runs in the first panel, the interval in the others.
 
     Args:
         budgets: rows of :func:`scsc_lab.experiments.train.summaries`, ascending.
@@ -124,35 +124,33 @@ def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAI
     """
     width = options.width or style.PAGE_INCHES
     is_narrow = width <= style.NARROW_INCHES
-    figure, axes = style.new(
-        width, (2 if is_narrow else 1) * _PANEL_INCHES + 0.3, **({"nrows": 2} if is_narrow else {"ncols": 2})
-    )
-    rows = [row for rows_of_budget in budgets for row in rows_of_budget]
+    height = 3 * 0.75 * _PANEL_INCHES if is_narrow else 0.9 * _PANEL_INCHES
+    figure, axes = style.new(width, height + 0.3, **({"nrows": 3} if is_narrow else {"ncols": 3}))
+    rows = [row for rows_of_budget in budgets for row in rows_of_budget if row.get("accuracy_mean") is not None]
     models = list({row["model"]: row for row in rows}.values())
-    ticks = sorted({row["epochs"] for row in rows})
     with style.applied():
-        for at, (model, look) in enumerate(zip(models, style.looks(models), strict=True)):
+        for model, look in zip(models, style.looks(models), strict=True):
             line = {**look.mark, "linestyle": look.dashes, "markersize": 3.5, "linewidth": 0.9, "elinewidth": 0.7}
-            by_budget = [row for row in rows if row["model"] == model["model"]]
-            spent = [row for row in by_budget if row.get("train_macs_mean") and row.get("accuracy_mean") is not None]
-            reach = [row.get("accuracy_deviation") or 0.0 for row in spent]
-            xs, ys = [1e-9 * row["train_macs_mean"] for row in spent], [row["accuracy_mean"] for row in spent]
-            axes[0].errorbar(xs, ys, yerr=reach, label=style.name(model["model"]), **line)
-            compared = [row for row in by_budget if row.get("accuracy_difference") is not None]
+            runs = [row for row in rows if row["model"] == model["model"] and row.get("train_macs_mean")]
+            reach = [row.get("accuracy_deviation") or 0.0 for row in runs]
+            spent = [1e-9 * row["train_macs_mean"] for row in runs]
+            label = style.name(model["model"])
+            axes[0].errorbar(spent, [row["accuracy_mean"] for row in runs], yerr=reach, label=label, **line)
+            compared = [row for row in runs if row.get("accuracy_difference") is not None]
             values = [row["accuracy_difference"] for row in compared]
             ends = [
                 [0.0 if row.get(end) is None else abs(row[end] - row["accuracy_difference"]) for row in compared]
                 for end in ("difference_low", "difference_high")
             ]
-            shift = 1.03 ** (at - len(models) / 2)  # so that intervals at one budget stand beside each other
-            if compared:
-                axes[1].errorbar([row["epochs"] * shift for row in compared], values, yerr=ends, **line)
-        axes[1].axhline(0, color="black", linewidth=0.6)
-        axes[0].set(xscale="log", xlabel="MACs spent per run (G)", ylabel="accuracy (%)")
-        axes[1].set(xscale="log", xlabel="epochs", ylabel=f"difference, points, {level(rows)}")
-        style.plain_log(axes[0].xaxis, (1.0, 2.0, 5.0))
-        style.plain_log(axes[1].xaxis)
-        axes[1].set_xticks(ticks, [str(tick) for tick in ticks])
+            for panel, key, unit in ((axes[1], "train_macs_mean", 1e-9), (axes[2], "seconds_mean", 1.0)):
+                if compared and all(row.get(key) for row in compared):
+                    panel.errorbar([unit * row[key] for row in compared], values, yerr=ends, **line)
+        for panel, cost in zip(axes, ("MACs per run (G)", "MACs per run (G)", "seconds per run"), strict=True):
+            panel.set(xscale="log", xlabel=cost, ylabel=f"difference, points, {level(rows)}")
+            style.plain_log(panel.xaxis, (1.0, 2.0, 5.0))
+        axes[0].set_ylabel("accuracy (%)")
+        for panel in axes[1:]:
+            panel.axhline(0, color="black", linewidth=0.6)
         style.key(figure, *axes[0].get_legend_handles_labels())
     return figure
 
