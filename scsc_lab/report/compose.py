@@ -77,8 +77,8 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
         blocks: list[Block] = [Grid(Table(findings.COLUMNS, short, notes=notes_), "findings")]
         if full:
             blocks.append(Details("Every answer", (Grid(Table(findings.COLUMNS, full), "every_finding"),)))
-        summary = f"{len(short)} questions and their answers" if len(short) > 1 else "One question and its answer"
-        sections.append(Section("Findings", (Details(summary, tuple(blocks)),)))
+        heading = f"{len(short)} questions and their answers" if len(short) > 1 else "One question and its answer"
+        sections.append(Section("Findings", (Details(heading, tuple(blocks)),)))
     if claimed:
         sections.append(Section(findings.CLAIMS, (Grid(_without_repeated(findings.claims_table(claimed)), "claims"),)))
     if networks:
