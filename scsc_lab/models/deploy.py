@@ -279,7 +279,7 @@ def _difference(network: nn.Module, steps: Sequence[Step], x: Tensor, mode: Grad
         run = partial(outputs, form, mode=mode)
         exact = not any(step.method for step in steps)  # some methods make their layers in float32
         tolerance = _TOLERANCE.get(like.dtype, TOLERANCE) if exact else TOLERANCE
-        reference = copied(network) if mode is torch.inference_mode else network  # which may keep what it computes
+        reference = copied(network) if mode is torch.inference_mode else network  # which may keep its results
         agreement(run, reference, [[x.to(like)]], "its deploy form", "the network", tolerance, mode)
     except DisagreementError as error:
         return str(error)

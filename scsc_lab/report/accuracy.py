@@ -191,7 +191,7 @@ def tuning_notes(rows: Sequence[Row]) -> list[str]:
 
 
 def difficulty_findings(rows: Sequence[Row]) -> list[str]:
-    """Return one line per network, condition and task: the difference at the easiest and at the hardest images.
+    """Return one line per network, condition and task: the difference, with its interval, at both ends of the images.
 
     Args:
         rows: rows of :func:`scsc_lab.experiments.train.summaries_by_difficulty`.
@@ -203,8 +203,12 @@ def difficulty_findings(rows: Sequence[Row]) -> list[str]:
             cells.sort(key=lambda row: float(row["value"]), reverse=is_reversed)
             easiest, hardest = cells[0], cells[-1]
             for key in (key for key in easiest if key.endswith("_difference")):
-                ends = [f"{units.signed_decimal(row[key])} points at {row['value']:g}" for row in (easiest, hardest)]
                 name = key.removesuffix("_difference")
+                ends = [
+                    f"{units.points_interval((row[key], row.get(f'{name}_low'), row.get(f'{name}_high')))} points at "
+                    f"{row['value']:g}"
+                    for row in (easiest, hardest)
+                ]
                 lines.append(f"{model}, {condition}: {name} accuracy differs by {', '.join(ends)}.")
     return lines
 

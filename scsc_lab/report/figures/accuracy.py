@@ -104,6 +104,7 @@ def _draw_difference(axis: Any, row: Row, place: int, *, is_narrow: bool) -> Non
         textcoords="offset points",
         va="center",
         fontsize=style.POINTS,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},  # the line of no difference may pass below
     )
 
 
