@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import pytest
 import torch
 from functions import Function
@@ -54,6 +57,25 @@ def test_a_shortcut_is_alive_until_it_is_added():
 def test_tensors_that_share_memory_count_once(function, maps):
     network = Function(function, weight=nn.Parameter(torch.ones(()).expand(())))
     assert abs(peak(network) - maps * MAP) <= 16  # but for a single number
+
+
+def test_a_profiler_in_another_thread_keeps_no_tensor_alive():
+    ended = threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(0.0005):
+            held = sys._current_frames()
+            ended.wait(0.0005)
+            del held
+
+    profiler = threading.Thread(target=sample)
+    profiler.start()
+    try:
+        peaks = {api.count("swin_tiny").peak_bytes for _ in range(3)}
+    finally:
+        ended.set()
+        profiler.join()
+    assert peaks == {api.count("swin_tiny").peak_bytes}
 
 
 def test_training_keeps_what_the_backward_pass_needs():
