@@ -6,13 +6,9 @@ torch functions that the network called.
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import sys
-import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +20,7 @@ from scsc_lab.counting.recorder import followed
 from scsc_lab.counting.tally import Memory, Tally
 from scsc_lab.counting.tensors import META, check_strided, tensors
 from scsc_lab.errors import InputError, last_line, located_by_user
-from scsc_lab.execution.passes import evaluating, random_values, replaced
+from scsc_lab.execution.passes import evaluating, random_values, replaced, unsampled
 
 
 def count(
@@ -158,13 +154,13 @@ def _count(
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), mode, evaluating(model, training=backward):
         args, keywords = _example(arguments_, device, dtype)
         memory.hold(tensors([args, keywords]))
-        with followed(model, tally), _unsampled():
+        with followed(model, tally), unsampled():
             out = model(*args, **keywords)
         if backward:
             ends = _ends(out)
             ones = [torch.ones(x.shape, dtype=x.dtype, device=x.device) for x in ends]
             memory.hold(ones)
-            with followed(model, tally), _unsampled():
+            with followed(model, tally), unsampled():
                 torch.autograd.backward(ends, ones)
     cells = tuple(
         Cell(
@@ -186,21 +182,6 @@ def _count(
         memory.peak,
         tally.outputs,
     )
-
-
-@contextlib.contextmanager
-def _unsampled() -> Iterator[None]:
-    """Show the profilers of other threads, as Dask's, this thread only down to here.
-
-    A frame that they hold keeps its tensors alive after its function has returned.
-    """
-    thread, frames_of_threads, visible = threading.get_ident(), sys._current_frames, sys._getframe(2)
-
-    def frames() -> dict[int, FrameType]:
-        return {**frames_of_threads(), thread: visible}
-
-    with replaced(sys, "_current_frames", frames):
-        yield
 
 
 def _ends(out: Any) -> list[Tensor]:

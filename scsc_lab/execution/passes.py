@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import Any
 
 import torch
@@ -208,3 +211,18 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, original)
+
+
+@contextlib.contextmanager
+def unsampled() -> Iterator[None]:
+    """Show the profilers of other threads, as Dask's, this thread only down to here.
+
+    A frame that they hold keeps its tensors alive after its function has returned.
+    """
+    thread, frames_of_threads, visible = threading.get_ident(), sys._current_frames, sys._getframe(2)
+
+    def frames() -> dict[int, FrameType]:
+        return {**frames_of_threads(), thread: visible}
+
+    with replaced(sys, "_current_frames", frames):
+        yield
