@@ -77,8 +77,8 @@ def panel(rows: Sequence[Row], x: Column, y: Column, axes: Any = None) -> Any:
         axes.margins(0.18)
         for at, (limits, set_limits) in enumerate(((axes.get_xlim, axes.set_xlim), (axes.get_ylim, axes.set_ylim))):
             set_limits(max(limits()[0], 0.0) if all(place[at] >= 0 for place in places) else None)
-        axes.set(xlabel=_heading(x), ylabel=_heading(y))
-        _label(axes, [style.name(row["model"]) for row in complete], places, lines, labelled)
+        axes.set(xlabel=heading(x), ylabel=heading(y))
+        label(axes, [style.name(row["model"]) for row in complete], places, lines, labelled)
     return axes
 
 
@@ -139,15 +139,24 @@ def _steps(front: Sequence[_Point], higher_x: bool) -> list[_Point]:
     return [*corners, *front[-1:]]
 
 
-def _heading(column: Column) -> str:
+def heading(column: Column) -> str:
+    """Return a column's label beside an axis, with the direction that is better."""
     direction = {"higher": ", more is better", "lower": ", less is better"}.get(column.better, "")
     return f"{column.axis_label}{direction}"
 
 
-def _label(
+def label(
     axes: Any, names: Sequence[str], marks: Sequence[_Point], lines: Sequence[Sequence[_Point]], labelled: Sequence[int]
 ) -> None:
-    """Write each name beside its mark, where it covers no other name, no mark, no line and not the edge."""
+    """Write each name beside its mark, where it covers no other name, no mark, no line and not the edge.
+
+    Args:
+        axes: matplotlib's axes, with everything else drawn.
+        names: names of the marks.
+        marks: places of the marks, in the units of the axes.
+        lines: corners of each line to keep clear of.
+        labelled: which of the marks get their name.
+    """
     figure = axes.figure
     figure.draw_without_rendering()
     frame = axes.get_window_extent()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scsc_lab.records import Row
 from scsc_lab.report import sweep
-from scsc_lab.report.figures import style
+from scsc_lab.report.figures import scatter, style
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"resolution": "input side (px)", "batch": "batch (images)", "threads": "threads"}
 _MOST_TICKS = 6
+_MOST_NUMBERS = 24
 
 
 def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style.PLAIN) -> Figure:
@@ -106,7 +107,7 @@ def draw_search(
 
     Args:
         tried: everything that was counted or measured.
-        front: networks of the front, in the order of the table, which numbers them.
+        front: networks of the front, in the order of the table, which numbers them (of a long front, its ends).
         baseline: the baseline.
         x: the column across.
         y: the column upwards.
@@ -122,10 +123,10 @@ def draw_search(
         axes.plot(
             *zip(*dots, strict=True) if dots else ([], []), ".", color="0.75", markersize=3, label="tried", zorder=1
         )
-        points = _points(front, x, y)
+        points, others = _points(front, x, y), _points([baseline], x, y)
         if points:
             axes.plot(*zip(*points, strict=True), "o", color=style.COLOURS[0], markersize=4.5, label="front", zorder=3)
-        for place in _points([baseline], x, y):
+        for place in others:
             axes.plot(*place, "D", color="black", markerfacecolor="white", markersize=5, label="baseline", zorder=4)
         is_named = False
         for name, bound in budgets:
@@ -136,23 +137,12 @@ def draw_search(
                     )
                     is_named = True
         axes.margins(0.08)
-        axes.set_xlabel(x.axis_label)
-        axes.set_ylabel(y.axis_label)
+        axes.set(xlabel=scatter.heading(x), ylabel=scatter.heading(y))
         figure.legend(loc="outside lower center", ncols=4, handletextpad=0.3, columnspacing=1.2)
-        _number(axes, points)
+        numbers = [str(at + 1) for at in range(len(points))]
+        numbered = range(0, len(points), 1 if len(points) <= _MOST_NUMBERS else len(points) - 1)
+        scatter.label(axes, numbers, [*points, *others], [], numbered)
     return figure
-
-
-def _number(axes: object, points: Sequence[tuple[float, float]]) -> None:
-    """Write the table's number at the front's points: at all of a few, else at the ends."""
-    step = 1 if len(points) <= _MOST_NUMBERS else len(points) - 1
-    for at in range(0, len(points), step):
-        axes.annotate(  # type: ignore[attr-defined]
-            str(at + 1), points[at], (3, 3), textcoords="offset points", fontsize=style.POINTS, zorder=5
-        )
-
-
-_MOST_NUMBERS = 8
 
 
 def _points(rows: Sequence[Row], x: Column, y: Column) -> list[tuple[float, float]]:
