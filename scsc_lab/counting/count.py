@@ -21,6 +21,7 @@ from scsc_lab.counting.tally import Memory, Tally
 from scsc_lab.counting.tensors import META, check_strided, tensors
 from scsc_lab.errors import InputError, last_line, located_by_user
 from scsc_lab.execution.passes import evaluating, random_values, replaced, unsampled
+from scsc_lab.execution.pools import MEASURING
 
 
 def count(
@@ -68,16 +69,17 @@ def count(
         dtype = next(iter(types), torch.float32)
     remark = ""
     try:
-        if device != META:
-            try:
-                empty = meta_copy(model)
-                return _count(empty, args, dtype, META, remark, backward)
-            except (Exception, SystemExit) as error:  # the network's own code, without values
-                remark = f"not countable on the meta device ({last_line(error)})"
-                model = _copy(model, {})
-        elif backward:
-            model = meta_copy(model)
-        return _count(model, args, dtype, device, remark, backward)
+        with MEASURING:
+            if device != META:
+                try:
+                    empty = meta_copy(model)
+                    return _count(empty, args, dtype, META, remark, backward)
+                except (Exception, SystemExit) as error:  # the network's own code, without values
+                    remark = f"not countable on the meta device ({last_line(error)})"
+                    model = _copy(model, {})
+            elif backward:
+                model = meta_copy(model)
+            return _count(model, args, dtype, device, remark, backward)
     except (KeyboardInterrupt, GeneratorExit, InputError):
         raise
     except BaseException as error:  # the network's own code again, now with nothing left to try

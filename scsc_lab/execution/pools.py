@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
@@ -18,6 +19,9 @@ from scsc_lab.execution import ending
 from scsc_lab.settings.declaration import Declared, setting
 
 _parallel = functools.partial(setting, decides=False)
+MEASURING = threading.RLock()
+"""Held while something is measured: torch's random numbers, switches and hooks belong to the process, not a thread."""
+
 _LOOK_SECONDS = 1.0
 _SAY_SECONDS = 5.0
 

@@ -262,7 +262,7 @@ def measure_elsewhere(tasks: Sequence[Task], keys: Sequence[str], expected: Mapp
 
 
 def _measured_here(task: Task, report: TaskProgress) -> list[Row]:
-    with ending.time_limit(str(task.networks[-1]), len(task.networks)):
+    with pools.MEASURING, ending.time_limit(str(task.networks[-1]), len(task.networks)):
         return task.measure(report)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from made_runs import summaries
@@ -52,6 +53,10 @@ def measure(networks, settings, budgets=(), store=None, executor=None, progress=
     return train.run(asked, Schedule(budgets=budgets), store, executor, progress)
 
 
+def _losses(run) -> list[float]:
+    return [epoch["loss"] for epoch in run["curve"]]
+
+
 def small(seeds=(0, 1)) -> Runs:
     return Runs(plan(SMALL), tuple(seeds), device="cpu")
 
@@ -89,8 +94,16 @@ def test_runs_are_kept_and_not_repeated(networks, tmp_path):
 def test_a_row_is_the_same_wherever_it_is_measured(networks):
     (one,) = training.measure([networks[0]], small((1,)), lambda *told: None)
     (two,) = training.measure([networks[0]], small((1,)), lambda *told: None)
-    assert [epoch["loss"] for epoch in one["curve"]] == [epoch["loss"] for epoch in two["curve"]]
+    assert _losses(one) == _losses(two)
     assert one["accuracy"] == two["accuracy"]
+
+
+def test_runs_in_threads_of_one_process_take_turns(networks):
+    """As in a Dask worker of several threads: torch's random numbers are the process's."""
+    with ThreadPoolExecutor(4) as pool:
+        beside = measure(networks, small((0, 1, 2)), executor=pool)
+    in_turn = measure(networks, small((0, 1, 2)))
+    assert [_losses(run) for run in beside.runs] == [_losses(run) for run in in_turn.runs]
 
 
 def test_a_diverged_run_lets_the_others_go_on(networks):
