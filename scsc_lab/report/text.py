@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,9 @@ _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\
 
 MOST_NAMES = 4
 """Names that a sentence lists; of more it counts the others."""
+
+LONGEST = 40
+"""Characters of a network's name that a figure has room for."""
 
 _FOLDERS = re.compile(r"(?:[^\s'\"/]*/)+(?=[^\s'\"/]+\.(?:py|onnx)\b)")
 _CODE = re.compile(r"`([^`]+)`")
@@ -49,3 +53,36 @@ def without_folders(labels: Iterable[str]) -> dict[str, str]:
     short = {label: _FOLDERS.sub("", label) for label in labels}
     times = Counter(short.values())
     return {label: name if times[name] == 1 else label for label, name in short.items()}
+
+
+def shortened(text: object, longest: int = LONGEST) -> str:
+    """Return a name as a figure has it: one line, its middle left out where it is too long."""
+    line = one_line(str(text))
+    return line if len(line) <= longest else f"{line[: (longest - 1) * 2 // 3]}…{line[-(longest - 1) // 3 :]}"
+
+
+def shortened_apart(texts: Iterable[object], longest: int = LONGEST) -> dict[str, str]:
+    """Return names as a figure has them, by the whole ones; cut ones that would read alike show where they differ."""
+    lines = {str(text): one_line(str(text)) for text in texts}
+    cut = {line: shortened(line, longest) for line in lines.values()}
+    for text, number in Counter(cut.values()).items():
+        alike = [line for line in cut if cut[line] == text]
+        if number == 1:
+            continue
+        words = [re.split(r"(?<=[\[\], /])" if "=" in line else r"(?<=[\[\], /.])", line) for line in alike]
+        start = _alike(words)
+        end = min(_alike([line[::-1] for line in words]), min(map(len, words)) - start)
+        parts = ["".join(line[start : len(line) - end]).strip(" []").rstrip(".") for line in words]
+        short = [
+            f"{line[: longest // 3]}…{shortened(part, longest * 2 // 3 - 2)}"
+            for line, part in zip(alike, parts, strict=True)
+        ]
+        if len(set(short)) < number:
+            short = [f"{shortened(line, longest - 5)} ({at})" for at, line in enumerate(alike, start=1)]
+        cut.update(zip(alike, short, strict=True))
+    return {text: cut[line] for text, line in lines.items()}
+
+
+def _alike(sequences: Sequence[Sequence[str]]) -> int:
+    """Return how many first items sequences share."""
+    return sum(1 for _ in itertools.takewhile(lambda items: len(set(items)) == 1, zip(*sequences, strict=False)))

@@ -15,6 +15,7 @@ from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.report import comparison, compose, names, tables
 from scsc_lab.report.figures import accuracy, erf, forest, latency, scatter, style
 from scsc_lab.report.tables import Column
+from scsc_lab.report.text import shortened_apart
 from scsc_lab.settings import Drawing
 from scsc_lab.settings import texts as texts_of_values
 
@@ -426,3 +427,24 @@ def test_no_leader_crosses_a_name():
         for other in (other for other in written if other is not text):
             box = Text.get_window_extent(other)
             assert not any(box.contains(*point) for point in path.vertices)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("scsc_swin_tiny[stage1.kernels={} stage2.kernels=11 stage3.kernels=7 stage4.kernels=3,5]", ("1", "11", "3,1")),
+        ("scsc_swin_tiny[stage1.kernels=13 stage2.reduction={} stage3.reduction=0.5]", ("0.3", "0.35")),
+        ("stages.2.blocks.{}.attention.projection.of.values.and.keys", range(12)),
+        ("{}" + 60 * "x", (40 * "y" + "1" + 40 * "y", 40 * "y" + "2" + 40 * "y")),
+        ("net{}", "ab"),
+    ],
+)
+@pytest.mark.parametrize("longest", [24, 40])
+def test_names_cut_to_fit_stay_apart(name, values, longest):
+    whole = [name.format(value) for value in values]
+    short = shortened_apart([*whole, "resnet50", whole[0]], longest)
+    assert list(short) == [*whole, "resnet50"]
+    assert len(set(short.values())) == len(short)
+    assert max(map(len, short.values())) <= longest
+    if "=" in name:
+        assert all(short[line].endswith(str(value)) for line, value in zip(whole, values, strict=True))

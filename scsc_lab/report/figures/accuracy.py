@@ -13,6 +13,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import names
 from scsc_lab.report.accuracy import level
 from scsc_lab.report.figures import style
+from scsc_lab.report.text import shortened, shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def draw(groups: Sequence[Sequence[Row]], options: Drawing = style.PLAIN) -> Fig
             [tick for tick in MaxNLocator(3 if is_narrow else 4).tick_values(low, high) if low <= tick <= high]
         )
         baseline = (
-            style.name(networks[0].get("baseline") or networks[0]["model"]) if len(groups) == 1 else "its baseline"
+            shortened(networks[0].get("baseline") or networks[0]["model"]) if len(groups) == 1 else "its baseline"
         )
         intervals.set_xlabel(f"difference{'' if is_narrow else f' to {baseline}'}, points, {level(networks)}")
     return figure
@@ -86,7 +87,7 @@ def _draw_group(dots: Any, intervals: Any, group: Sequence[Row], first: int, col
 
 def _name(row: Row) -> str:
     """Return a network's name, which begins with "+" where the row of its baseline is above."""
-    return style.name(str(row["model"]).replace(f"{row.get('baseline')} + ", "+ ", 1))
+    return shortened(str(row["model"]).replace(f"{row.get('baseline')} + ", "+ ", 1))
 
 
 def _draw_difference(axis: Any, row: Row, place: int, *, is_narrow: bool) -> None:
@@ -129,13 +130,14 @@ def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAI
     figure, axes = style.new(width, height + 0.3, **({"nrows": 3} if is_narrow else {"ncols": 3}))
     rows = [row for rows_of_budget in budgets for row in rows_of_budget if row.get("accuracy_mean") is not None]
     models = list({row["model"]: row for row in rows}.values())
+    short = shortened_apart(row["model"] for row in models)
     with style.applied():
         for model, look in zip(models, style.looks(models), strict=True):
             line = {**look.mark, "linestyle": look.dashes, "markersize": 3.5, "linewidth": 0.9, "elinewidth": 0.7}
             runs = [row for row in rows if row["model"] == model["model"] and row.get("train_macs_mean")]
             reach = [row.get("accuracy_deviation") or 0.0 for row in runs]
             spent = [1e-9 * row["train_macs_mean"] for row in runs]
-            label = style.name(model["model"])
+            label = short[str(model["model"])]
             axes[0].errorbar(spent, [row["accuracy_mean"] for row in runs], yerr=reach, label=label, **line)
             compared = [row for row in runs if row.get("accuracy_difference") is not None]
             values = [row["accuracy_difference"] for row in compared]
@@ -171,6 +173,7 @@ def draw_difficulty(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figu
     side_by_side = min(len(panels), 2 if width <= style.NARROW_INCHES else 4)
     bands = math.ceil(len(panels) / side_by_side)
     figure, axes = style.new(width, bands * 0.8 * _PANEL_INCHES + 0.3, nrows=bands, ncols=side_by_side, squeeze=False)
+    short = shortened_apart(network["model"] for network in networks)
     with style.applied():
         for axis in axes.flat[len(panels) :]:
             axis.set_axis_off()
@@ -180,7 +183,7 @@ def draw_difficulty(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figu
                 cells = sorted((row for row in of_network if f"{task}_mean" in row), key=lambda row: row["value"])
                 line = {**look.mark, "linestyle": look.dashes, "markersize": 3.5, "linewidth": 0.9}
                 places = [row["value"] for row in cells], [row[f"{task}_mean"] for row in cells]
-                axis.plot(*places, label=style.name(network["model"]), **line)
+                axis.plot(*places, label=short[str(network["model"])], **line)
             axis.set(xlabel=_CONDITIONS.get(condition, condition), ylabel=f"{task} accuracy (%)")
             if condition == "small letters":
                 axis.invert_xaxis()  # harder to the right
@@ -209,6 +212,7 @@ def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     figure, axes = style.new(width, height, nrows=bands, ncols=side_by_side, squeeze=False)
     panels = list(axes.flat)
     titles = ["training loss", *(f"{name.replace('_', ' ')} (%)" for name in parts)]
+    short = shortened_apart(row["model"] for row in networks)
     with style.applied():
         for panel in panels[count:]:
             panel.set_axis_off()
@@ -217,7 +221,7 @@ def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
         for at, row in enumerate(networks):
             runs = [run["curve"] for run in row["runs"] if run["status"] == "complete"]
             for panel, name in zip(panels, [None, *parts], strict=False):
-                label = style.name(row["model"])
+                label = short[str(row["model"])]
                 _draw_curves(panel, runs, name, looks.get(at), label, with_runs=len(networks) <= MANY)
         guesses = [chance_of(run) for row in networks for run in row["runs"][:1]]
         chance = next((percent for percent in guesses if percent is not None), None)

@@ -15,6 +15,7 @@ from scsc_lab.analysis.figures_of_merit import Array, Squares
 from scsc_lab.records import Row
 from scsc_lab.report.figures import profiles, style
 from scsc_lab.report.names import MOST_LABELS
+from scsc_lab.report.text import shortened
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def facts(field: Field) -> list[str]:
     weights = f"{setting.weights} weights"
     seeds = f"{setting.seeds} initialisations" if setting.seeds > 1 else ""
     texts = [setting.model, setting.stage, units.size(setting.resolution), weights, seeds, field.images_as_text]
-    return [style.name(text, 80) for text in texts]
+    return [shortened(text, 80) for text in texts]
 
 
 def panel(field: Field, axes: Any = None) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scsc_lab.report.figures import style
+from scsc_lab.report.text import shortened, shortened_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,13 +31,14 @@ def draw_confusions(confusions: Sequence[Confusion]) -> Figure:
             images = np.maximum(confusion.counts.sum(axis=1, keepdims=True), 1)
             image = axis.imshow(100 * confusion.counts / images, cmap="Blues", vmin=0, vmax=100)
             places = range(len(confusion.classes)) if len(confusion.classes) <= _MOST_NAMES else []
-            names = [style.name(confusion.classes[place]) for place in places]
+            short = shortened_apart(confusion.classes)
+            names = [short[str(confusion.classes[place])] for place in places]
             axis.set_xticks(places, names, rotation=90)
             axis.set_yticks(places, names)
             axis.tick_params(length=0)
             axis.set_xlabel("taken for")
             axis.set_ylabel("class")
-            axis.set_title(style.name(", ".join(filter(None, (confusion.model, confusion.task)))))
+            axis.set_title(shortened(", ".join(filter(None, (confusion.model, confusion.task)))))
         for axis in axes.flat[len(confusions) :]:
             axis.remove()
         figure.colorbar(image, ax=axes, label="share of the class (%)", shrink=0.6)
@@ -52,10 +54,10 @@ def draw_rates(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) ->
     figure, axis = style.new(style.COLUMN_INCHES, style.COLUMN_INCHES * 0.8)
     with style.applied():
         least = min((rate for far, _ in curves.values() for rate in far if rate > 0), default=1e-3)
-        looks = style.looks([{"model": name} for name in curves])
+        looks, short = style.looks([{"model": name} for name in curves]), shortened_apart(curves)
         for look, (name, (far, tar)) in zip(looks, curves.items(), strict=True):
             points = [(max(x, least), 100 * y) for x, y in zip(far, tar, strict=True)]
-            line = {"color": look.colour, "linestyle": look.dashes, "label": style.name(name)}
+            line = {"color": look.colour, "linestyle": look.dashes, "label": short[name]}
             axis.step(*zip(*points, strict=True), where="post", **line)
         axis.set_xscale("log")
         style.plain_log(axis.xaxis)

@@ -12,6 +12,7 @@ from scsc_lab.records import Row
 from scsc_lab.report.comparison import by_study
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Change, Column
+from scsc_lab.report.text import shortened, shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -76,12 +77,11 @@ def draw_networks(rows: Sequence[Row], columns: Sequence[Column], options: Drawi
         options: width and titles.
     """
     baseline = str(rows[0]["model"])
-    lines: list[_Line] = [
-        (style.name(str(row["model"]).removeprefix(f"{baseline} ").removeprefix("+ "), _LONGEST_NAME), row)
-        for row in rows[1:]
-    ]
-    longest = max((len(name) for name, _ in lines), default=0)
-    return _draw(lines, columns, options, (style.name(baseline, 20), f"against {baseline}"), rows, longest)
+    models = [str(row["model"]).removeprefix(f"{baseline} ").removeprefix("+ ") for row in rows[1:]]
+    short = shortened_apart(models, _LONGEST_NAME)
+    lines: list[_Line] = [(short[model], row) for model, row in zip(models, rows[1:], strict=True)]
+    longest = max(map(len, short.values()), default=0)
+    return _draw(lines, columns, options, (shortened(baseline, 20), f"against {baseline}"), rows, longest)
 
 
 def panel(rows: Sequence[Row], column: Column, axes: Any = None) -> Any:
@@ -136,7 +136,7 @@ def _draw(
             first.set_title(f"0: {zero}", fontsize=style.POINTS, loc="left", pad=3)
         _key(figure, [_colour(*pair, row) for _, row in lines if row and "together" not in row for pair in changing])
         if options.titles and title:
-            figure.suptitle(style.name(title, 80), fontsize=8)
+            figure.suptitle(shortened(title, 80), fontsize=8)
     return figure
 
 
@@ -173,8 +173,9 @@ def _lines(rows: Sequence[Row]) -> list[_Line]:
             variants.setdefault(str(row["variant"]), row)
     lines: list[_Line] = []
     for study, variants in studies.items():
-        lines += [(style.name(study, _LONGEST_NAME), None)] if len(studies) > 1 else []
-        lines += [(style.name(name, _LONGEST_NAME), row) for name, row in variants.items()]
+        lines += [(shortened(study, _LONGEST_NAME), None)] if len(studies) > 1 else []
+        short = shortened_apart(variants, _LONGEST_NAME)
+        lines += [(short[variant], row) for variant, row in variants.items()]
     return lines
 
 
@@ -205,7 +206,7 @@ def _together(names: Sequence[str]) -> str:
     key = names[0].partition("=")[0] + "="
     alike = all(name.startswith(key) and "," not in name for name in names)
     listed = ", ".join([names[0], *(name.removeprefix(key) for name in names[1:])])
-    return style.name(listed, _LONGEST_NAME) if alike else f"{len(names)} variants"
+    return shortened(listed, _LONGEST_NAME) if alike else f"{len(names)} variants"
 
 
 def _colour(column: Column, change: Change, row: Row) -> str | None:

@@ -11,6 +11,7 @@ from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report import names, tables
 from scsc_lab.report.figures import style
+from scsc_lab.report.text import shortened, shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def _draw_panel(axis: Any, rows: Sequence[Row], hues: Sequence[int], *, batches:
         axis.plot([low, high], [box, box], color="0.45", linewidth=3.0, solid_capstyle="butt")
         axis.plot([middle, middle], [box - 0.1, box + 0.1], color="black", linewidth=1.4)
     axis.set_ylim(len(rows) - 0.55, -0.5)
-    axis.set_yticks(range(len(rows)), [_name(row, batches=batches) for row in rows])
+    short = shortened_apart((row["model"] for row in rows), 2 * _LONGEST_LABEL)
+    axis.set_yticks(range(len(rows)), [_name(short[str(row["model"])], row, batches=batches) for row in rows])
     axis.tick_params(left=False)
     axis.spines["left"].set_visible(False)
     samples = np.concatenate(times)
@@ -103,26 +105,25 @@ def _draw_panel(axis: Any, rows: Sequence[Row], hues: Sequence[int], *, batches:
         axis.xaxis.set_major_locator(MaxNLocator(5, prune="upper"))  # a label at the end would be cut off
 
 
-def _name(row: Row, *, batches: bool) -> str:
+def _name(name: str, row: Row, *, batches: bool) -> str:
     """Return a strip's name in two lines at most, broken where a word ends."""
-    name = style.name(row["model"], 2 * _LONGEST_LABEL)
     if len(name) > _LONGEST_LABEL:
-        breaks = [index + 1 for index, letter in enumerate(name[: _LONGEST_LABEL + 1]) if letter in "_-[ +:.,"]
-        at = max(breaks, default=_LONGEST_LABEL)
-        name = f"{name[:at]}\n{style.name(name[at:], _LONGEST_LABEL)}"
+        ends = range(len(name) - _LONGEST_LABEL, _LONGEST_LABEL + 1)
+        at = max((end for end in ends if name[end - 1] in "_-[ +:.,"), default=_LONGEST_LABEL)
+        name = f"{name[:at]}\n{name[at:]}"
     return f"{name}\nbatch {row['batch']}" if batches else name
 
 
 def _caption(row: Row) -> str:
     if row["median_seconds"] is None:
-        return style.name(row["status"])
+        return shortened(row["status"])
     text = f"{units.milliseconds(row['median_seconds'])} ms"
     if row["ratio"] is None:
         return text
     interval = units.interval((row["ratio_low"], row["ratio_high"]))
     baseline = str(row.get("baseline") or "the baseline")
     is_named = str(row["model"]).startswith(f"{baseline} + ")  # the strip's name names the baseline
-    against = "" if is_named else f" {style.name(baseline, _LONGEST_BASELINE)}"
+    against = "" if is_named else f" {shortened(baseline, _LONGEST_BASELINE)}"
     return f"{text}: {units.ratio(row['ratio'])} ×{against}" + (f" ({interval})" if interval else "")
 
 
@@ -212,13 +213,14 @@ def _name_marks(axes: Any, drawn: Sequence[tuple[Row, tuple[float, float]]]) -> 
     for row, place in drawn:
         name = str(row.get("ordinary") or row["model"])
         places.setdefault("baselines" if name == row["baseline"] else name, []).append(place)
+    short = shortened_apart(places, 24)
     for name, marks in places.items():
         macs = marks[0][0]
         low, high = min(time for _, time in marks), max(time for _, time in marks)
         room = axes.transAxes.inverted().transform(axes.transData.transform((macs, high)))[0]
         side = -1 if room > _ROOM and (low * high) ** 0.5 >= macs else 1
         axes.annotate(
-            style.name(name, 24),
+            short[name],
             (macs, (low * high) ** 0.5),
             xytext=(7 * side, 0),
             textcoords="offset points",

@@ -10,6 +10,7 @@ from scsc_lab.analysis.count import Part
 from scsc_lab.records import Row
 from scsc_lab.report import parts
 from scsc_lab.report.figures import style
+from scsc_lab.report.text import shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def panel(parts: Sequence[Part], total: Part, axes: Any = None) -> Any:
     costly = [part for part in parts if part.name and part.macs]
     if axes is None:
         _, axes = style.new(style.COLUMN_INCHES, _FRAME_INCHES + _ROW_INCHES * max(len(costly), 1))
+    short = shortened_apart((part.name for part in costly), _LONGEST_NAME)
     with style.applied():
         shares = [100 * part.macs / total.macs for part in costly]
         axes.barh(range(len(costly)), shares, color=style.COLOURS[0], height=0.7)
@@ -39,7 +41,7 @@ def panel(parts: Sequence[Part], total: Part, axes: Any = None) -> Any:
             label = f"{units.giga(part.macs)} G"
             offset = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": style.POINTS}
             axes.annotate(label, (share, place), **offset)
-        axes.set_yticks(range(len(costly)), [style.name(part.name, _LONGEST_NAME) for part in costly])
+        axes.set_yticks(range(len(costly)), [short[part.name] for part in costly])
         axes.tick_params(axis="y", left=False)
         axes.set_ylim(len(costly) - 0.4, -0.6)
         axes.set_xlim(0, 1.5 * max(shares, default=100.0))
@@ -71,6 +73,7 @@ def draw_roofline(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figure
     peak, moved = (machine[key]["median"] / 1e9 for key in ("macs_per_second", "bytes_per_second"))
     across = [row["intensity"] for row in marks] + [peak / moved]
     low, high = min(across) / 2, max(across) * 2
+    short = shortened_apart(row["model"] for row in rows)
     with style.applied():
         corner = peak / moved
         axes.plot([low, corner, high], [moved * low, peak, peak], color="0.35", linewidth=1.0, zorder=1)
@@ -84,7 +87,7 @@ def draw_roofline(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figure
                 if part["time_share"] >= _NUMBERED_SHARE:
                     offset = (0.35 * size + 2, -0.35 * size - 5) if at % 2 else (-0.35 * size - 6, 0.35 * size + 1)
                     axes.annotate(str(part["number"]), place, offset, textcoords="offset points", zorder=3)
-            axes.plot([], [], linestyle="", markersize=5, label=style.name(row["model"]), **look.mark)
+            axes.plot([], [], linestyle="", markersize=5, label=short[str(row["model"])], **look.mark)
         axes.margins(0.1)
         axes.set(xscale="log", yscale="log", xlabel="MACs per byte", ylabel="GMAC/s")
         for axis in (axes.xaxis, axes.yaxis):

@@ -13,6 +13,7 @@ from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report import names as naming
 from scsc_lab.report.figures import style
+from scsc_lab.report.text import shortened_apart
 
 
 def draw(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *, named_beside: bool = False) -> None:
@@ -94,4 +95,5 @@ def names(measured: Sequence[Field]) -> list[str]:
     weights = ["untrained" if setting.weights == "random" else "trained" for setting in settings]
     if len(set(weights)) > 1:
         texts = [f"{text}, {whose}" for text, whose in zip(texts, weights, strict=True)]
-    return [style.name(text) for text in texts]
+    short = shortened_apart(texts)
+    return [short[text] for text in texts]

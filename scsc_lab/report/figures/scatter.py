@@ -10,6 +10,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import comparison, names, tables
 from scsc_lab.report.figures import style
 from scsc_lab.report.tables import Column
+from scsc_lab.report.text import shortened, shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: Drawing = style.PLA
     width = options.width or style.COLUMN_INCHES
     figure, axes = style.new(width, 0.9 * width)
     if options.titles:
-        figure.suptitle(style.name(f"{y.quantity} against {x.quantity}", 60), x=0.02, ha="left", fontsize=8)
+        figure.suptitle(shortened(f"{y.quantity} against {x.quantity}", 60), x=0.02, ha="left", fontsize=8)
     panel(rows, x, y, axes)
     return figure
 
@@ -78,7 +79,8 @@ def panel(rows: Sequence[Row], x: Column, y: Column, axes: Any = None) -> Any:
         for at, (limits, set_limits) in enumerate(((axes.get_xlim, axes.set_xlim), (axes.get_ylim, axes.set_ylim))):
             set_limits(max(limits()[0], 0.0) if all(place[at] >= 0 for place in places) else None)
         axes.set(xlabel=heading(x), ylabel=heading(y))
-        label(axes, [style.name(row["model"]) for row in complete], places, lines, labelled)
+        short = shortened_apart(row["model"] for row in complete)
+        label(axes, [short[str(row["model"])] for row in complete], places, lines, labelled)
     return axes
 
 
@@ -95,7 +97,7 @@ def _key(axes: Any, rows: Sequence[Row]) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if any(filled) and not all(filled):
         modules = "/".join(dict.fromkeys(filter(None, map(names.added_module, rows)))) or "other settings"
-        for hollow, label in ((True, "baseline"), (False, f"with {style.name(modules, 16)}")):
+        for hollow, label in ((True, "baseline"), (False, f"with {shortened(modules, 16)}")):
             (handle,) = axes.plot([], [], **{**_look(0, hollow=hollow), "color": "0.25"})
             handle.set_markerfacecolor("white" if hollow else "0.25")
             handles.append(handle)

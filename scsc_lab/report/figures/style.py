@@ -18,7 +18,6 @@ from scsc_lab import files
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report import names
-from scsc_lab.report.text import one_line
 from scsc_lab.settings import Drawing
 from scsc_lab.settings.texts import COLUMN_INCHES as COLUMN_INCHES
 from scsc_lab.settings.texts import PAGE_INCHES as PAGE_INCHES
@@ -51,8 +50,6 @@ _DASHED: tuple[Any, ...] = ("--", (0, (6, 2)), (0, (2, 1.5)), (0, (9, 2)))
 MAP = "magma"
 """Perceptually uniform colour map for fields."""
 
-LONGEST_NAME = 40
-"""Characters of a network's name that a figure has room for."""
 
 SUFFIXES = (".png", ".pdf", ".svg")
 """Kinds of file a figure can be written to."""
@@ -174,12 +171,6 @@ def key(figure: Any, handles: Sequence[Any], labels: Sequence[str], place: str =
     widest = max(map(len, labels), default=0) * POINTS * 0.58 / 72 + 0.5
     columns = max(1, min(len(labels), int(figure.get_figwidth() / widest)))
     figure.legend(handles, labels, loc=f"outside {place} center", ncols=columns, columnspacing=1.2)
-
-
-def name(text: object, longest: int = LONGEST_NAME) -> str:
-    """Return a name as a figure has it: one line, its middle left out where it is too long."""
-    line = one_line(str(text))
-    return line if len(line) <= longest else f"{line[: (longest - 1) * 2 // 3]}…{line[-(longest - 1) // 3 :]}"
 
 
 def colours_of_map() -> Any:

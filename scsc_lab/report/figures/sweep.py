@@ -9,6 +9,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import sweep
 from scsc_lab.report.figures import scatter, style
 from scsc_lab.report.tables import Column
+from scsc_lab.report.text import shortened, shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
     figure, axes = style.new(width, 0.75 * width)
     heading = column.name or column.heading
     if options.titles:
-        figure.suptitle(style.name(f"{heading.partition(' (')[0]} against {key}", 60), x=0.02, ha="left", fontsize=8)
+        figure.suptitle(shortened(f"{heading.partition(' (')[0]} against {key}", 60), x=0.02, ha="left", fontsize=8)
     values = list(dict.fromkeys(str(row["variant"]) for row in rows))
     numeric = all(sweep.number_of(value) is not None for value in values)
     by_model = {curve.model: curve for curve in sweep.curves(rows, [column])} if numeric else {}
@@ -43,12 +44,13 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
     networks: dict[str, Row] = {}
     for row in rows:
         networks.setdefault(str(row["model"]), row)
+    short = shortened_apart(networks)
     with style.applied():
         for model, look in zip(networks, style.looks(list(networks.values())), strict=True):
             places = _places(rows, model, column, values, numeric)
             if not places:
                 continue
-            name, line = style.name(model), look.dashes if not powers else ""
+            name, line = short[model], look.dashes if not powers else ""
             curve = by_model.get(model)
             if powers and curve is not None and curve.power is not None:
                 name = f"{name}, exponent {curve.power.exponent:.2f}"
