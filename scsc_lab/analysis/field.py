@@ -50,6 +50,7 @@ class Setting:
         theoretical: sides of the theoretical field, in pixels, as far as it is inside the image.
         theoretical_reaches_border: whether it extends beyond the image.
         skipped_files: the files left out, by suffix or by another reason, in words.
+        field_threads: threads per operator on the CPU; 0 in older files.
     """
 
     model: str
@@ -75,6 +76,7 @@ class Setting:
     images_id: str = ""
     dead: int = 0
     skipped_files: str = ""
+    field_threads: int = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)

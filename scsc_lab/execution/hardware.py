@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,3 +216,30 @@ def load_average() -> float | None:
 def cores() -> int:
     """Return the cores of the machine, which its load average is of, whether or not this process may use them."""
     return os.cpu_count() or 1
+
+
+def free_threads() -> int:
+    """Return how many of torch's threads have a core that nobody else uses, at least one.
+
+    Threads that share cores wait for each other, and use them up by waiting. Where the system does not tell, all count
+    as free. Looking takes a tenth of a second.
+    """
+    most = torch.get_num_threads()
+    before = _idle_seconds() if most > 1 else None
+    if before is None:
+        return most
+    time.sleep(_LOOK_SECONDS)
+    idle = (_idle_seconds() or before) - before
+    return max(1, min(most, round(idle / _LOOK_SECONDS)))
+
+
+def _idle_seconds() -> float | None:
+    """Return how long the machine's cores have been idle, together."""
+    try:
+        ticks = Path("/proc/stat").read_text().partition("\n")[0].split()[4:6]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+_LOOK_SECONDS = 0.1

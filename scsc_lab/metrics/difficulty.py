@@ -53,8 +53,7 @@ def measure(networks: Sequence[Network], settings: Difficulty, progress: Progres
     Raises:
         InputError: if the data has no such conditions, or no folder is named for trained weights.
     """
-    import torch
-
+    from scsc_lab.execution.passes import using_threads
     from scsc_lab.training.data import navon
     from scsc_lab.training.loop import outputs
     from scsc_lab.training.run import prepared
@@ -63,24 +62,24 @@ def measure(networks: Sequence[Network], settings: Difficulty, progress: Progres
     run = settings.run
     if run.plan.data != "navon":
         raise InputError(f"--difficulty draws letters smaller and noisier: it is for --data navon, not {run.plan.data}")
-    torch.set_num_threads(run.threads)
     seed = run.seeds[0]
     looks: list[tuple[str, float, navon.Look]] = [
         *(("small letters", height, navon.Look(height=height)) for height in HEIGHTS),
         *(("noise", noise, navon.Look(noise=noise)) for noise in NOISES),
     ]
     rows = []
-    for network in networks:
-        progress(f"difficulty of {network}, seed {seed}")
-        module = trained_field.module_of(network, run, True, progress)
-        batches = prepared(run.plan, training.own_input(network), seed)
-        entries = []
-        for condition, value, look in looks:
-            data = dataclasses.replace(batches.data, test=navon.test_images(seed, settings.images, look))
-            judge = goal(run.plan.task, data, run.plan.recipe, seed).judge
-            accuracies = judge(outputs(module, dataclasses.replace(batches, data=data), "cpu"))
-            entries.append({"condition": condition, "value": value, **accuracies})
-        rows.append({"seed": seed, "epochs": run.plan.recipe.epochs, "difficulty": entries})
+    with using_threads(run.threads):
+        for network in networks:
+            progress(f"difficulty of {network}, seed {seed}")
+            module = trained_field.module_of(network, run, True, progress)
+            batches = prepared(run.plan, training.own_input(network), seed)
+            entries = []
+            for condition, value, look in looks:
+                data = dataclasses.replace(batches.data, test=navon.test_images(seed, settings.images, look))
+                judge = goal(run.plan.task, data, run.plan.recipe, seed).judge
+                accuracies = judge(outputs(module, dataclasses.replace(batches, data=data), "cpu"))
+                entries.append({"condition": condition, "value": value, **accuracies})
+            rows.append({"seed": seed, "epochs": run.plan.recipe.epochs, "difficulty": entries})
     return rows
 
 

@@ -51,13 +51,13 @@ def measure(networks: Sequence[Network], settings: TrainedField, progress: Progr
     Raises:
         InputError: if no folder is named for trained weights, or a network has no map to draw a field from.
     """
-    import torch
+    from scsc_lab.execution.passes import using_threads
 
-    torch.set_num_threads(settings.runs.threads)
-    return [
-        {"moments": [_moment(network, settings, trained, progress) for trained in (False, True)]}
-        for network in networks
-    ]
+    with using_threads(settings.runs.threads):
+        return [
+            {"moments": [_moment(network, settings, trained, progress) for trained in (False, True)]}
+            for network in networks
+        ]
 
 
 def _moment(network: Network, settings: TrainedField, trained: bool, progress: Progress) -> Row:

@@ -37,7 +37,10 @@ def configure(settings: Settings) -> Runs:
 
 def measure(networks: Sequence[Network], settings: Runs, progress: Progress) -> list[Row]:
     """Return one row per network: its run with the first seed."""
-    return [run(network, settings, settings.seeds[0], progress) for network in networks]
+    from scsc_lab.execution.passes import using_threads
+
+    with using_threads(settings.threads):
+        return [run(network, settings, settings.seeds[0], progress) for network in networks]
 
 
 def run(network: Network, settings: Runs, seed: int, progress: Progress) -> Row:
@@ -49,15 +52,12 @@ def run(network: Network, settings: Runs, seed: int, progress: Progress) -> Row:
     Raises:
         InputError: if network, data and recipe do not go together.
     """
-    import torch
-
     from scsc_lab.counting.count import count
     from scsc_lab.execution.hardware import find, is_exhausted
     from scsc_lab.models import build
     from scsc_lab.training import batches
     from scsc_lab.training import run as training
 
-    torch.set_num_threads(settings.threads)
     device = find(settings.device)
     report = _report(network, seed, progress)
     name = weights_name(network, settings, seed) if settings.weights else ""  # of the network as it is now

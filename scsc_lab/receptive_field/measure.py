@@ -13,6 +13,8 @@ from torch import nn
 from scsc_lab import image_files
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.errors import InputError
+from scsc_lab.execution import hardware
+from scsc_lab.execution.passes import using_threads
 from scsc_lab.receptive_field.feature_maps import FeatureMap, Unit, centred, survey, units
 from scsc_lab.receptive_field.gradients import Target, constant_sums, gradient_maps
 from scsc_lab.receptive_field.images import Images
@@ -51,6 +53,8 @@ def measure(
 ) -> list[Field]:
     """Return the effective receptive field of each feature map, over images and initialisations.
 
+    On the CPU as many threads work as have a core for themselves.
+
     Args:
         make: returns the network of a seed, on ``device``.
         layers: returns the dotted name of the module of each stage or layer, by the name it is to have.
@@ -63,6 +67,21 @@ def measure(
     Raises:
         InputError: if a layer does not exist or is no map, or no unit has a gradient.
     """
+    threads = hardware.free_threads() if device.type == "cpu" else torch.get_num_threads()
+    with using_threads(threads):
+        measured = _measure(make, layers, drawn, settings, whose, device, progress)
+    return [replace(field, setting=replace(field.setting, field_threads=threads)) for field in measured]
+
+
+def _measure(
+    make: Callable[[int], nn.Module],
+    layers: Callable[[nn.Module], Mapping[str, str]],
+    drawn: Images,
+    settings: Fields,
+    whose: Whose,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None,
+) -> list[Field]:
     images = drawn.pixels
     shape = (images.shape[1], images.shape[2], images.shape[3])
     plans: list[_Plan] = []

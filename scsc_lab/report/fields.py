@@ -132,8 +132,16 @@ def on_weights(rows: Sequence[Row]) -> str:
 
 def settings(rows: Sequence[Row]) -> list[str]:
     """Return what fields were measured on, one line for those that share it."""
-    lines = {line: [_name(row) for row in rows if _setting(row) == line] for line in map(_setting, rows)}
+    shared = {line: [row for row in rows if _setting(row) == line] for line in map(_setting, rows)}
+    lines = {f"{line}{_threads(alike)}.": [_name(row) for row in alike] for line, alike in shared.items()}
     return [line if len(names) == len(rows) else f"{listed(names)}: {line}" for line, names in lines.items()]
+
+
+def _threads(rows: Sequence[Row]) -> str:
+    """Return on how many threads fields were measured: ``, 1–2 threads``; nothing where no row knows."""
+    numbers = sorted({row["field_threads"] for row in rows if row.get("field_threads")})
+    text = "–".join(dict.fromkeys(map(str, numbers[:1] + numbers[-1:])))
+    return f", {text} thread{'s' * (text != '1')}" if numbers else ""
 
 
 def _setting(row: Row) -> str:
@@ -145,7 +153,7 @@ def _setting(row: Row) -> str:
     if row.get("method") == "replknet":
         how = "RepLKNet's log map, around pixel (H // 2, W // 2)"
     images = f"{row.get('images')} {row.get('image_kind')}"
-    return f"Input {units.size(row['resolution'])}, {images}{skipped}, {weights}{drawn}; {how}."
+    return f"Input {units.size(row['resolution'])}, {images}{skipped}, {weights}{drawn}; {how}"
 
 
 def is_of_one_draw(row: Row) -> bool:

@@ -37,7 +37,7 @@ def test_a_figure_and_a_table(run, tmp_path):
     flat = " ".join(out.split())
     for words in ("r(20 %)", "r/t at 50 %", "radius of 95 %", "Luo's size", "theoretical", "filled", "truncation"):
         assert words in flat
-    assert "Input 64×64, 2 synthetic 1/f images, random weights; linear map, absolute gradients." in flat
+    assert "Input 64×64, 2 synthetic 1/f images, random weights; linear map, absolute gradients, 1 thread." in flat
     with Image.open(tmp_path / "erf_resnet18_scsc_faceresnet.png") as picture:
         assert picture.width == 990  # a column of 3.3 inches
 

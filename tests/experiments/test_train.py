@@ -8,6 +8,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 from made_runs import summaries
 
 from scsc_lab import InputError
@@ -104,6 +105,15 @@ def test_runs_in_threads_of_one_process_take_turns(networks):
         beside = measure(networks, small((0, 1, 2)), executor=pool)
     in_turn = measure(networks, small((0, 1, 2)))
     assert [_losses(run) for run in beside.runs] == [_losses(run) for run in in_turn.runs]
+
+
+def test_a_run_leaves_torch_the_threads_that_it_had(networks):
+    torch.set_num_threads(2)
+    try:
+        training.measure(networks[:1], dataclasses.replace(small(), threads=1), lambda *told: None)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_a_diverged_run_lets_the_others_go_on(networks):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 import random
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 
-from scsc_lab import InputError
+from scsc_lab import InputError, provenance
 from scsc_lab.analysis import paired
 from scsc_lab.execution import hardware
 from scsc_lab.settings import Execution, Timing
@@ -275,3 +277,38 @@ def test_a_type_that_the_device_cannot_compute_in():
 def test_settings_are_checked_where_they_are_made(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_threads_are_those_that_have_a_core_for_themselves(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    for idle, threads in ((0.0, 1), (0.11, 1), (0.24, 2), (0.4, 4), (3.0, 4)):
+        moments = iter((7.0, 7.0 + idle))
+        monkeypatch.setattr(hardware, "_idle_seconds", lambda moments=moments: next(moments))
+        assert hardware.free_threads() == threads
+    monkeypatch.setattr(hardware, "_idle_seconds", lambda: None)  # the system does not tell
+    assert hardware.free_threads() == 4
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        (
+            "model name\t: AMD EPYC\ncpu family\t: 26\nmodel\t\t: 2\n\nmodel name\t: other",
+            "AMD EPYC (family 26, model 2)",
+        ),
+        (
+            "cpu family\t: 6\nmodel\t\t: 85\nmodel name\t: Intel(R) Xeon(R) Processor @ 2.60GHz\n",
+            "Intel(R) Xeon(R) Processor @ 2.60GHz (family 6, model 85)",
+        ),
+        (
+            "cpu family\t: 6\nmodel\t\t: 140\nmodel name\t: 11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz\n",
+            "11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz",
+        ),
+        ("processor\t: 0\nBogoMIPS\t: 243.75\n", platform.processor() or platform.machine()),
+    ],
+)
+def test_a_processor_has_a_name_that_tells_it_from_others(monkeypatch, lines, name):
+    monkeypatch.setattr(Path, "read_text", lambda path: lines)
+    provenance.machine.cache_clear()
+    assert provenance.machine()["processor"] == name
+    provenance.machine.cache_clear()

@@ -50,9 +50,11 @@ class Evaluation:
 
 def measure(networks: Sequence[Network], settings: Evaluation, progress: Progress) -> list[Row]:
     """Return one row per network; see :func:`scsc_lab.metrics.evaluation.outputs.evaluate`."""
+    from scsc_lab.execution.passes import using_threads
     from scsc_lab.metrics.evaluation import outputs
 
-    return outputs.evaluate(networks, settings, progress)
+    with using_threads(settings.runs.threads):
+        return outputs.evaluate(networks, settings, progress)
 
 
 METRIC = Metric(

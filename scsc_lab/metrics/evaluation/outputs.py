@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from scsc_lab.analysis import verification
@@ -56,7 +55,6 @@ def evaluate(networks: Sequence[Network], settings: Evaluation, progress: Progre
             not; if a head's classes are not those of the data; or if the impostor pairs cannot resolve the rate.
     """
     runs = settings.runs
-    torch.set_num_threads(runs.threads)
     device, plan, seed = find(runs.device), replace(runs.plan, evaluated=True), runs.seeds[0]
     records = {network: trained_on.read(Path(network.weights)) for network in networks if network.weights}
     split_seed = _seed_of_split(records, plan) if plan.split and records else seed
