@@ -31,8 +31,8 @@ RATES = ("lr", "1e-4,3e-4,1e-3,3e-3")
 LONG = Schedule(budgets=(4, 8, 16), tune=RATES, tune_seeds=2, tune_epochs=8)
 """Budgets and tuning of the pairs."""
 
-SHORT = Schedule(tune=RATES, tune_seeds=1, tune_epochs=8)
-"""Tuning of the variants, which are trained for the recipe's epochs alone."""
+SHORT = Schedule(budgets=LONG.budgets[-1:], tune=RATES, tune_seeds=1, tune_epochs=8)
+"""Budget and tuning of the variants: the pairs' longest."""
 
 
 @dataclass(frozen=True)

@@ -57,20 +57,22 @@ def test_inputs_of_every_kind(inputs, keywords, function, macs, real):
 
 def test_counts_in_threads_leave_torch_as_it_was():
     """Each changes switches of the process for its pass: the last to end must not put back what another had set."""
-    first_is_inside, second_has_begun = threading.Event(), threading.Event()
+    first_is_inside, second_is_inside, first_has_ended = threading.Event(), threading.Event(), threading.Event()
 
     def slow(net, x):
         first_is_inside.set()
-        second_has_begun.wait(0.2)  # never, if they take turns
+        second_is_inside.wait(0.2)  # never, if they take turns
         return net.anchor(x)
 
     def quick(net, x):
-        second_has_begun.set()
+        second_is_inside.set()
+        first_has_ended.wait(5)
         return net.anchor(x)
 
     start, mkldnn = threading.Thread.start, torch.backends.mkldnn.enabled
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(count, anchored(slow), (2, 4))
+        first.add_done_callback(lambda _: first_has_ended.set())
         first_is_inside.wait()
         second = pool.submit(count, anchored(quick), (2, 4))
         assert first.result().macs == second.result().macs == 40
