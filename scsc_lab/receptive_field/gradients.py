@@ -212,13 +212,22 @@ class _OneDNN(TorchFunctionMode):
         is_pointwise = func is torch.conv2d and args[1].shape[2:] == (1, 1) and _is_plain(*args[3:])
         return (
             (func is F.linear or is_pointwise)
-            and not args[1].requires_grad
-            and all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in args[:2])
+            and not any(tensor.requires_grad for tensor in args[1:3] if tensor is not None)
+            and all(_is_of_floats(tensor) for tensor in args[:3] if tensor is not None)
             and args[0].dim() == (4 if is_pointwise else max(args[0].dim(), 2))
             and not torch.is_autocast_enabled("cpu")
             and not torch.compiler.is_compiling()
             and torch.backends.mkldnn.is_available()
         )
+
+
+def _is_of_floats(x: Tensor) -> bool:
+    """Return whether a tensor is an ordinary one of float32 on the CPU: no subclass, not sparse, not inside a vmap."""
+    return (
+        type(x) in (Tensor, nn.Parameter)
+        and (x.dtype, x.device.type, x.layout) == (torch.float32, "cpu", torch.strided)
+        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+    )
 
 
 def _is_plain(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> bool:

@@ -12,8 +12,12 @@ from scsc_lab.execution.layout import find
 from scsc_lab.receptive_field.gradients import Target, gradient_maps
 
 
+class Weight(Tensor):
+    """A weight of a class of its own."""
+
+
 class Products(nn.Module):
-    """Every kind of product: linear layers, 1×1 convolutions, weights of its own making, a gradient inside."""
+    """Every kind of product: linear layers, 1×1 convolutions, weights and biases of its own making, under vmap."""
 
     def __init__(self):
         super().__init__()
@@ -21,13 +25,16 @@ class Products(nn.Module):
         self.plain, self.strided = nn.Conv2d(16, 24, 1), nn.Conv2d(24, 24, 1, 2, bias=False)
         self.rim, self.grouped = nn.Conv2d(24, 24, 1, padding=1), nn.Conv2d(24, 24, 1, groups=4)
         self.linear, self.head = nn.Linear(24, 40), nn.Linear(40, 8, bias=False)
+        self.inner, self.other = nn.Linear(40, 40), nn.Parameter(torch.randn(40, 40).as_subclass(Weight) / 6)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.grouped(self.rim(self.strided(torch.tanh(self.plain(self.patches(x))))))
         tokens = self.linear(x.permute(0, 2, 3, 1))
         energy = F.linear(tokens, tokens.mean((0, 1, 2))[None].expand(3, -1)).square().sum()
         (slope,) = torch.autograd.grad(energy, tokens, create_graph=True)
-        return self.head(F.gelu(tokens + slope))
+        tokens = torch.func.vmap(self.inner)(F.gelu(tokens + slope))
+        tokens = F.linear(tokens, self.inner.weight, tokens.square().mean((0, 1, 2)))
+        return self.head(F.linear(tokens, self.other))
 
 
 @pytest.mark.parametrize("precise", [False, True], ids=["float32", "float64"])
