@@ -22,7 +22,7 @@ from scsc_lab.counting.tally import SOFTMAX, Tally, moved
 from scsc_lab.counting.tensors import META, check_strided, like, tensors
 from scsc_lab.errors import InputError
 from scsc_lab.execution.passes import replaced
-from scsc_lab.layers.tracing import Operator
+from scsc_lab.layers.tracing import Operator, is_transformed
 
 
 def run_inside(func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -147,7 +147,7 @@ def _qkv(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **options: Any) 
 
 def _counts_as_one(func: Any, tally: Tally, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Return whether a call is counted at its torch function; elsewhere its parts count, to the same."""
-    if any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors((args, kwargs))):
+    if is_transformed(*tensors((args, kwargs))):
         return False  # batched by vmap: its shapes are those of one example
     if func is F.scaled_dot_product_attention:
         return tally.on_meta and not tally.backward and shapes.is_plain_attention(*args, **kwargs)

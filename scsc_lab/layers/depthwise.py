@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from scsc_lab.layers.tracing import is_exporting
+from scsc_lab.layers.tracing import is_exporting, is_transformed
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -114,6 +114,7 @@ def _has_slow_weight_gradient(x: Tensor, weight: Tensor, stride: int) -> bool:
         and weight.shape[-1] >= {1: 5, 2: 9}.get(stride, sys.maxsize)
         and weight.requires_grad
         and torch.is_grad_enabled()
+        and not is_transformed(x, weight)
         and not torch.is_autocast_enabled("cpu")
     )
 

@@ -13,7 +13,7 @@ from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.gelu import GELU, gelu
 from scsc_lab.layers.scsc import SCSC, SpatialCrossScaleEncoder, channel_slices, cpu_channels_last
 from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
-from scsc_lab.layers.tracing import is_traced
+from scsc_lab.layers.tracing import is_traced, is_transformed
 
 # A call of oneDNN's product costs about 20 µs more than one of MKL's, whatever its size. One thread's products pay that
 # back from 7 to 10 million MACs on, with GELU or without, for 8 to 768 channels and 1 to 56 positions a side.
@@ -59,6 +59,7 @@ def _onednn_takes(x: Tensor, weight: Tensor) -> bool:
         and x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_grad_enabled()
+        and not is_transformed(x, weight)
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.is_available()
     )

@@ -25,6 +25,11 @@ def is_traced() -> bool:
     return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None or is_exporting()
 
 
+def is_transformed(*tensors: Tensor) -> bool:
+    """Return whether a tensor is inside a transform of ``torch.func``, as ``vmap`` or ``grad``."""
+    return any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))
+
+
 def keep_results(number: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Keep the last results of a function, but none of an export: those are stand-ins that hold no values.
 

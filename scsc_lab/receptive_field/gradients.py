@@ -22,6 +22,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.execution.hardware import is_exhausted
 from scsc_lab.execution.layout import Layout
 from scsc_lab.execution.passes import evaluating
+from scsc_lab.layers.tracing import is_transformed
 from scsc_lab.receptive_field.feature_maps import run_to
 
 FIRST_BATCH = {"cpu": 4}
@@ -226,7 +227,7 @@ def _is_of_floats(x: Tensor) -> bool:
     return (
         type(x) in (Tensor, nn.Parameter)
         and (x.dtype, x.device.type, x.layout) == (torch.float32, "cpu", torch.strided)
-        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+        and not is_transformed(x)
     )
 
 

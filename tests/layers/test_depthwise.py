@@ -41,6 +41,18 @@ def test_a_training_step_is_autograds(kernel, stride, memory_format):
         torch.testing.assert_close(own, autograds, rtol=1e-4, atol=1e-4)
 
 
+def test_gradients_of_single_images_by_torchs_transforms():
+    layer, images = DepthwiseConv2d(16, 7).train(), torch.randn(3, 16, 16, 16)
+
+    def loss(weight: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(layer, {"weight": weight}, image[None]).square().sum()
+
+    weight = layer.weight.detach().requires_grad_()
+    gradients = torch.func.vmap(torch.func.grad(loss), (None, 0))(weight, images)
+    expected = [torch.autograd.grad(loss(weight, image), weight)[0] for image in images]
+    torch.testing.assert_close(gradients, torch.stack(expected), rtol=1e-4, atol=1e-3)
+
+
 def test_the_weight_gradient_is_taken_where_it_is_faster_and_nowhere_else(monkeypatch):
     taken = []
     monkeypatch.setattr(depthwise, "weight_gradient", lambda *args: taken.append(args[2:]) or weight_gradient(*args))

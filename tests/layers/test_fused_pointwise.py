@@ -41,6 +41,12 @@ def test_it_is_the_convolution_and_its_gelu(bias, activation, order, shape):
     assert fused.state_dict().keys() == layer.state_dict().keys()
 
 
+def test_under_vmap():
+    fused, x = FusedPointwise(conv()), torch.randn(2, 1, 24, 140, 75)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.func.vmap(fused)(x), torch.stack([fused(image) for image in x]))
+
+
 def test_a_large_pass_without_gradients_takes_onednn():
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this torch is built without oneDNN")
