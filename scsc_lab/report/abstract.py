@@ -57,7 +57,7 @@ def blocks(rows: Sequence[Row], networks: Sequence[Row], columns: Sequence[Colum
 
 def sentences(rows: Sequence[Row], chosen: Sequence[Row], networks: Sequence[Row]) -> str:
     """Return the sentences on time, on runtimes and on accuracy, each only where rows support it."""
-    lines = [_on_time(chosen), _on_runtimes(chosen), _on_accuracy(rows, chosen, networks)]
+    lines = [_on_time(chosen), _on_runtimes(chosen), _on_fields(chosen), _on_accuracy(rows, chosen, networks)]
     return " ".join(filter(None, lines))
 
 
@@ -152,17 +152,35 @@ def _on_accuracy(rows: Sequence[Row], chosen: Sequence[Row], networks: Sequence[
     if not trained:
         claimed = any(row["table"] == "claim" and row.get("quantity") == "accuracy" for row in rows)
         return f"Accuracy{' at full size' if claimed else ''} was not tested." if chosen else ""
-    clear = sorted((row for row in trained if is_clear(row)), key=lambda row: -abs(row["accuracy_difference"]))
-    lines = [f"{points(row['accuracy_difference'])} in {subject(row, trained)}" for row in clear]
-    head = (
-        f"Trained from scratch, {added_module(trained[0]) or 'it'} changes accuracy by {listed(lines)}" if lines else ""
-    )
-    open_ = [f"{subject(row, trained)} ({points(row['accuracy_difference'])})" for row in trained if not is_clear(row)]
-    if open_:
-        head += f"{'; it is' if head else 'Accuracy after training is'} inconclusive in {listed(open_)}"
+    head = f"Trained from scratch, {added_module(trained[0]) or 'it'} changes accuracy"
+    clear = [row for row in trained if is_clear(row)]
+    text = _changes(trained, clear, "accuracy_difference", head, "Accuracy after training")
     weak = [
         row["baseline"]
         for row, baseline in zip(trained, tables.baselines(trained, networks), strict=True)
         if under_training((baseline or {}).get("runs") or ())
     ]
-    return head + (f". Under-trained: {listed(weak)}." if weak else ".")
+    return text + (f". Under-trained: {listed(weak)}." if weak else ".")
+
+
+def _on_fields(chosen: Sequence[Row]) -> str:
+    """Return the sentence of a report that has nothing else."""
+    keys = ("r50_difference", "r50_difference_low", "r50_difference_high")
+    measured = [{**row, **{key: 100 * row[key] for key in keys}} for row in chosen if row.get(keys[1]) is not None]
+    if not measured or any(row.get("ratio") or row.get("accuracy_difference") is not None for row in chosen):
+        return ""
+    clear = [row for row in measured if not row[keys[1]] <= 0 <= row[keys[2]]]
+    return (
+        _changes(measured, clear, keys[0], f"{added_module(measured[0]) or 'It'} changes r(50 %)", "Its r(50 %)") + "."
+    )
+
+
+def _changes(rows: Sequence[Row], clear: Sequence[Row], key: str, head: str, without: str) -> str:
+    """Return the changes that are clear, the largest first, and those that are not, as one sentence without its end."""
+    ordered = sorted(clear, key=lambda row: -abs(row[key]))
+    lines = [f"{points(row[key])} in {subject(row, rows)}" for row in ordered]
+    text = f"{head} by {listed(lines)}" if lines else ""
+    inconclusive = [f"{subject(row, rows)} ({points(row[key])})" for row in rows if row not in ordered]
+    if inconclusive:
+        text += f"{'; it is' if text else f'{without} is'} inconclusive in {listed(inconclusive)}"
+    return text

@@ -70,6 +70,23 @@ def test_the_first_sentence_counts_verdicts_and_names_the_largest_effect_first(p
     assert on_time(*pairs) == f"{sentence} Accuracy was not tested."
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"a": (0.1, 0.05, 0.15)}, "SCSC changes r(50 %) by +10.0 points in a."),
+        ({"a": (0.01, -0.05, 0.07)}, "Its r(50 %) is inconclusive in a (+1.00 points)."),
+        (
+            {"a": (0.1, 0.05, 0.15), "b": (-0.2, -0.3, -0.1), "c": (0.01, -0.05, 0.07)},
+            "SCSC changes r(50 %) by −20.0 points in b and +10.0 points in a; it is inconclusive in c (+1.00 points).",
+        ),
+    ],
+)
+def test_a_report_of_fields_alone_begins_with_them(fields, sentence):
+    keys = ("r50_difference", "r50_difference_low", "r50_difference_high")
+    pairs = [pair(name, **dict(zip(keys, values, strict=True))) for name, values in fields.items()]
+    assert on_time(*pairs) == f"{sentence} Accuracy was not tested."
+
+
 @pytest.mark.parametrize(("ratio", "says"), [(0.9, "The sign holds in all two runtimes."), (1.1, "differ in ORT.")])
 def test_the_sign_holds_in_all_runtimes_only_if_it_does(ratio, says):
     other = {"onnxruntime_ratio": ratio, "onnxruntime_ratio_low": ratio - 0.01, "onnxruntime_ratio_high": ratio + 0.01}
