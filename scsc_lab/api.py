@@ -12,6 +12,7 @@ from torch import nn
 from scsc_lab import metrics as registry
 from scsc_lab.counting import count as counting
 from scsc_lab.errors import InputError
+from scsc_lab.execution.passes import alone
 from scsc_lab.execution.pools import Parallel
 from scsc_lab.experiments import compare as comparing
 from scsc_lab.experiments import runner, variants
@@ -61,7 +62,8 @@ def compare(
         InputError: if a name or value is wrong, or a network does not take its input.
     """
     networks = side_by_side(models, resolution, channels, baseline, inputs)
-    columns = registry.default_column_names() if metrics is None else _listed(metrics)
+    metrics = registry.default_column_names() if metrics is None else metrics
+    columns = [metrics] if isinstance(metrics, str) else list(metrics)
     how = latency_metric.with_runtimes(Settings.of(settings), columns)
     result = _result(runner.run([comparing.experiment(networks, columns, how, baseline=baseline)]))
     from scsc_lab.report import frames
@@ -106,7 +108,7 @@ def ablate(
     full = network(model, resolution, channels=channels)
     studied = variants.built_in(full, studies) if studies or not (grid or vary) else []
     studied += variants.of_values(full, vary or {}, grid or {}) if grid or vary else []
-    columns = _listed(metrics)
+    columns = [metrics] if isinstance(metrics, str) else list(metrics)
     how = latency_metric.with_runtimes(Settings.of(settings), columns)
     with Parallel(jobs).pool() as pool:
         experiment = comparing.ablation(studied, registry.with_extra_columns(columns, how), how)
@@ -117,6 +119,7 @@ def ablate(
 
 
 @with_settings()
+@alone()
 def count(
     model: Model,
     resolution: Resolution = None,
@@ -162,6 +165,7 @@ def count(
 
 
 @with_settings(Execution, Timing)
+@alone()
 def latency(
     *models: Model,
     resolution: Resolution = None,
@@ -203,6 +207,7 @@ def latency(
 
 
 @with_settings()
+@alone()
 def export(
     model: Model,
     path: str | Path,
@@ -241,6 +246,7 @@ def export(
 
 
 @with_settings(Execution, Fields)
+@alone()
 def erf(
     model: Model,
     resolution: Resolution = None,
@@ -289,11 +295,6 @@ def erf(
 
 
 def _result(measured: runner.Measured) -> Result:
-    """Return the one result of a run; an interrupt is raised again."""
     if measured.interrupted:
         raise KeyboardInterrupt
     return measured.results[0]
-
-
-def _listed(columns: Sequence[str]) -> list[str]:
-    return [columns] if isinstance(columns, str) else list(columns)

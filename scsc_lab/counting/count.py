@@ -20,8 +20,7 @@ from scsc_lab.counting.recorder import followed
 from scsc_lab.counting.tally import Memory, Tally
 from scsc_lab.counting.tensors import META, check_strided, tensors
 from scsc_lab.errors import InputError, last_line, located_by_user
-from scsc_lab.execution.passes import evaluating, random_values, replaced, unsampled
-from scsc_lab.execution.pools import MEASURING
+from scsc_lab.execution.passes import alone, evaluating, random_values, replaced, unsampled
 
 
 def count(
@@ -69,7 +68,7 @@ def count(
         dtype = next(iter(types), torch.float32)
     remark = ""
     try:
-        with MEASURING:
+        with alone():
             if device != META:
                 try:
                     empty = meta_copy(model)

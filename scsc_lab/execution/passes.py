@@ -13,8 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from scsc_lab.errors import InputError
+from scsc_lab.execution.pools import MEASURING
 from scsc_lab.networks.values import InputTensor
 from scsc_lab.settings import Execution
 from scsc_lab.settings.declaration import spelled
@@ -169,6 +172,30 @@ def using_threads(number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Measure in one thread at a time, without what the caller has set for all of torch.
+
+    That is whether there are gradients, autocast, and the default type and device.
+
+    Raises:
+        InputError: inside ``with torch.device(…)``, which cannot be undone.
+    """
+    with MEASURING, torch.inference_mode(False), torch.enable_grad(), contextlib.ExitStack() as stack:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+        if any(isinstance(mode, DeviceContext) and mode is not default for mode in _get_current_function_mode_stack()):
+            raise InputError("scsc_lab measures outside of `with torch.device(…)`: call it before or behind that block")
+        if default is not None:
+            stack.callback(torch.set_default_device, default.device)
+            torch.set_default_device(None)
+        yield
 
 
 @contextlib.contextmanager

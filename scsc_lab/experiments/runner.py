@@ -6,8 +6,10 @@ must be alone run in this process after all else, one task at a time.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -262,8 +264,17 @@ def measure_elsewhere(tasks: Sequence[Task], keys: Sequence[str], expected: Mapp
 
 
 def _measured_here(task: Task, report: TaskProgress) -> list[Row]:
-    with pools.MEASURING, ending.time_limit(str(task.networks[-1]), len(task.networks)):
+    with _alone(), ending.time_limit(str(task.networks[-1]), len(task.networks)):
         return task.measure(report)
+
+
+def _alone() -> contextlib.AbstractContextManager[object]:
+    """Return :func:`scsc_lab.execution.passes.alone`; where nobody has imported torch, nobody has changed it."""
+    if "torch" not in sys.modules:
+        return pools.MEASURING
+    from scsc_lab.execution import passes
+
+    return passes.alone()
 
 
 def _silent(description: str, share: float = 0.0) -> None:

@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.agreement import TOLERANCE, DisagreementError, GradMode, agreement, outputs
+from scsc_lab.execution.passes import alone
 from scsc_lab.layers.fused import folded
 from scsc_lab.models.adjacent import Uses, candidates, has_activation, pairs
 from scsc_lab.models.declared import copied, require_module
@@ -82,6 +83,7 @@ def deploy(model: nn.Module, input_shape: Sequence[int] | None = None) -> nn.Mod
     return deploy_form(model, input_shape, checked=True)
 
 
+@alone()
 def deploy_form(model: nn.Module, input_shape: Sequence[int] | None = None, *, checked: bool) -> nn.Module:
     """Return the deploy form as :func:`deploy` does; unchecked for a network whose weights mean nothing."""
     require_module(model)

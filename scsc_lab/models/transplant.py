@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from scsc_lab.counting.count import count
 from scsc_lab.errors import InputError, first_line
+from scsc_lab.execution.passes import alone
 from scsc_lab.models import calibrate, declared, operators, spatial
 from scsc_lab.models.declared import copied, require_module
 from scsc_lab.models.operators import Kind
@@ -43,6 +44,7 @@ class Change:
     reason: str
 
 
+@alone()
 def transplant(
     model: nn.Module,
     mixer: TransplantSpec | str | Mixer = "scsc",
