@@ -163,6 +163,28 @@ def dtype_of(execution: Execution) -> torch.dtype:
     return dtype
 
 
+def less_than_float32(execution: Execution) -> str:
+    """Return what torch computes of float32 with fewer digits: ``convolutions in TF32`` on CUDA, unless forbidden."""
+    if execution.dtype != "float32":
+        return ""
+    backends: Any = torch.backends
+    if execution.device.startswith("cuda"):
+        switches = (backends.cudnn, "conv"), (backends.cuda, "matmul")
+    else:
+        switches = (backends.mkldnn, "conv"), (backends.mkldnn, "matmul")
+    kinds: dict[str, list[str]] = {}
+    for name, (backend, kind) in zip(("convolutions", "products"), switches, strict=True):
+        switch = getattr(backend, kind, backend)
+        precision = getattr(switch, "fp32_precision", None)  # before torch 2.9 there is the old switch, of CUDA alone
+        short = _SHORT.get(precision or "tf32" * bool(getattr(switch, "allow_tf32", False)))
+        if short:
+            kinds.setdefault(short, []).append(name)
+    return ", ".join(f"{' and '.join(names)} in {short}" for short, names in kinds.items())
+
+
+_SHORT = {"tf32": "TF32", "bf16": "bfloat16"}
+
+
 @contextlib.contextmanager
 def using_threads(number: int) -> Iterator[None]:
     """Use this many threads for one operator on the CPU, and as many as before afterwards."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from scsc_lab import runtimes, units
 from scsc_lab.records import Row
 from scsc_lab.report.latency import LAYOUTS, of_other_pairs, rule, timings_of, without_interval
+from scsc_lab.report.names import precision
 from scsc_lab.report.parts import TIME_RULE
 from scsc_lab.report.text import listed
 from scsc_lab.settings import LAYOUT_RULE, WARM_UP_RULE, Settings
@@ -19,7 +20,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
         return []
     first = timed[0]
     notes = [
-        f"Time: median of one forward pass, batch {first['batch']}, {first['dtype']}, threads: {first['threads']}, "
+        f"Time: median of one forward pass, batch {first['batch']}, {precision(first)}, threads: {first['threads']}, "
         f"{first['device_name']}; as by `scsc-lab latency`. {rule(timed)}"
     ]
     unfinished = [row for row in timed if row["latency_status"] != "complete"]

@@ -11,6 +11,7 @@ from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.document import Block, Grid, Paragraph, Picture, Section
+from scsc_lab.report.names import precision
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import PERCENTILES
 
@@ -145,13 +146,11 @@ def title(rows: Sequence[Row]) -> str:
     *first_names, last = (alone.get(name, str(name_shown)) for name, name_shown in used)
     how = f"{', '.join(first_names)} and {last}" if first_names else last
     how += ", forward and backward" if row["mode"] == "train" else ""
-    return f"{row['device']}{threads}, {row['dtype']}{order}, {how}, batch {batches}, {sizes}"
+    return f"{row['device']}{threads}, {precision(row)}{order}, {how}, batch {batches}, {sizes}"
 
 
 def table(rows: Sequence[Row], notes: Sequence[str] = ()) -> Table:
-    """Return timings as one table; below it the ratios to the baseline, and those to the same network in torch.
-
-    Columns that no row fills are left out.
+    """Return timings as one table, without empty columns; below it the ratios to the baseline and to torch.
 
     Args:
         rows: timings, of :meth:`scsc_lab.timing.result.Latency.row` or :func:`timings_of`.

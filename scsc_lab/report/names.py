@@ -88,6 +88,12 @@ def task(row: Row) -> str:
     return ", ".join((units.size(row["resolution"]), *data))
 
 
+def precision(row: Row) -> str:
+    """Return the type of a timing, and what torch computes less precisely: ``float32 (convolutions in TF32)``."""
+    less = (row.get("runtime_details") or {}).get("float32")
+    return f"{row['dtype']} ({less})" if less else str(row["dtype"])
+
+
 def numbered(rows: Sequence[Row]) -> tuple[list[Row], Table | None]:
     """Return a report's rows with short names and hues, and the table of the numbers that replace long settings.
 

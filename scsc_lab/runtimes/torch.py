@@ -41,6 +41,13 @@ class TorchSession(Session):
         """Make one pass in the layout that was last chosen."""
         return (self._run or self.in_layout("contiguous"))()
 
+    def describe(self) -> dict[str, Any]:
+        """Return what is less precise than its type says."""
+        from scsc_lab.execution.passes import less_than_float32
+
+        less = less_than_float32(self.execution)
+        return {"float32": less} if less else {}
+
     def outputs(self) -> Sequence[Any]:
         """Return the output without gradients, in the layout that was last chosen."""
         import torch

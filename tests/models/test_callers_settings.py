@@ -10,6 +10,9 @@ from torch import nn
 
 import scsc_lab
 from scsc_lab import InputError
+from scsc_lab.execution.passes import less_than_float32
+from scsc_lab.report import latency
+from scsc_lab.settings import Execution
 
 
 @contextlib.contextmanager
@@ -66,6 +69,18 @@ def test_numbers_are_the_same_whatever_the_caller_has_set(context):
     weights, expected_weights = changed.state_dict(), scsc_lab.transplant(network)[0].state_dict()
     assert weights.keys() == expected_weights.keys()
     assert all(weights[key].dtype == value.dtype for key, value in expected_weights.items())
+
+
+def test_a_time_says_what_is_less_than_float32():
+    torch.set_float32_matmul_precision("medium")
+    try:
+        timed = scsc_lab.latency(net(), resolution=32, pairs=2, max_seconds=0.1)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert timed[0].row()["runtime_details"]["float32"] == "products in bfloat16"
+    assert "float32 (products in bfloat16)" in latency.title([timed[0].row()])
+    assert less_than_float32(Execution("cuda:0")) == "convolutions in TF32"
+    assert less_than_float32(Execution("cpu")) == less_than_float32(Execution("cuda:0", dtype="float16")) == ""
 
 
 def test_a_device_that_cannot_be_undone_is_one_line():
