@@ -70,6 +70,10 @@ def stubborn():
         except BaseException:
             pass
 
+class Stubborn(Tiny):
+    def forward(self, x):
+        stubborn()
+
 def threaded():
     threading.Thread(target=time.sleep, args=(10000,)).start()
     print("from the factory \\x1b[31m")
@@ -112,7 +116,7 @@ def end(process):
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("network", ["never", "executed", "stubborn", "Never", "InModes"])
+@pytest.mark.parametrize("network", ["never", "executed", "stubborn", "Stubborn", "Never", "InModes"])
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_one_signal_ends_code_that_never_returns(start, network, sent, code):
     process = start("flops", f"net.py:{network}", "--resolution", "8", "--no-check")
