@@ -17,8 +17,11 @@ from scsc_lab.report.latency import table as table_of
 from scsc_lab.report.latency import title
 from scsc_lab.settings import Settings, Timing
 
-QUICK = ("--resolution", "32", "--pairs", "6", "--min-time", "0", "--max-time", "60", "--device", "cpu")
-NETWORKS = ("resnet18[depths=1,1,1,1]", "scsc_swin[depths=1,1,1,1]")
+SHAPE = ("--resolution", "32", "--device", "cpu")
+QUICK = (*SHAPE, "--pairs", "6", "--min-time", "0", "--max-time", "60", "--warm-up", "0.01")
+NETWORKS = ("resnet_pico[depths=1,1,1,1]", "scsc_swin_pico[depths=1,1,1,1]")
+WITHOUT = "swin_pico[depths=1,1,1,1]"
+"""A network without a deploy form."""
 
 
 @pytest.fixture
@@ -36,10 +39,10 @@ def flat(text):
 
 
 def test_two_networks_give_two_tables_with_settings_below(run):
-    code, out, err = run("swin[depths=1,1,1,1]", "scsc_swin[depths=1,1,1,1]", *QUICK)
+    code, out, err = run(WITHOUT, NETWORKS[1], *QUICK)
     assert (code, err) == (0, "")
     assert out.startswith("cpu, 1 thread, float32, eager, batch 1, 32×32\n")
-    assert "Against swin_tiny[depths=1,1,1,1]" in out
+    assert f"Against {WITHOUT}" in out
     for words in (
         "median (ms)", "images/s", "peak (MB)", "samples", "Δ MACs", "Δ time", "95 % interval", "verdict",
         "bootstrap, 5,000 resamples", "within ±2 % of 1", "perf_counter_ns", "Warm-up", "torch", "p99 need 64, 130",
@@ -80,7 +83,7 @@ def test_self_test_prints_the_noise_floor(run):
     code, out, _ = run(NETWORKS[0], *QUICK, "--self-test")
     assert code == 0
     assert "(again)" in out
-    assert "Noise floor of this machine, resnet18[depths=1,1,1,1] at batch 1 against itself in 6 pairs: ±" in flat(out)
+    assert f"Noise floor of this machine, {NETWORKS[0]} at batch 1 against itself in 6 pairs: ±" in flat(out)
     assert "not known: too few pairs" in flat(run(NETWORKS[0], *QUICK, "--self-test", "--pairs", "3")[1])
 
 
@@ -88,7 +91,7 @@ def test_several_runtimes_have_tables_of_their_own_and_rows_that_say_which(run, 
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
     file = tmp_path / "rows.json"
-    nets = ("resnet18[depths=1,1,1,1]", "resnet18[depths=2,1,1,1]")
+    nets = (NETWORKS[0], "resnet_pico[depths=2,1,1,1]")
     code, out, err = run(*nets, *QUICK, "--runtime", "torch,onnxruntime", "-o", str(file))
     assert (code, out, err) == (0, "", "")
     rows = json.loads(file.read_text())["rows"]
@@ -127,13 +130,8 @@ def test_breakdown(run, by):
     assert sum(row["macs"] for row in parts) == rows["total"]["macs"]
 
 
-def test_forms_of_a_network_stand_side_by_side(run):
-    code, out, _ = run(NETWORKS[1], *QUICK, "--deploy", "--format", "json")
-    rows = json.loads(out)["rows"]
-    assert code == 0
-    assert [row["form"] for row in rows] == ["ordinary", "deploy"]
-    assert rows[1]["model"] == "scsc_swin_tiny[depths=1,1,1,1] (deploy)"
-    code, out, _ = run(NETWORKS[0], *QUICK, "--transplant", "--rule", "stages=4", "--format", "json")
+def test_a_transplant_stands_behind_its_network(run):
+    _, out, _ = run(NETWORKS[0], *QUICK, "--transplant", "--rule", "stages=4", "--format", "json")
     assert [row["model"] for row in json.loads(out)["rows"]] == [NETWORKS[0], f"{NETWORKS[0]} + SCSC[stages=4]"]
 
 
@@ -158,26 +156,20 @@ def test_a_network_of_your_own_file(run, tmp_path):
     assert row["repeats"] >= 1
 
 
-def test_deploy_forms_of_those_that_have_one(run):
-    code, out, err = run("swin_tiny", "--deploy")
-    assert (code, out) == (2, "")
-    assert err.startswith("scsc-lab: swin_tiny (deploy): Swin has no deploy form")
-    shape = ["--resolution", "64", "--pairs", "6", "--min-time", "0", "--max-time", "60", "--format", "json"]
-    code, out, _ = run("swin_tiny[depths=1,1,1,1]", "resnet18", "--deploy", *shape)
-    rows = json.loads(out)["rows"]
-    assert [row["model"] for row in rows] == ["swin_tiny[depths=1,1,1,1]", "resnet18", "resnet18 (deploy)"]
-    assert [row["form"] for row in rows] == ["ordinary", "ordinary", "deploy"]
-
-
 def test_each_deploy_form_is_compared_with_its_own_ordinary_form(run):
-    code, out, _ = run("resnet18[depths=1,1,1,1]", NETWORKS[1], *QUICK, "--deploy")
-    assert code == 0
-    assert "to ordinary" in out
-    code, out, _ = run("resnet18[depths=1,1,1,1]", NETWORKS[1], *QUICK, "--deploy", "--format", "json")
+    code, out, err = run(WITHOUT, *QUICK, "--deploy")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"scsc-lab: {WITHOUT} (deploy): Swin has no deploy form")
+    code, out, _ = run(WITHOUT, *NETWORKS, *QUICK, "--deploy", "--format", "json")
     rows = json.loads(out)["rows"]
-    assert [row["ordinary"] for row in rows] == ["", rows[0]["model"], "", rows[2]["model"]]
-    assert rows[3]["ordinary_ratio_low"] <= rows[3]["ordinary_ratio"] <= rows[3]["ordinary_ratio_high"]
-    assert rows[1]["ordinary_ratio"] == rows[1]["ratio"]
+    assert code == 0
+    deployed = [f"{name} (deploy)" for name in NETWORKS]
+    assert [row["model"] for row in rows] == [WITHOUT, NETWORKS[0], deployed[0], NETWORKS[1], deployed[1]]
+    assert [row["form"] for row in rows] == ["ordinary", "ordinary", "deploy", "ordinary", "deploy"]
+    assert [row["ordinary"] for row in rows] == ["", "", NETWORKS[0], "", NETWORKS[1]]
+    assert rows[4]["ordinary_ratio_low"] <= rows[4]["ordinary_ratio"] <= rows[4]["ordinary_ratio_high"]
+    table = table_of(rows)
+    assert "to ordinary" in [column.heading for part in (table, *table.details) for column in part.columns]
     assert {row["memory_format_asked"] for row in rows} == {"auto"}
     assert {row["memory_format"] for row in rows} <= {"contiguous", "channels_last"}
 
@@ -298,7 +290,7 @@ def test_an_interrupt_prints_what_there_is_and_exits_with_130(run, monkeypatch):
         return 0.01 + 0.001 * (len(passes) % 3)
 
     monkeypatch.setattr(Clock, "time", interrupted)
-    given = ("--resolution", "32", "--device", "cpu", "--memory-format", "contiguous")
+    given = (*SHAPE, "--memory-format", "contiguous")
     code, out, _ = run(*NETWORKS, *given, "--pairs", "500", "--batch-sizes", "1,2")
     assert code == 130
     assert "CUT SHORT: interrupted; these are the rounds that were complete." in flat(out)
