@@ -16,11 +16,11 @@ from scsc_lab.networks.network import Network
 from scsc_lab.settings import Execution, Settings, Timing
 
 QUICK = Settings(Execution("cpu"), Timing(2, 0.0, 60.0, warm_up_seconds=0.0))
-SMALL = replace(Network.read("scsc_swin_tiny[depths=1,1,1,1]"), resolution=(64, 64))
+SMALL = replace(Network.read("scsc_swin_pico[depths=1,1,1,1]"), resolution=(32, 32))
 
 
 def test_a_deploy_form_counts_the_same_and_is_compared_with_its_ordinary_form():
-    other = replace(Network.read("resnet18[depths=1,1,1,1]"), resolution=(64, 64))
+    other = replace(Network.read("resnet_pico[depths=1,1,1,1]"), resolution=(32, 32))
     networks = [other, replace(SMALL, label="ours"), replace(SMALL, form="deploy")]
     rows = [timing.row() for timing in latency.timings(networks, QUICK)]
     assert [row["form"] for row in rows] == ["ordinary", "ordinary", "deploy"]
@@ -79,7 +79,7 @@ def test_the_stages_of_a_module_list_explain_its_time():
 
 
 def test_rows_of_the_metric_are_tidy_and_become_one_row_per_network():
-    settings = latency.configure(Settings(Execution("cpu"), Timing(6, 0.0, 60.0, warm_up_seconds=0.0)))
+    settings = latency.configure(replace(QUICK, timing=replace(QUICK.timing, pairs=6)))
     rows = latency.measure([SMALL, replace(SMALL, form="deploy")], settings, print)
     assert [row["runtime"] for row in rows] == ["torch", "torch"]
     assert rows[1]["ratio_low"] <= rows[1]["ratio"] <= rows[1]["ratio_high"]
