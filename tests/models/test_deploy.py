@@ -51,10 +51,13 @@ def test_any_module(drawn, seed):
     assert count(fused, x.shape).macs == count(module, x.shape).macs
 
 
-@pytest.mark.parametrize("name", sorted(set(SMALL) - {"swin_tiny"}))
-def test_any_network(name):
-    model = with_statistics(small(name))
-    x = torch.randn(2, 3, 64, 96)
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [*((name, changes) for name, changes in SMALL.items() if name != "swin_pico"), ("scsc_swin_pico", {})],
+)
+def test_any_network(name, changes):
+    model = with_statistics(build(name, **changes))
+    x = torch.randn(2, 3, 32, 64)
     deployed = deploy(model, x.shape)
     with torch.no_grad():
         expected, out = model(x), deployed(x)
@@ -64,35 +67,21 @@ def test_any_network(name):
     assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
-def test_the_full_network_over_random_statistics():
-    model = with_statistics(build("scsc_swin_tiny"))
-    x = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        expected, out = model(x), deploy(model, x.shape)(x)
-    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
-
-
-def test_a_deployed_network_has_weights_of_its_own(tmp_path):
-    deployed = deploy(with_statistics(small("scsc_swin_tiny")), (1, 3, 64, 64))
-    other = deploy(with_statistics(small("scsc_swin_tiny")), (1, 3, 64, 64))
+def test_a_deployed_network_has_weights_and_gradients_of_its_own(tmp_path):
+    deployed, other = (deploy(with_statistics(small("scsc_swin_pico")), (1, 3, 32, 32)) for _ in range(2))
     torch.save(deployed.state_dict(), tmp_path / "deploy.pth")
     other.load_state_dict(torch.load(tmp_path / "deploy.pth", weights_only=True))
-    x = torch.randn(1, 3, 64, 64)
+    x = torch.randn(1, 3, 32, 32, requires_grad=True)
     with torch.no_grad():
         assert torch.equal(deployed(x), other(x))
-
-
-def test_in_place_scaling_does_not_reach_gradients():
-    deployed = deploy(small("scsc_swin_tiny"), (1, 3, 64, 64))
-    x = torch.randn(1, 3, 64, 64, requires_grad=True)
-    deployed(x).sum().backward()
+    deployed(x).sum().backward()  # what it scales in place is no leaf
     assert x.grad is not None
     assert x.grad.abs().sum() > 0
 
 
 def test_nothing_to_fuse_is_said():
     with pytest.raises(InputError, match="Swin has no deploy form"):
-        deploy(small("swin_tiny"), (1, 3, 64, 64))
+        deploy(small("swin_pico"), (1, 3, 32, 32))
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -315,17 +304,6 @@ def test_norms_of_today_are_left_alone():
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3)), nn.BatchNorm2d(3))
     with pytest.raises(InputError, match="no deploy form"):
         deploy(model)
-
-
-@pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_050", "densenet121", "regnetx_002"])
-def test_timms_networks(name):
-    timm = pytest.importorskip("timm")
-    model = with_statistics(timm.create_model(name).eval())
-    deployed = deploy(model, (1, 3, 96, 64))
-    x = torch.randn(2, 3, 96, 64)
-    with torch.no_grad():
-        expected = model(x)
-        torch.testing.assert_close(deployed(x), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
 def test_a_fused_module_leaves_its_source_alone():

@@ -90,8 +90,8 @@ def test_a_label_of_the_network_goes_on_to_its_forms(tmp_path, capsys):
         "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))\n"
     )
     name = f"{tmp_path}/net.py:net"
-    command = ["flops", name, "--deploy", "--label", f"A={name}", "--resolution", "16", "--no-check", "--format", "json"]
-    assert main(command) == 0
+    command = f"flops {name} --deploy --label A={name} --resolution 16 --no-check --format json"
+    assert main(command.split()) == 0
     assert [row["model"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["A", "A (deploy)"]
 
 

@@ -12,13 +12,13 @@ from scsc_lab.layers.pointwise import DropPath
 from scsc_lab.networks import catalog
 
 SMALL = {
-    "resnet18": {"depths": (1, 1, 1, 1)},
-    "resnet50": {"depths": (1, 1, 1, 1)},
-    "scsc_resnet50": {"depths": (1, 1, 1, 1)},
-    "swin_tiny": {"depths": (2, 2, 2, 2), "embed_dim": 48},
-    "scsc_swin_tiny": {"depths": (1, 1, 1, 1), "embed_dim": 48},
-    "faceresnet": {"depths": (1, 1, 1, 1)},
-    "scsc_faceresnet": {"depths": (1, 1, 1, 1)},
+    "resnet18": {"depths": (1, 1, 1, 1), "widths": (16, 32, 64, 128), "stem_width": 16},
+    "resnet_pico": {"depths": (1, 1, 1, 1)},
+    "scsc_resnet_pico": {"depths": (1, 1, 1, 1)},
+    "swin_pico": {"depths": (2, 2, 2, 2)},
+    "scsc_swin_pico": {"depths": (1, 1, 1, 1)},
+    "faceresnet_pico": {"depths": (1, 1, 1, 1)},
+    "scsc_faceresnet_pico": {"depths": (1, 1, 1, 1)},
 }
 
 
@@ -85,7 +85,7 @@ def test_stages_name_modules_and_maps():
 
 
 def test_scsc_in_some_stages_only():
-    model = build("scsc_swin_tiny", scsc_stages=(1, 3))
+    model = build("scsc_swin_pico", scsc_stages=(1, 3))
     kinds = [type(stage.blocks[0]).__name__ for stage in model.layers]
     assert kinds == ["SCSCSwinBlock", "SwinBlock", "SCSCSwinBlock", "SwinBlock"]
 
@@ -98,7 +98,7 @@ def test_random_weights_follow_the_seed():
 
 def build_seeded(seed: int) -> list[torch.Tensor]:
     torch.manual_seed(seed)
-    return list(small("scsc_swin_tiny").state_dict().values())
+    return list(small("scsc_swin_pico").state_dict().values())
 
 
 def test_drop_path_keeps_the_mean_and_is_off_in_evaluation():
