@@ -294,8 +294,8 @@ def test_bad_toml_files(tmp_path, capsys, content, message):
 
 def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(tmp_path, capsys):
     store = tmp_path / "rows.db"
-    small = ["ablate", "scsc_swin[depths=1,1,1,1]", "--resolution", "64", "--study", "groups", "--no-draw"]
-    small += ["--pairs", "6", "--max-time", "60", "--samples", "2"]
+    small = ["ablate", "scsc_swin_pico[depths=1,1,1,1 embed_dim=48]", "--study", "groups", "--no-draw"]
+    small += ["--pairs", "6", "--min-time", "0", "--max-time", "60", "--warm-up", "0.01", "--samples", "2"]
     command_ = [*small, "--with", "params,latency,erf", "--store", str(store)]
     assert main(command_) == 0
     first = capsys.readouterr()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -12,10 +14,11 @@ from scsc_lab.cli import main
 from scsc_lab.experiments import probe, publish, report, report_rows, results, train
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.metrics.claims import with_probe
+from scsc_lab.metrics.difficulty import Difficulty
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
 from scsc_lab.report.findings import claims_table
-from scsc_lab.settings import Execution, Schedule, Settings, Training
+from scsc_lab.settings import Execution, Fields, Schedule, Settings, Training
 from scsc_lab.store import Store
 from scsc_lab.training.plan import Runs
 
@@ -221,20 +224,22 @@ def test_p_values_are_adjusted_over_all_comparisons_of_a_report(tmp_path):
 
 def test_the_probe_resumes_and_needs_no_weights_once_it_is_done(tmp_path, monkeypatch):
     tuned = Schedule(budgets=(1, 2), tune=("lr", "1e-3,1e-2"), tune_seeds=1, tune_epochs=1)
-    pair = probe.Study(("resnet_pico", "scsc_resnet_pico"), schedule=tuned)
+    names = ("resnet_pico[depths=1,1,1,1]", "scsc_resnet_pico[depths=1,1,1,1]")
+    pair = probe.Study(names, schedule=tuned)
     monkeypatch.setattr(probe, "STEPS", (((pair,), 1), ((pair,), 2)))
+    monkeypatch.setattr(probe, "FIELDS", Settings(fields=Fields(samples=2)))
+    monkeypatch.setattr(train, "Difficulty", partial(Difficulty, images=20))
     training = Training(train_images=80, test_images=8, recipe_set={"warmup_epochs": 0})
     settings, weights = Settings(Execution("cpu"), training=training), tmp_path / "weights"
     store = Store(tmp_path / "accuracy" / "rows.db")
-    asked = [experiment.row()["digest"] for experiment in probe.run(settings, weights, store)]
-    names = [measurement["metric"] for measurement in store.measurements().values()]
-    measured = {"size": 2, "training": 2 * 2 + 2 * 2 * 2, "trained_field": 2, "difficulty": 2 * 2}
-    assert {name: names.count(name) for name in set(names)} == measured
+    experiments = probe.run(settings, weights, store)
+    numbers = Counter(measurement["metric"] for measurement in store.measurements().values())
+    assert numbers == {"size": 2, "training": 2 * 2 + 2 * 2 * 2, "trained_field": 2, "difficulty": 2 * 2}
     for file in weights.iterdir():
         file.unlink()
     monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
     measurements = store.measurements()
-    assert len(probe.run(settings, weights, store)) == len(asked)
+    assert len(probe.run(settings, weights, store)) == len(experiments)
     assert store.measurements() == measurements
     assert main(["report", "--from", str(store.path), "--folder", str(tmp_path), "--name", "fields"]) == 0
     text = (tmp_path / "fields" / "README.md").read_text()
@@ -244,7 +249,7 @@ def test_the_probe_resumes_and_needs_no_weights_once_it_is_done(tmp_path, monkey
         "By training budget",
         "Tuning: accuracy on held-out",
         "By difficulty",
-        "CAVEAT: resnet_pico is at chance in 2 of 2 runs",
+        f"CAVEAT: {names[0]} is at chance in 2 of 2 runs",
     ):
         assert text.count(part) == 1
     for figure in ("receptive_fields", "budgets", "difficulty"):
