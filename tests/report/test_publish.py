@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,21 +21,25 @@ from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
 from scsc_lab.records import file_name
 from scsc_lab.report import compose, fields_section
-from scsc_lab.report.document import Details, Grid, Picture
-from scsc_lab.report.render import latex
+from scsc_lab.report.document import Details, Document, Grid, Picture
+from scsc_lab.report.render import latex, markdown
 from scsc_lab.settings import Fields, Settings, Timing
 from scsc_lab.store import Store
 
-TINY = report.Effort(Settings(timing=Timing(8, 0.0, 60.0), fields=Fields(samples=2)), ("components",))
-SCSC = "scsc_swin_tiny[depths=1,1,1,1]"
+QUICK = Timing(8, 0.0, 60.0, warm_up_seconds=0.0)
+TINY = report.Effort(Settings(timing=QUICK, fields=Fields(samples=2)), ("components",))
 
 
 def groups():
-    return [[replace(Network.read(name), resolution=(64, 64)) for name in ("swin_tiny[depths=1,1,1,1]", SCSC)]]
+    return [[Network.read(f"{name}[depths=1,1,1,1]") for name in ("swin_pico", "scsc_swin_pico")]]
 
 
 def written(folder: Path, rows: list[dict[str, object]], name: str, source: Path | None = None) -> list[Path]:
     return compose.write(folder, rows, name, metrics.columns(), metrics.notes, source)
+
+
+def composed(folder: Path, rows: list[dict[str, object]], name: str = "tiny") -> Document:
+    return compose.document(rows, name, metrics.columns(), metrics.notes, folder)
 
 
 @pytest.fixture(scope="module")
@@ -119,15 +122,14 @@ def test_main_numbers_stand_in_the_text(folder):
 
 
 @pytest.mark.parametrize("name", ["a|b", "a<b>c", "a`b`c", "a\nb", "![x](y)", "*a*_b_", "# a", "a | b\n\n## c"])
-def test_no_model_name_breaks_the_page(folder, name, tmp_path):
+def test_no_model_name_breaks_the_page(folder, name):
     rows = publishing.table_rows(folder / publishing.ROWS)
     original = next(row["model"] for row in rows if row["table"] == "comparison")
     name += "x" * (len(original) - len(" ".join(name.split())))  # as wide, so that tables have the same columns
     renamed = [json.loads(json.dumps(row).replace(json.dumps(original)[1:-1], json.dumps(name)[1:-1])) for row in rows]
     for row, usual in zip(renamed, rows, strict=True):
         row.update({"map_file": usual["map_file"]} if "map_file" in usual else {})
-    written(tmp_path, renamed, name, folder)
-    text = (tmp_path / "README.md").read_text()
+    text = markdown.document(composed(folder, renamed, name))
     plain = (folder / "README.md").read_text()
     lines, expected = text.splitlines(), plain.splitlines()
     assert len(lines) == len(expected)
@@ -159,11 +161,11 @@ def elsewhere(rows, change):
     return [changed("", row) for row in rows]
 
 
-def test_a_page_with_all_fields_hostile_has_no_heading_tag_or_picture_more(folder, tmp_path):
+def test_a_page_with_all_fields_hostile_has_no_heading_tag_or_picture_more(folder):
     rows = publishing.table_rows(folder / publishing.ROWS)
     evil = "\n\n# injected\n\n<script>x</script> ![x](y) | \x1b[31m"
-    written(tmp_path, elsewhere(rows, lambda text: text + evil), f"name{evil}", folder)
-    text, usual = (tmp_path / "README.md").read_text(), (folder / "README.md").read_text()
+    text = markdown.document(composed(folder, elsewhere(rows, lambda text: text + evil), f"name{evil}"))
+    usual = (folder / "README.md").read_text()
     headings = [[line for line in page.splitlines() if line.startswith("#")] for page in (text, usual)]
     assert [line for line in headings[0][1:] if line != "## Numbered settings"] == headings[1][1:]
     assert "<script" not in re.sub(r"`[^`]*`", "", text)
@@ -207,8 +209,9 @@ def test_numbers_that_are_none_are_refused(folder, value, tmp_path):
         publishing.table_rows(tmp_path / "rows.jsonl")
 
 
-def test_texts_in_place_of_numbers_are_one_line_or_text(folder, tmp_path):
+def test_texts_in_place_of_numbers_are_one_line_or_text(folder, tmp_path, monkeypatch):
     rows = publishing.table_rows(folder / publishing.ROWS)
+    monkeypatch.setattr(compose.style, "save", lambda *_, **__: None)
     for key in ("median_seconds", "params", "resolution", "samples_seconds", "r50", "settings", "machine"):
         broken = [{**row, key: "<b>"} if key in row else row for row in rows]
         with contextlib.suppress(InputError):
@@ -253,10 +256,6 @@ def test_rows_that_lack_something_are_refused(folder):
     rows = publishing.table_rows(folder / publishing.ROWS)
     with pytest.raises(InputError, match="not those of a report"):
         schema.check([{"table": "run"}, *rows[1:]], "the rows are not those of a report")
-
-
-def composed(folder, rows):
-    return compose.document(rows, "tiny", metrics.columns(), metrics.notes, folder)
 
 
 def test_many_maps_are_shared_out_over_a_picture_for_each_baseline(folder, monkeypatch):
@@ -315,14 +314,13 @@ def test_every_table_is_a_file_for_latex_and_every_figure_a_pdf(folder):
     assert len(names) > len(set(names)) / 2
 
 
-def test_studies_of_other_networks_are_folded_away(folder, tmp_path):
+def test_studies_of_other_networks_are_folded_away(folder):
     rows = publishing.table_rows(folder / publishing.ROWS)
     names = ("model", "baseline")
     again = [{**row, **{name: f"other {row[name]}" for name in names}} for row in rows if row["table"] == "ablation"]
-    details = [block for block in composed(folder, [*rows, *again]).blocks() if isinstance(block, Details)]
-    assert len(details) == 2  # the answers, and these
-    written(tmp_path, [*rows, *again], "two", folder)
-    text = (tmp_path / "README.md").read_text()
+    both = composed(folder, [*rows, *again])
+    assert len([block for block in both.blocks() if isinstance(block, Details)]) == 2  # the answers, and these
+    text = markdown.document(both)
     assert text.count("<details>") == text.count("</details>") == 2
 
 
