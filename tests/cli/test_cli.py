@@ -197,7 +197,7 @@ class BeginsError(Exception):
     """Raised where measuring would begin."""
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(command=st.sampled_from(COMMANDS), arguments=st.lists(all_words, max_size=6))
 def test_no_argument_list_gets_past_the_reading_of_any_command_but_as_input(
     command, arguments, capsys, tmp_path, monkeypatch

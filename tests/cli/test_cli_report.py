@@ -11,8 +11,8 @@ from scsc_lab.cli import main
 from scsc_lab.experiments import publish, report, variants
 from scsc_lab.settings import Fields, Settings, Timing
 
-SHORT = Settings(timing=Timing(2, 0.0, 30.0), fields=Fields(samples=1, seeds=1))
-QUICK = report.Effort(replace(SHORT, timing=Timing(4, 0.0, 30.0)), ("components", "stages"), timed=SHORT)
+SHORT = Settings(timing=Timing(2, 0.0, 30.0, warm_up_seconds=0.0), fields=Fields(samples=1, seeds=1))
+QUICK = report.Effort(SHORT, ("components", "stages"), timed=SHORT)
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def test_threads_of_a_network_do_not_keep_the_process_and_its_prints_are_no_resu
 
 
 def test_a_network_that_fails_in_training_is_named(start):
-    words = ("--data", "navon", "--seeds", "1", "--epochs", "1", "--resolution", "32")
+    words = ("--train-images", "64", "--test-images", "8", "--seeds", "1", "--epochs", "1", "--resolution", "32")
     code, _, err = end(start("train", "net.py:Raises", *words, wait=""))
     assert code == 2
     assert "net.py:Raises fails in training: ValueError: no luck (net.py, line " in err
@@ -226,7 +226,7 @@ def wait_for_rows(path, number):
 )
 def test_rows_are_kept_when_a_part_of_a_cluster_ends(cluster, start, tmp_path, ends, code, message):
     address, scheduler, worker = cluster()
-    process = start(*SLOW, "--executor", address, "--executor-timeout", "60" if ends != "worker" else "20", wait="")
+    process = start(*SLOW, "--executor", address, "--executor-timeout", "60" if ends != "worker" else "10", wait="")
     wait_for_rows(tmp_path / "rows.db", 2)
     ended = {"command": process, "scheduler": scheduler, "worker": worker}[ends]
     ended.send_signal(signal.SIGINT if ends == "command" else signal.SIGKILL)

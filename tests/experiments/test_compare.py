@@ -17,19 +17,15 @@ from scsc_lab.report import comparison
 from scsc_lab.settings import Fields, Settings, Timing
 
 ALL = ("params", "macs", "activations", "bytes", "latency", "erf", "top1")
-SMALL = Settings(timing=Timing(8, 0.0, 60.0), fields=Fields(samples=2))
-
-
-def networks(*names: str) -> list[Network]:
-    return [replace(Network.read(name), resolution=(64, 64)) for name in names]
+SMALL = Settings(timing=Timing(8, 0.0, 60.0, warm_up_seconds=0.0), fields=Fields(samples=2, seeds=1))
 
 
 @pytest.fixture(scope="module")
 def measured():
-    own = {"resnet18": {"mIoU": 30.0}, "resnet34": {"mIoU": 31.5}}
-    experiment = compare.experiment(
-        networks("resnet18", "resnet34", "scsc_resnet50"), ALL, SMALL, baseline=1, values=own
-    )
+    values = {"resnet18": {"mIoU": 30.0}, "resnet34": {"mIoU": 31.5}}
+    names = ("resnet18", "resnet34", "scsc_resnet_pico")
+    networks = [replace(Network.read(name), resolution=(32, 32)) for name in names]
+    experiment = compare.experiment(networks, ALL, SMALL, baseline=1, values=values)
     return runner.run([experiment]).results[0]
 
 
@@ -40,7 +36,7 @@ def rows(measured):
 
 def test_counts_are_those_of_flops(rows):
     for row in rows:
-        counted = count(row["model"], 64)
+        counted = count(row["model"], 32)
         assert (row["params"], row["macs"], row["activations"]) == (counted.params, counted.macs, counted.activations)
         assert row["baseline"] == "resnet34"
 

@@ -33,8 +33,11 @@ def linear(width: int = 8, depth: int = 1):
 """
 
 
+PICO = "scsc_swin_pico[depths=1,1,1,1]"
+
+
 def pico(*texts, wanted=COUNTS, settings=QUICK, **more):
-    network = Network.read("scsc_swin_pico")
+    network = Network.read(PICO)
     return Search(space.parse(network, texts), wanted, network, settings, **more)
 
 
@@ -75,7 +78,7 @@ def test_what_cannot_be_or_breaks_a_budget_is_given_up_before_it_is_timed(monkey
     measured = {
         arm.network.text for experiment in timed for arm in experiment.arms if experiment.columns == ("latency",)
     }
-    assert measured == {"scsc_swin_pico", *(row["model"] for row in found.rows)}
+    assert measured == {PICO, *(row["model"] for row in found.rows)}
     assert {row["options"] for row in found.rows} == {"--set groups=1 --set kernels=3,5"}
 
 
@@ -203,9 +206,10 @@ def test_the_command_finds_the_setting_nearest_to_the_papers_claim(capsys, tmp_p
 
 
 def test_a_search_over_mixers_by_the_command(capsys, tmp_path):
-    words = "search resnet18 --space rule.mixer=identity,pooling --minimise latency --resolution 32 --trials 4"
+    words = "--space rule.mixer=identity,pooling --minimise latency --resolution 32 --trials 4"
     quick = "--pairs 2 --max-time 0.05 --budget macs<=-10% --seed 3"
-    assert main([*words.split(), *quick.split(), "--store", str(tmp_path / "s.db")]) == 0
+    network = "resnet_pico[depths=1,1,1,1]"
+    assert main(["search", network, *words.split(), *quick.split(), "--store", str(tmp_path / "s.db")]) == 0
     assert "--rule mixer=" in capsys.readouterr().out
 
 

@@ -391,7 +391,7 @@ def test_the_control_at_equal_width():
 def test_merging_in_the_deploy_form():
     model = small()
     grafted, _ = transplant(model, "dilated_reparam", input_shape=(1, 3, 16, 16))
-    merged = deploy.deploy(grafted.eval())
+    merged = deploy.deploy(grafted.eval(), (1, 3, 16, 16))
     assert type(merged[1]).__name__ == "DepthwiseConv2d"
     x = torch.randn(2, 3, 19, 16)
     with torch.no_grad():

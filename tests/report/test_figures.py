@@ -121,7 +121,7 @@ def test_the_theoretical_field_is_drawn_where_it_does_not_cover_the_image():
 
 
 def test_a_palette_keeps_every_step_of_the_scale(tmp_path):
-    style.save(erf.draw([field(name) for name in NAMES]), tmp_path / "a.png", palette=True)
+    style.save(erf.draw([field("a"), field("b")]), tmp_path / "a.png", palette=True)
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.mode == "P"
         colours = {tuple(colour) for colour in np.asarray(picture.convert("RGB")).reshape(-1, 3).tolist()}
