@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 import scsc_lab
 from scsc_lab import InputError
+from scsc_lab.cli import main
 from scsc_lab.experiments import compare, runner
 from scsc_lab.experiments import experiment as experiments
 from scsc_lab.experiments.compare import comparison
@@ -51,26 +48,22 @@ def net(tmp_path, monkeypatch):
     return tmp_path
 
 
-def ablate_command(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "scsc_lab", "ablate", *arguments, "--no-draw"]
-    return subprocess.run(command, capture_output=True, text=True, env=env)
-
-
-def test_a_transplant_of_a_files_factory_is_ablated_over_two_processes(net):
-    grid = ["--transplant", "--grid", "rule.kernels=3,5;3,7,11", "--jobs", "2", "--resolution", "64"]
-    done = ablate_command("net.py:Net", *grid, "--store", "rows.db", "--format", "json")
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)["rows"]
+def test_a_transplant_of_a_files_factory_is_ablated_over_two_processes(net, capsys):
+    grid = ["--transplant", "--grid", "rule.kernels=3,5;3,7,11", "--resolution", "64", "--no-draw"]
+    command = ["ablate", "net.py:Net", *grid, "--store", "rows.db", "--format", "json"]
+    assert main([*command, "--jobs", "2"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
     assert [row["variant"] for row in rows] == ["full", "rule.kernels=3,5", "rule.kernels=3,7,11"]
     assert rows[0]["model"] == "net.py:Net + SCSC"
     assert rows[1]["model"] == "net.py:Net + SCSC[kernels=3,5]"
     assert len({row["macs"] for row in rows}) == 3
-    again = ablate_command("net.py:Net", *grid, "--store", "rows.db", "--format", "json")
-    assert "3 of 3 measurements are stored" in again.stderr
-    assert json.loads(again.stdout)["rows"] == rows
+    assert main(command) == 0
+    again = capsys.readouterr()
+    assert "3 of 3 measurements are stored" in again.err
+    assert json.loads(again.out)["rows"] == rows
     (net / "net.py").write_text(NET.replace("nn.ReLU()", "nn.GELU()"))
-    changed = ablate_command("net.py:Net", *grid, "--store", "rows.db", "--format", "json")
-    assert "0 of 3 measurements are stored" in changed.stderr  # another file is another network
+    assert main(command) == 0
+    assert "0 of 3 measurements are stored" in capsys.readouterr().err  # another file is another network
 
 
 def test_arguments_of_a_factory_are_a_grid(net):
@@ -155,29 +148,14 @@ def test_a_variant_is_measured_beside_its_baseline_and_a_baseline_by_itself():
     assert uses == [(0, (full,), 0), (1, (full,), 0), (2, (full, other), 1)]
 
 
-def test_convnext_is_ablated_with_a_transplant_over_two_processes(net):
+def test_a_grid_of_rules_and_arguments_has_every_combination():
     pytest.importorskip("timm")
-    (net / "sitecustomize.py").write_text("import conftest\n")  # every process imports torchvision as the tests do
-    paths = [str(net), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    small = "timm:convnext_tiny[depths=1,1,1,1 dims=8,16,32,64]"
-    words = [
-        "--transplant",
-        "--grid",
-        "rule.kernels=3,5;3,7,11",
-        "--grid",
-        "drop_path_rate=0,0.1",
-        "--resolution",
-        "64",
-    ]
-    more = ["--with", "params,macs", "--jobs", "2", "--format", "json"]
-    done = ablate_command(small, *words, *more, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)["rows"]
-    kernels = ("rule.kernels=3,5", "rule.kernels=3,7,11")
-    assert {row["variant"] for row in rows[1:]} == {
-        f"{k} drop_path_rate={rate}" for k in kernels for rate in ("0", "0.1")
-    }
-    assert len({row["macs"] for row in rows}) == 3  # a rate changes what is trained, not what is computed
+    network = "timm:convnext_tiny[depths=1,1,1,1 dims=8,16,32,64] + SCSC"
+    grid = {"rule.kernels": [(3, 5), (3, 7, 11)], "drop_path_rate": [0, 0.1]}
+    table = scsc_lab.ablate(network, grid, metrics=["params", "macs"], resolution=64)
+    combinations = [(f"rule.kernels={side}", rate) for side in ("3,5", "3,7,11") for rate in ("0", "0.1")]
+    assert list(table["variant"])[1:] == [f"{kernel} drop_path_rate={rate}" for kernel, rate in combinations]
+    assert table["macs"].nunique() == 3  # a rate changes what is trained, not what is computed
 
 
 def test_the_catalog_is_listed():

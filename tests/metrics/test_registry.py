@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+import extended
 import pytest
 
 from scsc_lab import InputError, metrics
@@ -49,46 +49,30 @@ METRIC = Metric(
 '''
 
 
-@pytest.fixture
-def run(tmp_path):
-    """Return what runs the command line with one more file among the metrics."""
-    folder = tmp_path / "more"
-    folder.mkdir()
-    (folder / "layers.py").write_text(METRIC)
-    code = (
-        "import sys, scsc_lab.metrics as metrics; metrics.__path__.append(sys.argv[1]); "
-        "from scsc_lab.cli import main; sys.exit(main(sys.argv[2:]))"
-    )
-
-    def run_(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", code, str(folder), *arguments]
-        environment = {**os.environ, "COLUMNS": "200"}
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-
-    return run_
-
-
-def test_a_metric_is_one_file(run, tmp_path):
-    compared = run("compare", "resnet18", "resnet34", "--with", "layers,macs", "--plot", "macs,layers")
-    assert compared.returncode == 0, compared.stderr
-    for told in ("layers (hundreds)", "Δ layers", "Layers: modules that hold parameters."):
-        assert told in compared.stdout
+def test_a_metric_is_one_file(tmp_path):
+    networks = "resnet18 resnet34 --with layers"
+    commands = [
+        f"compare {networks},macs --plot macs,layers",
+        f"compare {networks} --format json",
+        "ablate scsc_swin_pico[depths=1,1,1,1] --study components --with layers --figures figures",
+        "compare --help",
+        "ablate --help",
+        "compare resnet18 --with layer",
+    ]
+    ends = extended.run("scsc_lab.metrics", "layers.py", METRIC, tmp_path, commands)
+    assert [code for code, *_ in ends] == [0, 0, 0, 0, 0, 2], ends
+    compared, document, ablated, *helps, _ = (out for _, out, _ in ends)
+    for words in ("layers (hundreds)", "Δ layers", "Layers: modules that hold parameters."):
+        assert words in compared
     assert (tmp_path / "compare_macs_layers.png").read_bytes().startswith(b"\x89PNG")
-
-    rows = json.loads(run("compare", "resnet18", "resnet34", "--with", "layers", "--format", "json").stdout)["rows"]
+    rows = json.loads(document)["rows"]
     assert [row["layers"] for row in rows] == [41, 73]
     assert rows[1]["layers_difference"] == 32
-
-    ablated = run("ablate", "scsc_swin", "--study", "components", "--with", "layers", "--figures", "figures")
-    assert ablated.returncode == 0, ablated.stderr
-    assert "Δ layers" in ablated.stdout
+    assert "Δ layers" in ablated
     assert (tmp_path / "figures" / "ablation_components.png").exists()
-
-    for command in ("compare", "ablate"):
-        assert "layers" in run(command, "--help").stdout
-    wrong = run("compare", "resnet18", "--with", "layer")
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
-    assert "did you mean layers" in wrong.stderr
+    assert all("layers" in text for text in helps)
+    (complaint,) = ends[-1][2].splitlines()
+    assert "did you mean layers" in complaint
 
 
 def test_each_file_of_the_folder_is_a_metric_or_nothing():

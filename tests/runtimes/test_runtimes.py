@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
 
+import extended
 import numpy as np
 import pytest
 from simulated import Time, candidate
@@ -321,35 +321,21 @@ RUNTIME = Runtime("twice", "Twice", Twice)
 
 
 def test_a_runtime_is_one_file(tmp_path):
-    folder = tmp_path / "more"
-    folder.mkdir()
-    (folder / "twice.py").write_text(RUNTIME)
-    code = (
-        "import sys, scsc_lab.runtimes as runtimes; runtimes.__path__.append(sys.argv[1]); "
-        "from scsc_lab.cli import main; sys.exit(main(sys.argv[2:]))"
-    )
-
-    def run(*arguments):
-        command = [sys.executable, "-c", code, str(folder), *arguments]
-        ran = subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "COLUMNS": "200"}
-        )
-        assert ran.returncode == 0, ran.stderr
-        return ran.stdout
-
-    nets = ["resnet18[depths=1,1,1,1]", "resnet18[depths=2,1,1,1]", "--resolution", "32", "--device", "cpu"]
-    few = ["--max-time", "20", "--runtime", "torch,twice"]
-    rows = json.loads(run("latency", *nets, *few, "--pairs", "6", "--min-time", "0", "--format", "json"))["rows"]
-    assert [row["runtime"] for row in rows] == ["torch", "torch", "twice", "twice"]
-    assert rows[2]["torch_ratio"] > 1
-    for command in ("latency", "compare", "ablate", "report"):
-        assert "twice" in run(command, "--help")
-    drawn = ["--plot", "macs,latency_twice", "--figure", "c.png", "--format", "json"]
-    rows = json.loads(run("compare", *nets, *few, "--max-time", "1", "--with", "macs,latency", *drawn))["rows"]
-    assert [row["runtimes"] for row in rows] == [["torch", "twice"]] * 2
-    assert rows[1]["twice_ratio"] > 0
-    assert rows[1]["twice_torch_ratio"] > 1
+    networks = "resnet_pico[depths=1,1,1,1] resnet_pico[depths=2,1,1,1] --resolution 32 --device cpu"
+    quick = "--runtime torch,twice --pairs 6 --min-time 0 --max-time 20 --warm-up 0 --format json"
+    helps = [f"{name} --help" for name in ("latency", "compare", "ablate", "report")]
+    drawn = "--with macs,latency --plot macs,latency_twice --figure c.png"
+    commands = [f"latency {networks} {quick}", f"compare {networks} {quick} {drawn}", *helps]
+    ends = extended.run("scsc_lab.runtimes", "twice.py", RUNTIME, tmp_path, commands)
+    assert not any(code for code, *_ in ends), ends
+    timed, compared = (json.loads(out)["rows"] for _, out, _ in ends[:2])
+    assert [row["runtime"] for row in timed] == ["torch", "torch", "twice", "twice"]
+    assert timed[2]["torch_ratio"] > 1
+    assert [row["runtimes"] for row in compared] == [["torch", "twice"]] * 2
+    assert compared[1]["twice_ratio"] > 0
+    assert compared[1]["twice_torch_ratio"] > 1
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert all("twice" in out for _, out, _ in ends[2:])
 
 
 def test_the_registry_needs_no_torch():
