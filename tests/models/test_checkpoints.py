@@ -41,30 +41,31 @@ def test_resnet_loads_others_as_they_are(tmp_path, name, library):
     other = getattr(torchvision_models, name)(weights=None) if library == "torchvision" else timm.create_model(name)
     randomised(other)
     model = build(name, weights=saved(tmp_path, other.state_dict()))
-    x = torch.randn(2, 3, 96, 64)
+    x = torch.randn(1, 3, 64, 32)
     with torch.no_grad():
         torch.testing.assert_close(model(x), other(x), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_swin_equals_timm(tmp_path, fused):
-    other = randomised(timm.create_model("swin_tiny_patch4_window7_224"))
+    depths = (2, 2, 2, 2)
+    other = randomised(timm.create_model("swin_tiny_patch4_window7_224", depths=depths))
     for module in other.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = fused
-    model = build("swin_tiny", weights=saved(tmp_path, other.state_dict()))
-    x = torch.randn(2, 3, 224, 224)
+    model = build("swin_tiny", weights=saved(tmp_path, other.state_dict()), depths=depths)
+    x = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         torch.testing.assert_close(model(x), other(x), rtol=1e-4, atol=1e-4)
 
 
 def test_swin_loads_microsofts_keys(tmp_path):
     """Microsoft's code merges patches at the end of a stage and stores buffers that are rebuilt here."""
-    own = randomised(build("swin_tiny"))
+    own = randomised(build("swin_pico"))
     state = dict(own.state_dict())
-    state["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(49, 49)
-    state["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
-    model = build("swin_tiny", weights=saved(tmp_path, {"model": state, "optimizer": {"lr": 1.0}, "epoch": 3}))
+    state["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(16, 16)
+    state["layers.0.blocks.1.attn_mask"] = torch.zeros(16, 16, 16)
+    model = build("swin_pico", weights=saved(tmp_path, {"model": state, "optimizer": {"lr": 1.0}, "epoch": 3}))
     assert all(torch.equal(value, own.state_dict()[key]) for key, value in model.state_dict().items())
 
 
@@ -97,7 +98,7 @@ def released(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-@pytest.mark.parametrize("name", ["scsc_swin_tiny", "scsc_resnet50"])
+@pytest.mark.parametrize("name", ["scsc_swin_pico", "scsc_resnet_pico"])
 def test_scsc_networks_load_the_released_keys(tmp_path, name):
     own = randomised(build(name))
     state = {f"module.{key}": value for key, value in released(own).items()}
@@ -106,7 +107,7 @@ def test_scsc_networks_load_the_released_keys(tmp_path, name):
     assert all(torch.equal(value, own.state_dict()[key]) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["scsc_swin_tiny", "faceresnet"])
+@pytest.mark.parametrize("name", ["scsc_swin_pico", "faceresnet_pico"])
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_our_own_weights_come_back(tmp_path, name, suffix):
     own = randomised(build(name))
@@ -140,16 +141,16 @@ def test_pickled_code_is_refused_and_not_run(tmp_path, capsys):
     path = tmp_path / "harmful.pth"
     torch.save({"model": Harmful()}, path)
     with pytest.raises(InputError, match="objects other than tensors, which could run code"):
-        build("resnet18", weights=path)
+        build("resnet_pico", weights=path)
     path.write_bytes(pickle.dumps(Harmful()))
     with pytest.raises(InputError, match="could run code"):
-        build("resnet18", weights=path)
+        build("resnet_pico", weights=path)
     assert "code was run" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_damaged_files_are_refused(tmp_path, suffix):
-    whole = saved(tmp_path, build("resnet18").state_dict(), "whole.pth").read_bytes()
+    whole = saved(tmp_path, build("resnet_pico").state_dict(), "whole.pth").read_bytes()
     files = {
         "cut": whole[: len(whole) // 2],
         "empty": b"",
@@ -163,13 +164,13 @@ def test_damaged_files_are_refused(tmp_path, suffix):
         path = tmp_path / f"{name}{suffix}"
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"damaged|not a checkpoint|is empty"):
-            build("resnet18", weights=path)
+            build("resnet_pico", weights=path)
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
     for path in (tmp_path / "none.pth", tmp_path):
         with pytest.raises(InputError, match="no weights file"):
-            build("resnet18", weights=path)
+            build("resnet_pico", weights=path)
 
 
 @pytest.mark.parametrize("checkpoint", [[1, 2], {"a": 1}, {}, torch.zeros(3)])
@@ -200,14 +201,15 @@ UNFIT = {
 @pytest.mark.parametrize("what", UNFIT)
 @pytest.mark.filterwarnings("ignore")
 def test_tensors_that_are_no_weights_are_refused(tmp_path, what):
-    state = build("resnet18").state_dict()
+    state = build("resnet_pico").state_dict()
     bad = {key: UNFIT[what](value) if value.is_floating_point() else value for key, value in state.items()}
     path = saved(tmp_path, bad)
     with pytest.raises(InputError, match=rf"cannot be loaded: \S+ is .*{what}.*; save it as float32$") as caught:
-        build("resnet18", weights=path)
+        build("resnet_pico", weights=path)
     assert "\n" not in str(caught.value)
     half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-    assert torch.equal(build("resnet18", weights=saved(tmp_path, half)).fc.weight, state["fc.weight"].half().float())
+    loaded = build("resnet_pico", weights=saved(tmp_path, half))
+    assert torch.equal(loaded.fc.weight, state["fc.weight"].half().float())
 
 
 def test_a_network_without_shapes_takes_no_weights(tmp_path):
@@ -229,7 +231,7 @@ def test_what_is_often_taken_for_a_checkpoint_is_named(tmp_path, content, suffix
     path = tmp_path / f"weights{suffix}"
     path.write_text(content)
     with pytest.raises(InputError, match=rf"weights{suffix} {NOT_A_CHECKPOINT[content]}") as caught:
-        build("resnet18", weights=path)
+        build("resnet_pico", weights=path)
     assert "\n" not in str(caught.value)
 
 
@@ -238,20 +240,20 @@ def test_programs_are_named(tmp_path):
     path = tmp_path / "program.pt"
     torch.jit.save(torch.jit.trace(torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)), path)
     with pytest.raises(InputError, match=r"is a TorchScript program: save torch.jit.load\(…\).state_dict\(\)"):
-        build("resnet18", weights=path)
+        build("resnet_pico", weights=path)
     path = tmp_path / "program.pt2"
     torch.export.save(torch.export.export(torch.nn.Linear(3, 4), (torch.zeros(1, 3),)), path)
     with pytest.raises(InputError, match=r"is a program of torch.export: save torch.export.load"):
-        build("resnet18", weights=path)
+        build("resnet_pico", weights=path)
 
 
 def test_a_file_without_tensors_is_named_with_its_keys(tmp_path):
     path = saved(tmp_path, {"epoch": 3, "lr": 0.1})
     with pytest.raises(InputError, match=r"weights.pth holds no tensors under its keys epoch, lr; was it saved from"):
-        build("resnet18", weights=path)
+        build("resnet_pico", weights=path)
     path = saved(tmp_path, {str(key): 0 for key in range(20)})
     with pytest.raises(InputError, match=r"keys 0, 1, 2, 3, 4, 5, 6, 7, … \(20 in all\); was"):
-        build("resnet18", weights=path)
+        build("resnet_pico", weights=path)
 
 
 def averaged(state):
