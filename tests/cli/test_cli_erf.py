@@ -111,14 +111,6 @@ def test_transplant_measures_both(run):
     assert [line.split(",")[0] for line in out.splitlines()[1:]] == ["resnet18", '"resnet18 + SCSC[kernels=3']
 
 
-def test_a_file_that_holds_no_maps(run, tmp_path):
-    np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    (tmp_path / "text.npz").write_text("no maps")
-    for name in ("other.npz", "text.npz"):
-        code, _, err = run("--from", name)
-        assert (code, err) == (2, f"scsc-lab: {name} is not a file of maps: `scsc-lab erf --save` writes them\n")
-
-
 def test_few_images_have_no_intervals_and_say_so(run):
     code, out, _ = run("resnet18", *SMALL, "-o", "a.png")
     assert code == 0

@@ -128,6 +128,7 @@ def test_breakdown(run, by):
     parts = [row for name, row in rows.items() if name != "total"]
     assert sum(row["median_seconds"] for row in parts) == pytest.approx(rows["total"]["median_seconds"])
     assert sum(row["macs"] for row in parts) == rows["total"]["macs"]
+    assert sum(row["macs_share"] for row in parts) == pytest.approx(1)
 
 
 def test_a_transplant_stands_behind_its_network(run):
@@ -168,6 +169,8 @@ def test_each_deploy_form_is_compared_with_its_own_ordinary_form(run):
     assert [row["form"] for row in rows] == ["ordinary", "ordinary", "deploy", "ordinary", "deploy"]
     assert [row["ordinary"] for row in rows] == ["", "", NETWORKS[0], "", NETWORKS[1]]
     assert rows[4]["ordinary_ratio_low"] <= rows[4]["ordinary_ratio"] <= rows[4]["ordinary_ratio_high"]
+    assert rows[4]["macs"] == rows[3]["macs"]  # the definition's
+    assert rows[4]["macs_ratio"] == rows[4]["macs"] / rows[0]["macs"]
     table = table_of(rows)
     assert "to ordinary" in [column.heading for part in (table, *table.details) for column in part.columns]
     assert {row["memory_format_asked"] for row in rows} == {"auto"}

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from scsc_lab.cli import main
-from scsc_lab.models import names
 
 
 @pytest.mark.parametrize(
@@ -31,21 +30,6 @@ def test_what_is_no_number_is_refused(text, capsys):
 def test_what_is_no_whole_number_is_refused(text, capsys):
     assert main(["latency", "resnet18", "--pairs", text]) == 2
     assert "--pairs" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "label"),
-    [
-        ("k=7=resnet18", "k=7"),
-        ("a = b =resnet18", "a = b"),
-        ("wide=resnet18[stem_width=32]", "wide"),
-        ("k=7=resnet18[stem_width=32]", "k=7"),
-    ],
-)
-def test_a_label_may_hold_equals_signs(text, label):
-    given = text.partition("resnet18")
-    (network,) = names.networks(["".join(given[1:])], {}, [], labels=[text])
-    assert network.label == label
 
 
 def test_whole_numbers_may_have_an_exponent(capsys):

@@ -69,11 +69,11 @@ def test_every_command_says_which_network_a_transplant_does_not_fit(command, tmp
     monkeypatch.chdir(tmp_path)
     fast = {
         "flops": ["--no-check"],
-        "latency": ["--pairs", "1", "--min-time", "0"],
+        "latency": ["--pairs", "1", "--min-time", "0", "--warm-up", "0"],
         "erf": ["--samples", "2", "--seeds", "1"],
         "compare": ["--with", "macs"],
     }[command]
-    assert main([command, "resnet18", "net.py:Flat", "--transplant", "--resolution", "64", *fast]) == 0
+    assert main([command, "resnet_pico", "net.py:Flat", "--transplant", "--resolution", "64", *fast]) == 0
     assert "net.py:Flat stays as it is" in " ".join(capsys.readouterr().out.split())
 
 
