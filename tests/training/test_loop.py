@@ -155,12 +155,11 @@ from test_loop import trained
 def report(step, *others):
     print(step, flush=True)
     time.sleep(0.02)
-run = trained(model=built(), checkpoint=Path(sys.argv[1]), report=report)
-print("END", [epoch.loss for epoch in run.curve])
+trained(model=built(), checkpoint=Path(sys.argv[1]), report=report)
 """
 
 
-@pytest.mark.parametrize("moment", [2, 7, 12])
+@pytest.mark.parametrize("moment", [2, 12])
 def test_a_killed_run_goes_on(moment, tmp_path):
     environment = {**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '')}"}
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run.pth")]
@@ -169,10 +168,10 @@ def test_a_killed_run_goes_on(moment, tmp_path):
             if line.strip() == str(moment):
                 process.send_signal(signal.SIGKILL)
                 break
-    whole = trained(model=built())
-    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    assert out.splitlines()[-1] == f"END {[epoch.loss for epoch in whole.curve]}"
-    assert int(out.splitlines()[0]) == 1 + 5 * ((moment - 1) // 5)  # from the last finished epoch on
+    steps = []
+    run = trained(checkpoint=tmp_path / "run.pth", report=lambda step, *others: steps.append(step))
+    assert numbers(run) == numbers(trained())
+    assert steps[0] == 1 + 5 * ((moment - 1) // 5)  # from the last finished epoch on
 
 
 def test_workers_and_the_layout_of_batches_change_no_image():
