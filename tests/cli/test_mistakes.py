@@ -71,6 +71,8 @@ flip => No such command 'flip'
 flops --nonsense => No such option
 flops => name at least one model
 flops convnext_tiny => did you mean timm:convnext_tiny or torchvision:convnext_tiny?
+flops resnet18 --label a=resnet18 --label b=resnet18 => has two labels
+flops resnet18 --rule groups=2 => --rule goes with --transplant or --mixer NAME
 flops resnet5 => unknown model 'resnet5'; did you mean resnet50
 flops resnet50 --baseline swin => --baseline 'swin' is not among the models: resnet50
 flops resnet50 --batch 0 => --batch 0: a whole number from 1
@@ -129,6 +131,8 @@ latency resnet18 --runtime torch,onnx => --runtime 'onnx': one of torch, compile
 latency resnet18 --self-test --baseline resnet18 => --self-test compares each network with itself
 latency resnet18 --threads many => Invalid value for '--threads'
 models --family vit => 'vit' is not one of 'resnet', 'swin', 'faceresnet'
+paper --tolerance -1 => --tolerance
+paper --tolerance inf => --tolerance
 report --from bad.jsonl --name '' => --name ''
 report --from bad.jsonl => bad.jsonl, line 1 is not a record
 report --from none.jsonl => no file 'none.jsonl'
@@ -156,7 +160,15 @@ report resnet18 --from bad.jsonl => --from measures nothing: leave the models ou
 report resnet18 --with parms => 'parms'
 report resnet18 resnet18 => resnet18 is named twice
 report resnet5 => unknown model 'resnet5'
+roofline => name at least one model
+roofline swin_pico --plot r.txt => a figure's suffix
+roofline swin_pico --width page => nothing is drawn without --plot
 sweep net.py:Net --over threads=1,2 --with params => threads changes nothing of params
+sweep swin_pico --over batch=1,2 --batch 4 => leave --batch out
+sweep swin_pico --over batch=1,2 --with macs --width page => nothing is drawn without --figures
+sweep swin_pico --over resolution=32,64 --resolution 64 => leave --resolution out
+sweep swin_pico --over size=1,2 => unknown key 'size'
+sweep swin_pico --over width=0,1 --with macs => a factor of the network's own width
 train net.py:Net 'net.py:Net[width=4]' --self-test => a self-test trains one network against itself; 2 are named
 train net.py:Net --budgets 1,2 --recipe-set epochs=3 => leave --recipe-set epochs out
 train net.py:Net --max-seeds 30 => --max-seeds goes with --until

@@ -37,9 +37,3 @@ def test_whole_numbers_may_have_an_exponent(capsys):
     assert json.loads(capsys.readouterr().out)["rows"][0]["batch"] == 10
     assert main(["flops", "resnet18", "--resolution", "64", "--no-check", "--batch", "1.5"]) == 2
     assert "'1.5' is not a whole number" in capsys.readouterr().err
-
-
-def test_one_network_has_one_label(capsys):
-    words = ["flops", "resnet18", "--no-check", "--label", "a=resnet18", "--label", "b=resnet18"]
-    assert main(words) == 2
-    assert capsys.readouterr().err.count("\n") == 1

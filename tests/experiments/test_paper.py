@@ -81,12 +81,3 @@ def test_the_table_fits_80_columns_and_says_what_is_inferred(capsys):
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert "Inferred, scsc_faceresnet" in out
-
-
-@pytest.mark.parametrize("tolerance", ["-1", "much", "nan", "inf"])
-def test_bad_tolerances(capsys, tolerance):
-    assert main(["paper", f"--tolerance={tolerance}"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("scsc-lab: ")
-    assert "--tolerance" in error
-    assert error.count("\n") == 1

@@ -107,23 +107,6 @@ def test_mistakes_in_what_to_go_over(text, mistake):
         sweep.over(text)
 
 
-@pytest.mark.parametrize(
-    ("words", "mistake"),
-    [
-        ("swin_pico --over size=1,2", "unknown key 'size'"),
-        ("swin_pico --over width=0,1 --with macs", "a factor of the network's own width"),
-        ("swin_pico --over batch=1,2 --batch 4", "leave --batch out"),
-        ("swin_pico --over batch=1,2 --with macs --width page", "nothing is drawn without --figures"),
-        ("swin_pico --over resolution=32,64 --resolution 64", "leave --resolution out"),
-    ],
-)
-def test_mistakes_are_one_line(words, mistake, capsys):
-    assert main(["sweep", *words.split()]) == 2
-    error = capsys.readouterr().err
-    assert mistake in error
-    assert error.count("\n") == 1
-
-
 def test_the_command_writes_a_table_and_a_figure_per_column(capsys, tmp_path):
     words = "sweep swin_pico scsc_swin_pico --over resolution=64..128:32 --with macs,params --format json --figures"
     assert main([*words.split(), str(tmp_path)]) == 0

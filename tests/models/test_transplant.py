@@ -203,8 +203,3 @@ def test_a_network_without_spatial_operators():
 def test_wrong_rules(rule, message):
     with pytest.raises(InputError, match=message):
         changes.transplant(rule)
-
-
-def test_rules_without_a_transplant_are_a_mistake(capsys):
-    assert main(["flops", "resnet18", "--rule", "groups=2"]) == 2
-    assert capsys.readouterr().err == "scsc-lab: --rule goes with --transplant or --mixer NAME\n"

@@ -136,18 +136,3 @@ def test_the_command(capsys, tmp_path, monkeypatch):
     assert row["roof_share"] > 0
     assert {place["part"] for place in row["places"]} >= {"depthwise convolutions", "linear layers", "between modules"}
     assert (tmp_path / "r.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "mistake"),
-    [
-        ("roofline swin_pico --width page", "nothing is drawn without --plot"),
-        ("roofline swin_pico --plot r.txt", "a figure's suffix"),
-        ("roofline", "name at least one model"),
-    ],
-)
-def test_mistakes_are_one_line(words, mistake, capsys):
-    assert main(words.split()) == 2
-    error = capsys.readouterr().err
-    assert mistake in error
-    assert error.count("\n") == 1
