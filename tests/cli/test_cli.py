@@ -198,3 +198,24 @@ def test_completion_is_shown_and_offers_model_names():
 
     assert complete_model("SCSC-s") == ["scsc_swin_tiny", "scsc_swin_small", "scsc_swin_base", "scsc_swin_pico"]
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0.01", 0.01), ("1e-2", 0.01), ("1E-2", 0.01), (".5", 0.5), ("2e+1", 20.0), ("5", 5.0)]
+)
+def test_a_number_may_have_an_exponent(run, text, value, monkeypatch):
+    timed = []
+    monkeypatch.setattr("scsc_lab.metrics.latency.timings", lambda networks, settings, **_: timed.append(settings))
+    run("latency", "resnet18", "--max-time", text)  # ends where there are no times
+    assert timed[0].timing.max_seconds == value
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1e", "e1", "nan", "0x1", "1,5", "0", "1.5", "1e-2"])
+def test_what_is_no_whole_number_is_refused(run, text):
+    code, _, error = run("latency", "resnet18", "--pairs", text)
+    assert (code, "--pairs" in error) == (2, True)
+
+
+def test_whole_numbers_may_have_an_exponent(run):
+    _, out, _ = run("flops", "resnet18", "--resolution", "64", "--no-check", "--batch", "1e1", "--format", "json")
+    assert json.loads(out)["rows"][0]["batch"] == 10

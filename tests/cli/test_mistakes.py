@@ -71,6 +71,7 @@ flip => No such command 'flip'
 flops --nonsense => No such option
 flops => name at least one model
 flops convnext_tiny => did you mean timm:convnext_tiny or torchvision:convnext_tiny?
+flops resnet18 --batch 1.5 => '1.5' is not a whole number
 flops resnet18 --label a=resnet18 --label b=resnet18 => has two labels
 flops resnet18 --rule groups=2 => --rule goes with --transplant or --mixer NAME
 flops resnet5 => unknown model 'resnet5'; did you mean resnet50
@@ -132,7 +133,10 @@ latency resnet18 --self-test --baseline resnet18 => --self-test compares each ne
 latency resnet18 --threads many => Invalid value for '--threads'
 models --family vit => 'vit' is not one of 'resnet', 'swin', 'faceresnet'
 paper --tolerance -1 => --tolerance
+paper --tolerance 1,5 => --tolerance
 paper --tolerance inf => --tolerance
+paper --tolerance nan => --tolerance
+paper --tolerance x => --tolerance
 report --from bad.jsonl --name '' => --name ''
 report --from bad.jsonl => bad.jsonl, line 1 is not a record
 report --from none.jsonl => no file 'none.jsonl'
