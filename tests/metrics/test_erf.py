@@ -27,6 +27,7 @@ from scsc_lab.receptive_field.feature_maps import run_to, survey
 from scsc_lab.settings import Fields, Settings
 
 GREY = {"mean": (0.5,), "std": (0.25,)}
+PICO = "resnet_pico[depths=1,1,1,1]"
 
 
 def uniform_stack(number, kernel):
@@ -145,13 +146,13 @@ def test_windows_are_averaged_over_one_period():
 
 
 def test_the_last_stage_is_the_default_and_seeds_are_averaged():
-    (field,) = scsc_lab.erf("resnet18", 64, samples=2, seeds=3)
+    (field,) = scsc_lab.erf(PICO, 64, samples=2, seeds=3)
     row = field.row()
     assert (row["stage"], row["seeds"], row["images"], len(field.maps)) == ("stage4", 3, 2, 6)
     assert len({figures["r50"] for figures in row["seed_figures"]}) == 3
-    (default,) = scsc_lab.erf("resnet18", 64, samples=2)
+    (default,) = scsc_lab.erf(PICO, 64, samples=2)
     assert default.row() == row
-    (first,) = scsc_lab.erf("resnet18", 64, seeds=1, samples=2)
+    (first,) = scsc_lab.erf(PICO, 64, seeds=1, samples=2)
     assert first.figures()["r50"] == pytest.approx(row["seed_figures"][0]["r50"], rel=1e-4)
 
 
@@ -393,17 +394,17 @@ def test_taller_inputs_have_areas_within_the_image():
 
 
 def test_the_difference_of_two_networks_is_paired_by_image():
-    rows = [scsc_lab.erf(name, 64, samples=6, seeds=2, stage=1)[0].row() for name in ("resnet18", "faceresnet")]
+    rows = [scsc_lab.erf(name, 64, samples=6, seeds=2, stage=1)[0].row() for name in (PICO, "faceresnet_pico")]
     assert rows[0]["images_id"] == rows[1]["images_id"] != ""  # whatever the normalisation
     value, low, high = difference(*rows, "r50")
     assert value == rows[0]["r50"] - rows[1]["r50"]
     assert low < value < high
-    other = scsc_lab.erf("resnet18", 64, samples=6, seeds=2, stage=1, seed=7)[0].row()
+    other = scsc_lab.erf(PICO, 64, samples=6, seeds=2, stage=1, seed=7)[0].row()
     assert other["images_id"] != rows[0]["images_id"]
 
 
 def test_a_file_of_maps_keeps_everything(tmp_path):
-    measured = scsc_lab.erf("resnet18", 64, seeds=1, stage="all", samples=3)
+    measured = scsc_lab.erf(PICO, 64, seeds=1, stage="all", samples=3)
     mapfile.save(measured, tmp_path / "maps.npz")
     loaded = mapfile.load(tmp_path / "maps.npz")
     assert [field.row() for field in loaded] == [field.row() for field in measured]
@@ -411,7 +412,7 @@ def test_a_file_of_maps_keeps_everything(tmp_path):
 
 
 def test_a_file_of_another_version_or_kind(tmp_path, monkeypatch):
-    (field,) = scsc_lab.erf("resnet18", 64, seeds=1, samples=1)
+    (field,) = scsc_lab.erf(small(), 48, layer="2", samples=1)
     monkeypatch.setattr(mapfile, "VERSION", 99)
     mapfile.save([field], tmp_path / "maps.npz")
     monkeypatch.undo()
@@ -428,8 +429,7 @@ def test_a_file_of_another_version_or_kind(tmp_path, monkeypatch):
 
 def test_a_comparison_takes_which_share_and_which_stage_and_gives_the_difference_an_interval():
     settings = Settings(fields=Fields(("2",), samples=6, seeds=2))
-    networks = [Network.of(name) for name in ("resnet18", "resnet34")]
-    networks = [replace(network, resolution=(64, 64)) for network in networks]
+    networks = [Network.read(name) for name in (PICO, "resnet_pico")]
     found = runner.run([compare.experiment(networks, ["r20", "r95"], settings)]).results[0]
     assert [row["stage"] for row in found.rows] == ["stage2", "stage2"]
     first, second = found.rows
@@ -448,7 +448,7 @@ def test_a_network_without_maps_has_all_the_rest(tmp_path):
     (tmp_path / "flat.py").write_text(
         "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4))\n"
     )
-    networks = [replace(Network.of(name), resolution=(64, 64)) for name in ("resnet18", f"{tmp_path}/flat.py:net")]
+    networks = [replace(Network.of(name), resolution=(64, 64)) for name in ("resnet_pico", f"{tmp_path}/flat.py:net")]
     found = runner.run([compare.experiment(networks, ["macs", "erf"], Settings(fields=Fields(samples=1)))]).results[0]
     assert "shows no maps of stages" in found.rows[1]["erf_failure"]
     assert found.rows[1]["macs"] == 3 * 64 * 64 * 4
