@@ -36,8 +36,8 @@ def linear(width: int = 8, depth: int = 1):
 PICO = "scsc_swin_pico[depths=1,1,1,1]"
 
 
-def pico(*texts, wanted=COUNTS, settings=QUICK, **more):
-    network = Network.read(PICO)
+def pico(*texts, name=PICO, wanted=COUNTS, settings=QUICK, **more):
+    network = Network.read(name)
     return Search(space.parse(network, texts), wanted, network, settings, **more)
 
 
@@ -45,7 +45,7 @@ TWO_THOUSAND = ("kernels=3;5;9;3,5;3,9", "groups", "reduction=0.25,0.5", "patch=
 
 
 def test_trials_find_the_true_front_of_a_space_that_can_be_enumerated():
-    asked = pico(*TWO_THOUSAND, trials=300)
+    asked = pico(*TWO_THOUSAND, name="scsc_swin_pico", trials=300)
     assert asked.space.size >= 2000
     enumerated = exact.run(asked)
     true = {(row["params"], row["macs"]) for row in enumerated.rows}
