@@ -28,8 +28,8 @@ SWIN = {
 }
 FAMILIES = {
     "convnext": ("convnext_atto", {"depths": (1, 1, 2, 1), "ls_init_value": None}),
-    "resnet": ("resnet18", {"zero_init_last": False}),
-    "regnet": ("regnetx_002", {}),
+    "resnet": ("resnet18", {"zero_init_last": False, "layers": (1, 1, 1, 1)}),
+    "regnet": ("regnetx_002", {"depth": 7}),
     "efficientnet": ("efficientnet_b0", {}),
     "mobilenetv3": ("mobilenetv3_small_050", {}),
     "densenet": ("densenet121", {"block_config": (2, 2, 4, 2)}),
@@ -65,8 +65,9 @@ def after_a_step(model: nn.Module, x: torch.Tensor) -> tuple[float, float]:
     return norm, float(out.detach().float().var())
 
 
-EVERY_FAMILY = [(family, mixer) for family in FAMILIES for mixer in ("scsc", "focal")]
-EVERY_MIXER = [("mobilenetv3", mixer) for mixer in mixers.names() if mixer not in ("scsc", "focal")]
+EVERY_FAMILY = [(family, "scsc") for family in FAMILIES]
+EVERY_FAMILY += [(family, "focal") for family in ("convnext", "resnet", "densenet", "swin", "convmixer", "hrnet")]
+EVERY_MIXER = [("mobilenetv3", mixer) for mixer in mixers.names() if mixer != "scsc"]
 
 
 @pytest.mark.parametrize(("family", "mixer"), EVERY_FAMILY + EVERY_MIXER)
