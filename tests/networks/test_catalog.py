@@ -10,6 +10,7 @@ from scsc_lab.counting.count import count
 from scsc_lab.models import construct
 from scsc_lab.networks import catalog
 
+
 @pytest.mark.parametrize(
     ("alias", "name"),
     [
