@@ -86,7 +86,8 @@ class Uses(TorchDispatchMode):
             hook.remove()
             for module in self._watched:
                 del vars(module)["forward"]
-        if any(self._alive()):
+        alive = {key for key, (output, _) in self._outputs.items() if output() is not None}
+        if alive - {id(leaf) for leaf in _pytree.tree_leaves(returned)}:  # only a cycle may hold it, which is no use
             gc.collect()
         self.spoilt.update(self._alive())
         self.spoilt.update(filter(self._is_exchanged, self._watched))
