@@ -15,18 +15,21 @@ import scsc_lab
 from scsc_lab import InputError
 from scsc_lab.execution.agreement import TOLERANCE
 from scsc_lab.metrics.size import counted
-from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 
-SHALLOW = [f"{name}[depths=1,1,1,1]" for name in catalog.CATALOG if name.endswith("_pico") and name != "swin_pico"]
-"""Every kind of block of the catalog, with basic blocks and shifted windows beside these."""
+SHALLOW = [
+    "swin_pico[depths=2,1,1,1]",  # with a shifted window
+    *(f"{name}[depths=1,1,1,1]" for name in ("resnet18", "resnet_pico", "scsc_resnet_pico")),
+    *(f"{name}[depths=1,1,1,1]" for name in ("scsc_swin_pico", "scsc_faceresnet_pico")),
+]
+"""Every kind of block of the catalog."""
 
 
-@pytest.mark.parametrize("name", ["resnet18[depths=1,1,1,1]", "swin_pico[depths=2,1,1,1]", *SHALLOW])
+@pytest.mark.parametrize("name", SHALLOW)
 def test_the_catalog_exports_and_its_files_count_the_same(name, tmp_path):
     network = replace(Network.read(name), resolution=(64, 96))
     exported = scsc_lab.export(network, tmp_path / "model.onnx", dynamic_batch=True)
@@ -172,7 +175,8 @@ class Unwritten(nn.Module):
 @pytest.mark.parametrize("name", MEMORY)
 def test_memory_that_nothing_wrote_is_refused(tmp_path, name):
     fills = torch.utils.deterministic.fill_uninitialized_memory
-    with pytest.raises(InputError, match=r"two passes of the network .* reads memory that nothing wrote"):
+    message = r"two passes of the network .* reads memory that nothing wrote|output on random input is not finite"
+    with pytest.raises(InputError, match=message):  # what the memory held may be no number
         scsc_lab.export(Unwritten(MEMORY[name]), tmp_path / "model.pt2", 8)
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.utils.deterministic.fill_uninitialized_memory == fills
