@@ -9,8 +9,8 @@ from scsc_lab.records import Row
 from scsc_lab.report.latency import LAYOUTS, of_other_pairs, rule, timings_of, without_interval
 from scsc_lab.report.names import precision
 from scsc_lab.report.parts import TIME_RULE
-from scsc_lab.report.text import listed
 from scsc_lab.settings import LAYOUT_RULE, WARM_UP_RULE, Settings
+from scsc_lab.units import listed
 
 
 def notes(rows: Sequence[Row]) -> list[str]:

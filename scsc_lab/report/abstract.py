@@ -14,7 +14,7 @@ from scsc_lab.report.latency import USUAL, key_in
 from scsc_lab.report.names import added_module, effect, original
 from scsc_lab.report.points import bullets, count, is_clear, pairs, points, subject, time_verdict
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import MOST_NAMES, listed
+from scsc_lab.units import MOST_NAMES, listed
 
 _MOST_COLUMNS, _MOST_ROWS = 6, 8
 _ORDER = ("params", "macs", "latency", "accuracy", "erf", "activations", "bytes")

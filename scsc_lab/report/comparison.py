@@ -15,7 +15,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report import latency, tables
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import without_folders
+from scsc_lab.units import without_folders
 
 
 def comparison_table(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str] = ()) -> Table:

@@ -28,8 +28,8 @@ from scsc_lab.report.figures import style
 from scsc_lab.report.names import effect, numbered, task
 from scsc_lab.report.render import html, latex, markdown, raw
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import one_line
 from scsc_lab.settings import Drawing
+from scsc_lab.units import one_line
 
 Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 """Returns what must be known to read rows of the columns of some words."""

@@ -12,7 +12,7 @@ from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import listed
+from scsc_lab.units import listed
 
 TITLE = "Effective receptive fields"
 

@@ -11,9 +11,9 @@ from scsc_lab.report.accuracy import PAIRS_RULE
 from scsc_lab.report.document import Block, Grid, Paragraph, Section
 from scsc_lab.report.names import module, original
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import one_line
 from scsc_lab.settings import Timing
 from scsc_lab.settings.declaration import phrases
+from scsc_lab.units import one_line
 
 SOURCE = "Wang, Chu, Han, Zhang, ICCV 2023 workshop NIVT, arXiv 2308.07110"
 """Where SCSC was published."""

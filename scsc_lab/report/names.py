@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import without_folders
+from scsc_lab.units import one_line, without_folders
 
 MOST_LABELS = 6
 """Names in one picture; what has none is drawn lightly."""
 
-_LONGEST = 40
-"""Characters of a network's name, settings included; a report numbers longer ones."""
+LONGEST = 40
+"""Characters of a network's name that a figure has room for, settings included; a report numbers longer ones."""
 
 _ADDED = re.compile(r" \+ (\w+)")
 _SETTINGS = re.compile(r"\[[^\]]*\]")
@@ -104,7 +106,7 @@ def numbered(rows: Sequence[Row]) -> tuple[list[Row], Table | None]:
     names, long = without_folders(labels), list[Row]()
     for label in labels:
         stem = _SETTINGS.sub("", names[label])
-        if len(names[label]) > _LONGEST and stem != names[label]:
+        if len(names[label]) > LONGEST and stem != names[label]:
             number = sum(entry["stem"] == stem for entry in long) + 1
             long.append({"model": f"{stem} no. {number}", "network": names[label], "stem": stem})
             names[label] = long[-1]["model"]
@@ -121,3 +123,36 @@ def _renamed(row: Row, names: dict[str, str], backbones: list[str]) -> Row:
     if row.get("runs"):
         changed["runs"] = [_renamed(run, names, []) for run in row["runs"]]
     return {**row, **changed}
+
+
+def shortened(text: object, longest: int = LONGEST) -> str:
+    """Return a name as a figure has it: one line, its middle left out where it is too long."""
+    line = one_line(str(text))
+    return line if len(line) <= longest else f"{line[: (longest - 1) * 2 // 3]}…{line[-(longest - 1) // 3 :]}"
+
+
+def shortened_apart(texts: Iterable[object], longest: int = LONGEST) -> dict[str, str]:
+    """Return names as a figure has them, by the whole ones; cut ones that would read alike show where they differ."""
+    lines = {str(text): one_line(str(text)) for text in texts}
+    cut = {line: shortened(line, longest) for line in lines.values()}
+    for text, number in Counter(cut.values()).items():
+        alike = [line for line in cut if cut[line] == text]
+        if number == 1:
+            continue
+        words = [re.split(r"(?<=[\[\], /])" if "=" in line else r"(?<=[\[\], /.])", line) for line in alike]
+        start = _alike(words)
+        end = min(_alike([line[::-1] for line in words]), min(map(len, words)) - start)
+        parts = ["".join(line[start : len(line) - end]).strip(" []").rstrip(".") for line in words]
+        short = [
+            f"{line[: longest // 3]}…{shortened(part, longest * 2 // 3 - 2)}"
+            for line, part in zip(alike, parts, strict=True)
+        ]
+        if len(set(short)) < number:
+            short = [f"{shortened(line, longest - 5)} ({at})" for at, line in enumerate(alike, start=1)]
+        cut.update(zip(alike, short, strict=True))
+    return {text: cut[line] for text, line in lines.items()}
+
+
+def _alike(sequences: Sequence[Sequence[str]]) -> int:
+    """Return how many first items sequences share."""
+    return sum(1 for _ in itertools.takewhile(lambda items: len(set(items)) == 1, zip(*sequences, strict=False)))

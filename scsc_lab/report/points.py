@@ -11,7 +11,7 @@ from scsc_lab.report import findings
 from scsc_lab.report.fields import is_of_one_draw
 from scsc_lab.report.latency import USUAL, key_in
 from scsc_lab.report.names import added_module, effect, module
-from scsc_lab.report.text import MOST_NAMES, listed
+from scsc_lab.units import MOST_NAMES, listed
 
 MOST_BULLETS = 5
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from scsc_lab import units
 from scsc_lab.analysis.fronts import Better
 from scsc_lab.records import Row, change
-from scsc_lab.report.text import without_folders
+from scsc_lab.units import without_folders
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.report import comparison, compose, names, tables
 from scsc_lab.report.figures import accuracy, erf, forest, latency, scatter, style
+from scsc_lab.report.names import shortened_apart
 from scsc_lab.report.tables import Column
-from scsc_lab.report.text import shortened_apart
 from scsc_lab.settings import Drawing
 from scsc_lab.settings import texts as texts_of_values
 

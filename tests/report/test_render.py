@@ -26,8 +26,8 @@ from scsc_lab.report.render import latex, markdown, terminal
 from scsc_lab.report.render import raw as csv_format
 from scsc_lab.report.render import raw as json_format
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import one_line
 from scsc_lab.settings import Output, PaperTable
+from scsc_lab.units import one_line
 
 RUN = run_info(arguments=["flops", "a b"])
 EVIL = "a|b<c>`d`*e*[f](g)\nh_i_j _k_ \\ &"

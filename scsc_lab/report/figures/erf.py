@@ -14,8 +14,7 @@ from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.figures_of_merit import Array, Squares
 from scsc_lab.records import Row
 from scsc_lab.report.figures import profiles, style
-from scsc_lab.report.names import MOST_LABELS
-from scsc_lab.report.text import shortened
+from scsc_lab.report.names import MOST_LABELS, shortened
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:

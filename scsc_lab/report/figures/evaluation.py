@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scsc_lab.report.figures import style
-from scsc_lab.report.text import shortened, shortened_apart
+from scsc_lab.report.names import shortened, shortened_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

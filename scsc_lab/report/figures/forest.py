@@ -11,8 +11,8 @@ from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report.comparison import by_study
 from scsc_lab.report.figures import style
+from scsc_lab.report.names import shortened, shortened_apart
 from scsc_lab.report.tables import Change, Column
-from scsc_lab.report.text import shortened, shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from scsc_lab import units
 from scsc_lab.records import Row
 from scsc_lab.report import names, tables
 from scsc_lab.report.figures import style
-from scsc_lab.report.text import shortened, shortened_apart
+from scsc_lab.report.names import shortened, shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from scsc_lab.analysis.count import Part
 from scsc_lab.records import Row
 from scsc_lab.report import parts
 from scsc_lab.report.figures import style
-from scsc_lab.report.text import shortened_apart
+from scsc_lab.report.names import shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:

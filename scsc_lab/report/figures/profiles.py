@@ -13,7 +13,7 @@ from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report import names as naming
 from scsc_lab.report.figures import style
-from scsc_lab.report.text import shortened_apart
+from scsc_lab.report.names import shortened_apart
 
 
 def draw(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *, named_beside: bool = False) -> None:

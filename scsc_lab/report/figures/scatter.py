@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from scsc_lab.records import Row
 from scsc_lab.report import comparison, names, tables
 from scsc_lab.report.figures import style
+from scsc_lab.report.names import shortened, shortened_apart
 from scsc_lab.report.tables import Column
-from scsc_lab.report.text import shortened, shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab.records import Row
 from scsc_lab.report import sweep
 from scsc_lab.report.figures import scatter, style
+from scsc_lab.report.names import shortened, shortened_apart
 from scsc_lab.report.tables import Column
-from scsc_lab.report.text import shortened, shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from scsc_lab.report.document import Document, Grid, Picture
 from scsc_lab.report.findings import FIELD
 from scsc_lab.report.render import latex, plots
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import one_line, spans
+from scsc_lab.units import code_spans, one_line
 
 Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 
@@ -82,7 +82,7 @@ def document(page: Document, columns: Mapping[str, Column], notes: Notes, pictur
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"spans": spans, "line": one_line, "kind": lambda block: type(block).__name__}
+    environment.filters |= {"spans": code_spans, "line": one_line, "kind": lambda block: type(block).__name__}
     return environment.get_template("page.html").render(
         page=page,
         data=data,
@@ -178,7 +178,7 @@ def _how(column: Column, table: Table, columns: Mapping[str, Column], notes: Not
 
 def _plain(prose: str) -> str:
     """Return prose without its mark-up."""
-    return "".join(piece for piece, _ in spans(prose))
+    return "".join(piece for piece, _ in code_spans(prose))
 
 
 def _baselines(table: Table, columns: Mapping[str, Column]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.provenance import RunInfo
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import one_line, spans
+from scsc_lab.units import code_spans, one_line
 
 PREAMBLE = r"\usepackage{booktabs,graphicx}"
 """What a document needs to take these tables in."""
@@ -251,7 +251,9 @@ def text(value: str) -> str:
 
 def prose(value: str) -> str:
     """Return a note or a paragraph, in which what stands between two backticks is code."""
-    return "".join(rf"\texttt{{{_escaped(piece)}}}" if is_code else _escaped(piece) for piece, is_code in spans(value))
+    return "".join(
+        rf"\texttt{{{_escaped(piece)}}}" if is_code else _escaped(piece) for piece, is_code in code_spans(value)
+    )
 
 
 def _escaped(line: str) -> str:

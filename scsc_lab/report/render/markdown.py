@@ -10,7 +10,7 @@ from dataclasses import replace
 from scsc_lab.provenance import RunInfo
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import one_line, spans
+from scsc_lab.units import code_spans, one_line
 
 _SPECIAL = re.compile(
     r"""[\\|`$]                              # escapes, cells, code and formulas, wherever they stand
@@ -117,7 +117,7 @@ def text(value: str) -> str:
 
 def prose(value: str) -> str:
     """Return a note or a paragraph, in which what stands between two backticks is code."""
-    pieces = enumerate(spans(value))
+    pieces = enumerate(code_spans(value))
     return "".join(code(piece) if is_code else _escaped(piece, start=not index) for index, (piece, is_code) in pieces)
 
 

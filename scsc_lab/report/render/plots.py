@@ -12,7 +12,7 @@ from scsc_lab.report import comparison, tables
 from scsc_lab.report.document import Curves, Maps
 from scsc_lab.report.names import is_made_of, task
 from scsc_lab.report.tables import Column, Table
-from scsc_lab.report.text import one_line
+from scsc_lab.units import one_line
 
 if TYPE_CHECKING:
     from scsc_lab.analysis.field import Field

@@ -10,7 +10,7 @@ from typing import Any
 from scsc_lab.provenance import RunInfo
 from scsc_lab.records import SCHEMA, Row
 from scsc_lab.report.tables import Table
-from scsc_lab.report.text import visible
+from scsc_lab.units import visible
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula."""

@@ -9,7 +9,7 @@ from typing import IO, Literal
 
 from scsc_lab.provenance import RunInfo
 from scsc_lab.report.tables import Table
-from scsc_lab.report.text import one_line
+from scsc_lab.units import one_line
 
 _PIPED_WIDTH = 1000
 _LINE = 80
