@@ -264,7 +264,7 @@ def test_the_figure_has_a_strip_a_network_and_batch_size_with_a_caption():
 
 
 def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(monkeypatch, capsys):
-    from scsc_lab.report.render import terminal
+    from scsc_lab.report.render import print_table
 
     measured = {"iqr_seconds": 0.001, "p90_seconds": None, "images_per_second": 95.2, "peak_memory_bytes": 10**8}
     rows = [row(**measured, macs=10**9), row(**measured, macs=10**9, batch=60_000, status="out of memory")]
@@ -273,7 +273,7 @@ def test_a_narrow_terminal_leaves_out_optional_columns_before_it_folds_numbers(m
     monkeypatch.setenv("TERM", "xterm")
     for width, there in (("120", True), ("68", False)):
         monkeypatch.setenv("COLUMNS", width)
-        terminal.print_table(table, sys.stdout)
+        print_table(table, sys.stdout)
         out = capsys.readouterr().out
         assert ("images/s" in out) is there
         assert "out of memory" in out

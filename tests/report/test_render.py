@@ -22,7 +22,7 @@ from scsc_lab.records import change, file_name
 from scsc_lab.report import comparison, tables
 from scsc_lab.report import render as formats
 from scsc_lab.report.document import Document, Grid
-from scsc_lab.report.render import latex, markdown, terminal
+from scsc_lab.report.render import latex, markdown, print_table
 from scsc_lab.report.render import raw as csv_format
 from scsc_lab.report.render import raw as json_format
 from scsc_lab.report.tables import Column, Table
@@ -415,7 +415,7 @@ def test_a_terminal_that_is_too_narrow_has_all_columns_in_blocks_below_each_othe
     monkeypatch.setenv("COLUMNS", str(width))
     screen = io.StringIO()
     screen.isatty = lambda: True
-    terminal.print_table(Table(columns, rows), screen)
+    print_table(Table(columns, rows), screen)
     lines = screen.getvalue().splitlines()
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
     assert max(map(len, plain)) <= width
