@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from scsc_lab import metrics
 from scsc_lab.errors import InputError
 from scsc_lab.execution import ending, pools
 from scsc_lab.experiments import results
@@ -112,7 +111,8 @@ def run(
     ]
     for record in records:
         store.register(*record)
-    _forget_incomplete(requested, store)
+    if any(task.kind.is_incomplete for task in requested.keys):
+        store.forget(_incomplete(requested, store.all_rows()))
     unsaved, interrupted = _measure(requested, store, executor, progress)
     rows = store.all_rows() | unsaved
     read_results = tuple(results.result(*record, rows) for record in records)
@@ -146,13 +146,9 @@ def _incomplete(requested: Requested, rows: dict[str, list[Row]]) -> list[str]:
     return [
         key
         for task, key in requested.keys.items()
-        if key in rows and any(task.kind.is_incomplete(row, task.settings) for row in rows[key])
+        if (is_incomplete := task.kind.is_incomplete)
+        and any(is_incomplete(row, task.settings) for row in rows.get(key, ()))
     ]
-
-
-def _forget_incomplete(requested: Requested, store: Store) -> None:
-    if any(task.kind.is_incomplete is not metrics.is_never_incomplete for task in requested.keys):
-        store.forget(_incomplete(requested, store.all_rows()))
 
 
 def _measure(

@@ -33,40 +33,6 @@ class Progress(Protocol):
         """Take a line of text and a share from 0 to 1."""
 
 
-def no_columns(settings: Settings) -> list[str]:
-    """Return no words."""
-    return []
-
-
-def no_notes(rows: Sequence[Row]) -> list[str]:
-    """Return no notes."""
-    return []
-
-
-def no_rows(row: Row) -> list[Row]:
-    """Return no rows."""
-    return []
-
-
-def one_row(network: Network, settings: Any) -> int:
-    """Return 1."""
-    return 1
-
-
-def first_row(rows: Sequence[Row]) -> Row:
-    """Return the first of some rows."""
-    return rows[0]
-
-
-def is_never_incomplete(row: Row, settings: Any) -> bool:
-    """Return False: nothing is wanted beside a row."""
-    return False
-
-
-def leave_everything(networks: Sequence[Network], settings: Any) -> None:
-    """Remove nothing."""
-
-
 @dataclass(frozen=True)
 class Parts:
     """Parts of a metric: measurements of another metric, each stored and resumed by itself.
@@ -114,17 +80,17 @@ class Metric:
     configure: Callable[[Settings], Any]
     measure: Callable[[Sequence[Network], Any, Progress], list[Row]] | None = None
     parts: Parts | None = None
-    rows_per_network: Callable[[Network, Any], int] = one_row
-    join: Callable[[Sequence[Row]], Row] = first_row
-    notes: Callable[[Sequence[Row]], list[str]] = no_notes
+    rows_per_network: Callable[[Network, Any], int] = lambda network, settings: 1
+    join: Callable[[Sequence[Row]], Row] = lambda rows: rows[0]
+    notes: Callable[[Sequence[Row]], list[str]] = lambda rows: []
     alone: bool = False
     together: bool = False
     default: tuple[str, ...] = ()
     checkpoint_to: Callable[[Any, str], Any] | None = None
-    clean_up: Callable[[Sequence[Network], Any], None] = leave_everything
-    is_incomplete: Callable[[Row, Any], bool] = is_never_incomplete
-    extra_columns: Callable[[Settings], Sequence[str]] = no_columns
-    table_rows: Callable[[Row], list[Row]] = no_rows
+    clean_up: Callable[[Sequence[Network], Any], None] = lambda networks, settings: None
+    is_incomplete: Callable[[Row, Any], bool] | None = None
+    extra_columns: Callable[[Settings], Sequence[str]] = lambda settings: ()
+    table_rows: Callable[[Row], list[Row]] = lambda row: []
     check: Callable[[Sequence[tuple[Sequence[Network], Any]]], None] | None = None
 
 
