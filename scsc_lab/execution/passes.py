@@ -58,18 +58,17 @@ def random_input(tensor: InputTensor, execution: Execution, generator: torch.Gen
     return random_values(tensor.shape, dtype, generator).to(torch.device(execution.device), memory_format=order)
 
 
-def arguments(model: nn.Module, inputs: Sequence[InputTensor], make: Callable[[InputTensor], Any]) -> Arguments:
+def arguments(model: nn.Module, inputs: Sequence[InputTensor], values: Sequence[Any]) -> Arguments:
     """Return what a network is called with: by place wherever its ``forward`` allows that, else by name.
 
     Args:
         model: the network.
         inputs: its input tensors.
-        make: makes each of them, in their order.
+        values: each of them, in their order.
 
     Raises:
         InputError: if ``forward`` takes other arguments.
     """
-    values = [make(tensor) for tensor in inputs]
     positional = [value for tensor, value in zip(inputs, values, strict=True) if not tensor.name]
     keywords = {tensor.name: value for tensor, value in zip(inputs, values, strict=True) if tensor.name}
     signature = None

@@ -161,7 +161,8 @@ def export(
 
     def drawn(images: int) -> list[torch.Tensor]:
         sized = [replace(x, shape=(images, *x.shape[1:])) if dynamic_batch else x for x in tensors]
-        positional, keywords = passes.arguments(model, sized, lambda x: passes.random_input(x, execution, draws))
+        values = [passes.random_input(tensor, execution, draws) for tensor in sized]
+        positional, keywords = passes.arguments(model, sized, values)
         if keywords:
             raise InputError(f"its argument {next(iter(keywords))!r} is given by name alone, behind ones left out")
         return list(positional)

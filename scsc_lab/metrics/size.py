@@ -69,7 +69,7 @@ def counted(network: Network, batch: int = 1, *, train: bool = False, dtype: str
         build.build(network)  # a file of another network is an error here too; an ONNX file has no gradients
 
     def counted_as(model: nn.Module) -> Count:
-        positional, keywords = passes.arguments(model, inputs, _placeholder)
+        positional, keywords = passes.arguments(model, inputs, list(map(_placeholder, inputs)))
         return count(model, inputs=positional, keywords=keywords, backward=train)
 
     try:
@@ -214,7 +214,8 @@ def _checked(network: Network, settings: Counting, count: Count) -> CrossCheck:
             None, failure=f"fvcore runs on real tensors: about {needed / 1e9:.0f} GB, {available / 1e9:.0f} GB are free"
         )
     model = _typed(build.empty(network, "cpu"), network, settings.dtype)
-    positional, keywords = passes.arguments(model, build.inputs(network, settings.batch), _placeholder)
+    inputs = build.inputs(network, settings.batch)
+    positional, keywords = passes.arguments(model, inputs, list(map(_placeholder, inputs)))
     if keywords:
         return CrossCheck(None, failure=f"it takes no argument by its name alone, as {next(iter(keywords))} is")
     return cross_check(model, positional, count)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab import runtimes
@@ -58,7 +57,7 @@ class Source:
         """Return what the module is called with: random numbers, the same every time."""
         from scsc_lab.execution.passes import arguments
 
-        return arguments(self.module, self.inputs, self._draw(memory_format))
+        return arguments(self.module, self.inputs, self._drawn(memory_format))
 
     def tensors(self, names: Sequence[str]) -> list[Tensor]:
         """Return the same random numbers for the inputs of its ONNX model, in their order.
@@ -68,21 +67,19 @@ class Source:
         """
         from scsc_lab.execution import passes
 
-        if isinstance(self.model, bytes):
-            fed = list(map(self._draw("contiguous"), self.inputs))
-        else:
-            fed = list(passes.tensors(list(self.input())))
+        fed = self._drawn("contiguous") if isinstance(self.model, bytes) else list(passes.tensors(list(self.input())))
         if len(fed) != len(names):
             raise InputError(f"{self.label}: its ONNX model takes {', '.join(names)}, not {len(fed)} inputs")
         return [x.float() if x.is_floating_point() and x.element_size() == 2 else x for x in fed]
 
-    def _draw(self, memory_format: str) -> Callable[[InputTensor], Tensor]:
+    def _drawn(self, memory_format: str) -> list[Tensor]:
         import torch
 
         from scsc_lab.execution.passes import random_input
 
         execution = replace(self.execution, memory_format=memory_format)
-        return partial(random_input, execution=execution, generator=torch.Generator().manual_seed(self.seed))
+        generator = torch.Generator().manual_seed(self.seed)
+        return [random_input(tensor, execution, generator) for tensor in self.inputs]
 
     @functools.cached_property
     def reference(self) -> list[Any]:
