@@ -18,9 +18,9 @@ from torch.nn.parameter import is_lazy
 from scsc_lab.analysis.count import Cell, Count
 from scsc_lab.counting.recorder import followed
 from scsc_lab.counting.tally import Memory, Tally
-from scsc_lab.counting.tensors import META, check_strided, tensors
+from scsc_lab.counting.tensors import META, check_strided
 from scsc_lab.errors import InputError, last_line, located_by_user
-from scsc_lab.execution.passes import alone, evaluating, random_values, replaced, unsampled
+from scsc_lab.execution.passes import alone, evaluating, random_values, replaced, tensors, unsampled
 
 
 def count(

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from scsc_lab.counting.rules import CONVOLUTIONS, FUSED_ATTENTION, RULES, Rule
-from scsc_lab.counting.tensors import tensors
 from scsc_lab.errors import InputError
+from scsc_lab.execution.passes import tensors
 
 FREE = frozenset(
     # move, copy, index

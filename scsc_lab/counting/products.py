@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from scsc_lab.counting.operators import ALLOCATIONS, Kind
-from scsc_lab.counting.tensors import Relation, accumulates, keep, moves, placing, source, tensors
+from scsc_lab.counting.tensors import Relation, accumulates, keep, moves, placing, source
 from scsc_lab.counting.terms import (
     SUMS,
     Terms,
@@ -51,6 +51,7 @@ from scsc_lab.counting.terms import (
     strides,
     write,
 )
+from scsc_lab.execution.passes import tensors
 
 __all__ = ["finish", "follow"]
 

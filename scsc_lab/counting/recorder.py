@@ -19,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from scsc_lab.counting import operators, rules, shapes, terms
 from scsc_lab.counting.tally import SOFTMAX, Tally, moved
-from scsc_lab.counting.tensors import META, check_strided, like, tensors
+from scsc_lab.counting.tensors import META, check_strided, like
 from scsc_lab.errors import InputError
-from scsc_lab.execution.passes import replaced
+from scsc_lab.execution.passes import replaced, tensors
 from scsc_lab.layers.tracing import Operator, is_transformed
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scsc_lab.counting.tensors import tensors
+from scsc_lab.execution.passes import tensors
 
 Rule = Callable[..., int]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import threading
 import weakref
 from collections import Counter
@@ -18,8 +19,8 @@ from scsc_lab.analysis.count import BACKWARD
 from scsc_lab.counting import operators, products, rules
 from scsc_lab.counting.operators import Kind
 from scsc_lab.counting.rules import FUSED_ATTENTION
-from scsc_lab.counting.tensors import stored_bytes, tensors
 from scsc_lab.errors import InputError
+from scsc_lab.execution.passes import tensors
 
 
 class Memory:
@@ -227,4 +228,12 @@ def _written(name: str, args: tuple[Any, ...], out: Any) -> int:
 
 def moved(inputs: Any, outputs: Any) -> int:
     """Return the bytes that an operator reads and writes."""
-    return sum(map(stored_bytes, tensors([inputs, outputs])))
+    return sum(map(_stored_bytes, tensors([inputs, outputs])))
+
+
+def _stored_bytes(tensor: Tensor) -> int:
+    """Return the bytes of the different elements of a tensor; zeros of a sparse one are not stored."""
+    if tensor.layout is not torch.strided:
+        return (tensor.numel() if tensor.is_mkldnn else tensor._nnz()) * tensor.element_size()
+    sizes = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride != 0)
+    return math.prod(sizes) * tensor.element_size() if tensor.numel() else 0

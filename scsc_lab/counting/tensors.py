@@ -1,9 +1,9 @@
-"""The tensors in what operators take and give: what they weigh, and how those without storage lie in memory."""
+"""Tensors without storage: how they lie in memory, of which values theirs are made, and where indices move them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -12,33 +12,15 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from scsc_lab.counting.terms import viewed
+from scsc_lab.execution.passes import tensors
 
 META = torch.device("meta")
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in arguments or results, those in lists, tuples and dictionaries included."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors(item)
-    elif isinstance(value, dict):
-        yield from tensors(list(value.values()))
 
 
 def check_strided(tensor: Tensor) -> None:
     """Raise a RuntimeError if the meta device has no tensors that are stored in this way."""
     if tensor.layout is not torch.strided:
         raise RuntimeError(f"it holds a tensor of the layout {tensor.layout}")
-
-
-def stored_bytes(tensor: Tensor) -> int:
-    """Return the bytes of the different elements of a tensor; zeros of a sparse one are not stored."""
-    if tensor.layout is not torch.strided:
-        return (tensor.numel() if tensor.is_mkldnn else tensor._nnz()) * tensor.element_size()
-    sizes = (size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride != 0)
-    return math.prod(sizes) * tensor.element_size() if tensor.numel() else 0
 
 
 def like(*operands: Tensor, dtype: torch.dtype | None = None) -> Tensor:
