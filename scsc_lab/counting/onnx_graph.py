@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.counting import onnx_file, onnx_values, onnx_weights, products
+from scsc_lab.counting import onnx_file, onnx_values, onnx_weights, terms
 from scsc_lab.counting.onnx_file import GraphInput, function_key, module_of
 from scsc_lab.counting.onnx_operators import FREE, MOVES, TRANSLATIONS
 from scsc_lab.counting.onnx_values import Value, of_numbers
@@ -170,7 +170,7 @@ class OnnxGraph(nn.Module):
                 return [None if tensor is None else Value(tensor) for tensor in tensors]
         for value in inputs:
             if value is not None:
-                products.finish(value.tensor, name)
+                terms.finish(value.tensor, name)
         if name not in FREE and not (is_blind and name in MOVES):
             self.not_counted[name] += 1
         return onnx_values.inferred(node, inputs, scope.opsets)

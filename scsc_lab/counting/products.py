@@ -53,8 +53,6 @@ from scsc_lab.counting.terms import (
 )
 from scsc_lab.execution.passes import tensors
 
-__all__ = ["finish", "follow"]
-
 _SAME = frozenset("clone _to_copy contiguous neg conj_physical native_dropout masked_fill div".split())
 _CHOICES = frozenset({"where", "masked_scatter"})
 _MOVES = frozenset(

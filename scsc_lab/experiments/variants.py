@@ -16,6 +16,7 @@ from scsc_lab.networks import catalog, mixers, overrides
 from scsc_lab.networks.mixers import RULES, TransplantSpec, scsc_of
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.specs import SCSCSpec
+from scsc_lab.networks.values import as_text
 
 LARGEST_GRID = 10_000
 """Variants that a study may have."""
@@ -48,12 +49,10 @@ def built_in(network: Network, studies: Sequence[str] = (), rivals: Sequence[Net
     Raises:
         InputError: if a study does not exist, or the network has no SCSC module.
     """
-    studies_known = (*STUDIES, MIXERS)
+    names = (*STUDIES, MIXERS)
     for study in studies:
-        if study not in studies_known:
-            raise InputError(
-                f"unknown study {study!r}: one of {', '.join(studies_known)}{nearest(study, studies_known)}"
-            )
+        if study not in names:
+            raise InputError(f"unknown study {study!r}: one of {', '.join(names)}{nearest(study, names)}")
     if set(studies) != {MIXERS} and not has_scsc(network):
         hint = "; add it with --transplant"
         if network.entry is not None and f"scsc_{network.entry.name}" in catalog.CATALOG:
@@ -125,7 +124,7 @@ def has_scsc(network: Network) -> bool:
 def settings(network: Network) -> str:
     """Return the settings of a network's SCSC modules in words: what holds for all once, the others by stage."""
     if network.transplant is not None:
-        rules = ", ".join(f"{key} {overrides.text(value)}" for key, value in network.transplant.settings)
+        rules = ", ".join(f"{key} {as_text(value)}" for key, value in network.transplant.settings)
         return rules or "as released"
     spec = network.spec
     if spec is None:
@@ -144,7 +143,7 @@ def settings(network: Network) -> str:
 def _in_words(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return "one over the number of kernels" if key == "reduction" and not value else overrides.text(value)
+    return "one over the number of kernels" if key == "reduction" and not value else as_text(value)
 
 
 def _full(study: str, network: Network) -> Variant:
@@ -159,7 +158,7 @@ def _changed(study: str, network: Network, changes: Mapping[str, object], name: 
             raise InputError(f"{_RULE}{next(iter(rules))} is a rule of a transplant: add --transplant or --mixer NAME")
         present = overrides.rules(network.transplant)
         changed = replace(changed, transplant=overrides.transplant({**present, **rules}, network.transplant.mixer))
-    changes_text = " ".join(f"{key}={overrides.text(value)}" for key, value in changes.items())
+    changes_text = " ".join(f"{key}={as_text(value)}" for key, value in changes.items())
     return Variant(study, name or changes_text, changed)
 
 
@@ -213,7 +212,7 @@ def _over(study: str, key: str, values: Sequence[object]) -> Callable[[Network],
         prefix = _RULE if network.transplant is not None else ""
         for value in values:
             try:
-                label = f"{key}={overrides.text(value)}"
+                label = f"{key}={as_text(value)}"
                 variants.append(_changed(study, network, {f"{prefix}{key}": value}, label))
             except InputError:
                 continue
@@ -223,7 +222,7 @@ def _over(study: str, key: str, values: Sequence[object]) -> Callable[[Network],
 
 
 def _in_stages(stages: Sequence[int]) -> str:
-    return f"SCSC in stage{'s' if len(stages) > 1 else ''} {overrides.text(tuple(stages))}"
+    return f"SCSC in stage{'s' if len(stages) > 1 else ''} {as_text(tuple(stages))}"
 
 
 def _stages(network: Network) -> list[Variant]:
@@ -261,7 +260,7 @@ def _mixers(network: Network, rivals: Sequence[Network]) -> list[Variant]:
     variants = [Variant(MIXERS, "own operators", original)]
     for mixer in [*mixers.names(), *dict.fromkeys(spec.mixer for spec in specs if ":" in spec.mixer)]:
         for spec in [each for each in specs if each.mixer == mixer] or [TransplantSpec(mixer, **shared)]:
-            settings = " ".join(f"{key}={overrides.text(value)}" for key, value in spec.settings)
+            settings = " ".join(f"{key}={as_text(value)}" for key, value in spec.settings)
             name = mixers.label(mixer) + (f"[{settings}]" if settings else "")
             variants.append(Variant(MIXERS, name, replace(original, label="", transplant=spec)))
     return variants

@@ -19,7 +19,7 @@ from scsc_lab.models.operators import HOSTS
 from scsc_lab.models.spatial import Candidate
 from scsc_lab.networks import mixers
 from scsc_lab.networks.mixers import TransplantSpec, scsc_of
-from scsc_lab.networks.values import text
+from scsc_lab.networks.values import as_text
 
 Mixer: TypeAlias = Callable[..., nn.Module]
 """Factory of a mixer: called with input channels, output channels and the stride, and its settings by name."""
@@ -112,7 +112,7 @@ def decide(
 
 
 def _in_words(spec: TransplantSpec) -> str:
-    return " ".join([mixers.label(spec.mixer), *(f"{key} {text(value)}" for key, value in spec.settings)])
+    return " ".join([mixers.label(spec.mixer), *(f"{key} {as_text(value)}" for key, value in spec.settings)])
 
 
 class _TooFewError(Exception):

@@ -23,6 +23,7 @@ from scsc_lab.models.scales import Scales, scales
 from scsc_lab.models.spatial import Candidate
 from scsc_lab.networks import overrides
 from scsc_lab.networks.mixers import TransplantSpec
+from scsc_lab.networks.values import as_text
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def _nothing_chosen(model: nn.Module, rules: TransplantSpec) -> str:
         return f"modules={','.join(rules.modules)} matches none of its classes {_few([*classes])}"
     if not present:
         return f"it has no spatial operators; modules=CLASS replaces modules, of {_few([*classes])}"
-    chosen = [f"{key}={overrides.text(value)}" for key, value in overrides.rules(rules).items() if key in _CHOOSING]
+    chosen = [f"{key}={as_text(value)}" for key, value in overrides.rules(rules).items() if key in _CHOOSING]
     return f"{' and '.join(chosen) or 'replace'} matches none of its operators {_few(present)}"
 
 

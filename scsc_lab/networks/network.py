@@ -61,9 +61,10 @@ class Network:
     def __post_init__(self) -> None:
         if self.in_catalog and self.channels not in (None, 3):
             raise InputError(f"--channels {self.channels}: {self.name} takes 3 channels")
-        if self.inputs and (self.resolution is not None or self.channels is not None):
-            raise InputError("--input says the whole input: leave --resolution and --channels out")
-        check_names(self.inputs)
+        if self.inputs:
+            if self.resolution is not None or self.channels is not None:
+                raise InputError("--input says the whole input: leave --resolution and --channels out")
+            check_names(self.inputs)
 
     @classmethod
     def of(cls, name: str, changes: Mapping[str, object] | None = None) -> Network:
@@ -125,7 +126,9 @@ class Network:
     @functools.cached_property
     def spec(self) -> NetworkSpec | None:
         """Its spec with the changes made, if it is of the catalog."""
-        return overrides.apply(self.entry.spec, dict(self.overrides)) if self.entry else None
+        if self.entry is None:
+            return None
+        return overrides.apply(self.entry.spec, dict(self.overrides)) if self.overrides else self.entry.spec
 
     @property
     def text(self) -> str:
@@ -142,7 +145,8 @@ class Network:
     @property
     def base(self) -> str:
         """Its name and its changes, as text, without transplant and form."""
-        return overrides.label(self.name, {key: _written(value) for key, value in self.overrides})
+        changes = " ".join(f"{key}={_written(value)}" for key, value in self.overrides)
+        return f"{self.name}[{changes}]" if changes else self.name
 
     def __repr__(self) -> str:
         """Return the text form, and the attributes that it leaves out."""
@@ -173,7 +177,7 @@ class Network:
         if isinstance(value, str):
             return value.strip()
         nested = isinstance(value, (list, tuple)) and any(isinstance(item, (list, tuple, str)) for item in value)
-        return repr(value) if nested or isinstance(value, dict) else overrides.text(value)
+        return repr(value) if nested or isinstance(value, dict) else values.as_text(value)
 
     def with_transplant(self, transplant: TransplantSpec) -> Network:
         """Return the network with something in place of its spatial operators."""
@@ -228,7 +232,8 @@ def transplant_text(transplant: TransplantSpec) -> str:
         for key, value in overrides.rules(transplant).items()
     }
     plain = re.fullmatch(_MIXER, transplant.mixer) is not None and " @ " not in transplant.mixer
-    return overrides.label(mixers.label(transplant.mixer) if plain else _quoted(transplant.mixer), rules)
+    name = mixers.label(transplant.mixer) if plain else _quoted(transplant.mixer)
+    return f"{name}[{' '.join(f'{key}={value}' for key, value in rules.items())}]" if rules else name
 
 
 _MIXER = r"[^\s\[\]'\"]+"

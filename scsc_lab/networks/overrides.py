@@ -16,7 +16,6 @@ from scsc_lab.errors import InputError, nearest
 from scsc_lab.networks import mixers
 from scsc_lab.networks.mixers import RULES, TransplantSpec
 from scsc_lab.networks.specs import NetworkSpec, SCSCSpec
-from scsc_lab.networks.values import text as text
 from scsc_lab.networks.values import typed
 
 Spec = TypeVar("Spec", bound=NetworkSpec)
@@ -107,7 +106,7 @@ def transplants(chosen: Sequence[str], assignments: Mapping[str, object]) -> lis
 def rules(spec: TransplantSpec) -> dict[str, object]:
     """Return the rules of a transplant that are not the defaults, by key, its mixer's settings too, not its mixer.
 
-    ``transplant(rules(spec), spec.mixer) == spec``, also with every value written as :func:`text`.
+    ``transplant(rules(spec), spec.mixer) == spec``, also with every value written as text.
     """
     default = TransplantSpec(spec.mixer)
     names = [field.name for field in dataclasses.fields(spec) if field.name not in ("mixer", "settings")]
@@ -153,13 +152,6 @@ def kind(spec: NetworkSpec, key: str) -> Any:
     if not spec.scsc_stages:
         _reject(key, fields, "this network has no SCSC module; ")
     return _scsc_field(spec, key, fields)[2]
-
-
-def label(name: str, changes: Mapping[str, object]) -> str:
-    """Return the name of a changed network, e.g. ``scsc_swin_tiny[groups=8 shuffle=false]``; a catalog name again."""
-    if not changes:
-        return name
-    return f"{name}[{' '.join(f'{key}={text(value)}' for key, value in changes.items())}]"
 
 
 _hints = functools.cache(get_type_hints)

@@ -135,12 +135,12 @@ def _default_values(network: Network, text: str) -> dict[str, tuple[str, ...]]:
                 subsets = itertools.chain.from_iterable(
                     itertools.combinations(kernels, size) for size in range(1, len(kernels) + 1)
                 )
-                choices[f"stage{stage}.kernels"] = tuple(map(values.text, subsets))
+                choices[f"stage{stage}.kernels"] = tuple(map(values.as_text, subsets))
         elif key == "depths" and spec is not None:
             deepest = max(spec.depths)
             at = spec.depths.index(deepest)
             depths = range(-(-deepest // 2), deepest + deepest // 2 + 1)
-            choices[key] = tuple(values.text((*spec.depths[:at], depth, *spec.depths[at + 1 :])) for depth in depths)
+            choices[key] = tuple(values.as_text((*spec.depths[:at], depth, *spec.depths[at + 1 :])) for depth in depths)
         elif key == f"{_RULE}mixer":
             choices[key] = tuple(mixers.names())
         elif kind is bool:
@@ -159,7 +159,7 @@ def _listed(network: Network, key: str, text: str) -> tuple[str, ...]:
     parts = text.split(";") if is_tuple or ";" in text else text.split(",")
     options = [option for part in parts for option in expanded(key, part.strip())]
     if kind is not object:
-        options = [values.text(values.typed(key, option, kind)) for option in options]
+        options = [values.as_text(values.typed(key, option, kind)) for option in options]
     unique = tuple(dict.fromkeys(options))
     if len(unique) < 2:
         hint = f"; separate values with semicolons, e.g. {key}={_example(kind)}" if is_tuple else ""

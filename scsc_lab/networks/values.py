@@ -37,12 +37,12 @@ def typed(key: str, value: object, kind: Any) -> Any:
     return parsed
 
 
-def text(value: object) -> str:
+def as_text(value: object) -> str:
     """Return a value as ``--set`` writes it: ``3,5,7``, ``false``."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (tuple, list)):
-        return ",".join(map(text, value))
+        return ",".join(map(as_text, value))
     return str(value)
 
 
@@ -122,8 +122,8 @@ def _frozen(key: str, value: object) -> object:
 
 
 def written(key: str, value: object, kind: Any = object) -> str:
-    """Return a value as :func:`text` writes it, or as a Python literal where that reads back as another value."""
-    plain = text(value)
+    """Return a value as :func:`as_text` writes it, or as a Python literal where that reads back as another value."""
+    plain = as_text(value)
     try:
         back = typed(key, plain, kind)
     except InputError:
@@ -137,7 +137,7 @@ def _from_text(key: str, value: str, kind: Any) -> Any:
         parts = [part.strip() for part in value.split(",")] if value else []
         return tuple(_from_text(key, part, item) for part in parts)
     if get_origin(kind) is Literal:
-        choices = {text(choice): choice for choice in get_args(kind)}
+        choices = {as_text(choice): choice for choice in get_args(kind)}
         return _choice(key, choices.get(value, value), get_args(kind))
     try:
         return _BOOLEANS[value.lower()] if kind is bool else kind(value)
@@ -161,7 +161,7 @@ def _from_value(key: str, value: object, kind: Any) -> Any:
 
 def _choice(key: str, value: object, choices: tuple[Any, ...]) -> Any:
     if value not in choices:
-        texts = [text(choice) for choice in choices]
+        texts = [as_text(choice) for choice in choices]
         raise InputError(f"{key}={value}: one of {', '.join(filter(None, texts))}{nearest(str(value), texts)}")
     return value
 
