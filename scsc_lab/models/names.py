@@ -190,12 +190,10 @@ def _labelled(text: str, names: Sequence[str], networks: Sequence[Network]) -> t
 
 def _fitting(network: Network, changes: Mapping[str, object]) -> Mapping[str, object]:
     """Return the changes whose keys a network has."""
+    if not changes or network.is_onnx:  # a file fixes all of its settings
+        return {}
     if network.spec is not None:
         return overrides.applicable(network.spec, changes)
-    if network.is_onnx:
-        return {}  # the file fixes all of its settings
-    if not changes:
-        return {}
     try:
         factory = build.origin(network)
     except InputError:
