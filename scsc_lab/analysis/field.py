@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scsc_lab.analysis import figures_of_merit, jackknife
+from scsc_lab.analysis import SHARES, figures_of_merit, jackknife, key
 from scsc_lab.analysis.figures_of_merit import Array, Centre, Figures
-from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 
 COMPARED = (*map(key, SHARES), "radius50_pixels", "radius95_pixels")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scsc_lab.analysis.protocol import SHARES, key
+from scsc_lab.analysis import SHARES, key
 
 RING = 0.05
 """Width of the ring along the border whose mass tells truncation, as a share of the side."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab import units
-from scsc_lab.analysis.protocol import SHARES, key
+from scsc_lab.analysis import SHARES, key
 from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.networks.network import Network

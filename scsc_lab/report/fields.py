@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from scsc_lab import units
-from scsc_lab.analysis.protocol import SHARES, key
+from scsc_lab.analysis import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table

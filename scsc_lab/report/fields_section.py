@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scsc_lab.analysis.protocol import SHARES, key
+from scsc_lab.analysis import SHARES, key
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row, file_name
 from scsc_lab.report.document import Block, Details, Grid, Maps, Paragraph, Picture, Section

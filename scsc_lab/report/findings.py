@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scsc_lab import units
-from scsc_lab.analysis.protocol import SHARES, key
+from scsc_lab.analysis import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report import accuracy_section, fields, latency, tables
 from scsc_lab.report.tables import Change, Column, Table

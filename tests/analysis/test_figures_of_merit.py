@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from scsc_lab.analysis import figures_of_merit
+from scsc_lab.analysis import SHARES, figures_of_merit, key
 from scsc_lab.analysis.figures_of_merit import Squares, above_luos_level, figures
-from scsc_lab.analysis.protocol import SHARES, key
 
 
 def gaussian(shape, centre, sigma):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from scsc_lab.analysis import SHARES, key
 from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.figures_of_merit import Array, Squares
-from scsc_lab.analysis.protocol import SHARES, key
 from scsc_lab.records import Row
 from scsc_lab.report import names as naming
 from scsc_lab.report.figures import style
