@@ -20,7 +20,7 @@ from scsc_lab.counting.recorder import followed
 from scsc_lab.counting.tally import Memory, Tally
 from scsc_lab.counting.tensors import META, check_strided
 from scsc_lab.errors import InputError, last_line, located_by_user
-from scsc_lab.execution.passes import alone, evaluating, random_values, replaced, tensors, unsampled
+from scsc_lab.execution.passes import alone, check_ends, evaluating, random_values, replaced, tensors, unsampled
 
 
 def count(
@@ -60,7 +60,9 @@ def count(
         raise InputError("give input_shape or inputs, not both")
     args = _arguments(next((value for value in (input_shape, inputs) if value is not None), ()), keywords)
     model = getattr(model, "_orig_mod", model)
-    _check(model)
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise InputError(f"{name} has no shape yet: run a lazy network once before it is counted")
     state = (*model.parameters(), *model.buffers())
     device = next((tensor.device for tensor in state), torch.device("cpu"))
     if dtype is None:
@@ -68,6 +70,7 @@ def count(
         dtype = next(iter(types), torch.float32)
     remark = ""
     try:
+        check_ends(model)
         with alone():
             if device != META:
                 try:
@@ -118,27 +121,6 @@ def _copy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
             return copy.deepcopy(model, memo)
         except Exception as error:  # whatever a part of it says to being copied
             raise InputError(f"the network cannot be copied: {last_line(error)}") from error
-
-
-def _check(model: nn.Module) -> None:
-    """Raise an error if a network cannot be counted whatever its input."""
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if is_lazy(tensor):
-            raise InputError(f"{name} has no shape yet: run a lazy network once before it is counted")
-    open_, done = set(), set()
-
-    def visit(module: nn.Module, name: str) -> None:
-        if id(module) in open_:
-            raise InputError(f"the network's module {name!r} contains itself")
-        if id(module) in done:
-            return
-        open_.add(id(module))
-        for child_name, child in module.named_children():
-            visit(child, f"{name}.{child_name}" if name else child_name)
-        open_.remove(id(module))
-        done.add(id(module))
-
-    visit(model, "")
 
 
 def _count(

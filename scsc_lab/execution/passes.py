@@ -31,6 +31,25 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """What a network's ``forward`` is called with: by place, and by name."""
 
 
+def check_ends(model: nn.Module) -> None:
+    """Raise RuntimeError if a module contains itself: whatever walks through it would not end."""
+    inside: set[int] = set()
+    visited: set[int] = set()
+
+    def visit(module: nn.Module, name: str) -> None:
+        if id(module) in inside:
+            raise RuntimeError(f"its module {name!r} contains itself")
+        if id(module) in visited:
+            return
+        visited.add(id(module))
+        inside.add(id(module))
+        for child, inner in module.named_children():
+            visit(inner, f"{name}.{child}" if name else child)
+        inside.remove(id(module))
+
+    visit(model, "")
+
+
 def prepare(model: nn.Module, execution: Execution) -> nn.Module:
     """Return a module as it runs: on its device, in its type and mode; its layout is apart."""
     model = model.to(torch.device(execution.device), dtype_of(execution))

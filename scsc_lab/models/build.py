@@ -15,8 +15,9 @@ from torch import nn
 
 from scsc_lab.counting import onnx_file
 from scsc_lab.errors import InputError, last_line
+from scsc_lab.execution.passes import check_ends
 from scsc_lab.models import checkpoints, construct, external
-from scsc_lab.models.declared import Declared, check_ends, declared
+from scsc_lab.models.declared import Declared, declared
 from scsc_lab.models.deploy import deploy_form
 from scsc_lab.models.transplant import transplant
 from scsc_lab.networks import catalog

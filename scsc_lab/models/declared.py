@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from scsc_lab.errors import InputError, last_line
+from scsc_lab.execution.passes import check_ends
 
 
 @dataclass(frozen=True)
@@ -51,25 +52,6 @@ def require_module(model: object) -> None:
     """Raise InputError for anything that is not a module."""
     if not isinstance(model, nn.Module):
         raise InputError(f"model {model!r}: a module; scsc_lab.build returns that of a name")
-
-
-def check_ends(model: nn.Module) -> None:
-    """Raise RuntimeError if a module contains itself: whatever walks through it would not end."""
-    inside: set[int] = set()
-    visited: set[int] = set()
-
-    def visit(module: nn.Module, name: str) -> None:
-        if id(module) in inside:
-            raise RuntimeError(f"its module {name!r} contains itself")
-        if id(module) in visited:
-            return
-        visited.add(id(module))
-        inside.add(id(module))
-        for child, inner in module.named_children():
-            visit(inner, f"{name}.{child}" if name else child)
-        inside.remove(id(module))
-
-    visit(model, "")
 
 
 def copied(model: nn.Module) -> nn.Module:

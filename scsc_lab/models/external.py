@@ -23,9 +23,10 @@ from torch import nn
 
 from scsc_lab.errors import InputError, located, nearest
 from scsc_lab.execution import ending
+from scsc_lab.execution.passes import check_ends
 from scsc_lab.models import folders
 from scsc_lab.models.construct import uninitialised
-from scsc_lab.models.declared import Declared, check_ends, declared
+from scsc_lab.models.declared import Declared, declared
 from scsc_lab.networks import catalog, values
 
 Factory = Callable[..., Any]

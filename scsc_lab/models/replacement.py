@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from scsc_lab.errors import InputError, located
+from scsc_lab.execution.passes import check_ends
 from scsc_lab.layers.mixers import load
 from scsc_lab.models import construct, declared, external, spatial
-from scsc_lab.models.declared import check_ends
 from scsc_lab.models.operators import HOSTS
 from scsc_lab.models.spatial import Candidate
 from scsc_lab.networks import mixers
