@@ -13,10 +13,8 @@ from scsc_lab.errors import InputError, last_line
 from scsc_lab.records import Row, file_name
 from scsc_lab.report import (
     abstract,
-    accuracy_section,
     comparison,
     fields,
-    fields_section,
     findings,
     latency,
     method,
@@ -27,6 +25,7 @@ from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Pa
 from scsc_lab.report.figures import style
 from scsc_lab.report.names import effect, numbered, task
 from scsc_lab.report.render import html, latex, markdown, raw
+from scsc_lab.report.sections import ACCURACY, TABLES, accuracy_section, fields_section
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Drawing
 from scsc_lab.units import one_line
@@ -88,13 +87,13 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
         sections += [Section(findings.NETWORKS, tuple(blocks)), *method.section(networks, main)]
     ablated = _of(rows, "ablation")
     if with_runs := [row for row in _of(rows, "comparison") if row.get("runs")]:
-        further = [row for row in rows if row["table"] in accuracy_section.TABLES]
-        sections.append(accuracy_section.section(with_runs, [row for row in ablated if row.get("runs")], further))
+        further = [row for row in rows if row["table"] in TABLES]
+        sections.append(accuracy_section(with_runs, [row for row in ablated if row.get("runs")], further))
     sections += latency.sections(networks, fused, _of(rows, "noise"))
     if divided := _of(rows, "part"):
         sections.append(parts.section(divided))
     if drawn:
-        sections.append(fields_section.section(drawn, networks, folder))
+        sections.append(fields_section(drawn, networks, folder))
     if ablated:
         bought = " and buys" if any(row.get("runs") for row in ablated) else ""
         sections.append(
@@ -105,7 +104,7 @@ def document(rows: Sequence[Row], name: str, columns: Mapping[str, Column], note
         sections.append(Section("What is inferred", (Bullets(tuple(inferred)),)))
     sections.append(Section("Not measured", (Bullets(tuple(method.unmeasured(rows))),)))
     summary = abstract.blocks(rows, networks, filled)
-    titles = [findings.NETWORKS, accuracy_section.TITLE]
+    titles = [findings.NETWORKS, ACCURACY]
     if not any(row.get("median_seconds") for row in networks):
         titles.reverse()
     if pictures := _pictures_of(sections, titles):

@@ -9,7 +9,8 @@ from typing import Any
 from scsc_lab import units
 from scsc_lab.analysis import SHARES, key
 from scsc_lab.records import Row
-from scsc_lab.report import accuracy_section, fields, latency, tables
+from scsc_lab.report import fields, latency, tables
+from scsc_lab.report.sections import DRAWN
 from scsc_lab.report.tables import Change, Column, Table
 
 FIELD = frozenset(map(key, SHARES))
@@ -255,7 +256,7 @@ def claims_table(rows: Sequence[Row]) -> Table:
         Column("probe_verdict", "verdict", number=False),
     )
     data = dict.fromkeys(str(row["probe_data"]) for row in probed)
-    images = "drawn images" if all(name in accuracy_section.DRAWN for name in data) else "images"
+    images = "drawn images" if all(name in DRAWN for name in data) else "images"
     probe_notes = (
         f"Networks a quarter as wide, trained on {images} ({' and '.join(data)}); each seed a pair, as by `scsc-lab "
         "train`. It neither confirms nor refutes the claims.",

@@ -20,7 +20,7 @@ from scsc_lab.experiments import report, runner, schema
 from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
 from scsc_lab.records import file_name
-from scsc_lab.report import compose, fields_section
+from scsc_lab.report import compose, sections
 from scsc_lab.report.document import Details, Document, Grid, Picture
 from scsc_lab.report.render import latex, markdown
 from scsc_lab.settings import Fields, Settings, Timing
@@ -266,7 +266,7 @@ def test_many_maps_are_shared_out_over_a_picture_for_each_baseline(folder, monke
         return [block for block in blocks if isinstance(block, Picture) and block.name.startswith("receptive_fields")]
 
     (one,) = pictures()
-    monkeypatch.setattr(fields_section, "_MAPS_TOGETHER", 1)
+    monkeypatch.setattr(sections, "_MAPS_TOGETHER", 1)
     shared = pictures()
     baselines = dict.fromkeys(row["baseline"] for row in rows if row["table"] == "comparison")
     assert [picture.name for picture in shared] == [f"receptive_fields_{file_name(name)}" for name in baselines]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scsc_lab import metrics
-from scsc_lab.report import compose, fields, fields_section, method
+from scsc_lab.report import compose, fields, method, sections
 
 RUN = {"table": "run", "columns": ["macs", "latency", "erf"], "command": "x", "versions": {}}
 RUN |= {"machine": {"processor": "CPU", "cores": 2}}
@@ -51,7 +51,7 @@ def test_fields_that_do_not_differ_have_no_picture(tmp_path):
     row = {"weights": "random", "resolution": [8, 8], "map_file": "none.npz", "stage": "last"}
     row |= dict.fromkeys(("r20", "r30", "r50", "r95", "r99"), 0.5)
     names = ["net", *(f"net + {name}" for name in "abcdefgh")]
-    section = fields_section.section(
+    section = sections.fields_section(
         [{**row, "model": name} for name in names],
         [{"model": name, "baseline": "net", "resolution": [8, 8]} for name in names],
         tmp_path,
