@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 Row = dict[str, Any]
 """One measured row: raw numbers by key; a key carries its unit where the number has one (``median_seconds``)."""
@@ -13,6 +14,17 @@ SCHEMA = 1
 """Version of the JSON that rows are written in."""
 
 _LONGEST_NAME = 100
+
+_Item = TypeVar("_Item")
+_Key = TypeVar("_Key")
+
+
+def grouped(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:
+    """Return items by a key, keys and items in the order in which they come."""
+    groups: dict[_Key, list[_Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def change(value: float | None, baseline: float | None) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.cli.shared import Probe
 from scsc_lab.networks import catalog
 from scsc_lab.provenance import run_info
-from scsc_lab.records import Row
+from scsc_lab.records import Row, grouped
 from scsc_lab.report import render as formats
 from scsc_lab.report.findings import claims_table
 from scsc_lab.report.tables import Column, Table
@@ -48,21 +47,13 @@ def models(
         Column("aliases", "aliases", number=False),
     )
     pico = [str(row["model"]) for row in rows if str(row["model"]).endswith("_pico")]
+    inferred = grouped((row for row in rows if row["inferred"]), lambda row: row["inferred"])
     notes = (
         "top-1: ImageNet-1k accuracy as published, not measured here; --format json has the sources.",
-        *(f"{', '.join(names)}: inferred: {text}." for text, names in _by_text(rows).items()),
+        *(f"{', '.join(row['model'] for row in group)}: inferred: {text}." for text, group in inferred.items()),
         *([f"{', '.join(pico)}: scaled down for training on a CPU: {catalog.PICO_RULE}."] if pico else []),
     )
     formats.emit(Table(columns, rows, notes=notes), run_info(), output)
-
-
-def _by_text(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Return the networks of which the same is inferred, by what that is."""
-    models_by_text: dict[str, list[str]] = {}
-    for row in rows:
-        if row["inferred"]:
-            models_by_text.setdefault(row["inferred"], []).append(row["model"])
-    return models_by_text
 
 
 @command()

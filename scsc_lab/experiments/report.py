@@ -12,7 +12,7 @@ from scsc_lab.experiments.compare import ablation, check_names, comparison, meas
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.metrics.claims import CLAIMS
 from scsc_lab.networks.network import Network
-from scsc_lab.records import Row
+from scsc_lab.records import Row, grouped
 from scsc_lab.settings import Fields, Settings, Timing
 
 PAIRS = (("resnet50", "scsc_resnet50"), ("swin_tiny", "scsc_swin_tiny"), ("faceresnet", "scsc_faceresnet"))
@@ -185,9 +185,7 @@ def with_mixers(networks: Sequence[Network]) -> list[list[Network]]:
     Raises:
         InputError: if a network has SCSC of its own.
     """
-    by_base: dict[str, list[Network]] = {}
-    for network in networks:
-        by_base.setdefault(replace(network, transplant=None, label="").text, []).append(network)
+    by_base = grouped(networks, lambda network: replace(network, transplant=None, label="").text)
     studies = (variants.built_in(group[0], [variants.MIXERS], group) for group in by_base.values())
     return [[variant.network for variant in study] for study in studies]
 

@@ -22,7 +22,7 @@ from scsc_lab.experiments.results import Result
 from scsc_lab.metrics import CUT_SHORT, FAILED
 from scsc_lab.metrics import Progress as TaskProgress
 from scsc_lab.provenance import commit, versions
-from scsc_lab.records import Row
+from scsc_lab.records import Row, grouped
 from scsc_lab.store import Store
 
 Progress = Callable[[str, float, int], None]
@@ -218,9 +218,7 @@ def _rows_of(
     """Yield each task with its rows, as they are measured; another process may be faster with some of them."""
     elsewhere = [task for task in tasks if executor is not None and not task.kind.alone]
     if executor is not None:
-        chains: dict[str, list[Task]] = {}
-        for task in elsewhere:
-            chains.setdefault(task.chain or requested.keys[task], []).append(task)
+        chains = grouped(elsewhere, lambda task: task.chain or requested.keys[task])
         current = versions()
         futures = {
             executor.submit(measure_elsewhere, chain, [requested.keys[task] for task in chain], current): chain

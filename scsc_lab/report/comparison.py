@@ -12,7 +12,7 @@ from typing import Any
 from scsc_lab import units
 from scsc_lab.analysis import fronts
 from scsc_lab.errors import InputError
-from scsc_lab.records import Row
+from scsc_lab.records import Row, grouped
 from scsc_lab.report import latency, tables
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.units import without_folders
@@ -274,7 +274,4 @@ def with_changes(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
 
 def by_study(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return the rows of each study, in order."""
-    studies: dict[str, list[Row]] = {}
-    for row in rows:
-        studies.setdefault(str(row["study"]), []).append(row)
-    return studies
+    return grouped(rows, lambda row: str(row["study"]))

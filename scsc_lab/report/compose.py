@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scsc_lab import files, units
 from scsc_lab.errors import InputError, last_line
-from scsc_lab.records import Row, file_name
+from scsc_lab.records import Row, file_name, grouped
 from scsc_lab.report import (
     abstract,
     comparison,
@@ -170,14 +170,8 @@ def _differs(column: Column, group: Sequence[Row]) -> bool:
 
 def _large_groups(networks: Sequence[Row]) -> list[list[Row]]:
     """Return the baselines that many networks are compared with, each before those."""
-    groups: dict[str, list[Row]] = {}
-    for row in networks:
-        groups.setdefault(str(row["baseline"]), []).append(row)
-    return [
-        sorted(group, key=lambda row: row["model"] != row["baseline"])
-        for group in groups.values()
-        if len(group) > _MANY
-    ]
+    groups = grouped(networks, lambda row: str(row["baseline"])).values()
+    return [sorted(group, key=lambda row: row["model"] != row["baseline"]) for group in groups if len(group) > _MANY]
 
 
 def _ablations(rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> tuple[Block, ...]:
@@ -213,10 +207,7 @@ def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: 
 
 def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return the rows of each network's studies; the first of a study is the full network."""
-    by_model: dict[str, list[Row]] = {}
-    for row in rows:
-        by_model.setdefault(str(row["baseline"]), []).append(row)
-    return by_model
+    return grouped(rows, lambda row: str(row["baseline"]))
 
 
 def _of(rows: Sequence[Row], table: str) -> list[Row]:

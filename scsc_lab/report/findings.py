@@ -8,7 +8,7 @@ from typing import Any
 
 from scsc_lab import units
 from scsc_lab.analysis import SHARES, key
-from scsc_lab.records import Row
+from scsc_lab.records import Row, grouped
 from scsc_lab.report import fields, latency, tables
 from scsc_lab.report.sections import DRAWN
 from scsc_lab.report.tables import Change, Column, Table
@@ -104,16 +104,14 @@ def summed(rows: Sequence[Row], groups: Mapping[str, Sequence[str]]) -> tuple[tu
         rows: findings, as :func:`findings_table` and :func:`by_network` give them.
         groups: the networks of each large group, by their baseline.
     """
-    together: dict[tuple[str, str], list[Row]] = {}
     members = {(baseline, model) for baseline, models in groups.items() for model in models}
-    for row in rows:
-        if (str(row.get("against")), row.get("model")) in members:
-            together.setdefault((row["against"], row["asked"]), []).append(row)
-    together = {
-        about: group for about, group in together.items() if 1 < len(group) == len({row["model"] for row in group})
-    }
-    first = {id(group[0]): group for group in together.values()}
-    inside = {id(row) for group in together.values() for row in group}
+    together = grouped(
+        (row for row in rows if (str(row.get("against")), row.get("model")) in members),
+        lambda row: (row["against"], row["asked"]),
+    )
+    large = [group for group in together.values() if 1 < len(group) == len({row["model"] for row in group})]
+    first = {id(group[0]): group for group in large}
+    inside = {id(row) for group in large for row in group}
     later = inside - first.keys()
     short = [_summed(first[id(row)]) if id(row) in first else row for row in rows if id(row) not in later]
     return tuple(short), tuple(row for row in rows if id(row) in inside)

@@ -8,7 +8,7 @@ from functools import partial
 
 from scsc_lab import units
 from scsc_lab.analysis.count import Count, Part
-from scsc_lab.records import Row, file_name
+from scsc_lab.records import Row, file_name, grouped
 from scsc_lab.report import tables
 from scsc_lab.report.document import Block, Details, Grid, Picture, Section
 from scsc_lab.report.latency import IQR, MEDIAN
@@ -75,10 +75,7 @@ def section(rows: Sequence[Row]) -> Section:
         rows: one row per part, with the ``model`` and the kind of the part, ``by``; network by network.
     """
     blocks: list[Block] = []
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((str(row["model"]), str(row["by"])), []).append(row)
-    for (model, by), parts in groups.items():
+    for (model, by), parts in grouped(rows, lambda row: (str(row["model"]), str(row["by"]))).items():
         notes = () if blocks else (TIME_RULE,)
         timed = Table(tables.filled(time_columns(by), parts), tuple(parts), f"{model} by {by}", notes)
         grid = Grid(timed, f"{by}s_of_{file_name(model)}")

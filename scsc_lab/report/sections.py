@@ -13,7 +13,7 @@ from scsc_lab import units
 from scsc_lab.analysis import SHARES, key
 from scsc_lab.analysis.convergence import RULE
 from scsc_lab.errors import InputError
-from scsc_lab.records import Row, file_name
+from scsc_lab.records import Row, file_name, grouped
 from scsc_lab.report import tables
 from scsc_lab.report.accuracy import (
     PAIRS_RULE,
@@ -60,9 +60,7 @@ def accuracy_section(networks: Sequence[Row], ablated: Sequence[Row] = (), furth
     from scsc_lab.report.figures.accuracy import draw_difficulty
 
     judged = [{**row, "verdict": row.get("accuracy_verdict")} for row in networks]
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in judged:
-        groups.setdefault(_group(row), []).append(row)
+    groups = grouped(judged, _group)
     budgets, tuned, harder = ([row for row in further if row["table"] == name] for name in TABLES)
     budgets = [{**row, "verdict": row.get("accuracy_verdict", row.get("verdict"))} for row in budgets]
     by_budget = {names: _by_epochs([row for row in budgets if _group(row) == names]) for names in groups}
@@ -192,9 +190,7 @@ def fields_section(rows: Sequence[Row], networks: Sequence[Row], folder: Path) -
     """
     drawn = [row for row in rows if "map_file" in row]
     baselines = {row["model"]: str(row.get("baseline") or "") for row in reversed(networks)}
-    groups: dict[str, list[Row]] = {}
-    for row in drawn:
-        groups.setdefault(baselines.get(row["model"], "") if len(drawn) > _MAPS_TOGETHER else "", []).append(row)
+    groups = grouped(drawn, lambda row: baselines.get(row["model"], "") if len(drawn) > _MAPS_TOGETHER else "")
     pictures: list[Block] = [Paragraph(text)] if (text := on_weights(rows)) else []
     for baseline, group in groups.items():
         if len(group) > 2 and _are_alike(group):

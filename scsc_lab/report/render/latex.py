@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import RunInfo
+from scsc_lab.records import grouped
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.units import code_spans, one_line
@@ -172,9 +173,8 @@ def _two_rows(columns: tuple[Column, ...]) -> tuple[list[str], list[str]]:
 
 def _best(table: Table) -> set[tuple[int, int]]:
     """Return row and column of the best values of each group of networks with one baseline."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for at, row in enumerate(table.rows):
-        groups.setdefault((str(row.get("baseline")), str(row.get("resolution"))), []).append(at)
+    whose = [(str(row.get("baseline")), str(row.get("resolution"))) for row in table.rows]
+    groups = grouped(range(len(whose)), lambda at: whose[at])
     best: set[tuple[int, int]] = set()
     for place, column in enumerate(table.columns):
         key = column.keys[0]
