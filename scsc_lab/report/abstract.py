@@ -11,7 +11,7 @@ from scsc_lab.report import fields, findings, tables
 from scsc_lab.report.comparison import without_reference
 from scsc_lab.report.document import Block, Bullets, Grid, Paragraph
 from scsc_lab.report.latency import USUAL, key_in
-from scsc_lab.report.names import added_module, effect, original
+from scsc_lab.report.names import added_module, compared, effect, original
 from scsc_lab.report.points import bullets, count, is_clear, pairs, points, subject, time_verdict
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.units import MOST_NAMES, listed
@@ -24,17 +24,17 @@ _DEVICES = {"cpu": "a CPU", "cuda": "a GPU", "mps": "an Apple GPU"}
 
 def title(networks: Sequence[Row], name: str) -> str:
     """Return the title of a report: its subject, from its networks, or its name where nothing is compared."""
-    compared = [row for row in networks if row.get("baseline") not in (None, row["model"])]
+    variants = compared(networks)
     backbones = listed([str(row["baseline"]) for row in pairs(networks)])
-    modules = dict.fromkeys(filter(None, map(added_module, compared)))
-    if not compared:
+    modules = dict.fromkeys(filter(None, map(added_module, variants)))
+    if not variants:
         return f"Networks, measured: {name}"
-    if not modules and all(original(row) == original({"model": row["baseline"]}) for row in compared):
+    if not modules and all(original(row) == original({"model": row["baseline"]}) for row in variants):
         return f"Settings of {backbones}"
     if "SCSC" in modules:
         mixers = len(modules) - 1
         return f"SCSC{f' and {count(mixers)} other mixers' if mixers else ''} in {backbones}"
-    return f"{listed([str(row['model']) for row in compared])} against {backbones}"
+    return f"{listed([str(row['model']) for row in variants])} against {backbones}"
 
 
 def blocks(rows: Sequence[Row], networks: Sequence[Row], columns: Sequence[Column]) -> tuple[Block, ...]:
@@ -117,12 +117,12 @@ def _on_time(chosen: Sequence[Row]) -> str:
     titles = {"faster": "smaller and faster" if shrunk else "faster"}
     whose, total, parts = added_module(timed[0]), len(timed), list[str]()
     names = [subject(row, timed) for row in timed]
-    compared = "backbones" if whose and names == [str(row["baseline"]) for row in timed] else "networks"
+    kind = "backbones" if whose and names == [str(row["baseline"]) for row in timed] else "networks"
     is_clear_of_one = bool(whose) and {*verdicts} <= {"faster", "slower"}
     for verdict, number in ((verdict, verdicts.count(verdict)) for verdict in _VERDICTS if verdict in verdicts):
         share = ("both" if total == 2 else f"all {count(total)}") if number == total else count(number)
         share += "" if number == total else f" of {count(total)}"
-        whom = names[0] if total == 1 else count(number) if parts else f"{share} {compared}"
+        whom = names[0] if total == 1 else count(number) if parts else f"{share} {kind}"
         verdict = titles.get(verdict, verdict)
         parts.append(f"{whom} {verdict}" if is_clear_of_one else f"{verdict} for {whom}")
     device = _DEVICES.get(str(timed[0].get("device") or "").partition(":")[0])

@@ -10,6 +10,7 @@ from scsc_lab import units
 from scsc_lab.analysis import SHARES, key
 from scsc_lab.records import Row, grouped
 from scsc_lab.report import fields, latency, tables
+from scsc_lab.report.names import compared
 from scsc_lab.report.sections import DRAWN
 from scsc_lab.report.tables import Change, Column, Table
 
@@ -61,7 +62,7 @@ def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequ
         when: what questions about receptive fields end in, where these are measured before and after training.
     """
     rows = [_claim(row) for row in claims if row.get("measured") is not None]
-    pairs = [row for row in networks if row.get("baseline") not in (None, row["model"])]
+    pairs = compared(networks)
     for row, baseline in zip(pairs, tables.baselines(pairs, networks), strict=True):
         for column in columns:
             if (column.better or column.question) and column.change is not None:
@@ -85,10 +86,13 @@ def verdict(row: Row) -> str:
 
 
 def _claim(row: Row) -> Row:
-    published = row.get("published")
-    claimed = "similar" if published is None else units.percent(published)
-    figure = f"{units.exact_percent(row['measured'])}, claimed {claimed}"
-    return {"question": str(row["claim"]), "answer": verdict(row), "figure": figure, "evidence": CLAIMS}
+    return {"question": str(row["claim"]), "answer": verdict(row), "figure": both_changes(row), "evidence": CLAIMS}
+
+
+def both_changes(row: Row) -> str:
+    """Return the change that a claim is about as it was counted, and as the paper claims it."""
+    claimed = "similar" if row.get("published") is None else units.percent(row["published"])
+    return f"{units.exact_percent(row['measured'])}, claimed {claimed}"
 
 
 def by_network(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -51,6 +51,11 @@ def is_made_of(row: Row, baseline: Row) -> bool:
     return row is not baseline and original(row) == original(baseline)
 
 
+def compared(rows: Sequence[Row]) -> list[Row]:
+    """Return the networks that have another one as their baseline."""
+    return [row for row in rows if row.get("baseline") not in (None, row["model"])]
+
+
 def is_baseline(row: Row) -> bool:
     """Return whether a picture shows a network as a baseline, hollow or dashed: it is one, or has no module put in."""
     return row["model"] == row.get("baseline") or not module(row)

@@ -10,7 +10,7 @@ from scsc_lab.records import Row
 from scsc_lab.report import findings
 from scsc_lab.report.fields import is_of_one_draw
 from scsc_lab.report.latency import USUAL, key_in
-from scsc_lab.report.names import added_module, effect, module
+from scsc_lab.report.names import added_module, compared, effect, module
 from scsc_lab.units import MOST_NAMES, listed
 
 MOST_BULLETS = 5
@@ -35,8 +35,8 @@ _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 def pairs(networks: Sequence[Row]) -> list[Row]:
     """Return the networks that the abstract is about: those with SCSC, else all that have a baseline."""
-    compared = [row for row in networks if row.get("baseline") not in (None, row["model"])]
-    return [row for row in compared if module(row) == "SCSC"] or compared
+    variants = compared(networks)
+    return [row for row in variants if module(row) == "SCSC"] or variants
 
 
 def subject(row: Row, pairs: Sequence[Row]) -> str:
@@ -97,11 +97,8 @@ def _on_claims(claims: Sequence[Row]) -> str:
         return ""
     judged = {str(row["claim"]): findings.verdict(row) for row in claims}
     parts = [f"{sum(verdict == 'reproduced' for verdict in judged.values())} reproduced"]
-    for row in claims:
-        if judged[row["claim"]] not in ("reproduced", "not tested"):
-            claimed = "similar" if row.get("published") is None else units.percent(row["published"])
-            verdict = f"{judged[row['claim']]} ({units.exact_percent(row['measured'])}, claimed {claimed})"
-            parts.append(f"{row['claim']} {verdict}")
+    others = [row for row in claims if judged[row["claim"]] not in ("reproduced", "not tested")]
+    parts += [f"{row['claim']} {judged[row['claim']]} ({findings.both_changes(row)})" for row in others]
     open_ = sum(verdict == "not tested" for verdict in judged.values())
     return f"Of the paper's {len(claims)} claims: {'; '.join(parts)}{f'; {open_} not tested' if open_ else ''}."
 
@@ -139,11 +136,11 @@ def _ends(row: Row, key: str, stem: str) -> tuple[float | None, ...]:
 
 def _on_controls(networks: Sequence[Row]) -> str:
     """Return which simpler mixers do as well as SCSC: in no more time, and not clearly less accurate."""
-    compared = [row for row in networks if row.get("baseline") not in (None, row["model"])]
+    variants = compared(networks)
     lines = []
-    for row in (row for row in compared if module(row) == "SCSC" and row.get("accuracy_difference") is not None):
+    for row in (row for row in variants if module(row) == "SCSC" and row.get("accuracy_difference") is not None):
         controls = [
-            control for control in compared if control["baseline"] == row["baseline"] and module(control) in _CONTROLS
+            control for control in variants if control["baseline"] == row["baseline"] and module(control) in _CONTROLS
         ]
         equal = [control for control in controls if _does_as_well(control, row)]
         if equal:
