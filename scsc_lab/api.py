@@ -27,7 +27,7 @@ from scsc_lab.models.stages import stages
 from scsc_lab.networks.values import are_texts
 from scsc_lab.report.results import Count, Field, Latencies, ReceptiveFields
 from scsc_lab.settings import Execution, Fields, Settings, Timing, Training
-from scsc_lab.settings.arguments import argument_names, from_arguments, with_settings
+from scsc_lab.settings.declaration import argument_names, from_arguments, with_settings
 from scsc_lab.store import Store
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from scsc_lab.cli import app
 from scsc_lab.cli.parameters import Command, Reworded, Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import commanded
+from scsc_lab.report.method import phrases
 from scsc_lab.settings import Execution, Output, texts
-from scsc_lab.settings.arguments import from_arguments, with_settings
-from scsc_lab.settings.declaration import Declared, phrases, setting, settings_of
+from scsc_lab.settings.declaration import Declared, from_arguments, setting, settings_of, with_settings
 
 
 @dataclass(frozen=True)

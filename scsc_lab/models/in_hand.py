@@ -17,7 +17,7 @@ from scsc_lab.models import build as building
 from scsc_lab.models import checkpoints, resizing
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.values import of_python
-from scsc_lab.settings.arguments import with_settings
+from scsc_lab.settings.declaration import with_settings
 from scsc_lab.units import one_line
 
 Model = str | nn.Module | Callable[..., nn.Module] | Network

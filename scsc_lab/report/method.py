@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
@@ -12,7 +13,7 @@ from scsc_lab.report.document import Block, Grid, Paragraph, Section
 from scsc_lab.report.names import module, original
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Timing
-from scsc_lab.settings.declaration import phrases
+from scsc_lab.settings.declaration import Setting, settings_of
 from scsc_lab.units import one_line
 
 SOURCE = "Wang, Chu, Han, Zhang, ICCV 2023 workshop NIVT, arXiv 2308.07110"
@@ -101,6 +102,23 @@ def _timing(run: Row, rows: Sequence[Row]) -> list[str]:
         f"{', '.join(phrases(Timing, timing))}, after a warm-up; ratios are medians of the paired ratios; as "
         "`scsc-lab latency`."
     ]
+
+
+def phrases(owner: Any, values: Mapping[str, Any]) -> list[str]:
+    """Return the parts of a sentence on method that stored values of a settings class give, in order."""
+    return [
+        entry.declared.phrase.format(_value(entry, values[entry.name]))
+        for entry in settings_of(owner)
+        if entry.declared.phrase and values.get(entry.name) not in (None, (), [])
+    ]
+
+
+def _value(setting: Setting, value: object) -> str:
+    if setting.declared.percent and isinstance(value, float):
+        return f"{100 * value:g}"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _training(rows: Sequence[Row]) -> list[str]:

@@ -13,8 +13,7 @@ from typing import Any
 
 from scsc_lab.errors import InputError
 from scsc_lab.settings import texts
-from scsc_lab.settings.arguments import from_arguments
-from scsc_lab.settings.declaration import Declared, setting, spelled
+from scsc_lab.settings.declaration import Declared, from_arguments, setting, spelled
 from scsc_lab.settings.measuring import (
     CONTRIBUTIONS,
     DTYPES,

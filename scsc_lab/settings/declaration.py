@@ -1,7 +1,7 @@
 """Declaration of a setting: type, default, bounds and help in one place, for every other part to read.
 
-The command line makes an option of it, Python an argument, the store a part of its key, and a report a part of its
-sentence on method.
+The command line makes an option of it (``cli/parameters.py``), Python an argument (below), the store a part of its key,
+and a report a part of its sentence on method.
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import inspect
 import math
+import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from scsc_lab.errors import InputError, nearest
 from scsc_lab.provenance import on_command_line
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -90,14 +94,6 @@ class Setting:
         """Return how the caller spells it: the option on the command line, the argument in Python."""
         return spelled(_long(self.declared.option), self.name)
 
-    def text(self, value: object) -> str:
-        """Return a value of it as the report's sentence has it."""
-        if self.declared.percent and isinstance(value, float):
-            return f"{100 * value:g}"
-        if isinstance(value, (tuple, list)):
-            return ", ".join(map(str, value))
-        return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
-
 
 def setting(default: Any, help: str, option: str = "", **declared: Any) -> Any:
     """Return a dataclass field for a setting; see :class:`Declaration` for what may be declared."""
@@ -149,15 +145,6 @@ def checked(setting: Setting, value: Any) -> Any:
     for item in value if isinstance(value, tuple) else (value,):
         _check_bounds(setting, item)
     return value
-
-
-def phrases(owner: Any, values: Mapping[str, Any]) -> list[str]:
-    """Return the parts of a sentence on method that stored values of a settings class give, in order."""
-    return [
-        entry.declared.phrase.format(entry.text(values[entry.name]))
-        for entry in settings_of(owner)
-        if entry.declared.phrase and values.get(entry.name) not in (None, (), [])
-    ]
 
 
 def spelled(option: str, argument: str) -> str:
@@ -231,3 +218,77 @@ def _expected(entry: Setting, text: str) -> str:
         return kinds[kind]
     scale = _scale(entry)
     return f"{kinds[kind]} from {scale * low:g} {'up' if high is None else f'to {scale * high:g}'}"
+
+
+def argument_names(owners: Sequence[Any]) -> dict[str, str]:
+    """Return the field's name for each name that an argument may have: the field's, and that of the option."""
+    declared = [setting for owner in owners for setting in settings_of(owner)]
+    return {setting.option_name: setting.name for setting in declared} | {
+        setting.name: setting.name for setting in declared
+    }
+
+
+def from_arguments(owners: Sequence[Any], arguments: Mapping[str, Any]) -> list[Any]:
+    """Return one object per settings class from keyword arguments; a name that several declare goes to each of them.
+
+    An argument that is None has the class's default.
+
+    Raises:
+        InputError: if no class declares an argument, or a value does not fit.
+    """
+    names = argument_names(owners)
+    for name in arguments:
+        if name not in names:
+            raise InputError(f"unknown argument {name!r}{nearest(name, names)}")
+    values = {names[name]: value for name, value in arguments.items() if value is not None}
+    fields = [[setting.name for setting in settings_of(owner) if setting.name in values] for owner in owners]
+    return [owner(**{name: values[name] for name in names}) for owner, names in zip(owners, fields, strict=True)]
+
+
+def with_settings(*owners: Any) -> Callable[[Function], Function]:
+    """Return a decorator for a function of Python's interface that takes settings as keywords.
+
+    Its signature and docstring get the settings, and its complaints name arguments in place of options.
+    """
+
+    def decorate(function: Function) -> Function:
+        signature = inspect.signature(function)
+        settings = {setting.name: setting for owner in owners for setting in settings_of(owner)}
+        shadowed = signature.parameters.keys()
+        settings = {name: setting for name, setting in settings.items() if not {name, setting.option_name} & shadowed}
+        names = {option: name for option, name in argument_names(owners).items() if option not in signature.parameters}
+
+        @functools.wraps(function)
+        def call(*positional: Any, **keywords: Any) -> Any:
+            try:
+                return function(*positional, **keywords)
+            except InputError as error:
+                error.args = (_in_python(str(error), names),)
+                raise
+
+        described: Any = call
+        if settings:
+            parameters = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+            added = [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=setting.default)
+                for name, setting in settings.items()
+            ]
+            described.__signature__ = signature.replace(parameters=[*parameters, *added])
+            lines = [f"    {name}: {setting.declared.help}" for name, setting in settings.items()]
+            described.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Settings:", *lines])
+        return described  # type: ignore[no-any-return]  # the function, with what it takes
+
+    return decorate
+
+
+def _in_python(message: str, names: Mapping[str, str]) -> str:
+    """Return a message with the names of arguments in place of options, except in quoted commands."""
+
+    def argument(match: re.Match[str]) -> str:
+        name = match[1].replace("-", "_")
+        return names.get(name, name)
+
+    parts = message.split("`")
+    return "`".join(
+        part if at % 2 else re.sub(r"(?<![\w-])--([a-z][a-z-]*)", argument, part) for at, part in enumerate(parts)
+    )
