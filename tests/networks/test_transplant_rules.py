@@ -12,6 +12,7 @@ from scsc_lab.networks import mixers
 from scsc_lab.networks import overrides as changes
 from scsc_lab.networks.mixers import RULES, TransplantSpec
 from scsc_lab.networks.network import Network
+from scsc_lab.networks.values import as_text
 
 OWN = """
 from torch import nn
@@ -54,7 +55,7 @@ def test_every_file_is_a_mixer_whose_settings_can_be_read():
     ],
 )
 def test_rules_are_data_that_reads_back(spec):
-    written = {key: changes.text(value) for key, value in changes.rules(spec).items()}
+    written = {key: as_text(value) for key, value in changes.rules(spec).items()}
     assert changes.transplant(written, spec.mixer) == spec
     assert changes.transplant(changes.rules(spec), spec.mixer) == spec
     assert pickle.loads(pickle.dumps(spec)) == spec
