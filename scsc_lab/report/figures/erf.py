@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scsc_lab import units
+from scsc_lab.analysis import SHARES, key
 from scsc_lab.analysis.field import Field
 from scsc_lab.analysis.figures_of_merit import Array, Squares
 from scsc_lab.records import Row
-from scsc_lab.report.figures import profiles, style
-from scsc_lab.report.names import MOST_LABELS, shortened
+from scsc_lab.report.figures import style
+from scsc_lab.report.names import MOST_LABELS, labelled, shortened, shortened_apart
 from scsc_lab.settings import Drawing
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequen
     if only_profiles:
         figure, axes = style.new(width, max(0.62 * width, names_height))
         with style.applied():
-            profiles.draw(axes, measured, rows, named_beside=named_beside)
+            _draw_profiles(axes, measured, rows, named_beside=named_beside)
         return figure
     columns = columns_of(len(measured), width)
     bands = math.ceil(len(measured) / columns)
@@ -64,7 +65,7 @@ def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequen
     heading = textwrap.wrap(shared, int(width * 72 / (style.POINTS * 0.52))) if options.titles else []
     titles = ["\n".join(textwrap.wrap(title, max(int(side * 72 / (style.POINTS * 0.58)), 8))) for title in titles]
     title_height = _LINE_INCHES * (1 + max(title.count("\n") for title in titles))
-    between = 0.1 if profiles.are_alike(measured) else 0.24
+    between = 0.1 if _are_alike(measured) else 0.24
     maps_height = bands * (side + title_height + between) + 0.42 + _LINE_INCHES * len(heading)
     legend_rows = 1 if width > _WIDE_INCHES or not any(map(_theory_shown, measured)) else 2
     both = options.panels == "both" and len(measured) > 1
@@ -76,7 +77,7 @@ def draw(measured: Sequence[Field], options: Drawing = style.PLAIN, rows: Sequen
         if heading:
             parts[0].suptitle("\n".join(heading), fontsize=style.POINTS)
         if both:
-            profiles.draw(parts[1].subplots(), measured, rows, named_beside=named_beside)
+            _draw_profiles(parts[1].subplots(), measured, rows, named_beside=named_beside)
         _legend(figure, measured, legend_rows)
     return figure
 
@@ -90,11 +91,11 @@ def _draw_maps(part: Any, measured: Sequence[Field], titles: Sequence[str], band
         panel.set_title(title, fontsize=style.POINTS, pad=3)
         if number % columns == 0:
             panel.set_ylabel("y (pixels)")
-        elif profiles.are_alike(measured):
+        elif _are_alike(measured):
             panel.set_yticklabels([])
         if number + columns >= len(measured):
             panel.set_xlabel("x (pixels)")
-        elif profiles.are_alike(measured):
+        elif _are_alike(measured):
             panel.set_xticklabels([])
     for panel in axes.flat[len(measured) :]:
         panel.set_axis_off()
@@ -132,12 +133,7 @@ def facts(field: Field) -> list[str]:
 
 
 def panel(field: Field, axes: Any = None) -> Any:
-    """Draw the map of one field with its squares, its centre and its theoretical field, and return the axes.
-
-    Args:
-        field: the field.
-        axes: matplotlib's axes to draw on. Default: those of a new figure, one column wide.
-    """
+    """Draw the map of a field with its squares, centre and theoretical field; return the axes, new ones by default."""
     if axes is None:
         _, axes = style.new(style.COLUMN_INCHES, style.COLUMN_INCHES)
     with style.applied():
@@ -148,16 +144,11 @@ def panel(field: Field, axes: Any = None) -> Any:
 
 
 def compared(measured: Sequence[Field], axes: Any = None) -> Any:
-    """Draw the profiles of some fields in one plot, and return the axes.
-
-    Args:
-        measured: the fields.
-        axes: matplotlib's axes to draw on. Default: those of a new figure, one column wide.
-    """
+    """Draw the profiles of some fields in one plot; return the axes, by default those of a new figure."""
     if axes is None:
         _, axes = style.new(style.COLUMN_INCHES, 0.62 * style.COLUMN_INCHES)
     with style.applied():
-        profiles.draw(axes, measured, [])
+        _draw_profiles(axes, measured, [])
     return axes
 
 
@@ -227,3 +218,81 @@ def _legend(figure: Any, measured: Sequence[Field], rows: int) -> None:
     handles = [Line2D([], [], **look) for look in looks]
     place = {"loc": "outside lower center", "borderaxespad": 0.1, "handlelength": 2.0}
     figure.legend(handles=handles, ncols=math.ceil(len(handles) / rows), **place)
+
+
+def _draw_profiles(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *, named_beside: bool = False) -> None:
+    """Draw one curve per field: the mass within the centred square of each half side, in its 95 % interval as a band.
+
+    The interval is that of ``r(t)`` at each share of the tables, and interpolated relative to the curve in between.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    banded = False
+    alike = _are_alike(measured)
+    networks = [{**_row_of(field, rows), "model": field.setting.model} for field in measured]
+    with_names = labelled(networks)
+    looks = dict(zip(with_names, style.looks([networks[at] for at in with_names]), strict=True))
+    for index, (field, name) in enumerate(zip(measured, names(measured), strict=True)):
+        setting = field.setting
+        unit = 1.0 if alike else 1.0 / min(setting.resolution)
+        around = Squares.around(setting.resolution, setting.centre)
+        masses = around.masses(field.map)
+        parts = masses / masses[-1]
+        if index not in with_names:
+            panel.plot(around.half_sides * unit, 100 * parts, color="0.8", linewidth=0.8, zorder=1)
+            continue
+        look = looks[index]
+        low, high = _band(field.row() if len(field.maps) > 1 else _row_of(field, rows), around, masses, parts)
+        if low is not None:
+            panel.fill_betweenx(100 * parts, low * unit, high * unit, color=look.colour, alpha=0.2, linewidth=0)
+            banded = True
+        line = {"color": look.colour, "linestyle": look.dashes, "label": name}
+        panel.plot(around.half_sides * unit, 100 * parts, zorder=2, **line)
+    panel.set_xlim(left=0)
+    panel.set(ylim=(0, 100), yticks=[0, 25, 50, 75, 100], ylabel="mass inside (%)")
+    panel.grid(axis="y", color="0.9", linewidth=0.5)
+    panel.set_axisbelow(True)
+    panel.set_xlabel(f"half side of the centred square ({'pixels' if alike else 'sides of the input'})")
+    handles = [line for line in panel.lines if not line.get_label().startswith("_")]
+    if len(with_names) < len(measured):
+        handles.append(Line2D([], [], color="0.8", linewidth=0.8, label=f"{len(measured) - len(with_names)} others"))
+    handles += [Patch(color="0.85", label="95 % interval")] if banded else []
+    beside_panel = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.03), "borderaxespad": 0.0}
+    panel.legend(handles=handles, handlelength=3.2, **(beside_panel if named_beside else {"loc": "best"}))
+
+
+def _row_of(field: Field, rows: Sequence[Row]) -> Row:
+    """Return the row of a field: of its network and stage, with its weights."""
+    keys = ("model", "stage", "weights")
+    return next((row for row in rows if all(row.get(key) in (None, getattr(field.setting, key)) for key in keys)), {})
+
+
+def _band(row: Row, around: Squares, masses: Array, parts: Array) -> tuple[Any, ...]:
+    """Return the half sides at both ends of the interval for every part of the mass, or twice None."""
+    ends = {share: [row.get(f"{key(share)}{end}") for end in ("_low", "_high")] for share in SHARES}
+    intervals = {share: interval for share, interval in ends.items() if None not in interval}
+    if not intervals:
+        return None, None
+    areas = [around.holding(masses, share) for share in intervals]
+    middles = np.interp(areas, around.areas, around.half_sides)
+    low, high = (np.interp(areas, around.areas, around.half_sides) for areas in zip(*intervals.values(), strict=True))
+    relative = (np.interp(parts, list(intervals), sides / middles) for sides in (low, high))
+    return tuple(np.maximum.accumulate(around.half_sides * factor) for factor in relative)  # a band has no hooks
+
+
+def _are_alike(measured: Sequence[Field]) -> bool:
+    """Return whether all fields are of one input size."""
+    return len({field.setting.resolution for field in measured}) == 1
+
+
+def names(measured: Sequence[Field]) -> list[str]:
+    """Return what fields are called among each other: the network, with stage and weights where these differ."""
+    settings = [field.setting for field in measured]
+    keys = [key for key in ("model", "stage") if len({getattr(setting, key) for setting in settings}) > 1] or ["model"]
+    texts = [" ".join(str(getattr(setting, name)) for name in keys) for setting in settings]
+    weights = ["untrained" if setting.weights == "random" else "trained" for setting in settings]
+    if len(set(weights)) > 1:
+        texts = [f"{text}, {whose}" for text, whose in zip(texts, weights, strict=True)]
+    short = shortened_apart(texts)
+    return [short[text] for text in texts]

@@ -101,7 +101,7 @@ def _curves(curves: Curves) -> dict[str, Any]:
 
 def _maps(maps: Maps) -> dict[str, Any]:
     """Return maps on one scale, each with the half side and ``r(t)`` of its squares for ``t`` of 1 % to 99 %."""
-    from scsc_lab.report.figures import erf, profiles, style
+    from scsc_lab.report.figures import erf, style
 
     norm, label, _ = erf.scale(maps.fields)
     pixels = sum(math.prod(field.setting.resolution) for field in maps.fields)
@@ -116,7 +116,7 @@ def _maps(maps: Maps) -> dict[str, Any]:
         "colours": [[stop, "#" + "".join(f"{round(255 * part):02x}" for part in colours(stop)[:3])] for stop in stops],
         "fields": [
             _field(field, name, norm, step, intervals)
-            for field, name, intervals in zip(maps.fields, profiles.names(maps.fields), maps.intervals, strict=True)
+            for field, name, intervals in zip(maps.fields, erf.names(maps.fields), maps.intervals, strict=True)
         ],
     }
 
