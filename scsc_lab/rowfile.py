@@ -199,9 +199,7 @@ class _Content:
 
     def _maps(self, rows: list[Row]) -> dict[str, bytes]:
         folder = self._path.parent / MAPS
-        inner = [each for row in rows for key in ("stages", "moments") for each in row.get(key) or ()]
-        names = [str(row["map_file"]) for row in (*rows, *inner) if isinstance(row, dict) and "map_file" in row]
-        plain = [name for name in names if Path(name).name == name]
+        plain = [name for name in _map_names(rows) if Path(name).name == name]
         return {name: (folder / name).read_bytes() for name in plain if (folder / name).is_file()}
 
 
@@ -234,8 +232,13 @@ def absorb(
 
 def maps_of(store: Store, rows: list[Row]) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the content of each map that rows name and a store has."""
-    inner = [each for row in rows for key in ("stages", "moments") for each in row.get(key) or ()]
-    for row in (*rows, *inner):
-        content = store.map(str(row["map_file"])) if "map_file" in row else None
+    for name in _map_names(rows):
+        content = store.map(name)
         if content is not None:
-            yield str(row["map_file"]), content
+            yield name, content
+
+
+def _map_names(rows: list[Row]) -> list[str]:
+    """Return the names of the maps that rows name, those of stages and moments too."""
+    inner = [each for row in rows for key in ("stages", "moments") for each in row.get(key) or ()]
+    return [str(row["map_file"]) for row in (*rows, *inner) if isinstance(row, dict) and "map_file" in row]

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import replace
 
-from scsc_lab import runtimes, units
-from scsc_lab.metrics import Metric, Progress, latency
+from scsc_lab import units
+from scsc_lab.metrics import Metric, Progress
+from scsc_lab.metrics.parts import configure
 from scsc_lab.metrics.size import counted
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
 from scsc_lab.report.parts import BETWEEN, notes
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Settings
-
-
-def configure(settings: Settings) -> Settings:
-    """Return the settings that concern times; modules are torch's."""
-    return latency.configure(replace(settings, timing=replace(settings.timing, runtimes=(runtimes.USUAL,))))
 
 
 def measure(networks: Sequence[Network], settings: Settings, progress: Progress) -> list[Row]:
