@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from scsc_lab.analysis.paired import compare
 from scsc_lab.exporting.onnx_graph import onnx_model
 from scsc_lab.layers.fused import FusedSCSC, in_order
-from scsc_lab.layers.gelu import gelu
+from scsc_lab.layers.pointwise import gelu
 from scsc_lab.layers.scsc import SCSC, channel_slices
 from scsc_lab.models import construct
 from scsc_lab.models.deploy import deploy

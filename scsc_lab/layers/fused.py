@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from scsc_lab.layers.depthwise import DepthwiseConv2d
-from scsc_lab.layers.gelu import GELU, gelu
-from scsc_lab.layers.scsc import SCSC, SpatialCrossScaleEncoder, channel_slices, cpu_channels_last
-from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
+from scsc_lab.layers.pointwise import GELU, gelu
+from scsc_lab.layers.scsc import SCSC, SpatialCrossScaleEncoder, SqueezeExcitation, channel_slices, cpu_channels_last
 from scsc_lab.layers.tracing import is_traced, is_transformed
 
 # A call of oneDNN's product costs about 20 µs more than one of MKL's, whatever its size. One thread's products pay that

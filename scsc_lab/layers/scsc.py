@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from scsc_lab.layers.depthwise import DepthwiseConv2d
-from scsc_lab.layers.gelu import GELU, gelu
-from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
+from scsc_lab.layers.pointwise import GELU, gelu
 from scsc_lab.layers.tracing import is_exporting, operator
 from scsc_lab.networks.specs import SCSCSpec
 
@@ -182,3 +182,24 @@ def gated_sum(slices: Tensor, gates: Tensor) -> Tensor:
     for slice_, gate in zip(later_slices, later_gates, strict=True):
         total.addcmul_(slice_, gate)
     return total.flatten(1, 2)
+
+
+class SqueezeExcitation(nn.Module):
+    """Step 6: scale each channel by a gate from the global average (squeeze-and-excitation, arXiv 1709.01507).
+
+    The gate is Linear ``C → max(C // 16, 32)``, ReLU, Linear, sigmoid.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(channels // 16, 32)
+        self.squeeze = nn.Linear(channels, hidden, bias=False)
+        self.excite = nn.Linear(hidden, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map with its channels scaled, same shape."""
+        return x * self.scale(x)
+
+    def scale(self, x: Tensor) -> Tensor:
+        """Return the scale of each channel, ``(N, C, 1, 1)``."""
+        return torch.sigmoid(self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3))))))[:, :, None, None]

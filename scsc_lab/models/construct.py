@@ -14,8 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from scsc_lab.counting.count import count
 from scsc_lab.layers.depthwise import DepthwiseConv2d
-from scsc_lab.layers.scsc import SpatialEmbed
-from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
+from scsc_lab.layers.scsc import SpatialEmbed, SqueezeExcitation
 from scsc_lab.models import checkpoints, resnet, swin
 from scsc_lab.models.resnet import ResNet
 from scsc_lab.models.swin import Swin

@@ -11,11 +11,9 @@ from torch import Tensor, nn
 from scsc_lab.errors import InputError, located
 from scsc_lab.layers.depthwise import DepthwiseConv2d
 from scsc_lab.layers.fused import FusedPointwise, FusedSCSC, affine
-from scsc_lab.layers.gelu import GELU
 from scsc_lab.layers.mixers.dilated_reparam import DilatedReparam
-from scsc_lab.layers.pointwise import DropPath
-from scsc_lab.layers.scsc import SCSC, PlainSum, SpatialCrossScaleEncoder, SpatialEmbed
-from scsc_lab.layers.squeeze_excitation import SqueezeExcitation
+from scsc_lab.layers.pointwise import GELU, DropPath
+from scsc_lab.layers.scsc import SCSC, PlainSum, SpatialCrossScaleEncoder, SpatialEmbed, SqueezeExcitation
 from scsc_lab.models.swin import MLP, SCSCSwinBlock
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

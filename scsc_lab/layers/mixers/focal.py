@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scsc_lab.layers.depthwise import DepthwiseConv2d
-from scsc_lab.layers.gelu import GELU, gelu
-from scsc_lab.layers.pointwise import at_stride, zero_biases
+from scsc_lab.layers.pointwise import GELU, at_stride, gelu, zero_biases
 from scsc_lab.layers.tracing import operator
 from scsc_lab.networks.specs import check_kernels
 
