@@ -85,8 +85,8 @@ def compare(
         rows = comparing.side_by_side(built.networks, by, execution.batch)
         return running.show(comparison.blocks_table(rows, labels, by), output, built)
     values = results.read_own(accuracies, labels) if accuracies else {}
-    column_names = [*metrics.with_extra_columns(columns, settings), *results.own_metrics(values)]
     for axis in plot:
+        column_names = [*metrics.with_extra_columns(columns, settings), *results.own_metrics(values)]
         if axis not in column_names:
             hint = f"; add {axis} to --with" if axis in metrics.columns() else metrics.meant(axis)
             raise InputError(f"--plot {','.join(plot)!r}: {axis!r} is none of {', '.join(column_names)}{hint}")

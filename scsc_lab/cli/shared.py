@@ -80,14 +80,13 @@ def checked_settings(
     settings = with_runtimes(settings, columns)
     runtimes.check(settings.timing.runtimes, settings.execution)
     _require_used(context, columns, settings, acting)
-    _check_schedule(schedule or Schedule(), columns, settings)
+    if schedule is not None and (schedule.budgets or schedule.tune):
+        _check_schedule(schedule, columns, settings)
     return settings
 
 
 def _check_schedule(schedule: Schedule, column_names: Sequence[str], settings: Settings) -> None:
     """Raise InputError if budgets or a tuning do nothing, or do not fit the recipe."""
-    if schedule == Schedule():
-        return
     if "accuracy" not in column_names:
         raise InputError(f"--{'tune' if schedule.tune else 'budgets'} trains networks: add accuracy to --with")
     require_one_budget(schedule, settings.training)
@@ -162,7 +161,7 @@ def _with_default(settings: Settings, name: str) -> Settings:
     for group in _GROUPS:
         owner = getattr(settings, group)
         changes = {setting.name: setting.default for setting in settings_of(owner.__class__) if setting.name == name}
-        settings = replace(settings, **{group: replace(owner, **changes)})
+        settings = replace(settings, **{group: replace(owner, **changes)}) if changes else settings
     return settings
 
 

@@ -186,7 +186,7 @@ def summaries(results: Sequence[Result]) -> list[list[Row]]:
     """Return the rows of the networks that have runs, at each budget: their epochs, what these cost, and a verdict."""
     by_budget = [rows for rows in map(_rows, results) if rows]
     together = [row for rows in by_budget for row in rows]
-    for row, added in zip(together, accuracy.adjusted(together), strict=True):
+    for row, added in zip(together, accuracy.adjusted(together) if together else (), strict=True):
         row |= added
         row["verdict"] = row.pop("accuracy_verdict", None)
     return by_budget
