@@ -197,9 +197,9 @@ def percentage(fraction: float | None) -> str:
     return MISSING if fraction is None else decimal(100 * fraction)
 
 
-def size(height_width: tuple[int, int] | list[int] | None) -> str:
+def size(sides: Sequence[int] | None) -> str:
     """Return an input size: ``224×320``, height first."""
-    return MISSING if height_width is None else "×".join(map(str, height_width))
+    return MISSING if sides is None else "×".join(map(str, sides))
 
 
 def input_text(resolution_and_tensors: tuple[list[int] | None, str | None]) -> str:
@@ -210,7 +210,7 @@ def input_text(resolution_and_tensors: tuple[list[int] | None, str | None]) -> s
 
 def shapes(tensors: Sequence[Sequence[int]] | None) -> str:
     """Return the shapes of tensors: ``1×64×56×56``, one after the other."""
-    return ", ".join("×".join(map(str, sides)) for sides in tensors or ())
+    return ", ".join(map(size, tensors or ()))
 
 
 def plain(value: object) -> str:

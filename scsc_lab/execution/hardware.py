@@ -141,8 +141,13 @@ def limited(device: torch.device, *, unless: bool = False) -> Iterator[None]:
 def _allowed_bytes() -> int | None:
     """Return the address space this process may have: its own, and the free memory of the machine or its group."""
     virtual = _status_bytes("VmSize")
-    free = [value for value in (_file_bytes(Path("/proc/meminfo"), "MemAvailable"), _group_free_bytes()) if value]
+    free = [value for value in (available_bytes(), _group_free_bytes()) if value]
     return None if virtual is None or not free else virtual + int(min(free) * (1 - _LEFT_FREE))
+
+
+def available_bytes() -> int | None:
+    """Return the memory that the machine can give, or None where the system does not say."""
+    return _file_bytes(Path("/proc/meminfo"), "MemAvailable")
 
 
 def _group_free_bytes() -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scsc_lab.analysis.count import Count, CrossCheck
@@ -201,14 +200,14 @@ def assumed(labels: Iterable[object]) -> list[str]:
 def _checked(network: Network, settings: Counting, count: Count) -> CrossCheck:
     """Return fvcore's count of the forward pass, and how it differs."""
     from scsc_lab.counting.crosscheck import cross_check
-    from scsc_lab.execution import passes
+    from scsc_lab.execution import hardware, passes
     from scsc_lab.models import build
 
     if network.is_onnx:
         return CrossCheck(None, failure="it counts modules of torch, not ONNX files")
     count = counted(network, settings.batch, dtype=settings.dtype) if settings.train else count
     needed = count.activations * _TRACE_BYTES_PER_ACTIVATION + 4 * count.params
-    available = _available_bytes()
+    available = hardware.available_bytes()
     if available is not None and needed > available:
         return CrossCheck(
             None, failure=f"fvcore runs on real tensors: about {needed / 1e9:.0f} GB, {available / 1e9:.0f} GB are free"
@@ -219,15 +218,6 @@ def _checked(network: Network, settings: Counting, count: Count) -> CrossCheck:
     if keywords:
         return CrossCheck(None, failure=f"it takes no argument by its name alone, as {next(iter(keywords))} is")
     return cross_check(model, positional, count)
-
-
-def _available_bytes() -> int | None:
-    """Return available bytes, or None if the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 METRIC = Metric(

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from scsc_lab import units
 from scsc_lab.errors import InputError, located
 from scsc_lab.execution.passes import check_ends
 from scsc_lab.layers.mixers import load
@@ -182,18 +183,14 @@ def _check_shape(mixer: nn.Module, description: str, candidate: Candidate) -> No
         with torch.no_grad():
             out = mixer(torch.zeros(in_shape, device=reference.device, dtype=reference.dtype))
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
-        raise InputError(f"{description} fails on a map of {_size(in_shape)}: {located(error)}") from error
-    gives, expected = _size(out.shape) if isinstance(out, Tensor) else type(out).__name__, _size(due)
+        raise InputError(f"{description} fails on a map of {units.size(in_shape)}: {located(error)}") from error
+    gives, expected = units.size(out.shape) if isinstance(out, Tensor) else type(out).__name__, units.size(due)
     if isinstance(out, Tensor) and out.dtype != reference.dtype:
         gives, expected = f"{gives} of {out.dtype}", f"{expected} of {reference.dtype}"
     if gives != expected:
         raise InputError(
-            f"{description} gives {gives} from {_size(in_shape)} in place of {candidate.name}: {expected} is due"
+            f"{description} gives {gives} from {units.size(in_shape)} in place of {candidate.name}: {expected} is due"
         )
-
-
-def _size(shape: torch.Size) -> str:
-    return "×".join(map(str, shape))
 
 
 def holders(model: nn.Module, candidate: Candidate) -> list[tuple[nn.Module, str]]:

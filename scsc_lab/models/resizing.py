@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from scsc_lab import units
 from scsc_lab.errors import InputError
 
 _TABLE = re.compile(r"(^|\.)(relative_position_bias_table|rel_pos\.relative_position_bias_table)$")
@@ -64,7 +65,9 @@ def fit(state: Mapping[str, Tensor], model: nn.Module) -> Fitted:
             notes.setdefault(f"{head} has {len(value)} outputs for {len(loaded)} in the file and stays random", [])
         elif (resized := _resized(key, loaded, value, model)) is not None:
             fitted[key] = resized
-            notes.setdefault(f"interpolated from {_size(loaded)} to {_size(value)}", []).append(key)
+            notes.setdefault(f"interpolated from {units.size(loaded.shape)} to {units.size(value.shape)}", []).append(
+                key
+            )
     return Fitted(fitted, [f"{_listed(keys)} {note}" if keys else note for note, keys in notes.items()], has_random)
 
 
@@ -106,10 +109,6 @@ def _timm(module: str) -> Any:
         return importlib.import_module(f"timm.layers.{module}")
     except ImportError:
         raise InputError("--resize-weights interpolates with timm: python -m pip install 'scsc-lab[timm]'") from None
-
-
-def _size(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape))
 
 
 def _listed(keys: list[str]) -> str:

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from scsc_lab.errors import InputError, located_by_user, nearest
 from scsc_lab.execution import layout
 from scsc_lab.execution.passes import evaluating
+from scsc_lab.models.declared import Declared, declared
 
 STEM, HEAD = "stem", "head"
 
-_USUAL_SHAPE = (3, 224, 224)
+_USUAL_RESOLUTION = (224, 224)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _STEM_WORDS = ("stem", "embed")
 
@@ -38,9 +39,9 @@ def stages(model: nn.Module, input_shape: Sequence[int] | None = None) -> Mappin
         ``stem`` and ``head`` where there are any, ``stage1``, ``stage2`` and so on between them. No module is inside
         another. A network that shows no maps, or fails on this input, has its children in place of stages.
     """
-    declared = getattr(model, "stages", None)
-    if isinstance(declared, Mapping):
-        return declared
+    attribute = getattr(model, "stages", None)
+    if isinstance(attribute, Mapping):
+        return attribute
     try:
         divided = _divided(model, _trace(model, input_shape))
     except InputError:
@@ -63,9 +64,9 @@ def stage_maps(model: nn.Module, input_shape: Sequence[int] | None = None) -> Ma
     Raises:
         InputError: if the network fails on this input.
     """
-    declared = getattr(model, "stage_maps", None)
-    if isinstance(declared, Mapping):
-        return declared
+    attribute = getattr(model, "stage_maps", None)
+    if isinstance(attribute, Mapping):
+        return attribute
     trace = _trace(model, input_shape)
     divided = _divided(model, trace)
     stem = [part.name for part in divided.pop(STEM, ())]
@@ -227,7 +228,7 @@ def _trace(model: nn.Module, input_shape: Sequence[int] | None) -> _Trace:
     Raises:
         InputError: if the network fails on this input.
     """
-    shape = tuple(input_shape)[-3:] if input_shape is not None else _declared_shape(model)
+    shape = tuple(input_shape)[-3:] if input_shape is not None else _usual_shape(model)
     resolution = (shape[-2], shape[-1])
     octaves: dict[str, int | None] = {}
     sizes: set[tuple[int, int]] = set()
@@ -256,14 +257,11 @@ def _trace(model: nn.Module, input_shape: Sequence[int] | None) -> _Trace:
     return octaves
 
 
-def _declared_shape(model: nn.Module) -> tuple[int, ...]:
-    """Return the input shape that a network declares, or the usual one with the channels of its first convolution."""
-    config = getattr(model, "default_cfg", None)
-    size = config.get("input_size") if isinstance(config, Mapping) else getattr(model, "input_size", None)
-    if isinstance(size, (tuple, list)) and len(size) == 3:
-        return tuple(size)
+def _usual_shape(model: nn.Module) -> tuple[int, ...]:
+    """Return the input that a network declares, or else 224×224 with the channels of its first convolution."""
+    config = declared(model) or Declared()
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    return (first.in_channels if first else _USUAL_SHAPE[0], *_USUAL_SHAPE[1:])
+    return (config.channels or (first.in_channels if first else 3), *(config.resolution or _USUAL_RESOLUTION))
 
 
 def _octave(module: nn.Module, output: Any, resolution: tuple[int, int], sizes: set[tuple[int, int]]) -> int | None:
