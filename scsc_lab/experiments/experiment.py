@@ -17,7 +17,7 @@ from typing import Any, Literal
 from scsc_lab import metrics
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.networks.network import Network
-from scsc_lab.provenance import machine, run_info, versions
+from scsc_lab.provenance import commit, machine, run_info, versions
 from scsc_lab.records import Row
 
 
@@ -34,6 +34,14 @@ class Task:
     metric: str
     networks: tuple[Network, ...]
     settings: Any
+
+    def __str__(self) -> str:
+        """Return what messages call it: the network, or the last of several."""
+        return str(self.networks[-1])
+
+    def row(self) -> Row:
+        """Return how it is measured, as plain data."""
+        return {"metric": self.metric, "networks": [network.text for network in self.networks], "commit": commit()}
 
     @functools.cached_property
     def key(self) -> str:

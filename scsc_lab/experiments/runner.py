@@ -21,7 +21,7 @@ from scsc_lab.experiments.experiment import Experiment, Task, Use
 from scsc_lab.experiments.results import Result
 from scsc_lab.metrics import CUT_SHORT, FAILED
 from scsc_lab.metrics import Progress as TaskProgress
-from scsc_lab.provenance import commit, versions
+from scsc_lab.provenance import versions
 from scsc_lab.records import Row, grouped
 from scsc_lab.store import Store
 
@@ -178,7 +178,7 @@ def _measure(
                 _keep(store, key, task, rows)
             if CUT_SHORT in statuses:
                 return unsaved, True
-            report(f"{task.metric} of {task.networks[-1]}")
+            report(f"{task.metric} of {task}")
     except KeyboardInterrupt:
         return unsaved, True
     return unsaved, False
@@ -195,12 +195,7 @@ def _keep(store: Store, key: str, task: Task, rows: Sequence[Row]) -> None:
     """Keep the rows of a task, with the maps that they hold."""
     maps: dict[str, bytes] = {}
     plain = [_without_maps(row, maps) for row in rows]
-    measurement = {
-        "metric": task.metric,
-        "networks": [network.text for network in task.networks],
-        "commit": commit(),
-    }
-    store.keep(key, measurement, plain, maps)
+    store.keep(key, task.row(), plain, maps)
     task.kind.clean_up(task.networks, task.settings)
 
 
@@ -253,12 +248,12 @@ def measure_elsewhere(tasks: Sequence[Task], keys: Sequence[str], expected: Mapp
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         if not is_same:
-            raise InputError(f"{where} has other files of {task.networks[-1]}: its code or weights differ")
+            raise InputError(f"{where} has other files of {task}: its code or weights differ")
     return [_measured_here(task, _silent) for task in tasks]
 
 
 def _measured_here(task: Task, report: TaskProgress) -> list[Row]:
-    with _alone(), ending.time_limit(str(task.networks[-1]), len(task.networks)):
+    with _alone(), ending.time_limit(str(task), len(task.networks)):
         return task.measure(report)
 
 

@@ -65,9 +65,8 @@ def fit(state: Mapping[str, Tensor], model: nn.Module) -> Fitted:
             notes.setdefault(f"{head} has {len(value)} outputs for {len(loaded)} in the file and stays random", [])
         elif (resized := _resized(key, loaded, value, model)) is not None:
             fitted[key] = resized
-            notes.setdefault(f"interpolated from {units.size(loaded.shape)} to {units.size(value.shape)}", []).append(
-                key
-            )
+            sizes = f"{units.size(loaded.shape)} to {units.size(value.shape)}"
+            notes.setdefault(f"interpolated from {sizes}", []).append(key)
     return Fitted(fitted, [f"{_listed(keys)} {note}" if keys else note for note, keys in notes.items()], has_random)
 
 
