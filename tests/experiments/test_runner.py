@@ -119,7 +119,7 @@ def test_equal_networks_of_other_names_are_measured_once(tmp_path):
 def test_a_measurement_says_at_which_commit_it_was_made_and_its_key_does_not(tmp_path, monkeypatch):
     store = Store(tmp_path / "rows.db")
     for commit in ("one", "two"):
-        monkeypatch.setattr(runner, "commit", lambda commit=commit: commit)
+        monkeypatch.setattr(experiments, "commit", lambda commit=commit: commit)
         (result,) = runner.run([counting(Network.read("faceresnet"))], store).results
         assert "commit" not in result.rows[0]
     assert [measurement["commit"] for measurement in store.measurements().values()] == ["one"]
