@@ -20,9 +20,9 @@ class InputError(ValueError):
     """Something the user gave is wrong. The message is one line; the command line exits with code 2."""
 
 
-def nearest(text: str, choices: Iterable[str], limit: int = 3) -> str:
+def nearest(text: str, choices: Iterable[str]) -> str:
     """Return ``"; did you mean a, b?"`` for the known words nearest to ``word``, or an empty string."""
-    matches = difflib.get_close_matches(text, list(dict.fromkeys(choices)), n=limit, cutoff=0.5)
+    matches = difflib.get_close_matches(text, list(dict.fromkeys(choices)), n=3, cutoff=0.5)
     return f"; did you mean {', '.join(matches)}?" if matches else ""
 
 

@@ -192,11 +192,6 @@ def ratio(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}".replace("-", _MINUS)
 
 
-def percentage(fraction: float | None) -> str:
-    """Return a share of a whole in percent, without the sign: 0.116 is ``11.6``, 0.0041 ``0.41``."""
-    return MISSING if fraction is None else decimal(100 * fraction)
-
-
 def size(sides: Sequence[int] | None) -> str:
     """Return an input size: ``224×320``, height first."""
     return MISSING if sides is None else "×".join(map(str, sides))

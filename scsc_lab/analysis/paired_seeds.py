@@ -102,9 +102,9 @@ class Noise:
     deviation: float
     freedom: int
 
-    def reach(self, pairs: int, confidence: float = CONFIDENCE) -> float:
+    def reach(self, pairs: int) -> float:
         """Return half the width of the interval of the difference of two networks over a number of pairs."""
-        return self.deviation * math.sqrt(2 / pairs) * float(stats.t.ppf((1 + confidence) / 2, self.freedom))
+        return self.deviation * math.sqrt(2 / pairs) * float(stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom))
 
 
 def noise(accuracies: Sequence[Sequence[float]]) -> Noise | None:

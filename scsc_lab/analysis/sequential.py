@@ -39,20 +39,16 @@ class Look:
     confidence: float
 
 
-def looks(most: int, fewest: int = counts.FEWEST, number: int = LOOKS) -> tuple[Look, ...]:
-    """Return the looks of an experiment that stops when its intervals are narrow, evenly spaced.
-
-    Args:
-        most: pairs of the last look.
-        fewest: pairs of the first look.
-        number: looks, fewer where there are not as many different numbers of pairs.
+def looks(most: int) -> tuple[Look, ...]:
+    """Return the looks of an experiment that stops when its intervals are narrow, evenly spaced up to most pairs.
 
     Raises:
-        InputError: if the last look has fewer pairs than the first.
+        InputError: if the last look has fewer pairs than a verdict needs.
     """
+    fewest = counts.FEWEST
     if most < fewest:
         raise InputError(f"--max-seeds {most}: a number from {fewest} up")
-    pairs = sorted({round(fewest + (most - fewest) * at / max(number - 1, 1)) for at in range(number)} | {most})
+    pairs = sorted({round(fewest + (most - fewest) * at / (LOOKS - 1)) for at in range(LOOKS)} | {most})
     weights = [2.0**at for at in range(len(pairs))]
     return tuple(Look(n, 1 - counts.ALPHA * w / sum(weights)) for n, w in zip(pairs, weights, strict=True))
 

@@ -20,6 +20,9 @@ FOLDS = 10
 IMPOSTORS_NEEDED = 10
 """Impostor pairs above the threshold that a true accept rate has to rest on at least: FAR × impostors."""
 
+_MOST_GENUINE = 3000
+"""Genuine pairs that are drawn at most."""
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -78,13 +81,12 @@ class Roc:
         return 100 * float(self.tar[np.searchsorted(self.far, far, side="right") - 1])
 
 
-def draw_pairs(identities: npt.NDArray[np.int64], random: np.random.Generator, most: int = 3000) -> Pairs:
+def draw_pairs(identities: npt.NDArray[np.int64], random: np.random.Generator) -> Pairs:
     """Draw as many genuine as impostor pairs; the identities are dealt to folds, and no pair crosses two of them.
 
     Args:
         identities: the identity of every image.
         random: what draws.
-        most: genuine pairs at most.
 
     Raises:
         InputError: if there are too few identities, or images of one, for ten folds.
@@ -97,7 +99,7 @@ def draw_pairs(identities: npt.NDArray[np.int64], random: np.random.Generator, m
         members = np.flatnonzero(np.isin(identities, names[fold::FOLDS]))
         left, right = np.triu_indices(len(members), k=1)
         is_same = identities[members[left]] == identities[members[right]]
-        count = min(int(is_same.sum()), int((~is_same).sum()), most // FOLDS)
+        count = min(int(is_same.sum()), int((~is_same).sum()), _MOST_GENUINE // FOLDS)
         if not count:
             raise InputError("verification needs two images of an identity at least in the test")
         for kind in (True, False):

@@ -26,9 +26,6 @@ DELTA = 0.5
 SHARED = ("data", "recipe", "task", "epochs", "batch_size", "train_images", "test_images")
 """Keys that comparable runs share; every row of a run has them."""
 
-COMPARED = (*SHARED, "tuned")
-"""Keys of what :func:`setting` returns."""
-
 _IN_TRAINING = ("training_loss", "accuracy_in_training")
 
 _OF_PAIRS = ("p_value", "p_holm", "pair_correlation", "seed_pairs")
@@ -113,7 +110,7 @@ def pair_of(run: Row) -> int:
 
 
 def setting(run: Row) -> tuple[str, ...]:
-    """Return what a run shares with those that it may be compared with, as text: the values of :data:`COMPARED`."""
+    """Return what a run shares with those that it may be compared with: the values of :data:`SHARED`, and ``tuned``."""
     return (*(str(run.get(key)) for key in SHARED), str(run.get("tuned") or ""))
 
 

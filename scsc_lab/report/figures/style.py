@@ -180,11 +180,11 @@ def colours_of_map() -> Any:
     return matplotlib.colormaps[MAP].resampled(LEVELS)
 
 
-def halo(points: float = 2.0) -> list[Any]:
-    """Return the effects that set a light line or letter off from any ground: a dark rim of so many points."""
+def halo() -> list[Any]:
+    """Return the effects that set a light line or letter off from any ground: a dark rim."""
     from matplotlib.patheffects import withStroke
 
-    return [withStroke(linewidth=points, foreground="black")]
+    return [withStroke(linewidth=2.0, foreground="black")]
 
 
 def plain_log(axis: Any, subs: Sequence[float] = (1.0,)) -> None:
