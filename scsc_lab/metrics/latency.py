@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from scsc_lab.timing.breakdown import Breakdown
     from scsc_lab.timing.latency import Progress
     from scsc_lab.timing.result import Candidate, Latency
-    from scsc_lab.timing.rounds import Clock
 
 _OF_THE_COMPARISON = ("model", "baseline", "macs", "macs_ratio", "macs_change", "versions")
 """Keys of a timing that rows of a comparison have from elsewhere."""
@@ -103,7 +102,6 @@ def timings(
     settings: Settings,
     *,
     baseline: int = 0,
-    clock: Clock | None = None,
     progress: Progress | None = None,
 ) -> list[Latency]:
     """Return timings of networks with their MACs, one per batch size, runtime and network, in this order.
@@ -112,7 +110,6 @@ def timings(
         networks: the networks; equal ones are one module, timed against itself.
         settings: how to measure.
         baseline: which of them the others are compared with, each in its own runtime.
-        clock: in place of the device's own.
         progress: told what is being done.
 
     Raises:
@@ -125,7 +122,7 @@ def timings(
     counts = [[counted(network, batch).macs for network in networks] for batch in settings.batches]
     first = next(index for index, (at, _) in enumerate(placements) if at == baseline)
     candidates = [candidate for _, candidate in placements]
-    measured = latency.measure(candidates, settings, baseline=first, clock=clock, progress=progress)
+    measured = latency.measure(candidates, settings, baseline=first, progress=progress)
     macs = [(row[at], row[baseline]) for row in counts for at, _ in placements]
     return [
         replace(
@@ -142,7 +139,6 @@ def breakdowns(
     settings: Settings,
     by: str,
     *,
-    clock: Clock | None = None,
     progress: Progress | None = None,
 ) -> list[Breakdown]:
     """Return where the time of networks goes, by ``stage``, ``module`` or their runtime's ``operator``.
@@ -163,7 +159,7 @@ def breakdowns(
     if by == "stage":
         divided = [stages_of(networks[at]) for at, _ in placements]
     with_macs = []
-    timed = breakdown.measure(candidates, settings, by, divided, clock=clock, progress=progress)
+    timed = breakdown.measure(candidates, settings, by, divided, progress=progress)
     for index, (of_network, count) in enumerate(zip(timed, counts, strict=False)):
         macs: dict[str, int] = {}  # an operator of a runtime may be several of those that were counted, fused
         if by != breakdown.OPERATOR:
