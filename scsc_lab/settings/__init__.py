@@ -13,7 +13,7 @@ from typing import Any
 
 from scsc_lab.errors import InputError
 from scsc_lab.settings import texts
-from scsc_lab.settings.declaration import Declared, from_arguments, setting, spelled
+from scsc_lab.settings.declaration import Declared, from_arguments, setting
 from scsc_lab.settings.measuring import (
     CONTRIBUTIONS,
     DTYPES,
@@ -93,23 +93,19 @@ class Training(Declared):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.split in (0, 1):
-            raise InputError(f"{spelled('--split', 'split')} {self.split:g}: a share above 0 and below 1, e.g. 0.2")
-        for option, argument in (("--image-column", "image_column"), ("--label-column", "label_column")):
-            if getattr(self, argument) is not None and not self.data.startswith(("csv:", "hf:")):
-                raise InputError(f"{spelled(option, argument)} is for tables, csv:FILE and hf:NAME, not {self.data}")
-        for option, argument in (
-            ("--split", "split"),
-            ("--skip-unreadable", "skip_unreadable"),
-            ("--background", "background"),
-        ):
-            if getattr(self, argument) not in (None, False) and ":" not in self.data:
+            raise InputError(f"{self.spelled('split')} {self.split:g}: a share above 0 and below 1, e.g. 0.2")
+        for name in ("image_column", "label_column"):
+            if getattr(self, name) is not None and not self.data.startswith(("csv:", "hf:")):
+                raise InputError(f"{self.spelled(name)} is for tables, csv:FILE and hf:NAME, not {self.data}")
+        for name in ("split", "skip_unreadable", "background"):
+            if getattr(self, name) not in (None, False) and ":" not in self.data:
                 listed = "imagefolder:DIR, csv:FILE and hf:NAME"
-                raise InputError(f"{spelled(option, argument)} is for images that are read, {listed}, not {self.data}")
+                raise InputError(f"{self.spelled(name)} is for images that are read, {listed}, not {self.data}")
         options = (("epochs", self.epochs), ("batch_size", self.batch_size))
         keys = [*(key for key, _ in self.recipe_set), *(key for key, value in options if value is not None)]
         for key in keys:
             if keys.count(key) > 1:
-                raise InputError(f"{spelled('--recipe-set', 'recipe_set')} {key} is given twice")
+                raise InputError(f"{self.spelled('recipe_set')} {key} is given twice")
 
 
 @dataclass(frozen=True)
@@ -146,7 +142,7 @@ class Schedule(Declared):
         super().__post_init__()
         if len(set(self.budgets)) < len(self.budgets):
             listed = ",".join(map(str, self.budgets))
-            raise InputError(f"{spelled('--budgets', 'budgets')} {listed}: a budget occurs twice")
+            raise InputError(f"{self.spelled('budgets')} {listed}: a budget occurs twice")
         if self.tune is None:
             for option, value in (("--tune-seeds", self.tune_seeds), ("--tune-epochs", self.tune_epochs)):
                 if value is not None:

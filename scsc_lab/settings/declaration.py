@@ -123,6 +123,11 @@ class Declared:
         for entry in settings_of(owner):
             object.__setattr__(self, entry.name, checked(entry, getattr(self, entry.name)))
 
+    def spelled(self, name: str) -> str:
+        """Return how the caller spells a setting: the option on the command line, the argument in Python."""
+        owner: Any = self.__class__
+        return next(entry.spelled() for entry in settings_of(owner) if entry.name == name)
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the numbers, as plain data by name."""
         owner: Any = self.__class__

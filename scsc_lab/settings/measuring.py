@@ -8,7 +8,7 @@ from typing import Any
 
 from scsc_lab.errors import InputError
 from scsc_lab.settings import texts
-from scsc_lab.settings.declaration import Declared, setting, spelled
+from scsc_lab.settings.declaration import Declared, setting
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 """Element types that networks are timed in."""
@@ -179,15 +179,13 @@ class Timing(Declared):
         super().__post_init__()
         for percent in self.percentiles:
             if percent not in PERCENTILES:
-                raise InputError(f"{spelled('--percentiles', 'percentiles')} {percent}: one of 90, 95, 99")
-        if self.pairs is not None and self.precision is not None:
-            pairs, precision = spelled("--pairs", "pairs"), spelled("--precision", "precision")
-            raise InputError(f"{pairs} and {precision} both decide how many rounds are timed: take one of them")
-        if self.percentiles and self.precision is not None:
-            percentiles, precision = spelled("--percentiles", "percentiles"), spelled("--precision", "precision")
-            raise InputError(f"{percentiles} and {precision} both decide how many rounds are timed: take one of them")
+                raise InputError(f"{self.spelled('percentiles')} {percent}: one of 90, 95, 99")
+        for name in ("pairs", "percentiles"):
+            if getattr(self, name) and self.precision is not None:
+                both = f"{self.spelled(name)} and {self.spelled('precision')}"
+                raise InputError(f"{both} both decide how many rounds are timed: take one of them")
         if self.least_seconds > self.max_seconds:
-            least, longest = spelled("--min-time", "min_seconds"), spelled("--max-time", "max_seconds")
+            least, longest = self.spelled("min_seconds"), self.spelled("max_seconds")
             raise InputError(f"{least} {self.least_seconds:g} is more than {longest} {self.max_seconds:g}")
 
     @property
@@ -273,9 +271,9 @@ class Fields(Declared):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.stages and self.layers:
-            raise InputError(f"{spelled('--stage', 'stages')} and {spelled('--layer', 'layers')}: take one of them")
+            raise InputError(f"{self.spelled('stages')} and {self.spelled('layers')}: take one of them")
         if self.method == "replknet" and self.contribution == "signed":
-            method, contribution = spelled("--method", "method"), spelled("--contribution", "contribution")
+            method, contribution = self.spelled("method"), self.spelled("contribution")
             raise InputError(f"{method} replknet drops negative gradients, as published: leave {contribution} out")
 
     def identity(self) -> dict[str, Any]:
