@@ -152,7 +152,7 @@ class Networks(Declared):
 
     def changes(self) -> dict[str, str]:
         """Return the changes to settings, by key."""
-        return _by_key(self.set, "--set")
+        return texts.by_key(self.set, "--set") if self.set else {}
 
     def transplants(self) -> list[TransplantSpec]:
         """Return the replacements that each network is also measured with.
@@ -163,7 +163,7 @@ class Networks(Declared):
         mixers = list(dict.fromkeys(self.mixer or (["scsc"] if self.transplant else [])))
         if self.rule and not mixers:
             raise InputError("--rule goes with --transplant or --mixer NAME")
-        return overrides.transplants(mixers, _by_key(self.rule, "--rule")) if mixers else []
+        return overrides.transplants(mixers, texts.by_key(self.rule, "--rule")) if mixers else []
 
     def build(self, *, heads_fit: bool = True) -> Built:
         """Return the networks in all their forms.
@@ -288,11 +288,3 @@ def _sound(
     if not sound:
         raise InputError(first)
     return sound, tuple(sound_names), failures
-
-
-def _by_key(assignments: Sequence[tuple[str, str]], option: str) -> dict[str, str]:
-    pairs = dict(assignments)
-    if len(pairs) < len(assignments):
-        twice = next(key for at, (key, _) in enumerate(assignments) if key in dict(assignments[:at]))
-        raise InputError(f"{option} {twice} is given twice")
-    return pairs

@@ -17,6 +17,7 @@ from scsc_lab.networks import mixers
 from scsc_lab.networks.mixers import RULES, TransplantSpec
 from scsc_lab.networks.specs import NetworkSpec, SCSCSpec
 from scsc_lab.networks.values import typed
+from scsc_lab.settings import texts
 
 Spec = TypeVar("Spec", bound=NetworkSpec)
 
@@ -29,16 +30,7 @@ def parse(assignments: Iterable[str], option: str = "--set") -> dict[str, str]:
     Raises:
         InputError: if a text has no ``=``, no key, or a key comes twice.
     """
-    changes: dict[str, str] = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise InputError(f"{option} {assignment!r}: write key=value, e.g. {option} kernels=3,5,7")
-        if key in changes:
-            raise InputError(f"{option} {key} is given twice")
-        changes[key] = value.strip()
-    return changes
+    return texts.by_key((texts.assignment(text, option) for text in assignments), option)
 
 
 def apply(spec: Spec, changes: Mapping[str, object]) -> Spec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from scsc_lab.errors import InputError, nearest
@@ -117,16 +117,30 @@ def _parts(text: str) -> list[str]:
     return parts
 
 
-def assignment(text: str) -> tuple[str, str]:
-    """Return key and value of ``KEY=VALUE``.
+def assignment(text: str, option: str = "") -> tuple[str, str]:
+    """Return key and value of ``KEY=VALUE``; the message names the option, if there is one.
 
     Raises:
         InputError: if there is no key or no ``=``.
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"{text!r}: write key=value, e.g. kernels=3,5,7")
+        raise InputError(f"{option} {text!r}: write key=value, e.g. kernels=3,5,7".lstrip())
     return key.strip(), value.strip()
+
+
+def by_key(assignments: Iterable[tuple[str, str]], option: str) -> dict[str, str]:
+    """Return values by key.
+
+    Raises:
+        InputError: if a key comes twice; the message names the option.
+    """
+    values: dict[str, str] = {}
+    for key, value in assignments:
+        if key in values:
+            raise InputError(f"{option} {key} is given twice")
+        values[key] = value
+    return values
 
 
 def some_of(choices: Callable[[], Any], hint: Callable[[str], str] | None = None) -> Callable[[str], tuple[str, ...]]:
