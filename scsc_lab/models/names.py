@@ -161,15 +161,6 @@ def with_deploy_forms(networks: Sequence[Network]) -> list[Network]:
     return arms
 
 
-def index_of(name: str, networks: Sequence[Network], option: str) -> int:
-    """Return which network a name stands for: its label, its text or any of its names.
-
-    Raises:
-        InputError: if it is none of them.
-    """
-    return _network_index(name, [str(network) for network in networks], networks, option)
-
-
 def _labelled(text: str, names: Sequence[str], networks: Sequence[Network]) -> tuple[str, int]:
     """Return the label of ``LABEL=NETWORK`` and which network it is for; both may hold equals signs.
 
@@ -183,9 +174,9 @@ def _labelled(text: str, names: Sequence[str], networks: Sequence[Network]) -> t
         raise InputError(f"--label {text!r}: write LABEL=NETWORK, e.g. --label 'Ours=my_net.py:Net'")
     for label, name in splits[:-1]:
         with contextlib.suppress(InputError):
-            return label, _network_index(name, names, networks, "--label")
+            return label, index_of(name, networks, "--label", names)
     label, name = splits[-1]
-    return label, _network_index(name, names, networks, "--label")
+    return label, index_of(name, networks, "--label", names)
 
 
 def _fitting(network: Network, changes: Mapping[str, object]) -> Mapping[str, object]:
@@ -233,7 +224,12 @@ def _assigned(
     raise InputError(f"{option} {text}: with several models write NAME=FILE, e.g. {names[0]}={example}")
 
 
-def _network_index(name: str, names: Sequence[str], networks: Sequence[Network], option: str) -> int:
+def index_of(name: str, networks: Sequence[Network], option: str, names: Sequence[str] = ()) -> int:
+    """Return which network a name stands for: its label, its text or any of its names.
+
+    Raises:
+        InputError: if it is none of them, or stands for several.
+    """
     spellings = {name}
     if not catalog.is_external(name):
         with contextlib.suppress(InputError):
