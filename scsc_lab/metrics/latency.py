@@ -171,15 +171,9 @@ def breakdowns(
 
 def with_runtimes(settings: Settings, column_names: Sequence[str]) -> Settings:
     """Return settings with the runtimes whose columns are named, beside those that are named themselves."""
-    by_word = {_column(name).word: name for name in runtimes.registry() if name != runtimes.USUAL}
-    names = dict.fromkeys(
-        [*settings.timing.runtimes, *(by_word[column] for column in column_names if column in by_word)]
-    )
+    by_word = {column.word: name for name, column in _COLUMNS.items() if name != runtimes.USUAL}
+    names = dict.fromkeys([*settings.timing.runtimes, *(by_word[word] for word in column_names if word in by_word)])
     return replace(settings, timing=replace(settings.timing, runtimes=tuple(names)))
-
-
-def _runtime_columns(settings: Settings) -> list[str]:
-    return [_column(name).word for name in settings.timing.runtimes]
 
 
 def _versions(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -261,11 +255,11 @@ def _column(runtime: str) -> Column:
     )
 
 
-_COLUMNS = tuple(map(_column, runtimes.registry()))
+_COLUMNS = {name: _column(name) for name in runtimes.registry()}
 
 METRIC = Metric(
     name="latency",
-    columns=_COLUMNS,
+    columns=tuple(_COLUMNS.values()),
     measure=measure,
     rows_per_network=_rows_per_network,
     join=lambda rows: rows[0] if "timings" in rows[0] else pivoted(rows),
@@ -274,6 +268,6 @@ METRIC = Metric(
     alone=True,
     together=True,
     default=("latency",),
-    extra_columns=_runtime_columns,
+    extra_columns=lambda settings: [_COLUMNS[name].word for name in settings.timing.runtimes],
 )
 ORDER = 2
