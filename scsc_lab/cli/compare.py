@@ -97,7 +97,8 @@ def compare(
     trained = running.train(experiment, schedule, store, parallel=parallel)
     result = trained.results[-1]
     table = comparison.comparison_table(result.rows, result.columns, result.notes)
-    table = with_schedule(table, trained.budgets, trained.tuned)
+    if trained.budgets:
+        table = with_schedule(table, trained.budgets, trained.tuned)
     code = running.show(table, output, built, seed=execution.seed, cut=trained.interrupted)
     if plot:
         _draw(result.rows, result.columns, plot, drawn, drawing)
