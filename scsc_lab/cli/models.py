@@ -50,7 +50,7 @@ def models(
     inferred = grouped((row for row in rows if row["inferred"]), lambda row: row["inferred"])
     notes = (
         "top-1: ImageNet-1k accuracy as published, not measured here; --format json has the sources.",
-        *(f"{', '.join(row['model'] for row in group)}: inferred: {text}." for text, group in inferred.items()),
+        *(f"{', '.join(str(row['model']) for row in group)}: inferred: {text}." for text, group in inferred.items()),
         *([f"{', '.join(pico)}: scaled down for training on a CPU: {catalog.PICO_RULE}."] if pico else []),
     )
     formats.emit(Table(columns, rows, notes=notes), run_info(), output)
