@@ -33,7 +33,7 @@ def size(path: Path) -> tuple[float, float]:
     return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
 
 
-def test_a_report_takes_what_compare_takes(here):
+def test_a_report_takes_what_compare_takes(here, monkeypatch):
     words = ["net.py:make", "--transplant", "--mixer", "scsc", "--label", "Ours=net.py:make", "--resolution", "64"]
     words += ["--set", "width=16", "--rule", "kernels=3,5", "--quick", "--threads", "1", "--device", "cpu"]
     assert main(["report", *words, "--with", "params,macs,latency,erf", "--width", "84mm", "--no-titles"]) == 0
@@ -67,6 +67,7 @@ def test_a_report_takes_what_compare_takes(here):
     assert "## Where MACs and time go" in text
     assert "Ours by module" in text
     assert "All stages of Ours" in text
+    monkeypatch.setattr("scsc_lab.report.figures.style.save", lambda *_, **__: None)
     assert main(["report", "--from", "reports/quick/rows.jsonl", "--name", "copy"]) == 0
     assert all((here / "reports" / "copy" / name).is_file() for name in maps)
     assert "Its modules: kernels 3,5." in text

@@ -23,7 +23,7 @@ from scsc_lab.models import build
 from scsc_lab.networks import mixers, overrides
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.specs import SCSCSpec, SwinSpec
-from scsc_lab.settings import Settings
+from scsc_lab.settings import Settings, Timing
 from scsc_lab.store import Store
 
 
@@ -288,10 +288,12 @@ def test_bad_toml_files(tmp_path, capsys, content, message):
     assert message in capsys.readouterr().err
 
 
-def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(tmp_path, capsys):
+def test_latency_and_fields_on_request_are_kept_and_say_how_they_were_measured(tmp_path, capsys, monkeypatch):
+    for name, seconds in (("least_seconds", 0.0), ("warm_up_limit", 0.01)):
+        monkeypatch.setattr(Timing, name, seconds)
     store = tmp_path / "rows.db"
     small = ["ablate", "scsc_swin_pico[depths=1,1,1,1 embed_dim=48]", "--study", "groups", "--no-draw"]
-    small += ["--pairs", "6", "--max-time", "1", "--samples", "2"]
+    small += ["--pairs", "6", "--max-time", "60", "--samples", "2"]
     command_ = [*small, "--with", "params,latency,erf", "--store", str(store)]
     assert main(command_) == 0
     first = capsys.readouterr()
