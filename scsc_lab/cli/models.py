@@ -11,7 +11,7 @@ from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.cli.shared import Probe
 from scsc_lab.networks import catalog
 from scsc_lab.provenance import run_info
-from scsc_lab.records import Row, grouped
+from scsc_lab.records import grouped
 from scsc_lab.report import render as formats
 from scsc_lab.report.findings import claims_table
 from scsc_lab.report.tables import Column, Table
@@ -80,9 +80,6 @@ def paper(
     formats.emit(claims_table(rows), run_info(), output)
     failing = [row for row in rows if worse(row, tolerance / 100)]
     for row in failing:
-        typer.echo(_complaint(row), err=True)
+        shortfall = f"{100 * row['difference']:.2f} points worse than the paper claims"
+        typer.echo(f"scsc-lab: {row['claim']}: {shortfall}", err=True)
     return 1 if failing else 0
-
-
-def _complaint(row: Row) -> str:
-    return f"scsc-lab: {row['claim']}: {100 * row['difference']:.2f} points worse than the paper claims"

@@ -188,7 +188,7 @@ def placing(name: str, args: Sequence[Any], load: Tensor) -> Callable[[Callable[
         place = _assumed(args[1], x, load.flatten())
         return lambda pick: pick(x).flatten()[place]
     if name in _LISTS:
-        indices = [_on_cpu(index) for index in args[1]]
+        indices = [index if index is None or index.device.type == "meta" else index.cpu() for index in args[1]]
         indexed_dims = [dim for dim, index in enumerate(indices) if index is not None]
         if all(args[1][dim].dtype not in (torch.bool, torch.uint8) for dim in indexed_dims):
             indices = _coordinates(args[1], indexed_dims, x, load)
@@ -245,7 +245,3 @@ def _coordinates(
     for place, dim in enumerate(indexed_dims):
         values[dim] = flat // math.prod(sizes[place + 1 :]) % sizes[place]
     return values
-
-
-def _on_cpu(index: Tensor | None) -> Tensor | None:
-    return index if index is None or index.device.type == "meta" else index.cpu()

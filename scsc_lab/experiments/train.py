@@ -105,7 +105,9 @@ def scheduled(
         InputError: if the schedule does not fit the recipe.
         KeyboardInterrupt: if the tuning was interrupted.
     """
-    settings = _runs(experiment)
+    settings: Runs | None = next(
+        (measure.settings for measure in experiment.measures if measure.metric == _METRIC), None
+    )
     if settings is None:
         return [experiment], []
     budgets = sorted(schedule.budgets) or [settings.plan.recipe.epochs]
@@ -198,11 +200,6 @@ def _judged(result: Result, budgets: Sequence[Sequence[Row]]) -> Result:
     rows = [(row, next(trained)) if row.get("runs") else (row, {}) for row in result.rows]
     added = [{"p_holm": by["p_holm"], "accuracy_verdict": by["verdict"]} if "p_holm" in by else {} for _, by in rows]
     return replace(result, rows=tuple({**row, **verdict} for (row, _), verdict in zip(rows, added, strict=True)))
-
-
-def _runs(experiment: Experiment) -> Runs | None:
-    """Return the settings of an experiment's training runs; None if it has none."""
-    return next((measure.settings for measure in experiment.measures if measure.metric == _METRIC), None)
 
 
 def _at_budget(settings: Runs, epochs: int, budgets: Sequence[int]) -> Runs:

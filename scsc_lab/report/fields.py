@@ -61,10 +61,6 @@ def _spread(seeds: Sequence[Row] | None) -> str:
     return f"{units.share(min(values))} to {units.share(max(values))}" if values else ""
 
 
-def _centre(place: Sequence[float] | None) -> str:
-    return ", ".join(f"{side:.1f}" for side in place or ())
-
-
 _AREAS = {share: _merit(key(share), f"r({100 * share:.0f} %)", units.share) for share in SHARES}
 _RADIUS = _merit("radius50_pixels", "radius of 50 %", units.decimal, "px")
 _THEORETICAL = Column(("theoretical_pixels", "theoretical_reaches_border"), "theoretical", _theoretical, unit="px")
@@ -81,7 +77,7 @@ _MERITS = (
     _THEORETICAL,
     _merit("filled", "filled", units.share),
     _TRUNCATION,
-    Column("centre", "true centre", _centre, unit="px"),
+    Column("centre", "true centre", lambda place: ", ".join(f"{side:.1f}" for side in place or ()), unit="px"),
 )
 
 

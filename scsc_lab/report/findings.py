@@ -61,7 +61,11 @@ def findings_table(claims: Sequence[Row], networks: Sequence[Row], columns: Sequ
         columns: what is asked about: those that have a change, and a better direction or a question.
         when: what questions about receptive fields end in, where these are measured before and after training.
     """
-    rows = [_claim(row) for row in claims if row.get("measured") is not None]
+    rows: list[Row] = [
+        {"question": str(row["claim"]), "answer": verdict(row), "figure": both_changes(row), "evidence": CLAIMS}
+        for row in claims
+        if row.get("measured") is not None
+    ]
     pairs = compared(networks)
     for row, baseline in zip(pairs, tables.baselines(pairs, networks), strict=True):
         for column in columns:
@@ -83,10 +87,6 @@ def verdict(row: Row) -> str:
     if claimed < 0:
         return "saves more than claimed" if is_more else "saves less than claimed"
     return "costs less than claimed" if is_more else "costs more than claimed"
-
-
-def _claim(row: Row) -> Row:
-    return {"question": str(row["claim"]), "answer": verdict(row), "figure": both_changes(row), "evidence": CLAIMS}
 
 
 def both_changes(row: Row) -> str:

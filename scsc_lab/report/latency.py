@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from scsc_lab import units
 from scsc_lab.records import Row
@@ -248,7 +247,9 @@ def without_interval(rows: Sequence[Row]) -> list[str]:
 
 def rule(rows: Sequence[Row]) -> str:
     """Return the explanation of every ratio of times, with the seed, the resamples and the margin that rows say."""
-    seed, resamples, delta = (_first(rows, key) for key in ("seed", "resamples", "delta"))
+    seed, resamples, delta = (
+        next((row[key] for row in rows if row.get(key) is not None), None) for key in ("seed", "resamples", "delta")
+    )
     drawn = "" if seed is None else f" (seed {seed})"
     bootstrap = "bootstrap" if resamples is None else f"bootstrap, {resamples:,} resamples"
     margin = "the margin" if delta is None else f"±{units.share(delta).replace('.0%', ' %')}"
@@ -257,10 +258,6 @@ def rule(rows: Sequence[Row]) -> str:
         f"runtime, median over the pairs of a round; 95 % interval: {bootstrap}. same: within {margin} of 1; faster, "
         "slower: all of the interval on one side of 1."
     )
-
-
-def _first(rows: Sequence[Row], key: str) -> Any:
-    return next((row[key] for row in rows if row.get(key) is not None), None)
 
 
 def noise_floor(rows: Sequence[Row]) -> str:

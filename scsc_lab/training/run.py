@@ -78,7 +78,7 @@ def run(
     if plan.recipe.zero_init and expected.is_random:
         start_from_shortcuts(network)
     channels = len(batches.preparation.mean)
-    length = chosen.outputs or _length(network, batches)
+    length = chosen.outputs or math.prod(shape(network, batches.preparation.size, channels))
     trained = train(
         network,
         chosen.objective(length),
@@ -212,8 +212,3 @@ def _loaded(plan: Plan, seed: int) -> Data:
     if not plan.validation:
         return data
     return reading.validation(data, plan.validation, generator(seed, Purpose.VALIDATION))
-
-
-def _length(network: nn.Module, batches: Batches) -> int:
-    """Return the length of the network's embedding, flattened."""
-    return math.prod(shape(network, batches.preparation.size, len(batches.preparation.mean)))

@@ -259,7 +259,8 @@ def _draw_panel(
     axis.tick_params(left=False)
     axis.locator_params(axis="x", nbins=3)
     axis.set_xlim(*_limits([change.scaled(row) for row in on_one_scale], room))
-    axis.set_xlabel(f"{textwrap.fill(column.quantity, _LONGEST_LABEL)}\n({_unit(change)})", linespacing=1.0)
+    unit = "points" if change.how == "difference" else "%"
+    axis.set_xlabel(f"{textwrap.fill(column.quantity, _LONGEST_LABEL)}\n(change in {unit})", linespacing=1.0)
 
 
 def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[float, float]:
@@ -274,7 +275,3 @@ def _limits(changes: Sequence[tuple[float | None, ...]], room: float) -> tuple[f
 def _written(value: float, change: Change) -> str:
     text = units.points(value / 100) if change.how == "difference" else units.percent(value / 100)
     return text.removesuffix("%")  # the axis has the unit
-
-
-def _unit(change: Change) -> str:
-    return "change in points" if change.how == "difference" else "change in %"
