@@ -109,10 +109,18 @@ def test_importing_costs_no_torch(code):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["models"], ["flops", "--help"], ["flops", "resnet5"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["models"],
+        ["flops", "resnet5"],
+        *([name, "--help"] for name in ("flops", "compare", "erf")),
+    ],
 )
 def test_commands_that_measure_nothing_import_no_torch(arguments):
-    code = f"import sys; from scsc_lab.cli import main; main({arguments}); print('torch' in sys.modules)"
+    slow = "any(name in sys.modules for name in ('torch', 'scipy.stats', 'pandas', 'matplotlib'))"
+    code = f"import sys; from scsc_lab.cli import main; main({arguments}); print({slow})"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.split()[-1] == "False"
 
