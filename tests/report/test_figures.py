@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.report import comparison, compose, names, tables
-from scsc_lab.report.figures import accuracy, erf, forest, latency, scatter, style
+from scsc_lab.report.figures import accuracy, erf, forest, latency, scatter, style, sweep
 from scsc_lab.report.names import shortened_apart
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
@@ -448,3 +449,17 @@ def test_names_cut_to_fit_stay_apart(name, values, longest):
     assert max(map(len, short.values())) <= longest
     if "=" in name:
         assert all(short[line].endswith(str(value)) for line, value in zip(whole, values, strict=True))
+
+
+def test_numbers_of_a_front_cover_nothing():
+    front = [{"macs": 1e9 * (1 + 0.004 * (at % 7)), "params": 1e6 * (1 + 0.01 * (at // 7))} for at in range(20)]
+    columns = metrics.columns()
+    picture = sweep.draw_search(front, front, {"macs": 1.1e9, "params": 1.1e6}, columns["macs"], columns["params"])
+    picture.draw_without_rendering()
+    (axes,) = picture.axes
+    places = [[columns[key].scale * row[key] for key in ("macs", "params")] for row in front]
+    marks = axes.transData.transform(places)
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert boxes
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert not any(box.contains(*mark) for box in boxes for mark in marks)

@@ -31,6 +31,9 @@ _PLACES = (
 )
 """Where a name is tried, in points from its network's point: beside it first."""
 
+_BESIDE = 6
+"""The first places, which need no line to their point."""
+
 _Point: TypeAlias = tuple[float, float]
 
 
@@ -148,7 +151,13 @@ def heading(column: Column) -> str:
 
 
 def label(
-    axes: Any, names: Sequence[str], marks: Sequence[_Point], lines: Sequence[Sequence[_Point]], labelled: Sequence[int]
+    axes: Any,
+    names: Sequence[str],
+    marks: Sequence[_Point],
+    lines: Sequence[Sequence[_Point]],
+    labelled: Sequence[int],
+    *,
+    all_of_them: bool = True,
 ) -> None:
     """Write each name beside its mark, where it covers no other name, no mark, no line and not the edge.
 
@@ -158,6 +167,7 @@ def label(
         marks: places of the marks, in the units of the axes.
         lines: corners of each line to keep clear of.
         labelled: which of the marks get their name.
+        all_of_them: whether a name without a clear place beside its mark is written further away, not left out.
     """
     figure = axes.figure
     figure.draw_without_rendering()
@@ -168,7 +178,7 @@ def label(
         mark = obstacles[index]
         around = [obstacle for number, obstacle in enumerate(obstacles) if number != index]
         tried: list[tuple[float, int, _Point, Any, list[_Point]]] = []
-        for place in _PLACES:
+        for place in _PLACES if all_of_them else _PLACES[:_BESIDE]:
             text = _write(axes, names[index], marks[index], place, tie=False)
             box = text.get_window_extent()
             text.remove()
@@ -182,7 +192,9 @@ def label(
             tried.append((clashes + (0 if inside else 3) + far, len(tried), place, box, tie))
             if clashes == 0 and inside:
                 break
-        _, _, best, box, tie = min(tried, key=lambda attempt: attempt[:2])
+        cost, _, best, box, tie = min(tried, key=lambda attempt: attempt[:2])
+        if cost >= 1 and not all_of_them:
+            continue
         _write(axes, names[index], marks[index], best, tie=bool(tie))
         boxes.append(box)
         obstacles += tie  # later names keep clear of it

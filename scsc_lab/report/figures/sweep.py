@@ -109,7 +109,7 @@ def draw_search(
 
     Args:
         tried: everything that was counted or measured.
-        front: networks of the front, in the order of the table, which numbers them (of a long front, its ends).
+        front: networks of the front, in the order of the table, whose numbers they have where there is room.
         baseline: the baseline.
         x: the column across.
         y: the column upwards.
@@ -143,7 +143,7 @@ def draw_search(
         figure.legend(loc="outside lower center", ncols=4, handletextpad=0.3, columnspacing=1.2)
         numbers = [str(at + 1) for at in range(len(points))]
         numbered = range(0, len(points), 1 if len(points) <= _MOST_NUMBERS else len(points) - 1)
-        scatter.label(axes, numbers, [*points, *others], [], numbered)
+        scatter.label(axes, numbers, [*points, *others], [], numbered, all_of_them=False)
     return figure
 
 
