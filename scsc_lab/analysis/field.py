@@ -49,7 +49,7 @@ class Setting:
         theoretical: sides of the theoretical field, in pixels, as far as it is inside the image.
         theoretical_reaches_border: whether it extends beyond the image.
         skipped_files: the files left out, by suffix or by another reason, in words.
-        field_threads: threads per operator on the CPU; 0 in older files.
+        field_threads: threads per operator; 0 elsewhere than on the CPU, and in older files.
     """
 
     model: str

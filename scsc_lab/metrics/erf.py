@@ -42,6 +42,8 @@ def fields(
 ) -> list[Field]:
     """Return the effective receptive field of each feature map that the settings name.
 
+    On the CPU as many threads work as have a core for themselves.
+
     Args:
         network: the network.
         settings: how to measure.
@@ -52,6 +54,7 @@ def fields(
         InputError: if a stage or layer does not exist or is no map, there are no images, or the input is too small.
     """
     from scsc_lab.execution import hardware
+    from scsc_lab.execution.passes import using_threads
     from scsc_lab.models import build, in_hand, stages
     from scsc_lab.receptive_field import images, measure
 
@@ -65,15 +68,16 @@ def fields(
     drawn = images.drawn(field_settings.images, field_settings.samples, facts.resolution, mean, std, seed)
     shape = (len(mean), *facts.resolution)
     layers = {layer: layer for layer in field_settings.layers}
-    return measure.measure(
-        lambda seed: build.build(network, seed).to(device),
-        lambda model: layers or stages.chosen(model, field_settings.stages, shape, str(network)),
-        drawn,
-        field_settings,
-        measure.Whose(str(network), whose, field_settings.seeds or (USUAL_SEEDS if drawn_weights else 1), seed),
-        device,
-        progress,
-    )
+    with using_threads(hardware.free_threads()):
+        return measure.measure(
+            lambda seed: build.build(network, seed).to(device),
+            lambda model: layers or stages.chosen(model, field_settings.stages, shape, str(network)),
+            drawn,
+            field_settings,
+            measure.Whose(str(network), whose, field_settings.seeds or (USUAL_SEEDS if drawn_weights else 1), seed),
+            device,
+            progress,
+        )
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ from torch import nn
 from scsc_lab import image_files
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.errors import InputError
-from scsc_lab.execution import hardware
-from scsc_lab.execution.passes import using_threads
 from scsc_lab.receptive_field.feature_maps import FeatureMap, Unit, centred, survey, units
 from scsc_lab.receptive_field.gradients import Target, constant_sums, gradient_maps
 from scsc_lab.receptive_field.images import Images
@@ -53,8 +51,6 @@ def measure(
 ) -> list[Field]:
     """Return the effective receptive field of each feature map, over images and initialisations.
 
-    On the CPU as many threads work as have a core for themselves.
-
     Args:
         make: returns the network of a seed, on ``device``.
         layers: returns the dotted name of the module of each stage or layer, by the name it is to have.
@@ -67,21 +63,6 @@ def measure(
     Raises:
         InputError: if a layer does not exist or is no map, or no unit has a gradient.
     """
-    threads = hardware.free_threads() if device.type == "cpu" else torch.get_num_threads()
-    with using_threads(threads):
-        measured = _measure(make, layers, drawn, settings, whose, device, progress)
-    return [replace(field, setting=replace(field.setting, field_threads=threads)) for field in measured]
-
-
-def _measure(
-    make: Callable[[int], nn.Module],
-    layers: Callable[[nn.Module], Mapping[str, str]],
-    drawn: Images,
-    settings: Fields,
-    whose: Whose,
-    device: torch.device,
-    progress: Callable[[int, int], None] | None,
-) -> list[Field]:
     images = drawn.pixels
     shape = (images.shape[1], images.shape[2], images.shape[3])
     plans: list[_Plan] = []
@@ -113,8 +94,9 @@ def _measure(
             averaged, without = _averaged(gradients, plan, settings)
             maps[index].append(averaged)
             dead[index] += without
+    threads = torch.get_num_threads() if device.type == "cpu" else 0
     return [
-        _field(whose, settings, drawn, plan, np.concatenate(layer_maps), without)
+        _field(whose, settings, drawn, plan, np.concatenate(layer_maps), without, threads)
         for plan, layer_maps, without in zip(plans, maps, dead, strict=True)
     ]
 
@@ -227,7 +209,15 @@ def _moved_support(plan: _Plan) -> NDArray[np.bool_] | None:
     return union
 
 
-def _field(whose: Whose, settings: Fields, drawn: Images, plan: _Plan, maps: NDArray[np.float32], dead: int) -> Field:
+def _field(
+    whose: Whose,
+    settings: Fields,
+    drawn: Images,
+    plan: _Plan,
+    maps: NDArray[np.float32],
+    dead: int,
+    threads: int,
+) -> Field:
     if not maps.any():
         reason = "nothing reaches the pixels"
         if plan.theory.support is not None:
@@ -264,6 +254,7 @@ def _field(whose: Whose, settings: Fields, drawn: Images, plan: _Plan, maps: NDA
         images_id=drawn.key,
         dead=dead,
         skipped_files=image_files.counted(drawn.left_out),
+        field_threads=threads,
     )
     return Field(setting, maps, support)
 
