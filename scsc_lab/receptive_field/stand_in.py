@@ -10,15 +10,16 @@ for an activation, they pass a faint gradient: the way through the fewest gates 
 from __future__ import annotations
 
 import copy
-import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from scsc_lab.receptive_field import pooling
+from scsc_lab.receptive_field.pooling import Rule
 
 _FAINT = 1e-3
 """The gradient of a gate, where only gates lead to the unit."""
@@ -28,9 +29,6 @@ _SHARE_OF_OTHER = 0.5
 
 _MASKED = 50.0
 """A token whose score is this far below the largest is masked: Swin masks with −100."""
-
-Rule = Callable[..., Any]
-"""Replacement of a function of torch, called with the same arguments."""
 
 
 def stand_in(model: nn.Module, *, centre_taps: bool, uneven: bool = True) -> nn.Module:
@@ -53,7 +51,7 @@ def stand_in(model: nn.Module, *, centre_taps: bool, uneven: bool = True) -> nn.
             spatial = weight[0, 0].numel() if weight.dim() > 3 else 1
             inputs = weight[0].numel() / spatial
             if centre_taps and weight.dim() > 3:
-                weight.copy_((_centre_taps(weight.shape[2:], weight.dtype) / inputs).expand_as(weight))
+                weight.copy_((pooling.centre_taps(weight.shape[2:], weight.dtype) / inputs).expand_as(weight))
             else:  # between 1 (the sum explodes) and 1 / spatial (the corner vanishes)
                 weight.fill_(1.0 / (inputs * spatial**0.5))
             if uneven:
@@ -62,52 +60,9 @@ def stand_in(model: nn.Module, *, centre_taps: bool, uneven: bool = True) -> nn.
     return copied
 
 
-def _centre_taps(sides: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Return a kernel of sum 1 on its middle: one tap of an odd side, two of an even one."""
-    taps = torch.zeros(*sides, dtype=dtype)
-    taps[tuple(slice((side - 1) // 2, side // 2 + 1) for side in sides)] = 1.0
-    return taps / taps.sum()
-
-
 def _passed(x: Tensor) -> Tensor:
     """Return ones with the gradient of ``x``."""
     return x - x.detach() + 1.0
-
-
-def _pooled(
-    x: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-    *,
-    centre_taps: bool = False,
-) -> Tensor:
-    """Stand for max pooling by the mean, or by what is in the middle of each window; same shape."""
-    sides, strides, pads, dilations = (
-        (value, value) if isinstance(value, int) else tuple(value)
-        for value in (kernel_size, stride or kernel_size, padding, dilation)
-    )
-    if not centre_taps and dilations == (1, 1):
-        return F.avg_pool2d(x, sides, strides, pads, ceil_mode)
-    size = F.max_pool2d(x.detach(), sides, strides, pads, dilations, ceil_mode).shape[2:]
-    taps = _centre_taps(sides, x.dtype) if centre_taps else torch.full(sides, 1.0 / math.prod(sides), dtype=x.dtype)
-    missing = [
-        max((out - 1) * step + d * (side - 1) + 1 - length - 2 * pad, 0)
-        for out, step, d, side, length, pad in zip(size, strides, dilations, sides, x.shape[2:], pads, strict=True)
-    ]
-    x = F.pad(x, (pads[1], pads[1] + missing[1], pads[0], pads[0] + missing[0]))
-    return F.conv2d(x, taps.expand(x.shape[1], 1, *sides), None, strides, 0, dilations, x.shape[1])
-
-
-def _middle_of_mean(
-    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, *rest: Any, **options: Any
-) -> Tensor:
-    """Stand for average pooling by what is in the middle of each window."""
-    ceil_mode = bool(options.get("ceil_mode", rest[0] if rest else False))
-    return _pooled(x, kernel_size, stride, padding, ceil_mode=ceil_mode, centre_taps=True)
 
 
 def _middle_taps(
@@ -130,12 +85,13 @@ def _middle_taps(
 
 
 def _either(operator: str) -> Rule:
-    """Return what stands for the larger or smaller of two tensors: the gradient goes to both; of one, it is torch's."""
+    """Return what stands for the larger or smaller of two tensors: the gradient goes to both; of one, to all of it."""
+    of_one = pooling.selected(operator)
 
     def rule(x: Tensor, *rest: Any, **options: Any) -> Any:
         second = options.get("other", rest[0] if rest else None)
         if not isinstance(second, Tensor):
-            return getattr(torch, operator)(x, *rest, **options)
+            return of_one(x, *rest, **options)
         return _passed(x) + _SHARE_OF_OTHER * (second - second.detach())
 
     return rule
@@ -231,8 +187,7 @@ def _only(rule: Callable[[Tensor], Tensor]) -> Rule:
 _COMMON: dict[str, Rule] = {
     **dict.fromkeys(_PASSED, _only(_passed)),
     **{operator: _either(operator) for operator in ("max", "min", "maximum", "minimum", "fmax", "fmin")},
-    "max_pool2d": _pooled,
-    "adaptive_max_pool2d": lambda x, size, *rest, **options: F.adaptive_avg_pool2d(x, size),
+    **pooling.MEANS,
 }
 
 
@@ -258,8 +213,7 @@ class Alignment(_StandInMode):
         **_COMMON,
         **dict.fromkeys(_GATES, _only(_constant)),
         "conv2d": _middle_taps,
-        "max_pool2d": functools.partial(_pooled, centre_taps=True),
-        "avg_pool2d": _middle_of_mean,
+        **pooling.MIDDLES,
         "group_norm": _only(_passed),
         "instance_norm": _only(_passed),
         **dict.fromkeys(_SOFTMAXES, _own_place),

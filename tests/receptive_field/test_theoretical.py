@@ -246,6 +246,39 @@ def test_the_centre_behind_any_activation(between):
     assert_centred(nn.Sequential(*layers), 112)
 
 
+SELECTED = {
+    "max of a gate": lambda x: x * x.flatten(2).max(-1)[0][..., None, None],
+    "max of all": lambda x: x * x.max(),
+    "topk": lambda x: x + x.flatten(2).topk(3, -1)[0].mean(-1)[..., None, None],
+    "sort": lambda x: x + x.flatten(2).sort(dim=-1)[0][..., -1:, None],
+    "median": lambda x: x + x.flatten(2).median(-1, keepdim=True)[0][..., None],
+    "adaptive pooling": lambda x: x + F.adaptive_max_pool2d(x, 1, return_indices=True)[0],
+}
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_what_is_selected_by_value_may_be_anywhere(name):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), Function(SELECTED[name]), nn.Conv2d(4, 4, 3, padding=1))
+    found = field(model, "2", 24)
+    assert found.sides == (24, 24)
+    assert found.centre == pytest.approx((12, 12), abs=0.5)
+    assert erf(model, 24, layer="2", samples=2, seeds=1)[0].setting.theoretical == (24, 24)
+
+
+WINDOWS = {
+    "indices": lambda x: F.max_pool2d(x, 3, 1, 1, return_indices=True)[0],
+    "1-D": lambda x: F.max_pool1d(x.flatten(0, 2)[:, None], 3, 1, 1).view_as(x),
+    "3-D": lambda x: F.max_pool3d(x.contiguous(), (1, 3, 3), 1, (0, 1, 1)),
+    "unfolded": lambda x: F.unfold(x, 3, padding=1).view(*x.shape[:2], 9, *x.shape[2:]).max(2)[0],
+    "unpooled": lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_pooling_in_any_spelling_is_centred(name):
+    assert_centred(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), Function(WINDOWS[name]), nn.Conv2d(4, 4, 3)), 26)
+
+
 MORE = {
     "mixed": lambda: Mixed(2),
     "max": lambda: nn.MaxPool2d(3, 2, 1),
