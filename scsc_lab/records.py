@@ -34,6 +34,17 @@ def change(value: float | None, baseline: float | None) -> float | None:
     return value / baseline - 1.0
 
 
+PARTIAL = "partial"
+"""Status of a count of a network that has operators without a rule."""
+
+_OF_OPERATORS = frozenset({"macs", "double_macs", "forward_macs", "backward_macs", "flops", "activations"})
+
+
+def is_lower_bound(row: Row, key: object) -> bool:
+    """Return whether a row's number lacks the operators without a rule: those of its operations, in a partial count."""
+    return row.get("status") == PARTIAL and row.get("name", "total") == "total" and key in _OF_OPERATORS
+
+
 def file_name(label: str) -> str:
     """Return a network's label, or any other text, as part of a file's name.
 

@@ -15,8 +15,8 @@ from scsc_lab.cli.parameters import Without, command, option
 from scsc_lab.errors import InputError
 from scsc_lab.experiments.compare import comparison
 from scsc_lab.experiments.experiment import Measure
-from scsc_lab.metrics.size import Counting, assumed
-from scsc_lab.records import Row
+from scsc_lab.metrics.size import Counting, assumed, partial_counts
+from scsc_lab.records import PARTIAL, Row
 from scsc_lab.report import tables
 from scsc_lab.report.parts import FLOPS, MEMORY, MEMORY_RULE, TRAINABLE
 from scsc_lab.report.parts import columns as part_columns
@@ -110,7 +110,7 @@ def flops(
     code = running.show(_with_changes(table, rows), output, built, cut=measured.interrupted)
     for line in over:
         typer.echo(line, err=True)
-    wrong = any(row["status"] == "partial" or row["check"] == "unexplained" for row in rows)
+    wrong = any(row["status"] == PARTIAL or row["check"] == "unexplained" for row in rows)
     return code or int(bool(over) or wrong)
 
 
@@ -184,10 +184,8 @@ def _notes(rows: Sequence[Row], cost: Column) -> tuple[str, ...]:
             notes.append(f"Cross-check: {row['model']} is UNEXPLAINED: fvcore counts {wrong}.")
         elif row["check"] == "impossible":
             notes.append(f"Cross-check: fvcore cannot count {row['model']}: {row['check_failure']}.")
+    notes += partial_counts(rows)
     for row in rows:
-        if row["unknown_operators"]:
-            unknown = ", ".join(f"{name} ({calls} calls)" for name, calls in row["unknown_operators"].items())
-            notes.append(f"PARTIAL: {row['model']} has operators without a rule, not counted: {unknown}.")
         if "count_remark" in row:
             notes.append(f"{row['model']}: counted on {row['counted_on']}: {row['count_remark']}.")
     return (*notes, *assumed(row["model"] for row in rows if row["resolution_assumed"]))

@@ -18,6 +18,7 @@ from scsc_lab.cli.networks import Built
 from scsc_lab.files import check_writable
 from scsc_lab.metrics import FAILED
 from scsc_lab.provenance import run_info
+from scsc_lab.records import PARTIAL
 from scsc_lab.report import render
 from scsc_lab.report.tables import Table
 from scsc_lab.settings import Output, Schedule
@@ -134,7 +135,7 @@ def show(
     devices = (str(row["device"]) for row in table.raw if row.get("device"))
     render.emit(table, run_info(device or next(devices, "cpu"), seed), output)
     statuses = {row.get(key) for row in table.raw for key in ("status", "latency_status")}
-    return 130 if cut else int(FAILED in statuses)
+    return 130 if cut else int(not statuses.isdisjoint((FAILED, PARTIAL)))
 
 
 def save_figure(figure: Figure, path: Path) -> None:

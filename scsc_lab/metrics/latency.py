@@ -23,6 +23,7 @@ from scsc_lab.settings import Settings
 if TYPE_CHECKING:
     from torch import nn
 
+    from scsc_lab.analysis.count import Count
     from scsc_lab.timing.breakdown import Breakdown
     from scsc_lab.timing.latency import Progress
     from scsc_lab.timing.result import Candidate, Latency
@@ -119,19 +120,20 @@ def timings(
 
     runtimes.check(settings.timing.runtimes, settings.execution)
     placements = _candidates(networks, settings.timing.runtimes)
-    counts = [[counted(network, batch).macs for network in networks] for batch in settings.batches]
+    counts = [[_macs(counted(network, batch)) for network in networks] for batch in settings.batches]
     first = next(index for index, (at, _) in enumerate(placements) if at == baseline)
     candidates = [candidate for _, candidate in placements]
     measured = latency.measure(candidates, settings, baseline=first, progress=progress)
     macs = [(row[at], row[baseline]) for row in counts for at, _ in placements]
     return [
-        replace(
-            timing,
-            macs=macs_of_network,
-            macs_ratio=macs_of_network / reference if timing.baseline and reference else None,
-        )
-        for timing, (macs_of_network, reference) in zip(measured, macs, strict=True)
+        replace(timing, macs=count, macs_ratio=count / reference if timing.baseline and count and reference else None)
+        for timing, (count, reference) in zip(measured, macs, strict=True)
     ]
+
+
+def _macs(count: Count) -> int | None:
+    """Return the MACs of a count; None of a partial one, which is a lower bound."""
+    return count.macs if count.status == "complete" else None
 
 
 def breakdowns(
@@ -165,7 +167,7 @@ def breakdowns(
         if by != breakdown.OPERATOR:
             parts = count.by_stage(divided[index // len(settings.batches)]) if by == "stage" else count.by_module()
             macs = {part.name: part.macs for part in parts}
-        with_macs.append(replace(of_network, latency=replace(of_network.latency, macs=count.macs), macs=macs))
+        with_macs.append(replace(of_network, latency=replace(of_network.latency, macs=_macs(count)), macs=macs))
     return with_macs
 
 

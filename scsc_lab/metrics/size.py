@@ -11,7 +11,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.values import InputTensor
-from scsc_lab.records import Row
+from scsc_lab.records import PARTIAL, Row
 from scsc_lab.report import tables
 from scsc_lab.report.parts import TRAINABLE
 
@@ -186,8 +186,17 @@ def _parts(network: Network, count: Count, settings: Counting) -> list[Row]:
 def notes(rows: Sequence[Row]) -> list[str]:
     """Return what MACs are, which counts are partial, and where the input size was assumed."""
     sentences = [f"{tables.MACS_RULE}; counted as by `scsc-lab flops`."]
-    sentences += [f"{row['model']}: PARTIAL count." for row in rows if row.get("status") == "partial"]
-    return sentences + assumed(row["model"] for row in rows if row.get("resolution_assumed"))
+    return sentences + partial_counts(rows) + assumed(row["model"] for row in rows if row.get("resolution_assumed"))
+
+
+def partial_counts(rows: Sequence[Row]) -> list[str]:
+    """Return one line per network whose count is partial, with the operators without a rule."""
+    by_model = {row["model"]: row["unknown_operators"] for row in rows if row.get("status") == PARTIAL}
+    return [
+        f"PARTIAL: {model} has operators without a rule, not counted: "
+        f"{', '.join(f'{name} ({calls} calls)' for name, calls in unknown.items())}."
+        for model, unknown in by_model.items()
+    ]
 
 
 def assumed(labels: Iterable[object]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from scsc_lab import units
 from scsc_lab.analysis import fronts
 from scsc_lab.errors import InputError
-from scsc_lab.records import Row, grouped
+from scsc_lab.records import Row, grouped, is_lower_bound
 from scsc_lab.report import latency, tables
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.units import without_folders
@@ -182,10 +182,12 @@ def interval(column: Column, row: Row) -> tuple[float, float] | None:
 
 
 def front(rows: Sequence[Row], x: Column, y: Column) -> list[int]:
-    """Return which rows are on the Pareto front of two columns; none where intervals of neighbours on it overlap.
+    """Return which rows are on the Pareto front of two columns; none with partial counts or where intervals overlap.
 
     Where the intervals of two of its points overlap in a column, nobody knows which of them is better in it.
     """
+    if any(is_lower_bound(row, column.key) for row in rows for column in (x, y)):
+        return []
     xs, ys = ([row[str(column.key)] for row in rows] for column in (x, y))
     best = fronts.front(xs, ys, x.better, y.better)
     for first, second in itertools.pairwise(best):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from scsc_lab import units
 from scsc_lab.analysis.fronts import Better
-from scsc_lab.records import Row, change
+from scsc_lab.records import Row, change, is_lower_bound
 from scsc_lab.units import without_folders
 
 
@@ -72,9 +72,9 @@ class Column:
         return self.axis or _with_unit(self.quantity, self.unit)
 
     def cell(self, row: Row) -> str:
-        """Return the text of this column's cell in a row."""
-        values = tuple(map(row.get, self.keys))
-        return self.text(values[0] if isinstance(self.key, str) else values)
+        """Return the text of this column's cell in a row; a lower bound begins with ≥."""
+        text = self.text(row.get(self.key) if isinstance(self.key, str) else tuple(map(row.get, self.keys)))
+        return f"≥{text}" if text and is_lower_bound(row, self.key) else text
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def with_changes(rows: Sequence[Row], columns: Sequence[Column], baseline: int) 
 def with_change(row: Row, baseline: Row, columns: Sequence[Column]) -> Row:
     """Return a row with every column's change against a baseline's row; ``None`` where it is that row itself.
 
-    A change against another row, which the row may have already, does not stay where there is none against this one.
+    Partial counts have none: they are lower bounds. A change against another row does not stay.
     """
     added: Row = {}
     for column in columns:
@@ -169,11 +169,12 @@ def with_change(row: Row, baseline: Row, columns: Sequence[Column]) -> Row:
             added |= {key: None for key in column.change.keys if key in row}
             added |= column.change.paired(row, baseline) if row is not baseline else {}
         elif column.change is not None and column.change.how != "measured":
-            value, against = row.get(str(column.key)), baseline.get(str(column.key))
+            key = str(column.key)
+            value, against = (None if is_lower_bound(each, key) else each.get(key) for each in (row, baseline))
             added[column.change.key] = None
             if row is not baseline and value is not None and against is not None:
-                by_ratio = column.change.how == "ratio"
-                added[column.change.key] = change(value, against) if by_ratio else value - against
+                is_ratio = column.change.how == "ratio"
+                added[column.change.key] = change(value, against) if is_ratio else value - against
     return {**row, **added}
 
 

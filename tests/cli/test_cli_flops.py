@@ -32,6 +32,46 @@ def test_the_parts_of_a_training_step_sum_to_it(run, by):
     assert ("conv2d backward" in rows) == (by == "operator")
 
 
+PARTIAL = """
+import torch
+from torch import nn
+
+class Whole(nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 4, 3)
+
+class Partial(Whole):
+    def forward(self, x):
+        return super().forward(x) + torch.linalg.svdvals(x).amax()
+"""
+
+
+def test_a_partial_count_is_a_lower_bound_everywhere(run, tmp_path, monkeypatch):
+    """Nothing is said of its change, and no command takes it for a result."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(PARTIAL)
+    networks = ("nets.py:Whole", "nets.py:Partial", "--resolution", "8")
+    for command in (
+        ("flops", *networks, "--no-check"),
+        ("flops", *networks, "--no-check", "--convention", "flops"),
+        ("compare", *networks, "--with", "params,macs"),
+    ):
+        code, out, _ = run(*command)
+        assert code == 1
+        assert "PARTIAL: nets.py:Partial has operators without a rule, not counted: _linalg_svd" in " ".join(
+            out.split()
+        )
+        assert "≥0.00000" in out
+        code, out, _ = run(*command, "--format", "json")
+        whole, partial = json.loads(out)["rows"]
+        assert partial["macs"] == whole["macs"] == 4 * 27 * 36
+        assert partial["macs_change"] is None
+        assert partial["params_change"] == 0
+    code, out, _ = run("latency", *networks, "--pairs", "2", "--min-time", "0", "--format", "json")
+    assert code == 0
+    assert [row["macs"] for row in json.loads(out)["rows"]] == [4 * 27 * 36, None]
+
+
 BROKEN = """
 import torch
 from torch import nn
