@@ -120,7 +120,10 @@ def timings(
 
     runtimes.check(settings.timing.runtimes, settings.execution)
     placements = _candidates(networks, settings.timing.runtimes)
-    counts = [[_macs(counted(network, batch)) for network in networks] for batch in settings.batches]
+    counts = [
+        [_macs(counted(network, batch, train=settings.execution.train)) for network in networks]
+        for batch in settings.batches
+    ]
     first = next(index for index, (at, _) in enumerate(placements) if at == baseline)
     candidates = [candidate for _, candidate in placements]
     measured = latency.measure(candidates, settings, baseline=first, progress=progress)

@@ -154,7 +154,8 @@ def _on_accuracy(rows: Sequence[Row], chosen: Sequence[Row], networks: Sequence[
         return f"Accuracy{' at full size' if claimed else ''} was not tested." if chosen else ""
     head = f"Trained from scratch, {added_module(trained[0]) or 'it'} changes accuracy"
     clear = [row for row in trained if is_clear(row)]
-    text = _changes(trained, clear, "accuracy_difference", head, "Accuracy after training")
+    same = [row for row in trained if row.get("accuracy_verdict") == "same"]
+    text = _changes(trained, clear, "accuracy_difference", head, "Accuracy after training", same)
     weak = [
         row["baseline"]
         for row, baseline in zip(trained, tables.baselines(trained, networks), strict=True)
@@ -175,12 +176,16 @@ def _on_fields(chosen: Sequence[Row]) -> str:
     )
 
 
-def _changes(rows: Sequence[Row], clear: Sequence[Row], key: str, head: str, without: str) -> str:
-    """Return the changes that are clear, the largest first, and those that are not, as one sentence without its end."""
+def _changes(
+    rows: Sequence[Row], clear: Sequence[Row], key: str, head: str, without: str, same: Sequence[Row] = ()
+) -> str:
+    """Return the changes that are clear, the largest first, and the others, as one sentence without its end."""
     ordered = sorted(clear, key=lambda row: -abs(row[key]))
     lines = [f"{points(row[key])} in {subject(row, rows)}" for row in ordered]
     text = f"{head} by {listed(lines)}" if lines else ""
-    inconclusive = [f"{subject(row, rows)} ({points(row[key])})" for row in rows if row not in ordered]
-    if inconclusive:
-        text += f"{'; it is' if text else f'{without} is'} inconclusive in {listed(inconclusive)}"
+    inconclusive = [row for row in rows if row not in ordered and row not in same]
+    for verdict, others in (("the same", same), ("inconclusive", inconclusive)):
+        if others:
+            names = listed([f"{subject(row, rows)} ({points(row[key])})" for row in others])
+            text += f"{'; it is' if text else f'{without} is'} {verdict} in {names}"
     return text

@@ -21,9 +21,6 @@ APART = 0.10
 GAIN = 0.05
 """Share of its time that a deploy form must save to be worth a sentence."""
 
-SIGNIFICANT = 0.05
-"""Adjusted p value below which a sentence gives a difference of accuracy."""
-
 _CONTROLS = ("identity", "depthwise", "pooling", "inception", "mixconv")
 """Mixers simpler than SCSC: one that does as well shows that its parts are not what counts."""
 
@@ -60,11 +57,8 @@ def time_verdict(row: Row, runtime: str = USUAL) -> str:
 
 
 def is_clear(row: Row) -> bool:
-    """Return whether a difference of accuracy is clear of zero and its adjusted p value is below 0.05."""
-    low, high, p_value = (row.get(key) for key in ("difference_low", "difference_high", "p_holm"))
-    if low is None or high is None or p_value is None:
-        return False
-    return bool(p_value < SIGNIFICANT and (low > 0 or high < 0))
+    """Return whether the verdict on a network's accuracy is better or worse."""
+    return row.get("accuracy_verdict") in ("better", "worse")
 
 
 def bullets(rows: Sequence[Row], networks: Sequence[Row]) -> list[str]:
@@ -146,7 +140,8 @@ def _on_controls(networks: Sequence[Row]) -> str:
         if equal:
             names = [f"{module(control)} ({points(control['accuracy_difference'])})" for control in equal]
             lines.append(f"in {row['baseline']} {listed(names)} as well as SCSC ({points(row['accuracy_difference'])})")
-    return f"Simpler mixers do {'; '.join(lines)}, in no more time." if lines else ""
+    in_time = ", in no more time" if all(row.get("ratio") for row in variants) else ""
+    return f"Simpler mixers do {'; '.join(lines)}{in_time}." if lines else ""
 
 
 def _does_as_well(control: Row, row: Row) -> bool:
@@ -170,9 +165,9 @@ def _on_probe(claims: Sequence[Row]) -> str:
     for row in claims:
         if row.get("probe_difference") is None:
             continue
-        ends = {f"difference_{end}": row.get(f"probe_{end}") for end in ("low", "high")}
-        weak = ", against an under-trained baseline" if row.get("probe_under_trained") else ""
-        caveat = weak if is_clear({**ends, "p_holm": row.get("probe_p_holm")}) else " (inconclusive)"
+        caveat = ", against an under-trained baseline" if row.get("probe_under_trained") else ""
+        if not is_clear({"accuracy_verdict": row.get("probe_verdict")}):
+            caveat = f" ({row.get('probe_verdict') or 'too few seeds'})"
         name = str(row["probe_network"])
         lines.setdefault(name, f"{name} {points(row['probe_difference'])}{caveat}")
     return f"A probe with small networks on drawn images, not a test: {'; '.join(lines.values())}." if lines else ""

@@ -59,7 +59,7 @@ class Latency:
         output_difference: largest difference of its outputs to torch's, as a share of the largest output; ``None``
             where it is torch, or there is none.
         against_torch: its time, divided by that of the same network in torch, where that was timed beside it.
-        macs: multiply-accumulates of one forward pass; ``None`` where nobody counted.
+        macs: multiply-accumulates of one pass, as it is timed; ``None`` where nobody counted all.
         macs_ratio: its MACs, divided by the baseline's.
     """
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+import scsc_lab
 from scsc_lab import runtimes
 from scsc_lab.cli import main
 from scsc_lab.metrics import latency_notes
@@ -146,6 +147,8 @@ def test_settings_reach_the_rows(run):
     assert (row["dtype"], row["memory_format"], row["threads"], row["mode"], row["batch"], row["resolution"]) == (
         "float64", "channels_last", 2, "train", 2, [64, 64],
     )  # fmt: skip
+    counted = scsc_lab.count(NETWORKS[0], 64, batch=2, train=True)
+    assert (row["macs"], counted.backward_macs > 0) == (counted.macs, True)
 
 
 def test_a_network_of_your_own_file(run, tmp_path):
