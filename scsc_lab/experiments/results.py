@@ -123,7 +123,7 @@ def _with_originals(arms: Sequence[Row]) -> list[Row]:
     for arm in arms:
         text, added, _ = arm["network"].partition(" + ")
         at = originals.get((text, tuple(arm["resolution"]))) if added else None
-        moved = at is not None and arm["baseline"] == 0 != at
+        moved = at is not None and arm["baseline"] == 0 == arms[at]["baseline"]  # timed in the same rounds
         corrected.append({**arm, "baseline": at, "timed_against": True} if moved else arm)
     return corrected
 
@@ -143,7 +143,7 @@ def _timed_against(row: Row, baseline: Row) -> Row:
         if not times or len(times) != len(reference):
             added |= {key: None for name, key in keys.items() if name != "verdict"} | {keys["verdict"]: ""}
             continue
-        margin = {key: row[key] for key in ("delta", "resamples", "seed") if row.get(key) is not None}
+        margin = {key: row[key] for key in ("delta", "resamples", "seed", "confidence") if row.get(key) is not None}
         comparison = paired.compare(reference, times, **margin)
         verdict = "withheld" if row.get(keys["verdict"]) == "withheld" else comparison.verdict
         numbers = (comparison.ratio, comparison.low, comparison.high, verdict, comparison.baseline_time)

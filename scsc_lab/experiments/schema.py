@@ -41,7 +41,7 @@ _TEXTS = frozenset(
 )
 _NUMBERS = frozenset(
     "params macs activations bytes batch batch_size cores dead epochs epoch filled images initialisations load "
-    "load_after load_before loss measured of pair pairs pairs_used position published repeats samples "
+    "load_after load_before loss confidence measured of pair pairs pairs_used position published repeats samples "
     "seed seeds spread test_images threads train_images train_macs truncation units waiting p_value p_holm "
     "chance pair_correlation seed_pairs probe_epochs probe_pairs probe_p_holm skipped images_per_second".split()
 )

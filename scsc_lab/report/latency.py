@@ -47,6 +47,7 @@ _ELSEWHERE = (
 _SHARED = (
     *("pairs", "repeats", "device", "device_name", "processor", "cores", "load", "load_before", "load_after"),
     *("is_busy", "dtype", "threads", "streams", "compile", "mode", "seed", "batch", "delta", "resamples"),
+    "confidence",
 )
 """Those that all runtimes of a measurement share."""
 

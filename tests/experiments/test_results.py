@@ -7,9 +7,11 @@ import sys
 from collections import Counter
 from functools import partial
 
+import numpy as np
 import pytest
 
 from scsc_lab import InputError, rowfile
+from scsc_lab.analysis import paired
 from scsc_lab.cli import main
 from scsc_lab.experiments import probe, publish, report, report_rows, results, train
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
@@ -288,3 +290,37 @@ def test_a_transplant_is_compared_with_its_own_original():
     assert (other["baseline"], other["ratio"], other["macs_change"]) == ("resnet_pico", 4.0, 3.0)
     assert (transplant["baseline"], transplant["macs_change"], transplant["verdict"]) == ("swin_pico", -0.5, "faster")
     assert [transplant[key] for key in ("ratio", "ratio_low", "ratio_high")] == pytest.approx([0.5] * 3)
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9875])
+def test_a_network_timed_beside_its_original_is_compared_with_that_at_the_level_of_all_looks(confidence):
+    draws = np.random.default_rng(0)
+    times = [(1 + at) * draws.lognormal(0, 0.1, 32) for at in range(3)]
+    arms, rows = _timed_arms(times, confidence, baselines=(None, 0, 0))
+    _, _, grafted = results.result(*_timed(arms), rows).rows
+    wanted = paired.compare(times[1], times[2], confidence=confidence)
+    assert grafted["baseline"] == "resnet34"
+    assert (grafted["ratio"], grafted["ratio_low"], grafted["ratio_high"]) == (wanted.ratio, wanted.low, wanted.high)
+
+
+def test_times_of_other_rounds_make_no_pairs():
+    """A baseline of its own is timed in rounds of its own, however many."""
+    arms, rows = _timed_arms([np.linspace(1, 2, 32)] * 3, 0.95, baselines=(None, None, 0))
+    _, _, grafted = results.result(*_timed(arms), rows).rows
+    assert (grafted["baseline"], grafted["ratio"]) == ("resnet18", 9.0)
+
+
+def _timed_arms(times, confidence, baselines):
+    """Return the arms of a comparison and their rows, each with a ratio to the first arm."""
+    labels = ("resnet18", "resnet34", "resnet34 + SCSC")
+    shared = {"runtime": "torch", "status": "complete", "delta": 0.02, "resamples": 5000, "seed": 0}
+    shared |= {"ratio": 9.0, "ratio_low": 8.0, "ratio_high": 10.0, "verdict": "slower", "confidence": confidence}
+    rows = {f"k{at}": [{**shared, "samples_seconds": list(map(float, each))}] for at, each in enumerate(times)}
+    arm = {"resolution": [64, 64], "study": "", "variant": "", "values": {}, "metrics": [], "seed_shift": 0}
+    named = zip(labels, baselines, strict=True)
+    return [{**arm, "label": label, "network": label, "baseline": baseline} for label, baseline in named], rows
+
+
+def _timed(arms):
+    experiment = {"kind": "comparison", "metrics": ["latency"], "batch": 1, "details": {}}
+    return experiment, arms, [{"arm": at, "metric": "latency", "key": f"k{at}", "position": 0} for at in range(3)]
