@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 Better = Literal["lower", "higher", ""]
@@ -98,7 +99,7 @@ class Crossing:
 def crossing(
     xs: Sequence[float], ratios: Sequence[float], lows: Sequence[float], highs: Sequence[float]
 ) -> Crossing | None:
-    """Return where a ratio passes 1, if it does so exactly once.
+    """Return where a ratio passes 1, if it does so exactly once, and its interval is below 1 at a point.
 
     Args:
         xs: rising positive numbers.
@@ -107,7 +108,7 @@ def crossing(
         highs: upper end.
     """
     places = _passes(xs, ratios)
-    if len(places) != 1:
+    if len(places) != 1 or min(highs) >= 1:
         return None
     x, falls = places[0], ratios[-1] < 1
     ends = [
@@ -120,10 +121,12 @@ def crossing(
 
 
 def _passes(xs: Sequence[float], ratios: Sequence[float]) -> list[float]:
-    """Return every x at which a ratio passes 1."""
-    places = []
+    """Return every x at which a ratio passes 1, from one side to the other; the mean of points at which it is 1."""
     points = [(math.log(x), math.log(ratio)) for x, ratio in zip(xs, ratios, strict=True)]
-    for (x, y), (next_x, next_y) in itertools.pairwise(points):
-        if y == 0 or y * next_y < 0:
-            places.append(math.exp(x if y == 0 else x - y * (next_x - x) / (next_y - y)))
+    sides = [(x, y) for x, y in points if y]
+    places = []
+    for (x, y), (next_x, next_y) in itertools.pairwise(sides):
+        if y * next_y < 0:
+            equal = [place for place, side in points if side == 0 and x < place < next_x]
+            places.append(math.exp(fmean(equal) if equal else x - y * (next_x - x) / (next_y - y)))
     return places

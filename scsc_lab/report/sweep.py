@@ -144,14 +144,14 @@ def number_of(text: object) -> float | None:
 
 
 def _ratio(row: Row, column: Column) -> tuple[float, float, float] | None:
-    """Return a row's ratio to its baseline with the ends of its interval."""
+    """Return a row's ratio to its baseline with the ends of its interval; None without one."""
     assert column.change is not None
     keys = column.change.column.key
     if column.change.how == "measured":
         ratio, low, high = (row.get(key) for key in keys[:3])
-        if ratio is None or row.get(column.change.verdict) == "withheld":
+        if ratio is None or low is None or high is None or row.get(column.change.verdict) == "withheld":
             return None
-        return float(ratio), float(low or ratio), float(high or ratio)
+        return float(ratio), float(low), float(high)
     change = row.get(column.change.key)
     return None if change is None else (1 + change, 1 + change, 1 + change)
 

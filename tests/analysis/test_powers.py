@@ -41,10 +41,23 @@ def test_two_powers_cross_where_they_are_equal():
 
 
 def test_an_end_outside_the_points_is_open():
-    found = fronts.crossing([100, 200], [1.01, 0.9], [0.95, 0.85], [1.3, 1.2])
-    assert (found.low, found.high) == (None, None)
+    found = fronts.crossing([100, 200], [1.01, 0.9], [0.95, 0.85], [1.3, 0.98])
+    assert found.low is None
+    assert found.x < found.high < 200
 
 
-@pytest.mark.parametrize("ratios", [[1.2, 1.1, 1.05], [1.1, 0.9, 1.1]])
+def test_a_crossing_inside_all_intervals_is_none():
+    """Nobody knows which of the two is less on either side."""
+    assert fronts.crossing([100, 200], [1.01, 0.9], [0.95, 0.85], [1.3, 1.2]) is None
+
+
+def test_curves_that_are_equal_at_a_point_cross_there_only_if_they_change_sides():
+    assert fronts.crossing([1, 2, 3], ratios := [1.2, 1.0, 0.9], ratios, ratios).x == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    "ratios", [[1.2, 1.1, 1.05], [1.1, 0.9, 1.1], [1, 1.1, 1.2], [1, 0.9, 0.8], [0.9, 1, 0.9], [1.1, 1.1, 1]]
+)
 def test_curves_that_do_not_cross_once_have_no_crossing(ratios):
     assert fronts.crossing([1, 2, 3], ratios, ratios, ratios) is None
+    assert fronts.crossing([1, 2], [1, 1], [1, 1], [1, 1]) is None
