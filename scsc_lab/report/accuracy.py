@@ -9,6 +9,7 @@ from scsc_lab import units
 from scsc_lab.analysis.convergence import RULE, sentence, share_converged
 from scsc_lab.records import Row
 from scsc_lab.report import tables
+from scsc_lab.report.sweep import number_of
 from scsc_lab.report.tables import Column, Table
 
 PAIRS_RULE = (
@@ -184,8 +185,9 @@ def tuning_notes(rows: Sequence[Row]) -> list[str]:
             f"Tuned per network on held-out training images ({text}; {runs / max(len(best), 1):.0f} runs each, "
             f"{units.giga(macs)} GMACs and {seconds / 3600:.1f} hours in total): {key} {values}."
         )
-        ends = (table[0]["value"], table[-1]["value"])
-        if edges := [row["model"] for row in best if row["value"] in ends]:
+        numbers = [number for row in table if (number := number_of(row["value"])) is not None]
+        ends = (min(numbers, default=None), max(numbers, default=None))
+        if edges := [row["model"] for row in best if number_of(row["value"]) in ends and numbers]:
             lines.append(f"The best {key} of {', '.join(edges)} is at the edge of the grid: a wider grid may help.")
     return lines
 

@@ -57,11 +57,19 @@ def test_two_networks_on_the_same_images(folder, capsys):
     assert "top5" not in one
     assert (two["only_baseline_right"], two["only_this_right"]) == (14, 2)
     assert two["mcnemar_p"] == pytest.approx(2 * sum([1, 16, 120]) / 2**16)
+    assert "mcnemar_p_holm" not in two  # one comparison
     with (folder / "said.csv").open() as file:
         said = list(csv.DictReader(file))
     assert len(said) == 16
     assert said[0]["image"].endswith("data/val/dark/0.png")
     assert (said[0]["label"], said[0]["net.py:bright"], said[1]["net.py:bright"]) == ("dark", "light", "dark")
+
+
+def test_p_values_of_several_networks_are_adjusted_for_their_number(folder, capsys):
+    networks = ["net.py:bright", "net.py:bright[sign=-1.0]", "net.py:bright[sign=-2.0]"]
+    assert main(["evaluate", *networks, "--data", "imagefolder:data", "--resolution", "32", "--format", "json"]) == 0
+    _, *compared = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["mcnemar_p_holm"] for row in compared] == [2 * row["mcnemar_p"] for row in compared]
 
 
 def test_verification(folder, capsys):

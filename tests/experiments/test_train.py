@@ -426,6 +426,22 @@ def test_every_command_trains_by_the_same_schedule_and_shares_its_runs(networks,
         assert "--budgets trains networks: add accuracy to --with" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("values", "best", "is_at_edge"),
+    [
+        (("1e-3", "3e-4", "3e-3"), "1e-3", False),
+        (("1e-3", "3e-4", "3e-3"), "3e-4", True),
+        (("true", "false"), "true", False),
+    ],
+)
+def test_the_edge_of_a_grid_is_that_of_its_numbers(values, best, is_at_edge):
+    costs = {"train_macs": 1, "seconds": 1, "seeds": 2}
+    rows = [
+        {"model": "a", "key": "k", "grid": "g", "value": value, "chosen": value == best, **costs} for value in values
+    ]
+    assert any("at the edge" in line for line in tables.tuning_notes(rows)) == is_at_edge
+
+
 def test_without_tuning_the_table_says_so(networks):
     trained = measure(networks, small())
     assert "One learning rate for all, not tuned." in accuracy.notes(trained.networks)
