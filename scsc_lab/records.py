@@ -37,7 +37,9 @@ def change(value: float | None, baseline: float | None) -> float | None:
 PARTIAL = "partial"
 """Status of a count of a network that has operators without a rule."""
 
-_OF_OPERATORS = frozenset({"macs", "double_macs", "forward_macs", "backward_macs", "flops", "activations"})
+_OF_OPERATORS = frozenset(
+    {"macs", "double_macs", "forward_macs", "backward_macs", "flops", "activations", "roof_share"}
+)
 
 
 def is_lower_bound(row: Row, key: object) -> bool:

@@ -182,4 +182,4 @@ def with_extra_columns(column_names: Sequence[str], settings: Settings) -> list[
 
 def notes(rows: Sequence[Row], column_names: Sequence[str]) -> list[str]:
     """Return what must be known to read the columns of some words, from rows."""
-    return [note for metric in chosen(column_names) for note in metric.notes(rows)]
+    return list(dict.fromkeys(note for metric in chosen(column_names) for note in metric.notes(rows)))

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from scsc_lab import units
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.metrics.parts import configure
-from scsc_lab.metrics.size import counted
+from scsc_lab.metrics.size import counted, partial_counts
 from scsc_lab.networks.network import Network
-from scsc_lab.records import Row
+from scsc_lab.records import PARTIAL, Row
 from scsc_lab.report.parts import BETWEEN, notes
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Settings
@@ -42,6 +42,8 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
         total = timed.latency.median_seconds
         row: Row = {"roofs": machine.row(), "roofline_status": timed.latency.status, "roof_seconds": total}
         row |= {key: timed.latency.row()[key] for key in ("device_name", "dtype", "threads", "batch", "is_busy")}
+        if count.status == PARTIAL:
+            row |= {"status": count.status, "unknown_operators": dict(count.unknown)}
         if total is not None:
             by_part[BETWEEN] = max(total - sum(by_part.values()), 0.0)  # of passes that nothing watches
             places = roofs.places(by_part, parts, count, machine, BETWEEN)
@@ -66,7 +68,7 @@ METRIC = Metric(
     ),
     measure=measure,
     configure=configure,
-    notes=notes,
+    notes=lambda rows: [*notes(rows), *partial_counts(rows)],
     alone=True,
 )
 ORDER = 6

@@ -67,6 +67,11 @@ def test_a_partial_count_is_a_lower_bound_everywhere(run, tmp_path, monkeypatch)
         assert partial["macs"] == whole["macs"] == 4 * 27 * 36
         assert partial["macs_change"] is None
         assert partial["params_change"] == 0
+    monkeypatch.setattr("scsc_lab.timing.roofs.SIDE", 32)
+    monkeypatch.setattr("scsc_lab.timing.roofs.COPIED_BYTES", 2**12)
+    code, out, _ = run("roofline", networks[1], *networks[2:], "--pairs", "2", "--min-time", "0")
+    assert code == 1
+    assert "PARTIAL: nets.py:Partial" in out
     code, out, _ = run("latency", *networks, "--pairs", "2", "--min-time", "0", "--format", "json")
     assert code == 0
     assert [row["macs"] for row in json.loads(out)["rows"]] == [4 * 27 * 36, None]
