@@ -64,11 +64,16 @@ def _notes_elsewhere(rows: Sequence[Row]) -> list[str]:
         return []
     versions = ", ".join(f"{title} {version}".strip() for title, version in reversed(details.items()))
     note = f"Other runtimes, in the same rounds, with the same input, threads and precision: {versions}."
-    checked = [row["output_difference"] for row in elsewhere if row["output_difference"] is not None]
-    if checked:
-        whose = "Outputs" if len(checked) == len(elsewhere) else f"{len(checked)} of {len(elsewhere)} outputs"
-        note += f" {whose} were compared with torch's: equal within {max(checked):.1g} of the largest."
-    return [note]
+    return [note + _agreement(elsewhere)]
+
+
+def _agreement(rows: Sequence[Row]) -> str:
+    """Return how near outputs in other runtimes are to torch's; nothing where none was compared, as of ONNX files."""
+    checked = [row["output_difference"] for row in rows if row["output_difference"] is not None]
+    if not checked:
+        return ""
+    whose = "Outputs" if len(checked) == len(rows) else f"{len(checked)} of {len(rows)} outputs"
+    return f" {whose} were compared with torch's: equal within {max(checked):.1g} of the largest."
 
 
 def machine_notes(rows: Sequence[Row]) -> list[str]:
@@ -151,13 +156,12 @@ def _elsewhere(rows: Sequence[Row]) -> list[str]:
         lines.append(f"{runtimes.title(name)} {row['runtime_details'].get('version', '')}{listed}.")
     if not elsewhere:
         return []
-    most = max((row["output_difference"] or 0.0 for row in elsewhere), default=0.0)
     exported = {row["model"]: row["export_seconds"] for row in elsewhere if row["export_seconds"] is not None}
     took = f" Making the ONNX models took another {sum(exported.values()):.1f} s." if exported else ""
     lines.append(
         "Set-up: from the network in memory to the end of its first pass; not part of the times."
         + took
-        + f" Outputs were compared with torch's first: within {most:.1g} of the largest."
+        + _agreement(elsewhere)
     )
     return lines
 

@@ -8,6 +8,7 @@ import json
 import sys
 
 import pytest
+from onnx import TensorProto, helper
 
 import scsc_lab
 from scsc_lab import runtimes
@@ -149,6 +150,17 @@ def test_settings_reach_the_rows(run):
     )  # fmt: skip
     counted = scsc_lab.count(NETWORKS[0], 64, batch=2, train=True)
     assert (row["macs"], counted.backward_macs > 0) == (counted.macs, True)
+
+
+def test_an_onnx_file_alone_was_compared_with_nothing(run, tmp_path):
+    image, scores = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 32, 32]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [image], [scores])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    code, out, _ = run(str(tmp_path / "net.onnx"), *QUICK, "--runtime", "onnxruntime")
+    assert code == 0
+    assert "Set-up: from the network" in out
+    assert "compared with torch" not in " ".join(out.split())
 
 
 def test_a_network_of_your_own_file(run, tmp_path):
