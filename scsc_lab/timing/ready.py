@@ -78,7 +78,7 @@ def failed(timing: Latency, error: BaseException) -> Latency:
 
 
 def _checked(session: Session, source: Source, timing: Latency) -> float | None:
-    """Return how far a runtime's outputs are from torch's; ``None`` in training, where nothing is compared.
+    """Return how far a runtime's outputs are from torch's; ``None`` in training, and of an ONNX file, which has none.
 
     Raises:
         InputError: if they differ, or the network's outputs differ from pass to pass.
@@ -95,7 +95,7 @@ def _checked(session: Session, source: Source, timing: Latency) -> float | None:
         how = "of other shapes" if error is None else f"that differ by {error:.1%} of the largest, over {most:.2%}"
         reference = "the runtime before it" if isinstance(source.model, bytes) else "torch"
         raise InputError(f"{timing.model}: {title} computes something else than {reference}: outputs {how}")
-    return error
+    return None if isinstance(source.model, bytes) else error
 
 
 def called(timing: Latency) -> str:
