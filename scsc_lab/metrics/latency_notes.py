@@ -31,7 +31,23 @@ def notes(rows: Sequence[Row]) -> list[str]:
     ]
     notes += _layouts(timed)
     notes += without_interval(timed) + _notes_of_other_pairs(timed)
-    return notes + _notes_elsewhere(timed) + machine_notes(timed)
+    return notes + _notes_elsewhere(timed) + _slow_products(timings_of(timed)) + machine_notes(timed)
+
+
+def _slow_products(rows: Sequence[Row]) -> list[str]:
+    """Return a line where torch's products are slow for the processor, which hides what a network of them could do."""
+    speeds = [(row.get("runtime_details") or {}).get("products") for row in rows]
+    slowest = min((speed for speed in speeds if speed), default=1.0)
+    if slowest > _NEARLY_AS_FAST:
+        return []
+    return [
+        f"torch's linear layers, attention and 1×1 convolutions run at {slowest:.2f} × the speed that oneDNN's have on "
+        "this processor (torch leaves them to MKL, which is written for Intel's): a network of them takes longer here "
+        "than it would elsewhere."
+    ]
+
+
+_NEARLY_AS_FAST = 0.8
 
 
 def _layouts(rows: Sequence[Row]) -> list[str]:
@@ -116,6 +132,7 @@ def detailed_notes(
     lines.append(_warm_up(rows))
     lines += _chosen_layouts(rows)
     lines += _elsewhere(rows)
+    lines += _slow_products(rows)
     lines += _oddities(rows)
     memory_method = next((row["peak_memory_method"] for row in rows if row["peak_memory_method"]), "")
     if memory_method and not parts:

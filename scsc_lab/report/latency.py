@@ -32,7 +32,7 @@ _TIMED = (
     *("median_seconds", "iqr_seconds", "images_per_second", "samples_seconds", "ratio", "ratio_low", "ratio_high"),
     *("verdict", "baseline_seconds", "pairs_used", "spread", "outliers", "drift", "drift_change"),
     *("ordinary", "ordinary_ratio", "ordinary_ratio_low", "ordinary_ratio_high", "ordinary_verdict"),
-    *("memory_format", "memory_format_asked"),
+    *("memory_format", "memory_format_asked", "runtime_details"),
 )
 """Keys of a timing that a network's row has for each runtime."""
 
@@ -40,7 +40,7 @@ _OF_TORCH = ("torch_ratio", "torch_ratio_low", "torch_ratio_high", "torch_baseli
 
 _ELSEWHERE = (
     *(*_OF_TORCH, "torch_verdict", "setup_seconds", "export_seconds"),
-    *("output_difference", "runtime_details", "runtime_title"),
+    *("output_difference", "runtime_title"),
 )
 """Those that it has for runtimes other than torch only."""
 

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 import scsc_lab
-from scsc_lab import InputError
+import scsc_lab.runtimes.torch
+from scsc_lab import InputError, runtimes
+from scsc_lab.cli import main
 from scsc_lab.execution.passes import less_than_float32
 from scsc_lab.report import latency
 from scsc_lab.settings import Execution
@@ -31,6 +33,7 @@ CONTEXTS = {
     "float64": lambda: default(torch.set_default_dtype, torch.float64, torch.float32),
     "meta": lambda: default(torch.set_default_device, "meta", None),
 }
+COMPARE = ("compare", "scsc_resnet_pico", "--with", "latency", "--max-time", "0.1")
 
 
 def net() -> nn.Module:
@@ -71,16 +74,29 @@ def test_numbers_are_the_same_whatever_the_caller_has_set(context):
     assert all(weights[key].dtype == value.dtype for key, value in expected_weights.items())
 
 
-def test_a_time_says_what_is_less_than_float32():
+def test_a_time_says_what_is_less_than_float32(capsys):
     torch.set_float32_matmul_precision("medium")
     try:
         timed = scsc_lab.latency(net(), resolution=32, pairs=2, max_seconds=0.1)
+        assert main([*COMPARE, "resnet_pico"]) == 0
     finally:
         torch.set_float32_matmul_precision("highest")
     assert timed[0].row()["runtime_details"]["float32"] == "products in bfloat16"
     assert "float32 (products in bfloat16)" in latency.title([timed[0].row()])
+    assert "float32 (products in bfloat16)" in capsys.readouterr().out
     assert less_than_float32(Execution("cuda:0")) == "convolutions in TF32"
     assert less_than_float32(Execution("cpu")) == less_than_float32(Execution("cuda:0", dtype="float16")) == ""
+
+
+@pytest.mark.parametrize(("speed", "is_said"), [(0.45, True), (0.97, False), (None, False)])
+def test_a_time_says_where_products_are_slow_for_the_processor(speed, is_said, monkeypatch, capsys):
+    measured = runtimes.torch.speed_of_products()
+    assert measured is None or 0 < measured < 10
+    monkeypatch.setattr(runtimes.torch, "speed_of_products", lambda: speed)
+    assert main(["latency", "swin_pico", "--resolution", "32", "--max-time", "0.1"]) == 0
+    assert ("run at 0.45 × the speed" in " ".join(capsys.readouterr().out.split())) is is_said
+    assert main([*COMPARE, "swin_pico"]) == 0
+    assert ("run at 0.45 × the speed" in " ".join(capsys.readouterr().out.split())) is is_said
 
 
 def test_a_device_that_cannot_be_undone_is_one_line():
