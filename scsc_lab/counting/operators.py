@@ -121,6 +121,7 @@ def rule(name: str) -> Callable[[Rule], Rule]:
     return register
 
 
+_POINTWISE_UNTAGGED = frozenset({"hardswish", "prelu", "_prelu_kernel", "rrelu_with_noise", "log_sigmoid_forward"})
 _VIEWS_UNTAGGED = frozenset({"_unsafe_view", "_reshape_alias", "lift_fresh", "detach", "alias"})
 ALLOCATIONS = frozenset({"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"})
 """Operators that make room."""
@@ -151,7 +152,7 @@ def kind(operator: Any) -> Kind:
     namespace, _, bare = operator._schema.name.partition("::")
     name = bare if namespace == "aten" else operator._schema.name
     view = operator.is_view or torch.Tag.inplace_view in operator.tags or name in _VIEWS_UNTAGGED | ALLOCATIONS
-    pointwise = torch.Tag.pointwise in operator.tags
+    pointwise = torch.Tag.pointwise in operator.tags or name.removesuffix("_") in _POINTWISE_UNTAGGED
     free = not FREE.isdisjoint((name, name.removesuffix("_"), name.removesuffix("_backward"))) or name.endswith("_copy")
     return Kind(name, RULES.get(name, RULES.get(name.removesuffix("_"))), view, pointwise, free or view or pointwise)
 

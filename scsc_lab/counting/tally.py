@@ -75,8 +75,14 @@ _WEIGHT_OF = {"native_layer_norm": 2, "native_group_norm": 1, "_fused_rms_norm":
 """Which argument of a normalisation is its weight."""
 
 
-def further_counts(kind: Kind, args: Sequence[Any], out: Any, macs: int, activations: int) -> tuple[int, int]:
-    """Return the elementwise operations and those of normalisation that an ATen operator does.
+_IN_RMS_NORM = frozenset({"pow", "mean", "mul"})
+"""Operators of RMSNorm that read every element, as torch spells it out: squares, their mean, quotients, weights."""
+
+
+def further_counts(
+    kind: Kind, args: Sequence[Any], out: Any, macs: int, activations: int, label: str
+) -> tuple[int, int]:
+    """Return the elementwise operations and those of normalisation that an ATen operator does, inside a torch function.
 
     A product that a sum adds up is one of its multiply-accumulates, and so no longer an elementwise operation.
     """
@@ -89,11 +95,14 @@ def further_counts(kind: Kind, args: Sequence[Any], out: Any, macs: int, activat
     if name in _WEIGHT_OF:
         has_weight = len(args) > _WEIGHT_OF[name] and args[_WEIGHT_OF[name]] is not None
         return 0, args[0].numel() * ((3 if name == "_fused_rms_norm" else 4) + has_weight)
+    if label == "rms_norm":
+        return 0, args[0].numel() if name in _IN_RMS_NORM else 0
     if name in ("_softmax", "_log_softmax", "_safe_softmax"):
         return 0, args[0].numel() * SOFTMAX
     if kind.rule is not None:
         return 0, 0
-    written = next((x.numel() for x in tensors(out)), 0) if kind.is_pointwise and name not in _MOVES else 0
+    is_elementwise = name == "glu" or (kind.is_pointwise and name not in _MOVES)
+    written = next((x.numel() for x in tensors(out)), 0) if is_elementwise else 0
     return written - macs, 0
 
 
@@ -163,7 +172,7 @@ class Tally:
             with self.lock:
                 self.unknown[kind.name] += 1
         listed, fvcore = operators.fvcore_rule(kind.name, place.label, args, out, macs)
-        further = further_counts(kind, args, out, macs, activations)
+        further = further_counts(kind, args, out, macs, activations, place.label)
         if any(x.is_complex() for x in tensors(out)):
             macs *= rules.COMPLEX
         self.add(operator, listed, macs, activations, moved((args, kwargs), out), fvcore, further)
