@@ -197,7 +197,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     pairs = [row["seed_pairs"] for row in trained if row.get("seed_pairs")]
     sentences += filter(None, [paired_seeds.shortage(comparisons(trained), min(pairs, default=0))])
     verdicts = [
-        f"{row['model']} {row['accuracy_verdict']} (p {units.probability(row['p_value'])}, "
+        f"{row.get('variant') or row['model']} {row['accuracy_verdict']} (p {units.probability(row['p_value'])}, "
         f"Holm {units.probability(row.get('p_holm'))}; ρ {units.correlation(row['pair_correlation'])})"
         for row in trained
         if row.get("accuracy_verdict")

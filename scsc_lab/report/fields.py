@@ -230,5 +230,5 @@ def method(rows: Sequence[Row]) -> list[str]:
         which = f"at the first and the last weights of the training runs with seeds {runs[0]} to {runs[-1]}"
     return [
         "Receptive fields: gradient of the last stage's central units with respect to the input, each map normalised "
-        f"before averaging; {which}. {' '.join(dict.fromkeys(map(_setting, rows)))}"
+        f"before averaging; {which}. {' '.join(dict.fromkeys(f'{_setting(row)}.' for row in rows))}"
     ]

@@ -98,7 +98,7 @@ def _on_claims(claims: Sequence[Row]) -> str:
 
 
 def _on_parts(variants: Sequence[Row]) -> str:
-    """Return the largest clear effect of a part of the module on each measure, and what a single kernel does."""
+    """Return the largest clear effect of a part of the module on each measure, and what has none on accuracy."""
     by_part = [row for row in variants if row.get("study") == "components" and row.get("variant") != "full"]
     lines = []
     if times := [row for row in by_part if row.get("ratio") and time_verdict(row) in ("faster", "slower")]:
@@ -115,13 +115,21 @@ def _on_parts(variants: Sequence[Row]) -> str:
         row = max(wider, key=lambda row: abs(row["r50_difference"]))
         lines.append(f"{row['variant']} {points(100 * row['r50_difference'])} of r(50%)")
     text = f"Largest clear effects of changing {by_part[0]['baseline']}: {'; '.join(lines)}." if lines else ""
+    judged = [row for row in by_part if row.get("accuracy_verdict")]
+    if judged and not any(map(is_clear, judged)):
+        most = max(abs(row["accuracy_difference"]) for row in judged)
+        whole = listed(list(dict.fromkeys(str(row["baseline"]) for row in judged)))
+        tried = f"{count(len(judged))} tried, at most {units.decimal(most)} points"
+        text += f" No change of a part of {whole} moves accuracy clearly ({tried})."
     single = [row for row in by_part if row["variant"] in _SINGLE and (row.get("difference_high") or 0) > 0]
     equal = [
         f"{row['variant']} {units.points_interval(_ends(row, 'accuracy_difference', 'difference'))}"
         for row in single
         if row["accuracy_difference"] >= 0
     ]
-    return f"{text} One kernel is no less accurate than several: {', '.join(equal)} points.".strip() if equal else text
+    if equal:
+        text += f" One kernel is not clearly less accurate than several: {', '.join(equal)} points."
+    return text.strip()
 
 
 def _ends(row: Row, key: str, stem: str) -> tuple[float | None, ...]:

@@ -146,6 +146,22 @@ def test_a_control_that_does_as_well_is_said():
     assert f"{as_well}." in abstract.bullets([RUN], untimed)
 
 
+@pytest.mark.parametrize(
+    ("gates", "says"),
+    [
+        ("inconclusive", "No change of a part of scsc_a moves accuracy clearly (two tried, at most 0.70 points)."),
+        ("better", "Largest clear effects of changing scsc_a: no gates +0.70 points of accuracy."),
+    ],
+)
+def test_parts_that_move_accuracy_are_said_or_that_none_does(gates, says):
+    part = {"table": "ablation", "study": "components", "baseline": "scsc_a", "difference_low": -0.5}
+    part |= {"accuracy_difference": 0.5, "difference_high": 1.5, "accuracy_verdict": "inconclusive"}
+    variants = [{**part, "variant": "largest kernel only"}, {**part, "variant": "no gates", "accuracy_difference": 0.7}]
+    variants[1]["accuracy_verdict"] = gates
+    single = " One kernel is not clearly less accurate than several: largest kernel only +0.50 (−0.50 to +1.50) points."
+    assert abstract.bullets([RUN, *variants], []) == [says + single]
+
+
 def test_claims_come_with_what_differs_and_what_is_open():
     claim = {"table": "claim", "network": "scsc_a", "quantity": "macs", "published": -0.2}
     claims = [
