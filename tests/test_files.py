@@ -32,13 +32,23 @@ def test_links_pipes_and_devices_stay_what_they_are(tmp_path):
     assert pipe.is_fifo()
 
 
-def test_a_file_keeps_its_mode(tmp_path):
+def test_a_file_is_replaced_whole_or_not_at_all_and_keeps_its_mode(tmp_path, monkeypatch):
     path = tmp_path / "rows.csv"
-    path.write_text("old")
+    os.umask(umask := os.umask(0))
+    write(path, "old")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
     path.chmod(0o640)
     write(path, "new")
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o640)
-    assert [one.name for one in tmp_path.iterdir()] == ["rows.csv"]
+
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(InputError, match=r"cannot write .*: No space left on device"):
+        write(path, "newer")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def _large_groups(networks: Sequence[Row]) -> list[list[Row]]:
 def _ablations(rows: Sequence[Row], columns: Sequence[Column], notes: Notes) -> tuple[Block, ...]:
     """Return the studies of every network: those of the first in full, of the others folded away."""
     blocks_of_all: list[Block] = []
-    for number, (model, variants) in enumerate(_by_model(rows).items()):
+    for number, (model, variants) in enumerate(grouped(rows, lambda row: str(row["baseline"])).items()):
         blocks = _studies(model, variants, columns, notes)
         blocks_of_all += [Details(f"The same studies of {model}", blocks)] if number else blocks
     return tuple(blocks_of_all)
@@ -203,11 +203,6 @@ def _studies(model: str, rows: Sequence[Row], columns: Sequence[Column], notes: 
         Picture(name, f"{model}: every study, on one scale", draw),
         Grid(table, name),
     )
-
-
-def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Return the rows of each network's studies; the first of a study is the full network."""
-    return grouped(rows, lambda row: str(row["baseline"]))
 
 
 def _of(rows: Sequence[Row], table: str) -> list[Row]:

@@ -105,22 +105,18 @@ def test_noise_floor_is_the_far_end():
 
 
 @pytest.mark.parametrize(
-    ("baseline", "times", "message"),
+    ("baseline", "times", "options", "message"),
     [
-        ([], [], "make no pairs"),
-        ([1.0], [1.0, 2.0], "make no pairs"),
-        ([1.0], [0.0], "positive"),
-        ([1.0], [np.inf], "positive"),
+        ([], [], {}, "make no pairs"),
+        ([1.0], [1.0, 2.0], {}, "make no pairs"),
+        ([1.0], [0.0], {}, "positive"),
+        ([1.0], [np.inf], {}, "positive"),
+        ([1.0] * 9, [1.0] * 9, {"resamples": 1000}, "from 2000 up"),
     ],
 )
-def test_bad_times(baseline, times, message):
+def test_bad_times_and_too_few_resamples(baseline, times, options, message):
     with pytest.raises(InputError, match=message):
-        compare(baseline, times)
-
-
-def test_too_few_resamples():
-    with pytest.raises(InputError, match="from 2000 up"):
-        compare([1.0] * 9, [1.0] * 9, resamples=1000)
+        compare(baseline, times, **options)
 
 
 @pytest.mark.parametrize("noise", [drift, bursts, heavy_tails, one_sided], ids=lambda noise: noise.__name__)

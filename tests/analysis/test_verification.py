@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 from scsc_lab import InputError
-from scsc_lab.analysis.verification import (
-    Pairs,
-    accuracy,
-    best_threshold,
-    draw_pairs,
-    interval,
-    roc,
-    scores,
-)
+from scsc_lab.analysis.verification import Pairs, accuracy, best_threshold, draw_pairs, interval, roc, scores
 
 IDENTITIES = np.repeat(np.arange(30), 6)
 

@@ -139,6 +139,7 @@ def test_a_transplant_stands_behind_its_network(run):
 
 
 def test_settings_reach_the_rows(run):
+    assert (Timing(max_seconds=0.5).least_seconds, Timing(max_seconds=0.5).warm_up_limit) == (0.5, 0.5)
     code, out, _ = run(
         NETWORKS[0], *QUICK, "--dtype", "float64", "--memory-format", "channels_last", "--threads", "2",
         "--train", "--batch-sizes", "2", "--resolution", "64", "--format", "json",
@@ -192,12 +193,6 @@ def test_each_deploy_form_is_compared_with_its_own_ordinary_form(run):
     assert {row["memory_format"] for row in rows} <= {"contiguous", "channels_last"}
 
 
-def test_a_short_time_limit_shortens_the_least_time_and_the_warm_up():
-    timing = Timing(max_seconds=0.5)
-    assert (timing.least_seconds, timing.warm_up_limit) == (0.5, 0.5)
-    assert (Timing().least_seconds, Timing().warm_up_limit) == (2.0, 3.0)
-
-
 def row(**changes):
     """Return a row as the study makes it, of a measurement in which much went wrong."""
     found = {
@@ -213,45 +208,39 @@ def row(**changes):
     return {**found, **changes}
 
 
-def test_notes_say_what_is_odd():
-    rows = [
-        row(),
-        row(model="b", status="cut short"),
-        row(model="c", status="out of memory", warm_up_runs=0, samples=0),
-    ]
-    text = " ".join(latency_notes.detailed_notes(rows, Settings()))
-    for words in (
-        "DRIFT: a changed by +10.0% from the first third of its samples to the last",
-        "Outliers, kept: 1 of 20 (a), 1 of 20 (b).",
-        "each sample repeats all of them: 5 times at batch 1.",
-        "NOT SETTLED in the time limit: a, b",
-        "CUT SHORT",
-        "Out of memory: not measured",
-    ):
-        assert words in text
-    assert "BUSY" not in text
-    assert "Layout" not in text
-    assert "Nothing was warmed up" in " ".join(latency_notes.detailed_notes([row(warm_up_runs=0)], Settings()))
-    assert title([row(runtime="compile", runtime_title="torch.compile", mode="train", device="cuda:0")]) == (
-        "cuda:0, float32, compiled, forward and backward, batch 1, 32×32"
-    )
-
-
-def test_notes_say_when_the_machine_is_busy():
-    for changes, words in [
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "DRIFT: a changed by +10.0% from the first third of its samples to the last"),
+        ({}, "Outliers, kept: 1 of 20 (a), 1 of 20 (b)."),
+        ({}, "each sample repeats all of them: 5 times at batch 1."),
+        ({}, "NOT SETTLED in the time limit: a, b"),
+        ({"status": "cut short"}, "CUT SHORT"),
+        ({"status": "out of memory", "warm_up_runs": 0, "samples": 0}, "Out of memory: not measured"),
         ({"spread": 1.25}, "BUSY MACHINE: a median is 1.25 times the fastest sample. Times"),
         ({"load": 3.17}, "BUSY MACHINE: the load is 3.2 on 2 cores. Times"),
         ({"spread": 1.5, "load": 9.0}, "BUSY MACHINE: a median is 1.50 times the fastest sample and the load is 9.0"),
-    ]:
-        assert words in " ".join(latency_notes.detailed_notes([row(), row(**changes)], Settings()))
-    quiet = " ".join(latency_notes.detailed_notes([row(spread=None, load=None)], Settings()))
-    assert "BUSY" not in quiet
-
-
-def test_notes_say_which_layout_each_network_ran_in():
-    rows = [row(memory_format_asked="auto"), row(model="b", memory_format_asked="auto", memory_format="channels_last")]
+        (
+            {"memory_format_asked": "auto", "memory_format": "channels_last"},
+            "tried by turns: contiguous a; channels-last b.",
+        ),
+    ],
+)
+def test_notes_say_what_is_odd(changes, words):
+    rows = [row(memory_format_asked=changes.get("memory_format_asked", "contiguous")), row(model="b", **changes)]
     text = " ".join(latency_notes.detailed_notes(rows, Settings()))
-    assert "tried by turns: contiguous a; channels-last b." in text
+    assert words in text
+    assert ("BUSY" in text) == bool({"spread", "load"} & changes.keys())
+    assert ("Layout" in text) == ("memory_format" in changes)
+
+
+def test_notes_and_titles_of_one_network():
+    text = " ".join(latency_notes.detailed_notes([row(warm_up_runs=0, spread=None, load=None)], Settings()))
+    assert "Nothing was warmed up" in text
+    assert "BUSY" not in text
+    assert title([row(runtime="compile", runtime_title="torch.compile", mode="train", device="cuda:0")]) == (
+        "cuda:0, float32, compiled, forward and backward, batch 1, 32×32"
+    )
 
 
 def test_notes_say_which_parts_are_not_steady():

@@ -17,32 +17,20 @@ def seconds(monkeypatch):
     return now
 
 
-def test_lines_come_every_ten_seconds_with_the_time_left(seconds, capsys):
+@pytest.mark.parametrize(
+    ("steps", "total", "lines"),
+    [
+        (31, 30, ["net, 10/30, 0:20 left", "net, 20/30, 0:10 left", "net, 30/30, 0:00 left"]),
+        (9, 100, ["net, 6/100, 1:34 left"]),  # a long run is announced once its estimate has settled
+        (9, 9, []),
+    ],
+)
+def test_lines_come_every_ten_seconds_with_the_time_left(seconds, capsys, steps, total, lines):
     with running.stepwise() as report:
-        for step in range(31):
+        for step in range(steps):
             seconds[0] = float(step)
-            report("net", step, 30)
-    assert capsys.readouterr().err.splitlines() == [
-        "net, 10/30, 0:20 left",
-        "net, 20/30, 0:10 left",
-        "net, 30/30, 0:00 left",
-    ]
-
-
-def test_a_long_run_is_announced_once_its_estimate_has_settled(seconds, capsys):
-    with running.stepwise() as report:
-        for step in range(9):
-            seconds[0] = float(step)
-            report("field", step, 100)
-    assert capsys.readouterr().err == "field, 6/100, 1:34 left\n"
-
-
-def test_a_short_run_is_silent(seconds, capsys):
-    with running.stepwise() as report:
-        for step in range(9):
-            seconds[0] = float(step)
-            report("net", step, 9)
-    assert not capsys.readouterr().err
+            report("net", step, total)
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_a_terminal_shows_a_bar_with_the_time_left(seconds, monkeypatch, capsys):

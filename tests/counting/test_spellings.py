@@ -272,10 +272,7 @@ CORNERS = {
     "pairs": (lambda x, w: torch.view_as_real(torch.complex(x, x) * torch.complex(w, w)).sum(0), 48),
     "joined into": (lambda x, w: torch.cat([x * w], 0, out=torch.empty(6, 4, device=x.device)).sum(0), 24),
     "interpolated": (lambda x, w: torch.lerp(x, w, w.sigmoid()).sum(0), 24),
-    "index reduced": (
-        lambda x, w: x.new_zeros(2, 4).index_reduce(0, (x[:, 0] * 0).long(), x * w, "mean"),
-        24,
-    ),
+    "index reduced": (lambda x, w: x.new_zeros(2, 4).index_reduce(0, (x[:, 0] * 0).long(), x * w, "mean"), 24),
     "by element": (lambda x, w: (x * w).take(torch.arange(5, device=x.device)).sum(), 5),
     "by a mask": (lambda x, w: (x * w).masked_fill(x[:1] > 0, 0.0).view(2, 12).unbind(0)[0].sum(), 12),
 }

@@ -93,10 +93,3 @@ def test_side_by_side_in_csv_sums(capsys):
     *rows, total = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert total["name"] == "total"
     assert sum(int(row["macs_difference"]) for row in rows) == int(total["macs_difference"]) == 3304838144 - 4490566656
-
-
-def test_transplant_compares_the_original_with_the_transplanted(capsys):
-    assert main(["compare", "resnet18", "--transplant", "--with", "params,macs", "--format", "json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [row["model"] for row in rows] == ["resnet18", "resnet18 + SCSC"]
-    assert rows[1]["macs_change"] < 0

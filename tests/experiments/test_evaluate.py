@@ -33,6 +33,9 @@ def embedding():
 """
 
 
+DATA = ["--data", "imagefolder:data", "--resolution", "32"]
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -47,10 +50,10 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_two_networks_on_the_same_images(folder, capsys):
-    command = ["evaluate", "net.py:bright", "net.py:bright[sign=-1.0]", "--data", "imagefolder:data"]
-    command += ["--resolution", "32", "--predictions", "said.csv", "--format", "json"]
-    assert main(command) == 0
+@pytest.mark.parametrize("batch_size", ["1", "256"])
+def test_two_networks_on_the_same_images(folder, capsys, batch_size):
+    command = ["evaluate", "net.py:bright", "net.py:bright[sign=-1.0]", *DATA, "--batch-size", batch_size]
+    assert main([*command, "--predictions", "said.csv", "--format", "json"]) == 0
     one, two = json.loads(capsys.readouterr().out)["rows"]
     assert (one["top1"], two["top1"], one["test_images"]) == (87.5, 12.5, 16)
     assert one["top1_low"] < 87.5 < one["top1_high"] < 100
@@ -86,8 +89,7 @@ def test_verification(folder, capsys):
 
 def test_heads_that_do_not_fit_are_said_before_anything_is_judged(folder, monkeypatch, capsys):
     monkeypatch.setattr("scsc_lab.metrics.evaluation.outputs.outputs", lambda *args: pytest.fail("judged"))
-    words = ["evaluate", "net.py:bright", "net.py:bright[outputs=5]", "--data", "imagefolder:data"]
-    assert main([*words, "--resolution", "32"]) == 2
+    assert main(["evaluate", "net.py:bright", "net.py:bright[outputs=5]", *DATA]) == 2
     message = "net.py:bright[outputs=5] has 5 outputs, imagefolder:data 2 classes: the data has dark, light"
     assert message in capsys.readouterr().err
 
@@ -115,7 +117,7 @@ def pair():
 
 def test_outputs_that_are_not_finite_have_no_accuracy(folder, capsys):
     (folder / "bad.py").write_text(BAD)
-    words = ["evaluate", "net.py:bright", "bad.py:bad", "--data", "imagefolder:data", "--resolution", "32"]
+    words = ["evaluate", "net.py:bright", "bad.py:bad", *DATA]
     words += ["--batch-size", "16", "--predictions", "p.csv"]
     assert main([*words, "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -133,12 +135,6 @@ def test_outputs_that_are_not_finite_have_no_accuracy(folder, capsys):
     assert (bad["accuracy"], bad["tar_at_far"], bad["equal_error_rate"]) == (None, None, None)
 
 
-def test_one_image_at_a_time(folder, capsys):
-    words = ["evaluate", "net.py:bright", "--data", "imagefolder:data", "--resolution", "32", "--batch-size", "1"]
-    assert main([*words, "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["rows"][0]["top1"] == 87.5
-
-
 def test_several_outputs_are_refused(folder, capsys):
     (folder / "bad.py").write_text(BAD)
     for data in ("imagefolder:data", "faces"):
@@ -149,7 +145,7 @@ def test_several_outputs_are_refused(folder, capsys):
 def test_predictions_run_nothing_in_a_spreadsheet(folder):
     for split in ("train", "val"):
         (folder / "data" / split / "light").rename(folder / "data" / split / "=1+1")
-    words = ["evaluate", "net.py:bright", "--data", "imagefolder:data", "--resolution", "32", "--predictions", "p.csv"]
+    words = ["evaluate", "net.py:bright", *DATA, "--predictions", "p.csv"]
     assert main(words) == 0
     assert ",'=1+1" in (folder / "p.csv").read_text()
     assert ",=1+1" not in (folder / "p.csv").read_text()
@@ -281,7 +277,7 @@ def test_classes_are_outputs_of_a_larger_head(folder, name, content, capsys):
     (folder / "net.py").write_text(NET.replace("[-mean, mean, *[mean * 0 - 9] *", "[-mean, *[mean * 0 - 9] *").replace(
         "(self.outputs - 2)]", "(self.outputs - 2), mean]"))  # fmt: skip
     (folder / name).write_text(content)
-    command = ["evaluate", "net.py:bright[outputs=5]", "--data", "imagefolder:data", "--resolution", "32"]
+    command = ["evaluate", "net.py:bright[outputs=5]", *DATA]
     assert main(command) == 2
     assert "5 outputs, imagefolder:data 2 classes" in capsys.readouterr().err
     assert main([*command, "--class-map", name, "--predictions", "p.csv", "--format", "json"]) == 0
@@ -304,7 +300,7 @@ def test_classes_are_outputs_of_a_larger_head(folder, name, content, capsys):
 )
 def test_a_class_map_that_does_not_fit_is_said(folder, content, message, capsys):
     (folder / "map.csv").write_text(content)
-    command = ["evaluate", "net.py:bright", "--data", "imagefolder:data", "--resolution", "32"]
+    command = ["evaluate", "net.py:bright", *DATA]
     assert main([*command, "--class-map", "map.csv"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in error

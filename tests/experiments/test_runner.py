@@ -66,13 +66,6 @@ def test_a_transplant_of_a_files_factory_is_ablated_over_two_processes(net, caps
     assert "0 of 3 measurements are stored" in capsys.readouterr().err  # another file is another network
 
 
-def test_arguments_of_a_factory_are_a_grid(net):
-    table = scsc_lab.ablate("net.py:Net", {"width": [8, 16], "depth": [1, 3]}, metrics=["params"], resolution=64)
-    assert list(table["variant"])[:3] == ["full", "width=8 depth=1", "width=8 depth=3"]
-    assert table["params"].nunique() == 5
-    assert table.loc[1, "params_change"] == table.loc[1, "params"] / table.loc[0, "params"] - 1
-
-
 def test_timm_is_ablated_with_and_without_a_transplant():
     pytest.importorskip("timm")
     table = scsc_lab.ablate("timm:resnet18", {"num_classes": [10, 100]}, metrics=["params"], resolution=64)

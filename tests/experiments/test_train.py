@@ -14,11 +14,12 @@ from made_runs import summaries
 from scsc_lab import InputError
 from scsc_lab.cli import main
 from scsc_lab.execution.pools import Parallel
-from scsc_lab.experiments import compare, runner, train
+from scsc_lab.experiments import train
 from scsc_lab.metrics import accuracy, training
 from scsc_lab.networks.network import Network
 from scsc_lab.report import accuracy as tables
-from scsc_lab.settings import Execution, Schedule, Settings, Training
+from scsc_lab.report.figures import accuracy as figures
+from scsc_lab.settings import Drawing, Schedule, Training
 from scsc_lab.store import Store
 from scsc_lab.training.plan import Runs, plan
 
@@ -76,6 +77,7 @@ def test_rows_of_runs_and_of_networks(networks):
     baseline, other = trained.networks
     assert other["accuracy_difference"] == pytest.approx(other["accuracy_mean"] - baseline["accuracy_mean"])
     assert (other["baseline"], other["verdict"], "p_value" in baseline) == (str(networks[0]), None, False)
+    assert any("not tuned" in note for note in accuracy.notes(trained.networks))
 
 
 def test_runs_are_kept_and_not_repeated(networks, tmp_path):
@@ -90,13 +92,6 @@ def test_runs_are_kept_and_not_repeated(networks, tmp_path):
     more = measure(networks, small((0, 1, 2)), store=store)
     assert len(store.keys()) == 6
     assert more.runs[0] == first.runs[0]
-
-
-def test_a_row_is_the_same_wherever_it_is_measured(networks):
-    (one,) = training.measure([networks[0]], small((1,)), lambda *told: None)
-    (two,) = training.measure([networks[0]], small((1,)), lambda *told: None)
-    assert _losses(one) == _losses(two)
-    assert one["accuracy"] == two["accuracy"]
 
 
 def test_runs_in_threads_of_one_process_take_turns(networks):
@@ -194,13 +189,15 @@ def test_holm_adjusts_over_the_rows_of_a_table():
     assert not any("1 comparison" in note for note in accuracy.notes(rows))
 
 
-def test_figures_show_every_run():
-    from scsc_lab.report.figures import accuracy as figures
+def judged(loss: float, accuracy: float) -> list[dict[str, object]]:
+    """Return the curve of a run of one epoch."""
+    return [{"epoch": 1, "loss": loss, "accuracy": {"accuracy": accuracy}}]
 
-    curve = [{"epoch": 1, "loss": 1.0, "accuracy": {"accuracy": 50.0}}]
+
+def test_figures_show_every_run():
     rows = summaries([fake("base", [60.0, 61.0, 62.0]), fake("other", [61.0, 63.0, 62.5])])
     for row in rows:
-        row["runs"] = [{**run, "curve": curve} for run in row["runs"]]
+        row["runs"] = [{**run, "curve": judged(1.0, 50.0)} for run in row["runs"]]
     axes = figures.draw([rows]).axes
     assert sum(len(collection.get_offsets()) for collection in axes[0].collections) == 6
     assert len(axes[0].lines) == 3 + 2  # a line a pair, a mean a network
@@ -212,8 +209,6 @@ def test_figures_show_every_run():
 
 @pytest.mark.parametrize("others", [1, 5])
 def test_the_mean_that_is_drawn_is_the_tables(others):
-    from scsc_lab.report.figures import accuracy as figures
-
     rows = summaries([fake(f"net{at}", [60.0, 62.0, 5.0]) for at in range(1 + others)])
     for row in rows:
         row["runs"] = [{**run, "status": "complete" if run["accuracy"] > 50 else "diverged"} for run in row["runs"]]
@@ -223,15 +218,11 @@ def test_the_mean_that_is_drawn_is_the_tables(others):
 
 @pytest.mark.parametrize("width", [3.3, 6.9])
 def test_many_networks_have_a_row_each_and_one_mean_curve(width):
-    from scsc_lab.report.figures import accuracy as figures
-    from scsc_lab.settings import Drawing
-
-    curve = [{"epoch": 1, "loss": 1.0, "accuracy": {"accuracy": 50.0}}]
     others = [fake(f"base + mixer_{at}", [61.0 + at, 63.0 - at, 62.5]) for at in range(10)]
     rows = summaries([fake("base", [60.0, 61.0, 62.0]), *others])
     for row in rows:
         row["runs"] = [
-            {**run, "curve": [{**curve[0], "loss": loss, "accuracy": {"accuracy": run["accuracy"]}}]}
+            {**run, "curve": judged(loss, run["accuracy"])}
             for run, loss in zip(row["runs"], (1.0, 2.0, 6.0), strict=True)
         ]
     figure = figures.draw([rows], Drawing(width=width))
@@ -250,17 +241,6 @@ def test_many_networks_have_a_row_each_and_one_mean_curve(width):
     assert sum(not line.get_label().startswith("_") for line in means) == 6  # the others are light, without a name
     thick = next(line for line in accuracy_.lines if line.get_linewidth() > 0.5)
     assert thick.get_ydata()[0] == pytest.approx(61.0)
-
-
-def test_accuracy_is_a_column_of_a_comparison(networks):
-    settings = Settings(Execution("cpu"), training=dataclasses.replace(SMALL, seeds=2))
-    sized = [dataclasses.replace(one, resolution=(64, 64)) for one in networks]
-    (found,) = runner.run([compare.experiment(sized, ["accuracy"], settings)]).results
-    assert found.rows[1]["accuracy_difference"] == pytest.approx(
-        found.rows[1]["accuracy_mean"] - found.rows[0]["accuracy_mean"]
-    )
-    assert any("2 seeds" in note for note in found.notes)
-    assert any("there is no verdict" in note for note in found.notes)
 
 
 def test_a_network_that_does_not_fit_is_said_before_another_is_trained(networks, capsys, monkeypatch):
@@ -300,27 +280,6 @@ WORDS = ["--recipe-set", "epochs=1", "--recipe-set", "warmup_epochs=0", "--devic
 WORDS += ["--resolution", "64"]
 
 
-def test_train_compare_and_ablate_share_their_runs(networks, tmp_path, capsys, monkeypatch):
-    """One run is one row, by whichever command it was made, on a device that is named or found."""
-    monkeypatch.setattr("scsc_lab.training.data.navon.TRAIN_IMAGES", 64)
-    monkeypatch.setattr("scsc_lab.training.data.navon.TEST_IMAGES", 40)
-    store = ["--store", "rows.db"]
-    assert main(["train", "net.py:linear", "net.py:linear[width=4]", *WORDS, *store]) == 0
-    assert len(Store(tmp_path / "rows.db").keys()) == 4
-    monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
-    compare = ["compare", "net.py:linear", "net.py:linear[width=4]", "--with", "accuracy", *WORDS, *store]
-    assert main([word if word != "cpu" else "auto" for word in compare]) == 0
-    capsys.readouterr()
-    grid = ["--grid", "width=4", "--with", "params,accuracy", "--no-draw", "--format", "json"]
-    assert main(["ablate", "net.py:linear", *grid, *WORDS, *store]) == 0
-    out, error = capsys.readouterr()
-    assert "4 of 6 measurements are stored" in error
-    full, small = json.loads(out)["rows"]
-    assert small["accuracy_difference"] == pytest.approx(small["accuracy_mean"] - full["accuracy_mean"])
-    assert [run["seed"] for run in small["runs"]] == [0, 1]
-    assert small["p_holm"] == small["p_value"]
-
-
 def test_a_run_whose_weights_are_wanted_and_gone_is_trained_again(networks, tmp_path, capsys):
     settings = dataclasses.replace(small((0,)), weights=str(tmp_path / "weights"))
     store = Store(tmp_path / "rows.db")
@@ -339,13 +298,12 @@ def test_an_interrupt_leaves_the_runs_that_ended(networks, tmp_path):
         if done == 3 and what.startswith("training of"):
             raise KeyboardInterrupt
 
-    trained = measure(networks, small((0, 1, 2)), progress=stop)
+    store = Store(tmp_path / "rows.db")
+    trained = measure(networks, small((0, 1, 2)), store=store, progress=stop)
     assert trained.interrupted
     assert [row["seed"] for row in trained.runs] == [0, 1, 0]
     assert trained.networks[1]["seed_pairs"] == 1
-    store = Store(tmp_path / "rows.db")
-    with_store = measure(networks, small((0, 1, 2)), store=store, progress=stop)
-    assert len(store.keys()) == len(with_store.runs) == 3
+    assert len(store.keys()) == 3
 
 
 BUDGETS = ["--budgets", "1,4,2", "--recipe-set", "warmup_epochs=0.5", "--device", "cpu", "--seeds", "2"]
@@ -409,7 +367,7 @@ def test_every_command_trains_by_the_same_schedule_and_shares_its_runs(networks,
     monkeypatch.setattr("scsc_lab.training.loop.make_optimizer", lambda *args, **options: pytest.fail("trained"))
     asked = ["--with", "params,accuracy", *words, "--format", "json"]
     for command in (
-        ["compare", "net.py:linear", "net.py:linear[width=4]", *asked],
+        ["compare", "net.py:linear", "net.py:linear[width=4]", *asked, "--device", "auto"],
         ["ablate", "net.py:linear", "--grid", "width=4", "--no-draw", *asked],
     ):
         assert main(command) == 0
@@ -440,8 +398,3 @@ def test_the_edge_of_a_grid_is_that_of_its_numbers(values, best, is_at_edge):
         {"model": "a", "key": "k", "grid": "g", "value": value, "chosen": value == best, **costs} for value in values
     ]
     assert any("at the edge" in line for line in tables.tuning_notes(rows)) == is_at_edge
-
-
-def test_without_tuning_the_table_says_so(networks):
-    trained = measure(networks, small())
-    assert "One learning rate for all, not tuned." in accuracy.notes(trained.networks)

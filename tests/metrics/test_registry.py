@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import extended
-import pytest
 
-from scsc_lab import InputError, metrics
+from scsc_lab import metrics
 
 METRIC = '''
 """Layers: the modules of a network that hold parameters themselves."""
@@ -89,11 +88,6 @@ def test_registering_costs_no_torch():
     code = "import sys, scsc_lab.metrics as m; m.notes([], m.column_names()); print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "False"
-
-
-def test_unknown_words_are_named():
-    with pytest.raises(InputError, match=r"unknown column 'mac': one of .*; did you mean macs"):
-        metrics.chosen(["mac"])
 
 
 def test_no_command_and_no_table_names_a_metric():

@@ -50,6 +50,21 @@ def test_a_label_may_hold_the_sign_that_ends_it(text, label, index):
         names.networks(["swin_tiny"], labels=["Ours=swin_tny"])
 
 
+def test_a_label_goes_on_to_the_forms_of_its_network_and_finds_the_transplant_that_it_names(tmp_path, capsys):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))\n"
+    )
+    name = f"{tmp_path}/net.py:net"
+    for words, label, models in (
+        ([name, "--deploy"], f"A={name}", ["A", "A (deploy)"]),
+        (["resnet18", "--transplant"], "Ours=resnet18 + SCSC", ["resnet18", "Ours"]),
+        (["resnet18", "--transplant", "--rule", "groups=2"], "A=resnet18 + SCSC[groups=2]", ["resnet18", "A"]),
+    ):
+        options = ["--label", label, "--resolution", "32", "--no-check", "--format", "json"]
+        assert main(["flops", *words, *options]) == 0
+        assert [row["model"] for row in json.loads(capsys.readouterr().out)["rows"]] == models
+
+
 def test_a_name_of_several_names_none():
     found = names.networks(["swin_tiny[window=8]", "swin_tiny[window=14]"])
     with pytest.raises(InputError, match="stands for 2 of the models"):
@@ -75,24 +90,6 @@ def test_every_command_says_which_network_a_transplant_does_not_fit(command, tmp
     }[command]
     assert main([command, "resnet_pico", "net.py:Flat", "--transplant", "--resolution", "64", *fast]) == 0
     assert "net.py:Flat stays as it is" in " ".join(capsys.readouterr().out.split())
-
-
-@pytest.mark.parametrize("target", ["resnet18 + SCSC", "resnet18 + SCSC[kernels=3,5 groups=2]"])
-def test_a_label_finds_the_transplant_it_names(target, capsys):
-    rules = [word for rule in ("kernels=3,5", "groups=2") if rule in target for word in ("--rule", rule)]
-    command = ["flops", "resnet18", "--transplant", *rules, "--label", f"Ours={target}", "--resolution", "64"]
-    assert main([*command, "--no-check", "--format", "json"]) == 0
-    assert [row["model"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["resnet18", "Ours"]
-
-
-def test_a_label_of_the_network_goes_on_to_its_forms(tmp_path, capsys):
-    (tmp_path / "net.py").write_text(
-        "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))\n"
-    )
-    name = f"{tmp_path}/net.py:net"
-    command = f"flops {name} --deploy --label A={name} --resolution 16 --no-check --format json"
-    assert main(command.split()) == 0
-    assert [row["model"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["A", "A (deploy)"]
 
 
 @pytest.mark.parametrize(

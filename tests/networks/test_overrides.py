@@ -11,32 +11,25 @@ from scsc_lab.models.names import networks
 from scsc_lab.networks import catalog
 from scsc_lab.networks import overrides as changes
 from scsc_lab.networks.mixers import TransplantSpec
-from scsc_lab.networks.network import Network
 from scsc_lab.networks.specs import SCSCSpec, SwinSpec
 
 SCSC_SWIN = catalog.find("scsc_swin_tiny").spec
 
 
-def test_a_key_without_a_stage_changes_every_stage():
+def test_a_key_changes_every_stage_or_the_one_that_it_names_whatever_the_order():
     spec = changes.apply(SCSC_SWIN, {"kernels": "3,5,7", "shuffle": "off"})
     assert all(module.kernels == (3, 5, 7) and not module.shuffle for module in spec.scsc)
-
-
-def test_a_key_with_a_stage_changes_that_one():
     spec = changes.apply(SCSC_SWIN, {"stage2.kernels": "3,9"})
     assert [module.kernels for module in spec.scsc] == [(3, 9, 13), (3, 9), (3, 5, 7), (3, 5)]
+    for made in ({"stage1.groups": "8", "groups": "2"}, {"groups": "2", "stage1.groups": "8"}):
+        assert [module.groups for module in changes.apply(SCSC_SWIN, made).scsc] == [8, 2, 2, 2]
 
 
-def test_fields_of_the_network():
+def test_values_are_texts_or_of_python():
     spec = changes.apply(SCSC_SWIN, {"depths": "2,2,18,2", "drop_path": "0.3", "scsc_stages": "1,2"})
     assert (spec.depths, spec.drop_path, spec.scsc_stages) == ((2, 2, 18, 2), 0.3, (1, 2))
-
-
-def test_values_that_are_not_texts():
     spec = changes.apply(SCSC_SWIN, {"kernels": [3, 5], "se": False, "mlp_ratio": 2})
-    assert spec.scsc[0].kernels == (3, 5)
-    assert spec.mlp_ratio == 2.0
-    assert not spec.scsc[3].se
+    assert (spec.scsc[0].kernels, spec.mlp_ratio, spec.scsc[3].se) == ((3, 5), 2.0, False)
 
 
 def test_scsc_swin_is_swin_with_scsc_in_every_stage():
@@ -45,60 +38,52 @@ def test_scsc_swin_is_swin_with_scsc_in_every_stage():
     assert dataclasses.replace(swin, scsc_stages=(1, 2, 3, 4), drop_path=0.1) == SCSC_SWIN
 
 
+MISTAKES = [
+    ({"kernel": "3"}, r"unknown key 'kernel'; did you mean kernels"),
+    ({"stage5.kernels": "3"}, "stages go from stage1 to stage4"),
+    ({"stage1.kernel": "3"}, r"unknown key 'stage1.kernel'"),
+    ({"kernels": "3,x"}, "kernels='x': a whole number is needed"),
+    ({"kernels": ""}, "kernels is empty"),
+    ({"kernels": "3,4"}, "4: a kernel size is an odd number"),
+    ({"groups": "1.5"}, "groups='1.5': a whole number"),
+    ({"groups": True}, "groups=True: a whole number"),
+    ({"groups": "64"}, "groups=64 cannot divide the 32 channels"),
+    ({"shuffle": "perhaps"}, "shuffle='perhaps': true or false"),
+    ({"depths": "2,2"}, "heads has 4 entries for the 2 stages"),
+    ({"depths": "2,0,2,2"}, "depths=2,0,2,2: numbers from 1 up"),
+    ({"depths": 2}, "heads has 4 entries for the 1 stages"),
+    ({"depths": "²"}, "depths='²': a whole number"),
+    ({"kernels": "3,5,9999999999"}, "9999999999: a kernel size is an odd number from 1 to 1023"),
+    ({"drop_path": "nan"}, "not a number"),
+    ({"drop_path": "1"}, "drop_path=1.0: a probability"),
+    ({"scsc_stages": "1,7"}, "scsc_stages=1,7: different stages from 1 to 4"),
+    ({"scsc": "1"}, "unknown key 'scsc'"),
+]
+OF_OTHERS = [
+    ("swin_tiny", {"kernels": "3"}, "this network has no SCSC module"),
+    ("resnet50", {"stem": "conv9"}, "stem=conv9: one of conv7_pool, conv3"),
+    ("swin_tiny", {"depths": "1000000,1,1,1"}, "^depths="),
+    ("resnet50", {"widths": "64,64,64,99999999999"}, "^widths="),
+    ("swin_tiny", {"depths": ",".join("1" * 64), "heads": ",".join("1" * 64)}, "^depths(=| has )"),
+    ("swin_tiny", {"embed_dim": "9" * 20}, "^embed_dim="),
+    ("swin_tiny", {"window": "100000"}, "^window="),
+    ("swin_tiny", {"outputs": "9" * 5000}, "^outputs="),
+    ("swin_tiny", {"patch": "-1"}, "^patch="),
+]
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"kernel": "3"}, r"unknown key 'kernel'; did you mean kernels"),
-        ({"stage5.kernels": "3"}, "stages go from stage1 to stage4"),
-        ({"stage1.kernel": "3"}, r"unknown key 'stage1.kernel'"),
-        ({"kernels": "3,x"}, "kernels='x': a whole number is needed"),
-        ({"kernels": ""}, "kernels is empty"),
-        ({"kernels": "3,4"}, "4: a kernel size is an odd number"),
-        ({"groups": "1.5"}, "groups='1.5': a whole number"),
-        ({"groups": True}, "groups=True: a whole number"),
-        ({"groups": "64"}, "groups=64 cannot divide the 32 channels"),
-        ({"shuffle": "perhaps"}, "shuffle='perhaps': true or false"),
-        ({"depths": "2,2"}, "heads has 4 entries for the 2 stages"),
-        ({"depths": "2,0,2,2"}, "depths=2,0,2,2: numbers from 1 up"),
-        ({"depths": 2}, "heads has 4 entries for the 1 stages"),
-        ({"depths": "²"}, "depths='²': a whole number"),
-        ({"kernels": "3,5,9999999999"}, "9999999999: a kernel size is an odd number from 1 to 1023"),
-        ({"drop_path": "nan"}, "not a number"),
-        ({"drop_path": "1"}, "drop_path=1.0: a probability"),
-        ({"scsc_stages": "1,7"}, "scsc_stages=1,7: different stages from 1 to 4"),
-        ({"scsc": "1"}, "unknown key 'scsc'"),
-    ],
+    ("name", "change", "message"), [*(("scsc_swin_tiny", *mistake) for mistake in MISTAKES), *OF_OTHERS]
 )
-def test_mistakes(change, message):
+def test_mistakes(name, change, message):
     with pytest.raises(InputError, match=message):
-        changes.apply(SCSC_SWIN, change)
+        changes.apply(catalog.find(name).spec, change)
 
 
-def test_a_network_without_scsc_says_so():
-    with pytest.raises(InputError, match="this network has no SCSC module"):
-        changes.apply(catalog.find("swin_tiny").spec, {"kernels": "3"})
-
-
-def test_choices_are_listed():
-    with pytest.raises(InputError, match="stem=conv9: one of conv7_pool, conv3"):
-        changes.apply(catalog.find("resnet50").spec, {"stem": "conv9"})
-
-
-@pytest.mark.parametrize("text", ["kernels", "=3", ""])
-def test_assignments_need_a_key_and_a_value(text):
-    with pytest.raises(InputError, match="write key=value"):
-        changes.parse([text])
-
-
-def test_a_key_twice_is_a_mistake():
-    with pytest.raises(InputError, match="twice"):
-        changes.parse(["groups=2", "groups=4"])
-
-
-def test_a_label_is_a_name_again():
-    network = Network.of("scsc_swin", {"groups": "8", "shuffle": "false"})
-    assert str(network) == "scsc_swin_tiny[groups=8 shuffle=false]"
-    assert Network.read(network.text) == network
+@pytest.mark.parametrize("texts", [["kernels"], ["=3"], [""], ["groups=2", "groups=4"]])
+def test_assignments_have_a_key_once_and_a_value(texts):
+    with pytest.raises(InputError, match=r"write key=value|twice"):
+        changes.parse(texts)
 
 
 def test_each_change_goes_to_the_networks_that_have_its_key():
@@ -107,12 +92,6 @@ def test_each_change_goes_to_the_networks_that_have_its_key():
     assert str(scsc) == "scsc_swin_tiny[kernels=3,5 embed_dim=192]"
     with pytest.raises(InputError, match="unknown key 'kernelz'"):
         networks(["swin", "scsc_swin"], {"kernelz": "3"})
-
-
-def test_the_word_on_one_stage_comes_last_whatever_the_order():
-    spec = catalog.find("scsc_swin").spec
-    for made in ({"stage1.groups": "8", "groups": "2"}, {"groups": "2", "stage1.groups": "8"}):
-        assert [module.groups for module in changes.apply(spec, made).scsc] == [8, 2, 2, 2]
 
 
 def test_one_value_does_for_a_tuple():
@@ -127,22 +106,3 @@ def test_the_reduced_width_can_be_set():
     assert changes.apply(SCSC_SWIN, {"reduction": "0.5"}).scsc[1].reduced_channels(192) == 96
     with pytest.raises(InputError, match="reduction=-1: the reduced width"):
         changes.apply(SCSC_SWIN, {"reduction": -1})
-
-
-@pytest.mark.parametrize(
-    ("name", "given"),
-    [
-        ("scsc_swin_tiny", {"kernels": "3,5,9999999999"}),
-        ("swin_tiny", {"depths": "1000000,1,1,1"}),
-        ("resnet50", {"depths": "1,1,1,1000000"}),
-        ("resnet50", {"widths": "64,64,64,99999999999"}),
-        ("swin_tiny", {"depths": ",".join("1" * 64), "heads": ",".join("1" * 64)}),
-        ("swin_tiny", {"embed_dim": "9" * 20}),
-        ("swin_tiny", {"window": "100000"}),
-        ("swin_tiny", {"outputs": "9" * 5000}),
-        ("swin_tiny", {"patch": "-1"}),
-    ],
-)
-def test_numbers_out_of_bounds_are_one_line(name, given):
-    with pytest.raises(InputError, match=rf"^{next(iter(given))}(=| has )"):
-        changes.apply(catalog.find(name).spec, given)

@@ -102,6 +102,11 @@ def test_several_mixers_share_what_they_have():
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
+        ({"kernel": "3"}, "unknown key 'kernel'; did you mean kernels"),
+        ({"replace": "dense"}, "replace=dense: one of depthwise, conv3x3, attention"),
+        ({"replace": ""}, "replace is empty"),
+        ({"stages": "0"}, "stages=0: numbers from 1 up"),
+        ({"groups": "0"}, "groups=0: a whole number from 1"),
         ({"mixer": "scs"}, "unknown mixer 'scs'; did you mean scsc"),
         ({"mixer": "my_block.py"}, "unknown mixer 'my_block.py'; a class of your own is named with its file"),
         ({"width": "-1"}, "width=-1: a number from 0"),

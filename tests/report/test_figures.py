@@ -13,7 +13,7 @@ from PIL import Image
 
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
-from scsc_lab.report import comparison, compose, names, tables
+from scsc_lab.report import comparison, names, tables
 from scsc_lab.report.figures import accuracy, erf, forest, latency, scatter, style, sweep
 from scsc_lab.report.names import shortened_apart
 from scsc_lab.report.tables import Column
@@ -198,15 +198,12 @@ def test_a_transplants_ratio_is_to_what_its_name_begins_with():
     assert figure.get_tightbbox().x1 <= figure.get_figwidth() + 0.01
 
 
-@pytest.mark.parametrize(("text", "inches"), [("column", 3.3), ("page", 6.9), ("3.3in", 3.3), ("8.4cm", 8.4 / 2.54)])
-def test_widths(text, inches):
-    assert texts_of_values.width(text) == pytest.approx(inches)
-
-
-@pytest.mark.parametrize("text", ["", "3.3", "0in", "999in", "-3in", "wide", "3e5in"])
-def test_widths_that_are_none(text):
-    with pytest.raises(InputError, match=r"inches|column, page"):
-        texts_of_values.width(text)
+def test_widths():
+    for text, inches in (("column", 3.3), ("page", 6.9), ("3.3in", 3.3), ("8.4cm", 8.4 / 2.54)):
+        assert texts_of_values.width(text) == pytest.approx(inches)
+    for text in ("", "3.3", "0in", "999in", "-3in", "wide", "3e5in"):
+        with pytest.raises(InputError, match=r"inches|column, page"):
+            texts_of_values.width(text)
 
 
 @pytest.mark.parametrize("suffix", style.SUFFIXES)
@@ -236,20 +233,12 @@ def test_studies_stand_on_one_scale_with_room_for_their_values(width):
     assert box.x0 >= -0.01
     assert box.x1 <= width + 0.01
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
-        *("groups", "groups=1", "groups=2", "stages", "SCSC in no stage"),
+        *("groups", "groups=1", "groups=2", "stages", "SCSC in no stage")
     ]
     assert figure.axes[0].get_xlabel().startswith("parameters")
     alone = forest.draw(STUDIES[:3], [tables.PARAMS, tables.MACS], Drawing(width=width), STUDIES)
     for one, other in zip(alone.axes, figure.axes, strict=True):
         assert one.get_xlim() == pytest.approx(other.get_xlim())
-
-
-def test_an_ablation_shows_an_interval_where_there_is_one():
-    rows = [dict(row, ratio=1.1, ratio_low=1.05, ratio_high=1.2) for row in STUDIES[:3]]
-    (axis,) = forest.draw(rows, [metrics.columns()["latency"]]).axes
-    spans = [line.get_xdata() for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 1.6]
-    assert spans
-    assert spans[0] == pytest.approx([5, 20])
 
 
 def test_trade_offs_are_arrows_and_a_front_of_one_point_has_no_legend():
@@ -270,22 +259,15 @@ def test_trade_offs_are_arrows_and_a_front_of_one_point_has_no_legend():
 
 
 def test_many_networks_against_one_are_a_forest_with_intervals_and_a_key():
+    def changed(name, macs, time, points):
+        row = {"model": f"net + {name}", "macs_change": macs, "accuracy_difference": points}
+        row |= {"ratio": time, "ratio_low": time - 0.02, "ratio_high": time + 0.03}
+        return row | {"difference_low": points - 4, "difference_high": points + 3}
+
+    rows = [{"model": "net"}, changed("one", -0.3, 0.8, 9.0), changed("two", -0.2, 1.1, 2.0)]
+    rows += [changed("three", -0.4, 0.7, -9.0), {"model": "net + untrained", "macs_change": -0.1}]
     columns = metrics.columns()
-    rows = [{"model": "net"}] + [
-        {
-            "model": f"net + {name}",
-            "macs_change": macs,
-            "ratio": time,
-            "ratio_low": time - 0.02,
-            "ratio_high": time + 0.03,
-            "accuracy_difference": points,
-            "difference_low": points - 4,
-            "difference_high": points + 3,
-        }
-        for name, macs, time, points in (("one", -0.3, 0.8, 9.0), ("two", -0.2, 1.1, 2.0), ("three", -0.4, 0.7, -9.0))
-    ]
-    shown = [columns["latency"], tables.MACS, columns["accuracy"]]
-    figure = forest.draw_networks([*rows, {"model": "net + untrained", "macs_change": -0.1}], shown)
+    figure = forest.draw_networks(rows, [columns["latency"], tables.MACS, columns["accuracy"]])
     time, _, accuracy = figure.axes
     assert [label.get_text() for label in time.get_yticklabels()] == ["one", "two", "three", "untrained"]
     assert time.get_title("left") == "0: net"
@@ -298,16 +280,15 @@ def test_many_networks_against_one_are_a_forest_with_intervals_and_a_key():
 
 
 def test_studies_that_share_variants_are_one_and_small_changes_one_line():
-    rows = [
-        variant("kernels", name, value) for name, value in (("full", 0.0), ("kernels=3", 0.2), ("kernels=3,5", 0.1))
-    ]
-    rows += [variant("scales", name, value) for name, value in (("full", 0.0), ("kernels=3", 0.2), ("kernels=7", -0.3))]
-    rows += [
-        variant("groups", name, value) for name, value in (("full", 0.0), ("groups=1", 0.001), ("groups=2", 0.002))
-    ]
+    studies = {
+        "kernels": {"full": 0.0, "kernels=3": 0.2, "kernels=3,5": 0.1},
+        "scales": {"full": 0.0, "kernels=3": 0.2, "kernels=7": -0.3},
+        "groups": {"full": 0.0, "groups=1": 0.001, "groups=2": 0.002},
+    }
+    rows = [variant(study, name, value) for study, changes in studies.items() for name, value in changes.items()]
     (axis,) = forest.draw(rows, [tables.MACS]).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == [
-        *("kernels and scales", "kernels=3", "kernels=3,5", "kernels=7", "groups", "groups=1, 2"),
+        *("kernels and scales", "kernels=3", "kernels=3,5", "kernels=7", "groups", "groups=1, 2")
     ]
     assert [text.get_text() for text in axis.texts][-1] == "< 1"
 
@@ -323,17 +304,9 @@ def test_no_front_where_intervals_overlap():
 
 
 def test_an_arrow_leads_only_from_an_original_to_its_variant():
+    networks = (("a", 4e9), ("scsc_a", 3e9), ("a[depth=2]", 1e9), ("other", 2e9), ("a + SCSC", 5e9))
     rows = [
-        {"model": name, "baseline": baseline, "macs": macs, "params": 1e6 * at}
-        for at, (name, baseline, macs) in enumerate(
-            (
-                ("a", "a", 4e9),
-                ("scsc_a", "a", 3e9),
-                ("a[depth=2]", "a", 1e9),
-                ("other", "a", 2e9),
-                ("a + SCSC", "a", 5e9),
-            )
-        )
+        {"model": name, "baseline": "a", "macs": macs, "params": 1e6 * at} for at, (name, macs) in enumerate(networks)
     ]
     (axis,) = scatter.draw(rows, tables.MACS, tables.PARAMS).axes
     arrows = [text.xy[0] for text in axis.texts if text.arrow_patch is not None and not text.get_text()]
@@ -399,19 +372,6 @@ def test_a_backbone_has_one_hue_dashed_as_it_is_and_solid_with_a_module():
     assert [look.dashes == "-" for look in looks] == [False, True, False, True, False]
     assert looks[0].colour == looks[1].colour != looks[2].colour == looks[3].colour != looks[4].colour
     assert names.hues([{**rows[2], "hue": 7}]) == [7]  # that of the whole report
-
-
-def test_studies_of_two_networks_stay_apart_whatever_their_first_variant_is_called():
-    rows = [
-        {"model": model, "baseline": baseline, "study": study, "variant": variant}
-        for baseline, study, variant, model in (
-            ("scsc_a", "components", "full", "scsc_a"),
-            ("scsc_a", "components", "no gates", "scsc_a[gates=false]"),
-            ("a", "mixers", "as it is", "a"),
-            ("a", "mixers", "SCSC", "a + SCSC"),
-        )
-    ]
-    assert {model: len(own) for model, own in compose._by_model(rows).items()} == {"scsc_a": 2, "a": 2}
 
 
 def test_no_leader_crosses_a_name():

@@ -15,18 +15,7 @@ from scsc_lab import metrics
 from scsc_lab.analysis.field import Field, Setting
 from scsc_lab.errors import InputError
 from scsc_lab.report import comparison, tables
-from scsc_lab.report.document import (
-    Bullets,
-    Curves,
-    Details,
-    Document,
-    Grid,
-    Line,
-    Maps,
-    Paragraph,
-    Picture,
-    Section,
-)
+from scsc_lab.report.document import Bullets, Curves, Details, Document, Grid, Line, Maps, Paragraph, Picture, Section
 from scsc_lab.report.render import html, plots
 
 HOSTILE = "<script>alert(1)</script>\"'\n{{ 7*7 }} &amp; </script><!-- $x$ %{x}"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import shutil
-import stat
 import subprocess
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scsc_lab import InputError, files, metrics, units
+from scsc_lab import InputError, metrics, units
 from scsc_lab.provenance import run_info
 from scsc_lab.records import change, file_name
 from scsc_lab.report import comparison, tables
@@ -91,19 +89,10 @@ def test_json_has_schema_run_and_raw_numbers():
 
 
 def test_csv_has_raw_numbers():
-    row = next(csv.DictReader(io.StringIO(csv_format.render(table("a,b"), RUN))))
-    assert row["model"] == "a,b"
-    assert row["macs"] == "4089184256"
-    assert row["resolution"] == "224x320"
-    assert row["none"] == ""
-    assert json.loads(row["nested"]) == {"x": 1}
-
-
-def test_a_list_is_not_taken_for_a_size():
-    rows = ({"model": "a", "outliers": [3, 17], "resolution": [224, 224]},)
+    rows = ({**table("a,b").rows[0], "outliers": [3, 17]},)
     row = next(csv.DictReader(io.StringIO(csv_format.render(Table((tables.MODEL,), rows), RUN))))
-    assert row["outliers"] == "[3, 17]"
-    assert row["resolution"] == "224x224"
+    assert (row["model"], row["macs"], row["resolution"], row["none"]) == ("a,b", "4089184256", "224x320", "")
+    assert (row["outliers"], json.loads(row["nested"])) == ("[3, 17]", {"x": 1})
 
 
 def test_intervals_need_no_escape():
@@ -155,12 +144,18 @@ def hostile(text: str) -> Table:
     return Table(columns, (row, row), text, (text, f"As by `scsc-lab`: {text}."), (detail,))
 
 
-@pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("name", formats.FORMATS)
-def test_hostile_text_reaches_no_terminal_and_no_file_raw(name, text):
-    written = formats.FORMATS[name](hostile(text), RUN)
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", written)
-    assert written.encode()
+def test_hostile_text_reaches_no_terminal_and_no_file_raw(name):
+    assert formats.FORMATS[name](Table((tables.MODEL, Column("x", "x")), ()), RUN)  # a table without rows
+    for text in HOSTILE:
+        written = formats.FORMATS[name](hostile(text), RUN)
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", written), text
+        assert written.encode()
+        if name == "json":
+            assert json.loads(written)["rows"][0]["model"] == text
+        if name == "latex":
+            assert not re.search(r"(?<!\\)\\input|\\write", written.replace(r"\textbackslash{}", ""))
+            assert written.isascii()
 
 
 def markdown_pages(text: str) -> list[list[str]]:
@@ -236,26 +231,24 @@ def test_latex_takes_a_caption_and_a_label_of_ones_own():
         latex.of(table, label="tab:a}b")
 
 
-def test_latex_of_hostile_text_is_no_command():
-    for text in HOSTILE:
-        written = latex.render(hostile(text), RUN)
-        assert not re.search(r"(?<!\\)\\input|\\write", written.replace(r"\textbackslash{}", ""))
-        assert written.isascii()
+def run_pdflatex(folder: Path, start: str, body: str) -> str:
+    """Return the log of a document that inputs the tables; skip the test where there is no pdflatex."""
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex here")
+    (folder / "tables.tex").write_text(body)
+    (folder / "paper.tex").write_text(rf"{start}\begin{{document}}\input{{tables}}\clearpage\end{{document}}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (folder / "paper.pdf").stat().st_size > 1000
+    return (folder / "paper.log").read_text(errors="replace")
 
 
 def test_every_table_goes_through_pdflatex_as_it_is(tmp_path):
-    if shutil.which("pdflatex") is None:
-        pytest.skip("no pdflatex here")
     body = "".join(latex.render(hostile(text), RUN) for text in HOSTILE)
     body += latex.render(table("resnet50", EVIL), RUN) + latex.render(Table((tables.MODEL, tables.MACS), ()), RUN)
-    (tmp_path / "tables.tex").write_text(body)
-    classes = r"\documentclass{article}" + latex.PREAMBLE + r"\extrafloats{100}"
-    (tmp_path / "paper.tex").write_text(classes + r"\begin{document}\input{tables}\clearpage\end{document}")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "paper.pdf").stat().st_size > 1000
-    assert "Missing character" not in (tmp_path / "paper.log").read_text(errors="replace")
+    start = r"\documentclass{article}" + latex.PREAMBLE + r"\extrafloats{100}"
+    assert "Missing character" not in run_pdflatex(tmp_path, start, body)
 
 
 COLUMNS = [metrics.columns()[name] for name in ("params", "macs", "latency", "erf")]
@@ -292,8 +285,6 @@ def test_a_ratio_of_other_rounds_stands_beside_the_time_that_it_is_of():
 
 
 def test_tables_fit_a_paper_of_two_columns(tmp_path):
-    if shutil.which("pdflatex") is None:
-        pytest.skip("no pdflatex here")
     notes = ("A sentence on how this was measured, as by `scsc-lab flops`. `--resolution` is another.",) * 8
     body = ""
     for number in (2, 4, 6, 9, 14):
@@ -302,30 +293,18 @@ def test_tables_fit_a_paper_of_two_columns(tmp_path):
         body += latex.of(Table(columns, (row,) * 3, "Title", notes), label=f"tab:of-{number}")
     body += latex.render(comparison.comparison_table(compared(), COLUMNS, notes), RUN, bold_best=True)
     kinds = re.findall(r"\\begin\{(table\*?)\}", body)
-    assert kinds[0] == "table"
-    assert kinds[-1] == "table*"
+    assert (kinds[0], kinds[-1]) == ("table", "table*")
     assert not [line for line in body.splitlines() if "scsc-lab" in line or ("resolution" in line and line[0] != "%")]
-    (tmp_path / "tables.tex").write_text(body)
-    classes = r"\documentclass[twocolumn]{article}" + latex.PREAMBLE + r"\begin{document}\input{tables}\end{document}"
-    (tmp_path / "paper.tex").write_text(classes)
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout[-2000:]
-    log = (tmp_path / "paper.log").read_text(errors="replace")
+    log = run_pdflatex(tmp_path, r"\documentclass[twocolumn]{article}" + latex.PREAMBLE, body)
     assert all(float(points) <= 1 for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log))
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "＝1"])
-def test_no_cell_of_a_csv_is_a_formula(text):
-    rows = list(csv.reader(io.StringIO(csv_format.render(hostile(text), RUN))))
-    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "＝"))]
+def test_no_cell_of_a_csv_is_a_formula():
+    for text in ("=1+1", "+1", "-1", "@x", "\t=1", "＝1"):
+        rows = list(csv.reader(io.StringIO(csv_format.render(hostile(text), RUN))))
+        assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "＝"))]
     negative = csv_format.render(Table((tables.MODEL,), ({"change": -0.5},)), RUN)
     assert negative == "change\n-0.5\n"
-
-
-def test_json_reads_back_whatever_the_text():
-    for text in HOSTILE:
-        assert json.loads(json_format.render_json(hostile(text), RUN))["rows"][0]["model"] == text
 
 
 @given(st.text(max_size=300))
@@ -333,12 +312,7 @@ def test_every_text_has_a_file_name_of_its_own(text):
     name = file_name(text)
     assert re.fullmatch(r"(?![.-])[A-Za-z0-9_.=,+-]{1,130}", name)
     assert file_name(f"{text}/") != name
-
-
-def test_names_that_need_no_change_are_kept():
     assert file_name("scsc_swin_tiny") == "scsc_swin_tiny"
-    assert "/" not in file_name("x/../../../P")
-    assert not file_name("../../etc/passwd").startswith(".")
 
 
 def test_terminal_table_is_plain_when_piped(capsys):
@@ -347,12 +321,6 @@ def test_terminal_table_is_plain_when_piped(capsys):
     assert "\x1b" not in out
     assert "4.089" in out
     assert "A note." in out
-
-
-def test_an_empty_table_can_be_written_in_every_format():
-    empty = Table((tables.MODEL, Column("x", "x")), ())
-    for write in formats.FORMATS.values():
-        assert write(empty, RUN)
 
 
 @pytest.mark.parametrize(
@@ -372,30 +340,6 @@ def test_unknown_formats_are_mistakes(tmp_path):
         formats.choose(Output(output=tmp_path / "table.docx"))
     with pytest.raises(InputError, match=r"for LaTeX: add --format latex"):
         formats.choose(PaperTable(bold_best=True))
-
-
-def test_files_are_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "file.txt"
-    files.write(path, "old")
-    files.write(path, "new")
-    assert path.read_text() == "new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~files._umask()
-
-    def fail(*args):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(InputError, match=r"cannot write .*: No space left on device"):
-        files.write(path, "newer")
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("name", ["", "file.txt/below", "nul\0name"])
-def test_places_where_nothing_can_be_written(tmp_path, name):
-    (tmp_path / "file.txt").write_text("a file")
-    with pytest.raises(InputError, match="cannot write"):
-        files.write(tmp_path / name, "text")
 
 
 def test_a_table_whose_file_cannot_be_written_is_printed(capsys):

@@ -33,11 +33,7 @@ STAGES = ({"body": ("layers",), "end": ("head",)},)
 def test_parts_sum_to_the_whole_and_the_unexplained_share_is_a_row(time, clock, stages, expected):
     [found] = breakdown.measure([candidate(Layers(3, time))], plan(6), "part", stages, clock=clock)
     rows = {row["name"]: row for row in found.rows()}
-    assert {name: row["median_seconds"] for name, row in rows.items()} == {
-        **expected,
-        "unexplained": 0.5,
-        "total": 4.5,
-    }
+    assert {name: row["median_seconds"] for name, row in rows.items()} == {**expected, "unexplained": 0.5, "total": 4.5}
     own = [row for name, row in rows.items() if name != "total"]
     assert math.fsum(row["time_share"] for row in own) == pytest.approx(1)
     assert {"by", "device", "threads", "samples_seconds", "iqr_seconds"} <= set(rows["total"])

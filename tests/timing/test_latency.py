@@ -33,9 +33,9 @@ def clock(time):
     return time.clock()
 
 
-def test_a_known_ratio_is_found(time, clock):
-    found = latency.measure([candidate(Layers(3, time), "n"), candidate(Layers(8, time), "2n")], plan(), clock=clock)
-    one, other = (timing.row() for timing in found)
+def test_a_known_ratio_is_found_against_any_baseline(time, clock):
+    networks = [candidate(Layers(3, time), "n"), candidate(Layers(8, time), "2n")]
+    one, other = (timing.row() for timing in latency.measure(networks, plan(), clock=clock))
     assert one["median_seconds"] == 4.5
     assert (one["ratio"], one["verdict"], one["baseline"]) == (None, None, "")
     assert other["ratio"] == pytest.approx(9.5 / 4.5)
@@ -43,6 +43,10 @@ def test_a_known_ratio_is_found(time, clock):
     assert (other["verdict"], other["baseline"], other["samples"], other["pairs_used"]) == ("slower", "n", 8, 8)
     assert other["samples_seconds"] == [9.5] * 8
     assert other["images_per_second"] == pytest.approx(1 / 9.5)
+    one, other = latency.measure(networks, plan(), baseline=1, clock=clock)
+    assert (one.baseline, one.comparison.verdict, other.baseline, other.comparison) == ("2n", "faster", "", None)
+    row = latency.measure(networks, plan(1), clock=clock)[1].row()  # one pair has a ratio and no interval
+    assert (row["ratio"], row["ratio_low"], row["verdict"]) == (pytest.approx(9.5 / 4.5), None, "inconclusive")
 
 
 def test_more_layers_are_slower_on_the_real_clock():
@@ -103,13 +107,6 @@ def test_a_ratio_has_the_time_of_the_baseline_in_its_pairs(time, clock):
     assert shown.endswith(f" of {units.milliseconds(row['baseline_seconds'])} ms")
 
 
-def test_any_network_can_be_the_baseline(time, clock):
-    networks = [candidate(Layers(n, time), str(n)) for n in (1, 2, 3)]
-    found = latency.measure(networks, plan(), baseline=1, clock=clock)
-    assert [timing.baseline for timing in found] == ["2", "", "2"]
-    assert [timing.comparison and timing.comparison.verdict for timing in found] == ["faster", None, "slower"]
-
-
 def test_a_deploy_form_is_compared_with_its_ordinary_form_too(time, clock):
     networks = [candidate(Layers(n, time), str(n)) for n in (1, 7)]
     networks.append(candidate(Layers(3, time), "7 (deploy)", form="deploy", ordinary=1))
@@ -157,16 +154,12 @@ def test_out_of_memory_everywhere_is_still_an_answer(time, clock):
     assert found.row()["memory_format"] is None
 
 
-def test_an_interrupt_keeps_what_was_measured(time, clock):
-    found = latency.measure([candidate(Raising(16, time))], plan(rounds=50, batches=(1, 2)), clock=clock)
-    assert [(t.batch, t.status) for t in found] == [(1, "cut short"), (2, "cut short")]
-    assert 1 <= len(found[0].samples) < 50
+@pytest.mark.parametrize(("at", "rounds", "first"), [(16, 50, "cut short"), (19, 8, "complete")])
+def test_an_interrupt_keeps_what_was_measured(time, clock, at, rounds, first):
+    found = latency.measure([candidate(Raising(at, time))], plan(rounds=rounds, batches=(1, 2)), clock=clock)
+    assert [(t.batch, t.status) for t in found] == [(1, first), (2, "cut short")]
+    assert 1 <= len(found[0].samples) <= rounds
     assert found[1].samples == ()
-
-
-def test_an_interrupt_at_the_second_batch_size_leaves_the_first_complete(time, clock):
-    found = latency.measure([candidate(Raising(19, time))], plan(rounds=8, batches=(1, 2)), clock=clock)
-    assert [(t.batch, t.status) for t in found] == [(1, "complete"), (2, "cut short")]
 
 
 def test_an_interrupt_before_anything_was_measured_is_passed_on(time, clock):
@@ -257,12 +250,6 @@ def test_a_clock_that_stands_still_gives_no_ratio(time, clock):
     found = latency.measure(networks, plan(2, warm_up_seconds=0.0), clock=clock)
     assert [timing.comparison for timing in found] == [None, None]
     json.dumps([timing.row() for timing in found], allow_nan=False)
-
-
-def test_one_pair_has_a_ratio_and_no_interval(time, clock):
-    networks = [candidate(Layers(n, time), str(n)) for n in (1, 2)]
-    row = latency.measure(networks, plan(1), clock=clock)[1].row()
-    assert (row["ratio"], row["ratio_low"], row["verdict"]) == (pytest.approx(3.5 / 2.5), None, "inconclusive")
 
 
 def test_progress_names_what_is_measured(time, clock):

@@ -69,32 +69,28 @@ def test_every_mac_belongs_to_one_kind_of_module(name):
     assert "DropPath" not in parts
 
 
-def test_kinds_tell_convolutions_apart():
-    kinds = [
-        nn.Conv2d(4, 4, 3, groups=4),
-        nn.Conv2d(4, 4, 1),
-        nn.Conv2d(4, 4, 3),
-        nn.Linear(2, 2),
-        nn.BatchNorm2d(4),
-        nn.GELU(),
-    ]
-    assert [roofs.kind_of(module) for module in kinds] == [
-        *("depthwise convolutions", "1×1 convolutions", "convolutions", "linear layers", "norms", "GELU"),
-    ]
+@pytest.mark.parametrize(
+    ("module", "kind"),
+    [
+        (nn.Conv2d(4, 4, 3, groups=4), "depthwise convolutions"),
+        (nn.Conv2d(4, 4, 1), "1×1 convolutions"),
+        (nn.Conv2d(4, 4, 3), "convolutions"),
+        (nn.Linear(2, 2), "linear layers"),
+        (nn.BatchNorm2d(4), "norms"),
+        (nn.GELU(), "GELU"),
+    ],
+)
+def test_kinds_tell_convolutions_apart(module, kind):
+    assert roofs.kind_of(module) == kind
 
 
 def placed():
-    seconds = {"linear layers": 6.0, "depthwise convolutions": 10.0, "rest": 1.0}
-    work = {"linear layers": (500, 10), "depthwise convolutions": (120, 1), "rest": (0, 9)}
+    work = {"linear layers": (500, 10, 6.0), "depthwise convolutions": (120, 1, 10.0), "rest": (0, 9, 1.0)}
     rows = []
-    for part, (macs, moved) in work.items():
+    for part, (macs, moved, seconds) in work.items():
         least = MACHINE.least_seconds(macs, moved)
-        more = {
-            "least_seconds": least,
-            "attained": least / seconds[part],
-            "bound": MACHINE.bound(macs, moved, seconds[part]),
-        }
-        rows.append({"part": part, "seconds": seconds[part], "macs": macs, "bytes": moved, **more})
+        roof = {"least_seconds": least, "attained": least / seconds, "bound": MACHINE.bound(macs, moved, seconds)}
+        rows.append({"part": part, "seconds": seconds, "macs": macs, "bytes": moved, **roof})
     shared = {"device_name": "CPU", "dtype": "float32", "threads": 1, "roofs": MACHINE.row(), "least_seconds": 7.1}
     return {"model": "net", "places": rows, **shared}
 
