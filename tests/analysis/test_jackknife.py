@@ -114,6 +114,11 @@ def test_maps_of_dead_units_change_nothing_but_the_number():
         assert (lower, higher) == pytest.approx((low, high), rel=0.05)
 
 
+@pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.7062), (2, 4.30265), (9, 2.26216), (99, 1.98422)])
+def test_students_t(freedom, quantile):
+    assert jackknife.student(freedom) == pytest.approx(quantile, rel=1e-4)
+
+
 def test_no_interval_of_few_images_or_missing_values():
     maps = drawn(np.random.default_rng(10), 1, 5)
     assert jackknife.interval(1.0, jackknife.left_out(maps, MIDDLE).of("r50")) == (None, None)

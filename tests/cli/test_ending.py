@@ -58,6 +58,10 @@ def never():
     while True:
         pass
 
+def executed():
+    begin()
+    exec("while True: pass")
+
 def stubborn():
     begin()
     while True:
@@ -115,8 +119,8 @@ def end(process):
 @pytest.mark.parametrize(
     ("network", "sent"),
     [
-        *((network, signal.SIGINT) for network in ("never", "stubborn", "Stubborn", "Never")),
-        *((network, signal.SIGTERM) for network in ("Stubborn", "InModes")),
+        *((network, signal.SIGINT) for network in ("never", "executed", "stubborn", "Stubborn", "Never")),
+        *((network, signal.SIGTERM) for network in ("stubborn", "Stubborn", "InModes")),
     ],
 )
 def test_one_signal_ends_code_that_never_returns(start, network, sent):

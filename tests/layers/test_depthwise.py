@@ -13,8 +13,8 @@ from scsc_lab.layers.depthwise import DepthwiseConv2d, weight_gradient
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("kernel", [3, 5, 13])
-@pytest.mark.parametrize("size", [(9, 14), (4, 5), (1, 1)])
+@pytest.mark.parametrize("kernel", [3, 5, 9, 13])
+@pytest.mark.parametrize("size", [(16, 16), (9, 14), (4, 5), (1, 8), (1, 1)])
 def test_the_weight_gradient_is_autograds(kernel, stride, size):
     x = torch.randn(3, 4, *size, dtype=torch.float64)
     weight = torch.randn(4, 1, kernel, kernel, dtype=torch.float64, requires_grad=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_deploy import Blocks, Pair, block, with_statistics
+from test_deploy import Pair, with_statistics
 from torch import nn
 from torch.nn import functional as F
 
@@ -19,13 +19,14 @@ from scsc_lab.layers.fused import FusedSCSC
 from scsc_lab.layers.pointwise import DropPath
 from scsc_lab.models import deploy as deploying
 from scsc_lab.models.deploy import deploy
+from scsc_lab.models.swin import SCSCSwinBlock
 
 SIZES = ((1, 3, 32, 32), (2, 3, 16, 16), (1, 3, 16, 40), (3, 3, 48, 48))
 
 
 def same_or_refused(model: nn.Module) -> nn.Module | None:
     """Deploy a network; hold it against the original at several sizes unless it is refused in one line."""
-    model = with_statistics(model).eval()
+    model = with_statistics_if_any(model).eval()
     with torch.no_grad():
         model(torch.randn(SIZES[0]))
     try:
@@ -43,6 +44,14 @@ def same_or_refused(model: nn.Module) -> nn.Module | None:
             expected, out = model(x.clone()).detach(), deployed(x.clone()).detach()
         torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
     return deployed
+
+
+def with_statistics_if_any(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.25, 4.0)
+    return model
 
 
 class Skipping(SCSC):
@@ -86,19 +95,24 @@ SCSC_CASES = {
     "an activation of another kind": lambda: scsc(activation=nn.GELU(approximate="tanh")),
     **{
         f"{kind} on {name or 'SCSC'}": lambda name=name, kind=kind: hooked(name, kind)
-        for name in ("", "reduce", "encoder.0", "activation")
+        for name in ("", "reduce", "encoder", "encoder.0", "encoder_norm", "activation", "se")
         for kind in ("forward_hook", "forward_pre_hook")
     },
     "full_backward_hook on reduce": lambda: hooked("reduce", "full_backward_hook"),
     "forward wrapped": lambda: wrapped(scsc(), ""),
     "forward of a part wrapped": lambda: wrapped(scsc(), "recover_norm"),
-    "a parametrised part": lambda: scsc(recover=nn.utils.parametrizations.weight_norm(scsc().recover)),
+    "a parametrised part": lambda: parametrised(scsc()),
     "no statistics": lambda: scsc(reduce_norm=nn.BatchNorm2d(2, track_running_stats=False)),
     "a part that trains": lambda: Training(scsc()),
     "a part called from outside": lambda: Outside(lambda self, x: self.scsc(x) + self.scsc.se(x)),
     "a weight read from outside": lambda: Outside(lambda self, x: self.scsc(x) * self.scsc.recover.weight.mean()),
     "a norm read from outside": lambda: Outside(lambda self, x: self.scsc(x) * self.scsc.recover_norm.weight.mean()),
 }
+
+
+def parametrised(module: nn.Module) -> nn.Module:
+    nn.utils.parametrizations.weight_norm(module.recover)
+    return module
 
 
 class Outside(nn.Module):
@@ -138,9 +152,17 @@ def conv() -> nn.Conv2d:
     return nn.Conv2d(3, 3, 3, padding=1)
 
 
+def by_size(self, x):
+    return self.bns[str(x.shape[-1] > 20)](self.conv1(x))
+
+
 def norms(run) -> nn.Module:
     keys = ("True", "False")
     return other(Pair(run), "bns", nn.ModuleDict({key: nn.BatchNorm2d(3) for key in keys}))
+
+
+def unbiased() -> nn.Module:
+    return nn.Conv2d(3, 3, 3, padding=1, bias=False)
 
 
 def idle_tie() -> nn.Module:
@@ -152,6 +174,10 @@ def idle_tie() -> nn.Module:
 def compiled(self, x):
     self.seen = self.conv1(x)
     return self.bn1(self.seen)
+
+
+def functional(self, x):
+    return self.bn1(F.conv2d(x, self.conv1.weight, padding=1))
 
 
 def statistics(self, x):
@@ -171,14 +197,18 @@ def exchanged(self, x):
 
 
 PAIR_CASES = {
-    "the weight alone is used": lambda: Pair(lambda self, x: self.bn1(F.conv2d(x, self.conv1.weight, padding=1))),
+    "the weight alone is used": lambda: Pair(functional),
     "the statistics alone are used": lambda: Pair(statistics),
     "the output is read through .mT": lambda: Pair(lambda self, x: self.bn1(y := self.conv1(x)) + y.mT.sum()),
+    "the output is read through .data": lambda: Pair(lambda self, x: self.bn1(y := self.conv1(x)) + y.data.sum()),
     "the output is read through .detach": lambda: Pair(lambda self, x: self.bn1(y := self.conv1(x)) + y.detach()),
     "the output is read as an array": lambda: Pair(lambda self, x: self.bn1(y := self.conv1(x)) + y.numpy().sum()),
     "the output is kept": lambda: Pair(lambda self, x: compiled(self, x) + self.seen),
-    "the norm is chosen by size": lambda: norms(lambda self, x: self.bns[str(x.shape[-1] > 20)](self.conv1(x))),
+    "the norm is chosen by size": lambda: norms(by_size),
     "the norm is chosen by value": lambda: norms(lambda self, x: self.bns[str(bool(x.mean() > 0))](self.conv1(x))),
+    "the norm is chosen by rank of value": lambda: norms(
+        lambda self, x: self.bns[str(x.max().item() > 50)](self.conv1(x))
+    ),
     "more for a value that is seldom": lambda: Pair(
         lambda self, x: self.bn1(self.conv1(x).relu() if x.max() > 50 else self.conv1(x))
     ),
@@ -188,6 +218,9 @@ PAIR_CASES = {
     "the convolution alone in the layout channels last": lambda: Pair(
         lambda self, x: self.bn1(self.conv1(x)) if x.is_contiguous() else self.conv1(x)
     ),
+    "the output is read again with gradients": lambda: Pair(
+        lambda self, x: self.bn1(y := self.conv1(x)) + (y if torch.is_grad_enabled() else 0)
+    ),
     "the convolution alone in inference mode": lambda: Pair(
         lambda self, x: self.conv1(x) if torch.is_inference_mode_enabled() else self.bn1(self.conv1(x))
     ),
@@ -195,9 +228,7 @@ PAIR_CASES = {
     "called as often as the size wants": lambda: Pair(times),
     "a weight that the pass sets": lambda: Pair(exchanged),
     "a bias that decides": lambda: other(
-        Pair(lambda self, x: self.bn1(self.conv1(x)) * (2 - (self.conv1.bias is None))),
-        "conv1",
-        nn.Conv2d(3, 3, 3, padding=1, bias=False),
+        Pair(lambda self, x: self.bn1(self.conv1(x)) * (2 - (self.conv1.bias is None))), "conv1", unbiased()
     ),
     "an attribute of the norm": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) * self.bn1.eps),
     "forward of the norm is wrapped": lambda: wrapped(Pair(lambda self, x: self.bn1(self.conv1(x))), "bn1"),
@@ -222,12 +253,18 @@ PAIR_CASES = {
     "a count of parameters": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) * len([*self.parameters()])),
     "a type": lambda: Pair(lambda self, x: self.bn1(self.conv1(x)) + isinstance(self.bn1, nn.BatchNorm2d)),
     "a norm that always trains": lambda: other(Pair(lambda self, x: self.bn1(self.conv1(x))), "bn1", AlwaysTraining(3)),
+    "a backward hook": lambda: backward(Pair(lambda self, x: self.bn1(self.conv1(x)))),
 }
 
 
 class AlwaysTraining(nn.BatchNorm2d):
     def train(self, mode=True):
         return super().train(True)
+
+
+def backward(model):
+    model.conv1.register_full_backward_hook(lambda *_: None)
+    return model
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
@@ -260,23 +297,36 @@ def test_what_is_certain_is_folded(case):
         assert not any(isinstance(module, nn.BatchNorm2d) for module in deployed.modules())
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda part: setattr(part, "bn", nn.BatchNorm2d(8, affine=False)),
-        lambda part: setattr(part, "bn", nn.BatchNorm2d(8, track_running_stats=False)),
-        lambda part: part.mlp.fc1.register_forward_hook(lambda _, args, out: out * 2),
-        lambda part: setattr(part, "drop_path", nn.Tanh()),
-        lambda part: setattr(part.mlp, "fc1", nn.Linear(8, 16, bias=False)),
-        lambda part: setattr(part, "drop_path", DropPath(0.5)),
-    ],
-)
-def test_a_block_without_affine_or_with_hooks(change):
-    model, x = Blocks(block()), torch.randn(2, 8, 5, 7)
-    change(model.parts[0])
-    with_statistics(model).eval()
-    with torch.no_grad():
-        torch.testing.assert_close(deploy(model, x.shape)(x), model(x), rtol=1e-4, atol=1e-4)
+def test_a_block_without_affine_or_with_hooks():
+    def block(change):
+        model = SCSCSwinBlock(8, 16, deploying_spec(), 0.0)
+        change(model)
+        return nn.Sequential(Tokens(), model)
+
+    x = torch.randn(2, 8, 5, 7)
+    changes = (
+        lambda model: setattr(model, "bn", nn.BatchNorm2d(8, affine=False)),
+        lambda model: setattr(model, "bn", nn.BatchNorm2d(8, track_running_stats=False)),
+        lambda model: model.mlp.fc1.register_forward_hook(lambda _, args, out: out * 2),
+        lambda model: setattr(model, "drop_path", nn.Tanh()),
+        lambda model: setattr(model.mlp, "fc1", nn.Linear(8, 16, bias=False)),
+        lambda model: setattr(model, "drop_path", DropPath(0.5)),
+    )
+    for change in changes:
+        model = with_statistics_if_any(block(change)).eval()
+        with torch.no_grad():
+            torch.testing.assert_close(deploy(model, x.shape)(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+class Tokens(nn.Module):
+    def forward(self, x):
+        return x.permute(0, 2, 3, 1)
+
+
+def deploying_spec():
+    from scsc_lab.networks.specs import SCSCSpec
+
+    return SCSCSpec((3, 5), 2)
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.05])
@@ -425,7 +475,7 @@ def shallow(name: str) -> nn.Module:
 
 @pytest.mark.parametrize("name", ["repvgg_a0", "mobileone_s0", "fastvit_t8", "repvit_m0_9", "repghostnet_050"])
 def test_timms_reparametrised_networks_are_merged(name):
-    model, side = with_statistics(shallow(name)).eval(), 32
+    model, side = with_statistics_if_any(shallow(name)).eval(), 32
     deployed = deploy(model, (1, 3, side, side))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in deployed.modules())
     assert sum(p.numel() for p in deployed.parameters()) < sum(p.numel() for p in model.parameters())

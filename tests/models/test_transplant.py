@@ -11,21 +11,31 @@ from torch import nn
 from scsc_lab import SCSC, InputError, build, transplant
 from scsc_lab.cli import main
 from scsc_lab.counting.count import count
+from scsc_lab.networks import overrides as changes
 from scsc_lab.networks.mixers import TransplantSpec
 
 timm = pytest.importorskip("timm")
 torchvision_models = pytest.importorskip("torchvision.models")
 
 FAMILIES = {
+    "resnet18": (64, {"layers": (1, 1, 1, 1)}),
     "resnext26ts": (64, {}),
+    "regnety_002": (64, {"depth": 7}),
+    "convnext_atto": (64, {"depths": (1, 1, 2, 1)}),
+    "mobilenetv3_small_050": (64, {}),
+    "efficientnet_lite0": (64, {}),
+    "densenet121": (64, {"block_config": (2, 2, 2, 2)}),
+    "swin_tiny_patch4_window7_224": (224, {"depths": (2, 2, 2, 2), "embed_dim": 48}),
     "swinv2_cr_tiny_ns_224": (224, {"depths": (2, 2, 2, 2)}),
     "pvt_v2_b0": (64, {"depths": (1, 1, 1, 1)}),
     "twins_pcpvt_small": (224, {"depths": (1, 1, 1, 1)}),
     "maxvit_rmlp_pico_rw_256": (256, {"depths": (1, 1, 1, 1)}),
+    "repvgg_a0": (64, {}),
+    "hrnet_w18_small": (64, {}),
     "ghostnet_050": (64, {}),
     "edgenext_xx_small": (64, {}),
 }
-"""Input side in pixels, and fewer blocks than usual. Transplants of further families: test_placed_mixers.py."""
+"""Input side in pixels, and fewer blocks than usual."""
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -68,12 +78,15 @@ def test_differences_sum_to_the_total(capsys):
         assert sum(row[f"{key}_difference"] for row in changed) == total[f"{key}_difference"]
         assert total[f"{key}_difference"] == grafted[key] - original[key]
     assert grafted["model"] == "timm:resnet18 + SCSC"
-    command = ["flops", "timm:resnet18", "--transplant", "--rule", "names=layer4.*", "--no-check", "--resolution", "64"]
-    assert main(command) == 0
+    assert changed[0] == {**changed[0], "name": "conv1", "replaced": False, "reason": "its input is the image"}
+
+
+def test_the_list_is_shown(capsys):
+    assert main(["flops", "timm:resnet18", "--transplant", "--rule", "names=layer4.*", "--no-check"]) == 0
     out = capsys.readouterr().out
     assert "timm:resnet18 + SCSC[names=layer4.*]: " in out
     assert out.count("SCSC 3,5 groups 4") == 4
-    assert changed[0] == {**changed[0], "name": "conv1", "replaced": False, "reason": "its input is the image"}
+    assert "total" in out
 
 
 def test_rules():
@@ -174,3 +187,19 @@ def test_a_network_without_spatial_operators():
         InputError, match=r"nothing to replace in VisionTransformer: 1 × stride 16 \(patch_embed.proj; no rule"
     ):
         transplant(timm.create_model("vit_tiny_patch16_224"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"kernel": "3"}, "unknown key 'kernel'; did you mean kernels"),
+        ({"replace": "dense"}, "replace=dense: one of depthwise, conv3x3, attention"),
+        ({"replace": ""}, "replace is empty"),
+        ({"stages": "0"}, "stages=0: numbers from 1 up"),
+        ({"kernels": "4"}, "kernels has 4: a kernel size is an odd number"),
+        ({"groups": "0"}, "groups=0: a whole number from 1"),
+    ],
+)
+def test_wrong_rules(rule, message):
+    with pytest.raises(InputError, match=message):
+        changes.transplant(rule)

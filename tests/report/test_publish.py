@@ -200,6 +200,15 @@ def test_rows_of_another_schema_are_refused(folder, schema, tmp_path, capsys):
     assert "holds rows of schema" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_are_none_are_refused(folder, value, tmp_path):
+    text = (folder / publishing.ROWS).read_text()
+    broken = re.sub(r'"median_seconds": [\d.e-]+', f'"median_seconds": {value}', text, count=1)
+    (tmp_path / "rows.jsonl").write_text(broken)
+    with pytest.raises(InputError, match=r"rows.jsonl, line \d+ is not a record"):
+        publishing.table_rows(tmp_path / "rows.jsonl")
+
+
 def test_texts_in_place_of_numbers_are_one_line_or_text(folder, tmp_path, monkeypatch):
     rows = publishing.table_rows(folder / publishing.ROWS)
     monkeypatch.setattr(compose.style, "save", lambda *_, **__: None)
@@ -241,6 +250,12 @@ def test_what_was_measured_is_not_measured_again(tmp_path):
     assert {key: measurements[key] for key in kept} == kept
     tables = [row["table"] for row in publishing.table_rows(path)]
     assert tables[:3] == ["run", "comparison", "comparison"]
+
+
+def test_rows_that_lack_something_are_refused(folder):
+    rows = publishing.table_rows(folder / publishing.ROWS)
+    with pytest.raises(InputError, match="not those of a report"):
+        schema.check([{"table": "run"}, *rows[1:]], "the rows are not those of a report")
 
 
 def test_many_maps_are_shared_out_over_a_picture_for_each_baseline(folder, monkeypatch):
