@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import doctest
 import re
 import shlex
@@ -80,7 +81,7 @@ def test_the_notebook_runs_and_shows_tables_and_pictures():
     nbformat = pytest.importorskip("nbformat")
     client = pytest.importorskip("nbclient")
     notebook = nbformat.read(DOCS / "notebook.ipynb", 4)
-    client.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    asyncio.run(client.NotebookClient(notebook, timeout=300, kernel_name="python3").async_execute())  # closes its loop
     outputs = {
         cell.source: [output.get("data", {}) for output in cell.outputs]
         for cell in notebook.cells

@@ -29,10 +29,6 @@ def randomised(model: torch.nn.Module) -> torch.nn.Module:
     return model.eval()
 
 
-def prefixed(prefix, state):
-    return {f"{prefix}{key}": value for key, value in state.items()}
-
-
 def saved(tmp_path, state, name="weights.pth"):
     path = tmp_path / name
     torch.save(state, path)
@@ -171,19 +167,23 @@ def test_damaged_files_are_refused(tmp_path, suffix):
             build("resnet_pico", weights=path)
 
 
-def test_missing_files_and_files_without_a_state_dict_are_refused(tmp_path):
+def test_missing_files_and_folders_are_refused(tmp_path):
     for path in (tmp_path / "none.pth", tmp_path):
         with pytest.raises(InputError, match="no weights file"):
             build("resnet_pico", weights=path)
-    for checkpoint, message in (
-        ([1, 2], "the checkpoint holds"),
-        (torch.zeros(3), "the checkpoint holds"),
-        ({}, "the checkpoint holds"),
-        ({"epoch": 3, "lr": 0.1}, r"weights.pth holds no tensors under its keys epoch, lr; was it saved from"),
-        ({str(key): 0 for key in range(20)}, r"keys 0, 1, 2, 3, 4, 5, 6, 7, … \(20 in all\); was"),
-    ):
-        with pytest.raises(InputError, match=message):
-            build("resnet_pico", weights=saved(tmp_path, checkpoint))
+
+
+@pytest.mark.parametrize("checkpoint", [[1, 2], {"a": 1}, {}, torch.zeros(3)])
+def test_files_without_a_state_dict_are_refused(tmp_path, checkpoint):
+    with pytest.raises(InputError, match="the checkpoint holds"):
+        checkpoints.unwrap(checkpoints.read(saved(tmp_path, checkpoint)))
+
+
+def test_a_text_file_is_no_checkpoint(tmp_path):
+    path = tmp_path / "passwd"
+    path.write_text("root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n")
+    with pytest.raises(InputError, match=r"passwd is not a checkpoint of torch, or is damaged"):
+        checkpoints.read(path)
 
 
 UNFIT = {
@@ -247,23 +247,30 @@ def test_programs_are_named(tmp_path):
         build("resnet_pico", weights=path)
 
 
+def test_a_file_without_tensors_is_named_with_its_keys(tmp_path):
+    path = saved(tmp_path, {"epoch": 3, "lr": 0.1})
+    with pytest.raises(InputError, match=r"weights.pth holds no tensors under its keys epoch, lr; was it saved from"):
+        build("resnet_pico", weights=path)
+    path = saved(tmp_path, {str(key): 0 for key in range(20)})
+    with pytest.raises(InputError, match=r"keys 0, 1, 2, 3, 4, 5, 6, 7, … \(20 in all\); was"):
+        build("resnet_pico", weights=path)
+
+
+def averaged(state):
+    return {"n_averaged": torch.tensor(3), **{f"module.{key}": value for key, value in state.items()}}
+
+
 TOOLS = {
-    "DataParallel": lambda state: prefixed("module.", state),
-    "compiled": lambda state: prefixed("_orig_mod.", state),
-    "compiled and distributed": lambda state: prefixed("module._orig_mod.", state),
-    "Lightning": lambda state: {"state_dict": prefixed("model.", state), "epoch": 3},
-    "Lightning, net": lambda state: {"state_dict": prefixed("net.", state)},
-    "backbone": lambda state: {"model_state_dict": prefixed("backbone.", state)},
-    "averaged": lambda state: {"n_averaged": torch.tensor(3), **prefixed("module.", state)},
+    "DataParallel": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "compiled": lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
+    "compiled and distributed": lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+    "Lightning": lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}, "epoch": 3},
+    "Lightning, net": lambda state: {"state_dict": {f"net.{key}": value for key, value in state.items()}},
+    "backbone": lambda state: {"model_state_dict": {f"backbone.{key}": value for key, value in state.items()}},
+    "averaged": averaged,
     "params": lambda state: {"params": state},
     "EMA": lambda state: {"state_dict_ema": state, "epoch": 1},
     "arguments": lambda state: {"model": state, "args": argparse.Namespace(lr=0.1, opt="sgd")},
-    "teacher": lambda state: {"teacher": prefixed("backbone.", state)},
-    "student, teacher and head": lambda state: {
-        "student": {},
-        "teacher": {**prefixed("module.backbone.", state), "module.head.mlp.weight": torch.ones(3, 3)},
-    },
-    "criterion": lambda state: {"state_dict": {**prefixed("model.", state), "criterion.weight": torch.ones(9)}},
 }
 
 
@@ -283,6 +290,35 @@ def test_prefixes_that_are_the_networks_stay(tmp_path):
 
 def vit(**options) -> torch.nn.Module:
     return timm.create_model("vit_tiny_patch16_224", depth=1, **options)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "options"),
+    [
+        (lambda state: {"teacher": {f"backbone.{key}": value for key, value in state.items()}}, {}),
+        (lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}}, {}),
+        (
+            lambda state: {
+                "student": {},
+                "teacher": {
+                    **{f"module.backbone.{key}": value for key, value in state.items()},
+                    "module.head.mlp.weight": torch.ones(3, 3),
+                },
+            },
+            {"num_classes": 0},
+        ),
+        (
+            lambda state: {
+                "state_dict": {**{f"model.{key}": v for key, v in state.items()}, "criterion.weight": torch.ones(9)}
+            },
+            {},
+        ),
+    ],
+)
+def test_what_training_keeps_beside_the_network_is_left_out(tmp_path, wrap, options):
+    other, model = vit(**options), vit(**options)
+    checkpoints.load(model, saved(tmp_path, wrap(other.state_dict())))
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in other.state_dict().items())
 
 
 @pytest.mark.parametrize(("size", "classes"), [(96, 1000), (224, 10), (96, 10)])
