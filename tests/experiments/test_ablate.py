@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -236,7 +237,7 @@ def test_a_dask_cluster_loses_a_worker_and_no_row(tmp_path):
 
         def kill_once(what: str, done: int, total: int) -> None:
             if not killed and done > 3:
-                victim.process.process.kill()
+                os.kill(victim.process.process.pid, signal.SIGKILL)  # its own kill() leaves an event loop open
                 killed.append(done)
 
         with Parallel(executor=cluster.scheduler_address).pool() as pool:
