@@ -152,13 +152,13 @@ def _with_classes(table: Table, rows: Sequence[Row]) -> Table:
 
 def _rows(result: Result) -> list[Row]:
     """Return one row per network, in their order; those compared with another one name it, p adjusted together."""
+    from scsc_lab.analysis.paired_seeds import holm
+
     by_label = {row["model"]: row for row in result.further}
     rows = []
     for arm, result_row in zip(result.arms, result.rows, strict=True):
         baseline = {"baseline": result_row["baseline"]} if arm["baseline"] is not None else {}
         rows.append({**by_label[arm["label"]], **baseline})
-    from scsc_lab.analysis.paired_seeds import holm
-
     compared = [row for row in rows if row.get("mcnemar_p") is not None]
     if len(compared) > 1:
         for row, adjusted in zip(compared, holm([row["mcnemar_p"] for row in compared]), strict=True):

@@ -41,9 +41,8 @@ def _slow_products(rows: Sequence[Row]) -> list[str]:
     if slowest > _NEARLY_AS_FAST:
         return []
     return [
-        f"torch's linear layers, attention and 1×1 convolutions run at {slowest:.2f} × the speed that oneDNN's have on "
-        "this processor (torch leaves them to MKL, which is written for Intel's): a network of them takes longer here "
-        "than it would elsewhere."
+        f"torch's linear layers, attention and 1×1 convolutions run at {slowest:.2f} × the speed of oneDNN's products "
+        "here, since torch leaves them to MKL, which is written for Intel's processors: ratios of times depend on it."
     ]
 
 

@@ -69,7 +69,7 @@ class TorchSession(Session):
 
 @functools.cache
 def speed_of_products() -> float | None:
-    """Return the speed of torch's float32 products on the CPU as a share of oneDNN's; ``None`` without oneDNN.
+    """Return the speed of torch's float32 products on the CPU as a share of oneDNN's; ``None`` without MKL or oneDNN.
 
     torch leaves linear layers, attention and 1×1 convolutions to MKL, which takes slower instructions on processors
     that are not Intel's. Compared is the processor time of one thread, of the fastest of twenty products of 134 million
@@ -79,6 +79,8 @@ def speed_of_products() -> float | None:
 
     from scsc_lab.execution.passes import using_threads
 
+    if not torch.backends.mkl.is_available():  # then another library multiplies, of which nothing is known here
+        return None
     x, weight = torch.ones(1024, 256), torch.ones(512, 256)
 
     def onednn() -> object:

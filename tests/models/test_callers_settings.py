@@ -99,6 +99,11 @@ def test_a_time_says_where_products_are_slow_for_the_processor(speed, is_said, m
     assert ("run at 0.45 × the speed" in " ".join(capsys.readouterr().out.split())) is is_said
 
 
+def test_products_of_other_libraries_than_mkl_are_not_judged(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    assert runtimes.torch.speed_of_products.__wrapped__() is None
+
+
 def test_a_device_that_cannot_be_undone_is_one_line():
     with torch.device("meta"), pytest.raises(InputError, match=r"outside of `with torch.device"):
         scsc_lab.count("swin_pico")
