@@ -2,6 +2,7 @@
 
     python -m nox -s benchmarks                         # in an environment with the peers
     python benchmarks/all.py --only erf,scsc            # some of them; the others' figures stay as they are
+    python benchmarks/all.py --skip aa                  # all but some
 
 Nothing else should run meanwhile: the load of the machine stands beside every part. Parts that take hours are continued
 from their rows by their own scripts, and only their tables are written here.
@@ -96,15 +97,17 @@ PARTS = (
 def main() -> None:
     """Run the parts and write the file after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help=f"comma-separated: {', '.join(part.name for part in PARTS)}")
+    names = [part.name for part in PARTS]
+    parser.add_argument("--only", default=",".join(names), help=f"comma-separated: {', '.join(names)}")
+    parser.add_argument("--skip", default="", help="comma-separated: those to leave out")
     parser.add_argument("--output", type=Path, default=FOLDER / "README.md")
     options = parser.parse_args()
-    wanted = options.only.split(",") if options.only else [part.name for part in PARTS]
-    if unknown := sorted(set(wanted) - {part.name for part in PARTS}):
-        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(part.name for part in PARTS)}")
+    only, skipped = options.only.split(","), list(filter(None, options.skip.split(",")))
+    if unknown := sorted({*only, *skipped} - set(names)):
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names)}")
     sections = _sections(options.output)
     failed = []
-    for part in (part for part in PARTS if part.name in wanted):
+    for part in (part for part in PARTS if part.name in only and part.name not in skipped):
         print(f"{part.script} …", file=sys.stderr, flush=True)
         section = _measured(part)
         if section is None:
