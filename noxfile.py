@@ -77,6 +77,6 @@ def benchmarks(session: nox.Session) -> None:
     """
     session.install(*CONSTRAINTS, ".[safetensors,dask,html,onnx,openvino,search]", "-r", "benchmarks/requirements.txt")
     session.run("pip", "uninstall", "-q", "-y", "timm", "torchvision")
-    session.run("python", "benchmarks/all.py", "--only", "counting", *session.posargs)
+    session.run("python", "benchmarks/all.py", "--only", "counting", *session.posargs, env={"PYTHONPATH": "."})
     session.install(*CONSTRAINTS, ".[timm]", "playwright")
-    session.run("python", "benchmarks/all.py", "--skip", "counting", *session.posargs)
+    session.run("python", "benchmarks/all.py", "--skip", "counting", *session.posargs, env={"PYTHONPATH": "."})
