@@ -18,8 +18,6 @@ from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.passes import check_ends
 from scsc_lab.models import checkpoints, construct, external
 from scsc_lab.models.declared import Declared, declared
-from scsc_lab.models.deploy import deploy_form
-from scsc_lab.models.transplant import transplant
 from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.values import InputTensor
@@ -169,8 +167,14 @@ def _formed(model: nn.Module, network: Network, *, checked: bool) -> nn.Module:
         input_facts = facts(network)
         shape = (1, input_facts.channels, *input_facts.resolution)
         if network.transplant is not None:
+            from scsc_lab.models.transplant import transplant  # most networks are counted as they are
+
             model = transplant(model, network.transplant, input_shape=shape)[0].eval()
-        return deploy_form(model, shape, checked=checked) if network.form == "deploy" else model
+        if network.form != "deploy":
+            return model
+        from scsc_lab.models.deploy import deploy_form
+
+        return deploy_form(model, shape, checked=checked)
     except InputError as error:
         raise InputError(f"{network}: {error}") from None
 
