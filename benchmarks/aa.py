@@ -55,7 +55,9 @@ def trials(what: str, pair: Sequence[Candidate], number: int, pairs: int, execut
     first, clock = pair[0], clock_of(torch.device(execution.device))
     laid_out = replace(execution, memory_format="contiguous")
     model = made(first, laid_out, 0)
-    x = passes.random_input(*first.tensors(1), laid_out, torch.Generator().manual_seed(0))
+    assert isinstance(model, torch.nn.Module)
+    (image,) = first.tensors(1)
+    x = passes.random_input(image, laid_out, torch.Generator().manual_seed(0))
     run = passes.one_pass(model, ((x,), {}), laid_out)
     called = {"paired": 0, "Welch": 0, "Mann–Whitney": 0}
     ratios: dict[str, list[float]] = {"paired": [], "sequential": []}

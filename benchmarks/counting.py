@@ -51,6 +51,7 @@ def ours_checked(network: Network, shape: Shape, tells: bool) -> float:
     from scsc_lab.metrics.size import Counting, measure
     from scsc_lab.networks.network import Network
 
+    assert isinstance(network, str)
     (row,) = measure([Network.read(network)], Counting(check=True), lambda *_: None)
     return row["macs"]
 
@@ -227,8 +228,10 @@ def grid(size: int) -> None:
     from scsc_lab.counting.count import count
     from scsc_lab.models import construct
     from scsc_lab.networks import catalog
+    from scsc_lab.networks.specs import SwinSpec
 
     spec = catalog.find("scsc_swin_tiny").spec
+    assert isinstance(spec, SwinSpec)
     kernels = [(3,), (3, 5), (3, 7), (3, 5, 7), (3, 9, 13)]
     made = [
         replace(spec, scsc=tuple(replace(m, kernels=k, groups=g, se=se, shuffle=s) for m in spec.scsc), drop_path=d)

@@ -84,7 +84,7 @@ def page(rows: int) -> str:
     columns = [metrics.columns()[word] for word in ("params", "macs", "activations", "latency")]
     networks = tables.with_changes(networks, columns, 0)
     grid = Grid(comparison.wide_table(networks, columns), "networks")
-    document = Document(f"{rows} networks", Paragraph("Drawn at random."), (Section("Networks", (grid,)),))
+    document = Document(f"{rows} networks", (Paragraph("Drawn at random."),), (Section("Networks", (grid,)),))
     return html.document(document, metrics.columns(), lambda rows, words: [], {})
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 
 import torch
 
@@ -21,7 +22,7 @@ from scsc_lab.settings import Training
 from scsc_lab.training import run as training
 from scsc_lab.training.loop import train
 from scsc_lab.training.plan import plan
-from scsc_lab.training.tasks import goal
+from scsc_lab.training.tasks import goal, shape
 
 NETWORKS = {
     "swin_pico": "navon",
@@ -45,7 +46,7 @@ def losses(network: Network, data: str, seed: int, lr: str, perturbation: float)
     objective = goal(shared.task, batches.data, shared.recipe, seed)
     module, _ = training.first(lambda: build.build(network), batches, objective.outputs, seed)
     training.start_from_shortcuts(module)
-    length = objective.outputs or training._length(module, batches)
+    length = objective.outputs or math.prod(shape(module, batches.preparation.size, len(batches.preparation.mean)))
     loss = objective.objective(length)
     noise = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -13,11 +13,13 @@ their 95 % interval. Nothing is asserted.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import io
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +57,8 @@ class Transcription(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the output tokens, ``(N, H, W, C)`` to the same."""
-        part, m = self.scsc, self.scsc.scales
+        part: Any = self.scsc
+        m = part.scales
         x = tokens.permute(0, 3, 1, 2).contiguous()
         r = F.gelu(part.reduce_norm(F.conv2d(x, part.reduce.weight)))
         weights = [scale.weight for scale in part.encoder]
@@ -222,7 +225,9 @@ def networks(
             torch.set_num_threads(count)
             for batch in batches:
                 x = torch.randn(batch, 3, 224, 224, device=device, dtype=dtype)
-                runs = {name: (lambda m=model, x=x: m(x)) for name, model in models.items()}
+                runs: dict[str, Callable[[], object]] = {
+                    name: functools.partial(model, x) for name, model in models.items()
+                }
                 cells, _ = line(timed(runs, clock, 30.0), baseline)
                 print(f"| {batch} | {count} | {' | '.join(cells)} |", flush=True)
 

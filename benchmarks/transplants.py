@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import warnings
+from typing import Any
 
 import timm
 import torch
@@ -28,7 +29,7 @@ FACTOR = 10
 ODD = {"swin": (76, 76), "hrnet": (96, 96)}
 """Inputs of families that refuse 67×67 themselves: 19 patches a side; 3×3 maps at the coarsest resolution."""
 SWIN = {"img_size": SIDE, "window_size": 4, "embed_dim": 48, "strict_img_size": False}
-FAMILIES = {
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "convnext": ("convnext_atto", {"ls_init_value": None}),
     "resnet": ("resnet18", {"zero_init_last": False}),
     "regnet": ("regnety_002", {"zero_init_last": False}),
