@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from statistics import median
+from math import log, sqrt
+from statistics import fmean, median, stdev
 
 import torch
 
 from scsc_lab import runtimes
+from scsc_lab.analysis.jackknife import student
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution import hardware
 from scsc_lab.execution.agreement import LARGEST_DIFFERENCE, difference, repeatable
@@ -107,7 +109,8 @@ CONTIGUOUS, CHANNELS_LAST = "contiguous", "channels_last"
 """The two orders of an image's elements in memory."""
 
 _FEWEST_TURNS, _MOST_TURNS = 3, 15
-_CLEAR = 1.1
+_EVEN = 0.02
+"""Difference that does not matter: ``same`` in a verdict."""
 
 
 @dataclass
@@ -133,16 +136,20 @@ class Layouts:
 
     @property
     def clear(self) -> bool:
-        """Whether further turns would not change it: all say the same, by a tenth."""
-        few = len(self.ratios) < _FEWEST_TURNS
-        return not few and (min(self.ratios) > _CLEAR or max(self.ratios) < 1 / _CLEAR)
+        """Whether more turns would not matter: the ratio's 95 % interval is on one side of 1, or close to it."""
+        number = len(self.ratios)
+        if number < _FEWEST_TURNS:
+            return False
+        logs = [*map(log, self.ratios)]
+        difference, error = abs(fmean(logs)), student(number - 1) * stdev(logs) / sqrt(number)
+        return difference > error or difference + error < _EVEN
 
 
 def compare(run_in: Callable[[str], Run], clock: Clock, max_seconds: float) -> Layouts:
-    """Run a network in both layouts by turns, each time warmed up by a pass.
+    """Run a network in both layouts by turns.
 
-    Where the two are close the choice must not be chance: turns go on until one is clearly faster, there are fifteen,
-    or the time is over.
+    Where the two are close the choice must not be chance: turns go on until one is clearly faster, both are surely as
+    fast, there are fifteen turns, or the time is over.
 
     Args:
         run_in: puts the network into a layout and returns its pass; left in either of them.
@@ -166,7 +173,7 @@ def compare(run_in: Callable[[str], Run], clock: Clock, max_seconds: float) -> L
                     raise
                 return Layouts({CONTIGUOUS: layouts.fastest[CONTIGUOUS]}, [], layouts.runs, layouts.seconds)
             layouts.fastest[layout] = min(times[layout], layouts.fastest.get(layout, times[layout]))
-        if times[CONTIGUOUS] > 0:
+        if min(times.values()) > 0:
             layouts.ratios.append(times[CHANNELS_LAST] / times[CONTIGUOUS])
         if layouts.clear or clock.now() - start >= max_seconds:
             break
@@ -175,7 +182,7 @@ def compare(run_in: Callable[[str], Run], clock: Clock, max_seconds: float) -> L
 
 def _sample(run: Run, clock: Clock, repeats: int, layouts: Layouts) -> float:
     """Return the seconds of a warm pass, the faster of two samples."""
-    times = [clock.time(run, repeats) for _ in range(3)]
+    times = [clock.time(run, repeats) for _ in range(2)]
     layouts.runs += len(times) * repeats
     layouts.seconds += sum(times) * repeats
-    return min(times[1:])
+    return min(times)

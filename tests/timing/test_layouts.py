@@ -75,12 +75,17 @@ def test_noise_does_not_hide_the_faster_layout(noise, seconds):
         assert ready.compare(run_in, time.clock(), 1e9).faster == "channels_last"
 
 
-def test_turns_end_when_one_layout_is_clearly_faster():
+def test_turns_end_when_more_of_them_would_not_matter():
     time = Time()
-    found = ready.compare(lambda layout: lambda: time.spend(len(layout)), time.clock(), 1e9)
-    assert (found.faster, len(found.ratios)) == ("contiguous", 3)
-    close = ready.compare(lambda layout: lambda: time.spend(100 + len(layout)), time.clock(), 1e9)
-    assert (close.faster, len(close.ratios)) == ("contiguous", 15)
+    distinct = ready.compare(lambda layout: lambda: time.spend(len(layout)), time.clock(), 1e9)
+    assert (distinct.faster, len(distinct.ratios)) == ("contiguous", 3)
+    turns = {}
+    for noise in (0.005, 0.2):
+        clocks = [Time(noise, seed=seed) for seed in range(20)]
+        tried = [ready.compare(lambda layout, t=t: lambda: t.spend(1.0), t.clock(), 1e9) for t in clocks]
+        turns[noise] = [len(layouts.ratios) for layouts in tried]
+    assert max(turns[0.005]) < 6
+    assert sum(number == 15 for number in turns[0.2]) > 12
     still = ready.compare(lambda layout: lambda: None, time.clock(), 0.0)
     assert (still.faster, still.ratios) == ("contiguous", [])
 
