@@ -213,6 +213,6 @@ def _draw(result: Any, path: Path, drawing: Drawing) -> None:
 
 def _on_axis(bound: goals.Bound, baseline: dict[str, Any]) -> float:
     column = metrics.columns()[bound.name]
-    if column.change is not None and column.change.how == "measured":
+    if column.is_timed:
         return 1 + bound.number if bound.is_relative else bound.number / baseline[str(column.key)]
     return column.scale * bound.absolute(baseline)

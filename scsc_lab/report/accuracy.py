@@ -9,8 +9,8 @@ from scsc_lab import units
 from scsc_lab.analysis.convergence import RULE, sentence, share_converged
 from scsc_lab.records import Row
 from scsc_lab.report import tables
-from scsc_lab.report.sweep import number_of
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.settings.texts import number_of
 
 PAIRS_RULE = (
     "Mean ± deviation over seeds of the last epoch, never the best. Differences to the baseline are over pairs of one "

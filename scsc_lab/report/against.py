@@ -81,7 +81,7 @@ def table(old: Sequence[Row], new: Sequence[Row], columns: Mapping[str, Column])
     changes = [change for pair in pairs for column in columns.values() for change in _changes(pair, column)]
     changes += [change for pair in pairs for change in _failures(pair)]
     for name in (name for name in before if name not in after):
-        timed = any(before[name].get(str(column.key)) is not None for column in columns.values() if _is_timed(column))
+        timed = any(before[name].get(str(column.key)) is not None for column in columns.values() if column.is_timed)
         changes.append(_line(name, "the network", "measured", "missing", "worse", "missing", timed=timed))
     notes = [f"Only in the new report: {name}." for name in after if name not in before]
     notes += [f"Only in the old report: {name}." for name in before if name not in after]
@@ -99,7 +99,7 @@ def unjudged(changes: Sequence[Row], old: Sequence[Row], columns: Mapping[str, C
     """
     for failure in failing:
         number = "time" if failure == "slower" else "number"
-        judged = [column for column in columns.values() if column.better and _is_timed(column) == (failure == "slower")]
+        judged = [column for column in columns.values() if column.better and column.is_timed == (failure == "slower")]
         if not any(row.get(str(column.key)) is not None for row in _networks(old) for column in judged):
             return f"--fail-on {failure}: the old report has no {number} to compare with"
     for row in changes:
@@ -121,13 +121,9 @@ def _networks(rows: Sequence[Row]) -> list[Row]:
     return receptive_fields.joined(networks, [row for row in rows if row["table"] == "field"])
 
 
-def _is_timed(column: Column) -> bool:
-    return column.change is not None and column.change.how == "measured"
-
-
 def _changes(pair: _Pair, column: Column) -> list[Row]:
     """Return the line of one number of one network; none where it has not changed, or the old report has none."""
-    key, timed = str(column.key), _is_timed(column)
+    key, timed = str(column.key), column.is_timed
     before, after = pair.old.get(key), pair.new.get(key)
     cells = (column.cell(pair.old), column.cell(pair.new))
     if before is None:

@@ -151,10 +151,9 @@ def _trade_offs(networks: Sequence[Row], columns: Sequence[Column]) -> list[Bloc
     in_groups = {id(row) for group in groups for row in group}
     ungrouped = [row for row in networks if id(row) not in in_groups]
     for column in columns:
-        of_time = column.change is not None and column.change.how == "measured"
         complete = [row for row in ungrouped if row.get(str(column.key)) is not None and row.get(str(tables.MACS.key))]
         alike = [row for row in complete if task(row) == task(complete[0])]
-        is_drawn = of_time or column.better == "higher" or (column.question and not column.better)
+        is_drawn = column.is_timed or column.better == "higher" or (column.question and not column.better)
         if is_drawn and len(alike) >= _FEWEST_POINTS and any(row.get("baseline") != row["model"] for row in alike):
             caption = f"{column.quantity} against MACs at {units.size(alike[0]['resolution'])}"
             draw = partial(scatter.draw, alike, tables.MACS, column)

@@ -10,6 +10,7 @@ from scsc_lab.analysis import fronts
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.tables import Column, Table
+from scsc_lab.settings.texts import number_of
 
 STRAIGHT = 0.98
 """Share of explained variance from which a curve counts as a power."""
@@ -135,19 +136,11 @@ def sentence(model: str, baseline: str, column: Column, crossing: fronts.Crossin
     return f"{model} {claim} than {baseline} {side} {key} {where}{interval}."
 
 
-def number_of(text: object) -> float | None:
-    """Return a value of the setting as a number, if it is one."""
-    try:
-        return float(str(text))
-    except ValueError:
-        return None
-
-
 def _ratio(row: Row, column: Column) -> tuple[float, float, float] | None:
     """Return a row's ratio to its baseline with the ends of its interval; None without one."""
     assert column.change is not None
     keys = column.change.column.key
-    if column.change.how == "measured":
+    if column.is_timed:
         ratio, low, high = (row.get(key) for key in keys[:3])
         if ratio is None or low is None or high is None or row.get(column.change.verdict) == "withheld":
             return None
@@ -236,8 +229,9 @@ def notes_on_trials(given_up: Mapping[str, int], tried: int, *, enumerated: bool
 
 def axis(column: Column) -> Column:
     """Return the column that an axis shows: the ratio to the baseline's where only ratios compare."""
-    if column.change is None or column.change.how != "measured":
+    if not column.is_timed:
         return column
+    assert column.change is not None
     name = f"{column.quantity} × baseline's"
     return replace(column, key=column.change.key, title=name, name=name, unit="", scale=1.0)
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 from scsc_lab import units
 from scsc_lab.analysis.fronts import Better
 from scsc_lab.records import Row, change, is_lower_bound
-from scsc_lab.units import without_folders
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,17 @@ class Column:
     @property
     def heading(self) -> str:
         """The title with the unit: ``params (M)``."""
-        return _with_unit(self.title, self.unit)
+        return f"{self.title} ({self.unit})" if self.unit else self.title
 
     @property
     def axis_label(self) -> str:
         """The label of an axis: ``parameters (M)``."""
-        return self.axis or _with_unit(self.quantity, self.unit)
+        return self.axis or (f"{self.quantity} ({self.unit})" if self.unit else self.quantity)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether its numbers are times: their ratio to the baseline's is measured in pairs, with an interval."""
+        return self.change is not None and self.change.how == "measured"
 
     def cell(self, row: Row) -> str:
         """Return the text of this column's cell in a row; a lower bound begins with ≥."""
@@ -130,10 +134,6 @@ _MOST_NAMES = 3
 """The columns among which are those of names, which a table repeats where it stands in blocks."""
 
 
-def _with_unit(name: str, unit: str) -> str:
-    return f"{name} ({unit})" if unit else name
-
-
 def measured(
     key: str,
     title: str,
@@ -168,7 +168,7 @@ def with_change(row: Row, baseline: Row, columns: Sequence[Column]) -> Row:
         if column.change is not None and column.change.paired is not None:
             added |= {key: None for key in column.change.keys if key in row}
             added |= column.change.paired(row, baseline) if row is not baseline else {}
-        elif column.change is not None and column.change.how != "measured":
+        elif column.change is not None and not column.is_timed:
             key = str(column.key)
             value, against = (None if is_lower_bound(each, key) else each.get(key) for each in (row, baseline))
             added[column.change.key] = None
@@ -254,7 +254,7 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """Return every row as text; a network of a file is called by the file's name, without its folders."""
-        names = without_folders(str(row["model"]) for row in self.rows if "model" in row)
+        names = units.without_folders(str(row["model"]) for row in self.rows if "model" in row)
         lines = [[column.cell(row) for column in self.columns] for row in self.rows]
         return [[names.get(cell, cell) for cell in line] for line in lines]
 

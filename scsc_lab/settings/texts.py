@@ -160,3 +160,11 @@ def some_of(choices: Callable[[], Any], hint: Callable[[str], str] | None = None
         return chosen
 
     return read
+
+
+def number_of(text: object) -> float | None:
+    """Return the value of a setting as a number; None if it is none."""
+    try:
+        return float(str(text))
+    except ValueError:
+        return None

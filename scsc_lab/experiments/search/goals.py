@@ -52,7 +52,7 @@ class Bound:
             return _number(row, str(column.key))
         assert column.change is not None
         change = _number(row, column.change.key)
-        if column.change.how == "measured" and change is not None:
+        if column.is_timed and change is not None:
             change -= 1
         return 0.0 if change is None and _is_baseline(row) else change
 

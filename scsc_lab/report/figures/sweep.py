@@ -11,6 +11,7 @@ from scsc_lab.report.figures import scatter, style
 from scsc_lab.report.names import shortened, shortened_apart
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
+from scsc_lab.settings.texts import number_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
     if options.titles:
         figure.suptitle(shortened(f"{heading.partition(' (')[0]} against {key}", 60), x=0.02, ha="left", fontsize=8)
     values = list(dict.fromkeys(str(row["variant"]) for row in rows))
-    numeric = all(sweep.number_of(value) is not None for value in values)
+    numeric = all(number_of(value) is not None for value in values)
     by_model = {curve.model: curve for curve in sweep.curves(rows, [column])} if numeric else {}
     powers = bool(by_model) and all(curve.is_power for curve in by_model.values())
     networks: dict[str, Row] = {}
@@ -74,7 +75,7 @@ def _places(
     places = []
     for row in rows:
         if row["model"] == model and (y := row.get(str(column.key))) is not None:
-            number = sweep.number_of(row["variant"]) if numeric else values.index(str(row["variant"]))
+            number = number_of(row["variant"]) if numeric else values.index(str(row["variant"]))
             places.append((float(number or 0), column.scale * y))
     return places
 

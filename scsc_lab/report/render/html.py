@@ -135,8 +135,7 @@ def _kind(column: Column, columns: Mapping[str, Column]) -> str:
     """Return whether a column is of times, of receptive fields, or of counts and all else."""
     for candidate in columns.values():
         if column.key == candidate.key or (candidate.change and column.key == candidate.change.column.key):
-            is_timed = candidate.change is not None and candidate.change.how == "measured"
-            return "time" if is_timed else "field" if str(candidate.key) in FIELD else "count"
+            return "time" if candidate.is_timed else "field" if str(candidate.key) in FIELD else "count"
     return "count"
 
 
@@ -219,7 +218,7 @@ def _change(column: Column, row: Row, baseline: Row) -> list[Any]:
     nothing = ["", *(None for _ in keys)]
     if row["resolution"] != baseline["resolution"] or row["model"] == baseline["model"]:
         return nothing
-    if column.change.how != "measured" or row["baseline"] == baseline["model"]:
+    if not column.is_timed or row["baseline"] == baseline["model"]:
         return [change.cell(row), *(row.get(key) for key in keys)]
     value, against = row.get(str(column.key)), baseline.get(str(column.key))
     if keys[0] != "ratio" or value is None or not against:
