@@ -241,7 +241,7 @@ class _Profiled:
 
 
 class _Watch:
-    """A pass that notes when each part begins and ends."""
+    """A pass that notes when each part begins and ends; a part that another one calls is not in that one's time."""
 
     def __init__(self, model: nn.Module, run: Run, parts: Parts, clock: Clock) -> None:
         self.model, self.run, self.clock = model, run, clock
@@ -250,20 +250,26 @@ class _Watch:
         self.passes: list[float] = []
 
     def __call__(self) -> None:
-        begun: dict[str, Any] = {}
-        spans: list[tuple[str, Any, Any]] = []
+        running: list[tuple[str, str, Any]] = []
+        spans: list[tuple[str, str, Any, Any]] = []
 
-        def enter(part: str, *_: Any) -> None:
-            begun[part] = self.clock.mark()
+        def enter(name: str, part: str, *_: Any) -> None:
+            running.append((name, part, self.clock.mark()))
 
-        def leave(part: str, *_: Any) -> None:
-            spans.append((part, begun[part], self.clock.mark()))
+        def leave(name: str, part: str, *_: Any) -> None:
+            left = self.clock.mark()
+            while running:
+                started = running.pop()
+                if started[0] == name:  # others have raised, and the network went on
+                    break
+            caller = running[-1][1] if running else ""
+            spans.append((part, caller, started[2], left))
 
         hooks = []
         for name, part in self.owner.items():
             module = self.model.get_submodule(name)
-            hooks.append(module.register_forward_pre_hook(functools.partial(enter, part)))
-            hooks.append(module.register_forward_hook(functools.partial(leave, part)))
+            hooks.append(module.register_forward_pre_hook(functools.partial(enter, name, part)))
+            hooks.append(module.register_forward_hook(functools.partial(leave, name, part)))
         try:
             start = self.clock.mark()
             self.run()
@@ -273,8 +279,10 @@ class _Watch:
                 hook.remove()
         self.clock.synchronize()
         sums: dict[str, float] = defaultdict(float)
-        for part, entered, left in spans:
-            sums[part] += self.clock.between(entered, left)
-        for part, seconds in self.seconds.items():
-            seconds.append(sums[part])
+        for part, caller, entered, left in spans:
+            seconds = self.clock.between(entered, left)
+            sums[part] += seconds
+            sums[caller] -= seconds
+        for part, times in self.seconds.items():
+            times.append(sums[part])
         self.passes.append(self.clock.between(start, end))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
@@ -58,6 +59,43 @@ def test_items_of_a_module_list_are_watched_in_its_place(time, clock):
     assert {row["name"]: row["time_share"] for row in found.rows()} == {
         "stages": 0.8, "ends": pytest.approx(0.2), "unexplained": pytest.approx(0.0), "total": 1.0,
     }  # fmt: skip
+
+
+class Broken(Layer):
+    """Raises when its time is spent."""
+
+    def forward(self, x):
+        super().forward(x)
+        raise ValueError
+
+
+class Within(nn.Module):
+    """Calls a layer that is a part too, and goes on where another one raises."""
+
+    def __init__(self, time, stem, broken):
+        super().__init__()
+        self.time, self.stem, self.broken, self.last = time, stem, broken, Layer(time)
+
+    def forward(self, x):
+        x = self.stem(self.stem(x))
+        with contextlib.suppress(ValueError):
+            self.broken(x)
+        return self.last(x)
+
+
+def test_a_part_that_another_one_calls_is_counted_once(time, clock):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.broken = Layer(time), Broken(time)
+            self.head = Within(time, self.stem, self.broken)
+
+        def forward(self, x):
+            return self.head(self.stem(x))
+
+    [found] = breakdown.measure([candidate(Net())], plan(4), "module", clock=clock)
+    seconds = {row["name"]: row["median_seconds"] for row in found.rows()}
+    assert seconds == {"stem": 3.0, "head": 2.0, "unexplained": 0.0, "total": 5.0}
 
 
 def test_no_hook_stays_and_short_passes_are_repeated_with_their_parts(time):
