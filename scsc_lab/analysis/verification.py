@@ -170,15 +170,17 @@ def roc(scores: Floats, is_same: Bools) -> Roc:
 
 
 def interval(scores: Floats, pairs: Pairs, identities: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """Return the 95 % interval of :func:`accuracy`, in percent, over test identities.
+    """Return the 95 % interval of :func:`accuracy`, in percent, over the identities of which there are pairs.
 
     Pairs that share an identity are dependent. Their covariances are summed (the variance of dyadic data: Aronow, Samii
     and Assenova, Political Analysis 23, 2015), and Wilson's interval is taken at the number of independent pairs with
     that variance. If all pairs are judged alike, that number is the number of identities.
     """
     right = _right(scores, pairs)
-    share, count = float(right.mean()), len(np.unique(identities))
-    variance = _variance_of_mean(right - share, pairs, identities)
+    names, index = np.unique(identities[np.stack([pairs.first, pairs.second])], return_inverse=True)
+    first, second = index.reshape(2, -1)
+    share, count = float(right.mean()), len(names)
+    variance = _variance_of_mean(right - share, first, second, count)
     independent = share * (1 - share) / variance if variance > 0 else float(count)
     quantile = float(stats.t.ppf(0.975, count - 1))
     weight = quantile**2 / independent
@@ -187,16 +189,21 @@ def interval(scores: Floats, pairs: Pairs, identities: npt.NDArray[np.int64]) ->
     return 100 * (centre - half), 100 * (centre + half)
 
 
-def _variance_of_mean(errors: Floats, pairs: Pairs, identities: npt.NDArray[np.int64]) -> float:
-    """Return the variance of the mean of errors of pairs, summed over all pairs of pairs that share an identity."""
-    names, index = np.unique(identities, return_inverse=True)
-    first, second = index[pairs.first], index[pairs.second]
+def _variance_of_mean(errors: Floats, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], count: int) -> float:
+    """Return the variance of the mean of errors of pairs, summed over all pairs of pairs that share an identity.
+
+    Args:
+        errors: the error of each pair.
+        first: number of one identity of each pair, from 0.
+        second: that of the other.
+        count: number of identities.
+    """
     crossing = first != second
-    by_identity = np.bincount(first, errors, len(names)) + np.bincount(second[crossing], errors[crossing], len(names))
+    by_identity = np.bincount(first, errors, count) + np.bincount(second[crossing], errors[crossing], count)
     low, high = np.minimum(first, second)[crossing], np.maximum(first, second)[crossing]
-    by_both = np.bincount(low * len(names) + high, errors[crossing])  # counted for either identity above
+    by_both = np.bincount(low * count + high, errors[crossing])  # counted for either identity above
     total = float((by_identity**2).sum() - (by_both**2).sum())
-    return max(total, 0.0) / len(errors) ** 2 * len(names) / (len(names) - 2)
+    return max(total, 0.0) / len(errors) ** 2 * count / max(count - 2, 1)
 
 
 def _right(scores: Floats, pairs: Pairs) -> Floats:

@@ -151,3 +151,19 @@ def test_the_interval_of_a_faultless_network_is_no_point():
     low, high = interval(scores(np.eye(30, dtype=np.float32)[IDENTITIES], drawn), drawn, IDENTITIES)
     assert 80 < low < 95
     assert high == pytest.approx(100)
+
+
+def test_identities_without_a_pair_do_not_narrow_the_interval():
+    """A list of pairs may name few of the identities that there are images of."""
+    random, drawn = np.random.default_rng(2), pairs()
+    for embeddings in (np.eye(30, dtype=np.float32)[IDENTITIES], random.normal(size=(180, 8)).astype(np.float32)):
+        expected = interval(scores(embeddings, drawn), drawn, IDENTITIES)
+        more = np.concatenate([IDENTITIES, np.arange(30, 3000)])
+        assert interval(scores(embeddings, drawn), drawn, more) == expected
+
+
+def test_two_identities_have_an_interval():
+    identities, index = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 3, 0, 1])
+    few = Pairs(index, np.array([1, 4, 3, 4]), np.array([True, True, False, False]), np.array([0, 1, 0, 1]))
+    low, high = interval(np.array([0.9, 0.8, 0.1, 0.95]), few, identities)
+    assert 0 <= low <= high <= 100
