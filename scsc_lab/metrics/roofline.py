@@ -22,7 +22,6 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
     Raises:
         InputError: if a network does not take its input, or does not run.
     """
-    from scsc_lab.analysis import paired
     from scsc_lab.models import build
     from scsc_lab.timing import breakdown, roofs
     from scsc_lab.timing.result import Candidate
@@ -38,14 +37,13 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
         make = functools.partial(build.build, network)
         candidate = Candidate(str(network), make, facts.resolution, facts.channels)
         (timed,) = breakdown.measure([candidate], settings, "module", [parts])
-        by_part = {part: paired.median(seconds) or 0.0 for part, seconds in timed.parts.items()}
-        total = timed.latency.median_seconds
+        by_part, total = timed.seconds, timed.latency.median_seconds
         row: Row = {"roofs": machine.row(), "roofline_status": timed.latency.status, "roof_seconds": total}
         row |= {key: timed.latency.row()[key] for key in ("device_name", "dtype", "threads", "batch", "is_busy")}
         if count.status == PARTIAL:
             row |= {"status": count.status, "unknown_operators": dict(count.unknown)}
         if total is not None:
-            by_part[BETWEEN] = max(total - sum(by_part.values()), 0.0)  # of passes that nothing watches
+            by_part[BETWEEN] = max(total - sum(by_part.values()), 0.0)
             places = roofs.places(by_part, parts, count, machine, BETWEEN)
             least = sum(place["least_seconds"] for place in places)
             row |= {"places": places, "least_seconds": least, "roof_share": least / total if total else None}

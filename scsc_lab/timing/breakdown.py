@@ -57,14 +57,18 @@ class Breakdown:
     passes: tuple[float, ...] = ()
     macs: Mapping[str, int] = field(default_factory=dict)
 
-    def rows(self) -> list[Row]:
-        """Return a row a part, one of what is unexplained and one of the whole, which they sum to.
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time of each part: its share of a watched pass, the median over those, of the median time of the others.
 
-        A part's time is its share of a watched pass, the median over those, of the median time of the passes that are
-        not watched: what else the machine does slows a pass and its parts alike.
+        What else the machine does slows a pass and its parts alike.
         """
-        total = self.latency.median_seconds
-        seconds = {name: self._share(times) * (total or 0.0) for name, times in self.parts.items()}
+        total = self.latency.median_seconds or 0.0
+        return {name: self._share(times) * total for name, times in self.parts.items()}
+
+    def rows(self) -> list[Row]:
+        """Return a row a part, one of what is unexplained and one of the whole, which they sum to."""
+        total, seconds = self.latency.median_seconds, self.seconds
         macs: dict[str, int | None] = {name: self.macs.get(name) for name in self.parts}
         counted = self.latency.macs if self.macs else None
         if total is not None:
