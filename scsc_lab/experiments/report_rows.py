@@ -159,10 +159,14 @@ def _unique(table_rows: Iterable[Row]) -> list[Row]:
 
 
 def _header(results: Sequence[Result], run: RunInfo) -> Row:
-    """Return the row of the run: of the experiments' own, where one run made them all."""
+    """Return the row of the run: of the experiments' own, where one run made them all, on one machine."""
     runs = [result.experiment["run"] for result in results]
     first = runs[0]
-    merged = {**run.row(), **first} if all(header["command"] == first["command"] for header in runs) else run.row()
+    gathered = any(header.get(key) != first.get(key) for header in runs for key in _PROVENANCE)
+    merged = {**run.row(), **first}
+    if gathered:
+        is_resumed = all(header["command"] == first["command"] for header in runs)
+        merged = run.row() | ({"command": first["command"]} if is_resumed else {}) | {"versions": _versions(runs)}
     settings = {
         metric: values for result in reversed(results) for metric, values in result.experiment["settings"].items()
     }
@@ -170,7 +174,6 @@ def _header(results: Sequence[Result], run: RunInfo) -> Row:
     where: Row = {key: timed[key] for key in ("device", "device_name") if key in timed}
     compared = [result.experiment["columns"] for result in results if result.experiment["kind"] == "comparison"]
     commits = sorted({str(header.get("commit", "")) for header in runs} - {""})
-    gathered = len({header["command"] for header in runs}) > 1
     return {
         "table": "run",
         "schema": SCHEMA,
@@ -180,3 +183,14 @@ def _header(results: Sequence[Result], run: RunInfo) -> Row:
         **where,
         **({"gathered": True, "commits": commits} if gathered else {}),
     }
+
+
+_PROVENANCE = ("command", "commit", "machine", "versions")
+"""Keys of a run in which the runs that one report is of may differ."""
+
+
+def _versions(runs: Sequence[Row]) -> dict[str, str]:
+    """Return the versions that several runs used, by name: ``2.12.0 and 2.13.0`` where they differ."""
+    names = dict.fromkeys(name for header in runs for name in header.get("versions", {}))
+    used = {name: dict.fromkeys(header.get("versions", {}).get(name) for header in runs) for name in names}
+    return {name: " and ".join(filter(None, versions)) for name, versions in used.items()}

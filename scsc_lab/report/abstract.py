@@ -103,7 +103,7 @@ def scope(rows: Sequence[Row], networks: Sequence[Row]) -> str:
         lines.append(f"receptive fields at {number}initialisation")
     if inferred := dict.fromkeys(str(row["model"]) for row in networks if row.get("inferred")):
         lines.append(f"settings of {listed(list(inferred))} are partly inferred")
-    if str(run.get("commit") or "").endswith("-dirty"):
+    if any(str(commit).endswith("-dirty") for commit in run.get("commits") or (run.get("commit"),)):
         lines.append("measured with uncommitted changes to the code")
     return "; ".join(lines) + "."
 

@@ -35,10 +35,11 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     lines += [*_timing(run, rows), *fields.method([row for row in rows if row["table"] == "field"]), *_training(rows)]
     if run.get("gathered"):
         versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+        commits = f": of the commits {' and '.join(run['commits'])}" if run.get("commits") else ""
         measured = f" Versions they were measured with: {versions}." if versions else ""
         return [
             *lines,
-            f"Gathered from the rows of one or more runs, which need not be of one machine or day.{measured}",
+            f"Gathered from the rows of one or more runs, which need not be of one machine or day{commits}.{measured}",
             _citation(run, rows),
         ]
     machine = run["machine"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from scsc_lab.metrics.claims import with_probe
 from scsc_lab.metrics.difficulty import Difficulty
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import run_info
+from scsc_lab.report import method
 from scsc_lab.report.findings import claims_table
 from scsc_lab.settings import Execution, Fields, Schedule, Settings, Training
 from scsc_lab.store import Store
@@ -305,3 +307,17 @@ def _timed_arms(times, confidence, baselines):
 def _timed(arms):
     experiment = {"kind": "comparison", "metrics": ["latency"], "batch": 1, "details": {}}
     return experiment, arms, [{"arm": at, "metric": "latency", "key": f"k{at}", "position": 0} for at in range(3)]
+
+
+def test_a_report_of_runs_that_differ_names_the_commits_and_versions_of_all(monkeypatch):
+    """A study that was resumed after an update: the first run alone is not how its rows were measured."""
+    resumed = Store()
+    for name, commit, torch in (("swin_pico", "a1", "2.12.0"), ("resnet_pico", "b2", "2.13.0")):
+        info = replace(run_info(), command="scsc-lab report", commit=commit, versions={"torch": torch})
+        monkeypatch.setattr("scsc_lab.experiments.experiment.run_info", lambda info=info: info)
+        add(resumed, [Arm(Network.read(name))], [{"size": [{"params": 1, "macs": 1}]}])
+    rows = report_rows.rows(results.read(resumed), run_info())
+    assert (rows[0]["command"], rows[0]["commits"]) == ("scsc-lab report", ["a1", "b2"])
+    text = " ".join(method.sentences(rows))
+    assert "of the commits a1 and b2" in text
+    assert "torch 2.12.0 and 2.13.0" in text

@@ -198,6 +198,9 @@ def test_the_scope_names_machine_noise_and_uncommitted_changes(tmp_path):
     text = abstract.scope([run], busy)
     assert "uncommitted changes" in text
     assert "too busy" in text
+    made_anew = {**run, "commits": ["c0ffee"]}  # the report's own commit is not that of the measurements
+    assert "uncommitted" not in abstract.scope([made_anew], busy)
+    assert "uncommitted" in abstract.scope([{**RUN, "commits": ["c0ffee", "beef-dirty"]}], busy)
 
 
 def test_settings_of_a_network_with_scsc_are_not_what_scsc_does():
