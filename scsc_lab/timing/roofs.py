@@ -6,6 +6,8 @@ multiply-accumulates take at the peak of a matrix product, nor than its bytes ta
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -89,11 +91,13 @@ def measure(execution: Execution, *, clock: Clock | None = None, side: int = 0, 
         product = torch.empty_like(left)
         source = torch.ones(copied_bytes // left.element_size(), dtype=dtype, device=device)
         target = torch.empty_like(source)
-        products: list[Callable[[], object]] = [lambda: torch.mm(left, right, out=product)]
-        if device.type == "cpu" and dtype == torch.float32 and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-            # MKL, which torch.mm calls, may be half as fast as oneDNN, which convolutions call
-            products.append(lambda: torch.ops.mkldnn._linear_pointwise(left, right, None, "none", [], ""))
-        rates = [_rate(run, side**3, clock, execution.seed) for run in products]
+        rates = [_rate(lambda: torch.mm(left, right, out=product), side**3, clock, execution.seed)]
+        if device.type == "cpu" and dtype == torch.float32:
+            # MKL, which torch.mm calls, may be half as fast as oneDNN, which convolutions call where it is there
+            with contextlib.suppress(AttributeError, RuntimeError):
+                linear = torch.ops.mkldnn._linear_pointwise
+                run = functools.partial(linear, left, right, None, "none", [], "")
+                rates.append(_rate(run, side**3, clock, execution.seed))
         macs = max(rates, key=lambda rate: rate.median)
         moved = _rate(lambda: target.copy_(source), 2 * source.numel() * source.element_size(), clock, execution.seed)
     return Roofs(macs, moved)

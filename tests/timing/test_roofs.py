@@ -50,6 +50,17 @@ def test_rates_are_work_over_the_time_of_the_faster_product(monkeypatch, usual, 
     assert found.bytes == Rate(16384, 16384, 16384)
 
 
+def test_without_onednn_the_roof_is_torchs_own_product(monkeypatch):
+    def missing(*_: object) -> None:
+        raise RuntimeError("no oneDNN")
+
+    time = Time()
+    monkeypatch.setattr(torch, "mm", lambda *_, **__: time.spend(2.0))
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", missing)
+    monkeypatch.setattr(torch.Tensor, "copy_", lambda *_: time.spend(0.5))
+    assert roofs.measure(Execution("cpu"), clock=time.clock(), side=8, copied_bytes=4096).macs == Rate(256, 256, 256)
+
+
 def test_a_real_machine_has_roofs():
     found = roofs.measure(Execution("cpu"), side=64, copied_bytes=2**20)
     for rate in (found.macs, found.bytes):
