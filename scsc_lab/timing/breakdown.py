@@ -248,32 +248,28 @@ class _Watch:
     """A pass that notes when each part begins and ends; a part that another one calls is not in that one's time."""
 
     def __init__(self, model: nn.Module, run: Run, parts: Parts, clock: Clock) -> None:
-        self.model, self.run, self.clock = model, run, clock
-        self.owner = {module: part for part, modules in parts.items() for module in modules}
+        self.run, self.clock = run, clock
+        named = [(model.get_submodule(name), part) for part, names in parts.items() for name in names]
+        self.owned = {id(module): (module, part) for module, part in reversed(named)}  # shared: by the first name
         self.seconds: dict[str, list[float]] = {part: [] for part in parts}
         self.passes: list[float] = []
 
     def __call__(self) -> None:
-        running: list[tuple[str, str, Any]] = []
+        running: list[tuple[str, Any]] = []
         spans: list[tuple[str, str, Any, Any]] = []
 
-        def enter(name: str, part: str, *_: Any) -> None:
-            running.append((name, part, self.clock.mark()))
+        def enter(part: str, *_: Any) -> None:
+            running.append((part, self.clock.mark()))
 
-        def leave(name: str, part: str, *_: Any) -> None:
+        def leave(part: str, *_: Any) -> None:
             left = self.clock.mark()
-            while running:
-                started = running.pop()
-                if started[0] == name:  # others have raised, and the network went on
-                    break
-            caller = running[-1][1] if running else ""
-            spans.append((part, caller, started[2], left))
+            entered = running.pop()[1]
+            spans.append((part, running[-1][0] if running else "", entered, left))
 
         hooks = []
-        for name, part in self.owner.items():
-            module = self.model.get_submodule(name)
-            hooks.append(module.register_forward_pre_hook(functools.partial(enter, name, part)))
-            hooks.append(module.register_forward_hook(functools.partial(leave, name, part)))
+        for module, part in self.owned.values():
+            hooks.append(module.register_forward_pre_hook(functools.partial(enter, part), prepend=True))
+            hooks.append(module.register_forward_hook(functools.partial(leave, part), always_call=True))
         try:
             start = self.clock.mark()
             self.run()

@@ -95,7 +95,11 @@ def test_a_part_that_another_one_calls_is_counted_once(time, clock):
 
     [found] = breakdown.measure([candidate(Net())], plan(4), "module", clock=clock)
     seconds = {row["name"]: row["median_seconds"] for row in found.rows()}
-    assert seconds == {"stem": 3.0, "head": 2.0, "unexplained": 0.0, "total": 5.0}
+    assert seconds == {"stem": 3.0, "broken": 1.0, "head": 1.0, "unexplained": 0.0, "total": 5.0}
+    kinds = ({"layers": ("stem", "head.stem", "head.last"), "broken": ("broken",)},)  # a layer under both of its names
+    [found] = breakdown.measure([candidate(Net())], plan(4), "module", kinds, clock=clock)
+    seconds = {row["name"]: row["median_seconds"] for row in found.rows()}
+    assert seconds == {"layers": 4.0, "broken": 1.0, "unexplained": 0.0, "total": 5.0}
 
 
 def test_no_hook_stays_and_short_passes_are_repeated_with_their_parts(time):
