@@ -10,8 +10,8 @@ import pytest
 import scsc_lab
 from scsc_lab.cli import main
 from scsc_lab.experiments import runner
-from scsc_lab.report.tables import without_folders
 from scsc_lab.store import Store
+from scsc_lab.units import without_folders
 
 NET = """
 from torch import nn
