@@ -23,7 +23,7 @@ from scsc_lab.models import build
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import versions
 from scsc_lab.report import tables
-from scsc_lab.report.render import markdown, raw
+from scsc_lab.report.render import columns_to_csv, markdown
 from scsc_lab.report.tables import Column, Table
 
 FOLDER = Path(__file__).parents[1] / "reports" / "timm"
@@ -119,7 +119,7 @@ def report() -> None:
     )
     table = Table(columns, tuple(row for row in rows if row["status"] != "failed"))
     lines += ["", "## All", "", f"[networks.csv](networks.csv) has a row for each of the {total:,} networks.", ""]
-    files.write(FOLDER / "networks.csv", raw.of_columns(table))
+    files.write(FOLDER / "networks.csv", columns_to_csv(table))
     files.write(FOLDER / "README.md", "\n".join(lines))
     print("\n".join(lines[:8]))
 

@@ -21,7 +21,7 @@ from scsc_lab.files import check_writable, write
 from scsc_lab.records import Row
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
-from scsc_lab.report.render import raw
+from scsc_lab.report.render import rows_to_csv
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Execution, Output, Settings, Training
 
@@ -98,7 +98,7 @@ def evaluate(
         table = _with_classes(table, [row for confusion in _confusions(rows) for row in confusion.rows()])
     code = running.show(table, output, built, device=execution.device, seed=execution.seed)
     if predictions:
-        write(predictions, raw.of_rows(_predictions(rows)))
+        write(predictions, rows_to_csv(_predictions(rows)))
     if plot:
         running.save_figure(_figure(rows), plot)
     return code

@@ -24,7 +24,7 @@ from scsc_lab.report import (
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section, unfolded
 from scsc_lab.report.figures import style
 from scsc_lab.report.names import effect, numbered, task
-from scsc_lab.report.render import html, latex, markdown, raw
+from scsc_lab.report.render import columns_to_csv, html, latex, markdown
 from scsc_lab.report.sections import ACCURACY, TABLES, accuracy_section, fields_section
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Drawing
@@ -252,7 +252,7 @@ def write(
                 caption = (grid.table.compact or grid.table).title or title
                 texts[folder / "tables" / f"{grid.name}.tex"] = latex.of(grid.table, caption, _label(grid.name))
                 if grid.in_file:
-                    texts[folder / "tables" / f"{grid.name}.csv"] = raw.of_columns(grid.table)
+                    texts[folder / "tables" / f"{grid.name}.csv"] = columns_to_csv(grid.table)
         figures = {block.name: block.draw(options) for block in composed.blocks() if isinstance(block, Picture)}
     except InputError:
         raise

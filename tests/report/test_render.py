@@ -20,9 +20,7 @@ from scsc_lab.records import change, file_name
 from scsc_lab.report import comparison, tables
 from scsc_lab.report import render as formats
 from scsc_lab.report.document import Document, Grid
-from scsc_lab.report.render import latex, markdown, print_table
-from scsc_lab.report.render import raw as csv_format
-from scsc_lab.report.render import raw as json_format
+from scsc_lab.report.render import latex, markdown, print_table, to_csv, to_json
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Output, PaperTable
 from scsc_lab.units import one_line
@@ -79,7 +77,7 @@ def test_changes():
 
 
 def test_json_has_schema_run_and_raw_numbers():
-    document = json.loads(json_format.render_json(table("resnet50"), RUN))
+    document = json.loads(to_json(table("resnet50"), RUN))
     assert document["schema"] == 1
     assert document["rows"][0]["macs"] == 4089184256
     run = document["run"]
@@ -90,7 +88,7 @@ def test_json_has_schema_run_and_raw_numbers():
 
 def test_csv_has_raw_numbers():
     rows = ({**table("a,b").rows[0], "outliers": [3, 17]},)
-    row = next(csv.DictReader(io.StringIO(csv_format.render(Table((tables.MODEL,), rows), RUN))))
+    row = next(csv.DictReader(io.StringIO(to_csv(Table((tables.MODEL,), rows), RUN))))
     assert (row["model"], row["macs"], row["resolution"], row["none"]) == ("a,b", "4089184256", "224x320", "")
     assert (row["outliers"], json.loads(row["nested"])) == ("[3, 17]", {"x": 1})
 
@@ -301,9 +299,9 @@ def test_tables_fit_a_paper_of_two_columns(tmp_path):
 
 def test_no_cell_of_a_csv_is_a_formula():
     for text in ("=1+1", "+1", "-1", "@x", "\t=1", "＝1"):
-        rows = list(csv.reader(io.StringIO(csv_format.render(hostile(text), RUN))))
+        rows = list(csv.reader(io.StringIO(to_csv(hostile(text), RUN))))
         assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "＝"))]
-    negative = csv_format.render(Table((tables.MODEL,), ({"change": -0.5},)), RUN)
+    negative = to_csv(Table((tables.MODEL,), ({"change": -0.5},)), RUN)
     assert negative == "change\n-0.5\n"
 
 

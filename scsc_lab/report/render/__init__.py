@@ -1,21 +1,24 @@
-"""A table as text: for people at a terminal here; Markdown, CSV, JSON and LaTeX have a file each."""
+"""A table as text: for people at a terminal, and as CSV and JSON, here; Markdown and LaTeX have a file each."""
 
 from __future__ import annotations
 
 import functools
 import io
+import json
+import re
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from scsc_lab import files
 from scsc_lab.errors import InputError
 from scsc_lab.provenance import RunInfo
-from scsc_lab.report.render import latex, markdown, raw
+from scsc_lab.records import SCHEMA, Row
+from scsc_lab.report.render import latex, markdown
 from scsc_lab.report.tables import Table
 from scsc_lab.settings import Output, PaperTable
-from scsc_lab.units import one_line
+from scsc_lab.units import one_line, visible
 
 _PIPED_WIDTH = 1000
 _LINE = 80
@@ -24,6 +27,60 @@ _READABLE = 20
 
 _LEAST = 8
 """Letters that a column of words has at least, or the last columns stand in a further block below."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+_RAW = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that JSON allows in a text as they are, and terminals obey or files refuse."""
+
+
+def to_csv(table: Table, run: RunInfo) -> str:
+    """Return the rows as CSV: numbers raw, the input size as ``224x320``, lists and mappings as JSON.
+
+    Text that a spreadsheet would take for a formula begins with an apostrophe, which keeps it text.
+    """
+    return rows_to_csv(table.raw)
+
+
+def columns_to_csv(table: Table) -> str:
+    """Return the columns that a table shows as CSV, numbers raw."""
+    keys = [key for column in table.columns for key in column.keys]
+    return rows_to_csv([{key: row.get(key) for key in keys} for row in table.rows])
+
+
+def rows_to_csv(raw: Sequence[Row]) -> str:
+    """Return rows as CSV; see :func:`to_csv`."""
+    import pandas
+
+    rows = [{_text(key): _scalar(key, value) for key, value in row.items()} for row in raw]
+    return str(pandas.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
+
+
+def _scalar(key: str, value: Any) -> Any:
+    if key == "resolution" and isinstance(value, (list, tuple)):
+        return _text("x".join(map(str, value)))
+    if isinstance(value, (dict, list, tuple)):
+        return _text(json.dumps(value, ensure_ascii=False))
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(value: str) -> str:
+    guarded = f"'{value}" if value.startswith(_FORMULA) else value
+    return "\n".join(map(visible, guarded.split("\n")))
+
+
+def to_json(table: Table, run: RunInfo) -> str:
+    """Return the table's rows with how they were made; text reads back as it was."""
+    notes = [*table.notes, *(note for part in table.details for note in part.notes)]
+    document = {"schema": SCHEMA, "run": run.row(), "rows": list(table.raw), "notes": notes}
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return _RAW.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+
+
+def _in_ascii(text: str) -> str:
+    """Return JSON in ASCII alone, for where no other character can be written."""
+    return re.sub(r"[^\x00-\x7f]", lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def _as_printed(table: Table, run: RunInfo) -> str:
@@ -36,8 +93,8 @@ def _as_printed(table: Table, run: RunInfo) -> str:
 FORMATS: Mapping[str, Callable[[Table, RunInfo], str]] = {
     "table": _as_printed,
     "markdown": markdown.render,
-    "csv": raw.render,
-    "json": raw.render_json,
+    "csv": to_csv,
+    "json": to_json,
     "latex": latex.render,
 }
 """Every output format by name."""
@@ -97,7 +154,7 @@ def emit(table: Table, run: RunInfo, options: Output | None = None) -> None:
         return
     text = write(table, run)
     if name == "json" and not (files.results().encoding or "").lower().startswith("utf"):
-        text = raw.in_ascii(text)
+        text = _in_ascii(text)
     print(text, end="", file=files.results())
 
 
