@@ -45,14 +45,9 @@ def giga(value: float | None) -> str:
     return MISSING if value is None else significant(value / 1e9)
 
 
-def signed_mega(value: float | None) -> str:
-    """Return a difference in millions, with its sign: ``+1.250``."""
-    return _signed(value, mega)
-
-
-def signed_giga(value: float | None) -> str:
-    """Return a difference in thousand millions, with its sign: ``−0.1250``."""
-    return _signed(value, giga)
+def with_sign(text: Callable[[float | None], str]) -> Callable[[float | None], str]:
+    """Return a function that writes a difference as ``text`` writes a number, with its sign: ``+1.250``."""
+    return lambda value: _signed(value, text)
 
 
 def mega_aligned(value: float | None) -> str:
@@ -63,16 +58,6 @@ def mega_aligned(value: float | None) -> str:
 def giga_aligned(value: float | None) -> str:
     """Return a number of things in thousand millions, to a thousandth: ``4.089``."""
     return MISSING if value is None else f"{value / 1e9:.3f}".replace("-", _MINUS)
-
-
-def signed_mega_aligned(value: float | None) -> str:
-    """Return a difference in millions to a thousandth, with its sign: ``+1.250``."""
-    return _signed(value, mega_aligned)
-
-
-def signed_giga_aligned(value: float | None) -> str:
-    """Return a difference in thousand millions to a thousandth, with its sign: ``−0.125``."""
-    return _signed(value, giga_aligned)
 
 
 def percent(fraction: float | None) -> str:

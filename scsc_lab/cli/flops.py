@@ -39,8 +39,8 @@ _CHANGE_COLUMNS = (
     Column("name", "operator", number=False),
     Column("was", "was", number=False),
     Column("reason", "now", number=False),
-    Column("params_difference", "Δ params", units.signed_mega, unit="M"),
-    Column("macs_difference", "Δ MACs", units.signed_giga, unit="G"),
+    Column("params_difference", "Δ params", units.with_sign(units.mega), unit="M"),
+    Column("macs_difference", "Δ MACs", units.with_sign(units.giga), unit="G"),
 )
 _FLOPS_RULE = (
     "FLOPs: 2 × MACs, one operation per element that an elementwise operator writes, and those of norms: 5 per "

@@ -79,12 +79,7 @@ def networks_table(networks: Sequence[Row], notes: Sequence[str] = ()) -> Table:
         _mean("accuracy", "accuracy"),
         *(_mean(f"{part}_accuracy", part, optional=True) for part in parts),
         _mean("accuracy_in_training", "in training", optional=True),
-        Column(
-            "training_loss_mean",
-            "training loss",
-            _three_digits,
-            optional=True,
-        ),
+        Column("training_loss_mean", "training loss", _three_digits, optional=True),
         *_differences(rows),
         *(_difference(part, f"Δ {part}, points", optional=True) for part in parts),
     )
@@ -114,12 +109,19 @@ def table(
     by_budget = [row for rows in budgets for row in rows] or list(networks)
     warning = " ".join(caveats(networks))
     notes = [*([f"{RULE[0].upper()}{RULE[1:]}."] if warning else []), *sentences(budgets), *notes]
-    records = [{"kind": "network", **{k: v for k, v in row.items() if k != "runs"}} for row in by_budget]
-    for kind, rows in (("run", runs), ("tuning", tuned), ("difficulty", difficulty)):
-        records += [{"kind": kind, **row} for row in rows]
+    records = _records(network=by_budget, run=runs, tuning=tuned, difficulty=difficulty)
     details = (*schedule_tables(budgets, tuned), *([difficulty_table(difficulty)] if difficulty else []))
     summary = networks_table(networks)
-    return Table(summary.columns, summary.rows, warning, (), details, tuple(records)).noted(notes)
+    return Table(summary.columns, summary.rows, warning, (), details, records).noted(notes)
+
+
+def _records(**rows_by_kind: Sequence[Row]) -> tuple[Row, ...]:
+    """Return rows with their ``kind``; networks without their runs, which are rows of their own."""
+    return tuple(
+        {"kind": kind, **{key: value for key, value in row.items() if key != "runs"}}
+        for kind, rows in rows_by_kind.items()
+        for row in rows
+    )
 
 
 def caveats(networks: Sequence[Row]) -> list[str]:
@@ -164,11 +166,14 @@ def with_schedule(table: Table, budgets: Sequence[Sequence[Row]], tuned: Sequenc
     if not details:
         return table
     shorter = [row for rows in budgets[:-1] for row in rows]
-    records = [{"kind": "budget", **{k: v for k, v in row.items() if k != "runs"}} for row in shorter]
-    records += [{"kind": "tuning", **row} for row in tuned]
     noted = table.noted([*sentences(budgets), *tuning_notes(tuned)])
     compact = noted.compact and replace(noted.compact, details=(*noted.compact.details, *details))
-    return replace(noted, details=(*noted.details, *details), records=(*table.raw, *records), compact=compact)
+    return replace(
+        noted,
+        details=(*noted.details, *details),
+        records=(*table.raw, *_records(budget=shorter, tuning=tuned)),
+        compact=compact,
+    )
 
 
 def tuning_notes(rows: Sequence[Row]) -> list[str]:

@@ -151,10 +151,10 @@ def blocks_table(rows: Sequence[Row], labels: Sequence[str], by: str) -> Table:
         Column("name", "stage" if by == "stage" else "block", number=False),
         Column("params_first", "params", units.mega_aligned, unit="M"),
         Column("params_second", "→", units.mega_aligned),
-        Column("params_difference", "Δ", units.signed_mega_aligned),
+        Column("params_difference", "Δ", units.with_sign(units.mega_aligned)),
         Column("macs_first", "MACs", units.giga_aligned, unit="G"),
         Column("macs_second", "→", units.giga_aligned),
-        Column("macs_difference", "Δ", units.signed_giga_aligned),
+        Column("macs_difference", "Δ", units.with_sign(units.giga_aligned)),
     )
     notes = (
         f"First {labels[0]}, then {labels[1]}; the differences sum to the total's. "

@@ -166,7 +166,8 @@ def table(rows: Sequence[Row], notes: Sequence[str] = ()) -> Table:
     measured = (*keys, *([LAYOUT] if looked_for else []), *_MEASURED, *([] if compared else _COMPARED[:1]), STATUS)
     details = []
     if compared:
-        baseline = "itself" if rows[0].get("self_test") else _names(row["baseline"] for row in rows)
+        names = dict.fromkeys(str(row["baseline"]) for row in rows if row["baseline"])
+        baseline = "itself" if rows[0].get("self_test") else " and ".join(names)
         heading = f"Against {baseline}{', in the same runtime' if runtime_columns else ''}"
         details.append(Table(tables.filled((*keys, *_own_forms(rows)), rows), tuple(rows), heading))
     if with_torch := tuple(row for row in rows if row.get("torch_ratio") is not None):
@@ -179,10 +180,6 @@ def _own_forms(rows: Sequence[Row]) -> tuple[Column, ...]:
     """Return the columns of ratios, those to the ordinary form only where that is not the baseline."""
     has_other = any(row["ordinary"] and row["ordinary"] != row["baseline"] for row in rows)
     return _COMPARED if has_other else _COMPARED[:-2]
-
-
-def _names(names: object) -> str:
-    return " and ".join(filter(None, dict.fromkeys(map(str, names))))  # type: ignore[call-overload]
 
 
 def runtimes_table(networks: Sequence[Row], notes: Sequence[str] = ()) -> Table | None:

@@ -88,9 +88,7 @@ def sweep_table(rows: Sequence[Row], columns: Sequence[Column], key: str, notes:
     """
     chosen: list[Column] = [Column("variant", key), tables.MODEL]
     for column in columns:
-        chosen.append(column)
-        if column.change is not None:
-            chosen.append(column.change.column)
+        chosen += [column, *([column.change.column] if column.change is not None else [])]
     fitted = [curve for curve in curves(rows, columns) if curve.power is not None]
     exponents: list[Row] = [
         {
@@ -107,11 +105,11 @@ def sweep_table(rows: Sequence[Row], columns: Sequence[Column], key: str, notes:
     sentences = [sentence(*crossing, key) for crossing in crossings(rows, columns)]
     details: tuple[Table, ...] = ()
     if exponents:
-        exponent = Column(("exponent", "exponent_low", "exponent_high"), "exponent, 95%", _exponent)
+        keys = ("exponent", "exponent_low", "exponent_high")
         parts = (
             tables.MODEL,
             Column("column", "of", number=False),
-            exponent,
+            Column(keys, "exponent, 95%", lambda values: units.with_interval(values, _two_places)),
             Column("explained", "R²", _two_places),
         )
         rules = (
@@ -120,10 +118,9 @@ def sweep_table(rows: Sequence[Row], columns: Sequence[Column], key: str, notes:
             *_on_fields(fitted, key),
         )
         details = (Table(parts, tuple(exponents), f"Growth with {key}", (*sentences, *rules, *notes)),)
-    table = Table(
-        tables.filled(chosen, rows), tuple(rows), f"Over {key}", () if details else (*sentences, *notes), details
-    )
-    return Table(table.columns, table.rows, table.title, table.notes, details, (*rows, *exponents))
+    notes_above = () if details else (*sentences, *notes)
+    records = (*rows, *exponents)
+    return Table(tables.filled(chosen, rows), tuple(rows), f"Over {key}", notes_above, details, records)
 
 
 def sentence(model: str, baseline: str, column: Column, crossing: fronts.Crossing, key: str) -> str:
@@ -147,10 +144,6 @@ def _ratio(row: Row, column: Column) -> tuple[float, float, float] | None:
         return float(ratio), float(low), float(high)
     change = row.get(column.change.key)
     return None if change is None else (1 + change, 1 + change, 1 + change)
-
-
-def _exponent(values: tuple[float | None, ...]) -> str:
-    return units.with_interval(values, _two_places)
 
 
 def _two_places(value: float | None) -> str:
@@ -210,8 +203,7 @@ def search_table(
     options = [Column("point", "", number=False), Column("written", "options", number=False)]
     points = [{"point": row["point"], "written": _with_equals(row)} for row in rows[1:]]
     details = (Table(tuple(options), tuple(points), "What makes them", tuple(notes)),) if points else ()
-    table = Table(tables.filled(chosen, rows), tuple(rows), title, () if details else tuple(notes), details)
-    return replace(table, records=tuple(rows))
+    return Table(tables.filled(chosen, rows), tuple(rows), title, () if details else tuple(notes), details)
 
 
 def notes_on_trials(given_up: Mapping[str, int], tried: int, *, enumerated: bool) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from scsc_lab.provenance import RunInfo
 from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture
-from scsc_lab.report.tables import Column, Table
+from scsc_lab.report.tables import Table
 from scsc_lab.units import code_spans, one_line
 
 _SPECIAL = re.compile(
@@ -49,7 +49,7 @@ def _table(table: Table, page: float = math.inf) -> str:
             [[text(cell) for cell in cells] for cells in block.cells()],
             headers=[text(column.heading) for column in block.columns],
             tablefmt="github",
-            colalign=alignments(block.columns) if block.rows else None,
+            colalign=["right" if column.number else "left" for column in block.columns] if block.rows else None,
             disable_numparse=True,
         )
         for block in table.in_blocks(lambda block: _width(block) <= page)
@@ -133,11 +133,6 @@ def code(value: str) -> str:
 def picture(file: str, value: str) -> str:
     """Return a picture with its text, in which no bracket ends the text before its end."""
     return f"![{_BRACKET.sub(lambda match: match[1] or f'{chr(92)}{match[2]}', text(value))}]({file})"
-
-
-def alignments(columns: tuple[Column, ...]) -> list[str]:
-    """Return where the cells of each column stand, as tabulate has it."""
-    return ["right" if column.number else "left" for column in columns]
 
 
 def _escaped(line: str, *, start: bool = True) -> str:
