@@ -13,8 +13,9 @@ from PIL import Image
 
 from scsc_lab import InputError, metrics
 from scsc_lab.analysis.field import Field, Setting
+from scsc_lab.analysis.verification import Confusion
 from scsc_lab.report import comparison, names, tables
-from scsc_lab.report.figures import accuracy, erf, forest, latency, scatter, style, sweep
+from scsc_lab.report.figures import accuracy, erf, evaluation, forest, latency, scatter, style, sweep
 from scsc_lab.report.names import shortened_apart
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
@@ -90,6 +91,14 @@ def test_panels_stand_in_one_row_two_by_two_or_three_by_two(count, width, column
     lefts = {round(axis.get_position().x0, 3) for axis in figure.axes[:count]}
     assert len(lefts) == columns
     assert figure.get_figwidth() == width
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_any_number_of_confusions_is_drawn_with_one_scale(count):
+    confusions = [Confusion.of(f"net{at}", "", ["a", "b", "b"], ["a", "b", "a"]) for at in range(count)]
+    figure = evaluation.draw_confusions(confusions)
+    assert [axis.get_title() for axis in figure.axes if axis.images] == [f"net{at}" for at in range(count)]
+    assert figure.axes[-1].get_ylabel() == "share of the class (%)"
 
 
 def test_what_panels_share_is_said_once_and_titles_can_go():

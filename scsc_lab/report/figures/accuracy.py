@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -171,12 +170,9 @@ def draw_difficulty(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figu
     panels = [(condition, task) for condition in conditions for task in tasks]
     width = options.width or style.PAGE_INCHES
     side_by_side = min(len(panels), 2 if width <= style.NARROW_INCHES else 4)
-    bands = math.ceil(len(panels) / side_by_side)
-    figure, axes = style.new(width, bands * 0.8 * _PANEL_INCHES + 0.3, nrows=bands, ncols=side_by_side, squeeze=False)
+    figure, axes = style.grid(len(panels), side_by_side, width, 0.8 * _PANEL_INCHES, key_inches=0.3)
     short = shortened_apart(network["model"] for network in networks)
     with style.applied():
-        for axis in axes.flat[len(panels) :]:
-            axis.set_axis_off()
         for axis, (condition, task) in zip(axes.flat, panels, strict=False):
             for network, look in zip(networks, style.looks(networks), strict=True):
                 of_network = [row for row in rows if (row["model"], row["condition"]) == (network["model"], condition)]
@@ -207,20 +203,17 @@ def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
     parts = list(dict.fromkeys(name for row in networks for run in row["runs"] for name in _last(run)))
     width, count = options.width or style.PAGE_INCHES, 1 + len(parts)
     side_by_side = min(count, 2 if width <= style.NARROW_INCHES else 4)
-    bands = math.ceil(count / side_by_side)
-    height = bands * _PANEL_INCHES * (0.8 if bands > 1 else 1.0)
-    figure, axes = style.new(width, height, nrows=bands, ncols=side_by_side, squeeze=False)
-    panels = list(axes.flat)
+    height = _PANEL_INCHES * (0.8 if count > side_by_side else 1.0)
+    figure, axes = style.grid(count, side_by_side, width, height)
+    panels = list(axes.flat)[:count]
     titles = ["training loss", *(f"{name.replace('_', ' ')} (%)" for name in parts)]
     short = shortened_apart(row["model"] for row in networks)
     with style.applied():
-        for panel in panels[count:]:
-            panel.set_axis_off()
         labelled = names.labelled(networks)
         looks = dict(zip(labelled, style.looks([networks[at] for at in labelled]), strict=True))
         for at, row in enumerate(networks):
             runs = [run["curve"] for run in row["runs"] if run["status"] == "complete"]
-            for panel, name in zip(panels, [None, *parts], strict=False):
+            for panel, name in zip(panels, [None, *parts], strict=True):
                 label = short[str(row["model"])]
                 _draw_curves(panel, runs, name, looks.get(at), label, with_runs=len(networks) <= MANY)
         guesses = [chance_of(run) for row in networks for run in row["runs"][:1]]
@@ -229,11 +222,10 @@ def curves(networks: Sequence[Row], options: Drawing = style.PLAIN) -> Figure:
             panels[1 + parts.index("accuracy")].axhline(
                 chance, color="0.3", linestyle=":", linewidth=0.8, label="chance"
             )
-        for panel, title in zip(panels, titles, strict=False):
-            panel.set_ylabel(title)
-            panel.set_xlabel("epoch")
+        for panel, title in zip(panels, titles, strict=True):
+            panel.set(xlabel="epoch", ylabel=title)
             panel.xaxis.get_major_locator().set_params(integer=True)
-        drawn = [panel.get_legend_handles_labels() for panel in panels[:count]]
+        drawn = [panel.get_legend_handles_labels() for panel in panels]
         entries = {label: handle for pair in drawn for handle, label in zip(*pair, strict=True)}
         style.key(figure, list(entries.values()), list(entries))
     return figure

@@ -23,9 +23,8 @@ _MOST_NAMES = 30
 def draw_confusions(confusions: Sequence[Confusion]) -> Figure:
     """Return a figure with the share of the images of each class (rows) that is taken for each class (columns)."""
     columns = min(len(confusions), 2)
-    rows = -(-len(confusions) // columns)
     width = style.COLUMN_INCHES if columns == 1 else style.PAGE_INCHES
-    figure, axes = style.new(width, rows * width / columns, nrows=rows, ncols=columns, squeeze=False)
+    figure, axes = style.grid(len(confusions), columns, width, width / columns)
     with style.applied():
         for axis, confusion in zip(axes.flat, confusions, strict=False):
             images = np.maximum(confusion.counts.sum(axis=1, keepdims=True), 1)
@@ -39,8 +38,6 @@ def draw_confusions(confusions: Sequence[Confusion]) -> Figure:
             axis.set_xlabel("taken for")
             axis.set_ylabel("class")
             axis.set_title(shortened(", ".join(filter(None, (confusion.model, confusion.task)))))
-        for axis in axes.flat[len(confusions) :]:
-            axis.remove()
         figure.colorbar(image, ax=axes, label="share of the class (%)", shrink=0.6)
     return figure
 

@@ -119,16 +119,11 @@ def _draw(
     side_by_side = max(1, min(len(changing), int((width - names) / _PANEL_INCHES)))
     bands = max(1, math.ceil(len(changing) / side_by_side))
     side_by_side = max(1, math.ceil(len(changing) / bands))
-    height = bands * (_FRAME_INCHES + _ROW_INCHES * len(lines)) + _KEY_INCHES * (
-        2 if width <= style.NARROW_INCHES else 1
-    )
-    figure, axes = style.new(
-        width, height + (0.15 if options.titles else 0.0), nrows=bands, ncols=side_by_side, sharey=True, squeeze=False
-    )
+    key_inches = _KEY_INCHES * (2 if width <= style.NARROW_INCHES else 1) + (0.15 if options.titles else 0.0)
+    row_inches = _FRAME_INCHES + _ROW_INCHES * len(lines)
+    figure, axes = style.grid(len(changing), side_by_side, width, row_inches, key_inches=key_inches, sharey=True)
     room = (width - names) / side_by_side - 0.15  # inches of a panel, roughly
     with style.applied():
-        for rest in axes.flat[len(changing) :]:
-            rest.set_axis_off()
         for axis, (column, change) in zip(axes.flat, changing, strict=False):
             _draw_panel(axis, lines, column, change, room, on_one_scale)
         for first in axes[:, 0]:

@@ -171,14 +171,15 @@ def draw_ratios(timings: Sequence[Row], options: Drawing = style.PLAIN) -> Figur
         axes.axhline(1.0, color="0.85", linewidth=0.6, zorder=0)
         axes.axvline(1.0, color="0.85", linewidth=0.6, zorder=0)
         for (row, place), hue in zip(drawn, names.hues([row for row, _ in drawn]), strict=True):
-            _mark(axes, row, place, _look(hue, titles.index(str(row["runtime_title"]))))
+            _mark(axes, row, place, hue, titles.index(str(row["runtime_title"])))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(FixedLocator([tick for tick in _TICKS if low <= tick <= high]))
             axis.set_major_formatter(lambda value, _: f"{value:g}")
             axis.set_minor_locator(FixedLocator([]))
         _name_marks(axes, drawn)
-        looks = [{**_look(0, number), "color": "0.3", "markerfacecolor": "0.3"} for number in range(len(titles))]
-        handles = [axes.plot([], [], linestyle="", **look)[0] for look in looks]
+        grey = {"color": "0.3", "markerfacecolor": "0.3"}
+        marks = [{**style.mark(0, shape, _MARKER_POINTS), **grey} for shape in range(len(titles))]
+        handles = [axes.plot([], [], **mark)[0] for mark in marks]
         if any(row.get("form") == "deploy" for row, _ in drawn):
             titles.append("deploy form")
             handles += axes.plot([], [], "o", color="0.3", markersize=_HOLLOW_POINTS, markerfacecolor="white")
@@ -186,22 +187,15 @@ def draw_ratios(timings: Sequence[Row], options: Drawing = style.PLAIN) -> Figur
     return figure
 
 
-def _look(backbone: int, runtime: int) -> dict[str, Any]:
-    """Return the look of a mark: a colour per backbone, a shape per runtime."""
-    colour = style.colour(backbone)
-    marker = style.MARKERS[runtime % len(style.MARKERS)]
-    return {"color": colour, "marker": marker, "markersize": _MARKER_POINTS, "markerfacecolor": colour}
-
-
-def _mark(axes: Any, row: Row, place: tuple[float, float], look: dict[str, Any]) -> None:
+def _mark(axes: Any, row: Row, place: tuple[float, float], backbone: int, runtime: int) -> None:
+    """Draw a time with its interval: a colour per backbone, a shape per runtime."""
     macs, time = place
     hollow = row.get("form") == "deploy"
     layer = 3 if hollow else 2
-    if hollow:
-        look = {**look, "markersize": _HOLLOW_POINTS, "markerfacecolor": "white"}
+    mark = style.mark(backbone, runtime, _HOLLOW_POINTS if hollow else _MARKER_POINTS, hollow=hollow)
     if row.get("ratio_low") and row.get("ratio_high"):
-        axes.plot([macs, macs], [row["ratio_low"], row["ratio_high"]], linewidth=0.9, color=look["color"], zorder=layer)
-    axes.plot(macs, time, zorder=layer, **look)
+        axes.plot([macs, macs], [row["ratio_low"], row["ratio_high"]], linewidth=0.9, color=mark["color"], zorder=layer)
+    axes.plot(macs, time, zorder=layer, **mark)
 
 
 def _name_marks(axes: Any, drawn: Sequence[tuple[Row, tuple[float, float]]]) -> None:

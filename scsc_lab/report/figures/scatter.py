@@ -75,8 +75,8 @@ def panel(rows: Sequence[Row], x: Column, y: Column, axes: Any = None) -> Any:
         lines = _front(axes, complete, places, x, y) + _arrows(axes, complete, places, y)
         labelled = names.labelled(complete)
         for at, (hue, row, place) in enumerate(zip(names.hues(complete), complete, places, strict=True)):
-            look = _look(hue, hollow=names.is_baseline(row))
-            axes.plot(*place, alpha=1.0 if at in labelled else 0.35, zorder=3, **look)
+            mark = style.mark(hue, hue, _MARKER_POINTS, hollow=names.is_baseline(row))
+            axes.plot(*place, alpha=1.0 if at in labelled else 0.35, zorder=3, **mark)
         _key(axes, complete)
         axes.margins(0.18)
         for at, (limits, set_limits) in enumerate(((axes.get_xlim, axes.set_xlim), (axes.get_ylim, axes.set_ylim))):
@@ -87,13 +87,6 @@ def panel(rows: Sequence[Row], x: Column, y: Column, axes: Any = None) -> Any:
     return axes
 
 
-def _look(number: int, *, hollow: bool) -> dict[str, Any]:
-    colour = style.colour(number)
-    face = "white" if hollow else colour
-    marker = style.MARKERS[number % len(style.MARKERS)]
-    return {"color": colour, "marker": marker, "markerfacecolor": face, "markersize": _MARKER_POINTS, "linestyle": ""}
-
-
 def _key(axes: Any, rows: Sequence[Row]) -> None:
     """Write what hollow and filled marks are, where there are both, and what the dashed line is."""
     filled = [not names.is_baseline(row) for row in rows]
@@ -101,9 +94,8 @@ def _key(axes: Any, rows: Sequence[Row]) -> None:
     if any(filled) and not all(filled):
         modules = "/".join(dict.fromkeys(filter(None, map(names.added_module, rows)))) or "other settings"
         for hollow, label in ((True, "baseline"), (False, f"with {shortened(modules, 16)}")):
-            (handle,) = axes.plot([], [], **{**_look(0, hollow=hollow), "color": "0.25"})
-            handle.set_markerfacecolor("white" if hollow else "0.25")
-            handles.append(handle)
+            grey = {"color": "0.25", "markerfacecolor": "white" if hollow else "0.25"}
+            handles += axes.plot([], [], **{**style.mark(0, 0, _MARKER_POINTS), **grey})
             labels.append(label)
     if handles:
         place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2, "columnspacing": 1.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import os
 import sys
 import warnings
@@ -102,6 +103,21 @@ def new(width_inches: float, height_inches: float, **subplots: Any) -> tuple[Fig
     return drawn, made
 
 
+def grid(
+    count: int, columns: int, width_inches: float, row_inches: float, *, key_inches: float = 0.0, **subplots: Any
+) -> tuple[Figure, Any]:
+    """Return a figure of ``count`` panels, and its axes by row and column; places left over are empty.
+
+    Its height is that of the rows and of the key and titles, ``key_inches``.
+    """
+    rows = max(1, math.ceil(count / columns))
+    height = rows * row_inches + key_inches
+    drawn, axes = new(width_inches, height, nrows=rows, ncols=columns, squeeze=False, **subplots)
+    for unused in axes.flat[count:]:
+        unused.set_axis_off()
+    return drawn, axes
+
+
 def _png(drawn: Figure) -> bytes:
     content = io.BytesIO()
     drawn.savefig(content, format="png")
@@ -127,6 +143,13 @@ def applied() -> AbstractContextManager[None]:
 def colour(number: int) -> str:
     """Return the colour of the line or network of a number, counted from 0."""
     return COLOURS[number % len(COLOURS)]
+
+
+def mark(hue: int, shape: int, size: float, *, hollow: bool = False) -> dict[str, Any]:
+    """Return a mark without a line, as matplotlib takes it: the colour of a hue, the marker of a shape."""
+    inside = "white" if hollow else colour(hue)
+    marker = MARKERS[shape % len(MARKERS)]
+    return {"color": colour(hue), "marker": marker, "markerfacecolor": inside, "markersize": size, "linestyle": ""}
 
 
 @dataclass(frozen=True)
