@@ -51,7 +51,6 @@ _DASHED: tuple[Any, ...] = ("--", (0, (6, 2)), (0, (2, 1.5)), (0, (9, 2)))
 MAP = "magma"
 """Perceptually uniform colour map for fields."""
 
-
 SUFFIXES = (".png", ".pdf", ".svg")
 """Kinds of file a figure can be written to."""
 
@@ -76,18 +75,18 @@ _STYLE: Any = {
     "text.parse_math": False,
 }
 
-
 PLAIN = Drawing()
 """A figure with default settings."""
 
 
 def figure(width_inches: float, height_inches: float) -> Figure:
     """Return a figure without axes, in the house style, without a display."""
-    matplotlib = _without_display()
+    if "matplotlib" not in sys.modules and "MPLBACKEND" in os.environ:
+        os.environ["MPLBACKEND"] = "agg"  # a notebook's shell may name a backend that is not installed here
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with applied():
         drawn = Figure(figsize=(width_inches, height_inches))
         FigureCanvasAgg(drawn)
         return drawn
@@ -122,15 +121,6 @@ def _png(drawn: Figure) -> bytes:
     content = io.BytesIO()
     drawn.savefig(content, format="png")
     return content.getvalue()
-
-
-def _without_display() -> Any:
-    """Return matplotlib, imported with no display: a notebook's shell may name a backend that is not installed here."""
-    if "matplotlib" not in sys.modules and "MPLBACKEND" in os.environ:
-        os.environ["MPLBACKEND"] = "agg"
-    import matplotlib
-
-    return matplotlib
 
 
 def applied() -> AbstractContextManager[None]:
@@ -292,16 +282,14 @@ def _with_palette(png: io.BytesIO) -> io.BytesIO:
         dots = picture.info.get("dpi", (300, 300))
         pixels_in_colour = picture.convert("RGB")
     steps = np.rint(255 * colours_of_map()(np.arange(LEVELS))[:, :3]).astype(np.int64)
-    further = np.asarray(
-        pixels_in_colour.quantize(256 - LEVELS, dither=Image.Dither.NONE).getpalette(), np.int64
-    ).reshape(-1, 3)
+    quantized = pixels_in_colour.quantize(256 - LEVELS, dither=Image.Dither.NONE)
+    further = np.asarray(quantized.getpalette(), np.int64).reshape(-1, 3)
     palette = np.concatenate([steps, further])[:256]
     pixels = np.asarray(pixels_in_colour, np.int64) @ (65536, 256, 1)
     colours, where = np.unique(pixels, return_inverse=True)
     apart = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1)
-    nearest = np.argmin(
-        (apart**2).sum(1)[:, None] - 2 * apart @ palette.T + (palette**2).sum(1)[None, :], axis=1
-    ).astype(np.uint8)
+    distances = (palette**2).sum(1) - 2 * apart @ palette.T  # squared, less what is the same for all of a row
+    nearest = np.argmin(distances, axis=1).astype(np.uint8)
     reduced = Image.fromarray(nearest[where.reshape(pixels.shape)], mode="P")
     reduced.putpalette(palette.astype(np.uint8).tobytes())
     smaller = io.BytesIO()
