@@ -24,7 +24,7 @@ from scsc_lab.report import latency as blocks
 from scsc_lab.report import tables
 from scsc_lab.report.figures import style
 from scsc_lab.report.latency import BATCH, RUNTIME, STATUS
-from scsc_lab.report.parts import roofline_table, time_columns
+from scsc_lab.report.parts import draw_roofline, roofline_table, time_columns
 from scsc_lab.report.tables import Table
 from scsc_lab.settings import Drawing, Execution, Output, Settings, Timing
 from scsc_lab.settings.measuring import LOOKS, LOOKS_FOR_VERDICT
@@ -206,7 +206,5 @@ def roofline(
     table = roofline_table(result.rows, result.notes)
     code = running.show(table, output, built, seed=execution.seed, cut=measured.interrupted)
     if plot is not None:
-        from scsc_lab.report.figures import parts as figure
-
-        running.save_figure(figure.draw_roofline(result.rows, drawing), plot)
+        running.save_figure(draw_roofline(result.rows, drawing), plot)
     return code

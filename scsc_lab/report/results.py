@@ -97,9 +97,7 @@ class Count(counts.Count):
             stages: as in :meth:`frame`.
             ax: matplotlib's axes to draw on. Default: those of a new figure, ``ax.figure``.
         """
-        from scsc_lab.report.figures import parts as figure
-
-        return figure.panel(self._parts(by, depth, stages), self.total, ax)
+        return parts.draw_shares(self._parts(by, depth, stages), self.total, ax)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the operators that have MACs, and the total."""

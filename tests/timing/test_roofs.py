@@ -14,7 +14,6 @@ from scsc_lab.counting.count import count
 from scsc_lab.models import construct
 from scsc_lab.networks import catalog
 from scsc_lab.report import parts
-from scsc_lab.report.figures import parts as figure
 from scsc_lab.settings import Execution
 from scsc_lab.timing import roofs
 from scsc_lab.timing.roofs import Rate, Roofs
@@ -131,7 +130,7 @@ def test_a_report_has_a_section_where_a_network_has_places():
 
 
 def test_the_figure_has_the_roofs_and_a_mark_per_kind_that_multiplies():
-    (axes,) = figure.draw_roofline([placed()]).axes
+    (axes,) = parts.draw_roofline([placed()]).axes
     marks = [line for line in axes.lines if len(line.get_xdata()) == 1]
     assert sorted(line.get_xdata()[0] for line in marks) == [50, 120]
     assert max(axes.lines[0].get_ydata()) == pytest.approx(100 / 1e9)
