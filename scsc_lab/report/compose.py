@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,18 @@ from scsc_lab.report import (
     parts,
     tables,
 )
-from scsc_lab.report.document import Block, Bullets, Details, Document, Grid, Paragraph, Picture, Section, unfolded
+from scsc_lab.report.document import (
+    Block,
+    Bullets,
+    Details,
+    Document,
+    Grid,
+    Notes,
+    Paragraph,
+    Picture,
+    Section,
+    unfolded,
+)
 from scsc_lab.report.figures import style
 from scsc_lab.report.names import effect, numbered, task
 from scsc_lab.report.render import columns_to_csv, html, latex, markdown
@@ -29,9 +40,6 @@ from scsc_lab.report.sections import ACCURACY, TABLES, accuracy_section, fields_
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Drawing
 from scsc_lab.units import one_line
-
-Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
-"""Returns what must be known to read rows of the columns of some words."""
 
 _FEWEST_POINTS = 2
 _MOST_IN_FOREST = 40

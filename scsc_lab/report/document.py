@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from scsc_lab.records import Row
 from scsc_lab.report.tables import Table
 from scsc_lab.settings import Drawing
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from scsc_lab.analysis.field import Field
+
+Notes: TypeAlias = Callable[[Sequence[Row], Sequence[str]], list[str]]
+"""Returns what must be known to read rows of the columns of some words."""
 
 
 @dataclass(frozen=True)

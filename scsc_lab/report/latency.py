@@ -172,7 +172,7 @@ def table(rows: Sequence[Row], notes: Sequence[str] = ()) -> Table:
         details.append(Table(tables.filled((*keys, *_own_forms(rows)), rows), tuple(rows), heading))
     if with_torch := tuple(row for row in rows if row.get("torch_ratio") is not None):
         details.append(Table(tables.filled((*keys, *_TO_TORCH), with_torch), with_torch, "Against the same in torch"))
-    medians = Table(tables.filled(measured, rows), tuple(rows), title(rows), (), tuple(details), tuple(rows))
+    medians = Table(tables.filled(measured, rows), tuple(rows), title(rows), (), tuple(details))
     return medians.noted(notes)
 
 

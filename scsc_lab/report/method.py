@@ -33,8 +33,8 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     if checks := {str(row["check"]) for row in rows if row.get("check")}:
         lines.append(f"fvcore's count of the same networks, operator by operator: {', '.join(sorted(checks))}.")
     lines += [*_timing(run, rows), *fields.method([row for row in rows if row["table"] == "field"]), *_training(rows)]
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     if run.get("gathered"):
-        versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         commits = f": of the commits {' and '.join(run['commits'])}" if run.get("commits") else ""
         measured = f" Versions they were measured with: {versions}." if versions else ""
         return [
@@ -45,7 +45,6 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     machine = run["machine"]
     cores = f", {machine['cores']} cores" if "cores" in machine else ""
     on = f" ({run['device_name']})" if run.get("device_name") else ""
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     commit = f", commit {run['commit']}" if run.get("commit") else ""
     return [
         *lines,

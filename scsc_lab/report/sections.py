@@ -28,6 +28,7 @@ from scsc_lab.report.accuracy import (
 )
 from scsc_lab.report.document import Block, Bullets, Curves, Details, Grid, Line, Maps, Paragraph, Picture, Section
 from scsc_lab.report.fields import TITLE, fields_table, on_weights
+from scsc_lab.report.figures import accuracy as figures
 from scsc_lab.report.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ def accuracy_section(networks: Sequence[Row], ablated: Sequence[Row] = (), furth
         ablated: variants with theirs.
         further: rows of the tables :data:`TABLES`.
     """
-    from scsc_lab.report.figures.accuracy import draw_difficulty
-
     judged = [{**row, "verdict": row.get("accuracy_verdict")} for row in networks]
     groups = grouped(judged, _group)
     budgets, tuned, harder = ([row for row in further if row["table"] == name] for name in TABLES)
@@ -71,17 +70,14 @@ def accuracy_section(networks: Sequence[Row], ablated: Sequence[Row] = (), furth
         blocks.append(Paragraph(PROBE))
     findings = [line for rows in by_budget.values() for line in sentences(rows)] + difficulty_findings(harder)
     blocks += [Bullets(tuple(findings))] if findings else []
-    blocks.append(
-        Grid(
-            networks_table(judged, (f"{PAIRS_RULE} Accuracy of navon: both letters right.",)),
-            "accuracy",
-        )
-    )
+    notes = (f"{PAIRS_RULE} Accuracy of navon: both letters right.",)
+    blocks.append(Grid(networks_table(judged, notes), "accuracy"))
     blocks += [Grid(budgets_table(budgets), "budgets")] if budgets else []
     ordered = {names: sorted(rows, key=lambda row: row["model"] != row["baseline"]) for names, rows in groups.items()}
     blocks.append(_seeds(list(ordered.values())))
     if len({row["epochs"] for row in budgets}) > 1:
-        blocks.append(_budget_picture(_by_epochs(budgets)))
+        caption = "Accuracy against the cost of training, and the paired differences to each baseline, at each budget"
+        blocks.append(Picture("budgets", caption, partial(figures.draw_budgets, _by_epochs(budgets))))
     curves: list[Block] = []
     for names, group in ordered.items():
         is_shared = sum(other[0] == names[0] for other in ordered) > 1
@@ -91,7 +87,7 @@ def accuracy_section(networks: Sequence[Row], ablated: Sequence[Row] = (), furth
         blocks.append(Details("Tuning", (Bullets(tuple(tuning_notes(tuned))), Grid(tuning_table(tuned), "tuning"))))
     if harder:
         caption = "The same weights on smaller letters and noisier images, harder to the right; dashed: the baseline"
-        picture = Picture("difficulty", caption, partial(draw_difficulty, harder))
+        picture = Picture("difficulty", caption, partial(figures.draw_difficulty, harder))
         blocks.append(Details("Harder images", (picture, Grid(difficulty_table(harder), "difficulty"))))
     runs = [run for row in [*networks, *budgets, *ablated] for run in row["runs"]]
     unique = list({tuple(str(run.get(key)) for key in _TOLD_BY): run for run in runs}.values())
@@ -115,28 +111,17 @@ def _by_epochs(rows: Sequence[Row]) -> list[list[Row]]:
     return [[row for row in rows if row["epochs"] == epochs] for epochs in sorted({row["epochs"] for row in rows})]
 
 
-def _budget_picture(budgets: Sequence[Sequence[Row]]) -> Picture:
-    from scsc_lab.report.figures import accuracy
-
-    caption = "Accuracy against the cost of training, and the paired differences to each baseline, at each budget"
-    return Picture("budgets", caption, partial(accuracy.draw_budgets, budgets))
-
-
 def _seeds(groups: Sequence[Sequence[Row]]) -> Picture:
-    from scsc_lab.report.figures import accuracy
-
-    joined = ", pairs joined" if all(len(group) <= accuracy.MANY for group in groups) else ""
+    joined = ", pairs joined" if all(len(group) <= figures.MANY for group in groups) else ""
     caption = f"Each seed a dot{joined}, hollow: the baseline; the difference and its interval, grey where inconclusive"
-    return Picture("accuracy_of_seeds", caption, partial(accuracy.draw, groups))
+    return Picture("accuracy_of_seeds", caption, partial(figures.draw, groups))
 
 
 def _curves(group: Sequence[Row], baseline: str, name: str) -> Picture:
-    from scsc_lab.report.figures import accuracy
-
-    of_runs = "" if len(group) > accuracy.MANY else ", bands of one deviation, thin lines: runs"
+    of_runs = "" if len(group) > figures.MANY else ", bands of one deviation, thin lines: runs"
     caption = f"{baseline} and its variants: means over the seeds{of_runs}"
     behind = Curves("epoch", tuple(line for row in group for run in row["runs"] for line in _lines(row, run)))
-    return Picture(f"curves_{name}", caption, partial(accuracy.curves, group), behind)
+    return Picture(f"curves_{name}", caption, partial(figures.curves, group), behind)
 
 
 def _lines(row: Row, run: Row) -> list[Line]:

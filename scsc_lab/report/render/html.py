@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,11 @@ from scsc_lab import units
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
 from scsc_lab.report import tables
-from scsc_lab.report.document import Document, Grid, Picture
+from scsc_lab.report.document import Document, Grid, Notes, Picture
 from scsc_lab.report.findings import FIELD
 from scsc_lab.report.render import latex, plots
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.units import code_spans, one_line
-
-Notes = Callable[[Sequence[Row], Sequence[str]], list[str]]
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _NEEDED = ("jinja2", "plotly")
