@@ -42,12 +42,14 @@ class Part:
         script: file and arguments.
         aim: what is aimed at, beside the figures; empty: nothing.
         is_text: whether it prints lines, not Markdown.
+        rows: file of the rows that it makes a table of, where its own runs take hours; empty: it measures now.
     """
 
     title: str
     script: str
     aim: str = ""
     is_text: bool = False
+    rows: str = ""
 
     @property
     def name(self) -> str:
@@ -90,7 +92,12 @@ PARTS = (
         "transplants.py",
         "variances of the output within a factor of ten of the original's, in training mode.",
     ),
-    Part("Export", "export_sweep.py --report", "every family of timm agrees with torch."),
+    Part(
+        "Export",
+        "export_sweep.py --report",
+        "every family of timm agrees with torch.",
+        rows="reports/timm/export.jsonl",
+    ),
 )
 
 
@@ -140,12 +147,16 @@ def _measured(part: Part) -> str | None:
     run, minutes = run_info(), (time.perf_counter() - start) / 60
     output = done.stdout.strip("\n")
     where = f"torch {run.versions['torch']}, {run.machine['processor']}, {os.cpu_count()} cores"
+    measured = (
+        f"{run.time[:10]}, commit {run.commit or 'unknown'}, {where}; {minutes:.1f} minutes, load before {load:.1f}"
+    )
+    if part.rows:
+        measured = f"the rows of {part.rows}, measured earlier"
     return "\n".join(
         [
             f"## {part.title}",
             "",
-            f"`benchmarks/{part.script}`, {run.time[:10]}, commit {run.commit or 'unknown'}, {where}; "
-            f"{minutes:.1f} minutes, load before {load:.1f}.",
+            f"`benchmarks/{part.script}`, {measured}.",
             *(("", f"Aim: {part.aim}") if part.aim else ()),
             "",
             *(("```", output, "```") if part.is_text else (output,)),
