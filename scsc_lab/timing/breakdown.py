@@ -249,8 +249,8 @@ class _Watch:
 
     def __init__(self, model: nn.Module, run: Run, parts: Parts, clock: Clock) -> None:
         self.run, self.clock = run, clock
-        named = [(model.get_submodule(name), part) for part, names in parts.items() for name in names]
-        self.owned = {id(module): (module, part) for module, part in reversed(named)}  # shared: by the first name
+        modules = [(model.get_submodule(name), part) for part, names in parts.items() for name in names]
+        self.owned = {id(module): (module, part) for module, part in reversed(modules)}  # shared: by the first name
         self.seconds: dict[str, list[float]] = {part: [] for part in parts}
         self.passes: list[float] = []
 
