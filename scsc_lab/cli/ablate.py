@@ -15,6 +15,7 @@ from scsc_lab.cli.networks import Networks
 from scsc_lab.cli.parameters import Without, command, option, output_file
 from scsc_lab.errors import InputError
 from scsc_lab.execution.pools import Parallel
+from scsc_lab.experiments import compare
 from scsc_lab.experiments import variants as studied
 from scsc_lab.files import check_writable, read_text
 from scsc_lab.records import file_name
@@ -23,7 +24,6 @@ from scsc_lab.report.accuracy import with_schedule
 from scsc_lab.report.tables import Column, Table
 from scsc_lab.settings import Drawing, Output, Schedule, Settings
 
-_DEFAULT = ("params", "macs", "activations", "bytes")
 _STUDIES = (*studied.STUDIES, studied.MIXERS)
 
 
@@ -60,7 +60,7 @@ def ablate(
         Path | None,
         option("TOML file with a [grid] or [vary] of lists, or studies = [].", "--config", metavar="FILE"),
     ] = None,
-    columns: shared.Columns = _DEFAULT,
+    columns: shared.Columns = compare.COUNTED,
     figures: Annotated[
         Path | None, output_file("Folder of the figures. Default: ablation_MODEL.", "--figures", "FOLDER")
     ] = None,
@@ -80,8 +80,6 @@ def ablate(
     else:
         shared.require_without(context, ("figures", "width", "titles"), "--no-draw draws nothing")
     store = running.opened(output)
-
-    from scsc_lab.experiments import compare
 
     built = networks.build()
     network = built.networks[-1]

@@ -151,7 +151,8 @@ def search(
     if sampler == "exact" and not enumerates:
         raise InputError("--sampler exact: only params and macs of a plain network of the catalog are enumerated")
     if enumerates:
-        _require_no_trials(context)
+        idle = ("trials", "max_runs", "study", "store", "jobs", "executor", "executor_timeout", "seed")
+        shared.require_without(context, idle, "all combinations are counted here (--sampler tpe tries some)")
         with running.stepwise() as report:
             result = exact.run(question, report)
     else:
@@ -162,11 +163,6 @@ def search(
     if figure:
         _draw(result, figure, drawing)
     return code
-
-
-def _require_no_trials(context: typer.Context) -> None:
-    idle = ("trials", "max_runs", "study", "store", "jobs", "executor", "executor_timeout", "seed")
-    shared.require_without(context, idle, "all combinations are counted here (--sampler tpe tries some)")
 
 
 def _show(result: Any, notes: Sequence[str], output: Output) -> int:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Roles = Sequence[tuple[int, int | None]]
 """Position of a network, and that of the network it is compared with; None for a baseline. One pair per arm."""
 
+COUNTED = ("params", "macs", "activations", "bytes")
+"""Columns that one count of a network gives."""
+
 
 def comparison(
     networks: Sequence[Network],

@@ -226,11 +226,10 @@ class Experiment:
         """Return the tasks of a metric, each with its arms and their positions among the task's networks."""
         metric = _metric(measure.metric)
         if not metric.together:
-            for at, arm in self._arms_of(measure):
-                yield (
-                    Task(measure.metric, (arm.network,), arm.settings.get(measure.metric, measure.settings)),
-                    [(at, 0)],
-                )
+            for at, arm in enumerate(self.arms):
+                if not arm.metrics or measure.metric in arm.metrics:
+                    arm_settings = arm.settings.get(measure.metric, measure.settings)
+                    yield Task(measure.metric, (arm.network,), arm_settings), [(at, 0)]
             return
         for group in self._groups():
             networks = tuple(self.arms[at].network for at in group)
@@ -243,10 +242,6 @@ class Experiment:
                 if self.kind != "ablation" or at == group[-1]:  # its baseline is also measured by itself
                     places += [(at, position) for position in rows]
             yield Task(measure.metric, networks, settings), places
-
-    def _arms_of(self, measure: Measure) -> list[tuple[int, Arm]]:
-        """Return the arms that a metric measures, with their positions."""
-        return [(at, arm) for at, arm in enumerate(self.arms) if not arm.metrics or measure.metric in arm.metrics]
 
     def _groups(self) -> list[list[int]]:
         """Return which arms are measured side by side, the baseline first in each group."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scsc_lab.experiments import compare, runner, train, variants
-from scsc_lab.experiments.compare import measures
+from scsc_lab.experiments.compare import COUNTED, measures
 from scsc_lab.experiments.experiment import Experiment, Measure
 from scsc_lab.experiments.runner import Progress
 from scsc_lab.metrics.trained_field import TrainedField
@@ -20,9 +20,6 @@ from scsc_lab.networks.network import Network
 from scsc_lab.settings import Fields, Schedule, Settings
 from scsc_lab.store import Store
 from scsc_lab.training.plan import Runs
-
-COUNTED = ("params", "macs", "activations", "bytes")
-"""Cost columns shown with the accuracy of variants."""
 
 RATES = ("lr", "1e-4,3e-4,1e-3,3e-3")
 """Tuning of every network."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from scsc_lab import metrics, runtimes
 from scsc_lab.errors import InputError
 from scsc_lab.experiments import variants
-from scsc_lab.experiments.compare import ablation, check_names, comparison, measures
+from scsc_lab.experiments.compare import COUNTED, ablation, check_names, comparison, measures
 from scsc_lab.experiments.experiment import Arm, Experiment, Measure
 from scsc_lab.metrics.claims import CLAIMS
 from scsc_lab.networks.network import Network
@@ -24,7 +24,6 @@ ABLATED = ("scsc_swin_tiny", "scsc_resnet50", "scsc_faceresnet")
 COMPARED = ("params", "macs", "activations", "latency", "erf", "top1")
 """Columns that networks are compared by."""
 
-_COUNTED = ("params", "macs", "activations", "bytes")
 _TIMED_STUDIES = ("components", "kernels")
 """Studies of the first network whose variants are also timed, and their fields measured: all would take an hour."""
 
@@ -155,7 +154,7 @@ def _ablations(network: Network, effort: Effort, *, timed: bool) -> list[Experim
     timed_settings = effort.timed or base
     fields = replace(base.fields, samples=timed_settings.fields.samples)
     timing = replace(base, timing=replace(timed_settings.timing, runtimes=(runtimes.USUAL,)), fields=fields)
-    groups = ((in_time, (*_COUNTED, *extra), timing), (in_counts, _COUNTED, base))
+    groups = ((in_time, (*COUNTED, *extra), timing), (in_counts, COUNTED, base))
     details = {"module": variants.settings(network)}
     return [
         ablation(_variants(network, studies), column_names, settings, details)
