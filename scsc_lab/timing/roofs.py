@@ -6,8 +6,7 @@ multiply-accumulates take at the peak of a matrix product, nor than its bytes ta
 
 from __future__ import annotations
 
-import contextlib
-import functools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from scsc_lab.analysis.count import Count
 from scsc_lab.analysis.paired import bootstrap_medians
@@ -33,6 +33,7 @@ COPIED_BYTES = 256 * 2**20
 FAR = 0.2
 """Share of the roof below which neither roof explains a part's time: overhead."""
 
+_CONVOLVED = (32, 32)
 _SAMPLES = 9
 _RESAMPLES = 2000
 
@@ -51,7 +52,7 @@ class Roofs:
     """The two roofs of a machine with a number of threads and an element type.
 
     Attributes:
-        macs: multiply-accumulates per second of a large matrix product, the fastest that torch has.
+        macs: multiply-accumulates per second of a large matrix product, or of a convolution where that is faster.
         bytes: bytes per second, read and written, of a large copy.
     """
 
@@ -74,7 +75,9 @@ class Roofs:
 
 
 def measure(execution: Execution, *, clock: Clock | None = None, side: int = 0, copied_bytes: int = 0) -> Roofs:
-    """Measure the roofs: the fastest product of square matrices, and a copy, both in the execution's type and threads.
+    """Measure the roofs: the product of square matrices or, on a CPU, a convolution, whichever is faster; and a copy.
+
+    All are in the execution's type and threads.
 
     Args:
         execution: device, dtype and threads.
@@ -92,12 +95,14 @@ def measure(execution: Execution, *, clock: Clock | None = None, side: int = 0, 
         source = torch.ones(copied_bytes // left.element_size(), dtype=dtype, device=device)
         target = torch.empty_like(source)
         rates = [_rate(lambda: torch.mm(left, right, out=product), side**3, clock, execution.seed)]
-        if device.type == "cpu" and dtype == torch.float32:
-            # MKL, which torch.mm calls, may be half as fast as oneDNN, which convolutions call where it is there
-            with contextlib.suppress(AttributeError, RuntimeError):
-                linear = torch.ops.mkldnn._linear_pointwise
-                run = functools.partial(linear, left, right, None, "none", [], "")
-                rates.append(_rate(run, side**3, clock, execution.seed))
+        if (
+            device.type == "cpu"
+        ):  # MKL, which torch.mm calls, may be half as fast as oneDNN, which convolves; more in half
+            channels = side // 4
+            image = torch.ones(1, channels, *_CONVOLVED, dtype=dtype).contiguous(memory_format=torch.channels_last)
+            kernels = torch.ones(channels, channels, 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
+            work = 9 * channels**2 * math.prod(length - 2 for length in _CONVOLVED)
+            rates.append(_rate(lambda: functional.conv2d(image, kernels), work, clock, execution.seed))
         macs = max(rates, key=lambda rate: rate.median)
         moved = _rate(lambda: target.copy_(source), 2 * source.numel() * source.element_size(), clock, execution.seed)
     return Roofs(macs, moved)

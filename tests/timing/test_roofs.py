@@ -37,27 +37,16 @@ def test_a_part_is_bound_by_the_roof_above_it(macs, moved, seconds, least, bound
     assert MACHINE.bound(macs, moved, seconds) == bound
 
 
-@pytest.mark.parametrize(("usual", "onednn"), [(2.0, 4.0), (5.0, 2.0)])
-def test_rates_are_work_over_the_time_of_the_faster_product(monkeypatch, usual, onednn):
-    """torch.mm is MKL's, whose kernels are slower than oneDNN's on some processors: no roof for convolutions then."""
+@pytest.mark.parametrize(("product", "convolution", "rate"), [(2.0, 200.0, 256), (5.0, 100.0, 324)])
+def test_rates_are_work_over_the_time_of_the_clock(monkeypatch, product, convolution, rate):
+    """torch.mm is MKL's, slower than oneDNN's convolutions on some processors: no roof for them then."""
     time = Time()
-    monkeypatch.setattr(torch, "mm", lambda *_, **__: time.spend(usual))
-    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lambda *_: time.spend(onednn))
+    monkeypatch.setattr(torch, "mm", lambda *_, **__: time.spend(product))
+    monkeypatch.setattr(nn.functional, "conv2d", lambda *_, **__: time.spend(convolution))
     monkeypatch.setattr(torch.Tensor, "copy_", lambda *_: time.spend(0.5))
     found = roofs.measure(Execution("cpu"), clock=time.clock(), side=8, copied_bytes=4096)
-    assert found.macs == Rate(256, 256, 256)
+    assert found.macs == Rate(rate, rate, rate)
     assert found.bytes == Rate(16384, 16384, 16384)
-
-
-def test_without_onednn_the_roof_is_torchs_own_product(monkeypatch):
-    def missing(*_: object) -> None:
-        raise RuntimeError("no oneDNN")
-
-    time = Time()
-    monkeypatch.setattr(torch, "mm", lambda *_, **__: time.spend(2.0))
-    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", missing)
-    monkeypatch.setattr(torch.Tensor, "copy_", lambda *_: time.spend(0.5))
-    assert roofs.measure(Execution("cpu"), clock=time.clock(), side=8, copied_bytes=4096).macs == Rate(256, 256, 256)
 
 
 def test_a_real_machine_has_roofs():
