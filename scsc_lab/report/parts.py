@@ -233,7 +233,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
         first = rows_with_places[0]
         peak, moved = (first["roofs"][key]["median"] for key in ("macs_per_second", "bytes_per_second"))
         lines.append(
-            f"Roofs, measured here: {units.significant(peak / 1e9, 3)} GMAC/s by a matrix product, "
+            f"Roofs, measured here: {units.significant(peak / 1e9, 3)} GMAC/s by a product or a convolution, "
             f"{units.significant(moved / 1e9, 3)} GB/s by a copy; {first['dtype']}, threads: {first['threads']}, "
             f"{first['device_name']}. Bytes are counted per operator, nothing fused or cached: caches served what is "
             "above 100 % of a roof. Overhead: below 20 % of both roofs."

@@ -95,9 +95,7 @@ def measure(execution: Execution, *, clock: Clock | None = None, side: int = 0, 
         source = torch.ones(copied_bytes // left.element_size(), dtype=dtype, device=device)
         target = torch.empty_like(source)
         rates = [_rate(lambda: torch.mm(left, right, out=product), side**3, clock, execution.seed)]
-        if (
-            device.type == "cpu"
-        ):  # MKL, which torch.mm calls, may be half as fast as oneDNN, which convolves; more in half
+        if device.type == "cpu":  # MKL, which torch.mm calls, may be half as fast as oneDNN, which convolves
             channels = side // 4
             image = torch.ones(1, channels, *_CONVOLVED, dtype=dtype).contiguous(memory_format=torch.channels_last)
             kernels = torch.ones(channels, channels, 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
