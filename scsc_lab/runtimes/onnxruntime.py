@@ -49,10 +49,12 @@ class _Session(Session):
             raise InputError(f"ONNX Runtime cannot run {source.label} on {execution.device}: --device cpu")
         names = [input_.name for input_ in self.session.get_inputs()]
         self.bindings = [self.session.io_binding() for _ in range(execution.streams)]
+        self.inputs = []  # a binding reads their memory without keeping it
         for binding in self.bindings:
             for name, x in zip(names, source.tensors(names), strict=True):
                 value = onnxruntime.OrtValue.ortvalue_from_numpy(x.cpu().numpy(), kind, int(index or 0))
                 binding.bind_ortvalue_input(name, value)
+                self.inputs.append(value)
             for output in self.session.get_outputs():
                 binding.bind_output(output.name, kind, int(index or 0))
         at_once = [partial(self.session.run_with_iobinding, binding) for binding in self.bindings]

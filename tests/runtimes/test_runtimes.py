@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from simulated import Time, candidate
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from scsc_lab import InputError, api, runtimes
 from scsc_lab.cli import main
@@ -95,6 +97,25 @@ def test_every_runtime_computes_what_torch_does_on_the_same_input(name):
     assert ready.difference(reference, session.outputs()) < 1e-5
     session.run()
     assert ready.difference(reference, session.outputs()) < 1e-5
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("name", ALL[1:])
+def test_the_memory_of_an_input_lasts_as_long_as_its_session(name, monkeypatch):
+    given, inputs = source(), []
+    draw = Source.tensors
+
+    def drawn(self, names):
+        tensors = draw(self, names)
+        inputs.extend(StorageWeakRef(x.untyped_storage()) for x in tensors)
+        return tensors
+
+    monkeypatch.setattr(Source, "tensors", drawn)
+    session = runtimes.find(name).prepare(given, CPU)
+    gc.collect()
+    assert inputs
+    assert not any(memory.expired() for memory in inputs)
+    assert ready.difference(given.reference, session.outputs()) < 1e-5
 
 
 @pytest.mark.usefixtures("installed")
