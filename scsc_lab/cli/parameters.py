@@ -218,7 +218,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     if kind in (int, float) and not declared.parse:
         bounds = (None if bound is None else kind(scale * bound) for bound in (declared.low, declared.high))
         shared["min"], shared["max"] = bounds
-        shared["parser"] = functools.partial(_number, kind)
+        shared["parser"] = _number_reader(kind)
     if many and (declared.parse is None or declared.repeated):
         kind, default = list[kind], list(default) or None
     if isinstance(default, float):
@@ -267,13 +267,17 @@ def _reader(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
     return read
 
 
-def _number(kind: type[float], text: Any) -> Any:
-    """Return the number that an option's text is, a whole one in exponent form too: ``1e3``."""
-    with contextlib.suppress(ValueError):
-        number = float(text)
-        if kind is float or number.is_integer():
-            return kind(number)
-    raise typer.BadParameter(f"{text!r} is not a {'whole ' if kind is int else ''}number")
+def _number_reader(kind: type[float]) -> Callable[[Any], Any]:
+    """Return what reads an option's text as a number, a whole one in exponent form too: ``1e3``."""
+
+    def number(text: Any) -> Any:
+        with contextlib.suppress(ValueError):
+            value = float(text)
+            if kind is float or value.is_integer():
+                return kind(value)
+        raise typer.BadParameter(f"{text!r} is not a {'whole ' if kind is int else ''}number")
+
+    return number
 
 
 def _completion(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
