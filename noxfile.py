@@ -8,6 +8,10 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 
 CONSTRAINTS = ("-c", "constraints.txt")
+TESTED_WITH = (
+    *("pytest", "pytest-xdist", "hypothesis", "pytorch-metric-learning", "playwright", "axe-playwright-python"),
+    *("nbclient", "ipykernel"),
+)
 
 
 @nox.session
@@ -31,19 +35,21 @@ def tests(session: nox.Session) -> None:
 
     Those of the page run in Debian's Chromium, or in the one that CHROMIUM names; without one they skip.
     """
-    session.install(
-        *CONSTRAINTS,
-        ".[timm,safetensors,dask,datasets,html,onnx,openvino,search]",
-        "pytest",
-        "pytest-xdist",
-        "hypothesis",
-        "pytorch-metric-learning",
-        "playwright",
-        "axe-playwright-python",
-        "nbclient",
-        "ipykernel",
-    )
+    session.install(*CONSTRAINTS, ".[timm,safetensors,dask,datasets,html,onnx,openvino,search]", *TESTED_WITH)
     session.run("pytest", "--numprocesses=auto", *session.posargs)
+
+
+@nox.session(default=False)
+def oldest(session: nox.Session) -> None:
+    """Run the tests with the oldest packages that pyproject.toml allows; torch brings gigabytes for CUDA."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    extras = [
+        entry for name, entries in project["optional-dependencies"].items() if name != "timm" for entry in entries
+    ]
+    bounds = [entry.replace(">=", "==") for entry in (*project["dependencies"], *extras)]
+    session.install(*bounds, "pyarrow<17", *TESTED_WITH)  # a newer one needs NumPy 2, and does not say so
+    session.install("--no-deps", ".")
+    session.run("pytest", "--numprocesses=auto", "--override-ini=filterwarnings=default", *session.posargs)
 
 
 @nox.session(default=False)

@@ -39,7 +39,6 @@ def traced(model: nn.Module, inputs: Sequence[Tensor], *, dynamic_batch: bool = 
     Raises:
         InputError: if the network cannot be traced, with the module and the operator at fault.
     """
-    require_torch()
     examples = tuple(inputs)
     shapes = None
     if dynamic_batch:
@@ -60,12 +59,6 @@ def traced(model: nn.Module, inputs: Sequence[Tensor], *, dynamic_batch: bool = 
     if dynamic_batch and not _open(program):
         raise InputError(f"its batch cannot be left open: its code fixes the number of images at {len(examples[0])}")
     return program
-
-
-def require_torch() -> None:
-    """Raise InputError if this torch is too old to export."""
-    if not hasattr(torch.compiler, "is_exporting"):
-        raise InputError(f"exporting needs torch 2.7 or newer; this is {torch.__version__}")
 
 
 @contextlib.contextmanager

@@ -15,9 +15,8 @@ T = TypeVar("T")
 
 
 def is_exporting() -> bool:
-    """Return whether ``torch.export`` is tracing the network; never with a torch before 2.7, which cannot tell."""
-    is_torch_exporting = getattr(torch.compiler, "is_exporting", None)
-    return is_torch_exporting is not None and bool(is_torch_exporting())
+    """Return whether ``torch.export`` is tracing the network."""
+    return bool(torch.compiler.is_exporting())
 
 
 def is_traced() -> bool:

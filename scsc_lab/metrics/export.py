@@ -144,11 +144,9 @@ def export(
     from scsc_lab.execution import passes
     from scsc_lab.execution.agreement import agreement
     from scsc_lab.exporting import onnx_graph
-    from scsc_lab.exporting.trace import require_torch
     from scsc_lab.models import build
 
     require_writable(path, opset)
-    require_torch()
     takes_image = build.takes_image(network)
     model = build.build(network, seed)
     types = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}

@@ -93,6 +93,7 @@ def test_commands_of_the_readme_are_understood_as_they_stand(line):
 
 
 def test_the_python_of_the_readme_runs_on_small_networks(monkeypatch):
+    pytest.importorskip("timm")
     from torch import nn
 
     import scsc_lab

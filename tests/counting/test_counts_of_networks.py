@@ -220,6 +220,8 @@ HIGHER = {
 @pytest.mark.parametrize("name", HIGHER)
 @pytest.mark.parametrize("real", [False, True])
 def test_higher_order_operators(name, real):
+    if "scan" in name and torch.__version__ < (2, 9):
+        pytest.skip("torch's kernel runs one step more, for the shapes")
     function, macs = HIGHER[name]
     network = Function(lambda net, x: function(net, x) * (float(x.sum() < 1e9) if real else 1), layer=nn.Linear(4, 4))
     result = count(network, (5, 2, 4))

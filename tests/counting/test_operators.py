@@ -151,6 +151,8 @@ RULES = {
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("real", [False, True])
 def test_rules(name, real):
+    if name == "scaled" and real and torch.__version__ < (2, 9):
+        pytest.skip("a CPU has no kernel of it")
     function, shape, macs = RULES[name]
     assert counted(function, shape, real).macs == macs
 

@@ -123,7 +123,8 @@ def test_what_a_file_cannot_hold_is_one_line_that_names_it(tmp_path):
     with pytest.raises(InputError, match="returns a size as well as tensors"):
         scsc_lab.export(Returning(lambda y: (y, y.shape[0])), tmp_path / "model.onnx", 8, dynamic_batch=True)
     assert not list(tmp_path.iterdir())
-    assert scsc_lab.export(Returning(lambda y: (y, None)), tmp_path / "model.onnx", 8).agreement.depends_on_input
+    if torch.__version__ >= (2, 9):  # an older exporter writes no file for it
+        assert scsc_lab.export(Returning(lambda y: (y, None)), tmp_path / "model.onnx", 8).agreement.depends_on_input
 
 
 class Dropping(nn.Module):

@@ -74,6 +74,7 @@ def test_numbers_are_the_same_whatever_the_caller_has_set(context):
     assert all(weights[key].dtype == value.dtype for key, value in expected_weights.items())
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 9), reason="on a CPU torch computes all of float32")
 def test_a_time_says_what_is_less_than_float32(capsys):
     torch.set_float32_matmul_precision("medium")
     try:

@@ -229,6 +229,7 @@ def test_the_rate_is_constant_until_the_cool_down_which_ends_at_zero():
 
 def test_a_cooled_down_branch_is_a_run_of_that_budget_to_the_bit(tmp_path):
     """Runs of 2, 5 and 8 epochs that share their trunk, in any order, equal runs that share nothing."""
+    pytest.importorskip("timm")  # whose mixup it is
     recipes = [dataclasses.replace(BUDGETS, epochs=epochs, mixup=0.5) for epochs in (2, 5, 8)]
     alone, shared, steps = [], [], []
     for recipe in recipes:
