@@ -184,6 +184,11 @@ def test_the_benchmark_of_counting_counts_the_same_with_and_without_the_cross_ch
     assert checked == plain > 0
 
 
+def test_the_oldest_torch_is_named_in_the_readme():
+    (oldest,) = re.findall(r'"torch>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert f"your own torch, {oldest} or newer" in (ROOT / "README.md").read_text()
+
+
 def test_version_is_one():
     import tomllib
 
