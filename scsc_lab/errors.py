@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import re
 import sysconfig
 import traceback
@@ -24,6 +25,18 @@ def nearest(text: str, choices: Iterable[str]) -> str:
     """Return ``"; did you mean a, b?"`` for the known words nearest to ``word``, or an empty string."""
     matches = difflib.get_close_matches(text, list(dict.fromkeys(choices)), n=3, cutoff=0.5)
     return f"; did you mean {', '.join(matches)}?" if matches else ""
+
+
+def imported(module: str, otherwise: str) -> Any:
+    """Return a module of an optional package.
+
+    Raises:
+        InputError: if it is not installed: what needs it, and how to install it, as ``otherwise`` says.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise InputError(otherwise) from None
 
 
 def located(error: BaseException) -> str:

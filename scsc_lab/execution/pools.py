@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import scsc_lab
-from scsc_lab.errors import InputError, first_line
+from scsc_lab.errors import InputError, first_line, imported
 from scsc_lab.execution import ending
 from scsc_lab.settings.declaration import Declared, setting
 
@@ -170,14 +170,11 @@ class _Dask(Executor):
 
 @contextlib.contextmanager
 def _dask(address: str, wait_seconds: float) -> Iterator[Executor]:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError("Dask is not installed: python -m pip install 'scsc-lab[dask]'") from None
+    dask = imported("distributed", "Dask is not installed: python -m pip install 'scsc-lab[dask]'")
     for name in ("distributed", "distributed.client", "tornado", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said here, in one line
     try:
-        client = Client(address, timeout=10)
+        client = dask.Client(address, timeout=10)
     except (OSError, ValueError, TimeoutError) as error:
         reason = first_line(error)
         raise InputError(f"--executor {address!r}: neither local nor a Dask scheduler that answers: {reason}") from None

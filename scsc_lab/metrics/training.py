@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scsc_lab.errors import InputError, located
+from scsc_lab.errors import InputError, imported, located
 from scsc_lab.metrics import Metric, Progress
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import versions
@@ -187,11 +187,8 @@ def save(module: nn.Module, path: Path, trained_on: str) -> None:
 
     state = {key: value.contiguous() for key, value in module.state_dict().items()}
     if path.suffix == ".safetensors":
-        try:
-            from safetensors.torch import save as serialised
-        except ImportError:
-            raise InputError("writing .safetensors needs safetensors: pip install 'scsc-lab[safetensors]'") from None
-        files.write(path, serialised(state, {records.KEY: trained_on}))
+        hint = "writing .safetensors needs safetensors: pip install 'scsc-lab[safetensors]'"
+        files.write(path, imported("safetensors.torch", hint).save(state, {records.KEY: trained_on}))
         return
     records.write_record(path, trained_on)
     buffer = io.BytesIO()

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.errors import InputError, first_line
+from scsc_lab.errors import InputError, first_line, imported
 from scsc_lab.layers.scsc import SCSC
 from scsc_lab.models import resizing
 
@@ -274,11 +274,8 @@ def _unshuffled(values: Tensor, scales: int) -> Tensor:
 
 
 def _read_safetensors(path: Path) -> Any:
+    safetensors = imported("safetensors.torch", f"{path} needs safetensors: pip install safetensors")
     try:
-        from safetensors.torch import load_file
-    except ImportError:
-        raise InputError(f"{path} needs safetensors: pip install safetensors") from None
-    try:
-        return load_file(path)
+        return safetensors.load_file(path)
     except Exception as error:  # safetensors_rust has one exception type of its own, not exported on every version
         raise InputError(f"{path} is damaged: {first_line(error)}") from None

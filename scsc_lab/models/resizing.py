@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 import warnings
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from scsc_lab import units
-from scsc_lab.errors import InputError
+from scsc_lab.errors import imported
 
 _TABLE = re.compile(r"(^|\.)(relative_position_bias_table|rel_pos\.relative_position_bias_table)$")
 _EMBEDDING = re.compile(r"(^|\.)(absolute_)?(pos|position)_(embed|embedding|embeddings)$")
@@ -104,10 +103,8 @@ def _resized(key: str, loaded: Tensor, value: Tensor, model: nn.Module) -> Tenso
 
 
 def _timm(module: str) -> Any:
-    try:
-        return importlib.import_module(f"timm.layers.{module}")
-    except ImportError:
-        raise InputError("--resize-weights interpolates with timm: python -m pip install 'scsc-lab[timm]'") from None
+    hint = "--resize-weights interpolates with timm: python -m pip install 'scsc-lab[timm]'"
+    return imported(f"timm.layers.{module}", hint)
 
 
 def _listed(keys: list[str]) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from scsc_lab.errors import InputError
+from scsc_lab.errors import imported
 from scsc_lab.training import checkpoint as checkpoints
 from scsc_lab.training.batches import Batches, Mixing
 from scsc_lab.training.checkpoint import Epoch, Trained, is_judged
@@ -207,11 +207,8 @@ def make_optimizer(network: nn.Module, objective: nn.Module, recipe: Recipe) -> 
     if recipe.optimizer == "sgd":
         nesterov = recipe.momentum > 0
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
-    try:
-        from timm.optim.lamb import Lamb
-    except ImportError:
-        raise InputError("optimizer=lamb needs timm: pip install 'scsc-lab[timm]'") from None
-    optimizer: torch.optim.Optimizer = Lamb(groups, lr=recipe.lr)
+    timm = imported("timm.optim.lamb", "optimizer=lamb needs timm: pip install 'scsc-lab[timm]'")
+    optimizer: torch.optim.Optimizer = timm.Lamb(groups, lr=recipe.lr)
     return optimizer
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from scsc_lab.errors import InputError, first_line
+from scsc_lab.errors import InputError, first_line, imported
 from scsc_lab.experiments.search.goals import Goals
 from scsc_lab.networks.space import Space
 
@@ -66,10 +66,9 @@ class Trials:
     """
 
     def __init__(self, name: str, url: str, space: Space, goals: Goals, sampler: Sampler, seed: int) -> None:
-        try:
-            import optuna
-        except ImportError:
-            raise InputError("Optuna is not installed: python -m pip install 'scsc-lab[search]'") from None
+        optuna = imported("optuna", "Optuna is not installed: python -m pip install 'scsc-lab[search]'")
+        self._states = optuna.trial.TrialState
+        self._already_ended = optuna.exceptions.UpdateFinishedTrialError
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space = space
         self._signs: dict[int, tuple[int, float]] = {}
@@ -96,9 +95,7 @@ class Trials:
 
     def finished(self) -> list[Trial]:
         """Return the trials that were measured or given up, in order."""
-        from optuna.trial import TrialState
-
-        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        states = (self._states.COMPLETE, self._states.PRUNED)
         return [self._read(trial) for trial in self._study.get_trials(deepcopy=False, states=states)]
 
     @contextlib.contextmanager
@@ -140,17 +137,13 @@ class Trials:
         The count of finished, running and waiting trials before a number never grows. So, of processes that each begin
         a trial and then count those before it, no more than the total go on.
         """
-        from optuna.trial import TrialState
-
-        trials = self._study.get_trials(deepcopy=False, states=[TrialState[name] for name in states])
+        trials = self._study.get_trials(deepcopy=False, states=[self._states[name] for name in states])
         return sum(before is None or trial.number < before for trial in trials)
 
     def _free_stale(self) -> None:
         """Propose again what processes that were killed had begun."""
-        from optuna.trial import TrialState
-
         now = time.monotonic()
-        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        for trial in self._study.get_trials(deepcopy=False, states=[self._states.RUNNING]):
             sign = trial.user_attrs.get("alive", 0)
             last_sign, since = self._signs.get(trial.number, (None, now))
             if sign != last_sign:
@@ -160,12 +153,9 @@ class Trials:
 
     def _fail(self, trial_id: int) -> bool:
         """End a trial without a result; return False if it has ended."""
-        from optuna.exceptions import UpdateFinishedTrialError
-        from optuna.trial import TrialState
-
         try:
-            return bool(self._storage.set_trial_state_values(trial_id, TrialState.FAIL))
-        except UpdateFinishedTrialError:
+            return bool(self._storage.set_trial_state_values(trial_id, self._states.FAIL))
+        except self._already_ended:
             return False
 
     def picks(self, trial: optuna.trial.Trial) -> tuple[int, ...]:
@@ -174,20 +164,18 @@ class Trials:
 
     def complete(self, trial: optuna.trial.Trial, values: Sequence[float], attributes: Mapping[str, Any]) -> None:
         """Keep what a trial measured."""
-        with _unless_ended():
+        with contextlib.suppress(self._already_ended):  # another process ended it: this one showed no sign of life
             for key, value in attributes.items():
                 trial.set_user_attr(key, value)
             self._study.tell(trial, list(values), skip_if_finished=True)
 
     def give_up(self, trial: optuna.trial.Trial, reason: str, excess: Mapping[str, float]) -> None:
         """Keep why a trial was given up, and by how much it broke budgets."""
-        from optuna.trial import TrialState
-
-        with _unless_ended():
+        with contextlib.suppress(self._already_ended):  # another process ended it: this one showed no sign of life
             trial.set_user_attr("reason", reason)
             for name, value in excess.items():
                 trial.set_constraint(name, value)
-            self._study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+            self._study.tell(trial, state=self._states.PRUNED, skip_if_finished=True)
 
     def _beat(self, trials: Sequence[optuna.trial.Trial], ended: threading.Event) -> None:
         """Give signs of life of trials until they have ended."""
@@ -203,15 +191,6 @@ class Trials:
 
     def _picks(self, values: Mapping[str, str]) -> tuple[int, ...]:
         return tuple(options.index(values[key]) for key, options in self.space.choices)
-
-
-@contextlib.contextmanager
-def _unless_ended() -> Iterator[None]:
-    """Leave a trial as it is that another process has ended, since this one had shown no sign of life."""
-    from optuna.exceptions import UpdateFinishedTrialError
-
-    with contextlib.suppress(UpdateFinishedTrialError):
-        yield
 
 
 def url_of(path: Path | None) -> str:

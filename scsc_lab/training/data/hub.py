@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scsc_lab import image_files
-from scsc_lab.errors import InputError, last_line
+from scsc_lab.errors import InputError, imported, last_line
 from scsc_lab.training.data import Data
 from scsc_lab.training.data.encoded import Source
 from scsc_lab.training.data.reading import TESTS, Contents, Part, Request, assemble, class_names, numbered, of_unused
@@ -64,10 +64,7 @@ def load(where: str, request: Request) -> Data:
         InputError: if ``datasets`` is missing or cannot load it, if splits or columns are missing, or a row has no
             label, no image or an image that cannot be decoded.
     """
-    try:
-        import datasets
-    except ImportError:
-        raise InputError("hf: needs datasets: pip install 'scsc-lab[datasets]'") from None
+    datasets = imported("datasets", "hf: needs datasets: pip install 'scsc-lab[datasets]'")
     try:
         splits = _opened(datasets, where)
     except Exception as error:  # whatever a loader or the network raises
