@@ -46,7 +46,7 @@ def losses(network: Network, data: str, seed: int, lr: str, perturbation: float)
     objective = goal(shared.task, batches.data, shared.recipe, seed)
     module, _ = training.first(lambda: build.build(network), batches, objective.outputs, seed)
     training.start_from_shortcuts(module)
-    length = objective.outputs or math.prod(shape(module, batches.preparation.size, len(batches.preparation.mean)))
+    length = objective.outputs or math.prod(shape(module, batches.preparation.size, batches.preparation.channels))
     loss = objective.objective(length)
     noise = torch.Generator().manual_seed(seed)
     with torch.no_grad():

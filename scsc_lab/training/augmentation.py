@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import math
 import random as python_random
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
 from scsc_lab import image_files
-from scsc_lab.errors import InputError
+from scsc_lab.errors import imported
 from scsc_lab.training.data import Image
+from scsc_lab.training.plan import Input
 from scsc_lab.training.recipes import Recipe
 
 LEAST_AREA, MOST_AREA = 0.08, 1.0
 """Bounds of the share of an image's area that a random resized crop has."""
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """Preprocessing that makes an image a network's input.
-
-    Attributes:
-        size: height and width of the input, in pixels.
-        mean, std: normalisation of each channel, for pixels from 0 to 1.
-        crop_share: side of the centre that is kept over the shorter side of the image, in evaluation; an image that
-            has the input's size already is kept whole.
-        interpolation: Pillow's name of the filter that resizes.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    crop_share: float = 0.875
-    interpolation: str = "bicubic"
-
-
-def centred(image: Image, preparation: Preparation) -> Image:
+def centred(image: Image, preparation: Input) -> Image:
     """Return an image, ``(C, H, W)``, resized and cropped at its centre to the input's size, for evaluation."""
     if image.shape[1:] == tuple(preparation.size):
         return image
@@ -46,7 +27,7 @@ def centred(image: Image, preparation: Preparation) -> Image:
     return _array(image_files.centre(_picture(image), preparation.size, preparation.crop_share, resampling))
 
 
-def augment(image: Image, recipe: Recipe, preparation: Preparation, random: np.random.Generator) -> Image:
+def augment(image: Image, recipe: Recipe, preparation: Input, random: np.random.Generator) -> Image:
     """Return an image, ``(C, H, W)``, at the input's size, as the recipe changes it for training."""
     resized = recipe.crop == "resized"
     image = _resized_crop(image, preparation.size, random) if resized else centred(image, preparation)
@@ -92,11 +73,8 @@ def draw_crop(height: int, width: int, random: np.random.Generator) -> tuple[int
 
 def _randaugmented(image: Image, policy: str, random: np.random.Generator) -> Image:
     """Apply timm's RandAugment, whose draws come from the global generators: those are set and put back."""
-    try:
-        from timm.data.auto_augment import rand_augment_transform
-    except ImportError:
-        raise InputError("randaugment needs timm: pip install 'scsc-lab[timm]'") from None
-    transform = rand_augment_transform(policy, {"translate_const": int(image.shape[2] * 0.45)})
+    timm = imported("timm.data.auto_augment", "randaugment needs timm: pip install 'scsc-lab[timm]'")
+    transform = timm.rand_augment_transform(policy, {"translate_const": int(image.shape[2] * 0.45)})
     before, before_numpy = python_random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         python_random.seed(int(random.integers(2**63)))

@@ -7,17 +7,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from scsc_lab.errors import InputError
-from scsc_lab.training.augmentation import Preparation, as_grey, augment, centred
+from scsc_lab.errors import InputError, imported
+from scsc_lab.training.augmentation import as_grey, augment, centred
 from scsc_lab.training.data import Data, Split
 from scsc_lab.training.draws import Purpose, generator
+from scsc_lab.training.plan import Input
 from scsc_lab.training.recipes import Recipe
 
 
@@ -49,7 +49,7 @@ class Batches:
 
     data: Data
     recipe: Recipe
-    preparation: Preparation
+    preparation: Input
     seed: int
     workers: int = 0
     shard: Shard = WHOLE
@@ -121,7 +121,7 @@ class _Prepared(Dataset[tuple[Tensor, Tensor]]):
         else:
             random = generator(self.seed, Purpose.AUGMENTATION, self.epoch, index)
             image = augment(image, self.recipe, self.preparation, random)
-        if len(self.preparation.mean) == 1:
+        if self.preparation.channels == 1:
             image = as_grey(image)
         return torch.from_numpy(np.require(image, requirements=["C", "W"])), torch.from_numpy(self.split.labels[index])
 
@@ -150,11 +150,8 @@ class Mixing:
             raise InputError(
                 f"mixup and cutmix need one class per image; {batches.data.name} has several tasks: set both to 0"
             )
-        try:
-            from timm.data.mixup import Mixup
-        except ImportError:
-            raise InputError("mixup and cutmix need timm: pip install 'scsc-lab[timm]'") from None
-        mix: Any = Mixup(
+        timm = imported("timm.data.mixup", "mixup and cutmix need timm: pip install 'scsc-lab[timm]'")
+        mix = timm.Mixup(
             mixup_alpha=recipe.mixup,
             cutmix_alpha=recipe.cutmix,
             label_smoothing=0.0,  # the objective smooths

@@ -57,12 +57,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Input:
-    """Input that a network declares; used where plan and data do not decide.
+    """Input of a network: what it declares; in a run, with what plan and data decide.
 
     Attributes:
         size: height and width, in pixels.
         mean, std: normalisation of each channel, for pixels from 0 to 1.
-        crop_share: share of the shorter side that is kept in evaluation.
+        crop_share: side of the centre that is kept over the shorter side of the image, in evaluation; an image that
+            has the input's size already is kept whole.
         interpolation: Pillow's name of the filter that resizes.
         channels: 3, or 1 for grey.
         is_random: whether its first weights are drawn at random, so that the recipe decides how blocks start.

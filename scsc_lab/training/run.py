@@ -13,7 +13,6 @@ from torch import nn
 
 from scsc_lab.errors import InputError
 from scsc_lab.records import Row
-from scsc_lab.training.augmentation import Preparation
 from scsc_lab.training.batches import WHOLE, Batches, Shard
 from scsc_lab.training.checkpoint import Trained
 from scsc_lab.training.data import Data, reading, registry
@@ -77,8 +76,8 @@ def run(
     network, head = first(make, batches, chosen.outputs, seed)
     if plan.recipe.zero_init and expected.is_random:
         start_from_shortcuts(network)
-    channels = len(batches.preparation.mean)
-    length = chosen.outputs or math.prod(shape(network, batches.preparation.size, channels))
+    size, channels = batches.preparation.size, batches.preparation.channels
+    length = chosen.outputs or math.prod(shape(network, size, channels))
     trained = train(
         network,
         chosen.objective(length),
@@ -115,7 +114,7 @@ def run(
         "waiting": max((epoch.waiting for epoch in trained.curve), default=0.0),
         "status": trained.status,
         "head": head,
-        "input": [channels, *batches.preparation.size],
+        "input": [channels, *size],
         "data_notes": list(batches.data.notes),
         "trained_on": TrainedOn.of(batches.data, plan.split, seed).text(),
     }
@@ -133,10 +132,9 @@ def first(make: Callable[[], nn.Module], batches: Batches, outputs: int | None, 
     """
     torch.manual_seed(torch_seed(seed, Purpose.NETWORK))
     network = make()
-    preparation = batches.preparation
     if outputs is None:
         return network, ""
-    return network, fitted(network, outputs, preparation.size, len(preparation.mean))
+    return network, fitted(network, outputs, batches.preparation.size, batches.preparation.channels)
 
 
 def start_from_shortcuts(network: nn.Module) -> None:
@@ -163,13 +161,7 @@ def prepared(plan: Plan, expected: Input, seed: int, place: Place = HERE, data: 
     mean, std = (
         _per_channel(values, expected.channels) for values in (data.mean or expected.mean, data.std or expected.std)
     )
-    preparation = Preparation(
-        plan.size or data.size or expected.size,
-        mean,
-        std,
-        expected.crop_share,
-        expected.interpolation,
-    )
+    preparation = replace(expected, size=plan.size or data.size or expected.size, mean=mean, std=std)
     return Batches(data, plan.recipe, preparation, seed, place.workers, place.shard)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from scsc_lab.training.augmentation import Preparation
 from scsc_lab.training.batches import WHOLE, Batches, Shard
 from scsc_lab.training.data import Data, InMemory, Task
+from scsc_lab.training.plan import Input
 from scsc_lab.training.recipes import Recipe
 
 RECIPE = Recipe(source="a test", epochs=3, batch_size=8, optimizer="adamw", lr=1e-2, crop="shift", shift=1)
@@ -34,4 +34,4 @@ def data(images: int = 40) -> Data:
 def batches(
     recipe: Recipe = RECIPE, seed: int = 0, workers: int = 0, shard: Shard = WHOLE, of: Data | None = None
 ) -> Batches:
-    return Batches(of or data(), recipe, Preparation((8, 8), (0.5,) * 3, (0.25,) * 3), seed, workers, shard)
+    return Batches(of or data(), recipe, Input((8, 8), (0.5,) * 3, (0.25,) * 3), seed, workers, shard)

@@ -10,12 +10,13 @@ import pytest
 from small import RECIPE, batches, data
 
 from scsc_lab import InputError
-from scsc_lab.training.augmentation import Preparation, augment, centred
+from scsc_lab.training.augmentation import augment, centred
 from scsc_lab.training.batches import Mixing
 from scsc_lab.training.draws import Purpose, generator
+from scsc_lab.training.plan import Input
 from scsc_lab.training.recipes import RECIPES
 
-PREPARATION = Preparation((16, 16), (0.5,) * 3, (0.25,) * 3)
+PREPARATION = Input((16, 16), (0.5,) * 3, (0.25,) * 3)
 IMAGE = np.random.default_rng(0).integers(0, 256, (3, 16, 16), dtype=np.uint8)
 
 

@@ -71,7 +71,7 @@ def evaluate(networks: Sequence[Network], settings: Evaluation, progress: Progre
         needed = None if data.open_set or class_map is not None else data.outputs
         model = _built(network, batches, needed, seed)
         try:
-            shape = tasks.shape(model, preparation.size, len(preparation.mean))
+            shape = tasks.shape(model, preparation.size, preparation.channels)
         except InputError as error:
             raise InputError(f"{network}: {error}") from None
         if class_map is not None and mapped is None:

@@ -57,6 +57,7 @@ _Y, _X = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
 _SHARPNESS = 12.0
 
 
+@functools.lru_cache(maxsize=2)
 def load(seed: int, train_images: int = 0, test_images: int = 0) -> Data:
     """Return the data set of a seed: other seeds have other identities, in training and in the test.
 
@@ -65,13 +66,8 @@ def load(seed: int, train_images: int = 0, test_images: int = 0) -> Data:
         train_images: images to learn from, 20 of each identity; 0: 2,000.
         test_images: images to be judged on, 10 of each identity; 0: 1,000.
     """
-    return _data(seed, train_images or TRAIN_IMAGES, test_images or TEST_IMAGES)
-
-
-@functools.lru_cache(maxsize=2)
-def _data(seed: int, train_images: int, test_images: int) -> Data:
-    train = _split(seed, Purpose.IDENTITY, Purpose.TRAIN_IMAGE, train_images, IMAGES_OF_ONE)
-    test = _split(seed, Purpose.TEST_IDENTITY, Purpose.TEST_IMAGE, test_images, IMAGES_OF_ONE // 2)
+    train = _split(seed, Purpose.IDENTITY, Purpose.TRAIN_IMAGE, train_images or TRAIN_IMAGES, IMAGES_OF_ONE)
+    test = _split(seed, Purpose.TEST_IDENTITY, Purpose.TEST_IMAGE, test_images or TEST_IMAGES, IMAGES_OF_ONE // 2)
     identities = tuple(f"identity {i + 1}" for i in range(int(train.labels.max()) + 1))
     return Data(
         "faces", (Task("", identities),), train, test, (SIDE, SIDE), mean=(0.5,) * 3, std=(0.25,) * 3, open_set=True

@@ -77,6 +77,7 @@ USUAL = Look()
 """The look of training and test images."""
 
 
+@functools.lru_cache(maxsize=2)
 def load(seed: int, train_images: int = 0, test_images: int = 0) -> Data:
     """Return the data set of a seed: other seeds have other images, in training and in the test.
 
@@ -85,13 +86,8 @@ def load(seed: int, train_images: int = 0, test_images: int = 0) -> Data:
         train_images: images to learn from; 0: 2,000.
         test_images: images to be judged on; 0: 1,000.
     """
-    return _data(seed, train_images or TRAIN_IMAGES, test_images or TEST_IMAGES)
-
-
-@functools.lru_cache(maxsize=2)
-def _data(seed: int, train_images: int, test_images: int) -> Data:
-    train = _split(seed, Purpose.TRAIN_IMAGE, train_images)
-    test = _split(seed, Purpose.TEST_IMAGE, test_images)
+    train = _split(seed, Purpose.TRAIN_IMAGE, train_images or TRAIN_IMAGES)
+    test = _split(seed, Purpose.TEST_IMAGE, test_images or TEST_IMAGES)
     tasks = (Task("global", LETTERS), Task("local", LETTERS))
     return Data("navon", tasks, train, test, (SIDE, SIDE), mean=(0.5,) * 3, std=(0.25,) * 3)
 
