@@ -7,7 +7,7 @@ Each line is one record: an ``experiment``, an ``arm`` of it, a ``measurement``,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -76,6 +76,22 @@ def _from_lines(text: str, path: Path) -> Store:
     return content.store()
 
 
+_KEYS: dict[str, dict[type, str]] = {
+    "store": {},
+    "experiment": {str: "digest kind", int: "batch", list: "columns metrics", dict: "settings details run"},
+    "arm": {
+        int: "arm seed_shift",
+        str: "label network study variant",
+        list: "resolution metrics",
+        dict: "values settings",
+    },
+    "use": {int: "arm position part", str: "key metric"},
+    "measurement": {str: "key metric"},
+    "row": {str: "key", int: "position"},
+}
+"""Keys of each record by the type of their values, besides its experiment; a list has texts, a resolution numbers."""
+
+
 class _Content:
     """The records of a file while it is read."""
 
@@ -96,17 +112,27 @@ class _Content:
             record = json.loads(line, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             record = None
-        kinds: dict[str, Callable[[Row], None]] = {
-            "store": self._add_store,
-            "experiment": self._add_experiment,
-            "arm": self._add_arm,
-            "use": self._add_use,
-            "measurement": self._add_measurement,
-            "row": self._add_row,
-        }
-        if not isinstance(record, dict) or record.get("record") not in kinds:
-            self._refuse(f"is not a record: one of {', '.join(kinds)}")
-        kinds[record.pop("record")](record)
+        kind = record.pop("record", None) if isinstance(record, dict) else None
+        if not isinstance(kind, str) or kind not in _KEYS:
+            self._refuse(f"is not a record: one of {', '.join(_KEYS)}")
+        if kind == "store" and record.get("schema") != SCHEMA:
+            raise InputError(f"{self._path} holds rows of schema {record.get('schema')!r}; this version reads {SCHEMA}")
+        if kind in ("experiment", "arm", "use"):
+            self._require(record, {int: "experiment"})
+            if kind != "experiment" and record["experiment"] not in self._experiments:
+                self._refuse(f"belongs to experiment {record['experiment']}, which is missing")
+        self._require(record, _KEYS[kind])
+        if kind == "experiment":
+            self._require(record["run"], {str: "command"})
+            self._experiments[record.pop("experiment")] = (record, [], [])
+        elif kind == "arm":
+            self._add_arm(record, self._experiments[record.pop("experiment")][1])
+        elif kind == "use":
+            self._experiments[record.pop("experiment")][2].append(record)
+        elif kind == "measurement":
+            self._measurements[record.pop("key")] = (record, [])
+        elif kind == "row":
+            self._add_row(record)
 
     def store(self) -> Store:
         """Return everything that was added as a store in memory."""
@@ -129,70 +155,24 @@ class _Content:
                 if rows and use["position"] not in range(len(rows)):
                     raise InputError(f"{self._path}: experiment {number} names a row that {use['key']} does not have")
 
-    def _add_store(self, record: Row) -> None:
-        if record.get("schema") != SCHEMA:
-            raise InputError(f"{self._path} holds rows of schema {record.get('schema')!r}; this version reads {SCHEMA}")
-
-    def _add_experiment(self, record: Row) -> None:
-        number = self._number(record, "experiment")
-        types = {"digest": str, "kind": str, "columns": list, "metrics": list, "settings": dict, "details": dict}
-        self._require(record, {**types, "batch": int, "run": dict})
-        self._require(record["run"], {"command": str})
-        self._require_items(record, "columns", str)
-        self._require_items(record, "metrics", str)
-        self._experiments[number] = (record, [], [])
-
-    def _add_arm(self, record: Row) -> None:
-        _, arms, _ = self._experiment(record)
-        number = self._number(record, "arm")
-        types = {"label": str, "network": str, "resolution": list, "study": str, "variant": str, "values": dict}
-        self._require(record, {**types, "seed_shift": int, "metrics": list})
-        self._require_items(record, "metrics", str)
-        self._require_items(record, "resolution", int)
+    def _add_arm(self, record: Row, arms: list[Row]) -> None:
         if "baseline" not in record:
             self._refuse("has no baseline")
-        baseline = record["baseline"]
+        number, baseline = record.pop("arm"), record["baseline"]
         if number != len(arms) or not (baseline is None or (type(baseline) is int and baseline >= 0)):
             self._refuse("is no arm in its place")
         arms.append(record)
 
-    def _add_use(self, record: Row) -> None:
-        *_, uses = self._experiment(record)
-        for name in ("arm", "position", "part"):
-            self._require(record, {name: int})
-        self._require(record, {"key": str, "metric": str})
-        uses.append(record)
-
-    def _add_measurement(self, record: Row) -> None:
-        self._require(record, {"key": str, "metric": str})
-        self._measurements[record.pop("key")] = (record, [])
-
     def _add_row(self, record: Row) -> None:
-        self._require(record, {"key": str, "position": int})
         key, position = record.pop("key"), record.pop("position")
         if key not in self._measurements or position != len(self._measurements[key][1]):
             self._refuse("is a row without its measurement, or out of order")
         self._measurements[key][1].append(record)
 
-    def _experiment(self, record: Row) -> tuple[Row, list[Row], list[Row]]:
-        number = self._number(record, "experiment")
-        if number not in self._experiments:
-            self._refuse(f"belongs to experiment {number}, which is missing")
-        return self._experiments[number]
-
-    def _number(self, record: Row, name: str) -> int:
-        self._require(record, {name: int})
-        return int(record.pop(name))
-
-    def _require(self, record: Row, kinds: dict[str, type]) -> None:
-        for name, kind in kinds.items():
-            value = record.get(name)
-            if type(value) is not kind or (isinstance(value, int) and abs(value) > _LARGEST):
-                self._refuse(f"has no {name}" if name not in record else f"has {value!r:.60} as its {name}")
-
-    def _require_items(self, record: Row, name: str, kind: type) -> None:
-        if any(type(item) is not kind for item in record[name]):
-            self._refuse(f"has {record[name]!r:.60} as its {name}")
+    def _require(self, record: Row, keys: dict[type, str]) -> None:
+        for kind, name in ((kind, name) for kind, names in keys.items() for name in names.split()):
+            if not _is_of(record.get(name), kind, int if name == "resolution" else str):
+                self._refuse(f"has no {name}" if name not in record else f"has {record[name]!r:.60} as its {name}")
 
     def _refuse(self, reason: str) -> NoReturn:
         raise InputError(f"{self._path}, line {self._line} {reason}")
@@ -201,6 +181,13 @@ class _Content:
         folder = self._path.parent / MAPS
         plain = [name for name in _map_names(rows) if Path(name).name == name]
         return {name: (folder / name).read_bytes() for name in plain if (folder / name).is_file()}
+
+
+def _is_of(value: object, kind: type, item_kind: type) -> bool:
+    """Return whether a value is of a type exactly, and what a list has of another."""
+    if isinstance(value, list):
+        return kind is list and all(type(item) is item_kind for item in value)
+    return type(value) is kind and not (isinstance(value, int) and abs(value) > _LARGEST)
 
 
 def _refuse_constant(constant: str) -> Any:
@@ -240,5 +227,6 @@ def maps_of(store: Store, rows: list[Row]) -> Iterator[tuple[str, bytes]]:
 
 def _map_names(rows: list[Row]) -> list[str]:
     """Return the names of the maps that rows name, those of stages and moments too."""
-    inner = [each for row in rows for key in ("stages", "moments") for each in row.get(key) or ()]
+    lists = [row.get(key) for row in rows for key in ("stages", "moments")]
+    inner = [each for values in lists if isinstance(values, list) for each in values]
     return [str(row["map_file"]) for row in (*rows, *inner) if isinstance(row, dict) and "map_file" in row]

@@ -233,9 +233,20 @@ def test_json_lines_hold_all_of_a_store(tmp_path):
     assert rowfile.lines(target) == text
 
 
+def test_records_with_a_key_of_another_type_are_refused_by_name_or_by_the_schema_of_rows(tmp_path):
+    text = rowfile.lines(filled(Store()))
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text.replace('"settings": {}, "seed_shift"', '"settings": [], "seed_shift"'))
+    with pytest.raises(InputError, match=r"line 3 has \[\] as its settings"):
+        rowfile.opened(path)
+    path.write_text(text.replace('"macs": 1', '"macs": 1, "stages": 5'))
+    assert rowfile.opened(path).find("k")[0]["stages"] == 5
+
+
 LINES = {
     "no": "line 2 is not a record: one of store, experiment, arm",
     "[1]": "line 2 is not a record",
+    '{"record": []}': "line 2 is not a record",
     '{"record": "row", "key": "k", "position": 0}': "line 2 is a row without its measurement",
     '{"record": "arm", "experiment": 3, "arm": 0}': "line 2 belongs to experiment 3, which is missing",
     '{"record": "experiment", "experiment": "x"}': "line 2 has 'x' as its experiment",
