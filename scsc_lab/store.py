@@ -170,6 +170,9 @@ class Store:
             self._connection.close()
             self._connection = None
 
+    def __del__(self) -> None:
+        self.close()
+
     def _read(self, action: Callable[[sqlite3.Connection], _T]) -> _T:
         with self._refused("read"):
             if self.path is not None and not self.path.exists():
@@ -192,7 +195,8 @@ class Store:
         """Return a connection to the file that is there now."""
         if self.path is None:
             if self._connection is None:
-                self._connection = prepared(sqlite3.connect(":memory:", isolation_level=None), "memory")
+                connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+                self._connection = prepared(connection, "memory")
             return self._connection
         if self._connection is not None and _identity(self.path) == self._file:
             return self._connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import sqlite3
@@ -94,12 +95,12 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path, content):
 
 
 def test_another_programs_database_and_a_newer_one_are_refused(tmp_path):
-    with sqlite3.connect(tmp_path / "other.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE songs (name TEXT)")
     with pytest.raises(InputError, match="is an SQLite file of another program: name another file"):
         Store(tmp_path / "other.db")
     filled(Store(tmp_path / "newer.db"))
-    with sqlite3.connect(tmp_path / "newer.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "newer.db")) as connection:
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(InputError, match=r"was written by a newer scsc-lab \(schema 2; this one reads 1\)"):
         Store(tmp_path / "newer.db")
@@ -160,6 +161,7 @@ def test_a_lock_is_waited_for_and_said(tmp_path, monkeypatch, capsys):
     timer.start()
     Store(path).keep("late", {"metric": "size"}, [{"macs": 3}])
     timer.join()
+    holder.close()
     assert Store(path).find("late") == [{"macs": 3}]
     assert capsys.readouterr().err == f"scsc-lab: waiting for another process that holds {path}\n"
 
@@ -206,6 +208,14 @@ def test_tables_that_another_process_creates_meanwhile_are_ours(tmp_path):
     for opened in (connection, *others):
         opened.close()
     assert Store(path).keys() == set()
+
+
+def test_a_store_that_is_no_longer_used_closes_its_file(tmp_path):
+    for path in (None, tmp_path / "rows.db"):
+        connection = filled(Store(path))._connection
+        gc.collect()
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def test_a_text_may_hold_any_line_break(tmp_path):
@@ -278,7 +288,8 @@ def test_the_document_describes_every_table_and_key():
     from scsc_lab.networks.network import Network
 
     experiment = compare.experiment([Network.read("resnet18")], ["macs"])
-    connection = Store()._opened(write=True)
+    store = Store()
+    connection = store._opened(write=True)
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert described("Tables of the store") == tables
     assert described("Experiments") == experiment.row().keys() - {"digest"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def test_a_record_that_is_no_json_or_too_large_is_one_line(tmp_path, capsys):
     store.keep("k", {"metric": "size"}, [{"macs": 1}])
     text = rowfile.lines(store)
     (tmp_path / "rows.jsonl").write_text(text.replace('"position": 0', f'"position": {10**30}'))
-    with sqlite3.connect(tmp_path / "rows.db") as connection:
+    with contextlib.closing(sqlite3.connect(tmp_path / "rows.db", isolation_level=None)) as connection:
         connection.execute("UPDATE rows SET content = 'x'")
     for name, message in (("rows.db", "one of its records is no JSON"), ("rows.jsonl", "as its position")):
         assert main(["report", "--from", str(tmp_path / name), "--name", "x"]) == 2
