@@ -11,6 +11,7 @@ import itertools
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,7 @@ class Trials:
             if url:
                 options = {"connect_args": {"timeout": _LOCK_SECONDS}} if url.startswith("sqlite") else None
                 self._storage = optuna.storages.RDBStorage(url, options)
+                weakref.finalize(self, self._storage.engine.dispose)
             self._study = optuna.create_study(
                 study_name=name, storage=self._storage, directions=directions, load_if_exists=True
             )
