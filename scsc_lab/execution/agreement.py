@@ -189,7 +189,7 @@ def outputs(model: nn.Module, inputs: Sequence[Tensor], mode: GradMode = torch.n
 
 
 def difference(reference: Sequence[Any], outputs: Sequence[Any]) -> float | None:
-    """Return the largest difference of several outputs as a share of the largest of each; ``None`` if shapes differ.
+    """Return the largest difference of several outputs as a share of the largest finite one; ``None`` if shapes differ.
 
     Where one is not a number, the other must not be one either: else the difference is infinite.
     """
@@ -202,7 +202,7 @@ def difference(reference: Sequence[Any], outputs: Sequence[Any]) -> float | None
         wide = np.result_type(y, np.float64)  # of truth values and whole numbers too
         with np.errstate(invalid="ignore"):  # the same infinity twice
             apart = np.where(y == output, 0.0, np.abs(y.astype(wide) - output))
-        scale = float(np.nanmax(np.abs(y), initial=0.0))
+        scale = float(np.abs(y[np.isfinite(y)]).max(initial=0.0))
         most = max(most, float(np.nanmax(apart, initial=0.0)) / (scale or 1.0))
     return most
 

@@ -292,6 +292,10 @@ def test_differences_are_shares_of_the_largest_output_of_each():
     odd = [np.array([np.nan, np.inf, 0.0])]
     assert ready.difference(odd, odd) == 0.0
     assert ready.difference(odd, [np.array([0.0, np.inf, 0.0])]) == float("inf")
+    masked = [np.array([-np.inf, 2.0, 1.0])]
+    assert ready.difference(masked, [np.array([-np.inf, 2.0, 3.0])]) == 1.0
+    assert ready.difference(masked, [np.array([-np.inf, 2.0, np.inf])]) == float("inf")
+    assert ready.difference(masked, [np.array([np.inf, 2.0, 1.0])]) == float("inf")
     assert ready.difference([np.zeros(2)], [np.zeros(2)]) == 0.0
 
 
