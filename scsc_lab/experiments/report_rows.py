@@ -88,7 +88,7 @@ def _by_budget(results: Sequence[Result]) -> list[list[Row]]:
     families: dict[str, list[Result]] = {}
     for result in results:
         if result.experiment["kind"] == "comparison" and _accuracy(result).get("last_budget"):
-            arms = [[arm["label"], _without(arm["settings"]["accuracy"], "epochs", *_PLACES)] for arm in result.arms]
+            arms = [[arm["label"], _comparable(arm["settings"]["accuracy"], "epochs")] for arm in result.arms]
             families.setdefault(json.dumps(arms, sort_keys=True, default=str), []).append(result)
     return [rows for family in families.values() for rows in train.summaries(sorted(family, key=_epochs))]
 
@@ -102,7 +102,7 @@ def _latest(results: Sequence[Result]) -> list[Result]:
         whose = json.dumps([experiment["kind"], experiment["batch"], names])
         settings_of_arm = {
             metric: json.dumps(
-                _without([settings, [arm["settings"].get(metric) for arm in result.arms]], *_PLACES), sort_keys=True
+                _comparable([settings, [arm["settings"].get(metric) for arm in result.arms]]), sort_keys=True
             )
             for metric, settings in experiment["settings"].items()
         }
@@ -112,18 +112,19 @@ def _latest(results: Sequence[Result]) -> list[Result]:
 
 
 _PLACES = ("seeds", "weights", "suffix", "checkpoints", "threads", "workers")
-"""Settings of training in which experiments on the same networks may differ."""
+"""Settings of training runs in which experiments on the same networks may differ."""
 
 
-def _without(value: Any, *names: str) -> Any:
-    """Return plain data without some keys, and without what is empty, as new settings are in old rows."""
+def _comparable(value: Any, *ignored: str) -> Any:
+    """Return settings without the places of training runs, and without what is empty, as new ones are in old rows."""
     if isinstance(value, dict):
+        left_out = (*ignored, *(_PLACES if "plan" in value else ()))
         return {
-            key: _without(inner, *names)
+            key: _comparable(inner, *ignored)
             for key, inner in value.items()
-            if key not in names and not (inner is False or inner in ("", None))
+            if key not in left_out and not (inner is False or inner in ("", None))
         }
-    return [_without(inner, *names) for inner in value] if isinstance(value, (list, tuple)) else value
+    return [_comparable(inner, *ignored) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _compared(result: Result) -> list[Row]:

@@ -18,10 +18,13 @@ def notes(rows: Sequence[Row]) -> list[str]:
     timed = [row for row in rows if row.get("latency_status")]
     if not timed:
         return []
-    first = timed[0]
+    batches, threads, devices = (
+        listed([str(row[key]) for row in timed if key in row]) for key in ("batch", "threads", "device_name")
+    )
+    precisions = listed([precision(row) for row in timed if "dtype" in row])
     notes = [
-        f"Time: median of one forward pass, batch {first['batch']}, {precision(first)}, threads: {first['threads']}, "
-        f"{first['device_name']}; as by `scsc-lab latency`. {rule(timed)}"
+        f"Time: median of one forward pass, batch {batches}, {precisions}, threads: {threads}, {devices}; as by "
+        f"`scsc-lab latency`. {rule(timed)}"
     ]
     unfinished = [row for row in timed if row["latency_status"] != "complete"]
     notes += [

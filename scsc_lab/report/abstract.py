@@ -87,9 +87,10 @@ def scope(rows: Sequence[Row], networks: Sequence[Row]) -> str:
     run, timed = rows[0], [row for row in networks if row.get("median_seconds") is not None]
     facts = [str(run.get("device_name") or run.get("machine", {}).get("processor") or "")]
     if timed:
-        first = timed[0]
-        facts += [f"{first['threads']} thread{'s' * (first['threads'] > 1)}"] if first.get("threads") else []
-        facts += [f"batch {first.get('batch', 1)}", str(first.get("dtype") or "")]
+        threads = [row["threads"] for row in timed if row.get("threads")]
+        facts += [f"{listed(list(map(str, threads)))} thread{'s' * (max(threads) > 1)}"] if threads else []
+        facts += [f"batch {listed([str(row.get('batch', 1)) for row in timed])}"]
+        facts += [listed([str(row["dtype"]) for row in timed if row.get("dtype")])]
     sizes = dict.fromkeys(units.size(row["resolution"]) for row in networks)
     facts += [f"input {listed(list(sizes))}"] if sizes else []
     noise = [row for row in rows if row["table"] == "noise" and row.get("ratio_low") is not None]

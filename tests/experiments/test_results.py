@@ -257,6 +257,20 @@ def test_an_experiment_that_is_repeated_with_more_seeds_is_shown_once(tmp_path):
     assert tables.count("comparison") == 2
 
 
+def test_measurements_on_other_threads_or_with_other_seeds_of_fields_are_no_repetition():
+    arms = [Arm(Network.read("swin_pico"))]
+    for metric, settings in (
+        ("latency", [Settings(Execution(threads=threads)) for threads in (1, 2)]),
+        ("erf", [Settings(fields=Fields(seeds=seeds)) for seeds in (1, 4)]),
+    ):
+        store = Store()
+        for each in (*settings, settings[0]):
+            experiment = Experiment("comparison", tuple(arms), (Measure(metric, each),), (metric,))
+            store.register(experiment.row(), [arm.row() for arm in arms], [])
+        tables = [row["table"] for row in report_rows.rows(results.read(store), run_info())]
+        assert tables.count("comparison") == 2
+
+
 def test_a_transplant_is_compared_with_its_own_original():
     store, names = Store(), ("resnet_pico", "swin_pico", "swin_pico + SCSC")
     times = (1.0, 4.0, 2.0)

@@ -86,6 +86,8 @@ def test_notes_say_which_run_channels_last_and_which_have_too_few_pairs():
     few = {**row, "ratio": 1.1, "samples_seconds": [0.1, 0.2, 0.3]}
     assert "No interval: a (3 pairs, 6 needed)." in latency.notes([few])
     assert latency.notes([{"model": "a"}]) == []
+    other = {**row, "batch": 4, "dtype": "bfloat16", "threads": 2}
+    assert "batch 1 and 4, float32 and bfloat16, threads: 1 and 2, CPU;" in latency.notes([row, other, row])[0]
 
 
 @pytest.mark.parametrize(
