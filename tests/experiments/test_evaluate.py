@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from scsc_lab.cli import main
-from scsc_lab.training.data import registry
+from scsc_lab.metrics.evaluation import class_maps, outputs
+from scsc_lab.training.data import Data, Task, registry
+from scsc_lab.training.data.encoded import Encoded
 from scsc_lab.training.data.reading import Request
 
 NET = """
@@ -270,7 +273,7 @@ def test_classes_and_their_confusions(folder, capsys):
     [
         ("map.csv", "class,output\nlight,4\ndark,0\n"),
         ("map.json", '{"light": 4, "dark": 0}'),
-        ("map.json", '{"4": ["n02", "light"], "0": ["n01", "dark"], "1": ["n03", "other"]}'),
+        ("map.json", '{"4": ["n02", "light"], "0": ["n01", "dark"], "1": ["n03", "crane"], "2": ["n04", "crane"]}'),
     ],
 )
 def test_classes_are_outputs_of_a_larger_head(folder, name, content, capsys):
@@ -286,6 +289,46 @@ def test_classes_are_outputs_of_a_larger_head(folder, name, content, capsys):
     assert any("2 of the head's 5 outputs are classes of the data" in note for note in document["notes"])
     with (folder / "p.csv").open() as file:
         assert {row["label"] for row in csv.DictReader(file)} == {"dark", "light"}
+
+
+def test_outputs_are_not_taken_for_classes_that_are_called_by_their_numbers(folder, capsys):
+    (folder / "net.py").write_text(
+        NET.replace("[-mean, mean, *", "[-mean * 0 - 9, -mean, mean, *").replace("- 2)", "- 3)")
+    )
+    for split in ("train", "val"):
+        (folder / "data" / split / "dark").rename(folder / "data" / split / "2")  # the number of the other's output
+        (folder / "data" / split / "light").rename(folder / "data" / split / "0")
+    (folder / "map.csv").write_text("2,1\n0,3\n")
+    command = [
+        "evaluate",
+        "net.py:bright[outputs=5]",
+        *DATA,
+        "--class-map",
+        "map.csv",
+        "--by-class",
+        "--format",
+        "json",
+    ]
+    assert main(command) == 0
+    network, *classes = json.loads(capsys.readouterr().out)["rows"]
+    assert network["top1"] < 50  # bright images are taken for output 2, which is no class
+    by_name = {row["class"]: row for row in classes}
+    assert by_name["0"]["accuracy"] == 0
+    assert (by_name["0"]["taken_for"], by_name["0"]["taken_for_images"]) == ("output 2", 7)
+
+
+def test_classes_of_one_output_are_named_together(folder, capsys):
+    (folder / "map.csv").write_text("dark,1\nlight,1\n")
+    assert main(["evaluate", "net.py:bright", *DATA, "--class-map", "map.csv", "--by-class", "--format", "json"]) == 0
+    network, *classes = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["class"], row["images"], row["taken_for"]) for row in classes] == [("dark / light", 16, "output 0")]
+    assert classes[0]["accuracy"] == network["top1"]
+
+
+def test_a_name_that_several_outputs_share_belongs_to_none(tmp_path):
+    path = tmp_path / "class_index.json"
+    path.write_text('{"134": ["n02012849", "crane"], "517": ["n03126707", "crane"], "0": ["n01440764", "tench"]}')
+    assert class_maps.read(path) == {"n02012849": 134, "n03126707": 517, "n01440764": 0, "tench": 0}
 
 
 @pytest.mark.parametrize(
@@ -304,6 +347,21 @@ def test_a_class_map_that_does_not_fit_is_said(folder, content, message, capsys)
     assert main([*command, "--class-map", "map.csv"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (("b_0002.png", "b_0004.png"), {2: 0, 4: 1}),
+        (("b_0002.png", "b_portrait.png", "c.png"), {1: 0, 2: 1, 3: 2}),
+        (("b_0001.jpg", "b_1.png", "b_3.png"), {3: 2}),
+    ],
+)
+def test_images_are_numbered_by_their_names_or_all_by_their_places(names, numbers):
+    sources = SimpleNamespace(source=lambda index: (b"", names[index]))
+    test = Encoded(sources, np.arange(len(names)), np.zeros((len(names), 1), dtype=np.int64))
+    data = Data("d", (Task("", ("b",)),), test, test)
+    assert outputs._numbered_images(data) == {("b", number): index for number, index in numbers.items()}
 
 
 def test_pairs_of_lfw_and_mirrored_embeddings(folder, capsys):

@@ -20,21 +20,23 @@ def read(path: Path) -> dict[str, int]:
     """Return the number of the output of each class, counted from 0.
 
     The file is a CSV of names and numbers; or JSON, an object of numbers by name, or one of names (or of lists whose
-    members are names of one class, as of ImageNet's ``class_index.json``) by number.
+    members are names of one class, as of ImageNet's ``class_index.json``) by number. A name in lists of several outputs
+    (``crane``, the bird and the machine) belongs to none.
 
     Raises:
         InputError: if the file cannot be read, is neither, or names a class twice.
     """
     text = files.read_text(path, "utf-8-sig")
     try:
-        entries = _of_json(json.loads(text)) if path.suffix.lower() == ".json" else _of_csv(text)
+        entries, synonyms = _of_json(json.loads(text)) if path.suffix.lower() == ".json" else (_of_csv(text), [])
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path} is not a class map: lines of a class and a number, such as n01440764,0") from None
     numbers: dict[str, int] = {}
     for name, number in entries:
         if numbers.setdefault(name, number) != number:
             raise InputError(f"{path}: {name} has two outputs, {numbers[name]} and {number}")
-    return numbers
+    several = {name for name, number in synonyms if dict(synonyms)[name] != number}
+    return {**numbers, **{name: number for name, number in synonyms if name not in several}}
 
 
 def _of_csv(text: str) -> list[tuple[str, int]]:
@@ -44,14 +46,16 @@ def _of_csv(text: str) -> list[tuple[str, int]]:
     return [(name.strip(), int(number)) for name, number in rows]
 
 
-def _of_json(content: dict[str, object]) -> list[tuple[str, int]]:
+def _of_json(content: dict[str, object]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Return classes with their outputs, and the names that stand in lists, which several outputs may share."""
     entries: list[tuple[str, int]] = []
+    synonyms: list[tuple[str, int]] = []
     for key, value in content.items():
-        if isinstance(value, int):
-            entries.append((key, value))
+        if isinstance(value, list):
+            synonyms += [(str(name), int(key)) for name in value]
         else:
-            entries += [(str(name), int(key)) for name in (value if isinstance(value, list) else [value])]
-    return entries
+            entries.append((key, value) if isinstance(value, int) else (str(value), int(key)))
+    return entries, synonyms
 
 
 def listed(classes: Sequence[str]) -> str:
@@ -60,7 +64,7 @@ def listed(classes: Sequence[str]) -> str:
 
 
 def apply(data: Data, class_map: Mapping[str, int], outputs: int) -> Data:
-    """Return data whose classes are the outputs of a head; an output without a class has its number as its name.
+    """Return data whose classes are the outputs of a head; an output without a class is called ``output 7``.
 
     Raises:
         InputError: if a class has no output of this head.
@@ -74,10 +78,10 @@ def apply(data: Data, class_map: Mapping[str, int], outputs: int) -> Data:
         raise InputError(
             f"--class-map: output {class_map[outside[0]]} of {outside[0]} is outside 0 to {outputs - 1} of the network"
         )
-    names = [str(number) for number in range(outputs)]
     numbers = np.array([class_map[name] for name in classes])
-    for name, number in zip(classes, numbers, strict=True):
-        names[number] = name
+    names = [f"output {number}" for number in range(outputs)]
+    for number in set(numbers.tolist()):
+        names[number] = " / ".join(name for name in classes if class_map[name] == number)
     test: Any = data.test  # every split is a dataclass with labels
     note = f"{len(classes)} of the head's {outputs:,} outputs are classes of the data; predictions of others are wrong"
     relabelled = replace(test, labels=numbers[test.labels])

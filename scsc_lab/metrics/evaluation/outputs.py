@@ -113,16 +113,24 @@ class _Mirrored(nn.Module):
 
 
 def _numbered_images(data: Data) -> dict[tuple[str, int], int]:
-    """Return the index of each test image by its identity and number: that of its name, else its place from 1."""
+    """Return the index of each test image by its identity and number.
+
+    The number is that of its name, or its place from 1 if a name of the identity has none. Images that share a number
+    are left out.
+    """
     if not isinstance(data.test, Encoded):
         raise InputError(f"--pairs names image files; {data.name} has none")
-    index_of: dict[tuple[str, int], int] = {}
-    counts: dict[str, int] = {}
+    images: dict[str, list[tuple[int, re.Match[str] | None]]] = {}
     for index, (label,) in enumerate(data.test.labels):
-        identity = data.tasks[0].classes[label]
-        counts[identity] = counts.get(identity, 0) + 1
-        number = re.search(r"_(\d+)\.\w+$", data.test.name(index))
-        index_of[identity, int(number[1]) if number else counts[identity]] = index
+        match = re.search(r"_(\d+)\.\w+$", data.test.name(index))
+        images.setdefault(data.tasks[0].classes[label], []).append((index, match))
+    index_of: dict[tuple[str, int], int] = {}
+    for identity, matches in images.items():
+        numbers = [int(match[1]) for _, match in matches if match]
+        numbers = numbers if len(numbers) == len(matches) else list(range(1, len(matches) + 1))
+        for (index, _), number in zip(matches, numbers, strict=True):
+            if numbers.count(number) == 1:
+                index_of[identity, number] = index
     return index_of
 
 
