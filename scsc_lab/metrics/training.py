@@ -190,7 +190,7 @@ def save(module: nn.Module, path: Path, trained_on: str) -> None:
         hint = "writing .safetensors needs safetensors: pip install 'scsc-lab[safetensors]'"
         files.write(path, imported("safetensors.torch", hint).save(state, {records.KEY: trained_on}))
         return
-    records.write_record(path, trained_on)
+    files.write(records.record_path(path), trained_on)
     buffer = io.BytesIO()
     torch.save(state, buffer)
     files.write(path, buffer.getvalue())

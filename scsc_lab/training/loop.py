@@ -6,9 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 
 from scsc_lab.errors import imported
 from scsc_lab.training import checkpoint as checkpoints
-from scsc_lab.training.batches import Batches, Mixing
+from scsc_lab.training.batches import WHOLE, Batches, Mixing, shard
 from scsc_lab.training.checkpoint import Epoch, Trained, is_judged
 from scsc_lab.training.draws import Purpose, torch_seed
 from scsc_lab.training.recipes import Recipe
@@ -72,7 +70,7 @@ def train(
         if path is not None and checkpoints.restore(path, network, objective, optimizer, run, most):
             break
     loss_of = _spread(_Loss(network, objective), device)
-    precision = precision_of(recipe, device)
+    precision = Precision(recipe, device)
     step = len(run.curve) * batches.steps
     for epoch in range(len(run.curve), recipe.epochs):
         if run.status == "diverged":
@@ -155,13 +153,9 @@ class _Loss(nn.Module):
         return loss
 
 
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
 def _spread(module: nn.Module, device: torch.device) -> nn.Module:
     """Return a module whose gradients are the means over all processes, and on CUDA its batch statistics too."""
-    if not _distributed():
+    if shard() == WHOLE:
         return module
     if device.type == "cuda":
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -170,9 +164,9 @@ def _spread(module: nn.Module, device: torch.device) -> nn.Module:
 
 def _over_processes(loss: Tensor) -> float:
     """Return the mean of a loss over all processes: each has an equal share of the batch."""
-    if _distributed():
+    if shard() != WHOLE:
         torch.distributed.all_reduce(loss)
-        loss /= torch.distributed.get_world_size()
+        loss /= shard().world
     return float(loss)
 
 
@@ -212,17 +206,19 @@ def make_optimizer(network: nn.Module, objective: nn.Module, recipe: Recipe) -> 
     return optimizer
 
 
-@dataclass
 class Precision:
-    """Mixed precision: bfloat16, float16 with a scaled loss, or neither (``dtype`` is None)."""
+    """Mixed precision of a recipe: bfloat16 or float16 with a scaled loss on an accelerator, neither on the CPU."""
 
-    device: str
-    dtype: torch.dtype | None
-    scaler: torch.amp.GradScaler
+    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+        has_bfloat16 = device.type != "cuda" or torch.cuda.is_bf16_supported()
+        self.device = device.type
+        self.is_mixed = recipe.amp and device.type != "cpu"
+        self.dtype = torch.bfloat16 if has_bfloat16 else torch.float16
+        self.scaler = torch.amp.GradScaler(self.device, enabled=self.is_mixed and self.dtype == torch.float16)
 
-    def context(self) -> AbstractContextManager[Any]:
+    def context(self) -> AbstractContextManager[object]:
         """Return the context of a forward pass."""
-        return nullcontext() if self.dtype is None else torch.autocast(self.device, self.dtype)
+        return torch.autocast(self.device, self.dtype) if self.is_mixed else nullcontext()
 
     def backward(
         self, loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], clip: float
@@ -234,12 +230,3 @@ class Precision:
             nn.utils.clip_grad_norm_(parameters, clip)
         self.scaler.step(optimizer)
         self.scaler.update()
-
-
-def precision_of(recipe: Recipe, device: torch.device) -> Precision:
-    """Return the precision that a recipe trains with on a device."""
-    dtype = None
-    if recipe.amp and device.type != "cpu":
-        wide = device.type != "cuda" or torch.cuda.is_bf16_supported()
-        dtype = torch.bfloat16 if wide else torch.float16
-    return Precision(device.type, dtype, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16))

@@ -33,11 +33,7 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class Files:
-    """Image files.
-
-    Attributes:
-        paths: the files.
-    """
+    """Image files."""
 
     paths: tuple[Path, ...]
 

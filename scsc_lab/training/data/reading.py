@@ -52,12 +52,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Part:
-    """One split as a reader finds it.
-
-    Attributes:
-        sources: its images.
-        labels: the class of each.
-    """
+    """One split as a reader finds it: its images, and the class of each."""
 
     sources: Sources
     labels: Indices

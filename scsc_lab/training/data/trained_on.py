@@ -80,13 +80,8 @@ def _name(split: Encoded, at: int) -> str:
 
 
 def record_path(weights: Path) -> Path:
-    """Return the file of the record of weights whose own file has no place for it."""
+    """Return the file of the record of a ``.pth`` file, which has no place for it."""
     return weights.with_name(f"{weights.name}.json")
-
-
-def write_record(weights: Path, record: str) -> None:
-    """Write the record of a ``.pth`` file."""
-    files.write(record_path(weights), record)
 
 
 def read(weights: Path) -> TrainedOn | None:
