@@ -148,9 +148,6 @@ def side_by_side(networks: Sequence[Network], by: str, batch: int = 1) -> list[R
     return aligned([build.empty(network) for network in networks], counts, by)
 
 
-_KEYS = ("params", "macs", "activations", "bytes")
-
-
 def aligned(models: Sequence[nn.Module], counts: Sequence[Count], by: str) -> list[Row]:
     """Return one row per stage or block of either network, and the total; the differences sum to the total's.
 
@@ -209,7 +206,7 @@ def _is_nest(module: nn.Module) -> bool:
 
 
 def _minus(part: Part, inside: Sequence[Part], name: str) -> Part:
-    rest = {key: getattr(part, key) - sum(getattr(part_inside, key) for part_inside in inside) for key in _KEYS}
+    rest = {key: getattr(part, key) - sum(getattr(part_inside, key) for part_inside in inside) for key in COUNTED}
     return Part(name, 0, **rest)
 
 
@@ -227,7 +224,7 @@ def _aligned(first: Sequence[Part], second: Sequence[Part]) -> Iterator[tuple[Pa
 def _row(first: Part | None, second: Part | None) -> Row:
     names = list(dict.fromkeys(part.name for part in (first, second) if part))
     row: Row = {"name": " → ".join(names)}
-    for key in _KEYS:
+    for key in COUNTED:
         before = getattr(first, key) if first else None
         after = getattr(second, key) if second else None
         row |= {f"{key}_first": before, f"{key}_second": after, f"{key}_difference": (after or 0) - (before or 0)}

@@ -249,7 +249,7 @@ def measure_elsewhere(tasks: Sequence[Task], keys: Sequence[str], expected: Mapp
             raise InputError(f"{where}: {error}") from None
         if not is_same:
             raise InputError(f"{where} has other files of {task}: its code or weights differ")
-    return [_measured_here(task, _silent) for task in tasks]
+    return [_measured_here(task, lambda description, share=0.0: None) for task in tasks]
 
 
 def _measured_here(task: Task, report: TaskProgress) -> list[Row]:
@@ -264,7 +264,3 @@ def _alone() -> contextlib.AbstractContextManager[object]:
     from scsc_lab.execution import passes
 
     return passes.alone()
-
-
-def _silent(description: str, share: float = 0.0) -> None:
-    """Report to nobody."""

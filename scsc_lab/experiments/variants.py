@@ -226,23 +226,16 @@ def _in_stages(stages: Sequence[int]) -> str:
 
 
 def _stages(network: Network) -> list[Variant]:
+    choices: Sequence[tuple[int, ...]] = _STAGES
     if network.transplant is not None:
-        chosen = [(stages, {f"{_RULE}stages": stages}) for stages in _STAGES]
-        return [_full("stages", network), Variant("stages", "SCSC in no stage", replace(network, transplant=None))] + [
-            _changed("stages", network, changes, _in_stages(stages)) for stages, changes in chosen
-        ]
-    assert network.spec is not None
-    total = len(network.spec.depths)
-    none = _changed("stages", network, {"scsc_stages": ()}, "SCSC in no stage")
-    return [
-        _full("stages", network),
-        none,
-        *(
-            _changed("stages", network, {"scsc_stages": chosen}, _in_stages(chosen))
-            for chosen in _STAGES
-            if max(chosen) <= total and chosen != network.spec.scsc_stages
-        ),
-    ]
+        key, without = f"{_RULE}stages", replace(network, transplant=None)
+    else:
+        assert network.spec is not None
+        key, without = "scsc_stages", network.changed({"scsc_stages": ()})
+        present = network.spec.scsc_stages
+        choices = [chosen for chosen in _STAGES if max(chosen) <= len(network.spec.depths) and chosen != present]
+    variants = [_changed("stages", network, {key: chosen}, _in_stages(chosen)) for chosen in choices]
+    return [_full("stages", network), Variant("stages", "SCSC in no stage", without), *variants]
 
 
 def _mixers(network: Network, rivals: Sequence[Network]) -> list[Variant]:

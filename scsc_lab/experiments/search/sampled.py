@@ -242,9 +242,7 @@ class _Run:
 
     def _alone(self) -> Row:
         """Return the baseline's row."""
-        measures = tuple(compare.measures(self.goals.columns, self.search.settings))
-        experiment = Experiment("search", (Arm(self.search.baseline),), measures, self.goals.columns)
-        row: Row = self._ran([experiment])[0].rows[0]
+        row: Row = self._ran([self._experiment((), self.goals.columns)])[0].rows[0]
         return row
 
     def _measured_or_not(self, arms: Sequence[Arm], columns: Sequence[str]) -> list[Row | str]:
@@ -267,12 +265,12 @@ class _Run:
 
     def _measured(self, arms: Sequence[Arm], columns: Sequence[str]) -> list[Row]:
         """Return the row of each arm, each measured beside the baseline."""
+        return [result.rows[1] for result in self._ran([self._experiment([arm], columns) for arm in arms])]
+
+    def _experiment(self, arms: Sequence[Arm], columns: Sequence[str]) -> Experiment:
         measures = tuple(compare.measures(columns, self.search.settings))
         batch = self.search.settings.execution.batch
-        experiments = [
-            Experiment("search", (Arm(self.search.baseline), arm), measures, tuple(columns), batch) for arm in arms
-        ]
-        return [result.rows[1] for result in self._ran(experiments)]
+        return Experiment("search", (Arm(self.search.baseline), *arms), measures, tuple(columns), batch)
 
     def _ran(self, experiments: Sequence[Experiment]) -> list[Any]:
         measured = runner.run(experiments, self.store, self.executor, self.report)
