@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -131,7 +131,7 @@ def goal(task: str, data: Data, recipe: Recipe, seed: int) -> Goal:
         InputError: if the data is not for the task.
     """
     check(task, data)
-    return TASKS[task](data, recipe, seed)
+    return (verification_of_pairs if data.open_set else classification)(data, recipe, seed)
 
 
 def check(task: str, data: Data) -> None:
@@ -179,13 +179,6 @@ def verification_of_pairs(data: Data, recipe: Recipe, seed: int) -> Goal:
         }
 
     return Goal(lambda length: MarginLoss(length, count, scale=32.0, margin=0.3), judge, None, 50.0)
-
-
-TASKS: Mapping[str, Callable[[Data, Recipe, int], Goal]] = {
-    "classification": classification,
-    "verification": verification_of_pairs,
-}
-"""Every task by its name."""
 
 
 def not_finite(outputs: Outputs) -> int:

@@ -236,7 +236,7 @@ def bound(column_name: str, text: str, option: str) -> Bound:
             raise InputError(f"{option} {column_name}: {error}") from None
     if not re.fullmatch(r"-?\d{1,12}(\.\d{1,12})?", text):
         raise InputError(f"{spelled}: a number in the unit of {column.heading!r}, or a change such as -20%")
-    return Bound(column_name, float(text) / column.scale, False, f"{text}{_unit(column)}")
+    return Bound(column_name, float(text) / column.scale, False, f"{text} {column.unit}".rstrip())
 
 
 def budget(text: str) -> Budget:
@@ -278,11 +278,6 @@ def near(column_name: str, text: str) -> Objective:
 
 def _is_baseline(row: Row) -> bool:
     return row.get("model") is not None and row["model"] == row.get("baseline")
-
-
-def _unit(column: Column) -> str:
-    unit = column.unit
-    return f" {unit}" if unit else ""
 
 
 def _number(row: Row, key: str) -> float | None:
