@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
 import re
 import stat
@@ -10,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from scsc_lab.errors import InputError
 
@@ -60,6 +62,24 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
         if isinstance(error, InputError):
             raise
         raise InputError(f"cannot read {path}: {_reason(error)}") from None
+
+
+def read_csv(path: Path, name: str, *, skip_spaces: bool = False) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the columns of a CSV file, and its rows: texts by column, None where a row is too short.
+
+    Args:
+        path: the file.
+        name: what messages call it.
+        skip_spaces: whether spaces after a comma are no part of a text.
+
+    Raises:
+        InputError: if it cannot be read, or is no CSV file.
+    """
+    table = csv.DictReader(io.StringIO(read_text(path, "utf-8-sig")), skipinitialspace=skip_spaces)
+    try:
+        return list(table.fieldnames or ()), list(table)
+    except csv.Error as error:
+        raise InputError(f"{name} is not a CSV file: {error}") from None
 
 
 def write(path: Path, content: str | bytes) -> None:

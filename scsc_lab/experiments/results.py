@@ -5,8 +5,6 @@ The same function serves new rows and the rows of a file.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -205,15 +203,11 @@ def read_own(path: Path, labels: Sequence[str]) -> dict[str, dict[str, float]]:
     Raises:
         InputError: if the file is not such a table, a value is no number, or a network is given twice for a metric.
     """
-    reader = csv.DictReader(io.StringIO(files.read_text(path, "utf-8-sig")), skipinitialspace=True)
-    missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+    columns, rows = files.read_csv(path, str(path), skip_spaces=True)
+    missing = [column for column in _COLUMNS if column not in columns]
     if missing:
         raise InputError(f"{path} has no column {', '.join(missing)}: its first line must name model,metric,value")
     values: dict[str, dict[str, float]] = {label: {} for label in labels}
-    try:
-        rows = list(reader)
-    except csv.Error as error:
-        raise InputError(f"{path} is not a CSV file: {error}") from None
     for number, row in enumerate(rows, start=2):
         label = _label(row, labels, f"{path}, line {number}")
         if label is None:

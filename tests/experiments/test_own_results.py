@@ -42,6 +42,7 @@ def test_values_by_metric_by_label(tmp_path):
         ("model,metric,value\nresnet50,top-1\n", "value None is not a number"),
         ("model,metric,value\nresnet50,,1\n", "line 2: no metric"),
         ("model,metric,value\n,top-1,1\n", "line 2: no model"),
+        (f"model,metric,value,{'a' * 200_000}\n", "my.csv is not a CSV file: field larger"),
         ("model,metric,value\nresnet50,a,1\nresnet,a,2\n", "line 3: resnet50 has a second a"),
     ],
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -135,11 +133,7 @@ def load_table(where: str, request: Request) -> Data:
         InputError: if the file, a column or a label is missing, or images cannot be read.
     """
     path = Path(where)
-    table = csv.DictReader(io.StringIO(files.read_text(path, "utf-8-sig")))
-    try:
-        rows, columns = list(table), list(table.fieldnames or ())
-    except csv.Error as error:
-        raise InputError(f"csv:{where} is no CSV file: {error}") from None
+    columns, rows = files.read_csv(path, f"csv:{where}")
     image = _column(columns, request.image_column, _IMAGES, "--image-column", where)
     label = _column(columns, request.label_column, _LABELS, "--label-column", where)
     if not rows:
