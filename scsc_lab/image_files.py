@@ -171,7 +171,9 @@ def read(source: Path | bytes, mode: str = "RGB", name: str = "", background: st
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def centre(picture: Image, size: tuple[int, int], share: float, resampling: Resampling) -> Image:
+def centre(
+    picture: Image, size: tuple[int, int], share: float, resampling: Resampling, *, squashed: bool = False
+) -> Image:
     """Return the centre of an image at a size, as if the image were resized and then cropped.
 
     Only the centre is resized, so that a long image takes no memory beyond its own.
@@ -181,12 +183,14 @@ def centre(picture: Image, size: tuple[int, int], share: float, resampling: Resa
         size: height and width of the result, in pixels.
         share: side of the result over the shorter side of the resized image.
         resampling: Pillow's filter.
+        squashed: whether the image is resized to the shape of the result, whatever its own.
     """
     height, width = size
-    scale = max(height / picture.height, width / picture.width) / share
+    down, across = height / picture.height, width / picture.width
+    down, across = (down, across) if squashed else (max(down, across),) * 2
     resized_width, resized_height = (
-        max(round(picture.width * scale), width),
-        max(round(picture.height * scale), height),
+        max(round(picture.width * across / share), width),
+        max(round(picture.height * down / share), height),
     )
     left, top = (resized_width - width) // 2, (resized_height - height) // 2
     x, y = picture.width / resized_width, picture.height / resized_height

@@ -167,6 +167,7 @@ def own_input(network: Network) -> Input:
         str(config.get("interpolation") or Input.interpolation),
         facts.channels,
         in_hand.whose_weights(network) == "random",
+        config.get("crop_mode") == "squash",
     )
 
 

@@ -213,14 +213,16 @@ def _from_timm(name: str, rest: str) -> External:
     architecture = rest.partition(".")[0]
     if not timm.is_model(architecture):
         raise InputError(f"timm has no architecture {rest!r}{nearest(architecture, timm.list_models())}")
+    try:
+        config = timm.get_pretrained_cfg(rest)
+    except RuntimeError:
+        names = ", ".join([architecture, *timm.list_pretrained(f"{architecture}.*")])
+        raise InputError(f"timm has no {rest!r}, it has {names}") from None
 
     def create(**arguments: Any) -> nn.Module:
-        model: nn.Module = timm.create_model(architecture, **{"pretrained": False, **arguments})
+        model: nn.Module = timm.create_model(rest, **{"pretrained": False, **arguments})
         return model
 
-    config = timm.get_pretrained_cfg(rest, allow_unregistered=False)
-    if config is None:
-        config = timm.get_pretrained_cfg(architecture)
     if config is None:
         return External(name, create)
     channels, height, width = config.input_size

@@ -24,7 +24,8 @@ def centred(image: Image, preparation: Input) -> Image:
     if image.shape[1:] == tuple(preparation.size):
         return image
     resampling = Pillow.Resampling[preparation.interpolation.upper()]
-    return _array(image_files.centre(_picture(image), preparation.size, preparation.crop_share, resampling))
+    picture, squashed = _picture(image), preparation.is_squashed
+    return _array(image_files.centre(picture, preparation.size, preparation.crop_share, resampling, squashed=squashed))
 
 
 def augment(image: Image, recipe: Recipe, preparation: Input, random: np.random.Generator) -> Image:

@@ -67,6 +67,7 @@ class Input:
         interpolation: Pillow's name of the filter that resizes.
         channels: 3, or 1 for grey.
         is_random: whether its first weights are drawn at random, so that the recipe decides how blocks start.
+        is_squashed: whether an image is resized to the input's shape, whatever its own, as timm's ``squash`` does.
     """
 
     size: tuple[int, int]
@@ -76,6 +77,7 @@ class Input:
     interpolation: str = "bicubic"
     channels: int = 3
     is_random: bool = True
+    is_squashed: bool = False
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,18 @@ def test_timm_and_torchvision(name, resolution, channels):
     assert count.params == sum(parameter.numel() for parameter in building.build(network).parameters())
 
 
+@pytest.mark.parametrize(
+    ("name", "outputs"), [("vit_tiny_patch16_224.augreg_in21k", 21843), ("resnet18.a1_in1k", 1000)]
+)
+def test_a_network_of_timm_with_a_tag_is_that_of_its_weights(name, outputs):
+    expected = timm.create_model(name)
+    (network,) = networks([f"timm:{name}"])
+    assert counted(network).params == sum(parameter.numel() for parameter in expected.parameters())
+    assert expected.num_classes == building.build(network).num_classes == outputs
+    with pytest.raises(InputError, match=r"timm has no 'resnet18.nowhere', it has resnet18, resnet18.a1_in1k"):
+        counted(networks(["timm:resnet18.nowhere"])[0])
+
+
 def test_timm_counts_as_our_own():
     for own, other in (("resnet50", "timm:resnet50"), ("swin_tiny", "timm:swin_tiny_patch4_window7_224")):
         first, second = (counted(network) for network in networks([own, other]))

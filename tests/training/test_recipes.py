@@ -7,9 +7,12 @@ import random as python_random
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 from small import RECIPE, batches, data
 
 from scsc_lab import InputError
+from scsc_lab.metrics.training import own_input
+from scsc_lab.networks.network import Network
 from scsc_lab.training.augmentation import augment, centred
 from scsc_lab.training.batches import Mixing
 from scsc_lab.training.draws import Purpose, generator
@@ -64,6 +67,26 @@ def test_images_are_resized_and_cropped_at_their_centre_for_evaluation():
     assert found.shape == (3, 16, 16)
     assert found.mean() > 190
     assert centred(image, PREPARATION).mean() < 150
+
+
+@pytest.mark.parametrize("mode", ["center", "squash"])
+@pytest.mark.parametrize("share", [0.875, 1.0])
+def test_images_are_prepared_for_evaluation_as_timm_does(mode, share):
+    factory = pytest.importorskip("timm.data.transforms_factory")
+    ramp = np.add.outer(np.linspace(0, 120, 90), np.linspace(0, 130, 150))
+    image = np.stack([ramp, ramp[::-1], ramp[:, ::-1]]).astype(np.uint8)
+    peer = factory.transforms_imagenet_eval(
+        56, share, mode, interpolation="bicubic", mean=(0.0,) * 3, std=(1.0,) * 3, normalize=True
+    )
+    expected = 255 * peer(Pillow.fromarray(image.transpose(1, 2, 0))).numpy()
+    preparation = dataclasses.replace(PREPARATION, size=(56, 56), crop_share=share, is_squashed=mode == "squash")
+    assert np.abs(centred(image, preparation) - expected).max() < 3
+
+
+def test_a_network_of_timm_says_how_its_images_are_cropped():
+    pytest.importorskip("timm")
+    for name, squashed in (("convnext_base.clip_laion2b_augreg_ft_in12k_in1k_384", True), ("convnext_tiny", False)):
+        assert own_input(Network.read(f"timm:{name}")).is_squashed is squashed
 
 
 def test_randaugment_leaves_the_global_generators_as_they_were():
