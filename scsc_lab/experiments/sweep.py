@@ -52,18 +52,19 @@ def over(text: str) -> Over:
     key, equals, listed = (part.strip() for part in text.partition("="))
     parts = listed.split(";") if ";" in listed else listed.split(",")
     values = [value for part in parts for value in space.expanded(f"--over {key}", part.strip()) if value]
-    if not (key and equals and len(dict.fromkeys(values)) > 1):
+    setting = Over(key, tuple(dict.fromkeys(values)))
+    if setting.numbers is not None:  # in order, and each in one spelling
+        spelled = dict(zip(setting.numbers, setting.values, strict=True))
+        setting = replace(setting, values=tuple(spelled[number] for number in sorted(spelled)))
+    if not (key and equals and len(setting.values) > 1):
         raise InputError(f"--over {text!r}: write KEY=VALUES with at least two, e.g. --over resolution=128..512:64")
     if key == "resolution":
         for value in values:
             texts.size(value)
-    if key in ("batch", "threads") and not all(value.isdigit() and int(value) for value in values):
+    if key in ("batch", "threads") and not all(value.isdecimal() and int(value) for value in values):
         raise InputError(f"--over {text}: whole numbers from 1 up are needed")
     if key == "dtype" and (wrong := [value for value in values if value not in DTYPES]):
         raise InputError(f"--over dtype={wrong[0]}: one of {', '.join(DTYPES)}")
-    setting = Over(key, tuple(dict.fromkeys(values)))
-    if setting.numbers is not None:
-        setting = replace(setting, values=tuple(sorted(setting.values, key=float)))
     return setting
 
 

@@ -157,7 +157,7 @@ def _listed(network: Network, key: str, text: str) -> tuple[str, ...]:
     kind = _kind(network, key)
     is_tuple = get_origin(kind) is tuple
     parts = text.split(";") if is_tuple or ";" in text else text.split(",")
-    options = [option for part in parts for option in expanded(key, part.strip())]
+    options = [option for part in parts for option in expanded(f"--space {key}", part.strip())]
     if kind is not object:
         options = [values.as_text(values.typed(key, option, kind)) for option in options]
     unique = tuple(dict.fromkeys(options))
@@ -167,8 +167,8 @@ def _listed(network: Network, key: str, text: str) -> tuple[str, ...]:
     return unique
 
 
-def expanded(key: str, text: str) -> list[str]:
-    """Return the numbers of a range, ``64..128:8``; any other text alone."""
+def expanded(option: str, text: str) -> list[str]:
+    """Return the numbers of a range, ``64..128:8``; any other text alone. ``option`` is what an error calls it."""
     match = _RANGE.fullmatch(text)
     if match is None:
         return [text]
@@ -179,9 +179,9 @@ def expanded(key: str, text: str) -> list[str]:
     except (ValueError, ZeroDivisionError):
         count = 0
     if not 1 <= count <= _MOST_VALUES:
-        raise InputError(f"--space {key}={text}: a range is FIRST..LAST:STEP, e.g. 64..128:8")
+        raise InputError(f"{option}={text}: a range is FIRST..LAST:STEP, e.g. 64..128:8")
     numbers = [round(first + step * at, 10) for at in range(count)]
-    return [str(int(number)) if is_integer else f"{number:g}" for number in numbers]
+    return [str(int(number)) if is_integer else f"{number:.10g}" for number in numbers]
 
 
 def _kind(network: Network, key: str) -> Any:

@@ -98,8 +98,10 @@ def test_axes_are_logarithmic_where_powers_fit():
         ("resolution=64", "at least two"),
         ("resolution=64,big", "write a side"),
         ("batch=0,1", "whole numbers from 1 up"),
+        ("batch=1,²", "whole numbers from 1 up"),
+        ("width=1,1.0", "at least two"),
         ("dtype=float32,float12", "one of float32"),
-        ("resolution=512..128:64", "FIRST..LAST:STEP"),
+        ("resolution=512..128:64", "^--over resolution=512..128:64: a range is FIRST..LAST:STEP"),
     ],
 )
 def test_mistakes_in_what_to_go_over(text, mistake):

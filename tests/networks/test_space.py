@@ -43,7 +43,7 @@ def test_the_usual_kernels_are_the_subsets_of_each_stage():
         (["kernels=3,5"], "separate values with semicolons"),
         (["groups=a,b"], "a whole number is needed"),
         (["embed_dim"], "embed_dim has no usual values"),
-        (["groups=8..1"], "a range is FIRST..LAST:STEP"),
+        (["groups=8..1"], "--space groups=8..1: a range is FIRST..LAST:STEP"),
         (["groups", "groups=1,2"], "given twice"),
         (["rule.mixer=scsc,mixkonv"], "mixconv"),
         (["rule.mixer=identity,pooling", "rule.kernels=3;5"], "none of"),
