@@ -13,7 +13,7 @@ from scsc_lab.errors import InputError
 from scsc_lab.metrics import Metric, Parts, training
 from scsc_lab.networks.network import Network
 from scsc_lab.records import Row
-from scsc_lab.report.accuracy import PAIRS_RULE
+from scsc_lab.report.accuracy import PAIRS_RULE, pair_of
 from scsc_lab.report.tables import Change, Column
 from scsc_lab.training.plan import Runs
 
@@ -102,11 +102,6 @@ def paired(row: Row, baseline: Row) -> list[tuple[Row, Row]]:
         for run in baseline.get("runs") or ()
         if run["status"] == "complete" and (pair_of(run), setting(run)) in by_pair
     ]
-
-
-def pair_of(run: Row) -> int:
-    """Return what a run is paired by: its seed, unless it is a pair with runs of other seeds."""
-    return int(run["pair"] if "pair" in run else run["seed"])
 
 
 def setting(run: Row) -> tuple[str, ...]:

@@ -20,6 +20,11 @@ PAIRS_RULE = (
 """The explanation of every accuracy and its difference."""
 
 
+def pair_of(run: Row) -> int:
+    """Return what a run is paired by: its seed, unless it is a pair with runs of other seeds."""
+    return int(run["pair"] if "pair" in run else run["seed"])
+
+
 def _with_deviation(values: tuple[float | None, ...]) -> str:
     """Return a mean and a deviation as ``63.2 ± 1.4``."""
     mean, deviation = values

@@ -207,6 +207,14 @@ def test_figures_show_every_run():
     assert accuracies.lines[-1].get_label() == "chance"
 
 
+def test_a_figure_joins_runs_of_one_seed_where_one_is_missing():
+    rows = summaries([fake("base", [60.0, 61.0, 62.0]), fake("other", [61.0, 63.0, 62.5])])
+    del rows[1]["runs"][1]
+    axes = figures.draw([rows]).axes[0]
+    joins = [list(line.get_xdata()) for line in axes.lines if line.get_color() == "0.75"]
+    assert joins == [[60.0, 61.0], [62.0, 62.5]]
+
+
 @pytest.mark.parametrize("others", [1, 5])
 def test_the_mean_that_is_drawn_is_the_tables(others):
     rows = summaries([fake(f"net{at}", [60.0, 62.0, 5.0]) for at in range(1 + others)])

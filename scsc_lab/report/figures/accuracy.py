@@ -10,7 +10,7 @@ from scsc_lab import units
 from scsc_lab.analysis.convergence import chance_of
 from scsc_lab.records import Row
 from scsc_lab.report import names
-from scsc_lab.report.accuracy import level
+from scsc_lab.report.accuracy import level, pair_of
 from scsc_lab.report.figures import style
 from scsc_lab.report.names import shortened, shortened_apart
 from scsc_lab.settings import Drawing
@@ -79,9 +79,11 @@ def _draw_group(dots: Any, intervals: Any, group: Sequence[Row], first: int, col
         if row.get("accuracy_difference") is not None:
             _draw_difference(intervals, row, place, is_narrow=is_narrow)
     if len(group) <= MANY:
-        for pair in zip(*([run["accuracy"] for run in row["runs"]] for row in group), strict=False):
-            if None not in pair:
-                dots.plot(pair, range(first, first + len(pair)), color="0.75", linewidth=0.6, zorder=1)
+        by_pair = [{pair_of(run): run["accuracy"] for run in row["runs"]} for row in group]
+        for pair in by_pair[0]:
+            values = [accuracies.get(pair) for accuracies in by_pair]
+            if None not in values:
+                dots.plot(values, range(first, first + len(values)), color="0.75", linewidth=0.6, zorder=1)
 
 
 def _name(row: Row) -> str:
