@@ -154,17 +154,20 @@ def is_incomplete(row: Row, settings: Runs) -> bool:
 
 
 def own_input(network: Network) -> Input:
-    """Return what a network says of its input and first weights, and timm's crop and filter."""
+    """Return what a network says of its input and first weights, and the crop and filter of timm and torchvision."""
     from scsc_lab.models import build, in_hand
 
     facts = build.facts(network)
     config = getattr(build.empty(network), "pretrained_cfg", None) or {}
+    share, resampling = config.get("crop_pct"), config.get("interpolation")
+    if not config and network.entry is None and network.module is None:
+        share, resampling = build.origin(network).crop or (None, None)
     return Input(
         facts.resolution,
         facts.mean,
         facts.std,
-        float(config.get("crop_pct") or Input.crop_share),
-        str(config.get("interpolation") or Input.interpolation),
+        float(share or Input.crop_share),
+        str(resampling or Input.interpolation),
         facts.channels,
         in_hand.whose_weights(network) == "random",
         config.get("crop_mode") == "squash",

@@ -42,6 +42,7 @@ class External:
         resolution: native input height and width, in pixels, where it is known.
         channels: native input channels, where they are known.
         mean, std: native input normalisation, where it is known.
+        crop: side of the centre over the shorter side, and filter, in evaluation, where its weights say so.
         folder: the folder of its code, if that is the user's.
         inputs: description of its input; empty: one image.
     """
@@ -52,6 +53,7 @@ class External:
     channels: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    crop: tuple[float, str] | None = None
     folder: Path | None = None
     inputs: str = ""
 
@@ -89,14 +91,11 @@ class External:
         Raises:
             InputError: if the factory wants other arguments, fails, or returns no module that can be measured.
         """
-        unknown = next((key for key in arguments if key not in self.argument_names()), None)
+        names = self.argument_names()
+        unknown = next((key for key in arguments if key not in names), None)
         if unknown is not None and not self._takes_any():
-            listed = (
-                f"its arguments are {', '.join(self.argument_names())}" if self.argument_names() else "it takes none"
-            )
-            raise InputError(
-                f"{self.name} has no argument {unknown!r}{nearest(unknown, self.argument_names())} ({listed})"
-            )
+            listed = f"its arguments are {', '.join(names)}" if names else "it takes none"
+            raise InputError(f"{self.name} has no argument {unknown!r}{nearest(unknown, names)} ({listed})")
         try:
             inspect.signature(self.factory).bind(**arguments)
         except TypeError as error:
@@ -248,7 +247,8 @@ def _from_torchvision(name: str, rest: str) -> External:
     with contextlib.suppress(Exception):  # weights without these words say nothing of the input
         keywords = models.get_model_weights(rest).DEFAULT.transforms.keywords
         side = int(keywords.get("crop_size", keywords.get("resize_size")))  # segmentation is not cropped
-        return External(name, create, (side, side), 3, inputs=inputs)
+        crop = side / keywords.get("resize_size", 256), getattr(keywords.get("interpolation"), "value", "bilinear")
+        return External(name, create, (side, side), 3, crop=crop, inputs=inputs)
     return External(name, create, inputs=inputs)
 
 

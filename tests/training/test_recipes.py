@@ -83,8 +83,12 @@ def test_images_are_prepared_for_evaluation_as_timm_does(mode, share):
     assert np.abs(centred(image, preparation) - expected).max() < 3
 
 
-def test_a_network_of_timm_says_how_its_images_are_cropped():
+def test_networks_of_elsewhere_say_how_their_images_are_cropped():
     pytest.importorskip("timm")
+    pytest.importorskip("torchvision.models")
+    for name, share, resampling in (("resnet50", 224 / 232, "bilinear"), ("inception_v3", 299 / 342, "bilinear")):
+        wanted = own_input(Network.read(f"torchvision:{name}"))
+        assert (wanted.crop_share, wanted.interpolation) == (share, resampling)
     for name, squashed in (("convnext_base.clip_laion2b_augreg_ft_in12k_in1k_384", True), ("convnext_tiny", False)):
         assert own_input(Network.read(f"timm:{name}")).is_squashed is squashed
 

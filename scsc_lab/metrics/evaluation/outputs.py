@@ -30,7 +30,7 @@ from scsc_lab.training.data.encoded import Encoded
 from scsc_lab.training.data.trained_on import TrainedOn
 from scsc_lab.training.draws import Purpose, generator
 from scsc_lab.training.loop import outputs
-from scsc_lab.training.plan import Plan
+from scsc_lab.training.plan import Input, Plan
 from scsc_lab.training.run import first, prepared
 
 Outputs = npt.NDArray[np.float32]
@@ -94,10 +94,28 @@ def evaluate(networks: Sequence[Network], settings: Evaluation, progress: Progre
     else:
         data = mapped or data
         rows = [_classified(data, result, results[0] if at else None) for at, result in enumerate(results)]
-    shared = {"data": data.name, "test_images": len(data.test.labels), "notes": list(data.notes)}
+    prepared_notes = _preparations(networks, [batches.preparation for _, batches in ready], data)
+    shared = {"data": data.name, "test_images": len(data.test.labels), "notes": [*data.notes, *prepared_notes]}
     return [
         {**shared, "not_finite": tasks.not_finite(result), **row} for row, result in zip(rows, results, strict=True)
     ]
+
+
+def _preparations(networks: Sequence[Network], inputs: Sequence[Input], data: Data) -> list[str]:
+    """Return how images become inputs, one note for all networks that share one; none if they have the inputs' size."""
+    notes: dict[str, list[str]] = {}
+    for network, wanted in zip(networks, inputs, strict=True):
+        if data.size != wanted.size:
+            sides = "×".join(map(str, wanted.size))
+            kept = f"the centre of {wanted.crop_share:.3g} of " + (
+                "each side" if wanted.is_squashed else "the shorter side"
+            )
+            notes.setdefault(
+                f"images that are not {sides}: {kept} resized to {sides}, {wanted.interpolation}", []
+            ).append(str(network))
+    if len(notes) == 1:
+        return [*notes]
+    return [f"{', '.join(names)}: {note}" for note, names in notes.items()]
 
 
 class _Mirrored(nn.Module):
