@@ -111,13 +111,8 @@ class Runs:
         """Return what decides the numbers of these runs, as plain data: where files go and the recipe's name do not."""
         plan = dataclasses.asdict(self.plan)
         del plan["recipe"]["source"], plan["recipe_name"]
-        for name in (
-            "image_column",
-            "label_column",
-            "background",
-            "evaluated",
-        ):  # as they are usually, rows without them stay valid
-            if not plan[name]:
+        for name in ("image_column", "label_column", "background", "evaluated"):
+            if not plan[name]:  # as they usually are: rows without them stay valid
                 del plan[name]
         return {"plan": plan, "seeds": self.seeds, "device": self.device}
 

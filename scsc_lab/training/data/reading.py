@@ -87,7 +87,9 @@ def assemble(name: str, listed: Contents, request: Request, unit: str = "files")
     Raises:
         InputError: if splits or classes are missing, or images cannot be read: they are named.
     """
-    check_classes(listed.classes, name)
+    if len(listed.classes) < 2:
+        classes_found = f"one class, {listed.classes[0]}" if listed.classes else "no classes"
+        raise InputError(f"{name} has {classes_found}: two are needed at least")
     random = generator(request.seed, Purpose.SPLIT)
     test = next((split for split in TESTS if split in listed.splits), "")
     notes = list(listed.notes)
@@ -278,10 +280,3 @@ def validation(data: Data, share: float, random: np.random.Generator) -> Data:
 
 def _part(split: Split, indices: Indices) -> Chosen:
     return Chosen(split, indices, split.labels[indices])
-
-
-def check_classes(names: tuple[str, ...], where: str) -> None:
-    """Raise InputError if there are fewer than two classes."""
-    if len(names) < 2:
-        listed = f"one class, {names[0]}" if names else "no classes"
-        raise InputError(f"{where} has {listed}: two are needed at least")
