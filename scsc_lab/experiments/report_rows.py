@@ -47,12 +47,11 @@ def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
         *_unique(
             {"table": "missing", **row} for result in results for row in result.experiment["details"].get("missing", ())
         ),
-        *(row for result in results for row in _ablated(result)),
         *(
             {"table": kind, **row}
-            for result in results
             for kind, rows_of in _KINDS.items()
-            if result.experiment["kind"] == kind and rows_of is not None and result.rows
+            for result in results
+            if result.experiment["kind"] == kind and result.rows
             for row in rows_of(result)
         ),
     ]
@@ -60,13 +59,6 @@ def rows(results: Sequence[Result], run: RunInfo) -> list[Row]:
 
 ACROSS = ("comparison", "budget")
 """Tables whose p values are adjusted together."""
-
-_KINDS: dict[str, Callable[[Result], list[Row]] | None] = {
-    "ablation": None,
-    "tuning": tuning.rows,
-    "difficulty": train.summaries_by_difficulty,
-}
-"""Kinds of experiments whose rows have tables of their own; those of an ablation are further below."""
 
 
 def _accuracy(result: Result) -> Row:
@@ -146,13 +138,16 @@ def _compared(result: Result) -> list[Row]:
 
 
 def _ablated(result: Result) -> list[Row]:
-    if result.experiment["kind"] != "ablation":
-        return []
     module = result.experiment["details"].get("module", "")
-    return [
-        {"table": "ablation", **row, **({"module": module} if row["variant"] == "full" and module else {})}
-        for row in result.rows
-    ]
+    return [{**row, **({"module": module} if row["variant"] == "full" and module else {})} for row in result.rows]
+
+
+_KINDS: dict[str, Callable[[Result], list[Row]]] = {
+    "ablation": _ablated,
+    "tuning": tuning.rows,
+    "difficulty": train.summaries_by_difficulty,
+}
+"""Kinds of experiments whose rows have tables of their own."""
 
 
 def _unique(table_rows: Iterable[Row]) -> list[Row]:

@@ -98,7 +98,10 @@ class Trials:
     def finished(self) -> list[Trial]:
         """Return the trials that were measured or given up, in order."""
         states = (self._states.COMPLETE, self._states.PRUNED)
-        return [self._read(trial) for trial in self._study.get_trials(deepcopy=False, states=states)]
+        return [
+            Trial(trial.number, self.picks(trial), str(trial.user_attrs.get("reason", "")))
+            for trial in self._study.get_trials(deepcopy=False, states=states)
+        ]
 
     @contextlib.contextmanager
     def propose(self, at_once: int, total: int) -> Iterator[list[optuna.trial.Trial]]:
@@ -160,9 +163,9 @@ class Trials:
         except self._already_ended:
             return False
 
-    def picks(self, trial: optuna.trial.Trial) -> tuple[int, ...]:
-        """Return the combination that a trial proposes."""
-        return self._picks(trial.params)
+    def picks(self, trial: optuna.trial.Trial | optuna.trial.FrozenTrial) -> tuple[int, ...]:
+        """Return the combination that a trial proposes: the position of each key's value."""
+        return tuple(options.index(trial.params[key]) for key, options in self.space.choices)
 
     def complete(self, trial: optuna.trial.Trial, values: Sequence[float], attributes: Mapping[str, Any]) -> None:
         """Keep what a trial measured."""
@@ -187,12 +190,6 @@ class Trials:
                     self._storage.set_trial_user_attr(trial._trial_id, "alive", sign)
             if ended.wait(_BEAT_SECONDS):
                 return
-
-    def _read(self, trial: optuna.trial.FrozenTrial) -> Trial:
-        return Trial(trial.number, self._picks(trial.params), str(trial.user_attrs.get("reason", "")))
-
-    def _picks(self, values: Mapping[str, str]) -> tuple[int, ...]:
-        return tuple(options.index(values[key]) for key, options in self.space.choices)
 
 
 def url_of(path: Path | None) -> str:
