@@ -79,6 +79,14 @@ class Input:
     is_random: bool = True
     is_squashed: bool = False
 
+    def in_words(self) -> str:
+        """Return how an image of another size becomes an input, in evaluation."""
+        sides, kept = "×".join(map(str, self.size)), "each side" if self.is_squashed else "the shorter side"
+        return (
+            f"images that are not {sides}: the centre of {self.crop_share:.3g} of {kept} resized to {sides}, "
+            f"{self.interpolation}"
+        )
+
 
 @dataclass(frozen=True)
 class Runs:

@@ -106,16 +106,8 @@ def _preparations(networks: Sequence[Network], inputs: Sequence[Input], data: Da
     notes: dict[str, list[str]] = {}
     for network, wanted in zip(networks, inputs, strict=True):
         if data.size != wanted.size:
-            sides = "×".join(map(str, wanted.size))
-            kept = f"the centre of {wanted.crop_share:.3g} of " + (
-                "each side" if wanted.is_squashed else "the shorter side"
-            )
-            notes.setdefault(
-                f"images that are not {sides}: {kept} resized to {sides}, {wanted.interpolation}", []
-            ).append(str(network))
-    if len(notes) == 1:
-        return [*notes]
-    return [f"{', '.join(names)}: {note}" for note, names in notes.items()]
+            notes.setdefault(wanted.in_words(), []).append(str(network))
+    return [note if len(notes) == 1 else f"{', '.join(names)}: {note}" for note, names in notes.items()]
 
 
 class _Mirrored(nn.Module):
