@@ -103,7 +103,9 @@ def train(
         if run.status == "diverged":
             break
         training_time = time.perf_counter() - started
-        run.images_per_second += (count * batches.shard.world / training_time - run.images_per_second) / (epoch + 1)
+        seconds_before = epoch / run.images_per_second if epoch else 0.0  # of one image, in all epochs before
+        seconds_now = training_time / (count * batches.shard.world)
+        run.images_per_second = (epoch + 1) / (seconds_before + seconds_now)
         accuracy: dict[str, float | None] = {}
         is_finite = all(torch.isfinite(parameter).all() for parameter in network.parameters())
         if is_judged(epoch + 1, recipe.epochs):

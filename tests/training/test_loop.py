@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -293,3 +294,19 @@ def test_the_share_of_time_spent_waiting_is_told(monkeypatch):
 def test_too_few_images_for_a_batch():
     with pytest.raises(InputError, match="lower --batch-size"):
         batches(dataclasses.replace(RECIPE, batch_size=64)).check()
+
+
+def test_images_per_second_are_all_images_over_all_time(monkeypatch):
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 1e-9
+        return now[0]
+
+    def slower_in_the_second_epoch(step, steps, loss, rate, waiting):
+        now[0] += 1.0 if step <= steps // 2 else 3.0
+
+    monkeypatch.setattr("scsc_lab.training.loop.time", types.SimpleNamespace(perf_counter=tick))
+    recipe = dataclasses.replace(RECIPE, epochs=2)
+    speed = trained(recipe, report=slower_in_the_second_epoch).images_per_second
+    assert speed == pytest.approx(recipe.batch_size / 2, rel=1e-5)
