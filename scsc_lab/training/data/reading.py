@@ -24,18 +24,13 @@ MOST_CLASSES = 100_000
 
 @dataclass(frozen=True)
 class Request:
-    """Selection of a data set's images.
+    """Selection of a data set's images; what is not here is as in :class:`scsc_lab.training.plan.Plan`.
 
     Attributes:
         seed: what splits and choices are drawn from.
-        train_images: images to learn from; 0: all. A stratified choice.
-        test_images: images to be judged on, likewise.
-        split: share of the images of one split that is the test, stratified; 0: the data has two splits.
-        skip_unreadable: leave out images that cannot be read.
-        image_column, label_column: columns of tables; empty: found by their types and names.
+        train_images, test_images: images of each split, a stratified choice; 0: all.
         evaluated: whether only test images are read: data with one split needs no other.
         identities: whether the classes are identities to be verified; those of the test are others.
-        background: colour behind transparent pixels; empty: transparency is dropped.
     """
 
     seed: int = 0
