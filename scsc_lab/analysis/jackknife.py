@@ -8,7 +8,6 @@ have the wide interval that three numbers support.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -153,14 +152,11 @@ def _reach(groups: Sequence[Array]) -> float:
     return student(freedom) * math.sqrt(variance)
 
 
-@functools.lru_cache(maxsize=1024)
 def student(freedom: float) -> float:
-    """Return the 97.5 % quantile of Student's t, for any degrees of freedom from 1 up, whole or not."""
-    angles = np.linspace(0.0, math.pi / 2, 20001)  # t = sqrt(freedom) tan(angle) has density cos(angle)^(freedom − 1)
-    density = np.cos(angles) ** (freedom - 1) if freedom > 1 else np.ones_like(angles)
-    mass = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    angle = float(np.interp(0.95 * mass[-1], mass, angles))
-    return math.sqrt(freedom) * math.tan(angle)
+    """Return the 97.5 % quantile of Student's t, for any degrees of freedom, whole or not."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
 
 
 def _rests(parts: Array) -> list[Array]:
