@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +94,6 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
 
     A network that has no map to draw a field from says why under ``erf_failure``.
     """
-    from scsc_lab.analysis import mapfile
-
     rows: list[Row] = []
     for network in networks:
         report = functools.partial(_report, progress, f"the receptive field of {network}")
@@ -105,12 +103,12 @@ def measure(networks: Sequence[Network], settings: Settings, progress: Progress)
         except InputError as error:  # a network without maps has all the rest
             rows.append({"erf_failure": str(error)})
             continue
-        each = [_row(field) for field in measured]
         how = replace(settings, execution=replace(settings.execution, device="auto")).identity()
-        for row, field in zip(each, measured, strict=True):
-            stage = "" if field is measured[-1] else f", {field.setting.stage}"
-            row["map_file"] = map_file(f"{network}{stage}", network.text, how)
-            row["map"] = mapfile.content([field if isinstance(settings, WithMaps) else field.condensed()])
+        stages = [*(f", {field.setting.stage}" for field in measured[:-1]), ""]
+        each = [
+            field_row(field, f"{network}{stage}", network, how, all_maps=isinstance(settings, WithMaps))
+            for field, stage in zip(measured, stages, strict=True)
+        ]
         row = dict(each[-1])
         if len(each) > 1:
             row["stages"] = each
@@ -122,15 +120,26 @@ def _report(progress: Progress, description: str, done: int, total: int) -> None
     progress(description, done / total)
 
 
-def _row(field: Field) -> Row:
+def field_row(
+    field: Field, name: str, network: Network, how: Mapping[str, Any], *, all_maps: bool = False
+) -> dict[str, Any]:
+    """Return the row of a field with the content of its file of maps, and the file's name.
+
+    Args:
+        field: the field.
+        name: what the file is called after.
+        network: the network; a field of another one, or of other settings, has another file.
+        how: what decides the numbers.
+        all_maps: whether the file holds the map of every image, not the mean alone.
+    """
+    from scsc_lab.analysis import mapfile
+
     row = {key: value for key, value in field.row().items() if key not in _ELSEWHERE}
     row["initialisations"] = row.pop("seeds")  # which a trained network's row counts its runs under
+    digest = zlib.crc32(repr((network.text, how)).encode(errors="surrogatepass"))
+    row["map_file"] = f"{file_name(name)}-{digest:08x}.npz"
+    row["map"] = mapfile.content([field if all_maps else field.condensed()])
     return row
-
-
-def map_file(name: str, *identity: object) -> str:
-    """Return the name of the file of a mean map: one of another network or of other settings has another."""
-    return f"{file_name(name)}-{zlib.crc32(repr(identity).encode(errors='surrogatepass')):08x}.npz"
 
 
 def _of(network: Network, settings: Settings) -> Settings:

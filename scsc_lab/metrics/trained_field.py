@@ -62,7 +62,6 @@ def measure(networks: Sequence[Network], settings: TrainedField, progress: Progr
 
 def _moment(network: Network, settings: TrainedField, trained: bool, progress: Progress) -> Row:
     """Return the row of a network's field at the first or the last weights of its runs."""
-    from scsc_lab.analysis import mapfile
     from scsc_lab.execution.hardware import find
     from scsc_lab.models import stages
     from scsc_lab.receptive_field import measure as fields
@@ -85,11 +84,8 @@ def _moment(network: Network, settings: TrainedField, trained: bool, progress: P
         fields.Whose(str(network), moment, len(runs), first),
         find("cpu"),
     )
-    row = {**field.row(), "seeds_trained": [run.seeds[0] for run in runs], "train_data": runs[0].plan.data}
-    row["initialisations"] = row.pop("seeds")
-    row["map_file"] = erf.map_file(f"{network}, {moment}", network.text, settings.identity())
-    row["map"] = mapfile.content([field.condensed()])
-    return {key: value for key, value in row.items() if key not in ("model", "resolution", "batch", "seed")}
+    row = erf.field_row(field, f"{network}, {moment}", network, settings.identity())
+    return {**row, "seeds_trained": [run.seeds[0] for run in runs], "train_data": runs[0].plan.data}
 
 
 def table_rows(row: Row) -> list[Row]:
