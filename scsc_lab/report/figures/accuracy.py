@@ -102,11 +102,8 @@ def _draw_difference(axis: Any, row: Row, place: int, *, is_narrow: bool) -> Non
     axis.annotate(
         units.signed_decimal(row["accuracy_difference"]) if is_narrow else text,
         (row["accuracy_difference"] if high is None else high, place),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=style.POINTS,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},  # the line of no difference may pass below
+        **style.TO_THE_RIGHT,
     )
 
 
@@ -134,7 +131,7 @@ def draw_budgets(budgets: Sequence[Sequence[Row]], options: Drawing = style.PLAI
     short = shortened_apart(row["model"] for row in models)
     with style.applied():
         for model, look in zip(models, style.looks(models), strict=True):
-            line = {**look.mark, "linestyle": look.dashes, "markersize": 3.5, "linewidth": 0.9, "elinewidth": 0.7}
+            line = {**look.mark, **look.line, "markersize": 3.5, "linewidth": 0.9, "elinewidth": 0.7}
             runs = [row for row in rows if row["model"] == model["model"] and row.get("train_macs_mean")]
             reach = [row.get("accuracy_deviation") or 0.0 for row in runs]
             spent = [1e-9 * row["train_macs_mean"] for row in runs]
@@ -179,8 +176,8 @@ def draw_difficulty(rows: Sequence[Row], options: Drawing = style.PLAIN) -> Figu
             for network, look in zip(networks, style.looks(networks), strict=True):
                 of_network = [row for row in rows if (row["model"], row["condition"]) == (network["model"], condition)]
                 cells = sorted((row for row in of_network if f"{task}_mean" in row), key=lambda row: row["value"])
-                line = {**look.mark, "linestyle": look.dashes, "markersize": 3.5, "linewidth": 0.9}
                 places = [row["value"] for row in cells], [row[f"{task}_mean"] for row in cells]
+                line = {**look.mark, **look.line, "markersize": 3.5, "linewidth": 0.9}
                 axis.plot(*places, label=short[str(network["model"])], **line)
             axis.set(xlabel=_CONDITIONS.get(condition, condition), ylabel=f"{task} accuracy (%)")
             if condition == "small letters":
@@ -256,8 +253,7 @@ def _draw_curves(
     if look is None:
         panel.plot(list(complete), means, color="0.8", linewidth=0.8, zorder=1)
         return
-    line = {"color": look.colour, "linestyle": look.dashes, "linewidth": 1.3}
-    panel.plot(list(complete), means, label=label, zorder=3, **line)
+    panel.plot(list(complete), means, label=label, linewidth=1.3, zorder=3, **look.line)
     if len(runs) > 1 and with_runs:
         spread = [statistics.stdev(values) for values in complete.values()]
         ends = [[mean + sign * deviation for mean, deviation in zip(means, spread, strict=True)] for sign in (-1, 1)]

@@ -247,8 +247,7 @@ def _draw_profiles(panel: Any, measured: Sequence[Field], rows: Sequence[Row], *
         if low is not None:
             panel.fill_betweenx(100 * parts, low * unit, high * unit, color=look.colour, alpha=0.2, linewidth=0)
             banded = True
-        line = {"color": look.colour, "linestyle": look.dashes, "label": name}
-        panel.plot(around.half_sides * unit, 100 * parts, zorder=2, **line)
+        panel.plot(around.half_sides * unit, 100 * parts, label=name, zorder=2, **look.line)
     panel.set_xlim(left=0)
     panel.set(ylim=(0, 100), yticks=[0, 25, 50, 75, 100], ylabel="mass inside (%)")
     panel.grid(axis="y", color="0.9", linewidth=0.5)

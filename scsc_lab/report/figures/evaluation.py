@@ -54,8 +54,7 @@ def draw_rates(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) ->
         looks, short = style.looks([{"model": name} for name in curves]), shortened_apart(curves)
         for look, (name, (far, tar)) in zip(looks, curves.items(), strict=True):
             points = [(max(x, least), 100 * y) for x, y in zip(far, tar, strict=True)]
-            line = {"color": look.colour, "linestyle": look.dashes, "label": short[name]}
-            axis.step(*zip(*points, strict=True), where="post", **line)
+            axis.step(*zip(*points, strict=True), where="post", label=short[name], **look.line)
         axis.set_xscale("log")
         style.plain_log(axis.xaxis)
         axis.set_xlabel("false accept rate")

@@ -223,23 +223,16 @@ def _colour(column: Column, change: Change, row: Row) -> str | None:
 def _draw_panel(
     axis: Any, lines: Sequence[_Line], column: Column, change: Change, room: float, on_one_scale: Sequence[Row]
 ) -> None:
-    to_the_right = {
-        "xytext": (4, 0),
-        "textcoords": "offset points",
-        "ha": "left",
-        "va": "center",
-        "fontsize": style.POINTS,
-    }
     for position, (_, row) in enumerate(lines):
         if row is None:
             continue
         if any(change.scaled(small)[0] is not None for small in row.get("together", ())):
-            axis.annotate("< 1", (0, position), color="0.25", **to_the_right)
+            axis.annotate("< 1", (0, position), color="0.25", **style.TO_THE_RIGHT)
             continue
         value, low, high = change.scaled(row)
         colour = _colour(column, change, row)
         if value is None or colour is None:
-            axis.annotate(_NOT_MEASURED, (0, position), color=_OPEN, **to_the_right)
+            axis.annotate(_NOT_MEASURED, (0, position), color=_OPEN, **style.TO_THE_RIGHT)
             continue
         if low is None or high is None:
             axis.plot([0, value], [position, position], color=colour, linewidth=0.8)
@@ -248,7 +241,7 @@ def _draw_panel(
         face = "white" if colour == _WORSE else colour  # hollow, for readers without colour
         axis.plot(value, position, "o", color=colour, markerfacecolor=face, markersize=3.5)
         # to the right of the line, so that no number stands on the names to the left of it
-        axis.annotate(_written(value, change), (max(0.0, value, high or 0.0), position), **to_the_right)
+        axis.annotate(_written(value, change), (max(0.0, value, high or 0.0), position), **style.TO_THE_RIGHT)
     axis.axvline(0, color="black", linewidth=0.6)
     axis.spines["left"].set_visible(False)
     axis.tick_params(left=False)

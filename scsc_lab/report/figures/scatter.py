@@ -53,7 +53,7 @@ def draw(rows: Sequence[Row], x: Column, y: Column, options: Drawing = style.PLA
     width = options.width or style.COLUMN_INCHES
     figure, axes = style.new(width, 0.9 * width)
     if options.titles:
-        figure.suptitle(shortened(f"{y.quantity} against {x.quantity}", 60), x=0.02, ha="left", fontsize=8)
+        title(figure, f"{y.quantity} against {x.quantity}")
     panel(rows, x, y, axes)
     return figure
 
@@ -134,6 +134,11 @@ def _steps(front: Sequence[_Point], higher_x: bool) -> list[_Point]:
     for (x1, y1), (x2, y2) in itertools.pairwise(front):
         corners += [(x1, y1), (x1, y2) if higher_x else (x2, y1)]
     return [*corners, *front[-1:]]
+
+
+def title(figure: Figure, text: str) -> None:
+    """Write a title above a figure, from its left edge on."""
+    figure.suptitle(shortened(text, 60), x=0.02, ha="left", fontsize=8)
 
 
 def heading(column: Column) -> str:

@@ -48,8 +48,8 @@ _SOLID: tuple[Any, ...] = ("-", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 2)),
 _DASHED: tuple[Any, ...] = ("--", (0, (6, 2)), (0, (2, 1.5)), (0, (9, 2)))
 """Dashes that go with the shades, for readers without colour: of what has a module put in, and of baselines."""
 
-MAP = "magma"
-"""Perceptually uniform colour map for fields."""
+TO_THE_RIGHT: Any = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": POINTS}
+"""Place of a value that is written behind its mark, as ``annotate`` takes it."""
 
 SUFFIXES = (".png", ".pdf", ".svg")
 """Kinds of file a figure can be written to."""
@@ -110,8 +110,8 @@ def grid(
     Its height is that of the rows and of the key and titles, ``key_inches``.
     """
     rows = max(1, math.ceil(count / columns))
-    height = rows * row_inches + key_inches
-    drawn, axes = new(width_inches, height, nrows=rows, ncols=columns, squeeze=False, **subplots)
+    shape = {"nrows": rows, "ncols": columns, "squeeze": False}
+    drawn, axes = new(width_inches, rows * row_inches + key_inches, **shape, **subplots)
     for unused in axes.flat[count:]:
         unused.set_axis_off()
     return drawn, axes
@@ -156,6 +156,11 @@ class Look:
         """The marker, as matplotlib takes it."""
         return {"color": self.colour, "marker": self.marker, "markerfacecolor": self.face}
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """The line without marks, as matplotlib takes it."""
+        return {"color": self.colour, "linestyle": self.dashes}
+
 
 def looks(rows: Sequence[Row]) -> list[Look]:
     """Return the look of each network: a hue and a marker per backbone, a shade per network of it.
@@ -190,7 +195,7 @@ def colours_of_map() -> Any:
     """Return the colour map for fields, of :data:`LEVELS` colours; what is clipped has the colours of the ends."""
     import matplotlib
 
-    return matplotlib.colormaps[MAP].resampled(LEVELS)
+    return matplotlib.colormaps["magma"].resampled(LEVELS)
 
 
 def halo() -> list[Any]:
@@ -240,11 +245,8 @@ def save(figure: Figure, path: Path, *, palette: bool = False, dots_per_inch: in
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         lacking = _complete_fonts(figure)
         if lacking and kind != "svg":
-            warnings.warn(
-                f"{path}: no installed font has {lacking}, drawn as boxes: install one, such as Noto Sans CJK, or "
-                "write an .svg",
-                stacklevel=2,
-            )
+            remedy = "install one, such as Noto Sans CJK, or write an .svg"
+            warnings.warn(f"{path}: no installed font has {lacking}, drawn as boxes: {remedy}", stacklevel=2)
         matplotlib.rcParams["svg.fonttype"] = "none" if lacking else "path"  # text, for the fonts of the reader
         warnings.filterwarnings("ignore", message="Glyph")  # matplotlib's word for what is reported above
         figure.savefig(buffer, format=kind, metadata=metadata, dpi=dots_per_inch)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scsc_lab.records import Row
 from scsc_lab.report import sweep
 from scsc_lab.report.figures import scatter, style
-from scsc_lab.report.names import shortened, shortened_apart
+from scsc_lab.report.names import shortened_apart
 from scsc_lab.report.tables import Column
 from scsc_lab.settings import Drawing
 from scsc_lab.settings.texts import number_of
@@ -37,7 +37,7 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
     figure, axes = style.new(width, 0.75 * width)
     heading = column.name or column.heading
     if options.titles:
-        figure.suptitle(shortened(f"{heading.partition(' (')[0]} against {key}", 60), x=0.02, ha="left", fontsize=8)
+        scatter.title(figure, f"{heading.partition(' (')[0]} against {key}")
     values = list(dict.fromkeys(str(row["variant"]) for row in rows))
     numeric = all(number_of(value) is not None for value in values)
     by_model = {curve.model: curve for curve in sweep.curves(rows, [column])} if numeric else {}
@@ -51,7 +51,7 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
             places = _places(rows, model, column, values, numeric)
             if not places:
                 continue
-            name, line = short[model], look.dashes if not powers else ""
+            name, line = short[model], {**look.mark, "linestyle": "" if powers else look.dashes, "markersize": 4}
             curve = by_model.get(model)
             if powers and curve is not None and curve.power is not None:
                 name = f"{name}, exponent {curve.power.exponent:.2f}"
@@ -59,7 +59,7 @@ def draw(rows: Sequence[Row], column: Column, key: str, options: Drawing = style
                 axes.plot(
                     ends, [column.scale * curve.power.at(x) for x in ends], color=look.colour, linewidth=0.9, zorder=1
                 )
-            axes.plot(*zip(*places, strict=True), label=name, linestyle=line, markersize=4, zorder=2, **look.mark)
+            axes.plot(*zip(*places, strict=True), label=name, zorder=2, **line)
         _axes(axes, values, numeric, powers)
         axes.set_xlabel(_UNITS.get(key, key))
         axes.set_ylabel(heading)
@@ -120,7 +120,7 @@ def draw_search(
     width = options.width or style.COLUMN_INCHES
     figure, axes = style.new(width, 0.78 * width)
     if options.titles:
-        figure.suptitle("Search: all that was tried, and the front", x=0.02, ha="left", fontsize=8)
+        scatter.title(figure, "Search: all that was tried, and the front")
     with style.applied():
         dots = _points(tried, x, y)
         axes.plot(
