@@ -123,7 +123,10 @@ class _Content:
                 self._refuse(f"belongs to experiment {record['experiment']}, which is missing")
         self._require(record, _KEYS[kind])
         if kind == "experiment":
-            self._require(record["run"], {str: "command"})
+            self._require({"versions": {}, **record["run"]}, {str: "command", dict: "versions"})
+            for name in ("missing", "probe"):  # rows of tables
+                if not _is_of(record["details"].get(name, []), list, dict):
+                    self._refuse(f"has {record['details'][name]!r:.60} as its {name}")
             self._experiments[record.pop("experiment")] = (record, [], [])
         elif kind == "arm":
             self._add_arm(record, self._experiments[record.pop("experiment")][1])

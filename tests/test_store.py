@@ -249,6 +249,10 @@ def test_records_with_a_key_of_another_type_are_refused_by_name_or_by_the_schema
     path.write_text(text.replace('"settings": {}, "seed_shift"', '"settings": [], "seed_shift"'))
     with pytest.raises(InputError, match=r"line 3 has \[\] as its settings"):
         rowfile.opened(path)
+    for details, message in (('{"missing": 3}', "3 as its missing"), ('{"probe": [1]}', r"\[1\] as its probe")):
+        path.write_text(text.replace('"details": {}', f'"details": {details}'))
+        with pytest.raises(InputError, match=f"line 2 has {message}"):
+            rowfile.opened(path)
     path.write_text(text.replace('"macs": 1', '"macs": 1, "stages": 5'))
     assert rowfile.opened(path).find("k")[0]["stages"] == 5
 
