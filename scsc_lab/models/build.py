@@ -17,15 +17,13 @@ from scsc_lab.counting import onnx_file
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.passes import check_ends
 from scsc_lab.models import checkpoints, construct, external
-from scsc_lab.models.declared import Declared, declared
+from scsc_lab.models.declared import USUAL_RESOLUTION, Declared, declared
 from scsc_lab.networks import catalog
 from scsc_lab.networks.network import Network
 from scsc_lab.networks.values import InputTensor
 
 if TYPE_CHECKING:
     from scsc_lab.counting.onnx_graph import OnnxGraph
-
-_USUAL_RESOLUTION = (224, 224)
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Facts:
         smallest_side: smallest input side, in pixels, that it takes.
     """
 
-    resolution: tuple[int, int] = _USUAL_RESOLUTION
+    resolution: tuple[int, int] = USUAL_RESOLUTION
     resolution_assumed: bool = False
     channels: int = 3
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -248,7 +246,7 @@ def _facts(network: Network, declaration: Declared) -> Facts:
     channels = network.channels or declaration.channels or 3
     resolution = network.resolution or declaration.resolution
     return Facts(
-        resolution or _USUAL_RESOLUTION,
+        resolution or USUAL_RESOLUTION,
         resolution is None,
         channels,
         _per_channel(declaration.mean, Facts.mean, channels),

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.passes import check_ends
 
+USUAL_RESOLUTION = (224, 224)
+"""Input height and width, in pixels, that is taken where a network declares none."""
+
 
 @dataclass(frozen=True)
 class Declared:

@@ -14,9 +14,8 @@ from scsc_lab.layers.fused import FusedPointwise, FusedSCSC, affine
 from scsc_lab.layers.mixers.dilated_reparam import DilatedReparam
 from scsc_lab.layers.pointwise import GELU, DropPath
 from scsc_lab.layers.scsc import SCSC, PlainSum, SpatialCrossScaleEncoder, SpatialEmbed, SqueezeExcitation
+from scsc_lab.models.declared import hooks_of
 from scsc_lab.models.swin import MLP, SCSCSwinBlock
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 _EVERY = "*"
 _CONV, _NORM, _LINEAR = (nn.Conv2d,), (nn.BatchNorm2d,), (nn.Linear,)
@@ -47,7 +46,7 @@ _PARTS: Mapping[type[nn.Module], Mapping[str, tuple[type[nn.Module], ...]]] = {
 def is_plain(module: nn.Module) -> bool:
     """Return whether a module runs its class's own code and nothing besides: no hooks, no methods of its own."""
     replaced = any(key in ("weight", "bias") or callable(getattr(type(module), key, None)) for key in vars(module))
-    return not replaced and not any(getattr(module, name) for name in _HOOKS)
+    return not replaced and not hooks_of(module)
 
 
 def has_statistics(norm: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import types
 from collections.abc import Callable, Sequence
@@ -52,9 +53,7 @@ def users_own(spec: TransplantSpec, factory: Mixer | None) -> UsersMixer | None:
         return None
     external_factory, settings = external.find(spec.mixer), dict(spec.settings)
     _check_call(external_factory.factory, spec.mixer, settings)
-    return UsersMixer(
-        lambda c_in, c_out, stride: external_factory.call(c_in, c_out, stride, **settings), _in_words(spec)
-    )
+    return UsersMixer(functools.partial(external_factory.call, **settings), _in_words(spec))
 
 
 def _check_call(make: Mixer, name: str, settings: dict[str, object]) -> None:
@@ -85,7 +84,7 @@ def decide(
         elif spec.mixer == "scsc":
             make, description = _scsc(spec, spatial.stage(out, image), in_shape[1])
         else:
-            make, description = _with_settings(load(spec.mixer), spec), _in_words(spec)
+            make, description = functools.partial(load(spec.mixer), **dict(spec.settings)), _in_words(spec)
     except _TooFewError as error:
         return candidate, None, str(error)
     if spec.width and (users_mixer or spec.mixer != "scsc"):
@@ -131,12 +130,7 @@ def _scsc(spec: TransplantSpec, stage: int, channels: int) -> tuple[Mixer, str]:
     if spec.width:
         settings["reduction"] = spec.width * (scsc.reduction or 1 / scales)
         description += f" width {spec.width:g}"
-    make = load("scsc")
-    return lambda c_in, c_out, stride: make(c_in, c_out, stride, **settings), description
-
-
-def _with_settings(make: Mixer, spec: TransplantSpec) -> Mixer:
-    return lambda c_in, c_out, stride: make(c_in, c_out, stride, **dict(spec.settings))
+    return functools.partial(load("scsc"), **settings), description
 
 
 class Between(nn.Module):
@@ -199,6 +193,10 @@ def holders(model: nn.Module, candidate: Candidate) -> list[tuple[nn.Module, str
         module = model.get_submodule(candidate.name)
     except AttributeError:  # it was inside another one, which is gone
         return []
+    return _places(model, module)
+
+
+def _places(model: nn.Module, module: nn.Module) -> list[tuple[nn.Module, str]]:
     return [(holder, name) for holder in model.modules() for name, child in holder._modules.items() if child is module]
 
 
@@ -234,12 +232,11 @@ def give_copies(model: nn.Module, x: Tensor, mixers: Sequence[nn.Module]) -> Non
 
     spatial.watch(model, x.clone(), [(mixer, note) for mixer in mixers])
     for changed in {mixer for mixer, first_input, version in passed_on if first_input._version != version}:
-        for parent in [*model.modules()]:
-            for name, child in parent._modules.items():
-                if child is changed and isinstance(parent, PlacedMixer):
-                    parent.copies = True
-                elif child is changed:
-                    parent._modules[name] = PlacedMixer(changed, copies=True)
+        for parent, name in _places(model, changed):
+            if isinstance(parent, PlacedMixer):
+                parent.copies = True
+            else:
+                parent._modules[name] = PlacedMixer(changed, copies=True)
 
 
 class PlacedMixer(nn.Module):

@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from scsc_lab.errors import InputError, located_by_user, nearest
 from scsc_lab.execution import layout
 from scsc_lab.execution.passes import evaluating
-from scsc_lab.models.declared import Declared, declared
+from scsc_lab.models.declared import USUAL_RESOLUTION, Declared, declared
 
 STEM, HEAD = "stem", "head"
 
-_USUAL_RESOLUTION = (224, 224)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _STEM_WORDS = ("stem", "embed")
 
@@ -261,7 +260,7 @@ def _usual_shape(model: nn.Module) -> tuple[int, ...]:
     """Return the input that a network declares, or else 224×224 with the channels of its first convolution."""
     config = declared(model) or Declared()
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    return (config.channels or (first.in_channels if first else 3), *(config.resolution or _USUAL_RESOLUTION))
+    return (config.channels or (first.in_channels if first else 3), *(config.resolution or USUAL_RESOLUTION))
 
 
 def _octave(module: nn.Module, output: Any, resolution: tuple[int, int], sizes: set[tuple[int, int]]) -> int | None:
