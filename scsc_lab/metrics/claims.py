@@ -126,9 +126,8 @@ def _probes(claim: Claim, trained: Sequence[Row]) -> list[Row]:
         run = first["runs"][0]
         epochs = run["epochs"]
         if difference and difference["seed_pairs"] > by_epochs.get(epochs, {"seed_pairs": 0})["seed_pairs"]:
-            names = {"baseline": baseline, "network": network, "data": run["data"], "epochs": epochs}
-            facts = {"weak": under_training(first["runs"])}
-            by_epochs[epochs] = {**difference, **names, **facts, "runs": second["runs"]}
+            facts = {"baseline": baseline, "network": network, "data": run["data"], "epochs": epochs}
+            by_epochs[epochs] = {**difference, **facts, "weak": under_training(first["runs"]), "runs": second["runs"]}
     return [by_epochs[epochs] for epochs in sorted(by_epochs)]
 
 
@@ -146,11 +145,10 @@ def _under_probe(by_epochs: Sequence[Row]) -> Row:
         "probe_p_holm": "p_holm",
         "probe_verdict": "accuracy_verdict",
     }
-    rows = [{key: probe[name] for key, name in keys.items()} for probe in by_epochs]
-    rows = [
-        {**row, **({"probe_under_trained": probe["weak"]} if probe["weak"] else {})}
-        for row, probe in zip(rows, by_epochs, strict=True)
-    ]
+    rows: list[Row] = []
+    for probe in by_epochs:
+        weak = {"probe_under_trained": probe["weak"]} if probe["weak"] else {}
+        rows.append({**{key: probe[name] for key, name in keys.items()}, **weak})
     return {**rows[-1], **({"probe_budgets": rows} if len(rows) > 1 else {})} if rows else {}
 
 
