@@ -26,7 +26,7 @@ import torch
 from scsc_lab.errors import InputError, last_line
 from scsc_lab.execution.agreement import agreement
 from scsc_lab.exporting.onnx_graph import in_onnxruntime
-from scsc_lab.metrics.export import export
+from scsc_lab.metrics.export import Export, export
 from scsc_lab.models import build
 from scsc_lab.networks.network import Network
 from scsc_lab.provenance import versions
@@ -41,7 +41,7 @@ def ours(name: str) -> Outcome:
     """Export a network as ``scsc-lab export`` does."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            found = export(Network.read(f"timm:{name}"), Path(folder) / "model.onnx")
+            found = export(Network.read(f"timm:{name}"), Export(str(Path(folder) / "model.onnx")))
         except InputError as error:
             return {"stage": _stage(str(error)), "failure": str(error)}
     return {"stage": "agrees", "difference": found.agreement.difference, "float32_rounding": found.agreement.rounding}

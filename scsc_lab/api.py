@@ -242,7 +242,7 @@ def export(
     """
     chosen = network(model, resolution, channels=channels, inputs=inputs, weights=weights).changed(changes)
     form = chosen.deployed() if deploy else chosen
-    return exporting.export(form, Path(path), dynamic_batch=dynamic_batch, opset=opset, seed=seed)
+    return exporting.export(form, exporting.Export(str(path), dynamic_batch, opset, seed))
 
 
 @with_settings(Execution, Fields)

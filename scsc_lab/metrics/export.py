@@ -113,15 +113,7 @@ def require_writable(path: Path, opset: int | None = None) -> None:
     files.check_writable(path)
 
 
-def export(
-    network: Network,
-    path: Path,
-    *,
-    dynamic_batch: bool = False,
-    opset: int | None = None,
-    seed: int = 0,
-    progress: Callable[[str], None] = lambda _: None,
-) -> Exported:
+def export(network: Network, settings: Export, progress: Callable[[str], None] = lambda _: None) -> Exported:
     """Write a network to a file that another runtime runs, whole or not at all.
 
     The exported file is loaded in its runtime (ONNX Runtime, or ``torch.export``) and compared with the network on two
@@ -129,10 +121,7 @@ def export(
 
     Args:
         network: the network, in the form and with the weights that it names; at the resolution it is measured at.
-        path: ``.onnx``, or ``.pt2`` for torch's exported program.
-        dynamic_batch: whether the number of images is left open. Default: one.
-        opset: version of ONNX's operators. Default: the one that torch's exporter takes.
-        seed: seed of random weights and inputs.
+        settings: the file, and how to write it.
         progress: called with a description of each step.
 
     Raises:
@@ -146,14 +135,15 @@ def export(
     from scsc_lab.exporting import onnx_graph
     from scsc_lab.models import build
 
-    require_writable(path, opset)
+    path, dynamic_batch = Path(settings.path), settings.dynamic_batch
+    require_writable(path, settings.opset)
     takes_image = build.takes_image(network)
-    model = build.build(network, seed)
+    model = build.build(network, settings.seed)
     types = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
     if len(types) == 1 and torch.float32 not in types:
         kind = str(*types).removeprefix("torch.")
         raise InputError(f"{network}: its weights are {kind}, and a file is written in float32: export model.float()")
-    draws = torch.Generator().manual_seed(seed)
+    draws = torch.Generator().manual_seed(settings.seed)
     tensors = build.inputs(network)
     execution = Execution("cpu", memory_format="contiguous")
 
@@ -170,7 +160,9 @@ def export(
         progress(f"exporting {network}")
         if path.suffix == ".onnx":
             about = {"scsc_lab": __version__, "network": str(network)}
-            data = onnx_graph.onnx_model(model, inputs[0], dynamic_batch=dynamic_batch, opset=opset, about=about)
+            data = onnx_graph.onnx_model(
+                model, inputs[0], dynamic_batch=dynamic_batch, opset=settings.opset, about=about
+            )
             progress("running it in ONNX Runtime")
             run = onnx_graph.in_onnxruntime(data)
         else:
@@ -204,14 +196,7 @@ def measure(networks: Sequence[Network], settings: Export, progress: Progress) -
     """Return one row per network, whose file is written; with a digest of the file."""
     rows = []
     for network in networks:
-        exported = export(
-            network,
-            Path(settings.path),
-            dynamic_batch=settings.dynamic_batch,
-            opset=settings.opset,
-            seed=settings.seed,
-            progress=progress,
-        )
+        exported = export(network, settings, progress)
         row = {key: value for key, value in exported.row().items() if key != "model"}
         rows.append({**row, "resolution_assumed": exported.resolution_assumed, "file_digest": _digest(exported.path)})
     return rows
