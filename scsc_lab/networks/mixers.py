@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from scsc_lab.errors import InputError, first_line, nearest
-from scsc_lab.networks import values
 from scsc_lab.networks.specs import RELEASED_KERNELS, SCSCSpec
 from scsc_lab.networks.values import typed
 
@@ -151,32 +150,6 @@ _KINDS: dict[str, Any] = {
 }
 
 
-def checked(mixer: str, assignments: dict[str, object]) -> tuple[tuple[str, object], ...]:
-    """Return the settings of a mixer that differ from its defaults, typed, in the order of their declaration.
-
-    Args:
-        mixer: its canonical name.
-        assignments: values by setting; texts are parsed.
-
-    Raises:
-        InputError: if a setting does not exist or a value has the wrong type.
-    """
-    declared = settings(mixer)
-    if declared is None:
-        return tuple(sorted((key, values.typed(key, value, object)) for key, value in assignments.items()))
-    for key in assignments:
-        if key not in declared:
-            raise InputError(
-                f"unknown key {key!r}{nearest(key, declared)} "
-                f"({label(mixer)} has {', '.join(declared) or 'no settings'})"
-            )
-    made = {key: values.typed(key, assignments[key], declared[key].kind) for key in declared if key in assignments}
-    for key, value in made.items():
-        if ":" not in mixer and declared[key].kind is int and not 1 <= value <= _LARGEST:
-            raise InputError(f"{key}={value}: a whole number from 1 to {_LARGEST}")
-    return tuple((key, value) for key, value in made.items() if value != declared[key].default)
-
-
 _WIDEST = 64  # times the input, which a mixer is inside
 
 SpatialOperator: TypeAlias = Literal["depthwise", "conv3x3", "attention"]
@@ -263,16 +236,26 @@ RULES: Mapping[str, Any] = {
 
 
 def _settings(mixer: str, assignments: dict[str, object]) -> tuple[tuple[str, object], ...]:
-    """Return a mixer's settings, typed; an unknown one may have been meant as a rule."""
+    """Return the settings of a mixer that differ from its defaults, typed, in the order of their declaration.
+
+    Raises:
+        InputError: if a setting does not exist, which may have been meant as a rule, or a value has the wrong type.
+    """
     declared = settings(mixer)
+    if declared is None:
+        return tuple(sorted((key, typed(key, value, object)) for key, value in assignments.items()))
     for key in assignments:
-        if declared is not None and key not in declared:
+        if key not in declared:
             listed = ", ".join((*RULES, "mixer", *declared))
             raise InputError(f"unknown key {key!r}{nearest(key, [*RULES, *declared])} (keys: {listed})")
-    made = checked(mixer, assignments)
+    made = {key: typed(key, assignments[key], declared[key].kind) for key in declared if key in assignments}
+    for key, value in made.items():
+        if ":" not in mixer and declared[key].kind is int and not 1 <= value <= _LARGEST:
+            raise InputError(f"{key}={value}: a whole number from 1 to {_LARGEST}")
+    changed = tuple((key, value) for key, value in made.items() if value != declared[key].default)
     if mixer == "scsc":
-        scsc_of(made, stage=1)
-    return made
+        scsc_of(changed, stage=1)
+    return changed
 
 
 def scsc_of(settings: Iterable[tuple[str, object]], stage: int) -> SCSCSpec:
