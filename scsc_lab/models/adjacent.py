@@ -192,28 +192,25 @@ def pairs(model: nn.Module, passes: Sequence[Uses]) -> list[tuple[nn.Module, nn.
             uses.source.get(norm) is layer and uses.is_single(norm) and uses.is_single(layer) for uses in passes
         )
         single = all(tied[id(tensor)] == 1 for module in (norm, layer) for tensor in _tensors_of(module))
-        both, width = names[layer] + names[norm], _width(norm, "num_features")
+        both, width = names[layer] + names[norm], getattr(norm, "num_features", None)
         if clean and single and not any(_has_alternative(model, both, width, uses) for uses in passes):
             chosen.append((layer, norm))
     return chosen
 
 
-def _has_alternative(model: nn.Module, names: Iterable[str], width: int, uses: Uses) -> bool:
+def _has_alternative(model: nn.Module, names: Iterable[str], width: object, uses: Uses) -> bool:
     """Return whether a pass left out a layer or BatchNorm of a width that the code which calls some modules holds."""
     common = os.path.commonprefix([name.split(".") for name in names])  # noqa: RUF071 - no paths
     near = model.get_submodule(".".join(common))
     for name, module in near.named_modules():
-        if module not in uses.called and width in (_width(module, "num_features"), _width(module, "out_channels")):
+        widths = (getattr(module, "num_features", None), getattr(module, "out_channels", None))
+        if module not in uses.called and width in widths:
             parts = name.split(".")[:-1]
             while parts and near.get_submodule(".".join(parts)) not in uses.called:
                 parts.pop()
             if not parts:
                 return True
     return False
-
-
-def _width(module: nn.Module, attribute: str) -> Any:
-    return getattr(module, attribute, None)
 
 
 def _tensors_of(module: nn.Module, *, recurse: bool = True) -> list[Any]:

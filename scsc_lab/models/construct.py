@@ -30,7 +30,7 @@ def from_spec(spec: NetworkSpec, weights: str | Path | None = None, *, resize: b
     Raises:
         InputError: if the weights cannot be read or belong to another network.
     """
-    with uninitialised():
+    with NoInitialisation():
         model = _construct(spec)
     if weights is None or resize:
         initialise(model)  # a head that does not fit stays so
@@ -43,7 +43,7 @@ def from_spec(spec: NetworkSpec, weights: str | Path | None = None, *, resize: b
 
 def empty(spec: NetworkSpec, device: str = "meta") -> ResNet | Swin:
     """Return the network of a spec in evaluation mode with no weights: on ``meta`` no memory, elsewhere zeros."""
-    with torch.device(device), uninitialised():  # to_empty of meta tensors imports SymPy
+    with torch.device(device), NoInitialisation():  # to_empty of meta tensors imports SymPy
         model = _construct(spec)
     if device != "meta":
         fill(model, 0.0)
@@ -88,13 +88,8 @@ def _construct(spec: NetworkSpec) -> ResNet | Swin:
 _FILLS = frozenset({"uniform_", "normal_", "kaiming_uniform_", "trunc_normal_", "ones_", "zeros_", "fill_", "zero_"})
 
 
-def uninitialised() -> TorchFunctionMode:
-    """Return a context in which modules are constructed without drawing weights."""
-    return _Uninitialised()
-
-
-class _Uninitialised(TorchFunctionMode):
-    """Construct modules without drawing weights: they are drawn, loaded or never needed afterwards.
+class NoInitialisation(TorchFunctionMode):
+    """A context that constructs modules without drawing weights, which are drawn later, loaded or never needed.
 
     On the meta device this also spares torch's decompositions of the random fills, whose first use takes a second.
     """
@@ -140,7 +135,7 @@ def _sum(blocks: Iterable[tuple[int, Cost]]) -> Cost:
 @functools.lru_cache(maxsize=65536)
 def _block(make: Callable[..., nn.Module], arguments: tuple[Any, ...], *shapes: tuple[int, ...]) -> Cost:
     """Return the cost of one module at the shapes of its inputs, counted on the meta device."""
-    with torch.device("meta"), uninitialised():
+    with torch.device("meta"), NoInitialisation():
         module = make(*arguments)
     counted = count(module.eval(), inputs=shapes)
     return Cost(counted.params, counted.macs)

@@ -25,7 +25,7 @@ from scsc_lab.errors import InputError, located, nearest
 from scsc_lab.execution import ending
 from scsc_lab.execution.passes import check_ends
 from scsc_lab.models import folders
-from scsc_lab.models.construct import uninitialised
+from scsc_lab.models.construct import NoInitialisation
 from scsc_lab.models.declared import Declared, declared
 from scsc_lab.networks import catalog, values
 
@@ -83,7 +83,7 @@ class External:
         Raises:
             InputError: if it is of another type.
         """
-        return values.argument(key, text, self._annotation(key), self._default(key))
+        return values.argument(key, text, self._annotation(key), self.defaults().get(key))
 
     def make(self, arguments: Mapping[str, object]) -> nn.Module:
         """Return the network, built by its own code, in evaluation mode.
@@ -127,7 +127,7 @@ class External:
         """Return the network with weights that do not matter: on ``meta`` if its code can do without values."""
         if device == "meta":
             try:
-                with torch.device("meta"), uninitialised():
+                with torch.device("meta"), NoInitialisation():
                     return self.make(arguments)
             except InputError:
                 pass  # its constructor reads values; counting makes a meta copy of the real network
@@ -160,9 +160,6 @@ class External:
 
     def _takes_any(self) -> bool:
         return any(parameter.kind is parameter.VAR_KEYWORD for parameter in self._parameters())
-
-    def _default(self, key: str) -> object:
-        return next((p.default for p in self._parameters() if p.name == key and p.default is not p.empty), None)
 
     def _annotation(self, key: str) -> object:
         code = self.factory.__init__ if inspect.isclass(self.factory) else self.factory

@@ -56,7 +56,9 @@ def networks(
         index, file = _assigned(text, names, networks, "--weights", "weights.pth")
         if networks[index].weights:
             raise InputError(f"--weights {text}: {networks[index]} has weights already, {networks[index].weights}")
-        networks[index] = replace(networks[index], weights=_existing(file))
+        if not Path(file).is_file():
+            raise InputError(f"no weights file {file!r}")
+        networks[index] = replace(networks[index], weights=file)
     if resize_weights:
         if not any(network.weights for network in networks):
             raise InputError("--resize-weights goes with --weights FILE")
@@ -268,9 +270,3 @@ def _only(name: str, called: Sequence[str], option: str) -> int | None:
             f"{option} {name!r} stands for {len(indices)} of the models: write one out, or give it a --label"
         )
     return indices[0] if indices else None
-
-
-def _existing(file: str) -> str:
-    if not Path(file).is_file():
-        raise InputError(f"no weights file {file!r}")
-    return file

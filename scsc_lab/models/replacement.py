@@ -160,7 +160,7 @@ def _made(make: Mixer, in_channels: int, out_channels: int, stride: int, device:
         with torch.device(device):
             return make(in_channels, out_channels, stride)
     try:
-        with torch.device(device), construct.uninitialised():
+        with torch.device(device), construct.NoInitialisation():
             return make(in_channels, out_channels, stride)
     except InputError:
         raise

@@ -194,9 +194,8 @@ def _kind(network: Network, key: str) -> Any:
         name = key.removeprefix(_RULE)
         if name == "mixer":
             return str
-        by_setting = {
-            setting: declared.kind for mixer in mixers.names() for setting, declared in _settings(mixer).items()
-        }
+        settings = [mixers.settings(mixer) or {} for mixer in mixers.names()]
+        by_setting = {key: setting.kind for declared in settings for key, setting in declared.items()}
         kinds: dict[str, Any] = {**by_setting, **RULES}
         bare = name.rpartition(".")[2]
         if bare not in kinds:
@@ -204,10 +203,6 @@ def _kind(network: Network, key: str) -> Any:
         return kinds[bare]
     spec = network.spec
     return object if spec is None else overrides.kind(spec, key)
-
-
-def _settings(mixer: str) -> dict[str, mixers.Setting]:
-    return dict(mixers.settings(mixer) or {})
 
 
 def _check_rules(space: Space) -> None:
