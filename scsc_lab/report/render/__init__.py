@@ -8,7 +8,6 @@ import json
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import IO, Any, Literal
 
 from scsc_lab import files
@@ -190,7 +189,7 @@ def print_table(table: Table, file: IO[str]) -> None:
     def fits(table: Table, text_width: int) -> bool:
         return console.measure(drawn(table, text_width), options=unbounded).minimum <= console.width
 
-    while not fits(table, _READABLE) and (narrower := _without_last_optional(table)):
+    while not fits(table, _READABLE) and (narrower := markdown.without_last_optional(table)):
         table = narrower
     if table.title:
         console.print(Text(one_line(table.title), style="bold"))
@@ -208,11 +207,3 @@ def print_table(table: Table, file: IO[str]) -> None:
     for detail in table.details:
         console.print()
         print_table(detail, file)
-
-
-def _without_last_optional(table: Table) -> Table | None:
-    """Return the table with one optional column less, the last, or ``None`` if it has none."""
-    last = next((column for column in reversed(table.columns) if column.optional), None)
-    if last is None:
-        return None
-    return replace(table, columns=tuple(column for column in table.columns if column is not last))

@@ -90,12 +90,19 @@ def _fitting(table: Table) -> Table:
     """Return a long table, or one of words, without as many optional columns as make it wider than GitHub's page."""
     if len(table.rows) <= _SHORT and any(column.number for column in table.columns):
         return table
-    columns, left_out = list(table.columns), list[str]()
-    while _width(replace(table, columns=tuple(columns))) > _PAGE and any(column.optional for column in columns):
-        at = max(place for place, column in enumerate(columns) if column.optional)
-        left_out.insert(0, columns.pop(at).heading)
-    notes = [f"In `rows.jsonl` and not here, for width: {', '.join(left_out)}."] if left_out else []
-    return replace(table, columns=tuple(columns)).noted(notes)
+    fitting = table
+    while _width(fitting) > _PAGE and (narrower := without_last_optional(fitting)):
+        fitting = narrower
+    left_out = [column.heading for column in table.columns if column not in fitting.columns]
+    return fitting.noted([f"In `rows.jsonl` and not here, for width: {', '.join(left_out)}."] if left_out else [])
+
+
+def without_last_optional(table: Table) -> Table | None:
+    """Return the table with one optional column less, the last, or ``None`` if it has none."""
+    last = next((column for column in reversed(table.columns) if column.optional), None)
+    if last is None:
+        return None
+    return replace(table, columns=tuple(column for column in table.columns if column is not last))
 
 
 def _width(table: Table) -> int:
