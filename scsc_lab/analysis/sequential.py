@@ -7,6 +7,7 @@ the look before, so that the last interval is little wider than that of a single
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,18 +78,13 @@ def needed(deviation: float, difference: float, comparisons: int = 1) -> int:
     """
     if not difference > 0:
         raise InputError(f"a difference of {difference:g} points: a number above 0")
-    enough = 2
-    while power(deviation, difference, enough, comparisons) < POWER:
-        enough *= 2
-        if enough > _MOST_SEEDS:
-            raise InputError(f"a difference of {difference:g} points needs more than {_MOST_SEEDS:,} seeds")
-    too_few = enough // 2
-    while enough - too_few > 1:  # power rises with the pairs
-        middle = (enough + too_few) // 2
-        if power(deviation, difference, middle, comparisons) >= POWER:
-            enough = middle
-        else:
-            too_few = middle
+
+    def power_of(pairs: int) -> float:
+        return power(deviation, difference, pairs, comparisons)
+
+    enough = bisect.bisect_left(range(_MOST_SEEDS + 1), POWER, key=power_of)  # power rises with the pairs
+    if enough > _MOST_SEEDS:
+        raise InputError(f"a difference of {difference:g} points needs more than {_MOST_SEEDS:,} seeds")
     return max(enough, counts.needed(comparisons))
 
 
@@ -100,4 +96,5 @@ def power(deviation: float, difference: float, pairs: int, comparisons: int = 1)
         return 1.0
     critical = stats.t.ppf(1 - counts.ALPHA / max(comparisons, 1) / 2, pairs - 1)
     shift = difference / deviation * math.sqrt(pairs)
-    return float(stats.nct.sf(critical, pairs - 1, shift) + stats.nct.cdf(-critical, pairs - 1, shift))
+    # The lower tail is the upper one of the opposite shift: scipy's own is not a number where it is tiny.
+    return sum(float(stats.nct.sf(critical, pairs - 1, side)) for side in (shift, -shift))

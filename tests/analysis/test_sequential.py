@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -74,3 +75,16 @@ def test_half_widths():
     values = [1.0, 2.0, 4.0, 3.0]
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
     assert sequential.half_width(values, 0.95) == pytest.approx((high - low) / 2)
+
+
+def test_power_rises_with_the_pairs_where_the_other_tail_is_tiny():
+    powers = [sequential.power(4.5, 8.55, pairs, 25) for pairs in range(2, 60)]
+    assert all(after >= before - 1e-9 for before, after in itertools.pairwise(powers))
+    assert powers[-1] == pytest.approx(1.0)
+    assert sequential.needed(4.5, 8.55, 25) == 10  # 9 find it, and a verdict of 25 comparisons needs 10
+
+
+def test_plans_reach_up_to_the_most_seeds():
+    pairs = sequential.needed(2.539, 0.09955, 16)
+    assert 8192 < pairs <= 10_000
+    assert sequential.power(2.539, 0.09955, pairs, 16) >= 0.8 > sequential.power(2.539, 0.09955, pairs - 1, 16)
