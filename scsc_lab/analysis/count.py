@@ -139,22 +139,14 @@ class Count:
     @property
     def total(self) -> Part:
         """The whole network as one part."""
-        calls = sum(cell.calls for cell in self.cells)
-        return Part("total", calls, self.params, self.macs, self.activations, self.bytes, self.flops)
+        return _part("total", self.cells, self.params)
 
     def row(self) -> Row:
         """Return the totals as one row."""
+        totals = ("params", "macs", "activations", "bytes", "trainable_params", "peak_bytes")
+        keys = (*totals, "elementwise", "norms", "flops", "status")
         return {
-            "params": self.params,
-            "macs": self.macs,
-            "activations": self.activations,
-            "bytes": self.bytes,
-            "trainable_params": self.trainable_params,
-            "peak_bytes": self.peak_bytes,
-            "elementwise": self.elementwise,
-            "norms": self.norms,
-            "flops": self.flops,
-            "status": self.status,
+            **{key: getattr(self, key) for key in keys},
             "unknown_operators": dict(self.unknown),
             "counted_on": self.device,
             **({"count_remark": self.remark} if self.remark else {}),
@@ -168,7 +160,7 @@ class Count:
         """Return every module down to ``depth`` levels below the network, in order; a module holds its children."""
         names = dict.fromkeys(self.module_params)
         parents = {name: _ancestors(name) for name in names}
-        chosen = [name for name in names if depth is None or (name != "" and name.count(".") < depth) or name == ""]
+        chosen = [name for name in names if depth is None or name == "" or name.count(".") < depth]
         totals: dict[str, list[Cell]] = defaultdict(list)
         params: dict[str, int] = defaultdict(int)
         for name, number in self.module_params.items():

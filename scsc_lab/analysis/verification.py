@@ -190,14 +190,7 @@ def interval(scores: Floats, pairs: Pairs, identities: npt.NDArray[np.int64]) ->
 
 
 def _variance_of_mean(errors: Floats, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], count: int) -> float:
-    """Return the variance of the mean of errors of pairs, summed over all pairs of pairs that share an identity.
-
-    Args:
-        errors: the error of each pair.
-        first: number of one identity of each pair, from 0.
-        second: that of the other.
-        count: number of identities.
-    """
+    """Return the variance of the mean of errors of pairs of numbered identities; pairs that share one are dependent."""
     crossing = first != second
     by_identity = np.bincount(first, errors, count) + np.bincount(second[crossing], errors[crossing], count)
     low, high = np.minimum(first, second)[crossing], np.maximum(first, second)[crossing]
