@@ -116,17 +116,13 @@ def check(experiments: Sequence[tuple[Sequence[Network], Runs]]) -> None:
 def weights_name(network: Network, settings: Runs, seed: int) -> str:
     """Return the name of the file that a run's weights are written to: that of another recipe has another."""
     digest = "" if not network.is_named else f"-{_digest(network, settings.identity(), seed)[:8]}"
-    return f"{_stem(network, settings, seed)}{digest}{settings.suffix}"
+    return f"{file_name(str(network))}-{file_name(settings.plan.data)}-{seed}{digest}{settings.suffix}"
 
 
 def weights_file(network: Network, settings: Runs, seed: int) -> Path | None:
-    """Return the file of a run's weights if it is there, also under the name that earlier versions gave it."""
-    names = (weights_name(network, settings, seed), f"{_stem(network, settings, seed)}{settings.suffix}")
-    return next((path for name in names if (path := Path(settings.weights) / name).is_file()), None)
-
-
-def _stem(network: Network, settings: Runs, seed: int) -> str:
-    return f"{file_name(str(network))}-{file_name(settings.plan.data)}-{seed}"
+    """Return the file of a run's weights, or None if it is not there."""
+    path = Path(settings.weights) / weights_name(network, settings, seed)
+    return path if path.is_file() else None
 
 
 def checkpoint_to(settings: Runs, folder: str) -> Runs:
