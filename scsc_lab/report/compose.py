@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from scsc_lab import files, units
-from scsc_lab.errors import InputError, last_line
 from scsc_lab.records import Row, file_name, grouped
 from scsc_lab.report import (
     abstract,
@@ -247,25 +246,20 @@ def write(
         page: whether ``index.html``, the same as one page to explore, is written too.
 
     Raises:
-        InputError: if a file cannot be written, a row lacks something, or what the page needs is not installed.
+        InputError: if a file cannot be written, or what the page needs is not installed.
     """
     composed = document(rows, name, columns, notes, source or folder)
-    try:
-        texts = {folder / "README.md": markdown.document(composed)}
-        for title, blocks in (
-            (composed.title, composed.abstract),
-            *((part.title, part.blocks) for part in composed.sections),
-        ):
-            for grid in (block for block in unfolded(blocks) if isinstance(block, Grid)):
-                caption = (grid.table.compact or grid.table).title or title
-                texts[folder / "tables" / f"{grid.name}.tex"] = latex.of(grid.table, caption, _label(grid.name))
-                if grid.in_file:
-                    texts[folder / "tables" / f"{grid.name}.csv"] = columns_to_csv(grid.table)
-        figures = {block.name: block.draw(options) for block in composed.blocks() if isinstance(block, Picture)}
-    except InputError:
-        raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise InputError(f"the rows are not those of a report: {one_line(last_line(error))}") from None
+    texts = {folder / "README.md": markdown.document(composed)}
+    for title, blocks in (
+        (composed.title, composed.abstract),
+        *((part.title, part.blocks) for part in composed.sections),
+    ):
+        for grid in (block for block in unfolded(blocks) if isinstance(block, Grid)):
+            caption = (grid.table.compact or grid.table).title or title
+            texts[folder / "tables" / f"{grid.name}.tex"] = latex.of(grid.table, caption, _label(grid.name))
+            if grid.in_file:
+                texts[folder / "tables" / f"{grid.name}.csv"] = columns_to_csv(grid.table)
+    figures = {block.name: block.draw(options) for block in composed.blocks() if isinstance(block, Picture)}
     for path, text in texts.items():
         files.write(path, text)
     drawn = []

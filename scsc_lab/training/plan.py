@@ -57,7 +57,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Input:
-    """Input of a network: what it declares; in a run, with what plan and data decide.
+    """Input that a network declares; in a run, with the plan's and the data's own size and normalisation.
 
     Attributes:
         size: height and width, in pixels.
@@ -81,9 +81,9 @@ class Input:
 
     def in_words(self) -> str:
         """Return how an image of another size becomes an input, in evaluation."""
-        sides, kept = "×".join(map(str, self.size)), "each side" if self.is_squashed else "the shorter side"
+        sides, part = "×".join(map(str, self.size)), "each side" if self.is_squashed else "the shorter side"
         return (
-            f"images that are not {sides}: the centre of {self.crop_share:.3g} of {kept} resized to {sides}, "
+            f"images that are not {sides}: the centre of {self.crop_share:.3g} of {part} resized to {sides}, "
             f"{self.interpolation}"
         )
 

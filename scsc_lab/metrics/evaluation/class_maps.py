@@ -35,8 +35,10 @@ def read(path: Path) -> dict[str, int]:
     for name, number in entries:
         if numbers.setdefault(name, number) != number:
             raise InputError(f"{path}: {name} has two outputs, {numbers[name]} and {number}")
-    several = {name for name, number in synonyms if dict(synonyms)[name] != number}
-    return {**numbers, **{name: number for name, number in synonyms if name not in several}}
+    outputs: dict[str, set[int]] = {}
+    for name, number in synonyms:
+        outputs.setdefault(name, set()).add(number)
+    return {**{name: number for name, (number, *others) in outputs.items() if not others}, **numbers}
 
 
 def _of_csv(text: str) -> list[tuple[str, int]]:

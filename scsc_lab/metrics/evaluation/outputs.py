@@ -104,9 +104,9 @@ def evaluate(networks: Sequence[Network], settings: Evaluation, progress: Progre
 def _preparations(networks: Sequence[Network], inputs: Sequence[Input], data: Data) -> list[str]:
     """Return how images become inputs, one note for all networks that share one; none if they have the inputs' size."""
     notes: dict[str, list[str]] = {}
-    for network, wanted in zip(networks, inputs, strict=True):
-        if data.size != wanted.size:
-            notes.setdefault(wanted.in_words(), []).append(str(network))
+    for network, preparation in zip(networks, inputs, strict=True):
+        if data.size != preparation.size:
+            notes.setdefault(preparation.in_words(), []).append(str(network))
     return [note if len(notes) == 1 else f"{', '.join(names)}: {note}" for note, names in notes.items()]
 
 
