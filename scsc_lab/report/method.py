@@ -35,7 +35,8 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     lines += [*_timing(run, rows), *fields.method([row for row in rows if row["table"] == "field"]), *_training(rows)]
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     if run.get("gathered"):
-        commits = f": of the commits {' and '.join(run['commits'])}" if run.get("commits") else ""
+        plural = "s" if len(run.get("commits", ())) > 1 else ""
+        commits = f": of commit{plural} {' and '.join(run['commits'])}" if run.get("commits") else ""
         measured = f" Versions they were measured with: {versions}." if versions else ""
         return [
             *lines,

@@ -333,5 +333,5 @@ def test_a_report_of_runs_that_differ_names_the_commits_and_versions_of_all(monk
     rows = report_rows.rows(results.read(resumed), run_info())
     assert (rows[0]["command"], rows[0]["commits"]) == ("scsc-lab report", ["a1", "b2"])
     text = " ".join(method.sentences(rows))
-    assert "of the commits a1 and b2" in text
+    assert "of commits a1 and b2" in text
     assert "torch 2.12.0 and 2.13.0" in text

@@ -102,7 +102,7 @@ def test_every_runtime_computes_what_torch_does_on_the_same_input(name):
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("name", ALL[1:])
 def test_the_memory_of_an_input_lasts_as_long_as_its_session(name, monkeypatch):
-    """Recent versions of ONNX Runtime keep the memory themselves; with those of ``nox -s oldest`` the session has to."""
+    """Newer versions of ONNX Runtime keep the memory themselves, with those of ``nox -s oldest`` the session has to."""
     given, inputs = source(), []
     draw = Source.tensors
 
