@@ -134,6 +134,12 @@ def _confusions(rows: Sequence[Row]) -> list[Confusion]:
     ]
 
 
+_MISTAKES = (
+    Column("taken_for", "most often taken for", number=False),
+    Column("taken_for_images", "times", units.integer),
+)
+
+
 def _with_classes(table: Table, rows: Sequence[Row]) -> Table:
     """Return a table with that of the classes below it."""
     columns = (
@@ -142,8 +148,7 @@ def _with_classes(table: Table, rows: Sequence[Row]) -> Table:
         Column("class", "class", number=False),
         Column("images", "images", units.integer),
         Column(("accuracy", "accuracy_low", "accuracy_high"), "accuracy (%)", _interval),
-        Column("taken_for", "most often taken for", number=False),
-        Column("taken_for_images", "images", units.integer),
+        *(_MISTAKES if any(row["taken_for"] for row in rows) else ()),
     )
     records = (*({"kind": "network", **row} for row in table.rows), *({"kind": "class", **row} for row in rows))
     classes = Table(tables.filled(columns, rows), tuple(rows), "By class")

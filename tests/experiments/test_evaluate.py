@@ -264,6 +264,8 @@ def test_classes_and_their_confusions(folder, capsys):
     ]
     assert (dark["taken_for"], dark["taken_for_images"], light["taken_for"]) == ("light", 1, "dark")
     assert (folder / "confusion.png").exists()
+    assert main(command) == 0
+    assert "most often taken for  times" in capsys.readouterr().out
     assert main([*command, "--pairs", "pairs.txt"]) == 2
     assert "the task is classification, not verification: leave --pairs out" in capsys.readouterr().err
 
@@ -287,7 +289,7 @@ def test_classes_are_outputs_of_a_larger_head(folder, name, content, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["rows"][0]["top1"] == 87.5
     assert (
-        "images that are not 32×32: the centre of 0.875 of the shorter side resized to 32×32, bicubic"
+        "Images that are not 32×32: the centre of 0.875 of the shorter side resized to 32×32, bicubic"
         in document["notes"]
     )
     assert any("2 of the head's 5 outputs are classes of the data" in note for note in document["notes"])

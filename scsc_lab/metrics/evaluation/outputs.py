@@ -107,7 +107,9 @@ def _preparations(networks: Sequence[Network], inputs: Sequence[Input], data: Da
     for network, preparation in zip(networks, inputs, strict=True):
         if data.size != preparation.size:
             notes.setdefault(preparation.in_words(), []).append(str(network))
-    return [note if len(notes) == 1 else f"{', '.join(names)}: {note}" for note, names in notes.items()]
+    if len(notes) == 1:
+        return [f"{note[0].upper()}{note[1:]}." for note in notes]
+    return [f"{', '.join(names)}: {note}." for note, names in notes.items()]
 
 
 class _Mirrored(nn.Module):
