@@ -289,7 +289,7 @@ def test_classes_are_outputs_of_a_larger_head(folder, name, content, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["rows"][0]["top1"] == 87.5
     assert (
-        "Images that are not 32×32: the centre of 0.875 of the shorter side resized to 32×32, bicubic"
+        "Images that are not 32×32: the centre of 0.875 of the shorter side resized to 32×32, bicubic."
         in document["notes"]
     )
     assert any("2 of the head's 5 outputs are classes of the data" in note for note in document["notes"])
